@@ -1,0 +1,53 @@
+// Package console reads kernel logs and finds what went wrong in them.
+package console
+
+// A Kind is the class of a finding.
+type Kind string
+
+// Kinds of findings.
+const (
+	KindHang  Kind = "hang"  // hung task, stall, lockup
+	KindPanic Kind = "panic" // the kernel gave up
+	KindBug   Kind = "bug"   // BUG, oops, sanitizer report
+	KindWarn  Kind = "warn"  // WARNING, lockdep, refcount, leak
+	KindIO    Kind = "io"    // an I/O error, a failed leg, a kicked disk
+	KindBoot  Kind = "boot"  // the kernel could not start user space
+)
+
+// A Finding is one thing that a kernel log shows.
+type Finding struct {
+	Kind  Kind   `json:"kind"`
+	Title string `json:"title"` // normalised, in the field's convention: "WARNING in bio_add_page"
+	Place string `json:"place"` // "block/bio.c:1044", "" when the log does not say
+	Line  int    `json:"line"`  // first line in the log, from 1
+
+	LastLine int     `json:"last_line,omitempty"`
+	Count    int64   `json:"count,omitempty"` // times seen, suppressed repeats included; at least 1
+	Trace    []Frame `json:"trace,omitempty"`
+
+	CPU       *int   `json:"cpu,omitempty"`
+	PID       int    `json:"pid,omitempty"`
+	Comm      string `json:"comm,omitempty"`
+	Workqueue string `json:"workqueue,omitempty"`
+	Release   string `json:"release,omitempty"` // of the kernel
+	Tainted   string `json:"tainted,omitempty"`
+
+	Consequence bool `json:"consequence,omitempty"` // follows from an earlier finding
+	Cut         bool `json:"cut,omitempty"`         // the report is incomplete
+	Interleaved bool `json:"interleaved,omitempty"` // other lines stand inside the report
+	// Baseline is set for what was said before the first Mark of the guest
+	// ("blockrig: guest: …") in a log that has one: the boot's, not the trial's.
+	Baseline bool `json:"baseline,omitempty"`
+}
+
+// A Frame is one entry of a call trace.
+type Frame struct {
+	Func     string `json:"func"`
+	Offset   uint64 `json:"offset"`
+	Size     uint64 `json:"size,omitempty"`
+	Module   string `json:"module,omitempty"`
+	Reliable bool   `json:"reliable"` // false for entries marked with "?"
+	File     string `json:"file,omitempty"`
+	SrcLine  int    `json:"src_line,omitempty"`
+	Inlined  bool   `json:"inlined,omitempty"`
+}
