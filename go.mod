@@ -1,6 +1,6 @@
 module github.com/blockrig/blockrig
 
-go 1.26
+go 1.26.0
 
 require (
 	github.com/blakesmith/ar v0.0.0-20190502131153-809d4375e1fb

@@ -169,6 +169,7 @@ type Result struct {
 	Mismatch   *int64      `json:"mismatch,omitempty"`   // first byte that differs from what was written
 	Overrun    *int64      `json:"overrun,omitempty"`    // first byte outside the asked range that was changed, from the buffer's start
 	Killed     string      `json:"killed,omitempty"`     // why PID 1 sent SIGKILL
+	Died       string      `json:"died,omitempty"`       // how the child ended when nobody killed it and the call did not return
 	Unkillable *Unkillable `json:"unkillable,omitempty"` // killed and not reaped
 	Legs       []Leg       `json:"legs"`
 	LegsError  string      `json:"legs_error,omitempty"` // why the legs could not be looked at

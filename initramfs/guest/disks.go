@@ -1,0 +1,219 @@
+package guest
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/blockrig/blockrig/initramfs/protocol"
+)
+
+// diskWait is how long disks may take to appear after their driver is there.
+const diskWait = 15 * time.Second
+
+// disk is one of the machine's disks as the guest sees it.
+type disk struct {
+	protocol.Disk
+	blockDevice
+}
+
+// blockDevice is a device as sysfs and /dev name it.
+type blockDevice struct {
+	name  string // sda, dm-3
+	devno uint64 // as st_dev
+}
+
+func (b blockDevice) node() string { return "/dev/" + b.name }
+
+func (b blockDevice) String() string {
+	return fmt.Sprintf("%d:%d", unix.Major(b.devno), unix.Minor(b.devno))
+}
+
+func blockDeviceOf(name string) (blockDevice, error) {
+	n, err := devnoOf(filepath.Join("/sys/class/block", name, "dev"))
+	return blockDevice{name: name, devno: n}, err
+}
+
+func devnoOf(file string) (uint64, error) {
+	b, err := os.ReadFile(file)
+	if err != nil {
+		return 0, err
+	}
+	return parseDevno(string(bytes.TrimSpace(b)))
+}
+
+func parseDevno(s string) (uint64, error) {
+	major, minor, ok := strings.Cut(s, ":")
+	if !ok {
+		return 0, fmt.Errorf("%q is no device number", s)
+	}
+	ma, err := strconv.ParseUint(major, 10, 32)
+	if err != nil {
+		return 0, fmt.Errorf("%q is no device number: %w", s, err)
+	}
+	mi, err := strconv.ParseUint(minor, 10, 32)
+	if err != nil {
+		return 0, fmt.Errorf("%q is no device number: %w", s, err)
+	}
+	return unix.Mkdev(uint32(ma), uint32(mi)), nil
+}
+
+// findDisks waits until every disk asked for is there, told by serial number
+// and size.
+func findDisks(ctx context.Context, want []protocol.Disk) ([]disk, error) {
+	deadline := newTicks()
+	for {
+		found, err := disksBySerial()
+		if err != nil {
+			return nil, err
+		}
+		var out []disk
+		var missing []string
+		for _, w := range want {
+			b, ok := found[w.Serial]
+			if !ok {
+				missing = append(missing, w.ID+" (serial "+w.Serial+")")
+				continue
+			}
+			out = append(out, disk{Disk: w, blockDevice: b})
+		}
+		if len(missing) == 0 {
+			return out, checkSizes(out)
+		}
+		if deadline.passed() > diskWait {
+			return nil, fmt.Errorf("%s not found; disks that are there: %s", strings.Join(missing, ", "), seen(found))
+		}
+		select {
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		case <-time.After(tick):
+		}
+	}
+}
+
+func seen(found map[string]blockDevice) string {
+	if len(found) == 0 {
+		return "none"
+	}
+	var out []string
+	for serial, b := range found {
+		out = append(out, b.name+" (serial "+serial+")")
+	}
+	return strings.Join(out, ", ")
+}
+
+func checkSizes(disks []disk) error {
+	for _, d := range disks {
+		b, err := os.ReadFile(filepath.Join("/sys/class/block", d.name, "size"))
+		if err != nil {
+			return fmt.Errorf("size of disk %s: %w", d.ID, err)
+		}
+		sectors, err := strconv.ParseInt(strings.TrimSpace(string(b)), 10, 64)
+		if err != nil {
+			return fmt.Errorf("size of disk %s: %w", d.ID, err)
+		}
+		if sectors*512 != d.Bytes {
+			return fmt.Errorf("disk %s has %d bytes, and %d were asked for", d.ID, sectors*512, d.Bytes)
+		}
+	}
+	return nil
+}
+
+// disksBySerial reads the serial number of every SCSI disk from its unit
+// serial number page (SPC-4, 7.8.17), which sysfs shows raw; libata makes it
+// from the ATA IDENTIFY data. There is no udev here to make links.
+func disksBySerial() (map[string]blockDevice, error) {
+	entries, err := os.ReadDir("/sys/block")
+	if err != nil {
+		return nil, fmt.Errorf("list the disks: %w", err)
+	}
+	out := map[string]blockDevice{}
+	for _, e := range entries {
+		serial, err := serialOf(e.Name())
+		if err != nil || serial == "" {
+			continue // no disk of ours: a loop device, or one that is still coming up
+		}
+		b, err := blockDeviceOf(e.Name())
+		if err != nil {
+			continue
+		}
+		if _, err := os.Stat(b.node()); err != nil {
+			continue // devtmpfs has not made its node yet
+		}
+		out[serial] = b
+	}
+	return out, nil
+}
+
+func serialOf(name string) (string, error) {
+	page, err := os.ReadFile(filepath.Join("/sys/block", name, "device", "vpd_pg80"))
+	if err != nil {
+		return "", err
+	}
+	return serialFromPage(page), nil
+}
+
+// serialFromPage takes the serial number out of VPD page 0x80.
+func serialFromPage(page []byte) string {
+	if len(page) < 4 || page[1] != 0x80 {
+		return ""
+	}
+	n := int(page[2])<<8 | int(page[3])
+	return strings.TrimSpace(string(page[4:min(4+n, len(page))]))
+}
+
+// require checks what the case would be vacuous without.
+func require(r protocol.Require, disks []disk) error {
+	if r.DMAAlignment == nil {
+		return nil
+	}
+	for _, d := range disks {
+		file := filepath.Join("/sys/block", d.name, "queue", "dma_alignment")
+		b, err := os.ReadFile(file)
+		if os.IsNotExist(err) {
+			// Shown since Linux 6.0 (3850e13f2d0f).
+			return fmt.Errorf("disk %s: this kernel does not show queue/dma_alignment, so it can't be checked that it is %d", d.ID, *r.DMAAlignment)
+		}
+		if err != nil {
+			return fmt.Errorf("disk %s: %w", d.ID, err)
+		}
+		if got := strings.TrimSpace(string(b)); got != strconv.Itoa(*r.DMAAlignment) {
+			return fmt.Errorf("disk %s has a dma_alignment of %s, not %d: the case would say nothing", d.ID, got, *r.DMAAlignment)
+		}
+	}
+	return nil
+}
+
+// ioCounts are the requests that a disk completed (Documentation/block/stat).
+type ioCounts struct{ reads, writes, inFlight int64 }
+
+func (b blockDevice) counts() (ioCounts, error) {
+	data, err := os.ReadFile(filepath.Join("/sys/class/block", b.name, "stat"))
+	if err != nil {
+		return ioCounts{}, err
+	}
+	return parseCounts(string(data))
+}
+
+func parseCounts(stat string) (ioCounts, error) {
+	f := strings.Fields(stat)
+	if len(f) < 9 {
+		return ioCounts{}, fmt.Errorf("block stat has %d fields, not 9 or more", len(f))
+	}
+	var out ioCounts
+	for i, p := range map[int]*int64{0: &out.reads, 4: &out.writes, 8: &out.inFlight} {
+		n, err := strconv.ParseInt(f[i], 10, 64)
+		if err != nil {
+			return ioCounts{}, fmt.Errorf("block stat field %d: %w", i, err)
+		}
+		*p = n
+	}
+	return out, nil
+}

@@ -1,0 +1,130 @@
+package guest
+
+import (
+	"fmt"
+	"os"
+	"strings"
+	"sync"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/blockrig/blockrig/initramfs/protocol"
+)
+
+// kmsgMax is the longest line written: /dev/kmsg refuses more than about
+// 1,000 bytes.
+const kmsgMax = 880
+
+type kmsg struct {
+	mu sync.Mutex
+	f  *os.File
+}
+
+func openKmsg() (*kmsg, error) {
+	f, err := os.OpenFile("/dev/kmsg", os.O_WRONLY, 0)
+	if err != nil {
+		return nil, fmt.Errorf("open /dev/kmsg: %w", err)
+	}
+	return &kmsg{f: f}, nil
+}
+
+// say writes one line to the kernel's log. A line that can't be written has
+// been sent over ttyS1 too, so an error is no loss.
+func (k *kmsg) say(format string, args ...any) {
+	line := protocol.KmsgPrefix + oneLine(fmt.Sprintf(format, args...))
+	line = strings.Map(func(r rune) rune {
+		if r < ' ' || r == 0x7f {
+			return '?'
+		}
+		return r
+	}, line)
+	if len(line) > kmsgMax {
+		line = line[:kmsgMax] + "…"
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	_, _ = k.f.WriteString("<5>" + line + "\n")
+}
+
+// A sign is what a kernel message says about the fate of a step.
+type sign int
+
+const (
+	signNone sign = iota
+	signIO        // an I/O error line: many of them are a flood
+	signDead      // the kernel is damaged: nothing is to be waited for
+)
+
+// signs are looked for in what the kernel logs during a step, to end the
+// child at once. They decide no verdict: that is the console's.
+var signs = []struct {
+	text string
+	sign sign
+}{
+	{"BUG: ", signDead},
+	{"Oops: ", signDead},
+	{"general protection fault", signDead},
+	{"kernel BUG at", signDead},
+	{"I/O error, dev ", signIO},
+	{"Buffer I/O error on dev ", signIO},
+	{"callbacks suppressed", signIO},
+}
+
+func signOf(line string) sign {
+	if strings.Contains(line, protocol.KmsgPrefix) {
+		return signNone
+	}
+	for _, s := range signs {
+		if strings.Contains(line, s.text) {
+			return s.sign
+		}
+	}
+	return signNone
+}
+
+// watch opens the kernel's log at its end and gives every sign that appears
+// until stop is closed.
+func watchSigns(stop <-chan struct{}) (<-chan sign, error) {
+	fd, err := unix.Open("/dev/kmsg", unix.O_RDONLY|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil, fmt.Errorf("open /dev/kmsg to read: %w", err)
+	}
+	if _, err := unix.Seek(fd, 0, unix.SEEK_END); err != nil {
+		return nil, fmt.Errorf("seek to the end of /dev/kmsg: %w", errorsJoinClose(fd, err))
+	}
+	// A pollable file: Close ends a pending Read.
+	f := os.NewFile(uintptr(fd), "/dev/kmsg")
+	out := make(chan sign, 64)
+	go func() {
+		<-stop
+		_ = f.Close()
+	}()
+	go func() {
+		defer close(out)
+		buf := make([]byte, 8192)
+		for {
+			n, err := f.Read(buf)
+			if err != nil {
+				// EPIPE: records were overwritten before they were read.
+				// That is a flood by itself.
+				if isEPIPE(err) {
+					select {
+					case out <- signIO:
+					case <-stop:
+						return
+					}
+					continue
+				}
+				return
+			}
+			if s := signOf(string(buf[:n])); s != signNone {
+				select {
+				case out <- s:
+				case <-stop:
+					return
+				}
+			}
+		}
+	}()
+	return out, nil
+}

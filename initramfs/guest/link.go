@@ -1,0 +1,96 @@
+package guest
+
+import (
+	"bufio"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"sync"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/blockrig/blockrig/initramfs/protocol"
+)
+
+// link is ttyS1: JSON lines both ways.
+type link struct {
+	f *os.File
+	r *bufio.Reader
+
+	mu    sync.Mutex
+	trial uint64 // of the step in progress, or the last one
+}
+
+func openLink(path string) (*link, error) {
+	fd, err := unix.Open(path, unix.O_RDWR|unix.O_NOCTTY|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil, fmt.Errorf("open %s: %w", path, err)
+	}
+	t, err := unix.IoctlGetTermios(fd, unix.TCGETS)
+	if err != nil {
+		return nil, fmt.Errorf("%s: get terminal settings: %w", path, errorsJoinClose(fd, err))
+	}
+	// cfmakeraw(3): no echo, no translation, no signals.
+	t.Iflag &^= unix.IGNBRK | unix.BRKINT | unix.PARMRK | unix.ISTRIP | unix.INLCR | unix.IGNCR | unix.ICRNL | unix.IXON
+	t.Oflag &^= unix.OPOST
+	t.Lflag &^= unix.ECHO | unix.ECHONL | unix.ICANON | unix.ISIG | unix.IEXTEN
+	t.Cflag &^= unix.CSIZE | unix.PARENB | unix.CBAUD
+	t.Cflag |= unix.CS8 | unix.CLOCAL | unix.CREAD | unix.B115200
+	t.Cc[unix.VMIN], t.Cc[unix.VTIME] = 1, 0
+	if err := unix.IoctlSetTermios(fd, unix.TCSETS, t); err != nil {
+		return nil, fmt.Errorf("%s: set terminal settings: %w", path, errorsJoinClose(fd, err))
+	}
+	f := os.NewFile(uintptr(fd), path)
+	return &link{f: f, r: bufio.NewReaderSize(f, protocol.MaxLine)}, nil
+}
+
+// send writes one message. There is nobody to tell when it can't be written.
+func (l *link) send(m protocol.FromGuest) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	m.Trial = l.trial
+	m.MS = monotonicMS()
+	b, err := json.Marshal(m)
+	if err != nil {
+		return
+	}
+	_, _ = l.f.Write(append(b, '\n'))
+}
+
+func (l *link) setTrial(n uint64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.trial = n
+}
+
+func (l *link) receive() (protocol.ToGuest, error) {
+	var m protocol.ToGuest
+	for {
+		line, err := l.r.ReadSlice('\n')
+		if err != nil {
+			return m, fmt.Errorf("read the control line: %w", err)
+		}
+		if len(line) <= 1 {
+			continue
+		}
+		if err := json.Unmarshal(line, &m); err != nil {
+			return m, fmt.Errorf("read a message of the host: %w", err)
+		}
+		return m, nil
+	}
+}
+
+func monotonicMS() int64 {
+	var ts unix.Timespec
+	if err := unix.ClockGettime(unix.CLOCK_MONOTONIC, &ts); err != nil {
+		return 0
+	}
+	return ts.Nano() / 1e6
+}
+
+func errorsJoinClose(fd int, err error) error {
+	return errors.Join(err, unix.Close(fd))
+}
+
+func isEPIPE(err error) bool { return errors.Is(err, unix.EPIPE) }

@@ -1,0 +1,90 @@
+package guest
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/blockrig/blockrig/initramfs/protocol"
+)
+
+// lvm makes one logical volume over all disks.
+func (g *guest) lvm(v protocol.LVM) error {
+	config := lvmConfig(v.Dmeventd)
+	var nodes []string
+	for _, d := range g.disks {
+		nodes = append(nodes, d.node())
+	}
+	run := func(command string, args ...string) error {
+		_, err := g.tool("lvm", append([]string{command, "--config", config}, args...)...)
+		return err
+	}
+	if err := run("pvcreate", append([]string{"-q", "--"}, nodes...)...); err != nil {
+		return err
+	}
+	if err := run("vgcreate", append([]string{"-q", "--", v.VG}, nodes...)...); err != nil {
+		return err
+	}
+	args := []string{"-q", "--yes", "--wipesignatures", "n", "--type", v.Type, "-L", fmt.Sprintf("%db", v.Bytes), "-n", v.LV}
+	switch v.Type {
+	case "mirror":
+		args = append(args, "--mirrors", "1", "--mirrorlog", v.Log)
+	case "raid1":
+		args = append(args, "--mirrors", "1")
+	}
+	if v.Type != "linear" {
+		args = append(args, "--monitor", map[bool]string{true: "y", false: "n"}[v.Dmeventd])
+	}
+	if err := run("lvcreate", append(args, "--", v.VG)...); err != nil {
+		return err
+	}
+	top, err := dmByName(v.VG + "-" + v.LV)
+	if err != nil {
+		return g.wrap("find "+v.VG+"/"+v.LV, err)
+	}
+	g.top = top
+	if !v.Dmeventd {
+		return nil
+	}
+	out, err := g.tool("lvm", "lvs", "--config", config, "--noheadings", "-o", "seg_monitor", v.VG+"/"+v.LV)
+	if err != nil {
+		return err
+	}
+	if !strings.Contains(out, "monitored") || strings.Contains(out, "not monitored") {
+		return g.wrap("check that dmeventd monitors "+v.VG+"/"+v.LV, fmt.Errorf("lvs says %q", strings.TrimSpace(out)))
+	}
+	return nil
+}
+
+// lvmConfig is what an initramfs needs: there is no udev to make nodes or to
+// wait for, and no second start that metadata copies would serve.
+func lvmConfig(monitor bool) string {
+	m := 0
+	if monitor {
+		m = 1
+	}
+	return fmt.Sprintf("activation{udev_sync=0 udev_rules=0 verify_udev_operations=0 monitoring=%d} backup{backup=0 archive=0} global{use_lvmpolld=0 event_activation=0} devices{use_devicesfile=0 obtain_device_list_from_udev=0 external_device_info_source=\"none\"}", m)
+}
+
+// dmByName finds a device-mapper device by its name and makes sure that
+// /dev/dm-N, which devtmpfs makes, is there.
+func dmByName(name string) (blockDevice, error) {
+	names, err := filepath.Glob("/sys/block/dm-*/dm/name")
+	if err != nil {
+		return blockDevice{}, err
+	}
+	for _, file := range names {
+		b, err := os.ReadFile(file)
+		if err != nil || strings.TrimSpace(string(b)) != name {
+			continue
+		}
+		dev, err := blockDeviceOf(filepath.Base(filepath.Dir(filepath.Dir(file))))
+		if err != nil {
+			return blockDevice{}, err
+		}
+		_, err = os.Stat(dev.node())
+		return dev, err
+	}
+	return blockDevice{}, fmt.Errorf("no device-mapper device is named %s", name)
+}

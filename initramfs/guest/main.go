@@ -1,0 +1,185 @@
+package guest
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"os"
+	"runtime"
+	"runtime/debug"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/blockrig/blockrig/initramfs/protocol"
+)
+
+// ChildName is argv[0] of the process that does the I/O.
+const ChildName = "blockrig-io"
+
+// Main runs as PID 1 and never returns: a PID 1 that exits panics the kernel,
+// and that would look like the kernel's fault.
+func Main() {
+	// The guest has little memory to spare and lives for seconds.
+	debug.SetGCPercent(400)
+	g := &guest{start: time.Now()}
+	err := g.run()
+	if err != nil {
+		g.fail(err)
+	}
+	select {}
+}
+
+type guest struct {
+	start time.Time
+	link  *link
+	kmsg  *kmsg
+	setup protocol.Setup
+	phase string
+	disks []disk
+	top   blockDevice // the device that the file system is on, or the file is
+	file  string      // what the step reads
+	child *child
+}
+
+// A setupError is something the guest needs that did not work.
+type setupError struct {
+	phase, what string
+	hung        *protocol.Unkillable
+	err         error
+}
+
+func (e *setupError) Error() string { return e.phase + ": " + e.what + ": " + e.err.Error() }
+func (e *setupError) Unwrap() error { return e.err }
+
+func (g *guest) run() error {
+	if err := mountBasics(); err != nil {
+		return err
+	}
+	k, err := openKmsg()
+	if err != nil {
+		return err
+	}
+	g.kmsg = k
+	uts := unix.Utsname{}
+	if err := unix.Uname(&uts); err != nil {
+		return fmt.Errorf("uname: %w", err)
+	}
+	release := unix.ByteSliceToString(uts.Release[:])
+	g.kmsg.say("hello from PID 1 on Linux %s", release)
+	// What the boot says below "notice" is not worth the time that a serial
+	// line takes; from here on everything but debug is.
+	if err := unix.Klogset(unix.SYSLOG_ACTION_CONSOLE_LEVEL, 7); err != nil {
+		g.kmsg.say("console log level stays as it is: %v", err)
+	}
+	g.link, err = openLink("/dev/ttyS1")
+	if err != nil {
+		g.kmsg.say("fail: no control line: %v", err)
+		return err
+	}
+	boot, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
+	if err != nil {
+		return fmt.Errorf("read the boot id: %w", err)
+	}
+	g.link.send(protocol.FromGuest{Hello: &protocol.Hello{
+		Release: release, CPUs: runtime.NumCPU(), BootID: string(bytes.TrimSpace(boot)),
+	}})
+	go g.beat()
+
+	msg, err := g.link.receive()
+	if err != nil {
+		return fmt.Errorf("wait for the setup: %w", err)
+	}
+	if msg.Setup == nil {
+		return errors.New("wait for the setup: the host sent something else")
+	}
+	g.setup = *msg.Setup
+	ready, err := g.build()
+	if err != nil {
+		return err
+	}
+	if g.setup.Shell {
+		return g.shell()
+	}
+	g.kmsg.say("ready")
+	g.link.send(protocol.FromGuest{Ready: ready})
+	for {
+		msg, err := g.link.receive()
+		if err != nil {
+			return fmt.Errorf("wait for the step: %w", err)
+		}
+		if msg.Step == nil {
+			return errors.New("wait for the step: the host sent something else")
+		}
+		if err := g.step(*msg.Step); err != nil {
+			return err
+		}
+	}
+}
+
+// beat tells the host that PID 1 is alive.
+func (g *guest) beat() {
+	for {
+		time.Sleep(protocol.BeatEvery * 3 / 4)
+		g.link.send(protocol.FromGuest{Beat: &protocol.Beat{}})
+	}
+}
+
+// enter says that a phase, or an action in it, begins.
+func (g *guest) enter(phase, what string) {
+	g.phase = phase
+	if what == "" {
+		g.kmsg.say("phase %s", phase)
+	} else {
+		g.kmsg.say("phase %s: %s", phase, what)
+	}
+	g.link.send(protocol.FromGuest{Phase: &protocol.Phase{Name: phase, What: what}})
+}
+
+func (g *guest) fail(err error) {
+	f := &protocol.Fail{Phase: g.phase, Why: err.Error()}
+	if f.Phase == "" {
+		f.Phase = protocol.PhaseBoot
+	}
+	var s *setupError
+	if errors.As(err, &s) {
+		f = &protocol.Fail{Phase: s.phase, What: s.what, Why: s.err.Error(), Hung: s.hung}
+	}
+	if g.kmsg != nil {
+		g.kmsg.say("fail in %s: %s: %s", f.Phase, f.What, f.Why)
+	} else {
+		fmt.Fprintf(os.Stderr, "%sfail in %s: %s\n", protocol.KmsgPrefix, f.Phase, f.Why)
+	}
+	if g.link != nil {
+		g.link.send(protocol.FromGuest{Fail: f})
+	}
+}
+
+func mountBasics() error {
+	for _, m := range []struct{ fs, dir, opts string }{
+		{"devtmpfs", "/dev", "mode=0755"},
+		{"proc", "/proc", ""},
+		{"sysfs", "/sys", ""},
+		{"tmpfs", "/run", "mode=0755"},
+		{"tmpfs", "/tmp", "mode=1777"},
+	} {
+		if err := os.MkdirAll(m.dir, 0o755); err != nil {
+			return fmt.Errorf("make %s: %w", m.dir, err)
+		}
+		err := unix.Mount(m.fs, m.dir, m.fs, 0, m.opts)
+		if err != nil && !errors.Is(err, unix.EBUSY) { // devtmpfs may be mounted by the kernel
+			return fmt.Errorf("mount %s on %s: %w", m.fs, m.dir, err)
+		}
+	}
+	// LVM locks live here.
+	if err := os.MkdirAll("/run/lock/lvm", 0o755); err != nil {
+		return fmt.Errorf("make /run/lock/lvm: %w", err)
+	}
+	return nil
+}
+
+// oneLine makes a tool's output fit one line.
+func oneLine(s string) string {
+	return strings.Join(strings.FieldsFunc(strings.TrimSpace(s), func(r rune) bool { return r == '\n' || r == '\r' }), " | ")
+}

@@ -1,0 +1,92 @@
+package guest
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/blockrig/blockrig/initramfs/protocol"
+)
+
+// md makes one array over all disks.
+func (g *guest) md(m protocol.MD) error {
+	args := []string{
+		"--create", "/dev/" + m.Name, "--run", "--metadata=1.2", "--bitmap=none",
+		"--level=" + m.Level, fmt.Sprintf("--raid-devices=%d", len(g.disks)),
+	}
+	for _, d := range g.disks {
+		args = append(args, d.node())
+	}
+	if _, err := g.tool("mdadm", args...); err != nil {
+		return err
+	}
+	top, err := blockDeviceOf(m.Name)
+	if err != nil {
+		return g.wrap("find "+m.Name, err)
+	}
+	g.top = top
+	return nil
+}
+
+// mdLegs reads the members of an array (Documentation/admin-guide/md.rst).
+func mdLegs(b blockDevice, disks []disk) ([]protocol.Leg, bool, error) {
+	dir := filepath.Join("/sys/block", b.name, "md")
+	members, err := filepath.Glob(filepath.Join(dir, "dev-*"))
+	if err != nil {
+		return nil, false, err
+	}
+	var legs []protocol.Leg
+	for _, m := range members {
+		state, err := os.ReadFile(filepath.Join(m, "state"))
+		if err != nil {
+			return nil, false, fmt.Errorf("state of a member: %w", err)
+		}
+		name := strings.TrimPrefix(filepath.Base(m), "dev-")
+		leg := protocol.Leg{Name: name, Health: strings.TrimSpace(string(state))}
+		for _, f := range strings.Split(leg.Health, ",") {
+			switch f {
+			case "in_sync":
+				leg.OK = true
+			case "faulty", "blocked", "spare":
+				leg.OK = false
+			}
+		}
+		for _, d := range disks {
+			if d.name == name {
+				leg.Disk = d.ID
+			}
+		}
+		legs = append(legs, leg)
+	}
+	action, err := os.ReadFile(filepath.Join(dir, "sync_action"))
+	if err != nil {
+		return nil, false, err
+	}
+	degraded, err := os.ReadFile(filepath.Join(dir, "degraded"))
+	if err != nil {
+		return nil, false, err
+	}
+	if len(legs) < len(disks) {
+		// A kicked member disappears from sysfs once it is removed.
+		for _, d := range disks {
+			if !hasLeg(legs, d.ID) {
+				legs = append(legs, protocol.Leg{Name: d.name, Disk: d.ID, Health: "removed"})
+			}
+		}
+	}
+	if len(legs) == 0 {
+		return nil, false, errors.New("the array has no members")
+	}
+	return legs, strings.TrimSpace(string(action)) == "idle" && strings.TrimSpace(string(degraded)) == "0", nil
+}
+
+func hasLeg(legs []protocol.Leg, id string) bool {
+	for _, l := range legs {
+		if l.Disk == id {
+			return true
+		}
+	}
+	return false
+}

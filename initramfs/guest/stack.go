@@ -1,0 +1,224 @@
+package guest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/blockrig/blockrig/initramfs/protocol"
+)
+
+// syncWait is the guest time that the legs may take to be in sync, and
+// settleWait that for the disks to come to rest.
+const (
+	syncWait   = 120 * time.Second
+	settleWait = 20 * time.Second
+	settled    = 200 * time.Millisecond
+)
+
+// build does everything before the step and proves it.
+func (g *guest) build() (*protocol.Ready, error) {
+	s := g.setup
+	ctx := context.Background() // the guest has no end but the host's
+
+	g.enter(protocol.PhaseDisks, "load modules")
+	if err := loadModules(s.Modules); err != nil {
+		return nil, g.wrap("load modules", err)
+	}
+	g.enter(protocol.PhaseDisks, "find the disks")
+	disks, err := findDisks(ctx, s.Disks)
+	if err != nil {
+		return nil, g.wrap("find the disks", err)
+	}
+	g.disks = disks
+	if err := require(s.Require, disks); err != nil {
+		return nil, g.wrap("check preconditions", err)
+	}
+
+	g.enter(protocol.PhaseStack, "")
+	if err := g.volume(); err != nil {
+		return nil, err
+	}
+	if err := g.fileSystem(); err != nil {
+		return nil, err
+	}
+	g.enter(protocol.PhaseStack, "wait until the legs are in sync")
+	legs, err := g.waitInSync()
+	if err != nil {
+		return nil, err
+	}
+	g.enter(protocol.PhaseStack, "wait until the disks rest")
+	if err := g.settle(); err != nil {
+		return nil, err
+	}
+	g.enter(protocol.PhaseStack, "prove the stack")
+	ready := &protocol.Ready{Legs: legs}
+	if err := g.prove(ready); err != nil {
+		return nil, g.wrap("prove the stack", err)
+	}
+	g.clearWarnOnce()
+	if g.child, err = startChild(); err != nil {
+		return nil, g.wrap("start the child", err)
+	}
+	for _, p := range ready.Proof {
+		g.kmsg.say("proof: %s", p)
+	}
+	return ready, nil
+}
+
+func (g *guest) wrap(what string, err error) error {
+	var s *setupError
+	if errors.As(err, &s) {
+		return err
+	}
+	return &setupError{phase: g.phase, what: what, err: err}
+}
+
+// volume builds the layer over the disks.
+func (g *guest) volume() error {
+	switch s := g.setup.Stack; {
+	case s.LVM != nil:
+		return g.lvm(*s.LVM)
+	case s.MD != nil:
+		return g.md(*s.MD)
+	default:
+		g.top = g.disks[0].blockDevice
+		return nil
+	}
+}
+
+// fileSystem makes and mounts the file system and writes the file; without
+// one the step works on the device itself.
+func (g *guest) fileSystem() error {
+	s := g.setup.Stack
+	if s.Ext4 == nil {
+		g.file = g.top.node()
+		return nil
+	}
+	// mke2fs zeroes its tables now, not in a kernel thread during the step.
+	_, err := g.tool("mke2fs", "-q", "-F", "-t", "ext4", "-b", strconv.Itoa(s.Ext4.BlockSize),
+		"-E", "lazy_itable_init=0,lazy_journal_init=0", g.top.node())
+	if err != nil {
+		return err
+	}
+	g.enter(g.phase, "mount "+s.Ext4.Mount)
+	if err := os.MkdirAll(s.Ext4.Mount, 0o755); err != nil {
+		return g.wrap("make the mount point", err)
+	}
+	if err := unix.Mount(g.top.node(), s.Ext4.Mount, "ext4", 0, ""); err != nil {
+		return g.wrap("mount "+g.top.node()+" on "+s.Ext4.Mount, err)
+	}
+	if s.File == nil {
+		return nil
+	}
+	g.file = filepath.Join(s.Ext4.Mount, filepath.Base(s.File.Name))
+	g.enter(g.phase, "write "+g.file)
+	if err := writePattern(g.file, s.File.Bytes); err != nil {
+		return g.wrap("write "+g.file, err)
+	}
+	unix.Sync()
+	return nil
+}
+
+func writePattern(path string, n int64) (err error) {
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, f.Close()) }()
+	buf := make([]byte, 256<<10)
+	for at := int64(0); at < n; {
+		b := buf[:min(int64(len(buf)), n-at)]
+		for i := range b {
+			b[i] = protocol.Pattern(at + int64(i))
+		}
+		if _, err := f.Write(b); err != nil {
+			return err
+		}
+		at += int64(len(b))
+	}
+	return f.Sync()
+}
+
+// waitInSync waits until every leg is in sync and healthy.
+func (g *guest) waitInSync() ([]protocol.Leg, error) {
+	t := newTicks()
+	for {
+		legs, inSync, err := g.legs()
+		if err != nil {
+			return nil, g.wrap("look at the legs", err)
+		}
+		healthy := true
+		for _, l := range legs {
+			healthy = healthy && l.OK
+		}
+		if healthy && inSync {
+			return legs, nil
+		}
+		if t.passed() > syncWait {
+			return nil, g.wrap("wait until the legs are in sync", fmt.Errorf("not after %v: %s", syncWait, legText(legs)))
+		}
+		time.Sleep(tick)
+	}
+}
+
+func legText(legs []protocol.Leg) string {
+	var out []string
+	for _, l := range legs {
+		out = append(out, l.Name+" "+l.Health)
+	}
+	return strings.Join(out, ", ")
+}
+
+// settle waits until no disk has I/O in flight and none has completed any
+// for a while, so that what the step does can be told from what went before.
+func (g *guest) settle() error {
+	t := newTicks()
+	since := time.Duration(0)
+	last := map[string]ioCounts{}
+	for {
+		quiet := true
+		for _, d := range g.disks {
+			c, err := d.counts()
+			if err != nil {
+				return g.wrap("read the I/O counters of disk "+d.ID, err)
+			}
+			if c.inFlight != 0 || c != last[d.ID] {
+				quiet = false
+			}
+			last[d.ID] = c
+		}
+		now := t.passed()
+		if !quiet {
+			since = now
+		}
+		if now-since >= settled {
+			return nil
+		}
+		if now > settleWait {
+			// Not an error: a kernel may keep its disks busy. The counters
+			// tell less then, and the log says so.
+			g.kmsg.say("the disks do not come to rest within %v", settleWait)
+			return nil
+		}
+		time.Sleep(tick)
+	}
+}
+
+// clearWarnOnce lets a WARN_ONCE that the boot has used up speak again.
+func (g *guest) clearWarnOnce() {
+	err := unix.Mount("debugfs", "/sys/kernel/debug", "debugfs", 0, "")
+	if err == nil || errors.Is(err, unix.EBUSY) {
+		err = os.WriteFile("/sys/kernel/debug/clear_warn_once", []byte("1"), 0)
+	}
+	if err != nil {
+		g.kmsg.say("clear_warn_once: %v", err)
+	}
+}
