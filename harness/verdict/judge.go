@@ -1,0 +1,254 @@
+package verdict
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/blockrig/blockrig/harness/console"
+)
+
+// A Judgement is the answer of a trial.
+type Judgement struct {
+	Verdict Verdict   `json:"verdict"`
+	Also    []Verdict `json:"also"`
+	Phase   string    `json:"phase"`  // where the verdict was earned
+	Reason  string    `json:"reason"` // one line: why this verdict
+	// Signature is phase, step and verdict, plus titles: "step/pread/hang: WARNING in a; …".
+	Signature string `json:"signature"`
+}
+
+// evidence is one verdict and what speaks for it.
+type evidence struct {
+	verdict Verdict
+	phase   string
+	why     string
+	title   string // normalised, "" when the report alone speaks
+}
+
+// Judge gives the verdict of a trial. findings are those of its console, in
+// order of time, with Phase of each told by phaseOf (nil: all in r.Phase).
+func Judge(findings []console.Finding, r Report, phaseOf func(console.Finding) string) Judgement {
+	if r.Host != "" {
+		return judgement(r, []evidence{{verdict: Error, phase: r.Phase, why: r.Host}})
+	}
+	if r.Phase == "boot" || r.Phase == "infra" {
+		// A kernel that does not come up has not been asked yet.
+		return judgement(r, []evidence{{verdict: Error, phase: r.Phase, why: notUp(findings, r)}})
+	}
+	var all []evidence
+	all = append(all, fromFindings(findings, r, phaseOf)...)
+	all = append(all, fromReport(r)...)
+	if len(all) > 0 {
+		return judgement(r, all)
+	}
+	if why := notProven(r); why != "" {
+		return judgement(r, []evidence{{verdict: Error, phase: r.Phase, why: why}})
+	}
+	return judgement(r, []evidence{{verdict: Pass, phase: r.Phase, why: r.Outcome()}})
+}
+
+func notUp(findings []console.Finding, r Report) string {
+	why := "the kernel did not come up"
+	if r.Phase == "infra" {
+		why = "the machine did not start"
+	}
+	if r.Setup != "" {
+		why += ": " + r.Setup
+	}
+	for _, f := range findings {
+		switch f.Kind {
+		case console.KindPanic, console.KindBoot, console.KindBug:
+			return why + ": " + f.Title
+		}
+	}
+	if r.Silent != "" {
+		why += ": " + r.Silent
+	}
+	return why
+}
+
+// fromFindings gives what the console proves. A boot's baseline and the
+// consequences of earlier findings prove nothing.
+func fromFindings(findings []console.Finding, r Report, phaseOf func(console.Finding) string) []evidence {
+	var out []evidence
+	for _, f := range findings {
+		if f.Baseline || f.Consequence {
+			continue
+		}
+		v := verdictOf(f.Kind)
+		if v == "" {
+			continue
+		}
+		e := evidence{verdict: v, phase: r.Phase, why: f.Title, title: f.Title}
+		if e.phase == "done" {
+			e.phase = "step"
+		}
+		if phaseOf != nil {
+			if p := phaseOf(f); p != "" {
+				e.phase = p
+			}
+		}
+		out = append(out, e)
+	}
+	return out
+}
+
+func verdictOf(k console.Kind) Verdict {
+	switch k {
+	case console.KindHang:
+		return Hang
+	case console.KindBug, console.KindPanic:
+		return Bug
+	case console.KindWarn:
+		return Warn
+	case console.KindIO:
+		return Degraded
+	default:
+		return ""
+	}
+}
+
+// fromReport gives what the guest and the host prove.
+func fromReport(r Report) []evidence {
+	var out []evidence
+	step := r.Phase
+	if step == "done" {
+		step = "step"
+	}
+	add := func(v Verdict, format string, args ...any) {
+		out = append(out, evidence{verdict: v, phase: step, why: fmt.Sprintf(format, args...)})
+	}
+	if r.Mismatch != nil {
+		add(Corrupt, "byte %d of the data is wrong", *r.Mismatch)
+	}
+	if r.Overrun != nil {
+		add(Corrupt, "byte %d, outside the asked range, was changed", *r.Overrun)
+	}
+	if s := r.Stuck; s != nil {
+		why := fmt.Sprintf("%s can't be killed: state %s, %.1f s after SIGKILL", s.What, s.State, float64(s.MS)/1000)
+		if s.Where != "" {
+			why += ", in " + s.Where
+		}
+		out = append(out, evidence{verdict: Hang, phase: step, why: why, title: titleOf(s)})
+	}
+	if r.Silent != "" {
+		add(Hang, "%s", r.Silent)
+	}
+	if r.Returned && !slices.Contains(r.Expect, outcomeName(r)) {
+		switch {
+		case r.Errno == "EIO":
+			add(EIO, "%s failed with EIO", r.Step)
+		case r.Errno != "":
+			add(Errno, "%s failed with %s", r.Step, r.Errno)
+		case r.Bytes < r.Asked:
+			add(Errno, "%s gave %s of %d", r.Step, plural(r.Bytes), r.Asked)
+		default:
+			add(Errno, "%s gave %s, and %s was expected", r.Step, plural(r.Bytes), strings.Join(r.Expect, " or "))
+		}
+	}
+	for _, l := range r.Legs {
+		if !l.OK {
+			add(Degraded, "leg %s (disk %s) is %s", l.Name, l.Disk, l.Health)
+		}
+	}
+	return out
+}
+
+func titleOf(s *Stuck) string {
+	if s.Where == "" {
+		return ""
+	}
+	return "task hung in " + s.Where
+}
+
+// outcomeName is the outcome as a scenario's expectation names it.
+func outcomeName(r Report) string {
+	switch {
+	case r.Errno != "":
+		return r.Errno
+	case r.Bytes == r.Asked:
+		return "data"
+	default:
+		return "short"
+	}
+}
+
+// notProven says what is missing for a pass, "" when nothing is.
+func notProven(r Report) string {
+	switch {
+	case r.Setup != "":
+		return r.Setup
+	case r.Phase != "done":
+		return "the trial ended in phase " + r.Phase + " without an answer"
+	case r.Killed != "" && !r.Returned:
+		return "the " + r.Step + " did not return and was killed (" + r.Killed + "); its task could be reaped, so it is slow or waits, and does not hang"
+	case r.Died != "":
+		return "the child died: " + r.Died
+	case !r.Returned:
+		return "the " + r.Step + " gave no answer"
+	case r.LegsError != "":
+		return "the health of the legs is not known: " + r.LegsError
+	case r.Errno == "" && r.Reads == 0:
+		return "the data came back without a request to the stack's disks"
+	}
+	return ""
+}
+
+func judgement(r Report, all []evidence) Judgement {
+	best := all[0]
+	for _, e := range all[1:] {
+		if rank(e.verdict) < rank(best.verdict) {
+			best = e
+		}
+	}
+	j := Judgement{Verdict: best.verdict, Also: []Verdict{}, Phase: best.phase, Reason: best.why}
+	var titles []string
+	for _, e := range all {
+		if e.verdict != best.verdict && !slices.Contains(j.Also, e.verdict) {
+			j.Also = append(j.Also, e.verdict)
+		}
+		if e.title != "" && !slices.Contains(titles, e.title) {
+			titles = append(titles, e.title)
+		}
+	}
+	slices.SortFunc(j.Also, func(a, b Verdict) int { return rank(a) - rank(b) })
+	if j.Verdict == Pass {
+		j.Phase = r.Phase
+	}
+	slices.Sort(titles)
+	j.Signature = Signature(j.Phase, r.Step, j.Verdict, titles)
+	return j
+}
+
+func rank(v Verdict) int {
+	if i := slices.Index(order, v); i >= 0 {
+		return i
+	}
+	return len(order)
+}
+
+// Signature names a failure. Two failures are the same when what stands
+// before the titles agrees.
+func Signature(phase, step string, v Verdict, titles []string) string {
+	s := phase + "/" + step + "/" + string(v)
+	if len(titles) > 0 {
+		s += ": " + strings.Join(titles, "; ")
+	}
+	return s
+}
+
+// Same says whether two signatures name the same failure, and whether their
+// titles differ (a drift: one bug can show several).
+func Same(a, b string) (same, drift bool) {
+	ah, at, _ := strings.Cut(a, ": ")
+	bh, bt, _ := strings.Cut(b, ": ")
+	return ah == bh, at != bt
+}
+
+func plural(n int64) string {
+	if n == 1 {
+		return "1 byte"
+	}
+	return fmt.Sprintf("%d bytes", n)
+}

@@ -1,0 +1,67 @@
+package verdict
+
+// A Report is what guest and host say about a trial, apart from the console.
+type Report struct {
+	Phase  string   `json:"phase"`            // where the trial ended: infra boot disks stack step done
+	Step   string   `json:"step"`             // the operation: pread
+	Asked  int64    `json:"asked"`            // bytes the step asks for
+	Expect []string `json:"expect,omitempty"` // outcomes that pass: "data", or the name of an errno
+
+	Returned bool   `json:"returned,omitempty"` // the system call came back
+	Bytes    int64  `json:"bytes,omitempty"`
+	Errno    string `json:"errno,omitempty"`
+	Mismatch *int64 `json:"mismatch,omitempty"` // first wrong byte of the data
+	Overrun  *int64 `json:"overrun,omitempty"`  // first byte changed outside the asked range
+	Reads    int64  `json:"reads,omitempty"`    // requests that the stack's disks completed
+	Killed   string `json:"killed,omitempty"`   // why the task was killed
+	Died     string `json:"died,omitempty"`     // how the task ended by itself without an answer
+
+	Stuck     *Stuck `json:"stuck,omitempty"` // a task that SIGKILL did not end
+	Legs      []Leg  `json:"legs,omitempty"`
+	LegsError string `json:"legs_error,omitempty"`
+
+	Silent string `json:"silent,omitempty"` // the guest stopped answering while its CPU was given time
+	// Setup says what the guest could not set up, or what a kernel that did
+	// not come up last said: no verdict about the kernel unless the console
+	// blames it.
+	Setup string `json:"setup,omitempty"`
+	// Host says what went wrong with the host, QEMU or the harness. Nothing
+	// that the guest shows counts then.
+	Host string `json:"host,omitempty"`
+}
+
+// Stuck is a task that SIGKILL did not end while PID 1 went on.
+type Stuck struct {
+	What  string `json:"what"`            // what it was doing: the step, or a tool's command line
+	State string `json:"state"`           // of /proc/PID/stat
+	Where string `json:"where,omitempty"` // the guilty function of its stack
+	MS    int64  `json:"ms"`              // guest time since SIGKILL, milliseconds
+}
+
+// Leg is one leg of a mirror or array.
+type Leg struct {
+	Name   string `json:"name"`
+	Disk   string `json:"disk"`
+	Health string `json:"health"`
+	OK     bool   `json:"ok"`
+}
+
+// Outcome says in the field's words what the step returned.
+func (r Report) Outcome() string {
+	switch {
+	case r.Stuck != nil && r.Phase == "step":
+		return "no answer"
+	case r.Returned && r.Errno != "":
+		return r.Errno
+	case r.Returned && r.Mismatch != nil:
+		return plural(r.Bytes) + ", wrong"
+	case r.Returned:
+		return plural(r.Bytes)
+	case r.Killed != "", r.Silent != "" && r.Phase == "step":
+		return "no answer"
+	case r.Died != "":
+		return "died"
+	default:
+		return "-"
+	}
+}
