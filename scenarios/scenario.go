@@ -12,12 +12,14 @@ type Scenario struct {
 	Require Require `yaml:"require" json:"require"`
 	Stack   Stack   `yaml:"stack" json:"stack"`
 	Step    Step    `yaml:"step" json:"step"`
-	Expect  Expect  `yaml:"expect" json:"expect"`
-	Matrix  []Param `yaml:"-" json:"matrix"` // in the file's order
-	Story   *Story  `yaml:"story" json:"story,omitempty"`
-	Cold    string  `yaml:"cold" json:"cold,omitempty"` // why it can't run from a snapshot; "" when it can
-	Source  []byte  `yaml:"-" json:"-"`                 // the file as it was read
-	File    string  `yaml:"-" json:"file,omitempty"`    // where it was read from; "" when embedded
+	// StepParams says which parameter stands for which key of Step.
+	StepParams map[string]string `yaml:"-" json:"step_params,omitempty"`
+	Expect     Expect            `yaml:"expect" json:"expect"`
+	Matrix     []Param           `yaml:"-" json:"matrix"` // in the file's order
+	Story      *Story            `yaml:"story" json:"story,omitempty"`
+	Cold       string            `yaml:"cold" json:"cold,omitempty"` // why it can't run from a snapshot; "" when it can
+	Source     []byte            `yaml:"-" json:"-"`                 // the file as it was read
+	File       string            `yaml:"-" json:"file,omitempty"`    // where it was read from; "" when embedded
 }
 
 // Machine is what the guest has besides disks.
@@ -123,7 +125,9 @@ type Need struct {
 // it.
 type Story struct {
 	Kernels []StoryKernel `yaml:"kernels" json:"kernels"`
-	Holds   string        `yaml:"holds" json:"holds"` // the sentence when it holds
+	// Holds is the sentence when it holds; ${before}, ${with} and ${after}
+	// stand for the releases of the kernels in that role.
+	Holds string `yaml:"holds" json:"holds"`
 }
 
 // StoryKernel is one kernel of a story and what is expected of it.

@@ -1,0 +1,139 @@
+package scenarios
+
+import (
+	"embed"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+)
+
+//go:embed *.yaml
+var shipped embed.FS
+
+// ErrUnknown says that there is no scenario of that name.
+var ErrUnknown = errors.New("no such scenario")
+
+// Names lists the scenarios that ship with blockrig, sorted.
+func Names() ([]string, error) {
+	files, err := fs.Glob(shipped, "*.yaml")
+	if err != nil {
+		return nil, fmt.Errorf("list shipped scenarios: %w", err)
+	}
+	for i, file := range files {
+		files[i] = strings.TrimSuffix(file, ".yaml")
+	}
+	slices.Sort(files)
+	return files, nil
+}
+
+// Embedded gives the scenarios that ship with blockrig, sorted by name.
+func Embedded() ([]*Scenario, error) {
+	names, err := Names()
+	if err != nil {
+		return nil, err
+	}
+	all := make([]*Scenario, len(names))
+	for i, name := range names {
+		if all[i], err = loadShipped(name); err != nil {
+			return nil, err
+		}
+	}
+	return all, nil
+}
+
+func loadShipped(name string) (*Scenario, error) {
+	src, err := shipped.ReadFile(name + ".yaml")
+	if err != nil {
+		return nil, fmt.Errorf("read shipped scenario: %w", err)
+	}
+	return Parse(name+".yaml", src)
+}
+
+// Load reads a scenario: one that ships with blockrig, by its name, or else a
+// file, by its path. What is wrong inside a file is an *Error.
+func Load(arg string) (*Scenario, error) {
+	names, err := Names()
+	if err != nil {
+		return nil, err
+	}
+	if slices.Contains(names, arg) {
+		return loadShipped(arg)
+	}
+	src, err := readFile(arg)
+	if errors.Is(err, fs.ErrNotExist) && !looksLikePath(arg) {
+		guesses := near(arg, names)
+		if len(guesses) == 0 {
+			return nil, fmt.Errorf("%w: %s; there are: %s; a file is named by its path", ErrUnknown, quote(arg), keyList(names))
+		}
+		return nil, fmt.Errorf("%w: %s; did you mean %s?", ErrUnknown, quote(arg), strings.Join(guesses, " or "))
+	}
+	if err != nil {
+		return nil, err
+	}
+	s, err := Parse(arg, src)
+	if err != nil {
+		return nil, err
+	}
+	s.File = arg
+	return s, nil
+}
+
+func looksLikePath(arg string) bool {
+	ext := filepath.Ext(arg)
+	return strings.ContainsRune(arg, filepath.Separator) || ext == ".yaml" || ext == ".yml"
+}
+
+// readFile reads a regular file and nothing else: a FIFO would block, and a
+// device must not be opened.
+func readFile(path string) ([]byte, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, fmt.Errorf("read scenario %s: %w", quote(path), cause(err))
+	}
+	if err := wantRegular(path, info); err != nil {
+		return nil, err
+	}
+	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, fmt.Errorf("read scenario %s: %w", quote(path), cause(err))
+	}
+	defer f.Close()
+	if info, err = f.Stat(); err != nil {
+		return nil, fmt.Errorf("read scenario %s: %w", quote(path), cause(err))
+	}
+	if err := wantRegular(path, info); err != nil {
+		return nil, err
+	}
+	// One byte more than is allowed, so that Parse can tell.
+	src, err := io.ReadAll(io.LimitReader(f, maxSource+1))
+	if err != nil {
+		return nil, fmt.Errorf("read scenario %s: %w", quote(path), cause(err))
+	}
+	return src, nil
+}
+
+func wantRegular(path string, info fs.FileInfo) error {
+	switch {
+	case info.Mode().IsRegular():
+		return nil
+	case info.IsDir():
+		return fmt.Errorf("read scenario %s: it is a directory; a scenario is a .yaml file", quote(path))
+	default:
+		return fmt.Errorf("read scenario %s: it is no regular file; a scenario is a .yaml file", quote(path))
+	}
+}
+
+// cause is the error without the path, which the message has already.
+func cause(err error) error {
+	var p *fs.PathError
+	if errors.As(err, &p) {
+		return p.Err
+	}
+	return err
+}
