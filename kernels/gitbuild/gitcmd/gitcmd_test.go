@@ -1,0 +1,103 @@
+package gitcmd
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+func newRepo(t *testing.T) (*Repo, string) {
+	t.Helper()
+	dir := t.TempDir()
+	r := &Repo{dir: dir}
+	for _, args := range [][]string{
+		{"init", "-q", "-b", "main", "."},
+		{"-c", "user.name=A", "-c", "user.email=a@example.org", "commit", "-q", "--allow-empty", "-m", "one"},
+		{"tag", "v1"},
+	} {
+		if _, err := r.Run(context.Background(), args...); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return r, dir
+}
+
+func TestOpenRefusesWhatIsNoLocalFolder(t *testing.T) {
+	_, dir := newRepo(t)
+	file := filepath.Join(dir, "file")
+	if err := os.WriteFile(file, nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	for path, want := range map[string]string{
+		"":                        "no repository",
+		"--upload-pack=touch x":   "looks like an option",
+		"-c":                      "looks like an option",
+		"ext::sh -c true":         "clone it first",
+		"https://example.org/a":   "clone it first",
+		"a\x1bb":                  "control characters",
+		filepath.Join(dir, "no"):  "no such file",
+		file:                      "not a folder",
+		filepath.Dir(t.TempDir()): "not a git repository",
+	} {
+		if _, err := Open(context.Background(), path); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("Open(%q) = %v, want %q", path, err, want)
+		}
+	}
+	if _, err := Open(context.Background(), dir); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestResolveRefusesOptionsAndRanges(t *testing.T) {
+	r, _ := newRepo(t)
+	for rev, want := range map[string]string{
+		"":                        "no revision",
+		"--all":                   "looks like an option",
+		"-x":                      "looks like an option",
+		"^v1":                     "range",
+		"v1..main":                "range",
+		"ext::sh -c true":         "transport helper",
+		"v1\n":                    "control characters",
+		"nothing":                 "no commit",
+		"HEAD^{tree}":             "no commit",
+		strings.Repeat("a", 2000): "too long",
+	} {
+		if _, err := r.Resolve(context.Background(), rev); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("Resolve(%q) = %v, want %q", rev, err, want)
+		}
+	}
+	hash, err := r.Resolve(context.Background(), "v1")
+	if err != nil || !IsHash(hash) {
+		t.Errorf("Resolve(v1) = %q, %v", hash, err)
+	}
+}
+
+func TestHooksAndEnvironmentDoNotReachGit(t *testing.T) {
+	r, dir := newRepo(t)
+	ran := filepath.Join(dir, "ran")
+	hook := filepath.Join(dir, ".git", "hooks", "post-checkout")
+	if err := os.WriteFile(hook, []byte("#!/bin/sh\ntouch "+ran+"\n"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("GIT_DIR", "/nowhere")
+	t.Setenv("GIT_EXTERNAL_DIFF", "touch "+ran)
+	if _, err := r.Run(context.Background(), "checkout", "-q", "--detach", "v1"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(ran); !os.IsNotExist(err) {
+		t.Errorf("a hook ran: %v", err)
+	}
+}
+
+func TestErrorsAreOneSafeLine(t *testing.T) {
+	r, _ := newRepo(t)
+	_, err := r.Run(context.Background(), "rev-parse", "--verify", "a\x1b[31m")
+	if status, ok := Status(err); !ok || status != 128 {
+		t.Errorf("status %d, %v", status, ok)
+	}
+	if strings.Contains(err.Error(), "\x1b") {
+		t.Errorf("control codes in %q", err)
+	}
+}
