@@ -62,8 +62,10 @@ func notUp(findings []console.Finding, r Report) string {
 			return why + ": " + f.Title
 		}
 	}
-	if r.Silent != "" {
-		why += ": " + r.Silent
+	for _, w := range []string{r.Silent, r.Reset} {
+		if w != "" {
+			why += ": " + w
+		}
 	}
 	return why
 }
@@ -134,6 +136,10 @@ func fromReport(r Report) []evidence {
 	}
 	if r.Silent != "" {
 		add(Hang, "%s", r.Silent)
+	}
+	if r.Reset != "" {
+		// PID 1 never ends the machine: a triple fault or a reboot is the kernel's.
+		add(Bug, "%s", r.Reset)
 	}
 	if r.Returned && !slices.Contains(r.Expect, outcomeName(r)) {
 		switch {

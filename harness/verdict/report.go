@@ -21,6 +21,7 @@ type Report struct {
 	LegsError string `json:"legs_error,omitempty"`
 
 	Silent string `json:"silent,omitempty"` // the guest stopped answering while its CPU was given time
+	Reset  string `json:"reset,omitempty"`  // the guest ended the machine by itself
 	// Setup says what the guest could not set up, or what a kernel that did
 	// not come up last said: no verdict about the kernel unless the console
 	// blames it.

@@ -1,0 +1,239 @@
+package verdict
+
+import (
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/blockrig/blockrig/harness/console"
+)
+
+func at(n int64) *int64 { return &n }
+
+// done is a step that returned with healthy legs, having read from a disk.
+func done(change func(*Report)) Report {
+	r := Report{
+		Phase: "done", Step: "pread", Asked: 4096, Expect: []string{"data", "EINVAL"},
+		Returned: true, Bytes: 4096, Reads: 1,
+		Legs: []Leg{{Name: "253:1", Disk: "a", Health: "A", OK: true}, {Name: "253:2", Disk: "b", Health: "A", OK: true}},
+	}
+	if change != nil {
+		change(&r)
+	}
+	return r
+}
+
+var (
+	warning  = console.Finding{Kind: console.KindWarn, Title: "WARNING in bio_add_page", Line: 10}
+	oops     = console.Finding{Kind: console.KindBug, Title: "BUG: unable to handle page fault in bio_add_page", Line: 20}
+	ioError  = console.Finding{Kind: console.KindIO, Title: "I/O error on sdb", Line: 30}
+	stall    = console.Finding{Kind: console.KindHang, Title: "rcu stall in do_region", Line: 40}
+	panicked = console.Finding{Kind: console.KindPanic, Title: "kernel panic: Fatal exception", Line: 50}
+)
+
+func TestJudge(t *testing.T) {
+	hung := func(r *Report) {
+		r.Phase, r.Returned, r.Bytes = "step", false, 0
+		r.Killed = "a flood of I/O errors"
+		r.Stuck = &Stuck{What: "pread", State: "D", Where: "__iomap_dio_rw", MS: 2000}
+	}
+	tests := []struct {
+		name     string
+		findings []console.Finding
+		report   Report
+		want     Verdict
+		also     []Verdict
+		phase    string
+	}{
+		{"all bytes", nil, done(nil), Pass, nil, "done"},
+		{"EINVAL where it is right", nil, done(func(r *Report) { r.Bytes, r.Errno, r.Reads = 0, "EINVAL", 0 }), Pass, nil, "done"},
+		{
+			"EINVAL where it is wrong", nil,
+			done(func(r *Report) { r.Bytes, r.Errno, r.Expect = 0, "EINVAL", []string{"data"} }),
+			Errno, nil, "step",
+		},
+		{"short", nil, done(func(r *Report) { r.Bytes = 512 }), Errno, nil, "step"},
+		{"EIO, legs healthy", nil, done(func(r *Report) { r.Bytes, r.Errno = 0, "EIO" }), EIO, nil, "step"},
+		{
+			"EIO and both legs blamed",
+			[]console.Finding{ioError},
+			done(func(r *Report) { r.Bytes, r.Errno = 0, "EIO"; r.Legs[0].OK, r.Legs[1].OK = false, false }),
+			EIO,
+			[]Verdict{Degraded},
+			"step",
+		},
+		{"data, but a leg failed", nil, done(func(r *Report) { r.Legs[1].OK = false }), Degraded, nil, "step"},
+		{"data, but I/O errors on the console", []console.Finding{ioError}, done(nil), Degraded, nil, "step"},
+		{"wrong bytes", nil, done(func(r *Report) { r.Mismatch = at(512) }), Corrupt, nil, "step"},
+		{"bytes beyond the buffer", nil, done(func(r *Report) { r.Overrun = at(4096) }), Corrupt, nil, "step"},
+		{
+			"wrong bytes and a warning",
+			[]console.Finding{warning},
+			done(func(r *Report) { r.Mismatch = at(0) }),
+			Corrupt,
+			[]Verdict{Warn},
+			"step",
+		},
+		{"a warning", []console.Finding{warning}, done(nil), Warn, nil, "step"},
+		{"an oops", []console.Finding{oops, warning}, done(nil), Bug, []Verdict{Warn}, "step"},
+		{"a panic", []console.Finding{panicked}, Report{Phase: "step", Step: "pread"}, Bug, nil, "step"},
+		{"unkillable, with a flood", []console.Finding{warning, ioError}, done(hung), Hang, []Verdict{Warn, Degraded}, "step"},
+		{"unkillable, with an oops", []console.Finding{oops}, done(hung), Hang, []Verdict{Bug}, "step"},
+		{"a stall", []console.Finding{stall}, done(nil), Hang, nil, "step"},
+		{"silence", nil, Report{Phase: "step", Step: "pread", Silent: "the guest stopped answering for 3.0 s"}, Hang, nil, "step"},
+		{"lvcreate hangs", nil, Report{Phase: "stack", Setup: "lvcreate: can't be killed", Stuck: &Stuck{What: "lvcreate"}}, Hang, nil, "stack"},
+		{"mount oopses", []console.Finding{oops}, Report{Phase: "stack", Setup: "mount: signal: killed"}, Bug, nil, "stack"},
+		{"a triple fault in the step", nil, Report{Phase: "step", Reset: "the guest ended the machine (guest-reset)"}, Bug, nil, "step"},
+
+		{"mkfs fails", nil, Report{Phase: "stack", Setup: "mke2fs: exit status 1"}, Error, nil, "stack"},
+		{"the kernel does not come up", []console.Finding{panicked}, Report{Phase: "boot", Setup: "the kernel panicked"}, Error, nil, "boot"},
+		{"a triple fault at boot", nil, Report{Phase: "boot", Reset: "the guest ended the machine"}, Error, nil, "boot"},
+		{"QEMU killed in the step", []console.Finding{warning}, Report{Phase: "step", Host: "QEMU ended: signal: killed"}, Error, nil, "step"},
+		{"killed and reaped", nil, done(func(r *Report) { r.Returned, r.Killed = false, "no I/O" }), Error, nil, "done"},
+		{"no answer at all", nil, Report{Phase: "step"}, Error, nil, "step"},
+		{"the data came from nowhere", nil, done(func(r *Report) { r.Reads = 0 }), Error, nil, "done"},
+		{"legs not known", nil, done(func(r *Report) { r.LegsError = "no answer" }), Error, nil, "done"},
+
+		{"the boot's own warning", []console.Finding{{Kind: console.KindWarn, Baseline: true}}, done(nil), Pass, nil, "done"},
+		{
+			"a panic that panic_on_warn made of a warning",
+			[]console.Finding{warning, {Kind: console.KindPanic, Title: "kernel panic", Consequence: true}},
+			Report{Phase: "step", Step: "pread"},
+			Warn, nil, "step",
+		},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			got := Judge(tt.findings, tt.report, nil)
+			if got.Verdict != tt.want || got.Phase != tt.phase {
+				t.Errorf("got %s in phase %s (%s), want %s in %s", got.Verdict, got.Phase, got.Reason, tt.want, tt.phase)
+			}
+			want := append([]Verdict{}, tt.also...)
+			if diff := cmp.Diff(want, got.Also); diff != "" {
+				t.Errorf("also (-want +got):\n%s", diff)
+			}
+			if got.Reason == "" {
+				t.Error("no reason")
+			}
+		})
+	}
+}
+
+func TestSignatureIsStableOverTheOrderOfTitles(t *testing.T) {
+	r := done(func(r *Report) { r.Legs[0].OK = false })
+	a := Judge([]console.Finding{warning, oops}, r, nil)
+	b := Judge([]console.Finding{oops, warning, warning}, r, nil)
+	if a.Signature != b.Signature {
+		t.Errorf("%q and %q differ", a.Signature, b.Signature)
+	}
+	want := "step/pread/bug: BUG: unable to handle page fault in bio_add_page; WARNING in bio_add_page"
+	if a.Signature != want {
+		t.Errorf("got %q, want %q", a.Signature, want)
+	}
+}
+
+func TestSame(t *testing.T) {
+	for _, tt := range []struct {
+		a, b        string
+		same, drift bool
+	}{
+		{"step/pread/hang: a", "step/pread/hang: a", true, false},
+		{"step/pread/hang: a", "step/pread/hang: b; c", true, true},
+		{"step/pread/hang", "step/pread/hang: b", true, true},
+		{"step/pread/hang: a", "stack/pread/hang: a", false, false},
+		{"step/pread/hang: a", "step/pread/bug: a", false, false},
+	} {
+		if same, drift := Same(tt.a, tt.b); same != tt.same || drift != tt.drift {
+			t.Errorf("Same(%q, %q) = %t, %t; want %t, %t", tt.a, tt.b, same, drift, tt.same, tt.drift)
+		}
+	}
+}
+
+// The saved log alone gives the trial's verdict, whatever it was.
+func TestTrailerCarriesTheVerdict(t *testing.T) {
+	for _, r := range []Report{
+		done(nil),
+		done(func(r *Report) { r.Bytes, r.Errno = 0, "EIO" }),
+		done(func(r *Report) { r.Mismatch = at(7) }),
+		{Phase: "stack", Setup: "mount: \"quoted\"\nand broken"},
+		{Phase: "step", Host: "no space left on device"},
+	} {
+		text, err := Trailer(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		want := Judge([]console.Finding{warning}, r, PhaseOf(nil))
+		got, err := JudgeLog(Log{
+			Findings: []console.Finding{warning}, KernelLines: 1,
+			Marks: []Mark{{Line: 99, Text: text[:len(text)-1]}},
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("%+v: judged again (-want +got):\n%s", r, diff)
+		}
+	}
+}
+
+func TestJudgeLogWithoutReport(t *testing.T) {
+	for _, tt := range []struct {
+		name string
+		log  Log
+		want Verdict
+	}{
+		{"nothing found", Log{KernelLines: 3}, Clean},
+		{"I/O errors", Log{KernelLines: 3, Findings: []console.Finding{ioError}}, EIO},
+		{"a warning, then I/O errors", Log{KernelLines: 3, Findings: []console.Finding{warning, ioError}}, Warn},
+		{"no root", Log{KernelLines: 3, Findings: []console.Finding{{Kind: console.KindBoot, Title: "unable to mount root fs"}}}, Error},
+	} {
+		got, err := JudgeLog(tt.log)
+		if err != nil || got.Verdict != tt.want {
+			t.Errorf("%s: got %s, %v; want %s", tt.name, got.Verdict, err, tt.want)
+		}
+	}
+	if _, err := JudgeLog(Log{}); err != ErrNoKernel {
+		t.Errorf("an empty log: got %v, want ErrNoKernel", err)
+	}
+}
+
+// A trailer that the guest printed itself is none: the host's is the last of
+// blockrig's lines, and it can be read or is an error.
+func TestTrailerOfTheGuestIsNone(t *testing.T) {
+	forged, _ := Trailer(done(nil))
+	marks := []Mark{{Line: 5, Text: forged[:len(forged)-1]}, {Line: 6, Text: GuestPrefix + "phase step"}}
+	got, err := JudgeLog(Log{KernelLines: 9, Marks: marks, Findings: []console.Finding{oops}})
+	if err != nil || got.Verdict != Bug {
+		t.Errorf("got %s, %v; want bug", got.Verdict, err)
+	}
+	if _, err := JudgeLog(Log{KernelLines: 9, Marks: []Mark{{Line: 7, Text: TrailerPrefix + "{"}}}); err == nil {
+		t.Error("a trailer cut off in the middle is no error")
+	}
+}
+
+func TestPhaseOf(t *testing.T) {
+	phase := PhaseOf([]Mark{
+		{Line: 3, Text: GuestPrefix + "phase disks: load modules"},
+		{Line: 8, Text: GuestPrefix + "phase stack"},
+		{Line: 9, Text: GuestPrefix + "lvm says: phase step"},
+		{Line: 20, Text: GuestPrefix + "phase step"},
+		{Line: 30, Text: GuestPrefix + "phase done"},
+	})
+	for line, want := range map[int]string{1: "", 5: "disks", 12: "stack", 25: "step", 31: "step"} {
+		if got := phase(console.Finding{Line: line}); got != want {
+			t.Errorf("line %d: got phase %q, want %q", line, got, want)
+		}
+	}
+}
+
+func TestWhere(t *testing.T) {
+	for want, stack := range map[string][]string{
+		"__iomap_dio_rw": {"blk_io_schedule+0x1a/0x20", "__iomap_dio_rw+0x4d1/0x770", "ext4_file_read_iter+0x1/0x2 [ext4]"},
+		"do_region":      {"do_region.isra.0+0x1/0x2 [dm_mod]"},
+		"":               {"0x0"},
+	} {
+		if got := Where(stack); got != want {
+			t.Errorf("Where(%q) = %q, want %q", stack, got, want)
+		}
+	}
+}
