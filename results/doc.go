@@ -1,0 +1,20 @@
+// Package results keeps the record of runs: one folder for each run, in it one
+// folder for each trial, and what can be read from them: tables, statistics,
+// an exit status.
+//
+// A run's folder:
+//
+//	RUN/run.json                  what was run, when (Info)
+//	RUN/NNNN-KERNEL-SCENARIO-CASE/
+//	    result.json               the Record
+//	    console.log               the serial console, as it came
+//	    events.jsonl              what guest and host said, in order of time
+//	    qemu.args                 the command line of the machine
+//	    scenario.yaml             the scenario as it was run
+//
+// A trial's folder is made under a hidden name and renamed once all of it is
+// on the disk, so it is there whole or not at all. A process that dies leaves
+// hidden folders behind; it held a lock (.lock) on its run until then, and
+// Sweep removes what nobody holds. What is stored is read as untrusted: names,
+// sizes and contents are checked, and no link leads out of the store.
+package results

@@ -1,0 +1,188 @@
+package results
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path"
+	"slices"
+	"strings"
+	"syscall"
+)
+
+// maxStored is the size of the largest result.json or run.json that is read,
+// in bytes.
+const maxStored = 4 << 20
+
+// A Stored is a run as it lies in the store.
+type Stored struct {
+	Info
+	Records []Record
+	Broken  []error // a trial's folder that can't be read, and why
+}
+
+// ErrNoRun says that the store has no such run.
+var ErrNoRun = errors.New("no such run")
+
+// List reads all runs of the store at root, oldest first. A run whose
+// run.json can't be read has its ID and the reason in Broken. A store that
+// does not exist is empty.
+func List(root string) ([]Stored, error) {
+	store, err := os.OpenRoot(root)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("open the results folder: %w", err)
+	}
+	defer store.Close() // only read from
+	ids, err := runIDs(store)
+	if err != nil {
+		return nil, err
+	}
+	runs := make([]Stored, len(ids))
+	for i, id := range ids {
+		runs[i] = readRun(store, root, id)
+	}
+	return runs, nil
+}
+
+// Show reads one run: by its ID, the beginning of its ID where that is enough
+// to tell, or "last".
+func Show(root, id string) (Stored, error) {
+	store, err := os.OpenRoot(root)
+	if errors.Is(err, fs.ErrNotExist) {
+		return Stored{}, fmt.Errorf("%w: there are none in %s", ErrNoRun, root)
+	}
+	if err != nil {
+		return Stored{}, fmt.Errorf("open the results folder: %w", err)
+	}
+	defer store.Close() // only read from
+	ids, err := runIDs(store)
+	if err != nil {
+		return Stored{}, err
+	}
+	found, err := pick(ids, id, root)
+	if err != nil {
+		return Stored{}, err
+	}
+	return readRun(store, root, found), nil
+}
+
+func pick(ids []string, id, root string) (string, error) {
+	if len(ids) == 0 {
+		return "", fmt.Errorf("%w: there are none in %s", ErrNoRun, root)
+	}
+	last := ids[len(ids)-1]
+	if id == "last" {
+		return last, nil
+	}
+	var found []string
+	for _, have := range ids {
+		if id != "" && strings.HasPrefix(have, id) {
+			found = append(found, have)
+		}
+	}
+	switch len(found) {
+	case 0:
+		return "", fmt.Errorf("%w: %q; the last one is %s", ErrNoRun, id, last)
+	case 1:
+		return found[0], nil
+	default:
+		return "", fmt.Errorf("%q is the beginning of %d runs; the last of them is %s", id, len(found), found[len(found)-1])
+	}
+}
+
+func runIDs(store *os.Root) ([]string, error) {
+	entries, err := fs.ReadDir(store.FS(), ".")
+	if err != nil {
+		return nil, fmt.Errorf("list runs: %w", err)
+	}
+	var ids []string
+	for _, e := range entries {
+		if e.IsDir() && runID.MatchString(e.Name()) {
+			ids = append(ids, e.Name())
+		}
+	}
+	slices.Sort(ids)
+	return ids, nil
+}
+
+func readRun(store *os.Root, root, id string) Stored {
+	s := Stored{Info: Info{ID: id}}
+	broken := func(name string, err error) {
+		s.Broken = append(s.Broken, fmt.Errorf("read %s: %w", Harmless(path.Join(root, id, name)), err))
+	}
+	src, err := readStored(store, path.Join(id, infoFile))
+	if err == nil {
+		var info Info
+		if err = json.Unmarshal(src, &info); err == nil {
+			info.ID = id // the folder's name is what counts
+			s.Info = info
+		}
+	}
+	if err != nil {
+		broken(infoFile, err)
+	}
+	entries, err := fs.ReadDir(store.FS(), id)
+	if err != nil {
+		broken("", err)
+	}
+	for _, e := range entries {
+		if !e.IsDir() || strings.HasPrefix(e.Name(), ".") {
+			continue
+		}
+		name := path.Join(e.Name(), ResultFile)
+		src, err := readStored(store, path.Join(id, name))
+		if err != nil {
+			broken(name, err)
+			continue
+		}
+		rec, err := decode(src)
+		if err != nil {
+			broken(name, err)
+			continue
+		}
+		// A store may have been moved; what it says of its own place is not
+		// to be believed.
+		rec.RunDir = path.Join(root, id, e.Name())
+		s.Records = append(s.Records, rec)
+	}
+	return s
+}
+
+// readStored reads a regular file that is not too large. os.Root keeps links
+// from leading out of the store.
+func readStored(store *os.Root, name string) ([]byte, error) {
+	f, err := store.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, cause(err)
+	}
+	defer f.Close() // only read from
+	info, err := f.Stat()
+	switch {
+	case err != nil:
+		return nil, cause(err)
+	case !info.Mode().IsRegular():
+		return nil, errors.New("it is no regular file")
+	case info.Size() > maxStored:
+		return nil, fmt.Errorf("it has %d bytes, more than a result can have", info.Size())
+	}
+	src, err := io.ReadAll(io.LimitReader(f, maxStored))
+	if err != nil {
+		return nil, cause(err)
+	}
+	return src, nil
+}
+
+// cause is the error without the path, which the message has already.
+func cause(err error) error {
+	var p *fs.PathError
+	if errors.As(err, &p) {
+		return p.Err
+	}
+	return err
+}

@@ -1,0 +1,156 @@
+package results
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+	"unicode/utf8"
+
+	"github.com/blockrig/blockrig/harness/console"
+	"github.com/blockrig/blockrig/harness/verdict"
+)
+
+// A Record is what is known of one trial: one case on one kernel, once.
+type Record struct {
+	Scenario  string            `json:"scenario"`
+	Case      string            `json:"case"` // "length=4096,memory_offset=32"; "" when the scenario has no parameters
+	Kernel    Kernel            `json:"kernel"`
+	Verdict   verdict.Verdict   `json:"verdict"`
+	Also      []verdict.Verdict `json:"also"`
+	Signature string            `json:"signature"`
+	Phase     string            `json:"phase"`
+	Errno     string            `json:"errno"` // of the step: EINVAL; "" when it did not fail
+	Bytes     int64             `json:"bytes"` // that the step gave
+	Legs      []verdict.Leg     `json:"legs"`
+	Findings  []Finding         `json:"findings"`
+	Accel     string            `json:"accel"` // kvm or tcg
+	CPUs      int               `json:"cpus"`  // of the guest
+	Warm      bool              `json:"warm"`  // from a snapshot
+	BootID    string            `json:"boot_id"`
+	BootMS    int64             `json:"boot_ms"`  // wall time from power-on or load until the stack was ready, milliseconds
+	TrialMS   int64             `json:"trial_ms"` // wall time of all of the trial, milliseconds
+	Attempts  []Attempt         `json:"attempts"` // all that were made, the last one being this record's
+	RunDir    string            `json:"run_dir"`  // the trial's folder; "" when it was not stored
+
+	Reason  string    `json:"reason"`  // one line: why this verdict
+	Outcome string    `json:"outcome"` // what the step said: "4096 bytes", "EINVAL", "no answer"
+	Started time.Time `json:"started"`
+}
+
+// Kernel is the kernel that a trial ran on.
+type Kernel struct {
+	Ref     string `json:"ref"`     // as the user wrote it
+	Release string `json:"release"` // uname -r
+}
+
+// A Finding is what the console showed, without its trace.
+type Finding struct {
+	Kind  console.Kind `json:"kind"`
+	Title string       `json:"title"`
+	Place string       `json:"place"`
+	Line  int          `json:"line"` // in console.log, from 1
+}
+
+// An Attempt is one try to get a verdict. One that ends in error is tried
+// again.
+type Attempt struct {
+	Verdict verdict.Verdict `json:"verdict"`
+	Reason  string          `json:"reason"`
+	MS      int64           `json:"ms"` // wall time, milliseconds
+}
+
+// Findings are those of a console that count for a trial: not the boot's
+// baseline.
+func Findings(all []console.Finding) []Finding {
+	out := []Finding{}
+	for _, f := range all {
+		if !f.Baseline {
+			out = append(out, Finding{Kind: f.Kind, Title: f.Title, Place: f.Place, Line: f.Line})
+		}
+	}
+	return out
+}
+
+// MarshalJSON writes empty lists as [], so that a reader need not tell them
+// from null.
+func (r Record) MarshalJSON() ([]byte, error) {
+	type plain Record
+	p := plain(r)
+	p.Also = orEmpty(p.Also)
+	p.Legs = orEmpty(p.Legs)
+	p.Findings = orEmpty(p.Findings)
+	p.Attempts = orEmpty(p.Attempts)
+	return json.Marshal(p)
+}
+
+func orEmpty[T any](list []T) []T {
+	if list == nil {
+		return []T{}
+	}
+	return list
+}
+
+// WriteJSON writes one object a line for each record.
+func WriteJSON(w io.Writer, records ...Record) error {
+	for _, r := range records {
+		line, err := encode(r)
+		if err != nil {
+			return err
+		}
+		if _, err := w.Write(line); err != nil {
+			return fmt.Errorf("write results: %w", err)
+		}
+	}
+	return nil
+}
+
+// encode gives v as one line of JSON that is harmless on a terminal:
+// encoding/json leaves DEL, the C1 control codes and marks that turn the
+// direction of text as they are.
+func encode(v any) ([]byte, error) {
+	var b bytes.Buffer
+	enc := json.NewEncoder(&b)
+	enc.SetEscapeHTML(false)
+	if err := enc.Encode(v); err != nil {
+		return nil, fmt.Errorf("encode result: %w", err)
+	}
+	var out bytes.Buffer
+	for src := b.Bytes(); len(src) > 0; {
+		r, size := utf8.DecodeRune(src)
+		if r >= utf8.RuneSelf && !harmless(r) || r == 0x7f {
+			writeEscape(&out, r)
+		} else {
+			out.Write(src[:size])
+		}
+		src = src[size:]
+	}
+	return out.Bytes(), nil
+}
+
+// decode reads a record that was stored, and refuses one that can't be a
+// trial's.
+func decode(src []byte) (Record, error) {
+	var r Record
+	dec := json.NewDecoder(bytes.NewReader(src))
+	if err := dec.Decode(&r); err != nil {
+		return Record{}, fmt.Errorf("not a result: %w", err)
+	}
+	if _, err := dec.Token(); !errors.Is(err, io.EOF) {
+		return Record{}, errors.New("not a result: there is more after it")
+	}
+	if !verdict.Known(r.Verdict) {
+		return Record{}, fmt.Errorf("not a result: unknown verdict %q", r.Verdict)
+	}
+	for _, v := range r.Also {
+		if !verdict.Known(v) {
+			return Record{}, fmt.Errorf("not a result: unknown verdict %q", v)
+		}
+	}
+	if r.Scenario == "" {
+		return Record{}, errors.New("not a result: it names no scenario")
+	}
+	return r, nil
+}

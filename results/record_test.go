@@ -1,0 +1,318 @@
+package results
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"flag"
+	"math"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/blockrig/blockrig/harness/console"
+	"github.com/blockrig/blockrig/harness/verdict"
+)
+
+var update = flag.Bool("update", false, "rewrite golden files")
+
+// three are records as a story has them.
+func three() []Record {
+	pass := Record{
+		Scenario: "lvm-mirror-dio-read", Case: "length=4096,memory_offset=32",
+		Kernel:  Kernel{"debian:1.0", "1.0.1-amd64"},
+		Verdict: verdict.Pass, Signature: "done/pread/pass", Phase: "done", Errno: "EINVAL", Outcome: "EINVAL",
+		Legs:  []verdict.Leg{{Name: "253:1", Disk: "a", Health: "A", OK: true}},
+		Accel: "tcg", CPUs: 1, BootID: "b-1", BootMS: 5600, TrialMS: 7912,
+		Attempts: []Attempt{{Verdict: verdict.Pass, Reason: "EINVAL", MS: 7912}},
+		Reason:   "EINVAL", Started: time.Date(2026, 6, 14, 18, 8, 32, 0, time.UTC),
+	}
+	hang := pass
+	hang.Kernel = Kernel{"debian:2.0", "2.0.15-amd64"}
+	hang.Verdict, hang.Also = verdict.Hang, []verdict.Verdict{verdict.Bug, verdict.Degraded}
+	hang.Signature = "step/pread/hang: BUG in bio_add_page"
+	hang.Phase, hang.Errno, hang.Outcome, hang.Reason = "step", "", "no answer", "pread can't be killed"
+	hang.Findings = []Finding{{console.KindBug, "BUG in bio_add_page", "block/bio.c:1044", 812}, {console.KindIO, "I/O error", "", 900}}
+	hang.TrialMS = 11050
+	bad := pass
+	bad.Kernel = Kernel{"debian:3.0", ""}
+	bad.Verdict, bad.Phase, bad.Signature = verdict.Error, "boot", "boot/pread/error"
+	bad.Errno, bad.Outcome, bad.Legs, bad.Reason = "", "", nil, "the kernel did not come up"
+	bad.Attempts = []Attempt{{verdict.Error, "no output", 100}, {verdict.Error, "no output", 120}, {verdict.Error, "the kernel did not come up", 110}}
+	bad.TrialMS = 110
+	return []Record{pass, hang, bad}
+}
+
+func golden(t *testing.T, path, got string) {
+	t.Helper()
+	if *update {
+		if err := os.WriteFile(path, []byte(got), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(string(want), got); diff != "" {
+		t.Errorf("%s (-want +got; -update rewrites it):\n%s", path, diff)
+	}
+}
+
+func TestRecordHasTheKeysOfTheContract(t *testing.T) {
+	var b bytes.Buffer
+	if err := WriteJSON(&b, Record{}); err != nil {
+		t.Fatal(err)
+	}
+	var got map[string]any
+	if err := json.Unmarshal(b.Bytes(), &got); err != nil {
+		t.Fatal(err)
+	}
+	want := strings.Fields("scenario case kernel verdict also signature phase errno bytes legs findings accel cpus warm boot_id boot_ms trial_ms attempts run_dir")
+	for _, key := range want {
+		if _, ok := got[key]; !ok {
+			t.Errorf("the key %s is missing", key)
+		}
+	}
+	for key, value := range got {
+		if value == nil {
+			t.Errorf("%s is null, want an empty list", key)
+		}
+		if !slices.Contains(append(want, "reason", "outcome", "started"), key) {
+			t.Errorf("the key %s is not in the contract", key)
+		}
+	}
+}
+
+func TestJSONLines(t *testing.T) {
+	var b bytes.Buffer
+	if err := WriteJSON(&b, three()...); err != nil {
+		t.Fatal(err)
+	}
+	golden(t, "testdata/three.jsonl", b.String())
+	for i, line := range bytes.Split(bytes.TrimSuffix(b.Bytes(), []byte("\n")), []byte("\n")) {
+		got, err := decode(line)
+		if err != nil {
+			t.Fatal(err)
+		}
+		want := three()[i]
+		want.Also, want.Legs = orEmpty(want.Also), orEmpty(want.Legs)
+		want.Findings, want.Attempts = orEmpty(want.Findings), orEmpty(want.Attempts)
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("record %d read again (-want +got):\n%s", i, diff)
+		}
+	}
+}
+
+func TestTable(t *testing.T) {
+	records := three()
+	var b bytes.Buffer
+	if err := Table(&b, records, Style{}); err != nil {
+		t.Fatal(err)
+	}
+	b.WriteString("\n")
+	if err := Table(&b, records, Style{Color: true}); err != nil {
+		t.Fatal(err)
+	}
+	b.WriteString("\n")
+	records[2].Scenario, records[2].Case = "plain-dio-read", ""
+	if err := Table(&b, records, Style{}); err != nil {
+		t.Fatal(err)
+	}
+	b.WriteString("\n")
+	if err := Table(&b, nil, Style{}); err != nil {
+		t.Fatal(err)
+	}
+	golden(t, "testdata/table.golden", b.String())
+}
+
+// Given a guest that puts control codes into everything it can, then neither
+// the table nor the JSON hands any to the terminal.
+func TestNothingOfTheGuestReachesTheTerminal(t *testing.T) {
+	const evil = "\x1b]0;owned\x07\r\n\x7f\u009b31m\u202e\xff\U000e0041é"
+	r := three()[1]
+	r.Kernel.Release, r.Errno, r.Outcome, r.Reason, r.Signature, r.BootID = evil, evil, evil, evil, evil, evil
+	r.Findings = []Finding{{console.Kind(evil), evil, evil, 1}}
+	r.Legs = []verdict.Leg{{Name: evil, Health: evil}}
+
+	var table, lines bytes.Buffer
+	if err := Table(&table, []Record{r}, Style{}); err != nil {
+		t.Fatal(err)
+	}
+	if err := WriteJSON(&lines, r); err != nil {
+		t.Fatal(err)
+	}
+	for name, out := range map[string]string{"table": table.String(), "json": lines.String()} {
+		if n := strings.Count(out, "\n"); name == "json" && n != 1 || name == "table" && n != 2 {
+			t.Errorf("%s: %d lines in %q", name, n, out)
+		}
+		for _, c := range out {
+			if c != '\n' && !harmless(c) {
+				t.Errorf("%s holds %U: %q", name, c, out)
+			}
+		}
+		if !strings.Contains(out, "é") {
+			t.Errorf("%s: é, which does no harm, is gone: %q", name, out)
+		}
+	}
+	var again Record
+	if err := json.Unmarshal(lines.Bytes(), &again); err != nil {
+		t.Fatal(err)
+	}
+	if want := strings.ToValidUTF8(evil, "\ufffd"); again.Outcome != want {
+		t.Errorf("read again: %q, want %q", again.Outcome, want)
+	}
+}
+
+type fullDisk struct{}
+
+func (fullDisk) Write([]byte) (int, error) { return 0, errFull }
+
+var errFull = errors.New("no space left on device")
+
+func TestAWriterThatFailsIsReported(t *testing.T) {
+	if err := Table(fullDisk{}, three(), Style{}); !errors.Is(err, errFull) {
+		t.Errorf("Table: %v", err)
+	}
+	if err := WriteJSON(fullDisk{}, three()...); !errors.Is(err, errFull) {
+		t.Errorf("WriteJSON: %v", err)
+	}
+}
+
+func TestFindingsLeaveOutTheBoot(t *testing.T) {
+	got := Findings([]console.Finding{
+		{Kind: console.KindWarn, Title: "WARNING in early_init", Line: 3, Baseline: true},
+		{Kind: console.KindBug, Title: "BUG in bio_add_page", Place: "block/bio.c:1044", Line: 812, Count: 2},
+	})
+	want := []Finding{{console.KindBug, "BUG in bio_add_page", "block/bio.c:1044", 812}}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("-want +got:\n%s", diff)
+	}
+	if got := Findings(nil); got == nil {
+		t.Error("no findings: got nil, want an empty list")
+	}
+}
+
+func TestExitStatus(t *testing.T) {
+	for _, tc := range []struct {
+		verdicts string
+		want     int
+	}{
+		{"pass", ExitOK},
+		{"pass pass", ExitOK},
+		{"clean", ExitOK},
+		{"pass hang", ExitFailure},
+		{"degraded", ExitFailure},
+		{"errno error", ExitFailure},
+		{"error bug pass", ExitFailure},
+		{"pass error", ExitError},
+		{"error pass", ExitError},
+		{"nonsense", ExitError},
+		{"", ExitError},
+	} {
+		var verdicts []verdict.Verdict
+		var records []Record
+		for _, v := range strings.Fields(tc.verdicts) {
+			verdicts = append(verdicts, verdict.Verdict(v))
+			records = append(records, Record{Verdict: verdict.Verdict(v)})
+		}
+		if got := ExitStatus(verdicts...); got != tc.want {
+			t.Errorf("%q: got %d, want %d", tc.verdicts, got, tc.want)
+		}
+		if got := ExitStatusOf(records); got != tc.want {
+			t.Errorf("records %q: got %d, want %d", tc.verdicts, got, tc.want)
+		}
+	}
+}
+
+func TestSummarize(t *testing.T) {
+	rec := func(boot string, v verdict.Verdict, errno string, titles ...string) Record {
+		r := Record{Scenario: "s", Case: "c", Kernel: Kernel{"debian:1", "1.0"}, BootID: boot, Verdict: v, Errno: errno, Phase: "step"}
+		r.Signature = verdict.Signature("step", "pread", v, titles)
+		for _, title := range titles {
+			r.Findings = append(r.Findings, Finding{Title: title})
+		}
+		return r
+	}
+	trust := Trust{Rate: .1, Confidence: .95}
+
+	t.Run("a flaky case", func(t *testing.T) {
+		got := Summarize([]Record{
+			rec("a", verdict.Hang, "", "WARNING in x", "WARNING in x"), rec("a", verdict.Hang, "", "BUG in y"), rec("a", verdict.Hang, ""), rec("a", verdict.Pass, ""),
+			rec("b", verdict.Pass, ""), rec("b", verdict.Pass, ""), rec("b", verdict.Hang, "", "BUG in y"), rec("b", verdict.Pass, ""),
+			rec("", verdict.Error, ""),
+		}, trust)
+		if len(got) != 1 {
+			t.Fatalf("%d summaries, want 1", len(got))
+		}
+		s := got[0]
+		if !s.Flaky || s.Failures != 4 || s.Trials != 8 || s.Boots != 2 || s.Rate != .5 {
+			t.Errorf("got %+v", s)
+		}
+		if diff := cmp.Diff(map[verdict.Verdict]int{"hang": 4, "pass": 4, "error": 1}, s.Verdicts); diff != "" {
+			t.Errorf("verdicts (-want +got):\n%s", diff)
+		}
+		if diff := cmp.Diff(map[string]int{"WARNING in x": 1, "BUG in y": 2}, s.Titles); diff != "" {
+			t.Errorf("titles (-want +got):\n%s", diff)
+		}
+		if s.Between == nil || math.Abs(*s.Between-.2) > 1e-9 {
+			t.Errorf("between boots: %v, want 0.2", s.Between)
+		}
+	})
+	t.Run("drifting titles of one bug are not flaky", func(t *testing.T) {
+		got := Summarize([]Record{rec("a", verdict.Hang, "", "WARNING in x"), rec("b", verdict.Hang, "", "BUG in y")}, trust)
+		if got[0].Flaky {
+			t.Errorf("got %+v", got[0])
+		}
+	})
+	t.Run("two ways to fail are", func(t *testing.T) {
+		got := Summarize([]Record{rec("a", verdict.Hang, ""), rec("b", verdict.EIO, "EIO")}, trust)
+		if !got[0].Flaky || got[0].Rate != 1 {
+			t.Errorf("got %+v", got[0])
+		}
+	})
+	t.Run("two ways to pass are", func(t *testing.T) {
+		got := Summarize([]Record{rec("a", verdict.Pass, ""), rec("b", verdict.Pass, "EINVAL")}, trust)
+		if !got[0].Flaky || got[0].Rate != 0 {
+			t.Errorf("got %+v", got[0])
+		}
+	})
+	t.Run("passes of cold boots", func(t *testing.T) {
+		var records []Record
+		for range 10 {
+			records = append(records, rec("", verdict.Pass, ""))
+		}
+		s := Summarize(records, trust)[0]
+		if s.Boots != 10 || s.Interval != Wilson(0, 10) || s.Between != nil || s.RunsToTrust != 29 {
+			t.Errorf("got %+v", s)
+		}
+	})
+	t.Run("passes of one boot", func(t *testing.T) {
+		var records []Record
+		for range 10 {
+			records = append(records, rec("a", verdict.Pass, ""))
+		}
+		s := Summarize(records, trust)[0]
+		if s.Boots != 1 || s.Interval != Wilson(0, 1) || s.BootsToTrust != 29 || s.RunsToTrust != 290 {
+			t.Errorf("got %+v", s)
+		}
+	})
+	t.Run("only errors", func(t *testing.T) {
+		s := Summarize([]Record{rec("", verdict.Error, "")}, trust)[0]
+		if s.Trials != 0 || s.Interval != (Interval{0, 1}) || s.Flaky {
+			t.Errorf("got %+v", s)
+		}
+	})
+	t.Run("cases and kernels apart, in order", func(t *testing.T) {
+		other := rec("a", verdict.Pass, "")
+		other.Kernel.Release = "2.0"
+		got := Summarize([]Record{other, rec("a", verdict.Pass, ""), other}, trust)
+		if len(got) != 2 || got[0].Kernel.Release != "2.0" || got[0].Trials != 2 || got[1].Trials != 1 {
+			t.Errorf("got %+v", got)
+		}
+	})
+}

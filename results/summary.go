@@ -1,0 +1,126 @@
+package results
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/blockrig/blockrig/harness/verdict"
+)
+
+// A Summary is what several trials of one case on one kernel say together.
+type Summary struct {
+	Scenario string                  `json:"scenario"`
+	Case     string                  `json:"case"`
+	Kernel   Kernel                  `json:"kernel"`
+	Verdicts map[verdict.Verdict]int `json:"verdicts"` // trials per verdict, error included
+	Titles   map[string]int          `json:"titles"`   // trials whose console showed it
+	// Flaky: the trials do not agree, be it in a failure or in whether there
+	// is one. Errors do not count.
+	Flaky bool `json:"flaky"`
+
+	Failures int   `json:"failures"`
+	Trials   int   `json:"trials"` // with a verdict about the kernel
+	Boots    int   `json:"boots"`
+	PerBoot  []int `json:"per_boot"` // trials of each boot
+
+	Rate         float64  `json:"rate"`          // 0 without trials
+	Independent  Interval `json:"independent"`   // as if every trial had a boot of its own
+	Interval     Interval `json:"interval"`      // with boots respected
+	Between      *float64 `json:"between_boots"` // part of the variance; null when it can't be known
+	BootsToTrust int      `json:"boots_to_trust"`
+	RunsToTrust  int      `json:"runs_to_trust"`
+}
+
+// Trust is what a pass is held against: how rare a failure is to be found,
+// and how surely.
+type Trust struct{ Rate, Confidence float64 }
+
+// Summarize groups records by kernel, scenario and case, in the order of
+// their first records.
+func Summarize(records []Record, trust Trust) []Summary {
+	type key struct {
+		kernel         Kernel
+		scenario, name string
+	}
+	var order []key
+	groups := map[key][]Record{}
+	for _, r := range records {
+		k := key{r.Kernel, r.Scenario, r.Case}
+		if _, ok := groups[k]; !ok {
+			order = append(order, k)
+		}
+		groups[k] = append(groups[k], r)
+	}
+	out := make([]Summary, len(order))
+	for i, k := range order {
+		out[i] = summarize(groups[k], trust)
+		out[i].Kernel, out[i].Scenario, out[i].Case = k.kernel, k.scenario, k.name
+	}
+	return out
+}
+
+func summarize(records []Record, trust Trust) Summary {
+	s := Summary{Verdicts: map[verdict.Verdict]int{}, Titles: map[string]int{}, PerBoot: []int{}}
+	var ids []string
+	var boots []Boot
+	signatures := map[string]bool{}
+	for _, r := range records {
+		s.Verdicts[r.Verdict]++
+		seen := map[string]bool{}
+		for _, f := range r.Findings {
+			if !seen[f.Title] {
+				seen[f.Title] = true
+				s.Titles[f.Title]++
+			}
+		}
+		if !r.Verdict.Failure() && r.Verdict != verdict.Pass {
+			continue
+		}
+		signatures[signatureOf(r)] = true
+		// A trial that does not name its boot has one of its own.
+		b := -1
+		if r.BootID != "" {
+			b = slices.Index(ids, r.BootID)
+		}
+		if b < 0 {
+			b = len(boots)
+			ids = append(ids, r.BootID)
+			boots = append(boots, Boot{})
+		}
+		boots[b].Trials++
+		if r.Verdict.Failure() {
+			boots[b].Failures++
+		}
+	}
+	s.Flaky = len(signatures) > 1
+	s.Failures, s.Trials, _ = total(boots)
+	s.Boots = len(boots)
+	for _, b := range boots {
+		s.PerBoot = append(s.PerBoot, b.Trials)
+	}
+	if s.Trials > 0 {
+		s.Rate = float64(s.Failures) / float64(s.Trials)
+	}
+	s.Independent = Wilson(s.Failures, s.Trials)
+	s.Interval = ByBoot(boots)
+	icc, known := BetweenBoots(boots)
+	if known {
+		s.Between = &icc
+	}
+	perBoot := 1
+	if s.Boots > 0 {
+		perBoot = max(1, s.Trials/s.Boots)
+	}
+	if !known && perBoot > 1 {
+		icc = 1 // see ByBoot
+	}
+	s.BootsToTrust, s.RunsToTrust = BootsToTrust(trust.Rate, trust.Confidence, icc, perBoot)
+	return s
+}
+
+// signatureOf is by what two results are told to be the same: phase, step,
+// verdict and errno, but not the titles, since one bug can show several.
+func signatureOf(r Record) string {
+	head, _, _ := strings.Cut(r.Signature, ": ")
+	return head + "/" + string(r.Verdict) + "/" + r.Errno
+}
