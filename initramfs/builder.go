@@ -1,0 +1,356 @@
+package initramfs
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"github.com/blockrig/blockrig/kernels"
+	"github.com/blockrig/blockrig/kernels/debian"
+)
+
+// recipe is part of every key in the cache. It changes with the way members
+// are made, so that an older blockrig's are not taken for this one's.
+const recipe = "blockrig initramfs 1"
+
+// What each folder of the cache keeps at most, counted by last use.
+const (
+	keepImages  = 32
+	keepModules = 64
+	keepTools   = 16
+	keepShells  = 2
+)
+
+// A Builder makes initramfs images and keeps them in a cache. The zero value
+// works; several Builders and processes may share a cache.
+type Builder struct {
+	// Cache is its folder; "" is $XDG_CACHE_HOME/blockrig/initramfs.
+	Cache string
+	// Log is told of what takes long; nil is silent.
+	Log *slog.Logger
+	// Debian says how guest tools are fetched: mirror, keyring, progress. Its
+	// CacheDir and Suites are set here.
+	Debian debian.Config
+}
+
+// A Request says what an initramfs holds.
+type Request struct {
+	Exe       string           // static executable that becomes /init; blockrig's own
+	Tools     []string         // of Tools(); only what the scenario needs
+	ToolsFrom string           // FromDebian ("" too) or FromHost
+	Shell     bool             // add u-root's shell and core commands
+	Kernel    kernels.Kernel   // whose modules they are
+	Modules   []kernels.Module // in the order to load them
+}
+
+// An Initramfs is an image in the cache. It stays there for an hour after
+// Build at least.
+type Initramfs struct {
+	Path    string   // newc cpio, not compressed
+	Digest  string   // hex SHA-256 of the file
+	Bytes   int64    // of the file
+	Modules []string // absolute paths in the guest, in the order to load them
+	Tools   []string // where the tools come from: "lvm2 2.03.31-2", or files of the host
+}
+
+// Build returns the image for a request, from the cache when it was made
+// before. It fails with ErrDynamic (wrapped) when Exe is not static.
+func (b *Builder) Build(ctx context.Context, r Request) (Initramfs, error) {
+	img, err := b.build(ctx, r)
+	if err != nil {
+		return Initramfs{}, fmt.Errorf("build initramfs: %w", err)
+	}
+	return img, nil
+}
+
+func (b *Builder) build(ctx context.Context, r Request) (Initramfs, error) {
+	if err := ctx.Err(); err != nil {
+		return Initramfs{}, err
+	}
+	modules, err := modulePaths(r.Kernel, r.Modules)
+	if err != nil {
+		return Initramfs{}, err
+	}
+	exe, err := b.executable(ctx, r.Exe)
+	if err != nil {
+		return Initramfs{}, err
+	}
+	members, err := b.cachedMembers(ctx, r)
+	if err != nil {
+		return Initramfs{}, err
+	}
+	digests := []string{recipe, exe, modulesKey(r)}
+	var tools []string
+	for _, m := range members {
+		digests = append(digests, m.Digest)
+		tools = append(tools, m.Sources...)
+	}
+	images, err := b.store("images")
+	if err != nil {
+		return Initramfs{}, err
+	}
+	m, err := b.ensure(ctx, images, keyOf(digests...), keepImages, func(w io.Writer) ([]string, error) {
+		if len(r.Modules) > 0 {
+			mod, err := b.modules(ctx, r)
+			if err != nil {
+				return nil, err
+			}
+			members = append(members, mod)
+		}
+		if err := writeInit(w, r, exe); err != nil {
+			return nil, err
+		}
+		for _, m := range members {
+			if err := appendFile(w, m.path); err != nil {
+				return nil, err
+			}
+		}
+		return nil, nil
+	})
+	if err != nil {
+		return Initramfs{}, err
+	}
+	return Initramfs{Path: m.path, Digest: m.Digest, Bytes: m.Bytes, Modules: modules, Tools: tools}, nil
+}
+
+// cachedMembers are the members that must be made before the image's key is
+// known, since only their content says what they are.
+func (b *Builder) cachedMembers(ctx context.Context, r Request) ([]member, error) {
+	var members []member
+	if len(r.Tools) > 0 {
+		m, err := b.tools(ctx, r)
+		if err != nil {
+			return nil, err
+		}
+		members = append(members, m)
+	}
+	if r.Shell {
+		m, err := b.shell(ctx)
+		if err != nil {
+			return nil, err
+		}
+		members = append(members, m)
+	}
+	return members, nil
+}
+
+// A member is a finished cpio archive in the cache, and the record beside it.
+type member struct {
+	path string
+
+	Digest  string   `json:"digest"` // hex SHA-256 of the archive
+	Bytes   int64    `json:"bytes"`
+	Sources []string `json:"sources,omitempty"`
+}
+
+// find returns the member of that key, and false when it isn't there whole.
+func (s store) find(key string) (member, bool) {
+	var m member
+	if !s.readJSON(key+".json", &m) {
+		return member{}, false
+	}
+	m.path = s.path(key + ".cpio")
+	fi, err := os.Stat(m.path)
+	return m, err == nil && fi.Size() == m.Bytes && m.Digest != ""
+}
+
+// ensure returns the member of that key, made by write if need be: by one
+// process, while others wait. write returns the member's sources. At most
+// keep members stay.
+func (b *Builder) ensure(ctx context.Context, s store, key string, keep int, write func(io.Writer) ([]string, error)) (m member, err error) {
+	m, ok := s.find(key)
+	if ok {
+		return m, s.use(key + ".cpio")
+	}
+	unlock, err := s.lock(ctx)
+	if err != nil {
+		return member{}, err
+	}
+	defer func() { err = errors.Join(err, unlock()) }()
+	if m, ok = s.find(key); ok {
+		return m, s.use(key + ".cpio")
+	}
+	m = member{path: s.path(key + ".cpio")}
+	err = s.create(key+".cpio", func(w io.Writer) error {
+		h := sha256.New()
+		n := &countWriter{w: io.MultiWriter(w, h)}
+		if m.Sources, err = write(n); err != nil {
+			return err
+		}
+		m.Digest, m.Bytes = hex.EncodeToString(h.Sum(nil)), n.n
+		return ctx.Err()
+	})
+	if err != nil {
+		return member{}, err
+	}
+	if err := s.createJSON(key+".json", m); err != nil {
+		return member{}, err
+	}
+	return m, s.keep(keep, ".cpio")
+}
+
+type countWriter struct {
+	w io.Writer
+	n int64
+}
+
+func (c *countWriter) Write(p []byte) (int, error) {
+	n, err := c.w.Write(p)
+	c.n += int64(n)
+	return n, err
+}
+
+func (b *Builder) store(name string) (store, error) {
+	dir := b.Cache
+	if dir == "" {
+		cache, err := os.UserCacheDir()
+		if err != nil {
+			return store{}, fmt.Errorf("find the cache: %w", err)
+		}
+		dir = filepath.Join(cache, "blockrig", "initramfs")
+	}
+	return store{dir: filepath.Join(dir, name)}, nil
+}
+
+func (b *Builder) log() *slog.Logger {
+	if b.Log == nil {
+		return slog.New(slog.DiscardHandler)
+	}
+	return b.Log
+}
+
+// An exeRecord remembers the digest of an executable, so that a warm build
+// need not read it.
+type exeRecord struct {
+	ID     fileID `json:"id"`
+	Digest string `json:"digest"`
+}
+
+// executable returns the digest of a static executable.
+func (b *Builder) executable(ctx context.Context, path string) (digest string, err error) {
+	if path == "" {
+		return "", errors.New("no executable for /init was named")
+	}
+	id, err := statID(path)
+	if err != nil {
+		return "", fmt.Errorf("stat executable: %w", err)
+	}
+	s, err := b.store("executables")
+	if err != nil {
+		return "", err
+	}
+	name := fmt.Sprintf("%x-%x.json", id.Dev, id.Ino)
+	var rec exeRecord
+	if s.readJSON(name, &rec) && rec.ID == id && rec.Digest != "" {
+		return rec.Digest, nil
+	}
+	data, id, err := readExecutable(path)
+	if err != nil {
+		return "", err
+	}
+	digest = hexSum(data)
+	// A file changed twice within a tick of the kernel's clock looks like one
+	// changed once, so what is brand new is not remembered.
+	if time.Since(time.Unix(0, id.Ctime)) < time.Second {
+		return digest, nil
+	}
+	unlock, err := s.lock(ctx)
+	if err != nil {
+		return "", err
+	}
+	defer func() { err = errors.Join(err, unlock()) }()
+	if err := s.createJSON(name, exeRecord{ID: id, Digest: digest}); err != nil {
+		return "", err
+	}
+	return digest, s.keep(keepImages, ".json")
+}
+
+// lvmCommands are the names under which a shell's user expects LVM.
+var lvmCommands = []string{
+	"lvchange", "lvconvert", "lvcreate", "lvdisplay", "lvextend", "lvreduce", "lvremove", "lvrename", "lvs", "lvscan",
+	"pvcreate", "pvdisplay", "pvremove", "pvs", "pvscan", "vgchange", "vgcreate", "vgdisplay", "vgmknodes", "vgremove", "vgs", "vgscan",
+}
+
+// writeInit writes the first member: the skeleton and /init.
+func writeInit(w io.Writer, r Request, digest string) error {
+	t, err := skeleton()
+	if err != nil {
+		return err
+	}
+	data, _, err := readExecutable(r.Exe)
+	if err != nil {
+		return err
+	}
+	if hexSum(data) != digest {
+		return fmt.Errorf("executable %s changed while it was read: try again", r.Exe)
+	}
+	if err := t.file("init", 0o755, strip(data)); err != nil {
+		return err
+	}
+	if r.Shell {
+		links := map[string][]string{"lvm": lvmCommands, "mke2fs": {"mkfs.ext4"}}
+		for tool, names := range links {
+			if !slices.Contains(r.Tools, tool) {
+				continue
+			}
+			for _, name := range names {
+				if err := t.link("usr/sbin/"+name, tool); err != nil {
+					return err
+				}
+			}
+		}
+	}
+	return t.write(w)
+}
+
+// appendFile copies a member. The kernel takes archives one behind the other
+// when each starts at a multiple of four bytes; newc archives end at one.
+func appendFile(w io.Writer, path string) error {
+	f, err := os.Open(path)
+	if err != nil {
+		return fmt.Errorf("read cached member: %w", err)
+	}
+	defer f.Close()
+	if _, err := io.Copy(w, f); err != nil {
+		return fmt.Errorf("read cached member: %w", err)
+	}
+	return nil
+}
+
+func modulesKey(r Request) string {
+	parts := []string{recipe, "modules", r.Kernel.Digest, r.Kernel.Release}
+	for _, m := range r.Modules {
+		parts = append(parts, m.Path)
+	}
+	return keyOf(parts...)
+}
+
+type moduleOpener interface {
+	OpenModule(m kernels.Module) (io.ReadCloser, error)
+}
+
+func (b *Builder) modules(ctx context.Context, r Request) (member, error) {
+	s, err := b.store("modules")
+	if err != nil {
+		return member{}, err
+	}
+	return b.ensure(ctx, s, modulesKey(r), keepModules, func(w io.Writer) ([]string, error) {
+		opener, ok := any(r.Kernel).(moduleOpener)
+		if !ok {
+			return nil, errors.New("kernels can't open modules")
+		}
+		var t tree
+		if err := collectModules(&t, opener.OpenModule, r.Kernel, r.Modules); err != nil {
+			return nil, err
+		}
+		return nil, t.write(w)
+	})
+}

@@ -1,0 +1,260 @@
+package initramfs
+
+import (
+	"archive/tar"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"maps"
+	"path"
+	"slices"
+	"strings"
+
+	"github.com/blockrig/blockrig/kernels/debian"
+)
+
+// maxPackageFile bounds one file that is kept of a package, bytes.
+const maxPackageFile = 64 << 20
+
+// libDir is where Debian's linker looks first.
+const libDir = "usr/lib/x86_64-linux-gnu"
+
+// An archive is where packages come from: a debian.Apt.
+type archive interface {
+	Depends(ctx context.Context, suite string, names ...string) ([]debian.Package, error)
+	Download(ctx context.Context, name, version, suite string) (string, error)
+}
+
+// A packageFS takes tools from Debian packages, which are read and not
+// installed. It fetches a package only when a file of it may be needed.
+type packageFS struct {
+	archive archive
+	closure []debian.Package        // what the tools depend on, dependencies first
+	entries map[string]packageEntry // by canonical path, of the packages that were read
+	loaded  map[string]bool         // by name of package
+}
+
+type packageEntry struct {
+	pkg    debian.Package
+	data   []byte
+	exec   bool
+	target string // canonical path that a link leads to; "" for a file
+}
+
+// openDebian resolves the tools' packages in Debian's archive. What apt keeps
+// is in the folder state.
+func (b *Builder) openDebian(ctx context.Context, state string, table toolTable) (*packageFS, error) {
+	cfg := b.Debian
+	cfg.Suites = []string{table.Suite}
+	cfg.CacheDir = state
+	if cfg.Log == nil {
+		cfg.Log = b.log()
+	}
+	apt, err := debian.Open(ctx, cfg)
+	if err != nil {
+		return nil, fmt.Errorf("fetch guest tools: %w", err)
+	}
+	return newPackageFS(ctx, apt, table)
+}
+
+func newPackageFS(ctx context.Context, a archive, table toolTable) (*packageFS, error) {
+	names := []string{"libc6"} // the interpreter, which no dependency of a file names
+	for _, tool := range table.names() {
+		names = append(names, table.Tools[tool].Package)
+	}
+	closure, err := a.Depends(ctx, table.Suite, names...)
+	if err != nil {
+		return nil, fmt.Errorf("fetch guest tools: %w", err)
+	}
+	p := &packageFS{
+		archive: a,
+		closure: closure,
+		entries: make(map[string]packageEntry),
+		loaded:  make(map[string]bool),
+	}
+	for _, name := range names {
+		if err := p.load(ctx, name); err != nil {
+			return nil, err
+		}
+	}
+	return p, nil
+}
+
+func (p *packageFS) find(name string) (debian.Package, bool) {
+	i := slices.IndexFunc(p.closure, func(d debian.Package) bool { return d.Name == name })
+	if i < 0 {
+		return debian.Package{}, false
+	}
+	return p.closure[i], true
+}
+
+// load fetches a package and reads the part of it that a tool may need.
+func (p *packageFS) load(ctx context.Context, name string) error {
+	if p.loaded[name] {
+		return nil
+	}
+	pkg, ok := p.find(name)
+	if !ok {
+		return fmt.Errorf("fetch guest tools: the package %s is not among those found", name)
+	}
+	deb, err := p.archive.Download(ctx, pkg.Name, pkg.Version, pkg.Suite)
+	if err != nil {
+		return fmt.Errorf("fetch guest tools: %w", err)
+	}
+	err = debian.ReadDeb(deb, func(hdr *tar.Header, r io.Reader) error {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		at, err := canonical(hdr.Name)
+		if err != nil {
+			return err
+		}
+		if !wantedOfPackage(at) {
+			return nil
+		}
+		e := packageEntry{pkg: pkg}
+		switch hdr.Typeflag {
+		case tar.TypeReg:
+			if e.data, err = io.ReadAll(io.LimitReader(r, maxPackageFile+1)); err != nil {
+				return err
+			}
+			if len(e.data) > maxPackageFile {
+				return fmt.Errorf("%s is larger than %d bytes", hdr.Name, maxPackageFile)
+			}
+			e.exec = hdr.Mode&0o111 != 0
+		case tar.TypeSymlink:
+			// From where the package has the link, which may not be where it
+			// lies in the merged layout.
+			target := hdr.Linkname
+			if !path.IsAbs(target) {
+				target = path.Join("/", path.Dir(hdr.Name), target)
+			}
+			if e.target, err = canonical(path.Clean(target)); err != nil {
+				return nil // to the root itself: nothing a tool needs
+			}
+		case tar.TypeLink:
+			target, err := canonical(hdr.Linkname)
+			if err != nil {
+				return err
+			}
+			e.target = target
+		default:
+			return nil
+		}
+		p.entries[at] = e
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("guest tools: %w", err)
+	}
+	p.loaded[name] = true
+	return nil
+}
+
+// wantedOfPackage tells the files that may be needed from documentation,
+// character sets and the like.
+func wantedOfPackage(at string) bool {
+	switch dir := path.Dir(at); dir {
+	case "usr/bin", "usr/sbin", "usr/lib", "usr/lib64", libDir:
+		return true
+	default:
+		return strings.HasPrefix(at, "etc/") || dir == libDir+"/device-mapper" || dir == libDir+"/systemd"
+	}
+}
+
+// get finds a file, links followed.
+func (p *packageFS) get(name string) (found, error) {
+	want, err := canonical(name)
+	if err != nil {
+		return found{}, err
+	}
+	at := want
+	for range 16 {
+		e, ok := p.entries[at]
+		if !ok {
+			return found{}, fmt.Errorf("/%s: %w", at, fs.ErrNotExist)
+		}
+		if e.target != "" {
+			at = e.target
+			continue
+		}
+		return found{name: want, data: e.data, exec: e.exec, from: e.pkg.Name + " " + e.pkg.Version, owner: e.pkg.Name}, nil
+	}
+	return found{}, fmt.Errorf("/%s: too many links", want)
+}
+
+func (p *packageFS) tool(_ context.Context, name string, spec toolSpec) (found, error) {
+	for _, dir := range []string{"usr/sbin", "usr/bin"} {
+		f, err := p.get(path.Join(dir, name))
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		return f, err
+	}
+	pkg, _ := p.find(spec.Package)
+	return found{}, fmt.Errorf("it is not in Debian's package %s %s (%s)", spec.Package, pkg.Version, pkg.Suite)
+}
+
+func (p *packageFS) read(_ context.Context, name string) (found, error) {
+	return p.get(name)
+}
+
+func (p *packageFS) library(ctx context.Context, soname string, by found, dirs []string) (found, error) {
+	dirs = append(slices.Clone(dirs), libDir, "usr/lib", "usr/lib64")
+	look := func() (found, bool) {
+		for _, dir := range dirs {
+			if f, err := p.get(path.Join(dir, soname)); err == nil {
+				return f, true
+			}
+		}
+		return found{}, false
+	}
+	if f, ok := look(); ok {
+		return f, nil
+	}
+	// Debian's policy has shared libraries in packages named lib…, mostly
+	// after the soname, and has the package of every file that needs one
+	// depend on it; so it is in the closure.
+	for _, exact := range []bool{true, false} {
+		for _, pkg := range p.closure {
+			if p.loaded[pkg.Name] || !strings.HasPrefix(pkg.Name, "lib") || exact != namedAfter(pkg.Name, soname) {
+				continue
+			}
+			if err := p.load(ctx, pkg.Name); err != nil {
+				return found{}, err
+			}
+			if f, ok := look(); ok {
+				return f, nil
+			}
+		}
+	}
+	return found{}, fmt.Errorf("library %s, which %s needs (%s), is in none of the packages it depends on", soname, path.Base(by.name), by.from)
+}
+
+// namedAfter tells whether a package has the name that policy wants for the
+// library: libaio.so.1 is in libaio1, or libaio1t64.
+func namedAfter(pkg, soname string) bool {
+	plain := strings.NewReplacer(".so.", "", "-", "", "_", "")
+	return plain.Replace(strings.TrimSuffix(pkg, "t64")) == plain.Replace(strings.ToLower(soname))
+}
+
+func (p *packageFS) glob(_ context.Context, pattern string, by found) ([]found, error) {
+	var all []found
+	for _, at := range slices.Sorted(maps.Keys(p.entries)) {
+		ok, err := path.Match(path.Join(libDir, pattern), at)
+		if err != nil {
+			return nil, err
+		}
+		if !ok || p.entries[at].pkg.Name != by.owner {
+			continue
+		}
+		f, err := p.get(at)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, f)
+	}
+	return all, nil
+}
