@@ -1,0 +1,80 @@
+package bisect
+
+// A Grade says how far an answer can be trusted.
+type Grade string
+
+// Grades.
+const (
+	// Proven: one commit, its parent passed and it failed again from fresh
+	// boots, every mark is trusted, and no check speaks against it.
+	Proven Grade = "proven"
+	// Likely: nothing contradicts, but a check that matters was not
+	// possible, or the revert on the bad end did not help.
+	Likely Grade = "likely"
+	// Doubtful: several commits are possible, or something contradicts.
+	Doubtful Grade = "doubtful"
+)
+
+// Result of a check.
+type Result string
+
+// Results.
+const (
+	Pass        Result = "PASS"
+	Fail        Result = "FAIL"
+	NotPossible Result = "not possible"
+)
+
+// Names of the checks, in the order in which they are listed. The names say
+// what PASS means for a regression; for a fix, parent and commit change
+// places.
+const (
+	CheckParent   = "parent passes again"
+	CheckCulprit  = "culprit fails again"
+	CheckBinary   = "binary differs from the parent's"
+	CheckRevert   = "reverting it on the bad end passes"
+	CheckCompiled = "diff touches compiled files"
+
+	CheckParentFix = "parent fails again"
+	CheckFix       = "fix passes again"
+	CheckRevertFix = "reverting it on the fixed end fails"
+)
+
+// A Check is one test of an answer.
+type Check struct {
+	Name   string `json:"name"`
+	Result Result `json:"result"`
+	Why    string `json:"why,omitempty"`
+}
+
+// An Answer is what a search found.
+type Answer struct {
+	Direction  Direction `json:"direction"`
+	First      *Commit   `json:"first,omitempty"` // the commit; nil when only skipped ones are left
+	Among      []Commit  `json:"among,omitempty"` // then it is one of these
+	Grade      Grade     `json:"grade"`
+	Why        []string  `json:"why,omitempty"` // why not proven
+	Confidence float64   `json:"confidence"`    // product of all marks' probabilities
+	Checks     []Check   `json:"checks"`
+	Target     Target    `json:"target"`
+	// Became is set when the symptom grew: at First it began as Began, at
+	// Became it turned into the target. (For a fix: at Became the target
+	// turned into Began, at First it was over.)
+	Became       *Commit    `json:"became,omitempty"`
+	Began        *Signature `json:"began,omitempty"`
+	BecameChecks []Check    `json:"became_checks,omitempty"`
+
+	Ends        []Record `json:"ends"`
+	Marks       []Record `json:"marks"`
+	AnotherBugs []Record `json:"another_bugs,omitempty"` // commits that failed in another way
+	FailRate    Rate     `json:"fail_rate"`              // of kernels with the failure
+	FalseRate   Rate     `json:"false_rate"`             // of kernels without
+	// PassesNeeded is how many passing trials in a row a good commit needed
+	// at these rates.
+	PassesNeeded int     `json:"passes_needed"`
+	Trials       int     `json:"trials"`
+	Boots        int     `json:"boots"`
+	Steps        int     `json:"steps"`
+	Seconds      float64 `json:"seconds"` // of builds and trials
+	Log          string  `json:"log"`     // git bisect's
+}

@@ -1,0 +1,233 @@
+package bisect
+
+import (
+	"context"
+	"fmt"
+	"strings"
+)
+
+const (
+	learnBoots = 6   // boots of the failing end before its failure counts as known
+	learnRuns  = 2   // trials in each of them
+	learnHits  = 12  // failures to see when it doesn't fail every time
+	learnMost  = 200 // trials without a failure after which there is none to look for
+)
+
+// ends finds out which end fails and how, and that the other ends do not.
+func (s *search) ends(ctx context.Context) ([]Record, error) {
+	next, err := s.history.Replay(ctx, s.cfg.New, s.cfg.Old, nil)
+	if err != nil {
+		return nil, err
+	}
+	bases, err := s.history.MergeBases(ctx, s.cfg.New, s.cfg.Old)
+	if err != nil {
+		return nil, err
+	}
+	// Marks that may be wrong: the steps, the ends, parent and culprit.
+	s.alpha = (1 - s.cfg.Confidence) / float64(steps(next.Left)+len(s.cfg.Old)+len(bases)+3)
+
+	failing, err := s.learn(ctx)
+	if err != nil {
+		return nil, err
+	}
+	s.trust(failing, stateFails)
+
+	var list []end
+	list = append(list, end{s.cfg.New, "new end", s.newFails, StopWrongEnd})
+	for _, o := range s.cfg.Old {
+		list = append(list, end{o, "old end", !s.newFails, StopWrongEnd})
+	}
+	for _, b := range bases {
+		list = append(list, end{b, "merge base", !s.newFails, StopMergeBase})
+	}
+	// The failing end that taught us comes last: whether its failures are
+	// false ones shows only beside the others' rate.
+	var records []Record
+	var last *end
+	for i := range list {
+		e := &list[i]
+		k, err := s.kernel(ctx, Subject{Commit: e.commit})
+		if err != nil {
+			return nil, err
+		}
+		if k == failing && e.fails {
+			if last == nil {
+				last = e
+				continue
+			}
+		}
+		r, err := s.end(ctx, *e)
+		if err != nil {
+			return nil, err
+		}
+		records = append(records, r)
+	}
+	r, err := s.end(ctx, *last)
+	if err != nil {
+		return nil, err
+	}
+	return append(records, r), nil
+}
+
+type end struct {
+	commit string
+	name   string
+	fails  bool
+	kind   string // of the stop when it is not as expected
+}
+
+func (s *search) end(ctx context.Context, e end) (Record, error) {
+	s.cfg.Progress(Event{Doing: e.name, Commit: e.commit})
+	k, err := s.kernel(ctx, Subject{Commit: e.commit})
+	if err != nil {
+		return Record{}, err
+	}
+	j, err := s.judge(ctx, k, 0, s.alpha)
+	if err != nil {
+		return Record{}, err
+	}
+	r := s.record(e.commit, k, j)
+	want := statePasses
+	if e.fails {
+		want = stateFails
+	}
+	if j.state == want {
+		s.trust(k, j.state)
+		s.cfg.Progress(Event{Doing: e.name, Commit: e.commit, Record: &r})
+		return r, nil
+	}
+	stop := &StopError{Kind: e.kind, Seen: []Record{r}}
+	name := e.name + " " + short(e.commit)
+	counts := fmt.Sprintf("%d of %d trials in %d boots", r.Hits, r.Runs, r.Boots)
+	switch j.state {
+	case stateFails:
+		stop.Why = fmt.Sprintf("the %s should pass, but shows %s too (%s)", name, s.target.Signature, counts)
+		if e.kind == StopMergeBase {
+			stop.Why = fmt.Sprintf("the %s fails, the old end does not: the bug was mended between them, so there is nothing to find that way; bisect for the fix instead, with this one as the old end", name)
+		}
+	case statePasses:
+		stop.Why = fmt.Sprintf("the %s should fail, but passes (%s failed)", name, counts)
+	case stateOther:
+		stop.Why = fmt.Sprintf("the %s fails too, in another way: %s", name, j.why)
+	default:
+		stop.Why = fmt.Sprintf("the %s can't be tried: %s", name, j.why)
+		if r.Runs > 0 {
+			stop.Kind = StopInconclusive
+			stop.Why = fmt.Sprintf("the %s can't be told from the other end: %s; failures that both ends show are no mark of the bug (--bad-when can name what is)", name, j.why)
+		}
+	}
+	return Record{}, stop
+}
+
+// learn tries the end that fails, or both to see which one does, until its
+// failures are known.
+func (s *search) learn(ctx context.Context) (*kernel, error) {
+	type candidate struct {
+		commit   string
+		newFails bool
+	}
+	var candidates []candidate
+	if s.cfg.Direction != Fix {
+		candidates = append(candidates, candidate{s.cfg.New, true})
+	}
+	if s.cfg.Direction != Regression {
+		candidates = append(candidates, candidate{s.cfg.Old[0], false})
+	}
+	var seen []string
+	for _, enough := range []int{learnBoots * learnRuns, learnMost} {
+		seen = seen[:0]
+		for _, c := range candidates {
+			s.cfg.Progress(Event{Doing: "failing end", Commit: c.commit})
+			k, err := s.kernel(ctx, Subject{Commit: c.commit})
+			if err != nil {
+				return nil, err
+			}
+			known, err := s.learnFrom(ctx, k, enough)
+			if err != nil {
+				return nil, err
+			}
+			if known {
+				s.newFails = c.newFails
+				return k, s.teach(k, c.commit)
+			}
+			seen = append(seen, fmt.Sprintf("%s passed %d trials in %d boots", short(c.commit), s.evidenceOf(k, 0).runs(), len(s.evidenceOf(k, 0).boots)))
+		}
+	}
+	return nil, &StopError{
+		Kind: StopNoFailure,
+		Why:  fmt.Sprintf("no failure to look for: %s", strings.Join(seen, ", ")),
+	}
+}
+
+// learnFrom tries a kernel until its failures are known (true), or it had
+// enough trials without one.
+func (s *search) learnFrom(ctx context.Context, k *kernel, enough int) (bool, error) {
+	for {
+		var fails, passes int
+		boots := make(map[string]bool)
+		for _, o := range k.outcomes {
+			if o.Kind != KindVerdict {
+				continue
+			}
+			boots[o.Boot] = true
+			if s.cfg.Rules.fails(o) {
+				fails++
+			} else {
+				passes++
+			}
+		}
+		e := s.evidenceOf(k, 0)
+		switch {
+		case e.impossible != "":
+			return false, &StopError{Kind: StopWrongEnd, Why: fmt.Sprintf("the end %s can't be built: %s", short(k.subject.Commit), e.impossible)}
+		case e.bootFailures >= tries && e.bootFailures > fails+passes:
+			return false, &StopError{Kind: StopWrongEnd, Why: fmt.Sprintf("the end %s does not boot: %s", short(k.subject.Commit), e.lastError)}
+		case e.errors >= tries && e.errors > fails+passes:
+			return false, &StopError{Kind: StopWrongEnd, Why: fmt.Sprintf("the end %s can't be tried: %s", short(k.subject.Commit), e.lastError)}
+		case fails == 0 && passes >= enough:
+			return false, nil
+		case len(boots) < learnBoots:
+			if err := s.run(ctx, k, learnBoots-len(boots), learnRuns); err != nil {
+				return false, err
+			}
+		case fails > 0 && (passes == 0 || fails >= learnHits || fails+passes >= s.cfg.MaxRuns):
+			return true, nil
+		default:
+			if err := s.run(ctx, k, 1, 8); err != nil {
+				return false, err
+			}
+		}
+	}
+}
+
+// teach takes the target from the failing end.
+func (s *search) teach(k *kernel, commit string) error {
+	t, ok := learnTarget(k.outcomes, s.cfg.Rules.fails)
+	if !ok {
+		return fmt.Errorf("the end %s failed without a signature", short(commit))
+	}
+	s.target = t
+	s.look(&lens{rules: s.cfg.Rules, target: t})
+	e := s.evidenceOf(k, 0)
+	if e.otherRuns > e.runs() {
+		var ways []string
+		for _, c := range append([]Count{{t.Signature, e.hits}}, e.others...) {
+			ways = append(ways, fmt.Sprintf("%s %d times", c.Signature, c.Times))
+		}
+		return &StopError{
+			Kind: StopInconclusive,
+			Why:  fmt.Sprintf("the end %s fails in several ways (%s): say which with --bad-when, or take --any-failure", short(commit), strings.Join(ways, ", ")),
+		}
+	}
+	return nil
+}
+
+// steps is how many marks a bisection of so many commits needs, about.
+func steps(left int) int {
+	n := 1
+	for left > 0 {
+		left /= 2
+		n++
+	}
+	return n
+}

@@ -1,0 +1,143 @@
+package bisect
+
+import (
+	"cmp"
+	"slices"
+)
+
+// A kernel is all that is known of one subject. Subjects with the same binary
+// share one.
+type kernel struct {
+	subject  Subject
+	prepared Prepared
+	outcomes []Outcome
+	seen     map[evidenceKey]*evidence
+}
+
+type evidenceKey struct {
+	lens *lens
+	from int // first outcome that counts
+}
+
+// evidence is what a kernel's outcomes say through a lens.
+type evidence struct {
+	upto   int // outcomes looked at
+	boots  map[string]*tally
+	others []Count
+	hits, passes,
+	otherRuns, errors, bootFailures int
+	impossible string // why no kernel could be had
+	lastError  string
+	// log-likelihood of the hits and passes at each point of the grids
+	failing, passing weights
+}
+
+func (e *evidence) runs() int { return e.hits + e.passes }
+
+// evidenceOf brings the evidence up to date with the outcomes.
+func (s *search) evidenceOf(k *kernel, from int) *evidence {
+	key := evidenceKey{s.lens, from}
+	e := k.seen[key]
+	if e == nil {
+		e = &evidence{
+			upto:    from,
+			boots:   make(map[string]*tally),
+			failing: make(weights, len(s.failing.points)),
+			passing: make(weights, len(s.passing.points)),
+		}
+		k.seen[key] = e
+	}
+	for e.upto < len(k.outcomes) {
+		// Outcomes of one boot stand together.
+		boot := k.outcomes[e.upto].Boot
+		t := e.boots[boot]
+		was := tally{}
+		if t != nil {
+			was = *t
+		}
+		now := was
+		for ; e.upto < len(k.outcomes) && k.outcomes[e.upto].Boot == boot; e.upto++ {
+			e.count(s.lens, k.outcomes[e.upto], &now)
+		}
+		if now == was {
+			continue
+		}
+		if t != nil {
+			e.failing.sub(s.failing.cell(was))
+			e.passing.sub(s.passing.cell(was))
+		}
+		e.boots[boot] = &now
+		e.failing.add(s.failing.cell(now))
+		e.passing.add(s.passing.cell(now))
+	}
+	return e
+}
+
+func (e *evidence) count(l *lens, o Outcome, t *tally) {
+	switch l.class(o) {
+	case classHit:
+		e.hits++
+		t.hits++
+		t.runs++
+	case classPass:
+		e.passes++
+		t.runs++
+	case classOther:
+		e.otherRuns++
+		sig := o.Signature()
+		i := slices.IndexFunc(e.others, func(c Count) bool { return c.Signature == sig })
+		if i < 0 {
+			e.others = append(e.others, Count{Signature: sig})
+			i = len(e.others) - 1
+		}
+		e.others[i].Times++
+		slices.SortStableFunc(e.others, func(a, b Count) int { return cmp.Compare(b.Times, a.Times) })
+	case classVoid:
+		switch o.Kind {
+		case KindBoot:
+			e.bootFailures++
+			e.lastError = o.Reason
+		case KindBuild, KindNone:
+			e.impossible = o.Reason
+		default:
+			e.errors++
+			e.lastError = o.Reason
+		}
+	}
+}
+
+// pool is what is known of failing and of passing kernels: the evidence of
+// the ends and of every commit with a mark. A kernel is never judged by its
+// own evidence, so it is left out of the pool it is compared with.
+type pool struct {
+	grid    *grid
+	members []*kernel
+}
+
+func (p *pool) add(k *kernel) {
+	if k != nil && !slices.Contains(p.members, k) {
+		p.members = append(p.members, k)
+	}
+}
+
+func (p *pool) remove(k *kernel) {
+	p.members = slices.DeleteFunc(p.members, func(m *kernel) bool { return m == k })
+}
+
+// weightsWithout is the posterior from all members but one.
+func (p *pool) weightsWithout(s *search, without *kernel) weights {
+	w := make(weights, len(p.grid.prior))
+	copy(w, p.grid.prior)
+	for _, m := range p.members {
+		if m == without {
+			continue
+		}
+		e := s.evidenceOf(m, 0)
+		if p.grid == s.failing {
+			w.add(e.failing)
+		} else {
+			w.add(e.passing)
+		}
+	}
+	return w
+}

@@ -1,0 +1,307 @@
+package bisect
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"math"
+	"math/bits"
+	"slices"
+	"strings"
+)
+
+// A Graph is a history held in memory. It halves what is left as git does,
+// steps aside from skipped commits as git does (not to the very same ones),
+// and ends like git. Commits are added parents first.
+type Graph struct {
+	names   []string
+	index   map[string]int
+	parents [][]int
+
+	new   int
+	old   []int
+	marks map[int]Mark
+	log   []Marked
+	ends  Marked
+	goods []string
+}
+
+// NewGraph gives an empty history.
+func NewGraph() *Graph {
+	return &Graph{index: make(map[string]int)}
+}
+
+// Add puts a commit on top of its parents.
+func (g *Graph) Add(name string, parents ...string) error {
+	if _, ok := g.index[name]; ok {
+		return fmt.Errorf("commit %q is there already", name)
+	}
+	var ps []int
+	for _, p := range parents {
+		i, ok := g.index[p]
+		if !ok {
+			return fmt.Errorf("commit %q comes before its parent %q", name, p)
+		}
+		ps = append(ps, i)
+	}
+	g.index[name] = len(g.names)
+	g.names = append(g.names, name)
+	g.parents = append(g.parents, ps)
+	return nil
+}
+
+type bitset []uint64
+
+func (b bitset) has(i int) bool { return b[i/64]&(1<<(i%64)) != 0 }
+func (b bitset) set(i int)      { b[i/64] |= 1 << (i % 64) }
+func (b bitset) count() int {
+	n := 0
+	for _, w := range b {
+		n += bits.OnesCount64(w)
+	}
+	return n
+}
+
+// ancestors are a commit and everything below it, but not what stop has.
+func (g *Graph) ancestors(into, stop bitset, i int) {
+	todo := []int{i}
+	for len(todo) > 0 {
+		c := todo[len(todo)-1]
+		todo = todo[:len(todo)-1]
+		if into.has(c) || stop != nil && stop.has(c) {
+			continue
+		}
+		into.set(c)
+		todo = append(todo, g.parents[c]...)
+	}
+}
+
+func (g *Graph) bits() bitset { return make(bitset, (len(g.names)+63)/64) }
+
+func (g *Graph) find(name string) (int, error) {
+	i, ok := g.index[name]
+	if !ok {
+		return 0, fmt.Errorf("no commit %q", name)
+	}
+	return i, nil
+}
+
+// Replay implements History.
+func (g *Graph) Replay(ctx context.Context, new string, old []string, marks []Marked) (Next, error) {
+	n, err := g.find(new)
+	if err != nil {
+		return Next{}, err
+	}
+	g.new, g.old, g.marks, g.log = n, nil, make(map[int]Mark), nil
+	g.ends, g.goods = Marked{new, New}, old
+	for _, o := range old {
+		i, err := g.find(o)
+		if err != nil {
+			return Next{}, err
+		}
+		g.old = append(g.old, i)
+	}
+	for _, m := range marks {
+		if err := g.mark(m); err != nil {
+			return Next{}, err
+		}
+	}
+	return g.next()
+}
+
+// Mark implements History.
+func (g *Graph) Mark(ctx context.Context, m Marked) (Next, error) {
+	if err := g.mark(m); err != nil {
+		return Next{}, err
+	}
+	return g.next()
+}
+
+func (g *Graph) mark(m Marked) error {
+	i, err := g.find(m.Commit)
+	if err != nil {
+		return err
+	}
+	switch m.Mark {
+	case New:
+		g.new = i
+	case Old:
+		g.old = append(g.old, i)
+	case Skip:
+		g.marks[i] = Skip
+	default:
+		return fmt.Errorf("no mark %q", m.Mark)
+	}
+	g.log = append(g.log, m)
+	return nil
+}
+
+func (g *Graph) next() (Next, error) {
+	clean := g.bits()
+	for _, o := range g.old {
+		g.ancestors(clean, nil, o)
+	}
+	if clean.has(g.new) {
+		return Next{}, fmt.Errorf("%s is new, but an old commit descends from it", g.names[g.new])
+	}
+	left := g.bits()
+	g.ancestors(left, clean, g.new)
+	n := left.count()
+	if n == 1 {
+		return Next{First: g.names[g.new]}, nil
+	}
+	type scored struct{ i, score int }
+	var list []scored
+	for i, w := range g.weights(left) {
+		if i != g.new && left.has(i) {
+			list = append(list, scored{i, min(w, n-w)})
+		}
+	}
+	slices.SortStableFunc(list, func(a, b scored) int { return cmp.Compare(b.score, a.score) })
+	var open []scored
+	for _, c := range list {
+		if g.marks[c.i] != Skip {
+			open = append(open, c)
+		}
+	}
+	if len(open) == 0 {
+		among := []string{g.names[g.new]}
+		for _, c := range list {
+			among = append(among, g.names[c.i])
+		}
+		slices.Sort(among)
+		return Next{Among: among}, nil
+	}
+	pick := open[0]
+	if pick.i != list[0].i {
+		// The best one was skipped: its neighbours may well be as bad, so
+		// go some way off, differently for each number of candidates.
+		u := math.Mod(float64(len(open))*0.6180339887498949, 1)
+		pick = open[int(float64(len(open))*u*math.Sqrt(u))]
+	}
+	return Next{Commit: g.names[pick.i], Left: n / 2}, nil
+}
+
+// weights counts for each commit in the set how many of the set it reaches.
+func (g *Graph) weights(set bitset) []int {
+	w := make([]int, len(g.names))
+	reach := make([]bitset, len(g.names))
+	for i := range g.names { // parents come first
+		if !set.has(i) {
+			continue
+		}
+		var in []int
+		for _, p := range g.parents[i] {
+			if set.has(p) {
+				in = append(in, p)
+			}
+		}
+		if len(in) == 1 && reach[in[0]] == nil {
+			w[i] = w[in[0]] + 1 // on a line, counting is enough
+			continue
+		}
+		if len(in) == 0 {
+			w[i] = 1
+			continue
+		}
+		r := g.bits()
+		for _, p := range in {
+			if reach[p] == nil {
+				g.ancestors(r, complement(set), p)
+				continue
+			}
+			for k := range r {
+				r[k] |= reach[p][k]
+			}
+		}
+		r.set(i)
+		reach[i] = r
+		w[i] = r.count()
+	}
+	return w
+}
+
+// complement is what is outside the set.
+func complement(set bitset) bitset {
+	out := make(bitset, len(set))
+	for i := range set {
+		out[i] = ^set[i]
+	}
+	return out
+}
+
+// Parents implements History.
+func (g *Graph) Parents(ctx context.Context, commit string) ([]string, error) {
+	i, err := g.find(commit)
+	if err != nil {
+		return nil, err
+	}
+	var out []string
+	for _, p := range g.parents[i] {
+		out = append(out, g.names[p])
+	}
+	return out, nil
+}
+
+// MergeBases implements History.
+func (g *Graph) MergeBases(ctx context.Context, new string, old []string) ([]string, error) {
+	n, err := g.find(new)
+	if err != nil {
+		return nil, err
+	}
+	below := g.bits()
+	g.ancestors(below, nil, n)
+	var out []string
+	for _, o := range old {
+		i, err := g.find(o)
+		if err != nil {
+			return nil, err
+		}
+		if below.has(i) {
+			continue
+		}
+		mine := g.bits()
+		g.ancestors(mine, nil, i)
+		var common []int
+		for c := range g.names {
+			if mine.has(c) && below.has(c) {
+				common = append(common, c)
+			}
+		}
+		for _, c := range common {
+			best := !slices.ContainsFunc(common, func(d int) bool {
+				if d == c {
+					return false
+				}
+				b := g.bits()
+				g.ancestors(b, nil, d)
+				return b.has(c)
+			})
+			if best && !slices.Contains(out, g.names[c]) {
+				out = append(out, g.names[c])
+			}
+		}
+	}
+	return out, nil
+}
+
+// Describe implements History.
+func (g *Graph) Describe(ctx context.Context, commit string) (Commit, error) {
+	if _, err := g.find(commit); err != nil {
+		return Commit{}, err
+	}
+	return Commit{Hash: commit, Title: commit}, nil
+}
+
+// Files implements History: a graph knows none.
+func (g *Graph) Files(ctx context.Context, commit string) ([]string, error) { return nil, nil }
+
+// Log implements History.
+func (g *Graph) Log(ctx context.Context) (string, error) {
+	var b strings.Builder
+	fmt.Fprintf(&b, "start new %s old %s\n", g.ends.Commit, strings.Join(g.goods, " "))
+	for _, m := range g.log {
+		fmt.Fprintf(&b, "%s %s\n", m.Mark, m.Commit)
+	}
+	return b.String(), nil
+}

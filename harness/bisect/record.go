@@ -1,0 +1,48 @@
+package bisect
+
+import "slices"
+
+// A Record is a mark and what it rests on.
+type Record struct {
+	Commit  string     `json:"commit"`
+	Mark    Mark       `json:"mark"`
+	Fails   bool       `json:"fails"`             // the failure was there
+	P       float64    `json:"p,omitempty"`       // that the mark is right; 0 for a skip
+	Why     string     `json:"why,omitempty"`     // of a skip
+	Other   *Signature `json:"other,omitempty"`   // another failure than the target
+	Runs    int        `json:"runs"`              // trials that failed or passed
+	Hits    int        `json:"hits"`              // of which failed
+	Others  int        `json:"others,omitempty"`  // trials that failed in another way
+	Errors  int        `json:"errors,omitempty"`  // trials without a verdict
+	Boots   int        `json:"boots"`             // boots of the runs
+	Drift   []string   `json:"drift,omitempty"`   // titles of its failures that the target did not have
+	SameAs  string     `json:"same_as,omitempty"` // its kernel is the same binary as this commit's
+	Retried bool       `json:"retried,omitempty"` // tried again after later marks
+	Release string     `json:"release,omitempty"`
+	Log     string     `json:"log,omitempty"` // of a build that failed
+}
+
+func (s *search) record(commit string, k *kernel, j judgement) Record {
+	e := s.evidenceOf(k, 0)
+	r := Record{
+		Commit: commit, Mark: s.mark(j.state), Fails: j.state == stateFails,
+		Why:  j.why,
+		Runs: e.runs(), Hits: e.hits, Others: e.otherRuns, Errors: e.errors + e.bootFailures,
+		Boots: len(e.boots), Release: k.prepared.Release, Log: k.prepared.Log,
+	}
+	switch j.state {
+	case stateFails, statePasses:
+		r.P = j.p
+	case stateOther:
+		r.Other = &j.other
+	}
+	if k.subject.Commit != commit {
+		r.SameAs = k.subject.Commit
+	}
+	for _, t := range titles(k.outcomes, func(o Outcome) bool { return s.lens.class(o) == classHit }) {
+		if !slices.Contains(s.target.Titles, t) {
+			r.Drift = append(r.Drift, t)
+		}
+	}
+	return r
+}

@@ -1,0 +1,481 @@
+package bisect
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+)
+
+// Run searches. The error is a [*StopError] when the search ended without an
+// answer.
+func Run(ctx context.Context, cfg Config, h History, t Tester) (*Answer, error) {
+	return run(ctx, cfg, h, t, newGrids())
+}
+
+func run(ctx context.Context, cfg Config, h History, t Tester, g grids) (*Answer, error) {
+	s, err := newSearch(cfg, h, t, g)
+	if err != nil {
+		return nil, err
+	}
+	a := &Answer{Direction: Regression}
+	if a.Ends, err = s.ends(ctx); err != nil {
+		return nil, err
+	}
+	if !s.newFails {
+		a.Direction = Fix
+	}
+	f, err := s.prove(ctx, a, s.cfg.New, s.cfg.Old)
+	if err != nil {
+		return nil, err
+	}
+	if f.grows != nil {
+		if err := s.growth(ctx, a, *f.grows); err != nil {
+			return nil, err
+		}
+	}
+	if err := s.finish(ctx, a); err != nil {
+		return nil, err
+	}
+	return a, nil
+}
+
+// contradictions is how often a search starts over when its checks fail.
+const contradictions = 3
+
+// prove finds the first new commit and checks it; when the checks
+// contradict, marks are tried again.
+func (s *search) prove(ctx context.Context, a *Answer, new string, old []string) (found, error) {
+	for round := 0; ; round++ {
+		f, err := s.find(ctx, new, old)
+		if err != nil || f.grows != nil {
+			return f, err
+		}
+		a.First, a.Among, a.Checks = nil, nil, nil
+		if f.first == "" {
+			for _, c := range f.among {
+				d, err := s.history.Describe(ctx, c)
+				if err != nil {
+					return found{}, err
+				}
+				a.Among = append(a.Among, d)
+			}
+			return f, nil
+		}
+		d, err := s.history.Describe(ctx, f.first)
+		if err != nil {
+			return found{}, err
+		}
+		a.First = &d
+		again, err := s.again(ctx, a, f.first)
+		if err != nil || !again || round == contradictions {
+			return f, err
+		}
+		if err := s.doubt(ctx); err != nil {
+			return found{}, err
+		}
+	}
+}
+
+// again tries the commit and its parents once more, from fresh boots. It is
+// true when what they show contradicts the marks.
+func (s *search) again(ctx context.Context, a *Answer, first string) (bool, error) {
+	parents, err := s.history.Parents(ctx, first)
+	if err != nil {
+		return false, err
+	}
+	parent := Check{Name: CheckParent, Result: Pass}
+	culprit := Check{Name: CheckCulprit, Result: Pass}
+	binary := Check{Name: CheckBinary, Result: Pass}
+	if !s.newFails {
+		parent.Name, culprit.Name = CheckParentFix, CheckFix
+	}
+	if len(parents) == 0 {
+		why := "it has no parent"
+		parent = Check{parent.Name, NotPossible, why}
+		binary = Check{binary.Name, NotPossible, why}
+	}
+	kf, err := s.kernel(ctx, Subject{Commit: first})
+	if err != nil {
+		return false, err
+	}
+	var contradicts bool
+	for _, p := range parents {
+		kp, err := s.kernel(ctx, Subject{Commit: p})
+		if err != nil {
+			return false, err
+		}
+		switch {
+		case kp == kf:
+			binary = Check{binary.Name, Fail, "the same binary as " + short(p)}
+		case binary.Result == Pass && (kp.prepared.Digest == "" || kf.prepared.Digest == ""):
+			binary = Check{binary.Name, NotPossible, "the binaries can't be compared"}
+		}
+		wrong, err := s.fresh(ctx, kp, p, Old, &parent)
+		if err != nil {
+			return false, err
+		}
+		contradicts = contradicts || wrong
+	}
+	wrong, err := s.fresh(ctx, kf, first, New, &culprit)
+	if err != nil {
+		return false, err
+	}
+	a.Checks = []Check{parent, culprit, binary}
+	return contradicts || wrong, nil
+}
+
+// fresh judges a kernel by trials of new boots alone and notes a deviation in
+// the check. It is true when they say the opposite of the mark.
+func (s *search) fresh(ctx context.Context, k *kernel, commit string, want Mark, c *Check) (bool, error) {
+	s.cfg.Progress(Event{Doing: "check", Commit: commit})
+	from := len(k.outcomes)
+	if k.prepared.Failure == "" {
+		if err := s.run(ctx, k, 2, s.batch()); err != nil {
+			return false, err
+		}
+	} else {
+		from = 0
+	}
+	j, err := s.judge(ctx, k, from, s.alpha)
+	if err != nil {
+		return false, err
+	}
+	e := s.evidenceOf(k, from)
+	seen := fmt.Sprintf("%s: %d of %d trials failed, %d boots", short(commit), e.hits, e.runs(), len(e.boots))
+	switch got := s.mark(j.state); {
+	case got == want:
+		if c.Result == Pass {
+			c.Why = strings.TrimPrefix(c.Why+"; "+seen, "; ")
+		}
+	case got == Skip:
+		if c.Result != Fail {
+			c.Result, c.Why = NotPossible, short(commit)+": "+j.why
+		}
+	default:
+		c.Result, c.Why = Fail, seen
+		return true, nil
+	}
+	return false, nil
+}
+
+// doubt tries the least certain marks again after a contradiction.
+func (s *search) doubt(ctx context.Context) error {
+	var marks []Record
+	for _, r := range s.records {
+		if r.Mark != Skip {
+			marks = append(marks, r)
+		}
+	}
+	slices.SortStableFunc(marks, func(a, b Record) int {
+		if a.P < b.P {
+			return -1
+		}
+		if a.P > b.P {
+			return 1
+		}
+		return 0
+	})
+	for _, r := range marks[:min(3, len(marks))] {
+		s.cfg.Progress(Event{Doing: "again", Commit: r.Commit})
+		k, err := s.kernel(ctx, Subject{Commit: r.Commit})
+		if err != nil {
+			return err
+		}
+		if err := s.run(ctx, k, 2, s.batch()); err != nil {
+			return err
+		}
+		j, err := s.judge(ctx, k, 0, s.alpha)
+		if err != nil {
+			return err
+		}
+		s.trust(k, j.state)
+	}
+	return nil
+}
+
+// growth finds both changes of a symptom that may have grown on the way: the
+// target's first commit with the earlier form taken as a pass, then, if that
+// commit's parent shows the earlier form, the first commit that fails at all.
+func (s *search) growth(ctx context.Context, a *Answer, earlier Signature) error {
+	failEnd, passEnds := s.cfg.New, s.cfg.Old
+	if !s.newFails {
+		failEnd, passEnds = s.cfg.Old[0], []string{s.cfg.New}
+	}
+	s.look(&lens{rules: s.cfg.Rules, target: s.target, ignore: []Signature{earlier}})
+	if err := s.trustEnds(ctx, []string{failEnd}, passEnds); err != nil {
+		return err
+	}
+	s.records = nil
+	if _, err := s.prove(ctx, a, s.cfg.New, s.cfg.Old); err != nil {
+		return err
+	}
+	if a.First == nil {
+		return nil
+	}
+	parents, err := s.history.Parents(ctx, a.First.Hash)
+	if err != nil {
+		return err
+	}
+	// On the failing side of the change the earlier form must be seen: the
+	// parent's for a regression, the commit's own for a fix.
+	edge := []string{a.First.Hash}
+	if s.newFails {
+		edge = parents
+	}
+	var shows string
+	for _, c := range edge {
+		k, err := s.kernel(ctx, Subject{Commit: c})
+		if err != nil {
+			return err
+		}
+		if slices.ContainsFunc(k.outcomes, func(o Outcome) bool { return o.Kind == KindVerdict && o.Signature() == earlier }) {
+			shows = c
+		}
+	}
+	if shows == "" {
+		// The earlier form was another bug, with none of the target's
+		// commits beside it.
+		return nil
+	}
+	became, checks, marks := a.First, a.Checks, s.records
+
+	// Where the failure begins (for a fix: where it ends) in any form.
+	s.look(&lens{rules: s.cfg.Rules, target: s.target, also: []Signature{earlier}})
+	if err := s.trustEnds(ctx, []string{shows}, passEnds); err != nil {
+		return err
+	}
+	new, old := shows, s.cfg.Old
+	if !s.newFails {
+		new, old = s.cfg.New, []string{shows}
+	}
+	s.records = nil
+	if _, err := s.prove(ctx, a, new, old); err != nil {
+		return err
+	}
+	if a.First == nil && len(a.Among) == 0 {
+		return errors.New("the search for where the failure began ended nowhere")
+	}
+	a.Became, a.BecameChecks, a.Began = became, checks, &earlier
+	for _, r := range marks {
+		if !slices.ContainsFunc(s.records, func(o Record) bool { return o.Commit == r.Commit }) {
+			s.records = append(s.records, r)
+		}
+	}
+	return nil
+}
+
+// trustEnds gives a new lens its first members.
+func (s *search) trustEnds(ctx context.Context, fail, pass []string) error {
+	for _, c := range fail {
+		k, err := s.kernel(ctx, Subject{Commit: c})
+		if err != nil {
+			return err
+		}
+		s.trust(k, stateFails)
+	}
+	for _, c := range pass {
+		k, err := s.kernel(ctx, Subject{Commit: c})
+		if err != nil {
+			return err
+		}
+		s.trust(k, statePasses)
+	}
+	return nil
+}
+
+// finish does the checks that need no trial of parent or commit, and grades.
+func (s *search) finish(ctx context.Context, a *Answer) error {
+	a.Target = s.target
+	a.Marks = s.records
+	a.Steps = len(s.records)
+	if a.First != nil {
+		revert, err := s.revert(ctx, a.First.Hash)
+		if err != nil {
+			return err
+		}
+		compiled, err := s.compiled(ctx, a.First.Hash)
+		if err != nil {
+			return err
+		}
+		a.Checks = append(a.Checks, revert, compiled)
+	}
+	a.Confidence = 1
+	for _, r := range s.records {
+		if r.Mark != Skip {
+			a.Confidence *= r.P
+		}
+		if r.Other != nil {
+			a.AnotherBugs = append(a.AnotherBugs, r)
+		}
+	}
+	a.FailRate = s.pooled(&s.pools.failing)
+	a.FalseRate = s.pooled(&s.pools.passing)
+	a.PassesNeeded = s.passesNeeded()
+	a.Trials, a.Boots, a.Seconds = s.trials, len(s.boots), s.seconds
+	var err error
+	if a.Log, err = s.history.Log(ctx); err != nil {
+		return err
+	}
+	s.grade(a)
+	return nil
+}
+
+func (s *search) pooled(p *pool) Rate {
+	r := p.grid.rate(p.weightsWithout(s, nil))
+	for _, m := range p.members {
+		e := s.evidenceOf(m, 0)
+		r.Hits += e.hits
+		r.Runs += e.runs()
+		r.Boots += len(e.boots)
+	}
+	return r
+}
+
+// passesNeeded counts the passes that make a commit trusted to pass at the
+// rates known by now.
+func (s *search) passesNeeded() int {
+	n := s.batch()
+	lf := s.pools.failing.weightsWithout(s, nil)
+	lp := s.pools.passing.weightsWithout(s, nil)
+	f, p := make(weights, len(lf)), make(weights, len(lp))
+	for runs := n; runs < s.cfg.MaxRuns; runs += n {
+		f.add(s.failing.cell(tally{0, n}))
+		p.add(s.passing.cell(tally{0, n}))
+		if lf.predict(f)-lp.predict(p) < -logOdds(s.alpha) {
+			return runs
+		}
+	}
+	return s.cfg.MaxRuns
+}
+
+// revert tries the failing end without the commit's change (for a fix: the
+// fixed end without it).
+func (s *search) revert(ctx context.Context, first string) (Check, error) {
+	c := Check{Name: CheckRevert, Result: NotPossible}
+	want := statePasses
+	if !s.newFails {
+		c.Name, want = CheckRevertFix, stateFails
+	}
+	parents, err := s.history.Parents(ctx, first)
+	if err != nil {
+		return c, err
+	}
+	if len(parents) != 1 {
+		c.Why = "a merge or a first commit has no one change to take back"
+		return c, nil
+	}
+	s.cfg.Progress(Event{Doing: "revert", Commit: first})
+	k, err := s.kernel(ctx, Subject{Commit: s.cfg.New, Revert: first})
+	if err != nil {
+		return c, err
+	}
+	if k.prepared.Failure != "" {
+		c.Why = k.prepared.Reason
+		return c, nil
+	}
+	j, err := s.judge(ctx, k, 0, s.alpha)
+	if err != nil {
+		return c, err
+	}
+	e := s.evidenceOf(k, 0)
+	c.Why = fmt.Sprintf("%d of %d trials failed, %d boots", e.hits, e.runs(), len(e.boots))
+	switch j.state {
+	case want:
+		c.Result = Pass
+	case stateFails, statePasses:
+		c.Result = Fail
+	default:
+		c.Why = j.why
+		if j.state == stateOther {
+			c.Result = Fail
+		}
+	}
+	return c, nil
+}
+
+// compiled asks whether the change touches anything that is in the kernel.
+func (s *search) compiled(ctx context.Context, first string) (Check, error) {
+	c := Check{Name: CheckCompiled, Result: NotPossible}
+	inspector, ok := s.tester.(Inspector)
+	if !ok {
+		c.Why = "what went into this kernel is not known"
+		return c, nil
+	}
+	files, err := s.history.Files(ctx, first)
+	if err != nil {
+		return c, err
+	}
+	if len(files) == 0 {
+		c.Why = "it changes no file"
+		return c, nil
+	}
+	hit, err := inspector.Compiled(ctx, Subject{Commit: first}, files)
+	switch {
+	case errors.Is(err, ErrNotKnown):
+		c.Why = err.Error()
+	case err != nil:
+		return c, err
+	case len(hit) == 0:
+		c.Result = Fail
+		c.Why = fmt.Sprintf("none of its %d files is read by the build", len(files))
+	default:
+		c.Result = Pass
+		c.Why = strings.Join(hit[:min(3, len(hit))], ", ")
+		if len(hit) > 3 {
+			c.Why += fmt.Sprintf(" and %d more", len(hit)-3)
+		}
+	}
+	return c, nil
+}
+
+// ErrNotKnown is returned by an Inspector that can't tell.
+var ErrNotKnown = errors.New("not known")
+
+func (s *search) grade(a *Answer) {
+	result := make(map[string]Result)
+	for _, c := range slices.Concat(a.Checks, a.BecameChecks) {
+		if was, ok := result[c.Name]; !ok || was == Pass || c.Result == Fail {
+			result[c.Name] = c.Result
+		}
+	}
+	doubt := func(why string) {
+		a.Grade = Doubtful
+		a.Why = append(a.Why, why)
+	}
+	weaken := func(why string) {
+		if a.Grade == Proven {
+			a.Grade = Likely
+		}
+		a.Why = append(a.Why, why)
+	}
+	a.Grade = Proven
+	if a.First == nil {
+		doubt(fmt.Sprintf("only commits that can't be tried are left: it is one of %d", len(a.Among)))
+	}
+	for _, name := range slices.Sorted(maps.Keys(result)) {
+		switch r := result[name]; {
+		case r == Pass:
+		case name == CheckRevert || name == CheckRevertFix:
+			if r == Fail {
+				weaken("no: " + name)
+			}
+		case name == CheckBinary || name == CheckCompiled:
+			if r == Fail {
+				doubt("no: " + name)
+			}
+		case r == Fail:
+			doubt("no: " + name)
+		default:
+			weaken(name + ": not possible")
+		}
+	}
+	switch {
+	case a.Confidence < .95:
+		doubt(fmt.Sprintf("all marks are right with probability %.3g only", a.Confidence))
+	case a.Confidence < s.cfg.Confidence:
+		weaken(fmt.Sprintf("all marks are right with probability %.4g, below the %.4g asked for", a.Confidence, s.cfg.Confidence))
+	}
+}

@@ -1,0 +1,499 @@
+package bisect
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+)
+
+// A Direction says which end of a search fails.
+type Direction string
+
+// Directions. The zero value finds out which end fails by trying both.
+const (
+	Either     Direction = ""
+	Regression Direction = "regression" // the new end fails: what broke it
+	Fix        Direction = "fix"        // the old end fails: what mended it
+)
+
+// Config is what to search for.
+type Config struct {
+	New        string   // the end that has the change
+	Old        []string // ends that do not, at least one
+	Direction  Direction
+	Rules      Rules
+	Confidence float64 // that the answer is right; 0: 0.999
+	MaxRuns    int     // trials of one commit before it counts as undecided; 0: 1000
+	MaxSkips   int     // commits that can't be tried before the search stops; 0: 20
+	BootCost   float64 // cost of a boot in trials, to choose how many trials a boot gets; 0: 8
+	Progress   func(Event)
+}
+
+// An Event tells what a search is doing.
+type Event struct {
+	Doing  string  // "bad end", "good end", "step", "check", …
+	Commit string  // what is tried
+	Left   int     // commits left after this step, about
+	Record *Record // set when a mark was made
+}
+
+// A StopError is a search that ended without an answer.
+type StopError struct {
+	Kind string // one of the Stop constants
+	Why  string // one line
+	Seen []Record
+}
+
+// Why a search stops.
+const (
+	StopWrongEnd     = "wrong-end"      // an end is not what it was said to be
+	StopNoFailure    = "no-failure"     // the failing end did not fail
+	StopMergeBase    = "merge-base"     // the merge base has the change, the old end does not
+	StopSkips        = "too-many-skips" // too many commits could not be tried
+	StopInconclusive = "inconclusive"   // the ends can't be told apart
+)
+
+func (e *StopError) Error() string { return e.Why }
+
+// state is what a kernel was found to do.
+type state int
+
+const (
+	stateOpen   state = iota // more trials are needed
+	stateFails               // shows the failure
+	statePasses              // does not
+	stateSkip                // can't be tried
+	stateOther               // fails in another way
+)
+
+// judgement is a state and how far it is trusted.
+type judgement struct {
+	state state
+	p     float64 // that fails or passes is right
+	why   string  // for skip and other
+	other Signature
+}
+
+// search is one search under way.
+type search struct {
+	cfg     Config
+	history History
+	tester  Tester
+
+	failing, passing *grid
+	kernels          map[Subject]*kernel
+	digests          map[string]*kernel
+
+	newFails bool
+	target   Target
+
+	lens  *lens
+	pools struct{ failing, passing pool }
+	alpha float64 // share of the allowed error that one mark may take
+
+	records []Record // of the search under way, in order
+	trials  int
+	boots   map[string]bool
+	seconds float64
+}
+
+// grids are the two sets of hypotheses. They hold a cache, so simulations
+// share them.
+type grids struct{ failing, passing *grid }
+
+func newGrids() grids { return grids{failingGrid(), passingGrid()} }
+
+func newSearch(cfg Config, h History, t Tester, g grids) (*search, error) {
+	if cfg.Confidence == 0 {
+		cfg.Confidence = .999
+	}
+	if !(cfg.Confidence > .5 && cfg.Confidence < 1) {
+		return nil, fmt.Errorf("confidence %v is not between 0.5 and 1", cfg.Confidence)
+	}
+	if cfg.New == "" || len(cfg.Old) == 0 {
+		return nil, errors.New("a search needs a new end and at least one old end")
+	}
+	if slices.Contains(cfg.Old, cfg.New) {
+		return nil, fmt.Errorf("%s is given as both ends", cfg.New)
+	}
+	rules := 0
+	for _, set := range []bool{cfg.Rules.AnyFailure, cfg.Rules.SameTitle, cfg.Rules.BadWhen != nil} {
+		if set {
+			rules++
+		}
+	}
+	if rules > 1 {
+		return nil, errors.New("only one of any-failure, same-title and bad-when can be asked for")
+	}
+	switch cfg.Direction {
+	case Either, Regression, Fix:
+	default:
+		return nil, fmt.Errorf("no direction %q", cfg.Direction)
+	}
+	if cfg.MaxRuns <= 0 {
+		cfg.MaxRuns = 1000
+	}
+	if cfg.MaxSkips <= 0 {
+		cfg.MaxSkips = 20
+	}
+	if cfg.BootCost <= 0 {
+		cfg.BootCost = 8
+	}
+	if cfg.Progress == nil {
+		cfg.Progress = func(Event) {}
+	}
+	s := &search{
+		cfg: cfg, history: h, tester: t,
+		failing: g.failing, passing: g.passing,
+		kernels: make(map[Subject]*kernel),
+		digests: make(map[string]*kernel),
+		boots:   make(map[string]bool),
+	}
+	s.look(&lens{rules: cfg.Rules})
+	return s, nil
+}
+
+// look changes the lens; what is known of rates starts over with it.
+func (s *search) look(l *lens) {
+	s.lens = l
+	s.pools.failing = pool{grid: s.failing}
+	s.pools.passing = pool{grid: s.passing}
+}
+
+// kernel prepares a subject, once.
+func (s *search) kernel(ctx context.Context, sub Subject) (*kernel, error) {
+	if k := s.kernels[sub]; k != nil {
+		return k, nil
+	}
+	k := &kernel{subject: sub, seen: make(map[evidenceKey]*evidence)}
+	for try := 1; ; try++ {
+		p, err := s.tester.Prepare(ctx, sub)
+		if err != nil {
+			return nil, fmt.Errorf("prepare %s: %w", sub, err)
+		}
+		s.seconds += p.Seconds
+		k.prepared = p
+		if p.Failure != KindError || try == tries {
+			break
+		}
+	}
+	switch p := k.prepared; {
+	case p.Failure != "":
+		k.outcomes = append(k.outcomes, Outcome{Kind: KindBuild, Reason: p.Reason, Where: p.Log})
+	case p.Digest != "":
+		if same := s.digests[p.Digest]; same != nil {
+			s.kernels[sub] = same
+			return same, nil
+		}
+		s.digests[p.Digest] = k
+	}
+	s.kernels[sub] = k
+	return k, nil
+}
+
+// tries is how often something that may go away is tried before it counts.
+const tries = 3
+
+// run adds trials to a kernel.
+func (s *search) run(ctx context.Context, k *kernel, boots, runs int) error {
+	r := Request{Subject: k.subject, Boots: boots, Runs: runs}
+	before := len(k.outcomes)
+	err := s.tester.Test(ctx, r, func(o Outcome) error {
+		k.outcomes = append(k.outcomes, o)
+		s.trials++
+		s.seconds += o.Seconds
+		if o.Boot != "" {
+			s.boots[o.Boot] = true
+		}
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("try %s: %w", k.subject, err)
+	}
+	if len(k.outcomes) == before {
+		return fmt.Errorf("try %s: the tester recorded nothing", k.subject)
+	}
+	return nil
+}
+
+// chance is the probability that a kernel fails rather than passes, each being
+// as likely beforehand: a bisection halves what is left.
+func (s *search) chance(k *kernel, e *evidence) float64 {
+	lf := s.pools.failing.weightsWithout(s, k).predict(e.failing)
+	lp := s.pools.passing.weightsWithout(s, k).predict(e.passing)
+	return 1 / (1 + math.Exp(lp-lf))
+}
+
+// decide says what a kernel's outcomes mean by now.
+func (s *search) decide(k *kernel, from int, alpha float64) judgement {
+	e := s.evidenceOf(k, from)
+	runs := e.runs()
+	switch {
+	case e.impossible != "":
+		return judgement{state: stateSkip, why: e.impossible}
+	case e.bootFailures >= 2 && e.bootFailures > runs+e.otherRuns:
+		return judgement{state: stateSkip, why: "does not boot: " + e.lastError}
+	case e.errors >= tries && e.errors > runs+e.otherRuns:
+		return judgement{state: stateSkip, why: "error: " + e.lastError}
+	case e.otherRuns >= 3 && e.otherRuns > runs:
+		o := e.others[0]
+		return judgement{state: stateOther, why: fmt.Sprintf("another failure: %s in %d of %d trials", o.Signature, o.Times, runs+e.otherRuns), other: o.Signature}
+	}
+	if runs == 0 {
+		return judgement{}
+	}
+	p := s.chance(k, e)
+	j := judgement{p: p}
+	switch {
+	case p >= 1-alpha:
+		j.state = stateFails
+	case p <= alpha:
+		j.state, j.p = statePasses, 1-p
+	case runs+e.otherRuns >= s.cfg.MaxRuns:
+		j.state = stateSkip
+		j.why = fmt.Sprintf("undecided after %d trials, %d of them failed", runs, e.hits)
+	}
+	return j
+}
+
+// batch chooses how many trials a boot gets: with a cost of boots and a
+// correlation within them, the least cost for the most knowledge is at
+// sqrt(cost*(1-corr)/corr) trials a boot.
+func (s *search) batch() int {
+	w := s.pools.failing.weightsWithout(s, nil)
+	r := s.failing.rate(w)
+	if r.Mean > .99 {
+		return 3
+	}
+	n := math.Sqrt(s.cfg.BootCost * (1 - r.Between) / max(r.Between, 1e-3))
+	// A boot whose trials can't be expected to show one failure is no use
+	// cut short.
+	return int(min(max(n, 2), 16))
+}
+
+// judge tries a kernel until its state is known. With from > 0 only outcomes
+// from that one on count.
+func (s *search) judge(ctx context.Context, k *kernel, from int, alpha float64) (judgement, error) {
+	for {
+		if j := s.decide(k, from, alpha); j.state != stateOpen {
+			return j, nil
+		}
+		e := s.evidenceOf(k, from)
+		runs := s.batch()
+		if e.otherRuns+e.errors+e.bootFailures > e.runs() {
+			runs = 2 // look again, no more than needed
+		}
+		if err := s.run(ctx, k, 1, runs); err != nil {
+			return judgement{}, err
+		}
+	}
+}
+
+// trust adds a judged kernel to what is known of its kind.
+func (s *search) trust(k *kernel, st state) {
+	s.pools.failing.remove(k)
+	s.pools.passing.remove(k)
+	switch st {
+	case stateFails:
+		s.pools.failing.add(k)
+	case statePasses:
+		s.pools.passing.add(k)
+	}
+}
+
+func (s *search) mark(st state) Mark {
+	switch st {
+	case stateFails:
+		if s.newFails {
+			return New
+		}
+		return Old
+	case statePasses:
+		if s.newFails {
+			return Old
+		}
+		return New
+	}
+	return Skip
+}
+
+// found is where a walk through the history ended.
+type found struct {
+	first string
+	among []string
+	grows *Signature // an earlier form of the failure was met
+}
+
+// walk follows the history from the ends until the first new commit is found.
+// It replays the marks that still hold.
+func (s *search) walk(ctx context.Context, new string, old []string) (found, error) {
+	var held []Marked
+	var records []Record
+	for _, r := range s.records {
+		k, err := s.kernel(ctx, Subject{Commit: r.Commit})
+		if err != nil {
+			return found{}, err
+		}
+		j := s.decide(k, 0, s.alpha)
+		if j.state == stateOpen || s.mark(j.state) != r.Mark {
+			break
+		}
+		held = append(held, Marked{r.Commit, r.Mark})
+		records = append(records, r)
+	}
+	s.records = records
+	next, err := s.history.Replay(ctx, new, old, held)
+	if err != nil {
+		return found{}, err
+	}
+	for next.Commit != "" {
+		s.cfg.Progress(Event{Doing: "step", Commit: next.Commit, Left: next.Left})
+		k, err := s.kernel(ctx, Subject{Commit: next.Commit})
+		if err != nil {
+			return found{}, err
+		}
+		j, err := s.judge(ctx, k, 0, s.alpha)
+		if err != nil {
+			return found{}, err
+		}
+		s.trust(k, j.state)
+		r := s.record(next.Commit, k, j)
+		s.records = append(s.records, r)
+		s.cfg.Progress(Event{Doing: "step", Commit: next.Commit, Left: next.Left, Record: &r})
+		if g := s.grown(false); g != nil {
+			return found{grows: g}, nil
+		}
+		if n := countSkips(s.records); n > s.cfg.MaxSkips {
+			return found{}, &StopError{
+				Kind: StopSkips, Seen: s.records,
+				Why: fmt.Sprintf("%d commits could not be tried (last %s: %s); name paths, other ends or --max-skips", n, short(r.Commit), r.Why),
+			}
+		}
+		next, err = s.history.Mark(ctx, Marked{next.Commit, r.Mark})
+		if err != nil {
+			return found{}, err
+		}
+	}
+	if len(next.Among) > 0 {
+		if g := s.grown(true); g != nil {
+			return found{grows: g}, nil
+		}
+	}
+	return found{first: next.First, among: next.Among}, nil
+}
+
+// grown tells whether commits were skipped for a failure that may be an
+// earlier form of the one looked for: at the same step, and not only once
+// (unless nothing but skipped commits is left).
+func (s *search) grown(stuck bool) *Signature {
+	if s.cfg.Rules != (Rules{}) || len(s.lens.also)+len(s.lens.ignore) > 0 {
+		return nil
+	}
+	var counts []Count
+	for _, r := range s.records {
+		if r.Other == nil || !r.Other.samePlace(s.target.Signature) {
+			continue
+		}
+		i := slices.IndexFunc(counts, func(c Count) bool { return c.Signature == *r.Other })
+		if i < 0 {
+			counts = append(counts, Count{Signature: *r.Other})
+			i = len(counts) - 1
+		}
+		if counts[i].Times++; stuck || counts[i].Times >= 2 {
+			return &counts[i].Signature
+		}
+	}
+	return nil
+}
+
+func countSkips(records []Record) int {
+	n := 0
+	for _, r := range records {
+		if r.Mark == Skip {
+			n++
+		}
+	}
+	return n
+}
+
+// settle looks at every mark again with all that is known by now, the least
+// certain first. It is true when one changed.
+func (s *search) settle(ctx context.Context) (bool, error) {
+	type open struct {
+		i int
+		p float64
+	}
+	var list []open
+	for i := range s.records {
+		r := &s.records[i]
+		if r.Mark == Skip {
+			continue
+		}
+		k, err := s.kernel(ctx, Subject{Commit: r.Commit})
+		if err != nil {
+			return false, err
+		}
+		p := s.chance(k, s.evidenceOf(k, 0))
+		if s.mark(stateFails) != r.Mark {
+			p = 1 - p
+		}
+		r.P = p
+		if p < 1-s.alpha {
+			list = append(list, open{i, p})
+		}
+	}
+	slices.SortStableFunc(list, func(a, b open) int {
+		if a.p < b.p {
+			return -1
+		}
+		return 1
+	})
+	for _, o := range list {
+		r := s.records[o.i]
+		k, err := s.kernel(ctx, Subject{Commit: r.Commit})
+		if err != nil {
+			return false, err
+		}
+		s.cfg.Progress(Event{Doing: "again", Commit: r.Commit})
+		j, err := s.judge(ctx, k, 0, s.alpha)
+		if err != nil {
+			return false, err
+		}
+		s.trust(k, j.state)
+		now := s.record(r.Commit, k, j)
+		changed := now.Mark != r.Mark
+		now.Retried = true
+		if !changed {
+			s.records[o.i] = now
+			continue
+		}
+		return true, nil
+	}
+	return false, nil
+}
+
+// find walks and settles until the marks stand.
+func (s *search) find(ctx context.Context, new string, old []string) (found, error) {
+	for round := 0; ; round++ {
+		f, err := s.walk(ctx, new, old)
+		if err != nil || f.grows != nil {
+			return f, err
+		}
+		changed, err := s.settle(ctx)
+		if err != nil {
+			return found{}, err
+		}
+		if !changed || round == 20 {
+			return f, nil
+		}
+	}
+}
+
+func short(commit string) string {
+	if len(commit) == 40 || len(commit) == 64 {
+		return commit[:12]
+	}
+	return commit
+}

@@ -1,0 +1,5 @@
+//go:build long
+
+package bisect
+
+const simulations = 5000

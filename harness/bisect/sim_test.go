@@ -1,0 +1,339 @@
+package bisect
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"runtime"
+	"slices"
+	"strconv"
+	"sync"
+	"testing"
+)
+
+// A world is a history with one bug in it, and kernels that show it more or
+// less often.
+type world struct {
+	shape   string
+	graph   *Graph
+	new     string
+	old     []string
+	culprit string
+	fails   map[string]bool // commits that have the bug
+	broken  map[string]Kind // commits that can't be tried
+
+	rate, corr           float64 // of failing kernels: mean, correlation within a boot
+	falseRate, falseCorr float64 // of passing ones
+	otherRate            float64 // failures of another kind, on every kernel
+}
+
+// worldOf makes one from a seed.
+func worldOf(seed uint64) *world {
+	r := rand.New(rand.NewPCG(seed, 17))
+	w := &world{graph: NewGraph(), fails: make(map[string]bool), broken: make(map[string]Kind)}
+	w.shape = []string{"linear", "merges", "goods", "skips", "beside", "allskip"}[r.IntN(6)]
+	n := 8 + r.IntN(200)
+	add := func(name string, parents ...string) {
+		if err := w.graph.Add(name, parents...); err != nil {
+			panic(err)
+		}
+	}
+	name := func(i int) string { return "c" + strconv.Itoa(i) }
+	add(name(0))
+	tips := []string{name(0)}
+	for i := 1; i < n; i++ {
+		switch {
+		case w.shape != "merges" && w.shape != "goods":
+			add(name(i), name(i-1))
+			tips = []string{name(i)}
+		case i == n-1 || len(tips) > 1 && r.IntN(8) == 0:
+			parents := tips
+			if i < n-1 {
+				parents = tips[:2]
+			}
+			add(name(i), parents...)
+			tips = append([]string{name(i)}, tips[len(parents):]...)
+		case len(tips) < 4 && r.IntN(10) == 0:
+			add(name(i), name(r.IntN(i)))
+			tips = append(tips, name(i))
+		default:
+			t := r.IntN(len(tips))
+			add(name(i), tips[t])
+			tips[t] = name(i)
+		}
+	}
+	w.new, w.old = name(n-1), []string{name(0)}
+	culprit := 1 + r.IntN(n-1)
+	w.culprit = name(culprit)
+	for i := range n {
+		below := w.graph.bits()
+		w.graph.ancestors(below, nil, i)
+		if below.has(culprit) {
+			w.fails[name(i)] = true
+		}
+	}
+	if w.shape == "goods" {
+		for range 2 {
+			if c := name(r.IntN(n - 1)); !w.fails[c] && !slices.Contains(w.old, c) {
+				w.old = append(w.old, c)
+			}
+		}
+	}
+	for i := 1; i < n-1; i++ {
+		var p float64
+		switch w.shape {
+		case "skips":
+			p = .06
+		case "beside":
+			if d := i - culprit; d == -1 || d == 0 || d == 1 {
+				p = .6
+			}
+		case "allskip":
+			p = .95
+		}
+		if r.Float64() < p {
+			w.broken[name(i)] = []Kind{KindBuild, KindBoot, KindError}[r.IntN(3)]
+		}
+	}
+	w.rate = .05 + .95*r.Float64()
+	w.corr = []float64{0, .05, .15, .3, .5}[r.IntN(5)]
+	if r.IntN(4) == 0 {
+		w.rate, w.corr = 1, 0
+	}
+	if r.IntN(2) == 0 {
+		w.falseRate = .05 * r.Float64()
+		w.falseCorr = []float64{0, .1, .3}[r.IntN(3)]
+	}
+	if r.IntN(4) == 0 {
+		w.otherRate = .05 * r.Float64()
+	}
+	return w
+}
+
+var (
+	simTarget = Outcome{Kind: KindVerdict, Verdict: "hang", Also: []string{"warn"}, Phase: "step", Step: "pread", Titles: []string{"WARNING in a"}}
+	simPass   = Outcome{Kind: KindVerdict, Verdict: "pass", Phase: "done", Step: "pread", Errno: "EINVAL"}
+	simOther  = Outcome{Kind: KindVerdict, Verdict: "bug", Phase: "step", Step: "pread", Titles: []string{"BUG in b"}}
+)
+
+// simTester tries the kernels of a world.
+type simTester struct {
+	w      *world
+	r      *rand.Rand
+	boot   int
+	trials int
+	boots  int
+}
+
+func (t *simTester) Prepare(ctx context.Context, s Subject) (Prepared, error) {
+	if t.w.broken[s.Commit] == KindBuild {
+		return Prepared{Failure: KindBuild, Reason: "does not compile"}, nil
+	}
+	if s.Revert != "" {
+		return Prepared{Failure: KindNone, Reason: "does not apply"}, nil
+	}
+	return Prepared{}, nil
+}
+
+func (t *simTester) Test(ctx context.Context, r Request, record func(Outcome) error) error {
+	for range r.Boots {
+		t.boot++
+		t.boots++
+		boot := strconv.Itoa(t.boot)
+		if k := t.w.broken[r.Subject.Commit]; k != "" {
+			if err := record(Outcome{Kind: k, Boot: boot, Reason: "broken"}); err != nil {
+				return err
+			}
+			continue
+		}
+		q := betaOf(t.r, t.w.falseRate, t.w.falseCorr)
+		if t.w.fails[r.Subject.Commit] {
+			q = 1 - (1-q)*(1-betaOf(t.r, t.w.rate, t.w.corr))
+		}
+		for range r.Runs {
+			t.trials++
+			o := simPass
+			switch {
+			case t.r.Float64() < q:
+				o = simTarget
+			case t.r.Float64() < t.w.otherRate:
+				o = simOther
+			}
+			o.Boot = boot
+			if err := record(o); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// betaOf draws a boot's rate: mean and correlation as in rate.go.
+func betaOf(r *rand.Rand, mean, corr float64) float64 {
+	if corr == 0 || mean == 0 || mean == 1 {
+		return mean
+	}
+	scale := (1 - corr) / corr
+	a, b := gammaOf(r, mean*scale), gammaOf(r, (1-mean)*scale)
+	if a+b == 0 {
+		return mean
+	}
+	return a / (a + b)
+}
+
+// gammaOf draws from a gamma distribution (Marsaglia and Tsang, 2000).
+func gammaOf(r *rand.Rand, shape float64) float64 {
+	if shape < 1 {
+		return gammaOf(r, shape+1) * math.Pow(r.Float64(), 1/shape)
+	}
+	d := shape - 1./3
+	c := 1 / math.Sqrt(9*d)
+	for {
+		x := r.NormFloat64()
+		v := math.Pow(1+c*x, 3)
+		if v > 0 && math.Log(r.Float64()) < x*x/2+d-d*v+d*math.Log(v) {
+			return d * v
+		}
+	}
+}
+
+// ending is how a bisection came out.
+type ending struct {
+	right, doubtful, proven, stopped bool
+	stop                             string
+	trials, boots, steps             int
+}
+
+func simulate(t testing.TB, seed uint64, g grids) ending {
+	w := worldOf(seed)
+	tester := &simTester{w: w, r: rand.New(rand.NewPCG(seed, 99))}
+	a, err := run(context.Background(), Config{New: w.new, Old: w.old, Direction: Regression}, w.graph, tester, g)
+	e := ending{trials: tester.trials, boots: tester.boots}
+	var stop *StopError
+	switch {
+	case errors.As(err, &stop):
+		e.stopped, e.stop = true, stop.Kind
+		return e
+	case err != nil:
+		t.Errorf("seed %d: %v", seed, err)
+		return e
+	}
+	e.steps = a.Steps
+	e.proven = a.Grade == Proven
+	e.doubtful = a.Grade == Doubtful
+	if a.First != nil {
+		e.right = a.First.Hash == w.culprit
+	} else {
+		e.right = slices.ContainsFunc(a.Among, func(c Commit) bool { return c.Hash == w.culprit })
+	}
+	return e
+}
+
+// plain is `git bisect run` with ten repeats of the test at each step: bad
+// when one of them fails, skip when it can't be tried.
+func plain(seed uint64) ending {
+	w := worldOf(seed)
+	tester := &simTester{w: w, r: rand.New(rand.NewPCG(seed, 98))}
+	ctx := context.Background()
+	var e ending
+	next, err := w.graph.Replay(ctx, w.new, w.old, nil)
+	for err == nil && next.Commit != "" {
+		m := Old
+		p, _ := tester.Prepare(ctx, Subject{Commit: next.Commit})
+		if p.Failure != "" {
+			m = Skip
+		} else {
+			_ = tester.Test(ctx, Request{Subject{Commit: next.Commit}, 10, 1}, func(o Outcome) error {
+				switch {
+				case o.Kind != KindVerdict:
+					m = Skip
+				case o.Failed():
+					m = New
+				}
+				return nil
+			})
+		}
+		e.steps++
+		next, err = w.graph.Mark(ctx, Marked{next.Commit, m})
+	}
+	e.trials, e.boots = tester.trials, tester.boots
+	e.right = err == nil && (next.First == w.culprit || slices.Contains(next.Among, w.culprit))
+	return e
+}
+
+// Given histories of every shape, rates from 5% to 100% that vary between
+// boots, and false failures of up to 5%, when they are bisected at the default
+// confidence, then at least 99.5% of the answers are right or call themselves
+// doubtful, and at most 0.1% call a wrong one proven.
+func TestSimulatedBisections(t *testing.T) {
+	n := simulations
+	endings := make([]ending, n)
+	g := newGrids()
+	var wg sync.WaitGroup
+	work := make(chan int)
+	for range runtime.GOMAXPROCS(0) {
+		wg.Go(func() {
+			for i := range work {
+				endings[i] = simulate(t, uint64(i), g)
+			}
+		})
+	}
+	for i := range n {
+		work <- i
+	}
+	close(work)
+	wg.Wait()
+
+	var right, proven, doubtful, stopped, wrongProven, wrong, trials, boots, steps int
+	stops := make(map[string]int)
+	for i, e := range endings {
+		trials, boots, steps = trials+e.trials, boots+e.boots, steps+e.steps
+		switch {
+		case e.stopped:
+			stopped++
+			stops[e.stop]++
+		case e.right:
+			right++
+			if e.proven {
+				proven++
+			}
+			if e.doubtful {
+				doubtful++
+			}
+		case e.doubtful:
+			doubtful++
+		default:
+			wrong++
+			w := worldOf(uint64(i))
+			if e.proven {
+				wrongProven++
+			}
+			t.Logf("seed %d: wrong, proven %v: %s, %d commits, rate %.2f corr %.2f, false %.3f corr %.2f, other %.2f",
+				i, e.proven, w.shape, len(w.graph.names), w.rate, w.corr, w.falseRate, w.falseCorr, w.otherRate)
+		}
+	}
+	var plainRight, plainTrials, plainBoots int
+	for i := range n {
+		e := plain(uint64(i))
+		plainTrials, plainBoots = plainTrials+e.trials, plainBoots+e.boots
+		if e.right {
+			plainRight++
+		}
+	}
+	per := func(k int) string { return fmt.Sprintf("%.2f%%", 100*float64(k)/float64(n)) }
+	mean := func(k int) string { return fmt.Sprintf("%.0f", float64(k)/float64(n)) }
+	t.Logf("%d bisections: %s right, %s proven, %s doubtful, %s stopped %v, %s wrong, %s wrong and proven; a bisection took %s trials in %s boots, %s steps",
+		n, per(right), per(proven), per(doubtful), per(stopped), stops, per(wrong), per(wrongProven), mean(trials), mean(boots), mean(steps))
+	t.Logf("git bisect run with 10 repeats: %s right; %s trials in %s boots", per(plainRight), mean(plainTrials), mean(plainBoots))
+	if wrong*1000 > 5*n {
+		t.Errorf("%d of %d answers are wrong and not called doubtful, more than 0.5%%", wrong, n)
+	}
+	if wrongProven*1000 > n {
+		t.Errorf("%d of %d answers are wrong and called proven, more than 0.1%%", wrongProven, n)
+	}
+	if stopped*100 > 25*n || proven*2 < n {
+		t.Errorf("only %d of %d are proven, %d stopped", proven, n, stopped)
+	}
+}

@@ -1,0 +1,54 @@
+package bisect
+
+import "context"
+
+// A Subject is a kernel to try: a commit or a release, or a commit with
+// another one's change taken back.
+type Subject struct {
+	Commit string `json:"commit"`
+	Revert string `json:"revert,omitempty"`
+}
+
+func (s Subject) String() string {
+	if s.Revert == "" {
+		return s.Commit
+	}
+	return s.Commit + " without " + s.Revert
+}
+
+// Prepared is a kernel that is ready to boot, or the reason why there is none.
+type Prepared struct {
+	Digest  string  `json:"digest,omitempty"`  // of the image; equal digests are the same kernel; "" when not known
+	Release string  `json:"release,omitempty"` // uname -r
+	Failure Kind    `json:"failure,omitempty"` // KindBuild, KindNone or KindError
+	Reason  string  `json:"reason,omitempty"`
+	Log     string  `json:"log,omitempty"` // file with the build's output
+	Seconds float64 `json:"seconds,omitempty"`
+}
+
+// A Request asks for trials of a subject: Runs trials in each of Boots boots
+// of their own.
+type Request struct {
+	Subject Subject
+	Boots   int
+	Runs    int
+}
+
+// A Tester tries kernels. Both methods return an error only when the search
+// can't go on (the context ended, the disk is full); what goes wrong with one
+// kernel is an outcome.
+type Tester interface {
+	// Prepare builds or fetches the kernel.
+	Prepare(ctx context.Context, s Subject) (Prepared, error)
+	// Test calls record once for each trial as soon as it is done. It may
+	// stop early after an outcome that isn't a verdict. When record fails
+	// it stops and returns that error.
+	Test(ctx context.Context, r Request, record func(Outcome) error) error
+}
+
+// An Inspector is a Tester that knows which files went into a kernel.
+type Inspector interface {
+	// Compiled gives those of the paths, relative to the source tree, that
+	// were read by the build of the subject.
+	Compiled(ctx context.Context, s Subject, paths []string) ([]string, error)
+}
