@@ -1,0 +1,90 @@
+package console
+
+import "unicode/utf8"
+
+// clean takes terminal control codes and other bytes that are no text out of
+// a line, into dst: ANSI escapes (CSI, OSC, character sets), NUL and other
+// control bytes. Tabs stay. A carriage return stays too: it is for the
+// caller to split at.
+func clean(dst, line []byte) []byte {
+	dst = dst[:0]
+	for i := 0; i < len(line); i++ {
+		c := line[i]
+		switch {
+		case c == 0x1b:
+			i = escape(line, i)
+		case c == '\t' || c == '\r' || c >= 0x20 && c != 0x7f:
+			dst = append(dst, c)
+		}
+	}
+	return dst
+}
+
+// escape returns the index of the last byte of the escape sequence that
+// begins at i (ECMA-48, 5.4).
+func escape(s []byte, i int) int {
+	if i+1 >= len(s) {
+		return i
+	}
+	switch s[i+1] {
+	case '[': // CSI: parameters, intermediates, final byte
+		j := i + 2
+		for j < len(s) && s[j] >= 0x20 && s[j] <= 0x3f {
+			j++
+		}
+		if j < len(s) && s[j] >= 0x40 && s[j] <= 0x7e {
+			return j
+		}
+		return j - 1
+	case ']', 'P', '^', '_', 'X': // strings, ended by BEL or ST
+		for j := i + 2; j < len(s) && j < i+256; j++ {
+			if s[j] == 0x07 {
+				return j
+			}
+			if s[j] == 0x1b && j+1 < len(s) && s[j+1] == '\\' {
+				return j + 1
+			}
+		}
+		return i + 1
+	case '(', ')', '*', '+', '#', ' ', '%': // two bytes more
+		return min(i+2, len(s)-1)
+	}
+	if s[i+1] >= 0x30 && s[i+1] <= 0x7e {
+		return i + 1
+	}
+	return i
+}
+
+// printable is s as text that a terminal shows and JSON can hold: control
+// bytes and what is no UTF-8 become U+FFFD.
+func printable(s []byte) string {
+	ok := true
+	for _, c := range s {
+		if c < 0x20 || c >= 0x7f {
+			ok = false
+			break
+		}
+	}
+	if ok {
+		return string(s)
+	}
+	out := make([]byte, 0, len(s)+8)
+	for len(s) > 0 {
+		r, n := utf8.DecodeRune(s)
+		switch {
+		case r == '\t':
+			out = append(out, ' ')
+		case r < 0x20 || r >= 0x7f && r < 0xa0 || r == utf8.RuneError || isBidi(r):
+			out = utf8.AppendRune(out, utf8.RuneError)
+		default:
+			out = append(out, s[:n]...)
+		}
+		s = s[n:]
+	}
+	return string(out)
+}
+
+// isBidi reports the controls that change the order in which text is shown.
+func isBidi(r rune) bool {
+	return r == 0x200e || r == 0x200f || r >= 0x202a && r <= 0x202e || r >= 0x2066 && r <= 0x2069
+}

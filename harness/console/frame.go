@@ -1,0 +1,269 @@
+package console
+
+import (
+	"bytes"
+	"strconv"
+	"strings"
+)
+
+// parseFrame reads one entry of a call trace, in any architecture's form:
+//
+//	do_region+0x227/0x2a0
+//	? kthread+0xe4/0x120 [mod]
+//	? kthread+0xe4/0x120 [mod 0123456789abcdef]
+//	[<ffffffff81234567>] do_region+0x227/0x2a0
+//	[<c0123456>] (unwind_backtrace) from [<c0654321>] (show_stack+0x10/0x14)
+//	unwind_backtrace from show_stack+0x10/0x14
+//	[c000000001] [c000000002] do_region+0x227/0x2a0 (unreliable)
+//	do_region+0x227/0x2a0 drivers/md/dm-io.c:350
+//	do_region drivers/md/dm-io.c:350 [inline]
+//	do_region (drivers/md/dm-io.c:350 (discriminator 2)) dm_mod
+func parseFrame(s []byte) (Frame, bool) {
+	s = bytes.TrimLeft(s, " \t")
+	f := Frame{Reliable: true}
+	if len(s) > 2 && s[0] == '?' && s[1] == ' ' {
+		f.Reliable = false
+		s = bytes.TrimLeft(s[1:], " ")
+	}
+	// Addresses: "[<...>]", "[c000...]", and s390's "#1 [...]", "([<...>]".
+	for len(s) > 0 && (s[0] == '[' || s[0] == '(' && len(s) > 1 && s[1] == '[') {
+		end := bytes.IndexByte(s, ']')
+		if end < 0 || !isAddress(s[1:end]) {
+			return f, false
+		}
+		s = bytes.TrimLeft(s[end+1:], " ")
+	}
+	if len(s) > 2 && s[0] == '?' && s[1] == ' ' {
+		f.Reliable = false
+		s = bytes.TrimLeft(s[1:], " ")
+	}
+	if i := bytes.Index(s[:min(len(s), 200)], []byte(" from ")); i > 0 { // arm
+		return armFrame(s[:i], s[i+6:], f)
+	}
+	if len(s) > 0 && s[0] == '(' {
+		s = s[1:]
+	}
+	if bytes.HasPrefix(s, []byte("0x")) { // arm64 trace of unknown code
+		return f, false
+	}
+	name := symbolLen(s)
+	if name == 0 {
+		return f, false
+	}
+	f.Func = string(s[:name])
+	rest := s[name:]
+	if n, ok := offsets(rest, &f); ok {
+		rest = bytes.TrimLeft(rest[n:], " )")
+		tail(rest, &f)
+		return f, true
+	}
+	// Without an offset only a decoded frame is one.
+	rest = bytes.TrimLeft(rest, " ")
+	if len(rest) > 0 && rest[0] == '(' && len(rest) > 1 { // decode_stacktrace.sh
+		if file, line, n := place(rest[1:]); n > 0 {
+			f.File, f.SrcLine = file, line
+			end := bytes.LastIndexByte(rest, ')')
+			if end > 0 {
+				mod := bytes.TrimSpace(rest[end+1:])
+				if len(mod) > 0 && symbolLen(mod) == len(mod) {
+					f.Module = string(mod)
+				}
+			}
+			return f, true
+		}
+		return f, false
+	}
+	if file, line, n := place(rest); n > 0 && bytes.HasPrefix(bytes.TrimLeft(rest[n:], " "), []byte("[inline]")) {
+		f.File, f.SrcLine, f.Inlined = file, line, true
+		return f, true
+	}
+	return f, false
+}
+
+// armFrame reads 32-bit arm's "(called) from (caller+0x1/0x2)": the caller is
+// the next frame, so the called one is this.
+func armFrame(called, caller []byte, f Frame) (Frame, bool) {
+	called = bytes.Trim(called, "()")
+	if i := bytes.LastIndexByte(caller, '('); i >= 0 && bytes.HasPrefix(caller, []byte("[<")) {
+		caller = caller[i+1:]
+	}
+	n := symbolLen(called)
+	c := symbolLen(caller)
+	if n == 0 || n != len(called) || c == 0 {
+		return f, false
+	}
+	if _, ok := offsets(caller[c:], &Frame{}); !ok {
+		return f, false
+	}
+	f.Func = string(called)
+	return f, true
+}
+
+// symbolLen is the length of the symbol that s begins with.
+func symbolLen(s []byte) int {
+	n := 0
+	for n < len(s) && (isWord(s[n]) || s[n] == '.' || s[n] == '$' || s[n] == ':' && n+1 < len(s) && s[n+1] == ':' ||
+		s[n] == ':' && n > 0 && s[n-1] == ':' || s[n] == '<' && n > 1 || s[n] == '>' && n > 0 && s[n-1] != '-' && bytes.IndexByte(s[:n], '<') >= 0) {
+		n++
+	}
+	if n > 0 && isDigit(s[0]) {
+		return 0
+	}
+	return n
+}
+
+// offsets reads "+0x227/0x2a0"; a line cut in the middle keeps what it has.
+func offsets(s []byte, f *Frame) (int, bool) {
+	if len(s) < 4 || s[0] != '+' || s[1] != '0' || s[2] != 'x' {
+		return 0, false
+	}
+	i := 3
+	for i < len(s) && isHex(s[i]) {
+		i++
+	}
+	v, err := strconv.ParseUint(string(s[3:i]), 16, 64)
+	if err != nil {
+		return 0, false
+	}
+	f.Offset = v
+	if i+3 < len(s) && s[i] == '/' && s[i+1] == '0' && s[i+2] == 'x' {
+		j := i + 3
+		for j < len(s) && isHex(s[j]) {
+			j++
+		}
+		if v, err := strconv.ParseUint(string(s[i+3:j]), 16, 64); err == nil {
+			f.Size = v
+			i = j
+		}
+	}
+	return i, true
+}
+
+// tail reads what may follow the offsets: module, "(unreliable)", a decoded
+// place.
+func tail(s []byte, f *Frame) {
+	for len(s) > 0 {
+		switch {
+		case s[0] == '[':
+			end := bytes.IndexByte(s, ']')
+			if end < 0 {
+				return
+			}
+			mod := s[1:end]
+			if i := bytes.IndexByte(mod, ' '); i > 0 { // build id
+				mod = mod[:i]
+			}
+			if string(mod) == "inline" {
+				f.Inlined = true
+			} else if symbolLen(mod) == len(mod) && len(mod) > 0 {
+				f.Module = string(mod)
+			}
+			s = s[end+1:]
+		case bytes.HasPrefix(s, []byte("(unreliable)")):
+			f.Reliable = false
+			s = s[len("(unreliable)"):]
+		case f.File == "":
+			if s[0] == '(' {
+				s = s[1:]
+			}
+			file, line, n := place(s)
+			if n == 0 {
+				return
+			}
+			f.File, f.SrcLine = file, line
+			s = s[n:]
+		default:
+			return
+		}
+		s = bytes.TrimLeft(s, " )")
+	}
+}
+
+// place reads "block/bio.c:1044" and returns its length, or 0.
+func place(s []byte) (file string, line, n int) {
+	i := 0
+	for i < len(s) && (isWord(s[i]) || s[i] == '/' || s[i] == '.' || s[i] == '-' || s[i] == '+') {
+		i++
+	}
+	if i == 0 || i+1 >= len(s) || s[i] != ':' || !isDigit(s[i+1]) || !isSource(s[:i]) {
+		return "", 0, 0
+	}
+	j := i + 1
+	for j < len(s) && isDigit(s[j]) && j-i < 9 {
+		line = line*10 + int(s[j]-'0')
+		j++
+	}
+	return cleanPath(string(s[:i])), line, j
+}
+
+func isSource(s []byte) bool {
+	for _, ext := range []string{".c", ".h", ".S", ".rs"} {
+		if len(s) > len(ext) && string(s[len(s)-len(ext):]) == ext {
+			return true
+		}
+	}
+	return false
+}
+
+// sourceRoots are the folders at the top of a kernel tree: a path is cut to
+// begin there, whichever folder the kernel was built in.
+var sourceRoots = []string{
+	"arch/", "block/", "certs/", "crypto/", "drivers/", "fs/", "include/", "init/", "io_uring/", "ipc/",
+	"kernel/", "lib/", "mm/", "net/", "rust/", "samples/", "security/", "sound/", "tools/", "usr/", "virt/",
+}
+
+func cleanPath(p string) string {
+	p = strings.TrimPrefix(p, "./")
+	if !strings.HasPrefix(p, "/") && !strings.HasPrefix(p, "..") {
+		return p
+	}
+	best := -1
+	for _, root := range sourceRoots {
+		if i := strings.LastIndex(p, "/"+root); i >= 0 && (best < 0 || i < best) {
+			best = i
+		}
+	}
+	if best >= 0 {
+		return p[best+1:]
+	}
+	return p
+}
+
+func isAddress(s []byte) bool {
+	s = bytes.Trim(s, "<>[")
+	for _, c := range s {
+		if !isHex(c) && c != 'x' {
+			return false
+		}
+	}
+	return len(s) >= 8
+}
+
+// suffixes that compilers and linkers append to a function's name.
+var suffixes = []string{".isra", ".constprop", ".part", ".cold", ".llvm", ".lto_priv", ".ipa", ".localalias", ".clone", ".num", ".static", ".kcfi", ".__uniq"}
+
+// baseName takes off compiler suffixes, so that a title stays the same from
+// build to build.
+func baseName(fn string) string {
+	for {
+		i := strings.LastIndexByte(fn, '.')
+		if i <= 0 {
+			return fn
+		}
+		last := fn[i:]
+		if _, err := strconv.ParseUint(last[1:], 10, 64); err == nil {
+			fn = fn[:i]
+			continue
+		}
+		cut := false
+		for _, s := range suffixes {
+			if last == s {
+				fn, cut = fn[:i], true
+				break
+			}
+		}
+		if !cut {
+			return fn
+		}
+	}
+}

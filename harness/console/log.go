@@ -1,0 +1,113 @@
+package console
+
+import (
+	"bufio"
+	"bytes"
+	"compress/gzip"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/klauspost/compress/zstd"
+	"github.com/ulikunitz/xz"
+)
+
+// ErrNoKernelLines says that a file holds no line of a kernel, so that
+// nothing found in it does not mean that all was well.
+var ErrNoKernelLines = errors.New("no line of a kernel log in it")
+
+// ErrEmpty says that a file is empty.
+var ErrEmpty = errors.New("empty")
+
+// A Log is what a whole kernel log says.
+type Log struct {
+	Findings    []Finding // in the order of their first lines
+	Release     string    // of the kernel (the last boot's), "" when not said
+	Lines       int
+	KernelLines int // at least 1
+	Boots       int
+	Dropped     int64 // findings beyond the limit of different ones
+	Marks       []Mark
+	MarksLost   int // marks beyond the limit
+}
+
+// A Mark is a line of blockrig's own guest or host in a kernel log.
+type Mark struct {
+	Line int    // from 1
+	Text string // from "blockrig: " on
+}
+
+// maxMarks bounds what a Log keeps.
+const maxMarks = 10_000
+
+// maxWindow bounds the memory that a zstd or xz file may ask for, in bytes.
+const maxWindow = 512 << 20
+
+// ReadAll reads a log to its end, packed with gzip, xz or zstd or not. It
+// fails with ErrEmpty or ErrNoKernelLines where it can't say anything, and
+// with the reader's error; the Log holds what was read up to there.
+func ReadAll(r io.Reader) (*Log, error) {
+	log := &Log{}
+	s := NewScanner(OnMark(func(line int, text string) {
+		if len(log.Marks) >= maxMarks {
+			log.MarksLost++
+			return
+		}
+		log.Marks = append(log.Marks, Mark{line, text})
+	}))
+	u, done, err := unpack(r)
+	if err != nil {
+		return log, err
+	}
+	defer done()
+	n, err := io.CopyBuffer(onlyWriter{s}, u, make([]byte, 256<<10))
+	s.Close()
+	log.Findings, log.Release = s.Findings(), s.Release()
+	log.Lines, log.KernelLines, log.Boots, log.Dropped = s.Lines(), s.KernelLines(), s.Boots(), s.Dropped()
+	switch {
+	case err != nil:
+		return log, fmt.Errorf("read kernel log: %w", err)
+	case n == 0:
+		return log, fmt.Errorf("kernel log: %w", ErrEmpty)
+	case log.KernelLines == 0:
+		return log, fmt.Errorf("kernel log: %w (%d lines)", ErrNoKernelLines, log.Lines)
+	}
+	return log, nil
+}
+
+// onlyWriter hides all but Write, so that io.CopyBuffer uses its buffer.
+type onlyWriter struct{ io.Writer }
+
+// unpack detects compression by its magic number.
+func unpack(r io.Reader) (io.Reader, func(), error) {
+	b := bufio.NewReaderSize(r, 64<<10)
+	magic, err := b.Peek(6)
+	if err != nil && !errors.Is(err, io.EOF) {
+		return nil, nil, fmt.Errorf("read kernel log: %w", err)
+	}
+	none := func() {}
+	switch {
+	case bytes.HasPrefix(magic, []byte{0x1f, 0x8b}):
+		z, err := gzip.NewReader(b)
+		if err != nil {
+			return nil, nil, fmt.Errorf("unpack gzip: %w", err)
+		}
+		return z, none, nil
+	case bytes.HasPrefix(magic, []byte{0xfd, '7', 'z', 'X', 'Z', 0}):
+		z, err := xz.NewReader(b)
+		if err != nil {
+			return nil, nil, fmt.Errorf("unpack xz: %w", err)
+		}
+		return z, none, nil
+	case bytes.HasPrefix(magic, []byte{0x28, 0xb5, 0x2f, 0xfd}):
+		z, err := zstd.NewReader(b, zstd.WithDecoderMaxWindow(maxWindow), zstd.WithDecoderConcurrency(1))
+		if err != nil {
+			return nil, nil, fmt.Errorf("unpack zstd: %w", err)
+		}
+		return z, z.Close, nil
+	}
+	return onlyReader{b}, none, nil
+}
+
+// onlyReader hides bufio.Reader's WriteTo, which would bypass the buffer.
+type onlyReader struct{ io.Reader }

@@ -1,0 +1,313 @@
+package console
+
+// A shape says how a report goes on after its first line.
+type shape uint8
+
+const (
+	shapeLine    shape = iota // the line is all
+	shapeTrace                // registers and a call trace follow
+	shapeMessage              // like shapeTrace, but the line that names the place (WARNING, kernel BUG) comes first
+	shapeLockdep              // free text, then "stack backtrace:" and a trace
+	shapeMemory               // a sanitizer's: trace, then where the memory came from, up to "====="
+	shapeStall                // dumps of several CPUs; the stalled one's counts
+)
+
+// A class says which first lines belong to one report.
+type class uint8
+
+const (
+	classOther  class = iota
+	classCut          // a message printed by WARN() or before BUG()
+	classAt           // WARNING and kernel BUG lines: they join classCut
+	classFault        // what a fault handler says first
+	classDie          // "Oops: 0000 [#1]": joins classFault and classAt
+	classDetail       // a line that adds its place to an open report, and is nothing alone
+	classPanic        // the kernel gives up
+)
+
+// A marker is the first line of something gone wrong: one row, one fact.
+type marker struct {
+	kind  Kind
+	match string // pattern
+	title string // {name}: a capture; {func}: the guilty frame
+	shape shape
+	class class
+	// loose patterns match much: only a line that is surely the kernel's counts.
+	loose bool
+	// sites are the functions whose "N callbacks suppressed" count for this
+	// row (printk_ratelimited, lib/ratelimit.c).
+	sites []string
+}
+
+// markers in order: the first row that matches a line counts.
+var markers = []marker{
+	// Hangs: kernel/hung_task.c, kernel/watchdog.c, kernel/rcu/tree_stall.h, kernel/workqueue.c.
+	{kind: KindHang, match: "INFO: task {task*} blocked for more than {_#} seconds", title: "INFO: task hung in {func}", shape: shapeTrace},
+	{kind: KindHang, match: "INFO: task {task*} blocked in I/O wait for more than {_#} seconds", title: "INFO: task hung in {func}", shape: shapeTrace},
+	{kind: KindHang, match: "INFO: task {task*} can't die for more than {_#} seconds", title: "INFO: task can't die in {func}", shape: shapeTrace},
+	{kind: KindHang, match: "[[NMI watchdog: ]][[watchdog: ]]BUG: soft lockup - CPU#{cpu#} stuck for {_#}s! [{task*}]", title: "BUG: soft lockup in {func}", shape: shapeTrace},
+	{kind: KindHang, match: "[[NMI watchdog: ]][[watchdog: ]]Watchdog detected hard LOCKUP on cpu {cpu#}", title: "hard LOCKUP in {func}", shape: shapeTrace},
+	{kind: KindHang, match: "[[NMI watchdog: ]][[watchdog: ]]CPU{cpu#}: Watchdog detected hard LOCKUP on cpu {_#}", title: "hard LOCKUP in {func}", shape: shapeTrace},
+	{kind: KindHang, match: "[[rcu: ]]INFO: {_} self-detected stall on CPU", title: "INFO: rcu detected stall in {func}", shape: shapeStall},
+	{kind: KindHang, match: "[[rcu: ]]INFO: {_} detected stalls on CPUs/tasks:", title: "INFO: rcu detected stall in {func}", shape: shapeStall},
+	{kind: KindHang, match: "[[rcu: ]]INFO: {_} detected expedited stalls on CPUs/tasks:", title: "INFO: rcu detected stall in {func}", shape: shapeStall},
+	{kind: KindHang, match: "[[rcu: ]]INFO: rcu_tasks{_*} detected stalls on tasks:", title: "INFO: rcu detected stall in {func}", shape: shapeStall},
+	{kind: KindHang, match: "[[rcu: ]]INFO: {_} detected stall on CPU {cpu#}", title: "INFO: rcu detected stall in {func}", shape: shapeStall},
+	{kind: KindHang, match: "[[rcu: ]]{_} kthread starved for {_#} jiffies!", title: "INFO: rcu kthread starved", class: classDetail},
+	{kind: KindHang, match: "[[rcu: ]]{_} kthread timer wakeup didn't happen for {_#} jiffies!", title: "INFO: rcu kthread starved", class: classDetail},
+	{kind: KindHang, match: "BUG: workqueue lockup - pool {_*} stuck for {_#}s!", title: "BUG: workqueue lockup", shape: shapeTrace},
+	{kind: KindHang, match: "unregister_netdevice: waiting for {_} to become free. Usage count = ", title: "unregister_netdevice: waiting for DEV to become free", shape: shapeLine},
+
+	// Boot: init/main.c, init/do_mounts.c, init/initramfs.c, arch/x86/boot, SeaBIOS.
+	{kind: KindBoot, match: "Kernel panic - not syncing: VFS: Unable to mount root fs on ", title: "kernel panic: VFS: Unable to mount root fs", shape: shapeTrace, class: classPanic},
+	{kind: KindBoot, match: "Kernel panic - not syncing: No working init found", title: "kernel panic: No working init found", shape: shapeTrace, class: classPanic},
+	{kind: KindBoot, match: "Kernel panic - not syncing: No init found", title: "kernel panic: No init found", shape: shapeTrace, class: classPanic},
+	{kind: KindBoot, match: "Kernel panic - not syncing: Requested init {_} failed (error {_}).", title: "kernel panic: Requested init failed", shape: shapeTrace, class: classPanic},
+	{kind: KindBoot, match: "VFS: Cannot open root device {_*}: error -", title: "VFS: Cannot open root device"},
+	{kind: KindBoot, match: "Failed to execute {_} (error -", title: "Failed to execute init"},
+	{kind: KindBoot, match: "Initramfs unpacking failed: {why*}", title: "Initramfs unpacking failed: {why}"},
+	{kind: KindBoot, match: "{why*} -- System halted", title: "boot: {why}"},
+	{kind: KindBoot, match: "This kernel requires the following features not present on the CPU:", title: "boot: CPU lacks features"},
+	{kind: KindBoot, match: "This kernel requires an {_} CPU, but only detected an {_} CPU.", title: "boot: wrong CPU"},
+	{kind: KindBoot, match: "No bootable device.", title: "boot: No bootable device"},
+	{kind: KindBoot, match: "EFI stub: ERROR: {why*}", title: "EFI stub: {why}"},
+
+	// Panics: kernel/panic.c and its callers.
+	{kind: KindPanic, match: "Kernel panic - not syncing: Attempted to kill init! exitcode={_$}", title: "kernel panic: Attempted to kill init!", shape: shapeTrace, class: classPanic},
+	{kind: KindPanic, match: "Kernel panic - not syncing: stack-protector: Kernel stack is corrupted in: {func}", title: "kernel panic: stack is corrupted in {func}", shape: shapeTrace, class: classPanic},
+	{kind: KindPanic, match: "Kernel panic - not syncing: {why*}", title: "kernel panic: {why}", shape: shapeTrace, class: classPanic},
+	{kind: KindBug, match: "[[traps: ]]PANIC: double fault, error_code: ", title: "double fault in {func}", shape: shapeTrace, class: classFault},
+
+	// Sanitizers: mm/kasan/report.c, mm/kmsan/report.c, kernel/kcsan/report.c, mm/kfence/report.c, lib/ubsan.c.
+	{kind: KindBug, match: "BUG: KASAN: {type} in {func}", title: "KASAN: {type} {rw}in {func}", shape: shapeMemory},
+	{kind: KindBug, match: "BUG: KMSAN: {type} in {func}", title: "KMSAN: {type} in {func}", shape: shapeMemory},
+	{kind: KindBug, match: "BUG: KCSAN: {type} in {func} / {func2}", title: "KCSAN: {type} in {func} / {func2}", shape: shapeMemory},
+	{kind: KindBug, match: "BUG: KCSAN: {type*} in {func}", title: "KCSAN: {type} in {func}", shape: shapeMemory},
+	{kind: KindBug, match: "BUG: KFENCE: {type*} in {func}", title: "KFENCE: {type} in {func}", shape: shapeMemory},
+	{kind: KindBug, match: "UBSAN: {type} in {place}", title: "UBSAN: {type} in {func}", shape: shapeMemory},
+	{kind: KindBug, match: "UBSAN: Undefined behaviour in {place}", title: "UBSAN: undefined behaviour in {func}", shape: shapeMemory},
+	{kind: KindBug, match: "CFI failure at {func} (target: ", title: "CFI failure in {func}", shape: shapeTrace, class: classFault},
+	{kind: KindBug, match: "CFI failure (target: ", title: "CFI failure in {func}", shape: shapeMessage, class: classCut},
+
+	// Faults: arch/x86/mm/fault.c, arch/x86/kernel/traps.c, arch/*/mm/fault.c.
+	{kind: KindBug, match: "BUG: unable to handle page fault for address: ", title: "BUG: unable to handle kernel paging request in {func}", shape: shapeTrace, class: classFault},
+	{kind: KindBug, match: "BUG: unable to handle kernel paging request at ", title: "BUG: unable to handle kernel paging request in {func}", shape: shapeTrace, class: classFault},
+	{kind: KindBug, match: "BUG: kernel NULL pointer dereference, address: ", title: "BUG: unable to handle kernel NULL pointer dereference in {func}", shape: shapeTrace, class: classFault},
+	{kind: KindBug, match: "BUG: unable to handle kernel NULL pointer dereference", title: "BUG: unable to handle kernel NULL pointer dereference in {func}", shape: shapeTrace, class: classFault},
+	{kind: KindBug, match: "BUG: unable to handle kernel {what*} at ", title: "BUG: unable to handle kernel {what} in {func}", shape: shapeTrace, class: classFault},
+	{kind: KindBug, match: "Unable to handle kernel NULL pointer dereference", title: "BUG: unable to handle kernel NULL pointer dereference in {func}", shape: shapeTrace, class: classFault},
+	{kind: KindBug, match: "Unable to handle kernel {what*} at virtual address ", title: "BUG: unable to handle kernel {what} in {func}", shape: shapeTrace, class: classFault},
+	{kind: KindBug, match: "Unable to handle kernel paging request for {_*} at address ", title: "BUG: unable to handle kernel paging request in {func}", shape: shapeTrace, class: classFault},
+	{kind: KindBug, match: "Unable to handle kernel pointer dereference in virtual kernel address space", title: "BUG: unable to handle kernel pointer dereference in {func}", shape: shapeTrace, class: classFault},
+	{kind: KindBug, match: "Unable to handle kernel access to user memory outside uaccess routines at virtual address ", title: "BUG: unable to handle kernel access to user memory in {func}", shape: shapeTrace, class: classFault},
+	{kind: KindBug, match: "BUG: Kernel NULL pointer dereference ", title: "BUG: unable to handle kernel NULL pointer dereference in {func}", shape: shapeTrace, class: classFault},
+	{kind: KindBug, match: "BUG: Unable to handle kernel {what*} at ", title: "BUG: unable to handle kernel paging request in {func}", shape: shapeTrace, class: classFault},
+	{kind: KindBug, match: "[[Oops: ]]general protection fault{_*}: {_$} [#{_#}]", title: "general protection fault in {func}", shape: shapeTrace, class: classFault},
+	{kind: KindBug, match: "[[Oops: ]]divide error: {_$} [#{_#}]", title: "divide error in {func}", shape: shapeTrace, class: classFault},
+	{kind: KindBug, match: "[[Oops: ]]invalid opcode: {_$} [#{_#}]", title: "invalid opcode in {func}", shape: shapeTrace, class: classDie},
+	{kind: KindBug, match: "[[Oops: ]]int3: {_$} [#{_#}]", title: "int3 in {func}", shape: shapeTrace, class: classFault},
+	{kind: KindBug, match: "[[Oops: ]]stack segment: {_$} [#{_#}]", title: "stack segment fault in {func}", shape: shapeTrace, class: classFault},
+	{kind: KindBug, match: "[[Oops: ]]double fault: {_$} [#{_#}]", title: "double fault in {func}", shape: shapeTrace, class: classDie},
+	{kind: KindBug, match: "[[Oops: ]]alignment check: {_$} [#{_#}]", title: "alignment check in {func}", shape: shapeTrace, class: classFault},
+	{kind: KindBug, match: "[[Oops: ]]segment not present: {_$} [#{_#}]", title: "segment not present in {func}", shape: shapeTrace, class: classFault},
+	{kind: KindBug, match: "[[Oops: ]]control protection fault: {_$} [#{_#}]", title: "control protection fault in {func}", shape: shapeTrace, class: classFault},
+	{kind: KindBug, match: "[[Oops: ]]unexpected #VE{_*}: {_$} [#{_#}]", title: "unexpected #VE in {func}", shape: shapeTrace, class: classFault},
+	{kind: KindBug, match: "Internal error: synchronous external abort: {_*} [#{_#}]", title: "synchronous external abort in {func}", shape: shapeTrace, class: classDie},
+	{kind: KindBug, match: "Internal error: Oops - BUG: {_*} [#{_#}]", title: "kernel BUG in {func}", shape: shapeTrace, class: classDie},
+	{kind: KindBug, match: "Internal error: {what*}: {_$} [#{_#}]", title: "Internal error: {what} in {func}", shape: shapeTrace, class: classDie},
+	{kind: KindBug, match: "Unhandled fault: {what*} ({_$}) at {_$}", title: "Unhandled fault: {what} in {func}", shape: shapeTrace, class: classFault},
+	{kind: KindBug, match: "Unhandled prefetch abort: {what*} ({_$}) at {_$}", title: "Unhandled prefetch abort: {what} in {func}", shape: shapeTrace, class: classFault},
+	{kind: KindBug, match: "SError Interrupt on CPU{cpu#}, code ", title: "SError Interrupt in {func}", shape: shapeTrace, class: classFault},
+	{kind: KindBug, match: "Bad mode in {_*} handler detected{_*}, code ", title: "Bad mode in {func}", shape: shapeTrace, class: classFault},
+	{kind: KindBug, match: "Insufficient stack space to handle exception!", title: "kernel stack overflow in {func}", shape: shapeTrace, class: classFault},
+	{kind: KindBug, match: "BUG: [[TASK ]][[IRQ ]]stack guard page was hit at ", title: "BUG: stack guard page was hit in {func}", shape: shapeTrace, class: classFault},
+	{kind: KindBug, match: "Oops: {_*}[#{_#}]", title: "Oops in {func}", shape: shapeTrace, class: classDie},
+	{kind: KindBug, match: "Oops [#{_#}]", title: "Oops in {func}", shape: shapeTrace, class: classDie},
+	{kind: KindBug, match: "Kernel BUG [#{_#}]", title: "kernel BUG in {func}", shape: shapeTrace, class: classDie},
+	{kind: KindBug, match: "{what*}: {_#} ilc:{_#} [#{_#}]", title: "{what} in {func}", shape: shapeTrace, class: classDie},
+
+	// Messages that come before the line with the place.
+	{kind: KindBug, match: "list_add corruption. {_*}", title: "BUG: corrupted list in {func}", shape: shapeMessage, class: classCut},
+	{kind: KindBug, match: "list_add double add: ", title: "BUG: corrupted list in {func}", shape: shapeMessage, class: classCut},
+	{kind: KindBug, match: "list_del corruption{_*}", title: "BUG: corrupted list in {func}", shape: shapeMessage, class: classCut},
+	{kind: KindBug, match: "usercopy: Kernel memory {what} attempt detected ", title: "BUG: bad usercopy in {func}", shape: shapeMessage, class: classCut},
+	{kind: KindBug, match: "[[fortify: ]]detected buffer overflow in ", title: "BUG: buffer overflow in {func}", shape: shapeMessage, class: classCut},
+	{kind: KindBug, match: "rust_kernel: panicked at {place}", title: "Rust panic in {func}", shape: shapeMessage, class: classCut},
+	{kind: KindWarn, match: "refcount_t: {_*}", title: "WARNING: refcount bug in {func}", shape: shapeMessage, class: classCut},
+	{kind: KindWarn, match: "ODEBUG: {_*} active (active state {_#}) object", title: "WARNING: ODEBUG bug in {func}", shape: shapeMessage, class: classCut},
+	{kind: KindWarn, match: "ODEBUG: {_*} object type: ", title: "WARNING: ODEBUG bug in {func}", shape: shapeMessage, class: classCut},
+	{kind: KindWarn, match: "ODEBUG: {_*} not available (active state {_#}) object", title: "WARNING: ODEBUG bug in {func}", shape: shapeMessage, class: classCut},
+	{kind: KindWarn, match: "DEBUG_LOCKS_WARN_ON({_*})", title: "WARNING: locking bug in {func}", shape: shapeMessage, class: classCut},
+	{kind: KindBug, match: "kernel BUG at {place}!", title: "kernel BUG in {func}", shape: shapeTrace, class: classAt},
+	{kind: KindWarn, match: "WARNING: CPU: {cpu#} PID: {pid#} at {place} {func}", title: "WARNING in {func}", shape: shapeTrace, class: classAt},
+	{kind: KindWarn, match: "WARNING: CPU: {cpu#} PID: {pid#} at {place}", title: "WARNING in {func}", shape: shapeTrace, class: classAt},
+	{kind: KindWarn, match: "WARNING: {place} at {func}, CPU#{cpu#}: {commpid*}", title: "WARNING in {func}", shape: shapeTrace, class: classAt},
+	{kind: KindWarn, match: "WARNING: {place} at {func}", title: "WARNING in {func}", shape: shapeTrace, class: classAt},
+	{kind: KindWarn, match: "WARNING: at {place} {func}()", title: "WARNING in {func}", shape: shapeTrace, class: classAt},
+
+	// Lockdep: kernel/locking/lockdep.c, lib/debug_locks.c.
+	{kind: KindWarn, match: "WARNING: possible circular locking dependency detected", title: "possible deadlock in {func}", shape: shapeLockdep},
+	{kind: KindWarn, match: "[ INFO: possible circular locking dependency detected ]", title: "possible deadlock in {func}", shape: shapeLockdep},
+	{kind: KindWarn, match: "WARNING: possible recursive locking detected", title: "possible deadlock in {func}", shape: shapeLockdep},
+	{kind: KindWarn, match: "[ INFO: possible recursive locking detected ]", title: "possible deadlock in {func}", shape: shapeLockdep},
+	{kind: KindWarn, match: "WARNING: possible irq lock inversion dependency detected", title: "possible deadlock in {func}", shape: shapeLockdep},
+	{kind: KindWarn, match: "[ INFO: possible irq lock inversion dependency detected ]", title: "possible deadlock in {func}", shape: shapeLockdep},
+	{kind: KindWarn, match: "WARNING: {_}-safe -> {_}-unsafe lock order detected", title: "possible deadlock in {func}", shape: shapeLockdep},
+	{kind: KindWarn, match: "[ INFO: {_}-safe -> {_}-unsafe lock order detected ]", title: "possible deadlock in {func}", shape: shapeLockdep},
+	{kind: KindWarn, match: "WARNING: inconsistent lock state", title: "inconsistent lock state in {func}", shape: shapeLockdep},
+	{kind: KindWarn, match: "[ INFO: inconsistent lock state ]", title: "inconsistent lock state in {func}", shape: shapeLockdep},
+	{kind: KindWarn, match: "WARNING: suspicious RCU usage", title: "WARNING: suspicious RCU usage in {func}", shape: shapeLockdep},
+	{kind: KindWarn, match: "[ INFO: suspicious RCU usage. ]", title: "WARNING: suspicious RCU usage in {func}", shape: shapeLockdep},
+	{kind: KindWarn, match: "{place} suspicious rcu_{_} usage!", class: classDetail},
+	{kind: KindWarn, match: "WARNING: held lock freed!", title: "WARNING: held lock freed in {func}", shape: shapeLockdep},
+	{kind: KindWarn, match: "[ BUG: held lock freed! ]", title: "WARNING: held lock freed in {func}", shape: shapeLockdep},
+	{kind: KindWarn, match: "WARNING: bad unlock balance detected!", title: "WARNING: bad unlock balance in {func}", shape: shapeLockdep},
+	{kind: KindWarn, match: "[ BUG: bad unlock balance detected! ]", title: "WARNING: bad unlock balance in {func}", shape: shapeLockdep},
+	{kind: KindWarn, match: "WARNING: bad contention detected!", title: "WARNING: bad contention in {func}", shape: shapeLockdep},
+	{kind: KindWarn, match: "WARNING: Nested lock was not taken", title: "WARNING: nested lock was not taken in {func}", shape: shapeLockdep},
+	{kind: KindWarn, match: "WARNING: lock held when returning to user space!", title: "WARNING: lock held when returning to user space in {func}", shape: shapeLockdep},
+	{kind: KindWarn, match: "[ BUG: lock held when returning to user space! ]", title: "WARNING: lock held when returning to user space in {func}", shape: shapeLockdep},
+	{kind: KindWarn, match: "WARNING: {_} still has locks held!", title: "WARNING: still has locks held in {func}", shape: shapeLockdep},
+	{kind: KindWarn, match: "WARNING: lock held at task exit time, still held!", title: "WARNING: lock held at task exit in {func}", shape: shapeLockdep},
+	{kind: KindWarn, match: "[ BUG: Invalid wait context ]", title: "WARNING: invalid wait context in {func}", shape: shapeLockdep},
+	{kind: KindWarn, match: "INFO: trying to register non-static key.", title: "INFO: trying to register non-static key in {func}", shape: shapeTrace},
+
+	// BUG lines that are no fault.
+	{kind: KindBug, match: "BUG: sleeping function called from invalid context at {place}", title: "BUG: sleeping function called from invalid context in {func}", shape: shapeTrace},
+	{kind: KindBug, match: "BUG: scheduling while atomic: {_*}", title: "BUG: scheduling while atomic in {func}", shape: shapeTrace},
+	{kind: KindBug, match: "BUG: using {_} in preemptible [{_$}] code: {commpid*}", title: "BUG: using smp_processor_id() in preemptible code in {func}", shape: shapeTrace},
+	{kind: KindBug, match: "BUG: spinlock {what*} on CPU#{cpu#}, {commpid*}", title: "BUG: spinlock {what} in {func}", shape: shapeTrace},
+	{kind: KindBug, match: "BUG: rwlock {what*} on CPU#{cpu#}, {commpid*}", title: "BUG: rwlock {what} in {func}", shape: shapeTrace},
+	{kind: KindBug, match: "BUG: Bad page state in process {comm*} pfn:", title: "BUG: Bad page state", shape: shapeTrace},
+	{kind: KindBug, match: "BUG: Bad page map in process {comm*} pte:", title: "BUG: Bad page map", shape: shapeTrace},
+	{kind: KindBug, match: "BUG: Bad page cache in process {comm*} pfn:", title: "BUG: Bad page cache", shape: shapeTrace},
+	{kind: KindBug, match: "BUG: Bad rss-counter state ", title: "BUG: Bad rss-counter state"},
+	{kind: KindBug, match: "BUG: non-zero pgtables_bytes on freeing mm: ", title: "BUG: non-zero pgtables_bytes on freeing mm"},
+	{kind: KindBug, match: "BUG: Dentry {_*} still in use ({_}) [unmount of ", title: "BUG: Dentry still in use", shape: shapeTrace, class: classFault},
+	{kind: KindBug, match: "BUG {_*} (Tainted{_*}): {what*}", title: "BUG: slab: {what}", shape: shapeTrace, loose: true},
+	{kind: KindBug, match: "BUG {_*} (Not tainted): {what*}", title: "BUG: slab: {what}", shape: shapeTrace, loose: true},
+	{kind: KindBug, match: "cache_from_obj: Wrong slab cache. ", title: "BUG: wrong slab cache in {func}", shape: shapeMessage, class: classCut},
+	{kind: KindBug, match: "VFS: Busy inodes after unmount of ", title: "VFS: Busy inodes after unmount"},
+	{kind: KindWarn, match: "BUG: memory leak", title: "memory leak in {func}", shape: shapeTrace},
+	{kind: KindWarn, match: "kmemleak: {_#} new suspected memory leaks (see ", title: "memory leak"},
+	{kind: KindBug, match: "BUG: {why*}", title: "BUG: {why}", shape: shapeTrace, loose: true},
+	{kind: KindWarn, match: "irq {_#}: nobody cared (try booting with the \"irqpoll\" option)", title: "irq: nobody cared", shape: shapeTrace},
+
+	// Block layer: block/blk-core.c, block/blk-mq.c, fs/buffer.c.
+	{kind: KindIO, match: "[[blk_update_request: ]][[print_req_error: ]][[end_request: ]]{what*} error, dev {dev}, sector {_#} op {_$}:({op})", title: "{what} error, {op}", sites: []string{"blk_print_req_error", "blk_update_request", "print_req_error"}},
+	{kind: KindIO, match: "[[blk_update_request: ]][[print_req_error: ]][[end_request: ]]{what*} error, dev {dev}, sector {_#}", title: "{what} error", sites: []string{"blk_print_req_error", "blk_update_request", "print_req_error", "end_request"}},
+	{kind: KindIO, match: "Buffer I/O error on dev {dev}, logical block ", title: "Buffer I/O error", sites: []string{"buffer_io_error"}},
+	{kind: KindIO, match: "Buffer I/O error on device {dev}, logical block ", title: "Buffer I/O error", sites: []string{"buffer_io_error"}},
+	{kind: KindIO, match: "lost page write due to I/O error on {dev}", title: "lost page write", sites: []string{"buffer_io_error"}},
+	{kind: KindIO, match: "{_*}attempt to access beyond end of device", title: "attempt to access beyond end of device", sites: []string{"bio_check_eod", "handle_bad_sector"}},
+	{kind: KindIO, match: "Read-error on swap-device ({_})", title: "Read-error on swap-device"},
+	{kind: KindIO, match: "Write-error on swap-device ({_})", title: "Write-error on swap-device"},
+	{kind: KindIO, match: "loop: Write error at byte offset ", title: "loop: Write error", sites: []string{"lo_write_bvec"}},
+
+	// dm: drivers/md/dm-*.c.
+	{kind: KindIO, match: "device-mapper: raid1: Mirror read failed from {leg}. Trying alternative device.", title: "dm-mirror: Mirror read failed", sites: []string{"read_callback"}},
+	{kind: KindIO, match: "device-mapper: raid1: Mirror read failed.", title: "dm-mirror: Mirror read failed", sites: []string{"mirror_end_io"}},
+	{kind: KindIO, match: "device-mapper: raid1: Read failure on mirror device {leg}.", title: "dm-mirror: Read failure on mirror device", sites: []string{"read_callback"}},
+	{kind: KindIO, match: "device-mapper: raid1: Unable to read primary mirror during recovery", title: "dm-mirror: Unable to read primary mirror during recovery", sites: []string{"recovery_complete"}},
+	{kind: KindIO, match: "device-mapper: raid1: Write error during recovery (error = ", title: "dm-mirror: Write error during recovery", sites: []string{"recovery_complete"}},
+	{kind: KindIO, match: "device-mapper: raid1: All sides of mirror have failed.", title: "dm-mirror: All sides of mirror have failed", sites: []string{"fail_mirror"}},
+	{kind: KindIO, match: "device-mapper: raid1: Primary mirror ({leg}) failed while out-of-sync: ", title: "dm-mirror: Primary mirror failed while out-of-sync"},
+	{kind: KindIO, match: "device-mapper: raid1: Mirror device {leg} failed", title: "dm-mirror: Mirror device failed"},
+	{kind: KindIO, match: "device-mapper: dirty region log: {_}: Failed to {what*} dirty region log", title: "dm-log: Failed to {what} dirty region log"},
+	{kind: KindIO, match: "device-mapper: raid: Failed to read superblock of device at position ", title: "dm-raid: Failed to read superblock"},
+	{kind: KindIO, match: "device-mapper: multipath: Failing path {path}.", title: "dm-multipath: Failing path"},
+	{kind: KindIO, match: "device-mapper: multipath: {_}: Failing path {path}.", title: "dm-multipath: Failing path"},
+	{kind: KindIO, match: "device-mapper: thin: {_}: switching pool to {what*} mode", title: "dm-thin: switching pool to {what} mode"},
+	{kind: KindIO, match: "device-mapper: thin: {_}: metadata operation '{what}' failed: error = ", title: "dm-thin: metadata operation {what} failed"},
+	{kind: KindIO, match: "device-mapper: space map {_}: unable to allocate new metadata block", title: "dm: unable to allocate new metadata block"},
+	{kind: KindIO, match: "device-mapper: block manager: {what*} validator check failed for block ", title: "dm: block manager: {what} validator check failed"},
+	{kind: KindIO, match: "device-mapper: integrity: {dev}: Checksum failed at sector ", title: "dm-integrity: Checksum failed"},
+	{kind: KindIO, match: "device-mapper: crypt: {dev}: INTEGRITY AEAD ERROR, sector ", title: "dm-crypt: INTEGRITY AEAD ERROR"},
+	{kind: KindIO, match: "device-mapper: verity: {_}: data block {_#} is corrupted", title: "dm-verity: block is corrupted"},
+	{kind: KindIO, match: "device-mapper: verity: {_}: metadata block {_#} is corrupted", title: "dm-verity: block is corrupted"},
+	{kind: KindIO, match: "device-mapper: snapshots: Invalidating snapshot: {what*}", title: "dm-snapshot: Invalidating snapshot: {what}"},
+	{kind: KindIO, match: "device-mapper: cache: {_}: switching cache to {what*} mode", title: "dm-cache: switching cache to {what} mode"},
+
+	// md: drivers/md/raid1.c, raid10.c, raid5.c, md.c; dm-raid speaks through them as mdX.
+	{kind: KindIO, match: "md/{level}:{dev}: {_}: rescheduling sector {_#}", title: "md/{level}: rescheduling sector", sites: []string{"raid1_end_read_request", "raid10_end_read_request"}},
+	{kind: KindIO, match: "md/{level}:{dev}: redirecting sector {_#} to other mirror: ", title: "md/{level}: redirecting sector", sites: []string{"raid1_read_request", "raid10_read_request"}},
+	{kind: KindIO, match: "md/{level}:{dev}: Disk failure on {_}, disabling device", title: "md/{level}: Disk failure, disabling device"},
+	{kind: KindIO, match: "md/{level}:{dev}: read error corrected (", title: "md/{level}: read error corrected"},
+	{kind: KindIO, match: "md/{level}:{dev}: read error not correctable (", title: "md/{level}: read error not correctable"},
+	{kind: KindIO, match: "md/{level}:{dev}: {_*}unrecoverable I/O {what} error for block ", title: "md/{level}: unrecoverable I/O {what} error"},
+	{kind: KindIO, match: "md/{level}:{dev}: {_*}Raid device exceeded read_error threshold ", title: "md/{level}: read_error threshold exceeded"},
+	{kind: KindIO, match: "md/{level}:{dev}: not enough operational devices", title: "md/{level}: not enough operational devices"},
+	{kind: KindIO, match: "md/{level}:{dev}: Cannot continue operation (", title: "md/{level}: Cannot continue operation"},
+	{kind: KindIO, match: "md: super_written gets error={_}", title: "md: super_written gets error"},
+	{kind: KindIO, match: "md: kicking non-fresh {_} from array!", title: "md: kicking non-fresh disk"},
+
+	// ATA, SCSI, NVMe.
+	{kind: KindIO, match: "{dev}: exception Emask {_$} SAct ", title: "ATA exception"},
+	{kind: KindIO, match: "{dev}: failed command: {op*}", title: "ATA failed command: {op}"},
+	{kind: KindIO, match: "{dev}: COMRESET failed (errno=", title: "ATA COMRESET failed"},
+	{kind: KindIO, match: "{dev}: qc timeout ({_*}cmd {_$})", title: "ATA qc timeout"},
+	{kind: KindIO, match: "{dev}: failed to IDENTIFY (", title: "ATA failed to IDENTIFY"},
+	{kind: KindIO, match: "{dev}: disable device$", title: "ATA disable device"},
+	{kind: KindIO, match: "sd {_}: [{dev}] tag#{_#} FAILED Result: hostbyte=", title: "SCSI command FAILED"},
+	{kind: KindIO, match: "sd {_}: [{dev}] {_*}Sense Key : Medium Error", title: "SCSI Medium Error"},
+	{kind: KindIO, match: "sd {_}: [{dev}] {_*}Sense Key : Hardware Error", title: "SCSI Hardware Error"},
+	{kind: KindIO, match: "sd {_}: [{dev}] {_*}Sense Key : Aborted Command", title: "SCSI Aborted Command"},
+	{kind: KindIO, match: "sd {_}: [{dev}] {_*}Sense Key : Data Protect", title: "SCSI Data Protect"},
+	{kind: KindIO, match: "sd {dev}: rejecting I/O to offline device", title: "SCSI rejecting I/O to offline device"},
+	{kind: KindIO, match: "sd {dev}: Device offlined - not ready after error recovery", title: "SCSI device offlined"},
+	{kind: KindIO, match: "sd {_}: [{dev}] Synchronize Cache({_}) failed: Result: ", title: "SCSI Synchronize Cache failed"},
+	{kind: KindIO, match: "nvme {dev}: I/O {_*} timeout, {what*}", title: "NVMe timeout"},
+	{kind: KindIO, match: "nvme {dev}: controller is down; will reset: ", title: "NVMe controller is down"},
+	{kind: KindIO, match: "nvme {dev}: Device not ready; aborting ", title: "NVMe device not ready"},
+	{kind: KindIO, match: "nvme {dev}: Removing after probe failure status: ", title: "NVMe removing after probe failure"},
+	{kind: KindIO, match: "nvme {dev}: Disabling device after reset failure: ", title: "NVMe disabling device after reset failure"},
+	{kind: KindIO, match: "{dev}: {_*} @ LBA {_#}, {_#} blocks, {what*} (sct ", title: "NVMe {what}"},
+
+	// File systems.
+	{kind: KindIO, match: "EXT4-fs error (device {dev}): {where}:{_#}: ", title: "EXT4-fs error in {where}", sites: []string{"__ext4_error"}},
+	{kind: KindIO, match: "EXT4-fs error (device {dev}) in {where}:{_#}: ", title: "EXT4-fs error in {where}"},
+	{kind: KindIO, match: "EXT4-fs warning (device {dev}): {where}:{_#}: I/O error ", title: "EXT4-fs I/O error in {where}", sites: []string{"ext4_end_bio"}},
+	{kind: KindIO, match: "EXT4-fs ({dev}): I/O error while writing superblock", title: "EXT4-fs I/O error while writing superblock"},
+	{kind: KindIO, match: "EXT4-fs ({dev}): Remounting filesystem read-only", title: "EXT4-fs Remounting filesystem read-only"},
+	{kind: KindIO, match: "EXT4-fs ({dev}): unable to read superblock", title: "EXT4-fs unable to read superblock"},
+	{kind: KindIO, match: "EXT4-fs ({dev}): {_*}This should not happen!! Data will be lost", title: "EXT4-fs Data will be lost"},
+	{kind: KindIO, match: "Aborting journal on device {_}.", title: "JBD2: Aborting journal"},
+	{kind: KindIO, match: "JBD2: Detected IO errors while flushing file data on ", title: "JBD2: Detected IO errors while flushing file data"},
+	{kind: KindIO, match: "JBD2: {_*}rror {_} detected when updating journal superblock for ", title: "JBD2: error updating journal superblock"},
+	{kind: KindIO, match: "XFS ({dev}): metadata I/O error", title: "XFS: metadata I/O error"},
+	{kind: KindIO, match: "XFS ({dev}): log I/O error ", title: "XFS: log I/O error"},
+	{kind: KindIO, match: "XFS ({dev}): Metadata corruption detected at {_}", title: "XFS: Metadata corruption detected"},
+	{kind: KindIO, match: "XFS ({dev}): Metadata CRC error detected at {_}", title: "XFS: Metadata CRC error detected"},
+	{kind: KindIO, match: "XFS ({dev}): Corruption of in-memory data {_*}detected", title: "XFS: Corruption of in-memory data"},
+	{kind: KindIO, match: "XFS ({dev}): Internal error {_*} of file ", title: "XFS: Internal error"},
+	{kind: KindIO, match: "XFS ({dev}): Filesystem has been shut down due to ", title: "XFS: Filesystem has been shut down"},
+	{kind: KindIO, match: "XFS ({dev}): {_*}hutting down filesystem", title: "XFS: shutting down filesystem"},
+	{kind: KindIO, match: "BTRFS error (device {dev@}{_*}): {what*}", title: "BTRFS error"},
+	{kind: KindIO, match: "BTRFS critical (device {dev@}{_*}): {what*}", title: "BTRFS critical"},
+	{kind: KindIO, match: "BTRFS: error (device {dev@}{_*}) in {where}:{_#}: ", title: "BTRFS error in {where}"},
+	{kind: KindIO, match: "BTRFS warning (device {dev@}{_*}): csum failed ", title: "BTRFS csum failed"},
+	{kind: KindIO, match: "BTRFS warning (device {dev@}{_*}): lost page write due to IO error ", title: "BTRFS lost page write"},
+	{kind: KindIO, match: "BTRFS warning (device {dev@}{_*}): i/o error ", title: "BTRFS i/o error"},
+	{kind: KindIO, match: "F2FS-fs ({dev}): {_*}I/O error", title: "F2FS: I/O error"},
+	{kind: KindIO, match: "FAT-fs ({dev}): error, {what*}", title: "FAT-fs error"},
+	{kind: KindIO, match: "FAT-fs ({dev}): Directory bread(block {_#}) failed", title: "FAT-fs: Directory bread failed"},
+	{kind: KindIO, match: "SQUASHFS error: {what*}", title: "SQUASHFS error"},
+}
+
+// A harmless row is a line that a marker would match but that reports nothing
+// wrong, with the reason.
+type harmless struct {
+	match string // pattern
+	why   string
+}
+
+// harmlessLines are looked at before the markers.
+var harmlessLines = []harmless{
+	{"{_*}INFO: Stall ended before state dump start", "RCU found the stall over"},
+	{"BUG: KASAN: maybe {_*}", "never printed as a first line"},
+	{"operation not supported error, dev {_}, sector {_#} op {_$}:(DISCARD)", "a device without discard says so; nothing is lost"},
+	{"operation not supported error, dev {_}, sector {_#} op {_$}:(WRITE_ZEROES)", "the block layer writes zeroes itself then"},
+	{"operation not supported error, dev {_}, sector {_#} op {_$}:(SECURE_ERASE)", "a device without secure erase says so"},
+	{"device-mapper: thin: {_}: switching pool to write mode", "a pool that is well again"},
+	{"device-mapper: cache: {_}: switching cache to write mode", "a cache that is well again"},
+}

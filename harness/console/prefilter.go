@@ -1,0 +1,113 @@
+package console
+
+// window is the number of bytes of each literal that the prefilter indexes.
+// No literal may be shorter.
+const window = 5
+
+// A prefilter says which of many literals a line holds, looking at most
+// bytes at most once: the method of Wu and Manber ("A fast algorithm for
+// multi-pattern searching", 1994) with blocks of two bytes. Where the two
+// bytes at the end of the window end no literal's window, it skips as far as
+// it may.
+type prefilter struct {
+	shift    [1 << 16]uint8    // by the last two bytes of the window; 0: look closer
+	bucket   [1 << 16]uint16   // by the same two bytes: index into lists
+	lists    [][]prefilterItem // lists[0] is empty
+	literals []string
+}
+
+type prefilterItem struct {
+	literal string
+	before  int // bytes of literal before the window
+	id      int // index of the literal
+}
+
+func newPrefilter(literals []string) *prefilter {
+	p := &prefilter{literals: literals, lists: [][]prefilterItem{nil}}
+	for i := range p.shift {
+		p.shift[i] = window - 1
+	}
+	for id, lit := range literals {
+		if len(lit) < window {
+			panic("console: literal too short for the prefilter: " + lit)
+		}
+		before := rarestWindow(lit)
+		w := lit[before : before+window]
+		for i := 1; i < window; i++ {
+			pair := int(w[i-1])<<8 | int(w[i])
+			if s := uint8(window - 1 - i); s < p.shift[pair] {
+				p.shift[pair] = s
+			}
+		}
+		// The first byte of a window may be the last of the pair.
+		pair := int(w[window-2])<<8 | int(w[window-1])
+		if p.bucket[pair] == 0 {
+			p.bucket[pair] = uint16(len(p.lists))
+			p.lists = append(p.lists, nil)
+		}
+		n := p.bucket[pair]
+		p.lists[n] = append(p.lists[n], prefilterItem{lit, before, id})
+	}
+	return p
+}
+
+// rarestWindow returns where in lit the window stands whose last two bytes
+// are rarest in kernel logs: capitals and punctuation are rarer than small
+// letters, which are rarer than blanks and digits beside them.
+func rarestWindow(lit string) int {
+	best, bestCost := 0, 1<<30
+	for o := 0; o+window <= len(lit); o++ {
+		cost := byteCost(lit[o+window-1]) * byteCost(lit[o+window-2])
+		if cost < bestCost {
+			best, bestCost = o, cost
+		}
+	}
+	return best
+}
+
+func byteCost(c byte) int {
+	switch {
+	case c >= 'A' && c <= 'Z':
+		return 2
+	case c >= 'a' && c <= 'z':
+		switch c {
+		case 'e', 't', 'a', 'i', 'n', 'o', 's', 'r', 'd', 'c':
+			return 8
+		case 'j', 'k', 'q', 'v', 'w', 'x', 'y', 'z', 'b', 'g':
+			return 3
+		}
+		return 5
+	case c >= '0' && c <= '9':
+		return 9
+	case c == ' ' || c == ':' || c == '0':
+		return 8
+	}
+	return 3
+}
+
+// next returns the end of the next literal's window in s at or after from
+// and the list of literals to compare, or -1.
+func (p *prefilter) next(s []byte, from int) int {
+	for i := from; i < len(s); {
+		sh := p.shift[uint16(s[i-1])<<8|uint16(s[i])]
+		if sh == 0 {
+			return i
+		}
+		i += int(sh)
+	}
+	return -1
+}
+
+// find calls hit for each literal in s until it returns false.
+func (p *prefilter) find(s []byte, hit func(id, pos int) bool) {
+	for i := p.next(s, window-1); i >= 0; i = p.next(s, i+1) {
+		for _, it := range p.lists[p.bucket[uint16(s[i-1])<<8|uint16(s[i])]] {
+			pos := i - (window - 1) - it.before
+			if pos >= 0 && pos+len(it.literal) <= len(s) && string(s[pos:pos+len(it.literal)]) == it.literal {
+				if !hit(it.id, pos) {
+					return
+				}
+			}
+		}
+	}
+}

@@ -1,0 +1,539 @@
+package console
+
+import (
+	"bytes"
+	"hash/maphash"
+	"math/bits"
+	"strconv"
+	"strings"
+)
+
+// Limits that keep the memory of a Scanner constant, whatever it reads.
+const (
+	maxLine     = 64 << 10 // bytes of a line that are looked at
+	maxFindings = 2000     // different findings; further ones only count in Dropped
+	maxFrames   = 64       // of one trace
+	maxTitle    = 160      // bytes
+	maxStamps   = 4096     // lines remembered to know a quoted one again
+	maxOpen     = 4        // reports that are printed at once by different CPUs
+)
+
+// A Sign is the first line of a finding that is still being printed.
+type Sign struct {
+	Kind Kind
+	Line int    // in the log, from 1
+	Text string // the message, without prefixes and control codes
+}
+
+// An Option changes what a Scanner does.
+type Option func(*Scanner)
+
+// OnSign has f called as soon as the first line of a report, or the first of
+// a kind of I/O error, is read: before its title is known, so that a host can
+// act at once. It is called once for each report, repeated ones included, and
+// once for each different I/O error, not for its repeats.
+func OnSign(f func(Sign)) Option { return func(s *Scanner) { s.onSign = f } }
+
+// OnFinding has f called once for each different finding, when its report has
+// been read to its end (for one-line findings, at once). Kind, Title, Place,
+// Line and Trace do not change after that, unless a report cut short is later
+// seen whole; Count, LastLine and Baseline may: Findings has the last word.
+func OnFinding(f func(Finding)) Option { return func(s *Scanner) { s.onFinding = f } }
+
+// OnMark has f called for each line of blockrig's own guest or host; text
+// begins with "blockrig: ".
+func OnMark(f func(line int, text string)) Option { return func(s *Scanner) { s.onMark = f } }
+
+// A Scanner finds what went wrong in a kernel log that is written to it, in
+// pieces of any size, with constant memory. It calls back from within Write
+// and Close. It is not safe for concurrent use.
+type Scanner struct {
+	onSign    func(Sign)
+	onFinding func(Finding)
+	onMark    func(line int, text string)
+
+	t       *tables
+	seed    maphash.Seed
+	carry   []byte // the line begun
+	cleaned []byte
+	closed  bool
+
+	lines       int
+	kernelLines int
+	release     string
+	boot        int
+	marked      bool // a guest mark was seen in this boot
+	dropped     int64
+	section     int // counts the texts that stand between pieces of log
+	prose       int // lines of no log since the last of a log
+
+	open    [maxOpen]*report
+	entries []*entry
+	index   map[string][]*entry
+	last    *entry // of the line before
+	lastRow map[int]*entry
+	owed    map[int]int64 // suppressed messages of rows not seen yet
+	stamps  map[uint64]int
+	ring    []uint64
+	ringAt  int
+	caps    captures
+	hits    [8]uint64
+	dulls   [8]uint64
+}
+
+// An entry is a finding with what is needed to know it again.
+type entry struct {
+	Finding
+	row  int
+	boot int
+	usec int64
+}
+
+// NewScanner returns a Scanner at the start of a log.
+func NewScanner(opts ...Option) *Scanner {
+	s := &Scanner{
+		t: compiled(), seed: maphash.MakeSeed(), index: map[string][]*entry{}, lastRow: map[int]*entry{},
+		owed: map[int]int64{}, stamps: map[uint64]int{},
+	}
+	for _, o := range opts {
+		o(s)
+	}
+	return s
+}
+
+// Write takes the next piece of the log. It never fails.
+func (s *Scanner) Write(p []byte) (int, error) {
+	n := len(p)
+	if len(s.carry) > 0 {
+		i := bytes.IndexByte(p, '\n')
+		if i < 0 {
+			s.keep(p)
+			return n, nil
+		}
+		s.keep(p[:i])
+		p = p[i+1:]
+		line := s.carry
+		s.carry = s.carry[:0]
+		s.line(line, true)
+	}
+	// Control codes are rare; to look for them in the whole piece is cheaper
+	// than in each line.
+	dirty := bytes.IndexByte(p, 0x1b) >= 0 || bytes.IndexByte(p, 0) >= 0
+	for {
+		i := bytes.IndexByte(p, '\n')
+		if i < 0 {
+			break
+		}
+		s.line(p[:i], dirty)
+		p = p[i+1:]
+	}
+	s.keep(p)
+	return n, nil
+}
+
+func (s *Scanner) keep(p []byte) {
+	if room := maxLine - len(s.carry); len(p) > room {
+		p = p[:room]
+	}
+	s.carry = append(s.carry, p...)
+}
+
+// Close says that the log is at its end: a last line without newline and
+// reports still open are taken as they are.
+func (s *Scanner) Close() {
+	if s.closed {
+		return
+	}
+	s.closed = true
+	if len(s.carry) > 0 {
+		line := s.carry
+		s.carry = nil
+		s.line(line, true)
+	}
+	s.closeAll()
+}
+
+// Findings returns what was found up to now, in the order of first lines.
+func (s *Scanner) Findings() []Finding {
+	out := make([]Finding, len(s.entries))
+	for i, e := range s.entries {
+		out[i] = e.Finding
+	}
+	return out
+}
+
+// Release is the kernel's release, "" if the log does not say it.
+func (s *Scanner) Release() string { return s.release }
+
+// Lines is the number of lines read.
+func (s *Scanner) Lines() int { return s.lines }
+
+// KernelLines is the number of lines that are surely a kernel's. A log
+// without any is no kernel log: nothing can be said of it.
+func (s *Scanner) KernelLines() int { return s.kernelLines }
+
+// Boots is the number of boots that the log shows, at least 1.
+func (s *Scanner) Boots() int { return max(1, s.boot) }
+
+// Dropped is the number of findings beyond the limit of different ones.
+func (s *Scanner) Dropped() int64 { return s.dropped }
+
+func (s *Scanner) line(l []byte, dirty bool) {
+	s.lines++
+	if len(l) > maxLine {
+		l = l[:maxLine]
+	}
+	for len(l) > 0 && (l[len(l)-1] == '\r' || l[len(l)-1] == ' ') {
+		l = l[:len(l)-1]
+	}
+	kernel := false
+	if dirty && (bytes.IndexByte(l, 0x1b) >= 0 || bytes.IndexByte(l, 0) >= 0) {
+		s.cleaned = clean(s.cleaned, l)
+		l = s.cleaned
+	}
+	for {
+		i := bytes.IndexByte(l, '\r')
+		if i < 0 {
+			break
+		}
+		// What a terminal would overwrite is a message of its own.
+		if i > 0 {
+			kernel = s.message(l[:i]) || kernel
+		}
+		l = l[i+1:]
+	}
+	if s.message(l) || kernel {
+		s.kernelLines++
+	}
+}
+
+// message takes one line, and reports whether the kernel wrote it.
+func (s *Scanner) message(l []byte) bool {
+	m := split(l)
+	open := s.open[0] != nil
+	if m.origin == originForeign {
+		if open {
+			s.foreign()
+		}
+		s.last = nil
+		return false
+	}
+	if m.origin == originUnknown {
+		s.prose++
+	} else {
+		if s.prose > 0 {
+			s.section++
+		}
+		s.prose = 0
+	}
+	found := false
+	if s.t.filter.next(m.text, window-1) >= 0 {
+		var kernel bool
+		found, kernel = s.candidate(&m)
+		if kernel && m.origin == originUnknown {
+			m.origin = originKernel
+		}
+	}
+	if !found && open {
+		s.part(&m)
+	}
+	return m.origin != originUnknown
+}
+
+// candidate takes a line that may hold a literal of the tables.
+func (s *Scanner) candidate(m *message) (found, kernel bool) {
+	clear(s.hits[:])
+	clear(s.dulls[:])
+	any := false
+	first := -1
+	special := ""
+	specialAt := 0
+	s.t.filter.find(m.text, func(id, pos int) bool {
+		for _, r := range s.t.rows[id] {
+			s.hits[r/64] |= 1 << (r % 64)
+			any = true
+		}
+		for _, r := range s.t.dull[id] {
+			s.dulls[r/64] |= 1 << (r % 64)
+		}
+		if sp := s.t.special[id]; sp != "" {
+			if special == "" || special == "kernel" {
+				special, specialAt = sp, pos
+			}
+		}
+		if first < 0 || pos < first {
+			first = pos
+		}
+		return true
+	})
+	switch special {
+	case "kernel":
+		kernel = specialAt < 8
+	case litVersion:
+		if s.version(m, specialAt) {
+			return true, true
+		}
+	case litMark:
+		if s.mark(m, specialAt) {
+			return true, m.origin != originUnknown
+		}
+	case litSuppressed, litMessages, litRepeated:
+		if s.suppressed(m.text) {
+			return true, true
+		}
+	case litDropped:
+		for _, r := range s.open {
+			if r != nil {
+				r.f.Cut = true
+			}
+		}
+	}
+	if !any || m.origin == originUser {
+		return false, kernel
+	}
+	if s.rows(m) {
+		return true, true
+	}
+	// A newline may have been lost: the kernel's line begins within this one.
+	if inner, ok := innerMessage(m.text); ok {
+		inner.caller = max(inner.caller, m.caller)
+		if s.rows(&inner) {
+			return true, true
+		}
+	}
+	return false, kernel
+}
+
+// innerMessage finds the last printk time within s, and what follows it.
+func innerMessage(s []byte) (message, bool) {
+	for i := len(s) - 1; i > 0; i-- {
+		if s[i] == '[' && i+14 < len(s) {
+			m := message{usec: -1}
+			if rest, ok := m.bracket(s[i:]); ok && m.usec >= 0 {
+				m.text = rest
+				return m, true
+			}
+		}
+	}
+	return message{}, false
+}
+
+// rows compares the message with the rows whose literal it holds.
+func (s *Scanner) rows(m *message) bool {
+	text := bytes.TrimLeft(m.text, " \t")
+	for w, set := range s.dulls {
+		for ; set != 0; set &= set - 1 {
+			if s.t.harmless[w*64+bits.TrailingZeros64(set)].match(text, &s.caps) {
+				return false
+			}
+		}
+	}
+	for w, set := range s.hits {
+		for ; set != 0; set &= set - 1 {
+			row := w*64 + bits.TrailingZeros64(set)
+			mk := &markers[row]
+			if mk.loose && m.origin != originKernel {
+				continue
+			}
+			if !s.t.markers[row].match(text, &s.caps) || !s.valid() {
+				continue
+			}
+			return s.begin(row, m, text)
+		}
+	}
+	return false
+}
+
+// valid rejects captures that can't be what their names say.
+func (s *Scanner) valid() bool {
+	for i := range s.caps.n {
+		v := s.caps.value[i]
+		switch s.caps.name[i] {
+		case "place":
+			if _, _, n := place(v); n == 0 {
+				return false
+			}
+		case "func":
+			if symbolLen(v) == 0 {
+				return false
+			}
+		case "dev":
+			for _, c := range v {
+				if !isWord(c) && c != '-' && c != '.' && c != '/' && c != ':' && c != '!' {
+					return false
+				}
+			}
+		}
+	}
+	return true
+}
+
+// version reads "Linux version 6.18.15 (…": a boot begins.
+func (s *Scanner) version(m *message, at int) bool {
+	if len(bytes.TrimLeft(m.text[:at], " ")) > 0 {
+		return false
+	}
+	rest := m.text[at+len(litVersion):]
+	i := bytes.IndexByte(rest, ' ')
+	if i < 0 {
+		i = len(rest)
+	}
+	if !isRelease(rest[:i]) || m.origin == originUnknown && !bytes.HasPrefix(rest[i:], []byte(" (")) {
+		return false
+	}
+	s.closeAll()
+	s.boot++
+	s.marked = false
+	s.release = printable(rest[:i])
+	s.last = nil
+	clear(s.lastRow)
+	clear(s.owed)
+	return true
+}
+
+func isRelease(s []byte) bool {
+	if len(s) == 0 || !isDigit(s[0]) || bytes.IndexByte(s, '.') < 0 || len(s) > 64 {
+		return false
+	}
+	for _, c := range s {
+		if !isWord(c) && c != '.' && c != '-' && c != '+' && c != '~' {
+			return false
+		}
+	}
+	return true
+}
+
+// mark handles the lines of blockrig's own guest and host.
+func (s *Scanner) mark(m *message, at int) bool {
+	text := m.text[at:]
+	guest := bytes.HasPrefix(text, []byte("blockrig: guest: "))
+	if !guest && !bytes.HasPrefix(text, []byte("blockrig: host: ")) {
+		return false
+	}
+	if guest && !s.marked {
+		s.marked = true
+		for _, e := range s.entries {
+			if e.boot == s.boot {
+				e.Baseline = true
+			}
+		}
+		for _, r := range s.open {
+			if r != nil {
+				r.f.Baseline = true
+			}
+		}
+	}
+	if s.onMark != nil {
+		s.onMark(s.lines, printable(text))
+	}
+	return true
+}
+
+// suppressed adds the messages that the kernel's rate limit left out, or that
+// syslog folded, to the finding that they repeat.
+func (s *Scanner) suppressed(text []byte) bool {
+	text = bytes.TrimLeft(text, " ")
+	if rest, ok := bytes.CutPrefix(text, []byte("last message repeated ")); ok {
+		if n := number(rest); n > 0 && s.last != nil {
+			s.last.Count += n
+			s.last.LastLine = s.lines
+			return true
+		}
+		return false
+	}
+	i := bytes.Index(text, []byte(": "))
+	if i <= 0 || symbolLen(text[:i]) != i {
+		return false
+	}
+	n := number(text[i+2:])
+	if n <= 0 || !bytes.HasSuffix(text, []byte(" suppressed")) {
+		return false
+	}
+	rows, ok := s.t.sites[baseName(string(text[:i]))]
+	if !ok {
+		return false
+	}
+	var latest *entry
+	for _, r := range rows {
+		if e := s.lastRow[int(r)]; e != nil && (latest == nil || e.LastLine > latest.LastLine) {
+			latest = e
+		}
+	}
+	if latest == nil {
+		s.owed[int(rows[0])] += n
+		return true
+	}
+	latest.Count += n
+	latest.LastLine = s.lines
+	return true
+}
+
+func number(s []byte) int64 {
+	i := 0
+	for i < len(s) && isDigit(s[i]) && i < 18 {
+		i++
+	}
+	n, err := strconv.ParseInt(string(s[:i]), 10, 64)
+	if err != nil {
+		return 0
+	}
+	return n
+}
+
+// quoteOfSeen reports whether this very line, time included, was seen before
+// in another piece of the log: a mail quotes a part of what it shows whole.
+func (s *Scanner) quoteOfSeen(m *message, text []byte) bool {
+	if len(m.stamp) == 0 {
+		return false
+	}
+	var h maphash.Hash
+	h.SetSeed(s.seed)
+	h.Write(m.stamp)
+	h.Write(text)
+	sum := h.Sum64()
+	section, ok := s.stamps[sum]
+	if ok {
+		return section != s.section || m.usec >= 0
+	}
+	if len(s.ring) < maxStamps {
+		s.ring = append(s.ring, sum)
+	} else {
+		delete(s.stamps, s.ring[s.ringAt])
+		s.ring[s.ringAt] = sum
+		s.ringAt = (s.ringAt + 1) % maxStamps
+	}
+	s.stamps[sum] = s.section
+	return false
+}
+
+// expand fills a title: {func} is fn, other names are captures.
+func expand(title, fn string, get func(string) string) string {
+	if fn == "" {
+		title = strings.Replace(title, " in {func}", "", 1)
+		title = strings.Replace(title, "{func}", "?", 1)
+	}
+	var b strings.Builder
+	for {
+		i := strings.IndexByte(title, '{')
+		if i < 0 {
+			break
+		}
+		j := strings.IndexByte(title[i:], '}')
+		if j < 0 {
+			break
+		}
+		b.WriteString(title[:i])
+		if name := title[i+1 : i+j]; name == "func" {
+			b.WriteString(fn)
+		} else {
+			b.WriteString(get(name))
+		}
+		title = title[i+j+1:]
+	}
+	b.WriteString(title)
+	out := b.String()
+	if len(out) > maxTitle {
+		out = strings.ToValidUTF8(out[:maxTitle], "")
+	}
+	return strings.TrimRight(out, " ")
+}
