@@ -231,6 +231,9 @@ func (a *Apt) Updated() (time.Time, error) {
 	return info.ModTime(), nil
 }
 
+// Dir is the folder of the state. It differs where mirrors or suites do.
+func (a *Apt) Dir() string { return a.dir }
+
 func (a *Apt) stamp() string { return filepath.Join(a.dir, "updated") }
 
 // Fresh tells whether the package lists are young enough to be read without

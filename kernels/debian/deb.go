@@ -42,13 +42,14 @@ func ReadDeb(deb string, fn func(hdr *tar.Header, r io.Reader) error) error {
 		return fmt.Errorf("read package: %w", err)
 	}
 	defer f.Close()
-	if err := readDeb(f, fn); err != nil {
+	if err := ReadDebFrom(f, fn); err != nil {
 		return fmt.Errorf("read package %s: %w", deb, err)
 	}
 	return nil
 }
 
-func readDeb(f io.Reader, fn func(hdr *tar.Header, r io.Reader) error) error {
+// ReadDebFrom is ReadDeb for a package that f gives.
+func ReadDebFrom(f io.Reader, fn func(hdr *tar.Header, r io.Reader) error) error {
 	in := bufio.NewReaderSize(f, 1<<20)
 	if magic, err := in.Peek(8); err != nil || string(magic) != "!<arch>\n" {
 		return fmt.Errorf("%w: no ar archive", ErrDeb)
@@ -165,15 +166,20 @@ func Extract(deb string, root *os.Root, place func(name string) string) error {
 		place = func(name string) string { return name }
 	}
 	return ReadDeb(deb, func(hdr *tar.Header, r io.Reader) error {
-		name := place(hdr.Name)
-		if name == "" {
-			return nil
-		}
-		if err := unpack(root, name, hdr, r, place); err != nil {
-			return fmt.Errorf("unpack %q: %w", hdr.Name, err)
-		}
-		return nil
+		return Unpack(root, hdr, r, place)
 	})
+}
+
+// Unpack unpacks one entry that ReadDeb gave, as Extract does.
+func Unpack(root *os.Root, hdr *tar.Header, r io.Reader, place func(name string) string) error {
+	name := place(hdr.Name)
+	if name == "" {
+		return nil
+	}
+	if err := unpack(root, name, hdr, r, place); err != nil {
+		return fmt.Errorf("unpack %q: %w", hdr.Name, err)
+	}
+	return nil
 }
 
 func unpack(root *os.Root, name string, hdr *tar.Header, r io.Reader, place func(string) string) error {

@@ -1,0 +1,122 @@
+package kernels
+
+import (
+	"bytes"
+	"encoding/binary"
+	"fmt"
+	"io"
+	"os"
+	"regexp"
+	"strings"
+)
+
+// Offsets and flags of the x86 boot header (Documentation/arch/x86/boot.rst).
+const (
+	headSize        = 0x268 // up to and with the fields that are read here
+	offSetupSects   = 0x1f1
+	offSyssize      = 0x1f4
+	offBootFlag     = 0x1fe
+	offMagic        = 0x202
+	offVersion      = 0x206
+	offKernel       = 0x20e // pointer to the version string, less 0x200
+	offLoadFlags    = 0x211
+	offXLoadFlags   = 0x236
+	offPayload      = 0x248
+	offPayloadLen   = 0x24c
+	loadedHigh      = 1 // a bzImage, not a zImage
+	kernel64        = 1
+	protocol64      = 0x020c // the first with xloadflags
+	paragraph       = 16
+	maxVersionBytes = 512
+)
+
+var releaseRE = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._+~-]*$`)
+
+// imageRelease checks that the file at path is a whole 64-bit x86 bzImage and
+// gives the release (uname -r) it says it is. Else the error is ErrImage.
+func imageRelease(path string) (string, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return "", fmt.Errorf("%w: %w", ErrImage, err)
+	}
+	if !info.Mode().IsRegular() {
+		return "", fmt.Errorf("%w: %s is not a regular file", ErrImage, path)
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return "", fmt.Errorf("%w: %w", ErrImage, err)
+	}
+	defer f.Close()
+	release, err := checkImage(f, info.Size())
+	if err != nil {
+		return "", fmt.Errorf("%w: %s: %w", ErrImage, path, err)
+	}
+	return release, nil
+}
+
+func checkImage(f io.ReaderAt, size int64) (string, error) {
+	head := make([]byte, headSize)
+	n, err := f.ReadAt(head, 0)
+	if err != nil && err != io.EOF {
+		return "", err
+	}
+	if what := otherFormat(head[:n]); what != "" {
+		return "", fmt.Errorf("it is %s; give an x86-64 bzImage (arch/x86/boot/bzImage, /boot/vmlinuz-…)", what)
+	}
+	if n < headSize {
+		return "", fmt.Errorf("it has %d bytes, too few for a kernel", n)
+	}
+	le := binary.LittleEndian
+	if le.Uint16(head[offBootFlag:]) != 0xaa55 || string(head[offMagic:offMagic+4]) != "HdrS" {
+		return "", fmt.Errorf("it has no x86 boot header (no \"HdrS\" at 0x202)")
+	}
+	protocol := le.Uint16(head[offVersion:])
+	if protocol < protocol64 || head[offLoadFlags]&loadedHigh == 0 || le.Uint16(head[offXLoadFlags:])&kernel64 == 0 {
+		return "", fmt.Errorf("it is no 64-bit bzImage (boot protocol %d.%02d)", protocol>>8, protocol&0xff)
+	}
+	sects := int64(head[offSetupSects])
+	if sects == 0 {
+		sects = 4
+	}
+	setup := (sects + 1) * 512
+	// syssize is rounded up, so the last paragraph need not be whole.
+	code := int64(le.Uint32(head[offSyssize:])) * paragraph
+	payload := int64(le.Uint32(head[offPayload:])) + int64(le.Uint32(head[offPayloadLen:]))
+	if want := setup + max(code-paragraph+1, payload); size < want {
+		return "", fmt.Errorf("it is truncated: %d bytes, its header says at least %d", size, want)
+	}
+	version := make([]byte, maxVersionBytes)
+	at := int64(le.Uint16(head[offKernel:])) + 0x200
+	n, err = f.ReadAt(version, at)
+	if err != nil && err != io.EOF {
+		return "", err
+	}
+	text, _, ok := bytes.Cut(version[:n], []byte{0})
+	release, _, _ := strings.Cut(string(text), " ")
+	if !ok || at >= setup || !releaseRE.MatchString(release) {
+		return "", fmt.Errorf("its header does not say which release it is")
+	}
+	return release, nil
+}
+
+// otherFormat names what people hand over instead of a bzImage.
+func otherFormat(head []byte) string {
+	has := func(at int, magic string) bool {
+		return len(head) >= at+len(magic) && string(head[at:at+len(magic)]) == magic
+	}
+	switch {
+	case len(head) == 0:
+		return "empty"
+	case has(0, "\x7fELF"):
+		return "an ELF file, such as vmlinux"
+	case has(0x38, "ARM\x64"):
+		return "an arm64 kernel"
+	case has(0x30, "RISCV\x00\x00\x00") || has(0x38, "RSC\x05"):
+		return "a RISC-V kernel"
+	case has(0, "\x1f\x8b"), has(0, "\xfd7zXZ\x00"), has(0, "\x28\xb5\x2f\xfd"):
+		return "a compressed file"
+	case has(0, "!<arch>\n"):
+		return "a package"
+	}
+	return ""
+}

@@ -1,0 +1,63 @@
+package kernels
+
+import (
+	"bufio"
+	"fmt"
+	"os"
+	"strings"
+)
+
+// readOptions reads a kernel's config: "y", "m" or a value for each option
+// that is set.
+func readOptions(file string) (map[string]string, error) {
+	f, err := os.Open(file)
+	if err != nil {
+		return nil, fmt.Errorf("read kernel config: %w", err)
+	}
+	defer f.Close()
+	options := map[string]string{}
+	scan := bufio.NewScanner(f)
+	for n := 1; scan.Scan(); n++ {
+		line := strings.TrimSpace(scan.Text())
+		if line == "" || line[0] == '#' {
+			continue
+		}
+		name, value, ok := strings.Cut(line, "=")
+		if !ok || !strings.HasPrefix(name, "CONFIG_") {
+			return nil, fmt.Errorf("read kernel config: %s:%d: want CONFIG_NAME=value, got %.40q", file, n, line)
+		}
+		options[name] = value
+	}
+	if err := scan.Err(); err != nil {
+		return nil, fmt.Errorf("read kernel config %s: %w", file, err)
+	}
+	if len(options) == 0 {
+		return nil, fmt.Errorf("read kernel config: %s sets no option", file)
+	}
+	return options, nil
+}
+
+// Missing gives the options of needs that the kernel's config does not have,
+// neither built in nor as a module, in the order of needs. It gives none when
+// the kernel has no config to look into.
+func (k Kernel) Missing(needs []Need) ([]string, error) {
+	if k.Config == "" {
+		return nil, nil
+	}
+	options, err := readOptions(k.Config)
+	if err != nil {
+		return nil, err
+	}
+	return missing(options, needs), nil
+}
+
+func missing(options map[string]string, needs []Need) []string {
+	var lacks []string
+	for _, need := range needs {
+		value := options[need.Option]
+		if need.Option != "" && (value == "" || value == "n" || value == "m" && need.Module == "") {
+			lacks = append(lacks, need.Option)
+		}
+	}
+	return lacks
+}
