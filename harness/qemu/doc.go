@@ -1,0 +1,33 @@
+// Package qemu runs one machine: its devices, its command line, its process,
+// its QMP connection and its snapshots. It knows nothing about trials.
+//
+// A machine is a q35 PC with AHCI disks and two serial ports, and nothing
+// else: no network, no display, no folder shared with the host. QEMU runs in
+// its seccomp sandbox. Kernel console (ttyS0), control port (ttyS1) and QMP are
+// inherited descriptors, so that a machine has no name on the host and leaves
+// none behind.
+//
+//	dir, err := qemu.NewWorkDir(root)            // removed by dir.Remove, or by a later Sweep(root)
+//	disk, err := qemu.CreateDisk(ctx, dir.Path(), "a", 64<<20, qemu.Raw)
+//	m, err := qemu.Start(ctx, qemu.Spec{
+//		Accel: qemu.TCG, CPUs: 1, MemoryMiB: 512,
+//		Kernel: "/boot/vmlinuz", Initrd: "initramfs.cpio", Append: "console=ttyS0",
+//		Disks: []qemu.Disk{disk}, Dir: dir.Path(),
+//	})
+//	defer m.Close()
+//	go io.Copy(log, m.Console())
+//
+// What ends a machine:
+//
+//   - Close: asks QEMU to quit, then insists; nothing is left when it returns.
+//   - The context of Start: the same, as if Close were called.
+//   - The end of this process, even by SIGKILL: the kernel kills QEMU
+//     (PR_SET_PDEATHSIG).
+//   - QEMU itself: the guest reset or powered off, or QEMU failed. Done and
+//     Err tell; the truth comes from wait(2), not from QMP.
+//
+// Trouble of the host is no doing of the guest: when a disk's file can't be
+// read or written (no space left, say), QEMU stops the machine instead of
+// handing the guest an I/O error, and Trouble tells. A starved virtual CPU
+// shows in VCPUTime.
+package qemu

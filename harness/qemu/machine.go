@@ -1,0 +1,303 @@
+package qemu
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/digitalocean/go-qemu/qemu"
+	"github.com/digitalocean/go-qemu/qmp"
+)
+
+const (
+	// startLimit bounds the time from the start of QEMU to its first answer
+	// over QMP, on a busy host.
+	startLimit = 60 * time.Second
+	// quitLimit bounds how long QEMU may take to do as asked by QMP quit.
+	quitLimit = 2 * time.Second
+)
+
+// A Machine is one QEMU process. Its methods may be called from several
+// goroutines; Close must be called.
+type Machine struct {
+	spec    Spec
+	args    []string
+	proc    *process
+	mon     *Monitor
+	console *serial
+	control *serial
+	vcpus   []int // thread IDs
+	detach  func() bool
+
+	events  <-chan qmp.Event // the caller's
+	faulted chan struct{}    // closed at the first trouble of the host
+	done    chan struct{}    // closed when all is over and told
+
+	mu       sync.Mutex
+	asked    error // why this side ended the machine, if it did
+	trouble  error
+	shutdown string // reason in QEMU's SHUTDOWN event
+	end      error
+
+	closing  sync.Once
+	closeErr error
+}
+
+// errClosed is the reason in asked when Close ended the machine.
+var errClosed = errors.New("closed")
+
+// Start runs a machine. When ctx ends, QEMU is killed; Close must be called
+// all the same. What Start returns has a QEMU that answers over QMP.
+func Start(ctx context.Context, spec Spec) (*Machine, error) {
+	m, err := start(ctx, spec)
+	if err != nil {
+		return nil, fmt.Errorf("start machine: %w", err)
+	}
+	return m, nil
+}
+
+func start(ctx context.Context, spec Spec) (*Machine, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, context.Cause(ctx)
+	}
+	if err := spec.check(); err != nil {
+		return nil, err
+	}
+	m := &Machine{
+		spec:    spec,
+		faulted: make(chan struct{}),
+		done:    make(chan struct{}),
+	}
+
+	if err := m.launch(); err != nil {
+		return nil, err
+	}
+	own := m.mon.subscribe(context.Background())
+	m.events = m.mon.subscribe(context.Background())
+	m.detach = context.AfterFunc(ctx, func() {
+		m.ask(fmt.Errorf("ended by blockrig: %w", context.Cause(ctx)))
+		m.proc.kill()
+	})
+	go m.watch(own) // ends with the process; Close waits for done
+
+	limited, cancel := context.WithTimeoutCause(ctx, startLimit,
+		fmt.Errorf("QEMU did not answer within %v", startLimit))
+	defer cancel()
+	if err := m.meet(limited); err != nil {
+		// Gone without having been told to: that says more than a closed socket.
+		if errors.Is(err, ErrMonitorClosed) && m.proc.within(time.Second) {
+			<-m.done
+			if ended := m.Err(); ended != nil {
+				err = ended
+			}
+		}
+		return nil, errors.Join(err, m.Close())
+	}
+	return m, nil
+}
+
+// launch starts QEMU with its three connections.
+func (m *Machine) launch() error {
+	var near []net.Conn
+	var far []*os.File
+	closeAll := func(err error) error {
+		for _, f := range far {
+			err = errors.Join(err, f.Close())
+		}
+		return err
+	}
+	for _, name := range []string{"ttyS0", "ttyS1", "QMP"} { // fdConsole, fdControl, fdQMP
+		n, f, err := socketPair(name)
+		if err != nil {
+			for _, n := range near {
+				err = errors.Join(err, n.Close())
+			}
+			return closeAll(err)
+		}
+		near, far = append(near, n), append(far, f)
+	}
+	m.console, m.control, m.mon = &serial{conn: near[0]}, &serial{conn: near[1]}, NewMonitor(near[2])
+
+	args := m.spec.args()
+	m.args = append([]string{m.spec.Binary}, args...)
+	var err error
+	m.proc, err = startProcess(m.spec.Binary, args, m.spec.Dir, far)
+	// Only while nobody else has the far ends does QEMU's end show at the near ones.
+	if err = closeAll(err); err != nil {
+		if m.proc != nil {
+			m.proc.kill()
+			<-m.proc.exited
+		}
+		return errors.Join(err, m.console.Close(), m.control.Close(), m.mon.Disconnect())
+	}
+	return nil
+}
+
+// meet makes contact with a QEMU that has just been started.
+func (m *Machine) meet(ctx context.Context) error {
+	if err := m.mon.ConnectContext(ctx); err != nil {
+		return err
+	}
+	var cpus []struct {
+		Thread int `json:"thread-id"`
+	}
+	if err := m.mon.Execute(ctx, "query-cpus-fast", nil, &cpus); err != nil {
+		return err
+	}
+	for _, c := range cpus {
+		// Under single-threaded TCG all virtual CPUs share one thread.
+		if !slices.Contains(m.vcpus, c.Thread) {
+			m.vcpus = append(m.vcpus, c.Thread)
+		}
+	}
+	return nil
+}
+
+// watch owns the machine's events and tells how it ended.
+func (m *Machine) watch(events <-chan qmp.Event) {
+	for e := range events { // until the connection ends
+		m.note(e)
+	}
+	<-m.proc.exited
+	_ = m.mon.Disconnect() // never fails; ends the caller's events
+
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	switch failure := m.proc.failure(); {
+	case errors.Is(m.asked, errClosed):
+	case m.asked != nil:
+		m.end = m.asked
+	case failure != nil:
+		m.end = failure
+	}
+	close(m.done)
+}
+
+// ask notes why this side ends the machine; the first reason stays.
+func (m *Machine) ask(why error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.asked == nil {
+		m.asked = why
+	}
+}
+
+// Console is what the guest writes to ttyS0. It must be read: a guest whose
+// console nobody reads comes to a stop. It ends with io.EOF when the machine
+// has ended and all was read; Close takes nothing of it away.
+func (m *Machine) Console() io.Reader { return m.console }
+
+// Control is ttyS1, both ways. It must be read like Console. A write after
+// the machine's end fails with ErrEnded.
+func (m *Machine) Control() io.ReadWriteCloser { return m.control }
+
+// PID is QEMU's process ID.
+func (m *Machine) PID() int { return m.proc.cmd.Process.Pid }
+
+// Args is the command line QEMU was started with, its path first. Descriptor
+// numbers in it are the child's.
+func (m *Machine) Args() []string { return slices.Clone(m.args) }
+
+// Monitor is the QMP connection. It ends with the machine.
+func (m *Machine) Monitor() *Monitor { return m.mon }
+
+// Domain is go-qemu's view of the machine, for its block, PCI and CPU
+// queries. Its Close would end the QMP connection: close the Machine instead.
+func (m *Machine) Domain() (*qemu.Domain, error) {
+	d, err := qemu.NewDomain(m.mon, "blockrig")
+	if err != nil {
+		return nil, fmt.Errorf("QMP: %w", err)
+	}
+	return d, nil
+}
+
+// Version is QEMU's version: 7.2.22.
+func (m *Machine) Version() string { return m.mon.Version().String() }
+
+// Events are QEMU's events since its start (STOP, BLOCK_IO_ERROR, SHUTDOWN,
+// …), for one reader; it is the same channel at every call and is closed when
+// the machine has ended. Nobody has to read it: it holds 1024 events, then
+// the oldest are lost.
+func (m *Machine) Events() <-chan qmp.Event { return m.events }
+
+// Cont lets the virtual CPUs run.
+func (m *Machine) Cont(ctx context.Context) error { return m.execute(ctx, "cont", nil, nil) }
+
+// Pause stops the virtual CPUs.
+func (m *Machine) Pause(ctx context.Context) error { return m.execute(ctx, "stop", nil, nil) }
+
+// Status is QEMU's run state: running, paused, io-error, internal-error, ….
+func (m *Machine) Status(ctx context.Context) (string, error) {
+	var s struct {
+		Status string `json:"status"`
+	}
+	err := m.execute(ctx, "query-status", nil, &s)
+	return s.Status, err
+}
+
+// execute is Monitor.Execute with a better error where there is one: that
+// QEMU ended says more than that its socket did.
+func (m *Machine) execute(ctx context.Context, command string, args, out any) error {
+	err := m.mon.Execute(ctx, command, args, out)
+	if errors.Is(err, ErrMonitorClosed) && m.proc.within(time.Second) {
+		<-m.done
+		if ended := m.Err(); ended != nil {
+			return fmt.Errorf("QMP %s: %w: %w", command, ErrEnded, ended)
+		}
+		return fmt.Errorf("QMP %s: %w", command, ErrEnded)
+	}
+	return err
+}
+
+// Done is closed when QEMU has ended, however that came about.
+func (m *Machine) Done() <-chan struct{} { return m.done }
+
+// Err is why QEMU failed: an *ExitError when it ended by itself with a failure
+// or was killed by somebody else, the cause of Start's context when that
+// ended. It is nil while QEMU runs, when the guest ended it (Shutdown tells)
+// and when Close did.
+func (m *Machine) Err() error {
+	select {
+	case <-m.done:
+	default:
+		return nil
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.end
+}
+
+// Shutdown is the reason QEMU gave when the machine shut down: guest-reset,
+// guest-shutdown, guest-panic, host-qmp-quit, host-signal, …; "" when it did
+// not, or had no time to say so.
+func (m *Machine) Shutdown() string {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.shutdown
+}
+
+// Close ends the machine and waits until nothing of it is left: QEMU, its
+// descriptors, goroutines. What the guest had said can still be read. It may
+// be called at any time and again.
+func (m *Machine) Close() error {
+	m.closing.Do(func() {
+		m.ask(errClosed)
+		ctx, cancel := context.WithTimeout(context.Background(), quitLimit)
+		defer cancel()
+		grace := quitLimit
+		if err := m.mon.Execute(ctx, "quit", nil, nil); err != nil && !errors.Is(err, ErrMonitorClosed) {
+			grace = 0 // a QEMU that does not listen won't quit
+		}
+		m.proc.end(grace)
+		<-m.done
+		m.detach()
+		m.closeErr = errors.Join(m.console.finish(), m.control.finish())
+	})
+	return m.closeErr
+}

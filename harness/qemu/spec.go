@@ -1,0 +1,165 @@
+package qemu
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"os/exec"
+	"path/filepath"
+)
+
+// DefaultBinary is looked up in PATH when Spec.Binary is "".
+const DefaultBinary = "qemu-system-x86_64"
+
+// A Spec describes one machine.
+type Spec struct {
+	Binary    string // "" for DefaultBinary
+	Accel     Accel
+	CPUs      int
+	MemoryMiB int
+
+	Kernel string // bzImage, or an ELF vmlinux with a PVH entry
+	Initrd string // "" for none
+	Append string // kernel command line
+
+	// Disks are at most six, on AHCI ports 0, 1, …. QEMU writes to them.
+	Disks []Disk
+
+	// Dir is a folder of the caller's for this machine's files, made by
+	// blockrig; see NewWorkDir.
+	Dir string
+
+	// Paused leaves the virtual CPUs stopped until Cont.
+	Paused bool
+
+	Log *slog.Logger // nil for none
+}
+
+// check says what is wrong with s, as far as that can be told without QEMU,
+// and makes s complete.
+func (s *Spec) check() error {
+	if s.Binary == "" {
+		s.Binary = DefaultBinary
+	}
+	path, err := exec.LookPath(s.Binary)
+	if err != nil {
+		return fmt.Errorf("QEMU is missing (Debian: apt install qemu-system-x86): %w", err)
+	}
+	if s.Binary, err = filepath.Abs(path); err != nil {
+		return err
+	}
+	if s.Log == nil {
+		s.Log = slog.New(slog.DiscardHandler)
+	}
+	if s.Accel != KVM && s.Accel != TCG {
+		return fmt.Errorf("accelerator %q: want kvm or tcg", s.Accel)
+	}
+	if s.CPUs < 1 || s.CPUs > 255 {
+		return fmt.Errorf("%d CPUs: want 1 to 255", s.CPUs)
+	}
+	if s.MemoryMiB < 16 || s.MemoryMiB > 1<<20 {
+		return fmt.Errorf("%d MiB of memory: want 16 to 1048576", s.MemoryMiB)
+	}
+	if s.Dir == "" {
+		return errors.New("no folder for the machine's files")
+	}
+	if s.Dir, err = filepath.Abs(s.Dir); err != nil {
+		return err
+	}
+	return errors.Join(s.checkKernel(), s.checkDisks())
+}
+
+func (s *Spec) checkKernel() error {
+	for _, f := range []struct {
+		what string
+		path *string
+	}{{"kernel", &s.Kernel}, {"initrd", &s.Initrd}} {
+		if *f.path == "" {
+			if f.what == "kernel" {
+				return errors.New("no kernel")
+			}
+			continue
+		}
+		abs, err := filepath.Abs(*f.path)
+		if err != nil {
+			return err
+		}
+		*f.path = abs
+		if err := checkRegular(abs); err != nil {
+			return fmt.Errorf("%s: %w", f.what, err)
+		}
+	}
+	return nil
+}
+
+func (s *Spec) checkDisks() error {
+	if len(s.Disks) > ahciPorts {
+		return fmt.Errorf("%d disks: the AHCI controller has %d ports", len(s.Disks), ahciPorts)
+	}
+	disks := make([]Disk, len(s.Disks)) // the caller's stay as they are
+	ids, serials := map[string]bool{}, map[string]bool{}
+	for i, d := range s.Disks {
+		switch {
+		case !diskID.MatchString(d.ID):
+			return fmt.Errorf("disk %d: ID %q: want a letter and at most 15 more letters, digits, - or _", i, d.ID)
+		case !diskSerial.MatchString(d.Serial):
+			return fmt.Errorf("disk %s: serial %q: want 1 to 20 letters, digits, - or _", d.ID, d.Serial)
+		case d.Format != Raw && d.Format != Qcow2:
+			return fmt.Errorf("disk %s: format %q: want raw or qcow2", d.ID, d.Format)
+		case ids[d.ID]:
+			return fmt.Errorf("two disks have the ID %s", d.ID)
+		case serials[d.Serial]:
+			return fmt.Errorf("two disks have the serial %s", d.Serial)
+		}
+		ids[d.ID], serials[d.Serial] = true, true
+		abs, err := filepath.Abs(d.Path)
+		if err != nil {
+			return err
+		}
+		if err := checkRegular(abs); err != nil {
+			return fmt.Errorf("disk %s: %w", d.ID, err)
+		}
+		d.Path = abs
+		disks[i] = d
+	}
+	s.Disks = disks
+	return nil
+}
+
+// Descriptors that QEMU inherits.
+const (
+	fdConsole = 3 + iota
+	fdControl
+	fdQMP
+)
+
+// devices are all parts of the machine, in the order of the command line.
+func (s *Spec) devices() []device {
+	parts := []device{
+		bareMachine{},
+		sandbox{},
+		stayDown{},
+		processor{accel: s.Accel, cpus: s.CPUs},
+		memory{mib: s.MemoryMiB},
+		qmpPort{fd: fdQMP},
+		serialPort{id: "ttyS0", fd: fdConsole},
+		serialPort{id: "ttyS1", fd: fdControl},
+		linux{kernel: s.Kernel, initrd: s.Initrd, cmdline: s.Append},
+	}
+	for i, d := range s.Disks {
+		parts = append(parts, ahciDisk{Disk: d, port: i})
+	}
+	if s.Paused {
+		parts = append(parts, waitForCont{})
+	}
+	return parts
+}
+
+// args is QEMU's command line without its name.
+func (s *Spec) args() []string {
+	var args []string
+	for _, d := range s.devices() {
+		args = append(args, d.Cmdline()...)
+	}
+	return args
+}
