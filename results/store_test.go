@@ -86,10 +86,7 @@ func TestATrialIsThereWholeOrNotAtAll(t *testing.T) {
 
 	// When it is stored, then all its files are there, and nothing else.
 	rec := store(t, trial, three()[1])
-	var names []string
-	for _, name := range tree(t, rec.RunDir) {
-		names = append(names, name)
-	}
+	names := tree(t, rec.RunDir)
 	want := slices.Sorted(slices.Values(trialFiles))
 	if !slices.Equal(names, want) {
 		t.Errorf("got %v, want %v", names, want)

@@ -1,0 +1,81 @@
+set shell := ["sh", "-euc"]
+set positional-arguments
+
+self := quote(just_executable()) + " --justfile " + quote(justfile())
+
+_list:
+    @{{ self }} --list --unsorted
+
+# the bug of the report, end to end: before it, with it, after the fix
+[no-exit-message]
+repro *args: deps build
+    @bin/blockrig repro "$@"
+
+# build bin/blockrig
+build: _go
+    @CGO_ENABLED=0 go build -trimpath -buildvcs=false -o bin/blockrig ./harness/cmd/blockrig
+
+# the tests that boot nothing
+unit: _go
+    go test ./...
+
+# unit, and the tests that boot real kernels
+test: deps unit build
+    go test -tags vm -p 1 -timeout 10m $({{ self }} tagged vm)
+
+# all tests, the very long ones too
+test-all: deps deps-build build
+    go test -race ./...
+    go test -tags 'vm long' -p 1 -timeout 3h $({{ self }} tagged vm long)
+
+# formatting, go vet, staticcheck
+lint: _go
+    @unformatted=$(find . -name '*.go' -not -path './results/runs/*' -exec go tool gofumpt -l {} +); \
+        test -z "$unformatted" || { printf 'not formatted; mend it with go tool gofumpt -w:\n%s\n' "$unformatted" >&2; exit 1; }
+    go vet ./...
+    go vet -tags 'vm long' ./...
+    go tool staticcheck ./...
+    go tool staticcheck -tags 'vm long' ./...
+    @for script in justw .ci/run; do sh -n "$script"; done
+
+# how fast it is
+bench: deps build
+    go test -tags vm -p 1 -run '^$' -bench . -benchmem -timeout 60m ./...
+
+# install what the host needs to run blockrig
+deps: _go (_need "qemu-system-x86_64:qemu-system-x86" "qemu-img:qemu-utils" "git:git")
+
+# install what the host needs to build kernels
+deps-build: (_need "gcc:gcc" "/usr/include/stdio.h:libc6-dev" "make:make" "flex:flex" "bison:bison" "bc:bc" "/usr/include/libelf.h:libelf-dev" "ccache:ccache")
+
+# list the folders with tests that carry one of the build tags
+[private]
+tagged *tags:
+    @for tag in "$@"; do \
+        find . -name '*_test.go' -not -path './results/runs/*' \
+            -exec grep -lE "^//go:build (.*[ (])?$tag([ )]|\$)" {} + || true; \
+    done | xargs -r -n 1 dirname | sort -u
+
+_go:
+    @command -v go >/dev/null || { echo "go is not on PATH; install $(grep '^go ' go.mod) or newer" >&2; exit 2; }
+
+# Each want is COMMAND:PACKAGE or /FILE:PACKAGE.
+_need *wants:
+    @missing=; \
+    for want in "$@"; do \
+        case $want in \
+            /*) test -e "${want%%:*}" || missing="$missing ${want#*:}" ;; \
+            *) command -v "${want%%:*}" >/dev/null || missing="$missing ${want#*:}" ;; \
+        esac; \
+    done; \
+    test -n "$missing" || exit 0; \
+    if ! command -v apt-get >/dev/null; then \
+        echo "missing here, and there is no apt-get to install it:$missing" >&2; exit 2; \
+    elif test "$(id -u)" -eq 0; then root=env; \
+    elif command -v sudo >/dev/null; then root='sudo -- env'; \
+    else echo "missing here; install it as root: apt-get install$missing" >&2; exit 2; \
+    fi; \
+    echo "installing with apt:$missing" >&2; \
+    install="$root DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends"; \
+    $install $missing >&2 || { $root apt-get update >&2 && $install $missing >&2; } || \
+        { echo "apt-get could not install:$missing" >&2; exit 2; }
