@@ -114,6 +114,12 @@ func (s *Store) fetch(ctx context.Context, v Version) (e Entry, err error) {
 	}
 	defer func() { err = errors.Join(err, root.Close()) }()
 	var debs []string
+	// The packages are ten times as large as what is kept of them.
+	defer func() {
+		for _, deb := range debs {
+			err = errors.Join(err, apt.Discard(deb))
+		}
+	}()
 	for _, p := range v.packages {
 		deb, err := apt.Download(ctx, p.Name, p.Version, p.Suite)
 		if err != nil {
@@ -133,12 +139,6 @@ func (s *Store) fetch(ctx context.Context, v Version) (e Entry, err error) {
 	}
 	if err := tmp.keep(filepath.Join(s.dir, name)); err != nil {
 		return e, err
-	}
-	// The packages are ten times as large as what is kept of them.
-	for _, deb := range debs {
-		if err := apt.Discard(deb); err != nil {
-			return e, err
-		}
 	}
 	return s.entry(name)
 }

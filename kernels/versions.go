@@ -177,7 +177,7 @@ func (s *Store) versions(ctx context.Context, refresh bool) ([]Version, error) {
 	if !refresh {
 		return nil, nil
 	}
-	found, err := apt.Search(ctx, `linux-(image|binary|modules)-[0-9].*-amd64(-unsigned)?`)
+	found, err := apt.Search(ctx, `linux-(image|base|binary|modules)-[0-9].*-amd64(-unsigned)?`)
 	if err != nil {
 		return nil, err
 	}
@@ -194,11 +194,19 @@ func (s *Store) versions(ctx context.Context, refresh bool) ([]Version, error) {
 // A release of the plain flavour: neither cloud-amd64 nor rt-amd64.
 var plainRE = regexp.MustCompile(`^[0-9][0-9.]*(-rc[0-9]+)?(\+[a-z0-9.+]+)?(-[0-9]+)?(\+[a-z0-9.+]+)?-amd64$`)
 
+// splitPackages are the packages of a kernel from 6.19 on, and what is wrong
+// without each. Of several losses the last is told.
+var splitPackages = []struct{ name, loss string }{
+	{"linux-base-", "which has its config"},
+	{"linux-binary-", "which has its image"},
+	{"linux-modules-", "which has its modules, and without them it can't drive disks"},
+}
+
 // findKernels puts kernels together of packages ordered by version.
 //
 // Debian packs kernels in two ways: up to 6.18 one linux-image package holds
-// image and modules, from 6.19 on it is empty and depends on linux-binary (the
-// image) and linux-modules.
+// image, config and modules, from 6.19 on it is empty and depends on packages
+// for each of them.
 func findKernels(packages []debian.Package) []Version {
 	type key struct{ name, version string }
 	byKey := map[key]debian.Package{}
@@ -236,13 +244,12 @@ func findKernels(packages []debian.Package) []Version {
 			Suites: suites[k], RC: isRC(version), packages: []debian.Package{p},
 		}
 		if strings.Contains(p.Depends, "linux-binary-"+release) {
-			v.packages = nil
-			for _, names := range [][]string{
-				{"linux-binary-" + release, "linux-binary-" + release + "-unsigned"}, {"linux-modules-" + release},
-			} {
+			v.packages, v.Missing = nil, ""
+			for _, part := range splitPackages {
+				names := []string{part.name + release, part.name + release + "-unsigned"}
 				i := slices.IndexFunc(names, func(name string) bool { _, ok := byKey[key{name, p.Version}]; return ok })
 				if i < 0 {
-					v.Missing = fmt.Sprintf("of %s the package %s is gone from Debian, and without it the kernel can't drive its disks", version, names[0])
+					v.Missing = fmt.Sprintf("of %s the package %s is gone from Debian, %s", version, names[0], part.loss)
 					continue
 				}
 				v.packages = append(v.packages, byKey[key{names[i], p.Version}])
