@@ -1,6 +1,7 @@
 package kernels
 
 import (
+	"bufio"
 	"context"
 	"encoding/json"
 	"errors"
@@ -15,6 +16,8 @@ import (
 	"sync"
 
 	"golang.org/x/sync/errgroup"
+
+	"github.com/blockrig/blockrig/kernels/internal/decompress"
 )
 
 // indexFormat changes whenever an index written before must not be used.
@@ -180,7 +183,17 @@ func openModule(root *os.Root, p string) (io.ReadCloser, error) {
 	if err != nil {
 		return nil, errors.Join(err, f.Close())
 	}
-	return unpackModule(p, f)
+	suffix := path.Ext(p)
+	if suffix == ".ko" {
+		suffix = ""
+	}
+	return decompress.File(suffix, bufferedFile{bufio.NewReader(f), f})
+}
+
+// bufferedFile closes the file that it reads.
+type bufferedFile struct {
+	*bufio.Reader
+	io.Closer
 }
 
 // readBuiltin gives the names and aliases of what is built in, from

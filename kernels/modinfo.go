@@ -2,23 +2,15 @@ package kernels
 
 import (
 	"bytes"
-	"compress/gzip"
 	"debug/elf"
 	"errors"
 	"fmt"
-	"io"
 	"strings"
-
-	"github.com/klauspost/compress/zstd"
-	"github.com/ulikunitz/xz"
 )
 
 // maxModule bounds what a module may unpack to: the largest of Debian's has
 // about 10 MiB, one with debug information a few hundred.
 const maxModule = 1 << 30
-
-// maxDict is the largest dictionary (window) a compressed module may ask for.
-const maxDict = 128 << 20
 
 // moduleSuffixes are the names that modprobe(8) knows.
 var moduleSuffixes = []string{".ko", ".ko.xz", ".ko.zst", ".ko.gz"}
@@ -35,40 +27,6 @@ func moduleName(file string) string {
 
 // normalise makes names equal that differ in - and _ only (modprobe(8)).
 func normalise(name string) string { return strings.ReplaceAll(name, "-", "_") }
-
-// unpackModule decompresses as the file's name says.
-func unpackModule(name string, r io.ReadCloser) (io.ReadCloser, error) {
-	switch {
-	case strings.HasSuffix(name, ".xz"):
-		x, err := xz.ReaderConfig{DictCap: maxDict}.NewReader(r)
-		if err != nil {
-			return nil, errors.Join(err, r.Close())
-		}
-		return unpacking{x, func() error { return nil }, r}, nil
-	case strings.HasSuffix(name, ".zst"):
-		z, err := zstd.NewReader(r, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxWindow(maxDict))
-		if err != nil {
-			return nil, errors.Join(err, r.Close())
-		}
-		return unpacking{z, func() error { z.Close(); return nil }, r}, nil
-	case strings.HasSuffix(name, ".gz"):
-		g, err := gzip.NewReader(r)
-		if err != nil {
-			return nil, errors.Join(err, r.Close())
-		}
-		return unpacking{g, g.Close, r}, nil
-	}
-	return r, nil
-}
-
-// unpacking closes a decompressor and what it reads.
-type unpacking struct {
-	io.Reader
-	end    func() error
-	source io.Closer
-}
-
-func (u unpacking) Close() error { return errors.Join(u.end(), u.source.Close()) }
 
 // modinfo gives the key=value strings of a module's .modinfo section.
 func modinfo(module []byte) ([][2]string, error) {

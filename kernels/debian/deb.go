@@ -3,7 +3,6 @@ package debian
 import (
 	"archive/tar"
 	"bufio"
-	"compress/gzip"
 	"errors"
 	"fmt"
 	"io"
@@ -13,8 +12,8 @@ import (
 	"strings"
 
 	"github.com/blakesmith/ar"
-	"github.com/klauspost/compress/zstd"
-	"github.com/ulikunitz/xz"
+
+	"github.com/blockrig/blockrig/kernels/internal/decompress"
 )
 
 // ErrDeb marks a file that is no sound .deb.
@@ -22,10 +21,6 @@ var ErrDeb = errors.New("not a sound Debian package")
 
 // ErrStop, returned by ReadDeb's fn, ends the reading without an error.
 var ErrStop = errors.New("stop reading")
-
-// maxDict is the largest dictionary (window) that a compressed member may ask
-// for; dpkg itself writes at most 64 MiB (xz -9).
-const maxDict = 128 << 20
 
 // ReadDeb calls fn for each file, folder and link that the package at deb
 // holds, in the package's order. hdr.Name is cleaned: relative, slash
@@ -70,35 +65,12 @@ func ReadDebFrom(f io.Reader, fn func(hdr *tar.Header, r io.Reader) error) error
 		if !strings.HasPrefix(name, "data.tar") {
 			continue
 		}
-		data, err := decompress(strings.TrimPrefix(name, "data.tar"), bufio.NewReaderSize(members, 1<<18))
+		data, err := decompress.Reader(strings.TrimPrefix(name, "data.tar"), bufio.NewReaderSize(members, 1<<18))
 		if err != nil {
 			return fmt.Errorf("%w: %s: %w", ErrDeb, name, err)
 		}
 		return errors.Join(readTar(tar.NewReader(data), fn), data.Close())
 	}
-}
-
-// decompress picks the decompressor by the member's suffix.
-func decompress(suffix string, r io.Reader) (io.ReadCloser, error) {
-	switch suffix {
-	case "":
-		return io.NopCloser(r), nil
-	case ".gz":
-		return gzip.NewReader(r)
-	case ".xz":
-		x, err := xz.ReaderConfig{DictCap: maxDict}.NewReader(r)
-		if err != nil {
-			return nil, err
-		}
-		return io.NopCloser(x), nil
-	case ".zst":
-		z, err := zstd.NewReader(r, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxWindow(maxDict))
-		if err != nil {
-			return nil, err
-		}
-		return z.IOReadCloser(), nil
-	}
-	return nil, fmt.Errorf("compression %q is not known", strings.TrimPrefix(suffix, "."))
 }
 
 func readTar(t *tar.Reader, fn func(hdr *tar.Header, r io.Reader) error) error {
