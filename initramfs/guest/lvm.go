@@ -33,8 +33,14 @@ func (g *guest) lvm(v protocol.LVM) error {
 	case "raid1":
 		args = append(args, "--mirrors", "1")
 	}
-	if v.Type != "linear" {
-		args = append(args, "--monitor", map[bool]string{true: "y", false: "n"}[v.Dmeventd])
+	switch {
+	case v.Type == "linear":
+	case v.Dmeventd:
+		args = append(args, "--monitor", "y")
+	default:
+		// Not "--monitor n": that gives a mirror without handle_errors, as
+		// nobody would see to the errors.
+		args = append(args, "--ignoremonitoring")
 	}
 	if err := run("lvcreate", append(args, "--", v.VG)...); err != nil {
 		return err

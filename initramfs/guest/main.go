@@ -54,6 +54,10 @@ func (e *setupError) Error() string { return e.phase + ": " + e.what + ": " + e.
 func (e *setupError) Unwrap() error { return e.err }
 
 func (g *guest) run() error {
+	// The kernel gives PID 1 no PATH.
+	if err := os.Setenv("PATH", "/usr/sbin:/usr/bin:/sbin:/bin:/bbin"); err != nil {
+		return err
+	}
 	if err := mountBasics(); err != nil {
 		return err
 	}

@@ -6,14 +6,21 @@ import (
 	"os"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/blockrig/blockrig/initramfs/protocol"
 )
 
 // loadModules loads modules in the order given; the host has resolved what
 // depends on what.
-func loadModules(paths []string) error {
-	for _, p := range paths {
-		if err := loadModule(p); err != nil {
-			return fmt.Errorf("load module %s: %w", p, err)
+func (g *guest) loadModules(modules []protocol.Module) error {
+	for _, m := range modules {
+		err := loadModule(m.Path)
+		if err != nil && m.Optional {
+			g.kmsg.say("module %s does not load, and need not: %v", m.Path, err)
+			continue
+		}
+		if err != nil {
+			return fmt.Errorf("load module %s: %w", m.Path, err)
 		}
 	}
 	return nil

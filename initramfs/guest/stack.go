@@ -29,7 +29,7 @@ func (g *guest) build() (*protocol.Ready, error) {
 	ctx := context.Background() // the guest has no end but the host's
 
 	g.enter(protocol.PhaseDisks, "load modules")
-	if err := loadModules(s.Modules); err != nil {
+	if err := g.loadModules(s.Modules); err != nil {
 		return nil, g.wrap("load modules", err)
 	}
 	g.enter(protocol.PhaseDisks, "find the disks")

@@ -30,11 +30,17 @@ type ToGuest struct {
 
 // Setup is what must be there before the step; a snapshot is taken after it.
 type Setup struct {
-	Modules []string `json:"modules"` // paths in the initramfs, in the order to load them
+	Modules []Module `json:"modules"` // in the order to load them
 	Disks   []Disk   `json:"disks"`
 	Require Require  `json:"require"`
 	Stack   Stack    `json:"stack"`
 	Shell   bool     `json:"shell,omitempty"` // run a shell on ttyS0 once the stack is ready
+}
+
+// Module is a kernel module in the initramfs.
+type Module struct {
+	Path     string `json:"path"`
+	Optional bool   `json:"optional,omitempty"` // it may refuse to load, for want of hardware
 }
 
 // Disk is a disk that the machine has. The guest finds it by its serial

@@ -10,10 +10,15 @@ import (
 func main() {
 	// In the guest the same executable is PID 1, and the process that does
 	// the I/O.
-	if os.Getpid() == 1 {
+	if os.Getpid() == 1 && isInit() {
 		guest.Main()
 	}
 	if os.Args[0] == guest.ChildName {
 		os.Exit(guest.Child())
 	}
+	os.Exit(run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
 }
+
+// isInit tells PID 1 of a machine from PID 1 of a container, where blockrig
+// may be the only process: the kernel starts it as /init.
+func isInit() bool { return os.Args[0] == "/init" }

@@ -1,0 +1,160 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"strings"
+	"syscall"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/term"
+)
+
+// Exit statuses of every verb but step.
+const (
+	exitPass    = 0 // all passed, or: did what was asked
+	exitFailure = 1 // a verdict other than pass
+	exitRequest = 2 // the request was wrong
+	exitError   = 3 // no failure, but some verdict could not be had
+)
+
+// A status ends the command with an exit status and nothing more to say.
+type status int
+
+func (s status) Error() string { return fmt.Sprintf("exit status %d", int(s)) }
+
+// A request error is the user's: exit status 2.
+type requestError struct{ error }
+
+func (e requestError) Unwrap() error { return e.error }
+
+func badRequest(err error) error {
+	if err == nil {
+		return nil
+	}
+	return requestError{err}
+}
+
+// app is what the verbs share.
+type app struct {
+	stdin          io.Reader
+	stdout, stderr io.Writer
+	outTerm        bool // stdout is a terminal
+	errTerm        bool // stderr is one
+
+	verbose bool
+	format  string
+	results string
+	log     *slog.Logger
+}
+
+// run is the command: its exit status.
+func run(args []string, stdin io.Reader, stdout, stderr *os.File) int {
+	a := &app{
+		stdin: stdin, stdout: stdout, stderr: stderr,
+		outTerm: term.IsTerminal(int(stdout.Fd())), errTerm: term.IsTerminal(int(stderr.Fd())),
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+	defer stop()
+	root := a.root()
+	root.SetArgs(args)
+	err := root.ExecuteContext(ctx)
+	var s status
+	switch {
+	case err == nil:
+		return exitPass
+	case errors.As(err, &s):
+		return int(s)
+	}
+	fmt.Fprintln(stderr, "blockrig: "+printable(err.Error()))
+	var r requestError
+	if errors.As(err, &r) || wrongRequest(err) {
+		return exitRequest
+	}
+	return exitError
+}
+
+func (a *app) root() *cobra.Command {
+	root := &cobra.Command{
+		Use:   "blockrig",
+		Short: "Boot Linux kernels, build storage stacks, do I/O to them and judge what happened",
+		Long: `blockrig boots chosen Linux kernels in QEMU with emulated SATA disks, builds a
+storage stack in the guest, does I/O to it, and judges what happened.
+
+Exit status: 0 all passed; 1 a verdict other than pass; 2 the request was
+wrong; 3 no failure, but some verdict could not be had.`,
+		SilenceUsage: true, SilenceErrors: true,
+		Args: cobra.NoArgs,
+		PersistentPreRunE: func(*cobra.Command, []string) error {
+			if a.format != "table" && a.format != "json" {
+				return badRequest(fmt.Errorf("--format %s: want table or json", a.format))
+			}
+			level := slog.LevelWarn
+			if a.verbose {
+				level = slog.LevelDebug
+			}
+			a.log = slog.New(slog.NewTextHandler(a.stderr, &slog.HandlerOptions{Level: level, ReplaceAttr: withoutTime}))
+			return nil
+		},
+		RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
+	}
+	root.SetIn(a.stdin)
+	root.SetOut(a.stdout)
+	root.SetErr(a.stderr)
+	root.CompletionOptions.HiddenDefaultCmd = true
+	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return badRequest(err) })
+	f := root.PersistentFlags()
+	f.StringVar(&a.format, "format", "table", "what is printed: table or json (one object a line)")
+	f.StringVar(&a.results, "results", "", "folder for the records of runs")
+	f.BoolVarP(&a.verbose, "verbose", "v", false, "say what is being done")
+	root.AddCommand(a.reproCommand(), a.runCommand(), a.classifyCommand(), a.scenariosCommand(),
+		a.kernelsCommand(), a.resultsCommand(), a.shellCommand(), a.doctorCommand())
+	usageErrors(root)
+	return root
+}
+
+// usageErrors makes a wrong number of arguments, or an unknown verb, the
+// user's error: cobra gives both as plain errors.
+func usageErrors(c *cobra.Command) {
+	if args := c.Args; args != nil {
+		c.Args = func(c *cobra.Command, a []string) error { return badRequest(args(c, a)) }
+	}
+	for _, sub := range c.Commands() {
+		usageErrors(sub)
+	}
+}
+
+func withoutTime(groups []string, at slog.Attr) slog.Attr {
+	if len(groups) == 0 && at.Key == slog.TimeKey {
+		return slog.Attr{}
+	}
+	return at
+}
+
+// cacheDir is where kernels, initramfs images and snapshots are kept.
+func cacheDir() (string, error) {
+	dir, err := os.UserCacheDir()
+	if err != nil {
+		return "", fmt.Errorf("find the cache folder: %w", err)
+	}
+	return filepath.Join(dir, "blockrig"), nil
+}
+
+// printable makes control codes in text from outside harmless.
+func printable(s string) string {
+	return strings.Map(func(r rune) rune {
+		if r == '\n' || r == '\t' {
+			return r
+		}
+		if r < ' ' || r >= 0x7f && r < 0xa0 || r == '\u2028' || r == '\u2029' || r >= 0x202a && r <= 0x202e || r >= 0x2066 && r <= 0x2069 {
+			return '\ufffd'
+		}
+		return r
+	}, s)
+}

@@ -1,0 +1,93 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"strings"
+	"text/tabwriter"
+
+	"github.com/spf13/cobra"
+
+	"github.com/blockrig/blockrig/scenarios"
+)
+
+func (a *app) scenariosCommand() *cobra.Command {
+	c := &cobra.Command{Use: "scenarios", Short: "What there is to run", Args: cobra.NoArgs, RunE: needVerb}
+	c.AddCommand(
+		&cobra.Command{
+			Use: "list", Short: "List the shipped scenarios", Args: cobra.NoArgs,
+			RunE: func(*cobra.Command, []string) error { return a.listScenarios() },
+		},
+		&cobra.Command{
+			Use: "show SCENARIO", Short: "Print a scenario as it was written", Args: cobra.ExactArgs(1),
+			RunE: func(_ *cobra.Command, args []string) error {
+				sc, err := scenarios.Load(args[0])
+				if err != nil {
+					return badRequest(err)
+				}
+				if a.format == "json" {
+					return json.NewEncoder(a.stdout).Encode(sc)
+				}
+				_, err = a.stdout.Write(sc.Source)
+				return err
+			},
+		},
+		&cobra.Command{
+			Use: "check FILE…", Short: "Check scenario files", Args: cobra.MinimumNArgs(1),
+			RunE: func(_ *cobra.Command, args []string) error {
+				for _, arg := range args {
+					sc, err := scenarios.Load(arg)
+					if err != nil {
+						return badRequest(err)
+					}
+					cases, err := sc.Cases(nil)
+					if err != nil {
+						return badRequest(err)
+					}
+					a.say("%s: scenario %s, %d cases: well", arg, sc.Name, len(cases))
+				}
+				return nil
+			},
+		},
+	)
+	return c
+}
+
+func (a *app) listScenarios() error {
+	all, err := scenarios.Embedded()
+	if err != nil {
+		return err
+	}
+	if a.format == "json" {
+		enc := json.NewEncoder(a.stdout)
+		for _, sc := range all {
+			if err := enc.Encode(sc); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	w := tabwriter.NewWriter(a.stdout, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(w, "SCENARIO\tCASES\tABOUT")
+	for _, sc := range all {
+		cases, err := sc.Cases(nil)
+		if err != nil {
+			return err
+		}
+		about := strings.Join(strings.Fields(sc.About), " ")
+		if first, _, ok := strings.Cut(about, ". "); ok {
+			about = first + "."
+		}
+		fmt.Fprintf(w, "%s\t%d\t%s\n", sc.Name, len(cases), printable(about))
+	}
+	return w.Flush()
+}
+
+// needVerb is what a command does that only has others below it.
+func needVerb(c *cobra.Command, _ []string) error {
+	var names []string
+	for _, sub := range c.Commands() {
+		names = append(names, sub.Name())
+	}
+	return badRequest(fmt.Errorf("%s: say what to do: %s", c.Name(), strings.Join(names, ", ")))
+}

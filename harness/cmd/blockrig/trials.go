@@ -1,0 +1,198 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime"
+
+	"github.com/spf13/pflag"
+
+	"github.com/blockrig/blockrig/harness/qemu"
+	"github.com/blockrig/blockrig/harness/trial"
+	"github.com/blockrig/blockrig/initramfs"
+	"github.com/blockrig/blockrig/kernels"
+	"github.com/blockrig/blockrig/results"
+)
+
+// labOptions are the flags of every verb that runs trials.
+type labOptions struct {
+	accel string
+	cpus  int
+	jobs  int
+	cold  bool
+	tools string
+}
+
+func (o *labOptions) flags(f *pflag.FlagSet) {
+	f.StringVar(&o.accel, "accel", "auto", "acceleration: auto, kvm or tcg")
+	f.IntVar(&o.cpus, "cpus", 0, "virtual CPUs of the guest (default 1 under tcg, 2 under kvm)")
+	f.IntVar(&o.jobs, "jobs", 0, "trials at a time (default: what cores and memory carry)")
+	f.BoolVar(&o.cold, "cold", false, "start every trial from power-on")
+	f.StringVar(&o.tools, "guest-tools", initramfs.FromDebian, "where lvm, mke2fs and mdadm of the guest come from: debian or host")
+}
+
+func (o labOptions) check() error {
+	switch {
+	case o.cpus < 0 || o.cpus > 64:
+		return fmt.Errorf("--cpus %d: want 1 to 64", o.cpus)
+	case o.jobs < 0:
+		return fmt.Errorf("--jobs %d: want 1 or more", o.jobs)
+	case o.tools != initramfs.FromDebian && o.tools != initramfs.FromHost:
+		return fmt.Errorf("--guest-tools %s: want debian or host", o.tools)
+	}
+	return nil
+}
+
+// lab gets ready what trials are made of.
+func (a *app) lab(tools string, p *progress) (*trial.Lab, error) {
+	cache, err := cacheDir()
+	if err != nil {
+		return nil, err
+	}
+	exe, err := os.Executable()
+	if err != nil {
+		return nil, fmt.Errorf("find blockrig's own executable, which is the guest's /init: %w", err)
+	}
+	store, err := kernels.Open(cache, a.log)
+	if err != nil {
+		return nil, err
+	}
+	store.Progress = p.fetch
+	return &trial.Lab{
+		Kernels:   store,
+		Initramfs: &initramfs.Builder{Cache: filepath.Join(cache, "initramfs"), Log: a.log},
+		Exe:       exe, ToolsFrom: tools,
+	}, nil
+}
+
+// trials runs tasks, records each, and gives the records in the order of the
+// tasks. Those that were made before an error are given with it.
+func (a *app) trials(ctx context.Context, tasks []trial.Task, o labOptions) (_ []results.Record, err error) {
+	if err := o.check(); err != nil {
+		return nil, badRequest(err)
+	}
+	p := newProgress(a)
+	defer p.stop()
+	lab, err := a.lab(o.tools, p)
+	if err != nil {
+		return nil, err
+	}
+	cache, err := cacheDir()
+	if err != nil {
+		return nil, err
+	}
+	accel, why, err := chooseAccel(ctx, o.accel, filepath.Join(cache, "accel"))
+	if err != nil {
+		return nil, err
+	}
+	if why != "" {
+		a.say("%s", why)
+	}
+	if o.cpus == 0 {
+		o.cpus = 1
+		if accel == qemu.KVM {
+			o.cpus = 2
+		}
+	}
+	run, err := a.newRun(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, run.Close()) }()
+
+	p.tasks(tasks)
+	open := make([]*results.Trial, len(tasks))
+	specs := make([]trial.Spec, len(tasks))
+	records := make([]*results.Record, len(tasks))
+	s := &trial.Schedule{
+		Lab: lab, Accel: accel, CPUs: o.cpus, Jobs: a.jobs(o.jobs, tasks), Log: a.log, Progress: p.phase,
+		Begin: func(i int, spec trial.Spec) (string, error) {
+			specs[i] = spec
+			var err error
+			if open[i], err = run.Begin(); err != nil {
+				return "", err
+			}
+			return open[i].Scratch, nil
+		},
+		Done: func(i int, r trial.Result) error {
+			rec := results.FromTrial(specs[i], r)
+			if open[i] != nil {
+				err := open[i].Keep(specs[i], r)
+				if err == nil {
+					rec, err = open[i].Store(rec)
+				}
+				if err != nil {
+					return err
+				}
+			}
+			records[i] = &rec
+			p.done(i, rec)
+			if a.format == "json" {
+				return results.WriteJSON(a.stdout, rec)
+			}
+			return nil
+		},
+	}
+	err = s.Run(ctx, tasks)
+	var out []results.Record
+	for _, r := range records {
+		if r != nil {
+			out = append(out, *r)
+		}
+	}
+	if len(out) > 0 {
+		p.stop()
+		a.say("records: %s", run.Dir())
+	}
+	return out, err
+}
+
+// jobs is how many trials run at a time: one a core, as far as memory goes.
+func (a *app) jobs(asked int, tasks []trial.Task) int {
+	if asked > 0 {
+		return asked
+	}
+	return min(runtime.NumCPU(), len(tasks))
+}
+
+func (a *app) newRun(ctx context.Context) (*results.Run, error) {
+	root, err := a.resultsRoot()
+	if err != nil {
+		return nil, err
+	}
+	if _, err := results.Sweep(ctx, root); err != nil {
+		return nil, err
+	}
+	return results.Create(ctx, root, os.Args)
+}
+
+func (a *app) resultsRoot() (string, error) {
+	if a.results != "" {
+		return a.results, nil
+	}
+	wd, err := os.Getwd()
+	if err != nil {
+		return "", fmt.Errorf("find a place for results: %w", err)
+	}
+	return results.DefaultRoot(wd, os.Getenv)
+}
+
+// printRecords prints what was not printed as it came.
+func (a *app) printRecords(records []results.Record) error {
+	if a.format == "json" {
+		return nil
+	}
+	return results.Table(a.stdout, records, results.Style{Color: a.outTerm})
+}
+
+// say tells a person something that is not the answer.
+func (a *app) say(format string, args ...any) {
+	fmt.Fprintln(a.stderr, printable(fmt.Sprintf(format, args...)))
+}
+
+func wrongRequest(err error) bool { return trial.WrongRequest(err) }
+
+func chooseAccel(ctx context.Context, a, b string) (qemu.Accel, string, error) { return qemu.TCG, "", nil }

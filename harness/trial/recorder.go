@@ -1,0 +1,110 @@
+package trial
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"sync"
+
+	"github.com/blockrig/blockrig/harness/console"
+	"github.com/blockrig/blockrig/harness/verdict"
+)
+
+// maxLog bounds a console log: a flood must not fill the host's disk.
+const maxLog = 256 << 20
+
+// recorder writes the console to a file and reads it at the same time.
+type recorder struct {
+	file    *os.File
+	scanner *console.Scanner
+	marks   []verdict.Mark
+	size    int64
+	cut     bool
+
+	end  chan struct{} // closed when the guest said that its log is complete
+	dead chan struct{} // closed when the kernel has panicked
+
+	done chan struct{} // closed when run has returned
+	err  error         // of run; valid after done
+	once struct{ end, dead sync.Once }
+}
+
+func newRecorder(path string) (*recorder, error) {
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
+	if err != nil {
+		return nil, fmt.Errorf("create the console log: %w", err)
+	}
+	r := &recorder{file: f, end: make(chan struct{}), dead: make(chan struct{}), done: make(chan struct{})}
+	r.scanner = console.NewScanner(console.OnMark(r.mark), console.OnSign(r.sign))
+	return r, nil
+}
+
+// run records until in ends. It is the only one to use the scanner until done.
+func (r *recorder) run(in io.Reader) {
+	defer close(r.done)
+	buf := make([]byte, 64<<10)
+	for {
+		n, err := in.Read(buf)
+		if n > 0 {
+			if werr := r.write(buf[:n]); werr != nil && r.err == nil {
+				// Go on reading: a guest whose console nobody reads stops.
+				r.err = fmt.Errorf("write the console log: %w", werr)
+			}
+		}
+		if err != nil {
+			if !errors.Is(err, io.EOF) && r.err == nil {
+				r.err = fmt.Errorf("read the console: %w", err)
+			}
+			return
+		}
+	}
+}
+
+func (r *recorder) write(b []byte) error {
+	if r.cut {
+		return nil
+	}
+	if r.size += int64(len(b)); r.size > maxLog {
+		r.cut = true
+		b = []byte("\n[blockrig: the console log ends here: it has grown too long]\n")
+	}
+	_, _ = r.scanner.Write(b) // never fails
+	_, err := r.file.Write(b)
+	return err
+}
+
+func (r *recorder) mark(line int, text string) {
+	r.marks = append(r.marks, verdict.Mark{Line: line, Text: text})
+	if strings.HasPrefix(text, verdict.GuestPrefix+"end of trial ") {
+		r.once.end.Do(func() { close(r.end) })
+	}
+}
+
+func (r *recorder) sign(s console.Sign) {
+	if s.Kind == console.KindPanic {
+		r.once.dead.Do(func() { close(r.dead) })
+	}
+}
+
+// finish closes the scanner after run has ended and gives what was found.
+func (r *recorder) finish() []console.Finding {
+	<-r.done
+	r.scanner.Close()
+	return r.scanner.Findings()
+}
+
+// close appends the trailer and closes the file.
+func (r *recorder) close(rep verdict.Report) error {
+	trailer, err := verdict.Trailer(rep)
+	if err != nil {
+		return errors.Join(err, r.file.Close())
+	}
+	// The guest may have been cut off in the middle of a line.
+	_, err = r.file.WriteString("\n" + trailer)
+	if err != nil {
+		err = fmt.Errorf("end the console log: %w", err)
+	}
+	return errors.Join(err, r.file.Close())
+}

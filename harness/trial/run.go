@@ -1,0 +1,112 @@
+package trial
+
+import (
+	"context"
+	"time"
+
+	"github.com/blockrig/blockrig/harness/qemu"
+	"github.com/blockrig/blockrig/harness/verdict"
+	"github.com/blockrig/blockrig/initramfs/protocol"
+)
+
+// Run does a cold trial: from power-on.
+func Run(ctx context.Context, spec Spec) Result {
+	s := newSession(spec)
+	s.enter(protocol.PhaseInfra, "")
+	disks, err := createDisks(ctx, spec)
+	if err == nil {
+		err = s.open(ctx, spec.machine(disks))
+	}
+	if err != nil {
+		_ = s.host(err)
+	} else if s.boot(ctx, disks) == nil {
+		s.res.Boot = time.Since(s.res.Started)
+		_ = s.step(ctx) // whatever it was is in the report
+	}
+	return s.end(removeDisksOf(disks))
+}
+
+func removeDisksOf(disks []qemu.Disk) func() error {
+	return func() error { return removeDisks(disks) }
+}
+
+func newSession(spec Spec) *session {
+	c := spec.Case
+	return &session{spec: spec, mark: time.Now(), res: &Result{
+		Started: time.Now(), Accel: spec.Accel, CPUs: spec.CPUs,
+		Report: verdict.Report{Step: c.Step.Op, Asked: c.Step.Length, Expect: c.Expect},
+	}}
+}
+
+// end closes the machine, cleans up, and judges.
+func (s *session) end(clean func() error) Result {
+	phase := s.res.Report.Phase
+	s.enter("end", "")
+	s.res.Report.Phase = phase
+	s.close()
+	if err := clean(); err != nil && s.res.Report.Host == "" {
+		s.res.Report.Host = oneLine(err)
+	}
+	r := s.res
+	r.Timing[len(r.Timing)-1].Took = time.Since(s.mark)
+	phaseOf := verdict.PhaseOf(nil)
+	if s.rec != nil {
+		phaseOf = verdict.PhaseOf(s.rec.marks)
+	}
+	r.Judgement = verdict.Judge(r.Findings, r.Report, phaseOf)
+	r.Wall = time.Since(r.Started)
+	return *r
+}
+
+func createDisks(ctx context.Context, spec Spec) ([]qemu.Disk, error) {
+	var out []qemu.Disk
+	for _, d := range spec.Case.Scenario.Disks {
+		disk, err := qemu.CreateDisk(ctx, spec.Dir, d.ID, int64(d.Size), qemu.Raw)
+		if err != nil {
+			return out, err
+		}
+		out = append(out, disk)
+	}
+	return out, nil
+}
+
+// machine is the machine that the case needs.
+func (spec Spec) machine(disks []qemu.Disk) qemu.Spec {
+	return qemu.Spec{
+		Binary: spec.Binary, Accel: spec.Accel, CPUs: spec.CPUs,
+		MemoryMiB: int(int64(spec.Case.Scenario.Machine.Memory) >> 20),
+		Kernel:    spec.Kernel.Image, Initrd: spec.Initrd, Append: commandLine(),
+		Disks: disks, Dir: spec.Dir, Log: spec.Log,
+	}
+}
+
+// Names that the guest gives to what it builds; those of the report.
+const (
+	vgName     = "main"
+	lvName     = "lvol0"
+	mdName     = "md0"
+	mountPoint = "/mnt/tmp"
+	fileName   = "testfile"
+)
+
+// setup is what the guest is told before the step.
+func (spec Spec) setup(disks []qemu.Disk) *protocol.Setup {
+	sc := spec.Case.Scenario
+	out := &protocol.Setup{Modules: spec.Modules, Require: protocol.Require{DMAAlignment: sc.Require.DMAAlignment}}
+	for i, d := range sc.Disks {
+		out.Disks = append(out.Disks, protocol.Disk{ID: d.ID, Serial: disks[i].Serial, Bytes: int64(d.Size)})
+	}
+	if v := sc.Stack.LVM; v != nil {
+		out.Stack.LVM = &protocol.LVM{Type: v.Type, VG: vgName, LV: lvName, Bytes: int64(v.Size), Log: v.Log, Dmeventd: v.Dmeventd}
+	}
+	if m := sc.Stack.MD; m != nil {
+		out.Stack.MD = &protocol.MD{Level: m.Level, Name: mdName}
+	}
+	if e := sc.Stack.Ext4; e != nil {
+		out.Stack.Ext4 = &protocol.Ext4{BlockSize: e.BlockSize, Mount: mountPoint}
+	}
+	if f := sc.Stack.File; f != nil {
+		out.Stack.File = &protocol.File{Name: fileName, Bytes: int64(f.Size)}
+	}
+	return out
+}

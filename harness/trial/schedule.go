@@ -1,0 +1,165 @@
+package trial
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/blockrig/blockrig/harness/qemu"
+	"github.com/blockrig/blockrig/harness/verdict"
+	"github.com/blockrig/blockrig/kernels"
+	"github.com/blockrig/blockrig/scenarios"
+)
+
+// A Task is one trial that is asked for: a case on a kernel that is still
+// only a reference.
+type Task struct {
+	Ref    string
+	Case   scenarios.Case
+	Repeat int // from 0
+}
+
+// A Schedule runs tasks.
+type Schedule struct {
+	Lab   *Lab
+	Accel qemu.Accel
+	CPUs  int
+	Jobs  int // trials at a time
+	Log   *slog.Logger
+
+	// Begin gives the folder for a task's trial, made by blockrig and empty.
+	Begin func(i int, spec Spec) (dir string, err error)
+	// Done takes a task's result. It is called from one goroutine at a time,
+	// in the order in which trials end, for every task that was not interrupted.
+	Done func(i int, r Result) error
+	// Progress is told what happens to a task; i is -1 for what serves all. It
+	// is called from several goroutines.
+	Progress func(i int, phase, what string)
+}
+
+// benchKey is what tasks have in common that share a kernel's preparation.
+type benchKey struct {
+	ref      string
+	scenario *scenarios.Scenario
+}
+
+// Run does the tasks. A request that can't be met as it is (see Lab.Prepare)
+// ends it before the first trial. One broken task never stops the others;
+// only an error of Done does, or the end of ctx: what was under way then ends
+// as interrupted, and the rest is not begun.
+func (s *Schedule) Run(ctx context.Context, tasks []Task) error {
+	benches := map[benchKey]Bench{}
+	broken := map[benchKey]error{}
+	for _, t := range tasks {
+		key := benchKey{t.Ref, t.Case.Scenario}
+		if _, ok := benches[key]; ok || broken[key] != nil {
+			continue
+		}
+		s.progress(-1, "fetch", t.Ref)
+		b, err := s.Lab.Prepare(ctx, t.Ref, t.Case.Scenario)
+		switch {
+		case err == nil:
+			benches[key] = b
+		case ctx.Err() != nil || WrongRequest(err):
+			return err
+		default:
+			broken[key] = err
+		}
+	}
+	results := make(chan struct {
+		i int
+		r Result
+	})
+	g, gctx := errgroup.WithContext(ctx)
+	g.SetLimit(max(1, s.Jobs))
+	done := make(chan error, 1)
+	gone := make(chan struct{})
+	go func() { // the one that calls Done
+		var err error
+		for r := range results {
+			if err == nil {
+				if err = s.Done(r.i, r.r); err != nil {
+					close(gone)
+				}
+			}
+		}
+		done <- err
+	}()
+	for i, t := range tasks {
+		select {
+		case <-gctx.Done():
+		case <-gone:
+		default:
+			g.Go(func() error {
+				if gctx.Err() != nil {
+					return nil
+				}
+				key := benchKey{t.Ref, t.Case.Scenario}
+				r := s.one(gctx, i, t, benches[key], broken[key])
+				if gctx.Err() != nil && r.Verdict == verdict.Error {
+					return nil // interrupted: that is nothing to record
+				}
+				results <- struct {
+					i int
+					r Result
+				}{i, r}
+				return nil
+			})
+			continue
+		}
+		break
+	}
+	_ = g.Wait() // no task gives an error
+	close(results)
+	if err := <-done; err != nil {
+		return err
+	}
+	if ctx.Err() != nil {
+		return fmt.Errorf("interrupted: %w", context.Cause(ctx))
+	}
+	return nil
+}
+
+func (s *Schedule) progress(i int, phase, what string) {
+	if s.Progress != nil {
+		s.Progress(i, phase, what)
+	}
+}
+
+func (s *Schedule) one(ctx context.Context, i int, t Task, b Bench, broken error) Result {
+	spec := b.Spec(t.Case)
+	spec.Accel, spec.CPUs, spec.Log = s.Accel, s.CPUs, s.Log
+	spec.Progress = func(phase, what string) { s.progress(i, phase, what) }
+	dir, err := s.Begin(i, spec)
+	if err == nil {
+		err = broken
+	}
+	if err != nil {
+		return Failed(spec, err)
+	}
+	spec.Dir = dir
+	return RunAttempts(ctx, spec, Run)
+}
+
+// Failed is the result of a trial that could not be made.
+func Failed(spec Spec, err error) Result {
+	se := newSession(spec)
+	_ = se.host(err)
+	r := se.end(func() error { return nil })
+	r.Attempts = []Attempt{{Verdict: r.Verdict, Phase: r.Phase, Reason: r.Reason}}
+	return r
+}
+
+// WrongRequest says whether an error of Prepare or Run means that the request
+// can't be met as it is, as opposed to something that broke.
+func WrongRequest(err error) bool {
+	for _, e := range []error{kernels.ErrRef, kernels.ErrNotFound, kernels.ErrImage, kernels.ErrModules, kernels.ErrNeed} {
+		if errors.Is(err, e) {
+			return true
+		}
+	}
+	return false
+}

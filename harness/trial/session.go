@@ -1,0 +1,355 @@
+package trial
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/blockrig/blockrig/harness/qemu"
+	"github.com/blockrig/blockrig/harness/verdict"
+	"github.com/blockrig/blockrig/initramfs/protocol"
+)
+
+// Guest times that bound a step; together a hang is proven within 3 s.
+const (
+	stepLimit = 10 * time.Second // for I/O that goes on
+	stepIdle  = 1 * time.Second  // without any I/O
+	stepReap  = 2 * time.Second  // after SIGKILL
+)
+
+// logWait is how long the last lines of a console may take to arrive.
+const logWait = 3 * time.Second
+
+// pollEvery is how often the virtual CPUs' accounts are looked at.
+const pollEvery = 100 * time.Millisecond
+
+// session is one machine with the conversation going on in it.
+type session struct {
+	spec Spec
+	m    *qemu.Machine
+	rec  *recorder
+	link *link
+	stop chan struct{} // closed at the end: the link's reader drops what comes
+	done chan struct{} // closed when the link's reader has ended
+
+	res   *Result
+	trial uint64 // number of the step; 0 before it
+	mark  time.Time
+}
+
+// stopped ends a conversation early; the report in the result says why.
+var errStopped = errors.New("the trial ended early")
+
+func (s *session) progress(phase, what string) {
+	if s.spec.Progress != nil {
+		s.spec.Progress(phase, what)
+	}
+}
+
+// enter notes that a phase begins, and how long the one before took.
+func (s *session) enter(phase, what string) {
+	now := time.Now()
+	if n := len(s.res.Timing); n > 0 {
+		s.res.Timing[n-1].Took = now.Sub(s.mark)
+	}
+	s.mark = now
+	s.res.Timing = append(s.res.Timing, Timing{Phase: phase, What: what})
+	s.res.Report.Phase = phase
+	s.progress(phase, what)
+}
+
+// open starts the machine and the goroutines that listen to it.
+func (s *session) open(ctx context.Context, q qemu.Spec) error {
+	rec, err := newRecorder(filepath.Join(s.spec.Dir, "console.log"))
+	if err != nil {
+		return err
+	}
+	s.rec = rec
+	s.res.Console = rec.file.Name()
+	m, err := qemu.Start(ctx, q)
+	if err != nil {
+		return err
+	}
+	s.m = m
+	s.res.Args = m.Args()
+	go rec.run(m.Console())
+	l, err := newLink(m.Control(), filepath.Join(s.spec.Dir, "events.jsonl"))
+	if err != nil {
+		return err
+	}
+	s.link = l
+	s.res.Events = l.events.Name()
+	s.stop, s.done = make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(s.done)
+		l.run(s.stop)
+	}()
+	return nil
+}
+
+// close ends the machine, waits for everything, and completes the result.
+func (s *session) close() {
+	var errs []error
+	if s.m != nil {
+		errs = append(errs, s.m.Close())
+		<-s.rec.done
+		errs = append(errs, s.rec.err)
+	} else if s.rec != nil {
+		close(s.rec.done)
+	}
+	if s.link != nil {
+		close(s.stop)
+		<-s.done
+		errs = append(errs, s.link.close())
+	}
+	// What could not be recorded can't be judged either.
+	if err := errors.Join(errs...); err != nil && s.res.Report.Host == "" {
+		s.res.Report.Host = oneLine(err)
+	}
+	if s.rec == nil {
+		return
+	}
+	s.res.Findings = s.rec.finish()
+	if err := s.rec.close(s.res.Report); err != nil && s.res.Report.Host == "" {
+		s.res.Report.Host = oneLine(err)
+	}
+}
+
+// boot takes a machine from power-on to a stack that is ready.
+func (s *session) boot(ctx context.Context, disks []qemu.Disk) error {
+	s.enter(protocol.PhaseBoot, "")
+	var hello *protocol.Hello
+	err := s.listen(ctx, func(m protocol.FromGuest) bool {
+		hello = m.Hello
+		return hello != nil
+	})
+	if err != nil {
+		return err
+	}
+	s.res.Release, s.res.BootID, s.res.CPUs = hello.Release, hello.BootID, hello.CPUs
+	if err := s.send(protocol.ToGuest{Setup: s.spec.setup(disks)}); err != nil {
+		return err
+	}
+	return s.listen(ctx, func(m protocol.FromGuest) bool {
+		s.res.Ready = m.Ready
+		return m.Ready != nil
+	})
+}
+
+// step has the guest do the I/O of the case.
+func (s *session) step(ctx context.Context) error {
+	entropy := make([]byte, 64)
+	if _, err := rand.Read(entropy); err != nil {
+		return s.host(fmt.Errorf("get random bytes: %w", err))
+	}
+	s.trial = uint64(time.Now().UnixNano())
+	c := s.spec.Case.Step
+	start := time.Now()
+	run0, wait0, _ := s.m.VCPUTime()
+	s.res.Report.Phase = protocol.PhaseStep
+	err := s.send(protocol.ToGuest{Step: &protocol.Step{
+		Trial: s.trial, Entropy: entropy, Op: c.Op, Direct: c.Direct,
+		Offset: c.Offset, Length: c.Length, MemoryOffset: c.MemoryOffset,
+		LimitMS: stepLimit.Milliseconds(), IdleMS: stepIdle.Milliseconds(), ReapMS: stepReap.Milliseconds(),
+	}})
+	if err != nil {
+		return err
+	}
+	err = s.listen(ctx, func(m protocol.FromGuest) bool {
+		if m.Trial != s.trial || m.Result == nil {
+			return false
+		}
+		s.res.Step = m.Result
+		s.res.Guest = time.Duration(m.MS) * time.Millisecond
+		return true
+	})
+	s.res.Trial = time.Since(start)
+	if err != nil {
+		return err
+	}
+	s.take(*s.res.Step)
+	run1, wait1, _ := s.m.VCPUTime()
+	if s.res.Step.Unkillable != nil && wait1-wait0 > (run1-run0)+s.res.Trial/2 {
+		return s.host(fmt.Errorf("the virtual CPU waited for %.1f s of the step's %.1f s: the host is too busy to tell a hang", (wait1 - wait0).Seconds(), s.res.Trial.Seconds()))
+	}
+	// The console is slower than the control line.
+	select {
+	case <-s.rec.end:
+	case <-s.rec.dead:
+	case <-s.m.Done():
+	case <-time.After(logWait):
+	case <-ctx.Done():
+	}
+	return nil
+}
+
+// take copies the guest's answer into the report.
+func (s *session) take(r protocol.Result) {
+	rep := &s.res.Report
+	rep.Phase = protocol.PhaseDone
+	rep.Returned, rep.Bytes, rep.Errno = r.Returned, r.Bytes, r.Errno
+	rep.Mismatch, rep.Overrun = r.Mismatch, r.Overrun
+	rep.Killed, rep.Died, rep.LegsError = r.Killed, r.Died, r.LegsError
+	for _, d := range r.Disks {
+		rep.Reads += d.Reads
+	}
+	for _, l := range r.Legs {
+		rep.Legs = append(rep.Legs, verdict.Leg{Name: l.Name, Disk: l.Disk, Health: l.Health, OK: l.OK})
+	}
+	if r.Unkillable != nil {
+		rep.Phase = protocol.PhaseStep
+		rep.Stuck = stuck(s.spec.Case.Step.Op, *r.Unkillable)
+	}
+}
+
+func stuck(what string, u protocol.Unkillable) *verdict.Stuck {
+	return &verdict.Stuck{What: what, State: u.State, Where: verdict.Where(u.Stack), MS: u.MS}
+}
+
+// host notes trouble of the host and ends the conversation.
+func (s *session) host(err error) error {
+	if s.res.Report.Host == "" {
+		s.res.Report.Host = oneLine(err)
+	}
+	return errStopped
+}
+
+func (s *session) send(m protocol.ToGuest) error {
+	if err := s.link.send(m); err != nil {
+		return s.ended(err)
+	}
+	return nil
+}
+
+// listen takes the guest's messages until want is content. It ends early when
+// the guest fails, falls silent or dies, or the host is in trouble.
+func (s *session) listen(ctx context.Context, want func(protocol.FromGuest) bool) error {
+	w := newWatch(s.m, limitsOf(s.spec.Accel))
+	poll := time.NewTicker(pollEvery)
+	defer poll.Stop()
+	dead := s.rec.dead
+	var buried <-chan time.Time // when a dead kernel's last words are over
+	inPhase := time.Duration(0)
+	for {
+		select {
+		case <-ctx.Done():
+			return s.host(fmt.Errorf("interrupted: %w", context.Cause(ctx)))
+		case <-s.m.Troubled():
+			return s.host(s.m.Trouble())
+		case <-s.m.Done():
+			return s.ended(nil)
+		case <-dead:
+			dead = nil
+			buried = time.After(time.Second)
+			s.res.Report.Setup = "the kernel panicked"
+		case <-buried:
+			return errStopped
+		case m, ok := <-s.link.messages:
+			if !ok {
+				return s.ended(s.link.err)
+			}
+			w.alive()
+			switch {
+			case want(m):
+				return nil
+			case m.Phase != nil && m.Trial == s.trial:
+				s.enter(m.Phase.Name, m.Phase.What)
+				inPhase = 0
+			case m.Fail != nil:
+				s.failed(*m.Fail)
+				return errStopped
+			}
+		case <-poll.C:
+			before := w.given
+			if !w.tick() || buried != nil {
+				continue // gone: Done tells; dead: nothing more to wait for
+			}
+			inPhase += max(0, w.given-before)
+			if s.quiet(w, inPhase) {
+				return errStopped
+			}
+		}
+	}
+}
+
+// quiet ends a conversation with a guest that says nothing any more.
+func (s *session) quiet(w *watch, inPhase time.Duration) bool {
+	rep := &s.res.Report
+	if rep.Phase == protocol.PhaseBoot {
+		if w.given <= w.limits.boot {
+			return false
+		}
+		rep.Setup = fmt.Sprintf("no word from it in %.0f s", w.given.Seconds())
+		return true
+	}
+	if why := w.silent(); why != "" {
+		rep.Silent = why
+		return true
+	}
+	if inPhase > w.limits.phase {
+		rep.Setup = fmt.Sprintf("still at %q after %.0f s", s.res.Timing[len(s.res.Timing)-1].What, inPhase.Seconds())
+		return true
+	}
+	return false
+}
+
+// failed takes the guest's word that something it needs did not work.
+func (s *session) failed(f protocol.Fail) {
+	rep := &s.res.Report
+	if f.Phase != "" {
+		rep.Phase = f.Phase
+	}
+	rep.Setup = f.Why
+	if f.What != "" {
+		rep.Setup = f.What + ": " + f.Why
+	}
+	rep.Setup = "in the guest: " + rep.Setup
+	if f.Hung != nil {
+		rep.Stuck = stuck(f.What, *f.Hung)
+	}
+}
+
+// ended tells why the machine is gone, or its line is.
+func (s *session) ended(err error) error {
+	select {
+	case <-s.m.Done():
+	case <-time.After(2 * time.Second):
+		if err == nil {
+			err = errors.New("the control line ended")
+		}
+		return s.host(err)
+	}
+	if t := s.m.Trouble(); t != nil {
+		return s.host(t)
+	}
+	if e := s.m.Err(); e != nil {
+		return s.host(e)
+	}
+	// Nothing of ours ends the machine while it is listened to: the guest did.
+	why := s.m.Shutdown()
+	if why == "" {
+		why = "for no reason given"
+	}
+	s.res.Report.Reset = "the guest ended the machine (" + why + ")"
+	return errStopped
+}
+
+func oneLine(err error) string {
+	return strings.Join(strings.Fields(err.Error()), " ")
+}
+
+// removeDisks removes the disks of a trial that is over.
+func removeDisks(disks []qemu.Disk) error {
+	var errs []error
+	for _, d := range disks {
+		if err := os.Remove(d.Path); err != nil && !errors.Is(err, os.ErrNotExist) {
+			errs = append(errs, fmt.Errorf("remove disk %s: %w", d.ID, err))
+		}
+	}
+	return errors.Join(errs...)
+}

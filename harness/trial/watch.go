@@ -1,0 +1,76 @@
+package trial
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/blockrig/blockrig/harness/qemu"
+)
+
+// vcpu is the part of a machine that tells starved from hung.
+type vcpu interface {
+	VCPUTime() (run, wait time.Duration, err error)
+}
+
+// watch measures silence in time that the guest was given: wall time less the
+// time in which its virtual CPUs waited for one of the host's.
+type watch struct {
+	cpu       vcpu
+	last      time.Time
+	run, wait time.Duration // at last
+	limits    limits
+
+	// Since the last sign of life.
+	given time.Duration // wall less waiting
+	ran   time.Duration // on a CPU
+}
+
+// limits are how much silence proves something.
+type limits struct {
+	spinning time.Duration // the virtual CPU runs all the time
+	idle     time.Duration // it does not run at all, or now and then
+	boot     time.Duration // before PID 1 has spoken
+	phase    time.Duration // in disks and stack, though PID 1 goes on
+}
+
+// limitsOf gives the limits for an accelerator. An emulated guest may need
+// a while between two beats when it prints an oops.
+func limitsOf(a qemu.Accel) limits {
+	l := limits{spinning: 3 * time.Second, idle: 10 * time.Second, boot: 120 * time.Second, phase: 300 * time.Second}
+	if a == qemu.KVM {
+		l.boot = 60 * time.Second
+	}
+	return l
+}
+
+func newWatch(cpu vcpu, l limits) *watch {
+	w := &watch{cpu: cpu, limits: l, last: time.Now()}
+	w.run, w.wait, _ = cpu.VCPUTime() // an error is met again at the first tick
+	return w
+}
+
+// alive notes a sign of life.
+func (w *watch) alive() { w.given, w.ran = 0, 0 }
+
+// tick brings the account up to date. ok is false when the threads are gone.
+func (w *watch) tick() bool {
+	now := time.Now()
+	run, wait, err := w.cpu.VCPUTime()
+	if err != nil {
+		return false
+	}
+	elapsed := now.Sub(w.last)
+	w.given += max(0, elapsed-(wait-w.wait))
+	w.ran += run - w.run
+	w.last, w.run, w.wait = now, run, wait
+	return true
+}
+
+// silent says that the guest has been silent for too long, "" when not.
+func (w *watch) silent() string {
+	spinning := w.ran > w.limits.spinning*9/10
+	if spinning && w.given > w.limits.spinning || w.given > w.limits.idle {
+		return fmt.Sprintf("the guest stopped answering for %.1f s, in which its virtual CPU ran for %.1f s", w.given.Seconds(), w.ran.Seconds())
+	}
+	return ""
+}
