@@ -33,7 +33,7 @@ func TestGuestReachesDisksAndPorts(t *testing.T) {
 				t.Fatal(err)
 			}
 			<-g.console.end
-			if got := g.console.String(); !strings.HasPrefix(got, "Linux version 0") || !strings.HasSuffix(got, "Z") {
+			if got := g.console.String(); !strings.HasPrefix(got, "Run /guest") || !strings.HasSuffix(got, "Z") {
 				t.Errorf("console %q, want the guest's words and nothing else", got)
 			}
 			if err := g.Err(); err != nil {

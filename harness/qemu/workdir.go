@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/gofrs/flock"
@@ -60,8 +61,11 @@ func newWorkDir(root string) (_ *WorkDir, err error) {
 		return nil, err
 	}
 	lock := flock.New(filepath.Join(path, lockFile))
-	if ok, err := lock.TryLock(); err != nil || !ok {
+	switch ok, err := lock.TryLock(); {
+	case err != nil:
 		return nil, errors.Join(fmt.Errorf("lock %s: %w", path, err), os.RemoveAll(path))
+	case !ok:
+		return nil, fmt.Errorf("lock %s: somebody else has locked it", path)
 	}
 	return &WorkDir{root: root, path: path, lock: lock}, nil
 }
@@ -71,8 +75,7 @@ func (d *WorkDir) Path() string { return d.path }
 
 // Remove removes the folder and all that is in it.
 func (d *WorkDir) Remove() error {
-	// The lock goes last: what is left when this process dies here is swept.
-	if err := errors.Join(os.RemoveAll(d.path), d.lock.Close()); err != nil {
+	if err := errors.Join(removeLockLast(d.path), d.lock.Close()); err != nil {
 		return fmt.Errorf("remove the folder of a machine: %w", err)
 	}
 	return nil
@@ -116,14 +119,20 @@ func sweep(ctx context.Context, root string) (err error) {
 
 func sweepOne(path string) error {
 	name := filepath.Join(path, lockFile)
-	// Opening a lock would make it: a folder without one is not ours.
-	if info, err := os.Lstat(name); err != nil || !info.Mode().IsRegular() {
-		if err == nil || errors.Is(err, fs.ErrNotExist) {
-			return nil
+	switch info, err := os.Lstat(name); {
+	case errors.Is(err, fs.ErrNotExist):
+		// Never locked, or all but removed: then it is empty. One that is not is
+		// not ours.
+		if err := os.Remove(path); err != nil && !errors.Is(err, syscall.ENOTEMPTY) && !errors.Is(err, fs.ErrNotExist) {
+			return err
 		}
+		return nil
+	case err != nil:
 		return err
+	case !info.Mode().IsRegular():
+		return nil
 	}
-	lock := flock.New(name, flock.SetFlag(os.O_RDWR))
+	lock := flock.New(name, flock.SetFlag(os.O_RDWR)) // without O_CREATE
 	ok, err := lock.TryLock()
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil // its owner was quicker
@@ -131,12 +140,32 @@ func sweepOne(path string) error {
 	if err != nil || !ok {
 		return err // in use when !ok
 	}
-	return errors.Join(os.RemoveAll(path), lock.Close())
+	return errors.Join(removeLockLast(path), lock.Close())
+}
+
+// removeLockLast removes a folder such that, whenever this process dies, a
+// Sweep can do the rest.
+func removeLockLast(path string) error {
+	entries, err := os.ReadDir(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		if e.Name() != lockFile {
+			if err := os.RemoveAll(filepath.Join(path, e.Name())); err != nil {
+				return err
+			}
+		}
+	}
+	return os.RemoveAll(path)
 }
 
 func lockRoot(ctx context.Context, root string) (unlock func() error, err error) {
 	lock := flock.New(filepath.Join(root, lockFile))
-	if ok, err := lock.TryLockContext(ctx, lockRetry); err != nil || !ok {
+	if _, err := lock.TryLockContext(ctx, lockRetry); err != nil { // or it has the lock
 		return nil, fmt.Errorf("lock %s: %w", root, err)
 	}
 	return lock.Close, nil

@@ -193,7 +193,7 @@ init:	push %dx		# 115200 8n1, FIFO on, no interrupts
 	pop %dx
 	ret
 
-hello:	.asciz "Linux version 0 (guest of the tests)\r\n"
+hello:	.asciz "Run /guest of the tests\r\n"
 counter:
 	.byte '0'
 drive:	.byte 0
