@@ -47,7 +47,7 @@ type Request struct {
 	Tools     []string         // of Tools(); only what the scenario needs
 	ToolsFrom string           // FromDebian ("" too) or FromHost
 	Shell     bool             // add u-root's shell and core commands
-	Kernel    kernels.Kernel   // whose modules they are
+	Kernel    kernels.Kernel   // whose modules they are; its Digest and Release count
 	Modules   []kernels.Module // in the order to load them
 }
 
@@ -57,7 +57,7 @@ type Initramfs struct {
 	Path    string   // newc cpio, not compressed
 	Digest  string   // hex SHA-256 of the file
 	Bytes   int64    // of the file
-	Modules []string // absolute paths in the guest, in the order to load them
+	Modules []string // absolute paths in the guest, one for each of Request.Modules
 	Tools   []string // where the tools come from: "lvm2 2.03.31-2", or files of the host
 }
 
@@ -333,22 +333,14 @@ func modulesKey(r Request) string {
 	return keyOf(parts...)
 }
 
-type moduleOpener interface {
-	OpenModule(m kernels.Module) (io.ReadCloser, error)
-}
-
 func (b *Builder) modules(ctx context.Context, r Request) (member, error) {
 	s, err := b.store("modules")
 	if err != nil {
 		return member{}, err
 	}
 	return b.ensure(ctx, s, modulesKey(r), keepModules, func(w io.Writer) ([]string, error) {
-		opener, ok := any(r.Kernel).(moduleOpener)
-		if !ok {
-			return nil, errors.New("kernels can't open modules")
-		}
 		var t tree
-		if err := collectModules(&t, opener.OpenModule, r.Kernel, r.Modules); err != nil {
+		if err := collectModules(ctx, &t, r.Kernel, r.Modules); err != nil {
 			return nil, err
 		}
 		return nil, t.write(w)

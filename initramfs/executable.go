@@ -100,11 +100,11 @@ func checkStatic(data []byte) error {
 			return ErrDynamic
 		}
 	}
-	libs, err := f.ImportedLibraries()
+	dyn, err := readDynamic(f)
 	if err != nil {
-		return fmt.Errorf("has a broken dynamic section: %w", err)
+		return fmt.Errorf("is broken: %w", err)
 	}
-	if len(libs) > 0 {
+	if len(dyn[elf.DT_NEEDED]) > 0 {
 		return ErrDynamic
 	}
 	return nil

@@ -1,11 +1,15 @@
 package initramfs
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"path/filepath"
 	"regexp"
+	"runtime"
 	"strings"
+
+	"golang.org/x/sync/errgroup"
 
 	"github.com/blockrig/blockrig/kernels"
 )
@@ -31,22 +35,22 @@ func modulePath(release string, m kernels.Module) (string, error) {
 	return "/lib/modules/" + release + "/" + filepath.ToSlash(filepath.Clean(p)), nil
 }
 
-// modulePaths are the paths of modules in the guest, in their order, each once.
+// modulePaths are the paths of modules in the guest, one for each.
 func modulePaths(k kernels.Kernel, modules []kernels.Module) ([]string, error) {
-	seen := make(map[string]string)
-	var paths []string
+	if len(modules) > 0 && k.Digest == "" {
+		return nil, fmt.Errorf("kernel %s has no digest, so its modules can't be told from another's", k.Ref)
+	}
+	from := make(map[string]string)
+	paths := make([]string, 0, len(modules))
 	for _, m := range modules {
 		p, err := modulePath(k.Release, m)
 		if err != nil {
 			return nil, fmt.Errorf("kernel %s: %w", k.Ref, err)
 		}
-		if old, ok := seen[p]; ok {
-			if old != m.Path {
-				return nil, fmt.Errorf("kernel %s: modules %s and %s have the same name when unpacked", k.Ref, old, m.Path)
-			}
-			continue
+		if old, ok := from[p]; ok && old != m.Path {
+			return nil, fmt.Errorf("kernel %s: modules %s and %s have the same name when unpacked", k.Ref, old, m.Path)
 		}
-		seen[p] = m.Path
+		from[p] = m.Path
 		paths = append(paths, p)
 	}
 	return paths, nil
@@ -55,30 +59,40 @@ func modulePaths(k kernels.Kernel, modules []kernels.Module) ([]string, error) {
 // collectModules adds modules to the tree, unpacked: the kernel of an
 // initramfs without modprobe takes them as they are, and to unpack them here
 // costs less than to do it in the guest.
-func collectModules(t *tree, open func(kernels.Module) (io.ReadCloser, error), k kernels.Kernel, modules []kernels.Module) error {
-	done := make(map[string]bool)
-	for _, m := range modules {
-		p, err := modulePath(k.Release, m)
-		if err != nil {
-			return fmt.Errorf("kernel %s: %w", k.Ref, err)
-		}
-		if done[p] {
-			continue
-		}
-		done[p] = true
-		data, err := readModule(open, m)
-		if err != nil {
-			return fmt.Errorf("kernel %s: module %s: %w", k.Ref, m.Name, err)
-		}
-		if err := t.file(p, 0o644, data); err != nil {
+func collectModules(ctx context.Context, t *tree, k kernels.Kernel, modules []kernels.Module) error {
+	paths, err := modulePaths(k, modules)
+	if err != nil {
+		return err
+	}
+	// xz is slow, and there are some dozens.
+	data := make([][]byte, len(modules))
+	g, ctx := errgroup.WithContext(ctx)
+	g.SetLimit(runtime.GOMAXPROCS(0))
+	for i, m := range modules {
+		g.Go(func() error {
+			if err := ctx.Err(); err != nil {
+				return err
+			}
+			var err error
+			if data[i], err = readModule(k, m); err != nil {
+				return fmt.Errorf("kernel %s: module %s: %w", k.Ref, m.Name, err)
+			}
+			return nil
+		})
+	}
+	if err := g.Wait(); err != nil {
+		return err
+	}
+	for i, p := range paths {
+		if err := t.file(p, 0o644, data[i]); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func readModule(open func(kernels.Module) (io.ReadCloser, error), m kernels.Module) ([]byte, error) {
-	r, err := open(m)
+func readModule(k kernels.Kernel, m kernels.Module) ([]byte, error) {
+	r, err := k.OpenModule(m)
 	if err != nil {
 		return nil, err
 	}

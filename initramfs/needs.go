@@ -47,30 +47,101 @@ func readNeeds(name string, data []byte) (needs, error) {
 			return needs{}, fmt.Errorf("%s names an interpreter without a full path: %q", name, n.interp)
 		}
 	}
-	if n.sonames, err = f.ImportedLibraries(); err != nil {
-		return needs{}, fmt.Errorf("read the libraries %s needs: %w", name, err)
+	dyn, err := readDynamic(f)
+	if err != nil {
+		return needs{}, fmt.Errorf("read what %s needs: %w", name, err)
 	}
+	n.sonames = dyn[elf.DT_NEEDED]
 	for _, so := range n.sonames {
 		if so == "" || strings.ContainsAny(so, "/\x00") {
 			return needs{}, fmt.Errorf("%s needs a library with the name %q, which is no file name", name, so)
 		}
 	}
 	// With a RUNPATH the linker ignores the RPATH.
-	for _, tag := range []elf.DynTag{elf.DT_RUNPATH, elf.DT_RPATH} {
-		lists, err := f.DynString(tag)
-		if err != nil {
-			return needs{}, fmt.Errorf("read %v of %s: %w", tag, name, err)
+	lists := dyn[elf.DT_RUNPATH]
+	if lists == nil {
+		lists = dyn[elf.DT_RPATH]
+	}
+	origin := strings.NewReplacer("$ORIGIN", "/"+path.Dir(name), "${ORIGIN}", "/"+path.Dir(name))
+	for dir := range strings.SplitSeq(strings.Join(lists, ":"), ":") {
+		if dir = origin.Replace(dir); path.IsAbs(dir) {
+			n.dirs = append(n.dirs, path.Clean(dir))
 		}
-		if len(lists) == 0 {
+	}
+	return n, nil
+}
+
+// maxDynamic bounds the dynamic section and its strings, bytes.
+const maxDynamic = 16 << 20
+
+// readDynamic reads the strings of the dynamic section, by their tag. It finds
+// the section as the linker does, by program headers: debug/elf needs section
+// headers, which a stripped file may not have.
+func readDynamic(f *elf.File) (map[elf.DynTag][]string, error) {
+	at := func(addr uint64) (io.ReaderAt, uint64) { // file content at an address, and how much of it there is
+		for _, p := range f.Progs {
+			if p.Type == elf.PT_LOAD && addr >= p.Vaddr && addr-p.Vaddr < p.Filesz {
+				off := addr - p.Vaddr
+				return io.NewSectionReader(p, int64(off), int64(p.Filesz-off)), p.Filesz - off
+			}
+		}
+		return nil, 0
+	}
+	var dynamic []byte
+	for _, p := range f.Progs {
+		if p.Type != elf.PT_DYNAMIC {
 			continue
 		}
-		for dir := range strings.SplitSeq(strings.Join(lists, ":"), ":") {
-			dir = strings.NewReplacer("$ORIGIN", "/"+path.Dir(name), "${ORIGIN}", "/"+path.Dir(name)).Replace(dir)
-			if path.IsAbs(dir) {
-				n.dirs = append(n.dirs, path.Clean(dir))
-			}
+		if p.Filesz > maxDynamic {
+			return nil, errors.New("the dynamic section is too large")
+		}
+		dynamic = make([]byte, p.Filesz)
+		if _, err := io.ReadFull(p.Open(), dynamic); err != nil {
+			return nil, fmt.Errorf("read the dynamic section: %w", err)
 		}
 		break
 	}
-	return n, nil
+	type entry struct {
+		tag elf.DynTag
+		val uint64
+	}
+	var names []entry
+	var strtab, strsz uint64
+entries:
+	for ; len(dynamic) >= 16; dynamic = dynamic[16:] {
+		e := entry{elf.DynTag(f.ByteOrder.Uint64(dynamic)), f.ByteOrder.Uint64(dynamic[8:])}
+		switch e.tag {
+		case elf.DT_NULL:
+			break entries
+		case elf.DT_STRTAB:
+			strtab = e.val
+		case elf.DT_STRSZ:
+			strsz = e.val
+		case elf.DT_NEEDED, elf.DT_RPATH, elf.DT_RUNPATH:
+			names = append(names, e)
+		}
+	}
+	if len(names) == 0 {
+		return nil, nil
+	}
+	r, avail := at(strtab)
+	if r == nil || strsz > avail || strsz > maxDynamic {
+		return nil, errors.New("the dynamic section's strings are not in the file")
+	}
+	strs := make([]byte, strsz)
+	if _, err := r.ReadAt(strs, 0); err != nil {
+		return nil, fmt.Errorf("read the dynamic section's strings: %w", err)
+	}
+	found := make(map[elf.DynTag][]string)
+	for _, e := range names {
+		if e.val >= strsz {
+			return nil, errors.New("the dynamic section names a string outside of its strings")
+		}
+		s, _, ok := bytes.Cut(strs[e.val:], []byte{0})
+		if !ok {
+			return nil, errors.New("the dynamic section's last string has no end")
+		}
+		found[e.tag] = append(found[e.tag], string(s))
+	}
+	return found, nil
 }
