@@ -16,49 +16,69 @@ type Told struct {
 }
 
 // Tell compares the records of a scenario's cases on the kernels of its story
-// with what the story says: records are in the order of the story's kernels
-// and, for each, of cases.
+// with what the story says. Records may stand in any order; one that is
+// missing is a verdict that could not be had.
 func Tell(sc *scenarios.Scenario, cases []scenarios.Case, records []Record) Told {
 	var off []string
-	status := ExitOK
+	failed := false
+	used := make([]bool, len(records))
 	releases := make([]string, len(sc.Story.Kernels))
 	for i, k := range sc.Story.Kernels {
-		for j, cs := range cases {
-			at := i*len(cases) + j
-			if at >= len(records) {
-				off = append(off, fmt.Sprintf("%s, %s: not run", k.Ref, cs.ID))
-				status = max(status, ExitError)
+		releases[i] = k.Ref
+		for _, cs := range cases {
+			at := -1
+			for j, r := range records {
+				if !used[j] && r.Kernel.Ref == k.Ref && r.Scenario == sc.Name && r.Case == cs.ID {
+					at = j
+					break
+				}
+			}
+			if at < 0 {
+				off = append(off, fmt.Sprintf("%s, %s: not run", releases[i], orDash(cs.ID)))
 				continue
 			}
+			used[at] = true
 			rec := records[at]
 			releases[i] = kernelName(rec.Kernel)
-			want, ok := k.Expects(cs)
-			if !ok || want.Met(string(rec.Verdict), words(rec.Also)) {
-				continue
+			if text := deviation(k, cs, rec); text != "" {
+				off = append(off, Harmless(fmt.Sprintf("%s, %s: %s", releases[i], orDash(cs.ID), text)))
+				failed = failed || rec.Verdict != verdict.Error
 			}
-			text := fmt.Sprintf("%s, %s: %s", releases[i], cs.ID, rec.Verdict)
-			if len(rec.Also) > 0 {
-				text += " (also " + join(rec.Also) + ")"
-			}
-			text += ", and the story has " + want.Verdict
-			if len(want.Also) > 0 {
-				text += " with " + strings.Join(want.Also, " or ")
-			}
-			if rec.Verdict == verdict.Error {
-				text += ": " + rec.Reason
-				if status == ExitOK {
-					status = ExitError
-				}
-			} else {
-				status = ExitFailure
-			}
-			off = append(off, text)
 		}
 	}
-	if len(off) == 0 {
-		return Told{Text: sc.Story.Sentence(releases), Holds: true}
+	switch {
+	case len(off) == 0:
+		return Told{Text: sc.Story.Sentence(releases), Holds: true, Status: ExitOK}
+	case failed:
+		return Told{Text: notHeld(off), Status: ExitFailure}
+	default:
+		return Told{Text: notHeld(off), Status: ExitError}
 	}
-	return Told{Text: "The story does not hold:\n  " + strings.Join(off, "\n  "), Status: status}
+}
+
+func notHeld(off []string) string {
+	return "The story does not hold:\n  " + strings.Join(off, "\n  ")
+}
+
+// deviation says how a record differs from what the story has; "" where it
+// does not.
+func deviation(k scenarios.StoryKernel, cs scenarios.Case, rec Record) string {
+	want, ok := k.Expects(cs)
+	if !ok || want.Met(string(rec.Verdict), words(rec.Also)) {
+		return ""
+	}
+	text := string(rec.Verdict)
+	if len(rec.Also) > 0 {
+		text += " (also " + join(rec.Also) + ")"
+	}
+	text += ", and the story has " + want.Verdict
+	if len(want.Also) > 0 {
+		text += " with " + strings.Join(want.Also, " or ")
+	}
+	if rec.Reason != "" {
+		text += ": " + rec.Reason
+	}
+	return text
 }
 
 func words(verdicts []verdict.Verdict) []string {

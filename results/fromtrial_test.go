@@ -1,0 +1,141 @@
+package results
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/blockrig/blockrig/harness/console"
+	"github.com/blockrig/blockrig/harness/qemu"
+	"github.com/blockrig/blockrig/harness/trial"
+	"github.com/blockrig/blockrig/harness/verdict"
+	"github.com/blockrig/blockrig/kernels"
+	"github.com/blockrig/blockrig/scenarios"
+)
+
+func aTrial(t *testing.T) (trial.Spec, trial.Result) {
+	t.Helper()
+	sc, err := scenarios.Load("lvm-mirror-dio-read")
+	if err != nil {
+		t.Fatal(err)
+	}
+	cs, err := sc.Case("length=512,memory_offset=32")
+	if err != nil {
+		t.Fatal(err)
+	}
+	spec := trial.Spec{Kernel: kernels.Kernel{Ref: "debian:2.0", Release: "2.0.15-package"}, Case: cs, Accel: qemu.TCG, CPUs: 1}
+	return spec, trial.Result{
+		Judgement: verdict.Judgement{
+			Verdict: verdict.EIO, Also: []verdict.Verdict{verdict.Degraded}, Phase: "step",
+			Reason: "pread failed with EIO", Signature: "step/pread/eio",
+		},
+		Report: verdict.Report{
+			Phase: "done", Step: "pread", Asked: 512, Returned: true, Errno: "EIO",
+			Legs: []verdict.Leg{{Name: "253:1", Disk: "a", Health: "R"}},
+		},
+		Findings: []console.Finding{
+			{Kind: console.KindWarn, Title: "of the boot", Baseline: true},
+			{Kind: console.KindIO, Title: "Mirror read failed", Line: 700},
+		},
+		Release: "2.0.15-guest", BootID: "b-1", CPUs: 1, Accel: qemu.TCG, Warm: true,
+		Started: time.Date(2026, 6, 14, 20, 8, 32, 0, time.FixedZone("", 7200)),
+		Boot:    5600 * time.Millisecond, Trial: 30 * time.Millisecond, Wall: 7912 * time.Millisecond,
+		Attempts: []trial.Attempt{{Verdict: verdict.Error, Phase: "boot", Reason: "no output", WallMS: 90}, {Verdict: verdict.EIO, Phase: "step", Reason: "pread failed with EIO", WallMS: 7912}},
+		Args:     []string{"qemu-system-x86_64", "-append", "console=ttyS0 panic=0"},
+	}
+}
+
+func TestRecordOfATrial(t *testing.T) {
+	spec, res := aTrial(t)
+	want := Record{
+		Scenario: "lvm-mirror-dio-read", Case: "length=512,memory_offset=32",
+		Kernel:  Kernel{"debian:2.0", "2.0.15-guest"},
+		Verdict: verdict.EIO, Also: []verdict.Verdict{verdict.Degraded}, Signature: "step/pread/eio", Phase: "step",
+		Errno: "EIO", Legs: []verdict.Leg{{Name: "253:1", Disk: "a", Health: "R"}},
+		Findings: []Finding{{console.KindIO, "Mirror read failed", "", 700}},
+		Accel:    "tcg", CPUs: 1, Warm: true, BootID: "b-1", BootMS: 5600, TrialMS: 7912,
+		Attempts: []Attempt{{verdict.Error, "no output", 90}, {verdict.EIO, "pread failed with EIO", 7912}},
+		Reason:   "pread failed with EIO", Outcome: "EIO", Started: time.Date(2026, 6, 14, 18, 8, 32, 0, time.UTC),
+	}
+	if diff := cmp.Diff(want, FromTrial(spec, res)); diff != "" {
+		t.Errorf("-want +got:\n%s", diff)
+	}
+	res.Release = ""
+	if got := FromTrial(spec, res).Kernel.Release; got != "2.0.15-package" {
+		t.Errorf("a guest that did not say its release: %q, want the package's", got)
+	}
+}
+
+func TestKeepMovesWhatATrialWrote(t *testing.T) {
+	spec, res := aTrial(t)
+	run := create(t, t.TempDir())
+	tr := begin(t, run)
+	for n, text := range []string{"first try\n", "second try\n"} {
+		dir := filepath.Join(tr.Scratch, []string{"attempt-1", "attempt-2"}[n])
+		if err := os.Mkdir(dir, 0o777); err != nil {
+			t.Fatal(err)
+		}
+		for _, name := range []string{ConsoleFile, EventsFile, "a.raw"} {
+			if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o666); err != nil {
+				t.Fatal(err)
+			}
+		}
+		res.Console, res.Events = filepath.Join(dir, ConsoleFile), filepath.Join(dir, EventsFile)
+	}
+	if err := tr.Keep(spec, res); err != nil {
+		t.Fatal(err)
+	}
+	rec := store(t, tr, FromTrial(spec, res))
+	want := map[string]string{
+		ConsoleFile:             "second try\n",
+		EventsFile:              "second try\n",
+		"console-attempt-1.log": "first try\n",
+		ArgsFile:                strings.Join(res.Args, "\n") + "\n",
+		ScenarioFile:            string(spec.Case.Scenario.Source),
+	}
+	got := map[string]string{}
+	for _, name := range tree(t, rec.RunDir) {
+		text, err := os.ReadFile(filepath.Join(rec.RunDir, name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if name != ResultFile {
+			got[name] = string(text)
+		}
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("-want +got:\n%s", diff)
+	}
+	// The scenario that was kept is one that can be run again.
+	again, err := scenarios.Load(filepath.Join(rec.RunDir, ScenarioFile))
+	if err != nil || again.Name != rec.Scenario {
+		t.Errorf("the scenario that was kept: %v", err)
+	}
+	if err := run.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// Given a machine that never ran, then its record is kept all the same.
+func TestKeepOfATrialThatNeverRan(t *testing.T) {
+	spec, _ := aTrial(t)
+	run := create(t, t.TempDir())
+	tr := begin(t, run)
+	res := trial.Result{Judgement: verdict.Judgement{Verdict: verdict.Error, Phase: "infra", Reason: "QEMU is not here"}}
+	if err := tr.Keep(spec, res); err != nil {
+		t.Fatal(err)
+	}
+	rec := store(t, tr, FromTrial(spec, res))
+	for _, name := range []string{ConsoleFile, EventsFile, ArgsFile} {
+		if info, err := os.Stat(filepath.Join(rec.RunDir, name)); err != nil || info.Size() != 0 {
+			t.Errorf("%s: %v, %v, want an empty file", name, info, err)
+		}
+	}
+	if err := run.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
