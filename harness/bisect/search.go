@@ -33,10 +33,11 @@ type Config struct {
 
 // An Event tells what a search is doing.
 type Event struct {
-	Doing  string  // "bad end", "good end", "step", "check", …
-	Commit string  // what is tried
-	Left   int     // commits left after this step, about
-	Record *Record // set when a mark was made
+	Doing  string   // "bad end", "good end", "step", "check", …
+	Commit string   // what is tried
+	Left   int      // commits left after this step, about
+	Record *Record  // set when a mark was made
+	Marks  []Record // with the mark of a step: all marks so far
 }
 
 // A StopError is a search that ended without an answer.
@@ -361,7 +362,7 @@ func (s *search) walk(ctx context.Context, new string, old []string) (found, err
 		s.trust(k, j.state)
 		r := s.record(next.Commit, k, j)
 		s.records = append(s.records, r)
-		s.cfg.Progress(Event{Doing: "step", Commit: next.Commit, Left: next.Left, Record: &r})
+		step := Event{Doing: "step", Commit: next.Commit, Left: next.Left, Record: &r, Marks: slices.Clone(s.records)}
 		if g := s.grown(false); g != nil {
 			return found{grows: g}, nil
 		}
@@ -375,6 +376,7 @@ func (s *search) walk(ctx context.Context, new string, old []string) (found, err
 		if err != nil {
 			return found{}, err
 		}
+		s.cfg.Progress(step)
 	}
 	if len(next.Among) > 0 {
 		if g := s.grown(true); g != nil {

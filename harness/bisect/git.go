@@ -1,0 +1,390 @@
+package bisect
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/blockrig/blockrig/kernels/gitbuild/gitcmd"
+)
+
+// GitOptions are what git's bisect can be told.
+type GitOptions struct {
+	FirstParent bool
+	Paths       []string
+	TermOld     string // "" is good
+	TermNew     string // "" is bad
+	At          string // full hash that the worktree begins at; "" is the repository's HEAD
+}
+
+// Git is a history that git's own bisect walks through, in a worktree of its
+// own without files: the user's tree, index and HEAD are never touched.
+type Git struct {
+	repo *gitcmd.Repo
+	tree *gitcmd.Repo
+	dir  string // the worktree's own git folder
+	opts GitOptions
+}
+
+// terms git's bisect has commands for.
+var reservedTerms = []string{
+	"help", "start", "skip", "next", "reset", "visualize", "view", "replay", "log", "run", "terms",
+}
+
+var termSyntax = regexp.MustCompile(`^[a-zA-Z][a-zA-Z0-9_-]{0,30}$`)
+
+// OpenGit takes a worktree in dir, which must not exist or be left from an
+// earlier OpenGit with the same dir: then it is made anew.
+func OpenGit(ctx context.Context, repo *gitcmd.Repo, dir string, opts GitOptions) (*Git, error) {
+	if opts.TermOld == "" {
+		opts.TermOld = "good"
+	}
+	if opts.TermNew == "" {
+		opts.TermNew = "bad"
+	}
+	for _, t := range []struct{ option, term, other string }{
+		{"--term-old", opts.TermOld, "bad"},
+		{"--term-new", opts.TermNew, "good"},
+	} {
+		if !termSyntax.MatchString(t.term) || slices.Contains(reservedTerms, t.term) {
+			return nil, fmt.Errorf("%s %q can't be a term of git bisect: it must be a word that is no command of it", t.option, t.term)
+		}
+		if t.term == t.other || t.option == "--term-old" && t.term == "new" || t.option == "--term-new" && t.term == "old" {
+			return nil, fmt.Errorf("%s %q means the opposite to git", t.option, t.term)
+		}
+	}
+	if opts.TermOld == opts.TermNew {
+		return nil, fmt.Errorf("both terms are %q", opts.TermOld)
+	}
+	if opts.At == "" {
+		opts.At = "HEAD"
+	} else if !gitcmd.IsHash(opts.At) {
+		return nil, fmt.Errorf("%q is no commit's full hash", opts.At)
+	}
+	abs, err := filepath.Abs(dir)
+	if err != nil {
+		return nil, fmt.Errorf("worktree %s: %w", dir, err)
+	}
+	g := &Git{repo: repo, tree: repo.At(abs), opts: opts}
+	if err := g.remove(ctx); err != nil {
+		return nil, err
+	}
+	if _, err := repo.Run(ctx, "worktree", "add", "--quiet", "--no-checkout", "--detach", "--", abs, opts.At); err != nil {
+		return nil, fmt.Errorf("make a worktree for the bisection: %w", err)
+	}
+	out, err := g.tree.Run(ctx, "rev-parse", "--absolute-git-dir")
+	if err != nil {
+		return nil, fmt.Errorf("find the bisection's files: %w", err)
+	}
+	g.dir = strings.TrimSuffix(out, "\n")
+	return g, nil
+}
+
+// Dir is the worktree: git bisect log and visualize work there.
+func (g *Git) Dir() string { return g.tree.Dir() }
+
+// Remove takes the worktree away.
+func (g *Git) Remove(ctx context.Context) error { return g.remove(ctx) }
+
+// remove ends a worktree, also one that a killed process left half made.
+func (g *Git) remove(ctx context.Context) error {
+	dir := g.tree.Dir()
+	list, err := g.repo.Run(ctx, "worktree", "list", "--porcelain", "-z")
+	if err != nil {
+		return fmt.Errorf("list worktrees: %w", err)
+	}
+	// Git's name of the folder may go through other symbolic links.
+	names := []string{dir}
+	if parent, err := filepath.EvalSymlinks(filepath.Dir(dir)); err == nil {
+		names = append(names, filepath.Join(parent, filepath.Base(dir)))
+	}
+	for _, line := range strings.Split(list, "\x00") {
+		path, ok := strings.CutPrefix(line, "worktree ")
+		if !ok || !slices.Contains(names, path) {
+			continue
+		}
+		// Twice: the second one is for a locked one.
+		if _, err := g.repo.Run(ctx, "worktree", "remove", "--force", "--force", "--", path); err != nil {
+			return fmt.Errorf("remove the bisection's worktree: %w", err)
+		}
+	}
+	fi, err := os.Lstat(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("worktree: %w", err)
+	}
+	// What is left is ours if it is empty or only has a worktree's .git file.
+	entries, err := os.ReadDir(dir)
+	if err != nil || !fi.IsDir() {
+		return fmt.Errorf("%s is in the way of the bisection's worktree", dir)
+	}
+	for _, e := range entries {
+		if e.Name() != ".git" || !e.Type().IsRegular() {
+			return fmt.Errorf("%s is in the way of the bisection's worktree: it has %s", dir, e.Name())
+		}
+	}
+	if err := os.RemoveAll(dir); err != nil {
+		return fmt.Errorf("remove the bisection's worktree: %w", err)
+	}
+	return nil
+}
+
+func (g *Git) term(m Mark) string {
+	switch m {
+	case Old:
+		return g.opts.TermOld
+	case New:
+		return g.opts.TermNew
+	}
+	return "skip"
+}
+
+// startArgs are the arguments of git bisect start.
+func (g *Git) startArgs(new string, old []string) ([]string, error) {
+	var args []string
+	if g.opts.TermOld != "good" || g.opts.TermNew != "bad" {
+		args = append(args, "--term-old="+g.opts.TermOld, "--term-new="+g.opts.TermNew)
+	}
+	if g.opts.FirstParent {
+		args = append(args, "--first-parent")
+	}
+	args = append(args, "--no-checkout", new)
+	args = append(args, old...)
+	for _, c := range append([]string{new}, old...) {
+		if !gitcmd.IsHash(c) {
+			return nil, fmt.Errorf("%q is no commit's full hash", c)
+		}
+	}
+	if len(g.opts.Paths) > 0 {
+		args = append(args, "--")
+		args = append(args, g.opts.Paths...)
+	}
+	return args, nil
+}
+
+// Replay implements History: git bisect replays a log that is written here.
+func (g *Git) Replay(ctx context.Context, new string, old []string, marks []Marked) (Next, error) {
+	start, err := g.startArgs(new, old)
+	if err != nil {
+		return Next{}, err
+	}
+	if len(marks) == 0 {
+		if _, err := g.bisect(ctx, "reset"); err != nil {
+			return Next{}, err
+		}
+		if err := g.forget(); err != nil {
+			return Next{}, err
+		}
+		return g.step(ctx, append([]string{"start"}, start...)...)
+	}
+	var log strings.Builder
+	log.WriteString("git bisect start")
+	for _, a := range start {
+		log.WriteString(" " + shellQuote(a))
+	}
+	log.WriteString("\n")
+	for _, m := range marks {
+		if !gitcmd.IsHash(m.Commit) {
+			return Next{}, fmt.Errorf("%q is no commit's full hash", m.Commit)
+		}
+		fmt.Fprintf(&log, "git bisect %s %s\n", g.term(m.Mark), m.Commit)
+	}
+	f, err := os.CreateTemp("", "blockrig-replay-*")
+	if err != nil {
+		return Next{}, fmt.Errorf("write a log to replay: %w", err)
+	}
+	defer os.Remove(f.Name())
+	_, err = f.WriteString(log.String())
+	if err := errors.Join(err, f.Close()); err != nil {
+		return Next{}, fmt.Errorf("write a log to replay: %w", err)
+	}
+	if err := g.forget(); err != nil {
+		return Next{}, err
+	}
+	return g.step(ctx, "replay", f.Name())
+}
+
+// forget drops what git bisect remembers of good commits' ancestry: it is
+// only valid for the ends it was made with.
+func (g *Git) forget() error {
+	if err := os.Remove(filepath.Join(g.dir, "BISECT_ANCESTORS_OK")); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("start over: %w", err)
+	}
+	return nil
+}
+
+// Mark implements History.
+func (g *Git) Mark(ctx context.Context, m Marked) (Next, error) {
+	if !gitcmd.IsHash(m.Commit) {
+		return Next{}, fmt.Errorf("%q is no commit's full hash", m.Commit)
+	}
+	return g.step(ctx, g.term(m.Mark), m.Commit)
+}
+
+// bisect runs one of git's bisect commands.
+func (g *Git) bisect(ctx context.Context, args ...string) (string, error) {
+	return g.tree.Run(ctx, append([]string{"bisect"}, args...)...)
+}
+
+var leftSyntax = regexp.MustCompile(`(?m)^Bisecting: (\d+) revisions? left`)
+
+// step runs a command that ends with git naming the next commit.
+func (g *Git) step(ctx context.Context, args ...string) (Next, error) {
+	out, err := g.bisect(ctx, args...)
+	status, failed := gitcmd.Status(err)
+	if err != nil && !failed {
+		return Next{}, err
+	}
+	log, logErr := g.Log(ctx)
+	if logErr != nil {
+		if failed {
+			return Next{}, fmt.Errorf("bisect: %w", err)
+		}
+		return Next{}, logErr
+	}
+	// Git writes how it ended to its log.
+	lines := strings.Split(strings.TrimSpace(log), "\n")
+	var among []string
+	for i := len(lines) - 1; i >= 0; i-- {
+		line := lines[i]
+		if hash, ok := bracketed(line, "# first "+g.opts.TermNew+" commit: ["); ok {
+			return Next{First: hash}, nil
+		}
+		if hash, ok := bracketed(line, "# possible first "+g.opts.TermNew+" commit: ["); ok {
+			among = append(among, hash)
+			continue
+		}
+		break
+	}
+	if len(among) > 0 {
+		slices.Reverse(among)
+		return Next{Among: among}, nil
+	}
+	if failed {
+		// 3: the merge base is new though an old end is beyond it; the
+		// message says so.
+		if status == 3 {
+			return Next{}, &StopError{Kind: StopMergeBase, Why: oneLine(out + err.Error())}
+		}
+		return Next{}, fmt.Errorf("bisect: %w", err)
+	}
+	head, err := g.tree.Run(ctx, "rev-parse", "--verify", "--quiet", "BISECT_HEAD")
+	if err != nil {
+		return Next{}, fmt.Errorf("git bisect named no commit: %s", oneLine(out))
+	}
+	n := Next{Commit: strings.TrimSpace(head)}
+	if m := leftSyntax.FindStringSubmatch(out); m != nil {
+		n.Left, _ = strconv.Atoi(m[1]) // only digits match; a number too large stays the largest
+	}
+	return n, nil
+}
+
+func bracketed(line, prefix string) (string, bool) {
+	rest, ok := strings.CutPrefix(line, prefix)
+	if !ok {
+		return "", false
+	}
+	hash, _, ok := strings.Cut(rest, "]")
+	return hash, ok && gitcmd.IsHash(hash)
+}
+
+func oneLine(s string) string {
+	return gitcmd.Printable(strings.Join(strings.Fields(s), " "))
+}
+
+// Parents implements History.
+func (g *Git) Parents(ctx context.Context, commit string) ([]string, error) {
+	out, err := g.repo.Run(ctx, "rev-list", "--parents", "-n", "1", "--end-of-options", commit)
+	if err != nil {
+		return nil, fmt.Errorf("parents of %s: %w", short(commit), err)
+	}
+	f := strings.Fields(out)
+	if len(f) == 0 {
+		return nil, fmt.Errorf("parents of %s: git says nothing", short(commit))
+	}
+	parents := f[1:]
+	if g.opts.FirstParent && len(parents) > 1 {
+		parents = parents[:1]
+	}
+	return parents, nil
+}
+
+// MergeBases implements History.
+func (g *Git) MergeBases(ctx context.Context, new string, old []string) ([]string, error) {
+	var bases []string
+	for _, o := range old {
+		out, err := g.repo.Run(ctx, "merge-base", "--all", "--end-of-options", o, new)
+		if status, ok := gitcmd.Status(err); ok && status == 1 {
+			return nil, fmt.Errorf("%s and %s have no common history", short(o), short(new))
+		}
+		if err != nil {
+			return nil, fmt.Errorf("merge base of %s and %s: %w", short(o), short(new), err)
+		}
+		for _, b := range strings.Fields(out) {
+			if b == new {
+				return nil, fmt.Errorf("%s is an ancestor of %s: the new end must come after the old one", short(new), short(o))
+			}
+			if b != o && !slices.Contains(bases, b) && !slices.Contains(old, b) {
+				bases = append(bases, b)
+			}
+		}
+	}
+	return bases, nil
+}
+
+// Describe implements History.
+func (g *Git) Describe(ctx context.Context, commit string) (Commit, error) {
+	out, err := g.repo.Run(ctx, "show", "-s", "--no-show-signature", "--format=%H%x00%s%x00%an <%ae>%x00%aI", "--end-of-options", commit)
+	if err != nil {
+		return Commit{}, fmt.Errorf("look %s up: %w", short(commit), err)
+	}
+	f := strings.Split(strings.TrimRight(out, "\n"), "\x00")
+	if len(f) != 4 {
+		return Commit{}, fmt.Errorf("look %s up: git answered %q", short(commit), out)
+	}
+	date, err := time.Parse(time.RFC3339, f[3])
+	if err != nil {
+		return Commit{}, fmt.Errorf("date of %s: %w", short(commit), err)
+	}
+	c := Commit{Hash: f[0], Title: f[1], Author: f[2], Date: date}
+	tags, err := g.repo.Run(ctx, "for-each-ref", "--contains="+f[0], "--sort=creatordate", "--sort=version:refname", "--count=4", "--format=%(refname:short)", "refs/tags/")
+	if err != nil {
+		return Commit{}, fmt.Errorf("tags that contain %s: %w", short(commit), err)
+	}
+	c.Tags = strings.Fields(tags)
+	return c, nil
+}
+
+// Files implements History.
+func (g *Git) Files(ctx context.Context, commit string) ([]string, error) {
+	out, err := g.repo.Run(ctx, "diff-tree", "-r", "-z", "-m", "--first-parent", "--root", "--no-commit-id", "--no-renames", "--name-only", "--end-of-options", commit)
+	if err != nil {
+		return nil, fmt.Errorf("files of %s: %w", short(commit), err)
+	}
+	return strings.FieldsFunc(out, func(r rune) bool { return r == 0 }), nil
+}
+
+// Log implements History.
+func (g *Git) Log(ctx context.Context) (string, error) {
+	// What git bisect log prints, without starting it.
+	out, err := os.ReadFile(filepath.Join(g.dir, "BISECT_LOG"))
+	if err != nil {
+		return "", fmt.Errorf("log of the bisection: %w", err)
+	}
+	return string(out), nil
+}
+
+// shellQuote writes an argument as git bisect's log does, for its replay.
+func shellQuote(s string) string {
+	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
+}

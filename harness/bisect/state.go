@@ -1,0 +1,387 @@
+package bisect
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"syscall"
+
+	"github.com/gofrs/flock"
+)
+
+// Files of a state folder.
+const (
+	fileRequest = "request.json"   // what was asked for; written once, last, when the folder is made
+	fileTrials  = "trials.jsonl"   // one line per kernel prepared and per trial, in order
+	fileMarks   = "marks.json"     // the marks so far, for people; follows from the trials
+	fileLog     = "git-bisect.log" // git bisect's own log; follows from the marks
+	fileAnswer  = "answer.json"    // when the search has ended
+	fileLock    = "lock"
+	dirWorktree = "worktree"
+)
+
+// A State is a folder that holds a search: it can be stopped at any moment,
+// kill -9 and power loss included, and go on with every trial that was
+// finished.
+type State struct {
+	dir   string
+	root  *os.Root
+	lock  *flock.Flock
+	file  *os.File
+	lines map[Subject][]entry // recorded, not yet asked for again
+	asked int                 // requests so far
+	fail  error               // a write that failed: nothing may follow it
+}
+
+// entry is a line of trials.jsonl: a kernel prepared, or a trial.
+type entry struct {
+	Subject
+	// Request numbers what was asked of the tester. Going on, a request
+	// gets the lines of one earlier request, so that the search sees its
+	// trials in the same portions and takes the same turns.
+	Request  int       `json:"request"`
+	Prepared *Prepared `json:"prepared,omitempty"`
+	Trial    *Outcome  `json:"trial,omitempty"`
+}
+
+// ErrBusy is the error of a state that another process has open.
+var ErrBusy = errors.New("another blockrig is at work on it")
+
+// CreateState makes a folder for a search that request describes. The folder
+// must not exist, or be empty.
+func CreateState(dir string, request any) (*State, error) {
+	data, err := json.MarshalIndent(request, "", "  ")
+	if err != nil {
+		return nil, fmt.Errorf("write the request: %w", err)
+	}
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return nil, fmt.Errorf("make %s: %w", dir, err)
+	}
+	s, err := lockState(dir)
+	if err != nil {
+		return nil, err
+	}
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("look into %s: %w", dir, err), s.Close())
+	}
+	if slices.ContainsFunc(entries, func(e os.DirEntry) bool { return e.Name() == fileRequest }) {
+		return nil, errors.Join(fmt.Errorf("%s holds a bisection already; go on with it (bisect resume) or take another folder", dir), s.Close())
+	}
+	for _, e := range entries {
+		// A folder without a request is one whose making was cut short.
+		switch e.Name() {
+		case fileLock, fileTrials, fileRequest + ".tmp":
+		default:
+			return nil, errors.Join(fmt.Errorf("%s is not empty", dir), s.Close())
+		}
+	}
+	s.file, err = s.root.OpenFile(fileTrials, os.O_CREATE|os.O_TRUNC|os.O_WRONLY|os.O_APPEND, 0o644)
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("make %s: %w", fileTrials, err), s.Close())
+	}
+	if err := s.write(fileRequest, append(data, '\n')); err != nil {
+		return nil, errors.Join(err, s.Close())
+	}
+	return s, nil
+}
+
+// OpenState goes on with a search and reads its request into request.
+func OpenState(dir string, request any) (*State, error) {
+	if _, err := os.Stat(filepath.Join(dir, fileRequest)); err != nil {
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil, fmt.Errorf("%s holds no bisection (no %s in it)", dir, fileRequest)
+		}
+		return nil, fmt.Errorf("open %s: %w", dir, err)
+	}
+	s, err := lockState(dir)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.load(request); err != nil {
+		return nil, errors.Join(err, s.Close())
+	}
+	return s, nil
+}
+
+func lockState(dir string) (*State, error) {
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return nil, fmt.Errorf("open %s: %w", dir, err)
+	}
+	s := &State{dir: dir, root: root, lock: flock.New(filepath.Join(dir, fileLock)), lines: make(map[Subject][]entry)}
+	ok, err := s.lock.TryLock()
+	if err == nil && !ok {
+		err = ErrBusy
+	}
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("lock %s: %w", dir, err), root.Close())
+	}
+	return s, nil
+}
+
+func (s *State) load(request any) error {
+	data, err := s.root.ReadFile(fileRequest)
+	if err != nil {
+		return fmt.Errorf("read %s: %w", fileRequest, err)
+	}
+	dec := json.NewDecoder(bytes.NewReader(data))
+	dec.DisallowUnknownFields()
+	if err := dec.Decode(request); err != nil {
+		return fmt.Errorf("%s: %w", filepath.Join(s.dir, fileRequest), err)
+	}
+	s.file, err = s.root.OpenFile(fileTrials, os.O_CREATE|os.O_RDWR|os.O_APPEND, 0o644)
+	if err != nil {
+		return fmt.Errorf("open %s: %w", fileTrials, err)
+	}
+	r := bufio.NewReader(s.file)
+	var good int64
+	for n := 1; ; n++ {
+		line, err := r.ReadBytes('\n')
+		if errors.Is(err, io.EOF) {
+			// A line without an end was being written when the power
+			// went: its trial was not finished.
+			if len(line) > 0 {
+				if err := s.file.Truncate(good); err != nil {
+					return fmt.Errorf("cut the unfinished line of %s: %w", fileTrials, err)
+				}
+			}
+			return nil
+		}
+		if err != nil {
+			return fmt.Errorf("read %s: %w", fileTrials, err)
+		}
+		good += int64(len(line))
+		var e entry
+		dec := json.NewDecoder(bytes.NewReader(line))
+		dec.DisallowUnknownFields()
+		if err := dec.Decode(&e); err != nil {
+			return fmt.Errorf("%s:%d: %w", filepath.Join(s.dir, fileTrials), n, err)
+		}
+		if e.Commit == "" || (e.Prepared == nil) == (e.Trial == nil) {
+			return fmt.Errorf("%s:%d: neither a kernel nor a trial", filepath.Join(s.dir, fileTrials), n)
+		}
+		s.lines[e.Subject] = append(s.lines[e.Subject], e)
+		s.asked = max(s.asked, e.Request)
+	}
+}
+
+// Dir is the state's folder.
+func (s *State) Dir() string { return s.dir }
+
+// Worktree is where the search's git worktree belongs.
+func (s *State) Worktree() string { return filepath.Join(s.dir, dirWorktree) }
+
+// Close lets go of the folder.
+func (s *State) Close() error {
+	var err error
+	if s.file != nil {
+		err = s.file.Close()
+	}
+	return errors.Join(err, s.lock.Unlock(), s.root.Close())
+}
+
+// write puts a file in place whole, or not at all.
+func (s *State) write(name string, data []byte) error {
+	tmp := name + ".tmp"
+	f, err := s.root.Create(tmp)
+	if err != nil {
+		return fmt.Errorf("write %s: %w", name, err)
+	}
+	_, err = f.Write(data)
+	if err == nil {
+		err = f.Sync()
+	}
+	if err = errors.Join(err, f.Close()); err == nil {
+		err = s.root.Rename(tmp, name)
+	}
+	if err == nil {
+		err = s.syncDir()
+	}
+	if err != nil {
+		return fmt.Errorf("write %s: %w", name, err)
+	}
+	return nil
+}
+
+func (s *State) syncDir() error {
+	d, err := s.root.Open(".")
+	if err != nil {
+		return err
+	}
+	err = d.Sync()
+	if errors.Is(err, syscall.EINVAL) { // file systems that can't
+		err = nil
+	}
+	return errors.Join(err, d.Close())
+}
+
+// append adds a line to the trials; when it returns, the line outlives a
+// power loss.
+func (s *State) append(e entry) error {
+	if s.fail != nil {
+		return s.fail
+	}
+	line, err := json.Marshal(e)
+	if err == nil {
+		_, err = s.file.Write(append(line, '\n'))
+	}
+	if err == nil {
+		err = s.file.Sync()
+	}
+	if err != nil {
+		// Part of a line may be there; another one after it could not be
+		// read again.
+		s.fail = fmt.Errorf("record a trial in %s: %w", s.dir, err)
+	}
+	return s.fail
+}
+
+// Run searches with the state: trials that it has are not done again, every
+// other one is recorded before the next begins.
+func (s *State) Run(ctx context.Context, cfg Config, h History, t Tester) (*Answer, error) {
+	progress := cfg.Progress
+	var failed error
+	cfg.Progress = func(e Event) {
+		if e.Record != nil && e.Marks != nil {
+			failed = errors.Join(failed, s.saveMarks(ctx, e.Marks, h))
+		}
+		if progress != nil {
+			progress(e)
+		}
+	}
+	a, err := Run(ctx, cfg, h, s.tester(t))
+	if err = errors.Join(err, failed); err != nil {
+		return nil, err
+	}
+	if err := s.save(a); err != nil {
+		return nil, err
+	}
+	return a, nil
+}
+
+func (s *State) saveMarks(ctx context.Context, marks []Record, h History) error {
+	data, err := json.MarshalIndent(marks, "", "  ")
+	if err != nil {
+		return fmt.Errorf("write %s: %w", fileMarks, err)
+	}
+	if err := s.write(fileMarks, append(data, '\n')); err != nil {
+		return err
+	}
+	log, err := h.Log(ctx)
+	if err != nil {
+		return err
+	}
+	return s.write(fileLog, []byte(log))
+}
+
+func (s *State) save(a *Answer) error {
+	data, err := json.MarshalIndent(a.Marks, "", "  ")
+	if err != nil {
+		return fmt.Errorf("write %s: %w", fileMarks, err)
+	}
+	if err := s.write(fileMarks, append(data, '\n')); err != nil {
+		return err
+	}
+	if err := s.write(fileLog, []byte(a.Log)); err != nil {
+		return err
+	}
+	if data, err = json.MarshalIndent(a, "", "  "); err != nil {
+		return fmt.Errorf("write %s: %w", fileAnswer, err)
+	}
+	return s.write(fileAnswer, append(data, '\n'))
+}
+
+// recorder is a tester that answers from the state as long as it can.
+type recorder struct {
+	state *State
+	Tester
+}
+
+// inspectingRecorder is a recorder whose tester is an Inspector.
+type inspectingRecorder struct {
+	recorder
+	Inspector
+}
+
+func (s *State) tester(t Tester) Tester {
+	r := recorder{s, t}
+	if i, ok := t.(Inspector); ok {
+		return inspectingRecorder{r, i}
+	}
+	return r
+}
+
+// take gives the next recorded line of a subject if it is of the wanted sort
+// and, with a request of more than 0, of that request.
+func (s *State) take(sub Subject, prepared bool, request int) (entry, bool) {
+	list := s.lines[sub]
+	if len(list) == 0 || (list[0].Prepared != nil) != prepared || request > 0 && list[0].Request != request {
+		return entry{}, false
+	}
+	s.lines[sub] = list[1:]
+	return list[0], true
+}
+
+func (r recorder) Prepare(ctx context.Context, sub Subject) (Prepared, error) {
+	if e, ok := r.state.take(sub, true, 0); ok {
+		return *e.Prepared, nil
+	}
+	p, err := r.Tester.Prepare(ctx, sub)
+	if err != nil {
+		return p, err
+	}
+	r.state.asked++
+	return p, r.state.append(entry{Subject: sub, Request: r.state.asked, Prepared: &p})
+}
+
+func (r recorder) Test(ctx context.Context, req Request, record func(Outcome) error) error {
+	left := req.Boots * req.Runs
+	request, last := 0, KindVerdict
+	for left > 0 {
+		e, ok := r.state.take(req.Subject, false, request)
+		if !ok {
+			break
+		}
+		if err := record(*e.Trial); err != nil {
+			return err
+		}
+		request, last = e.Request, e.Trial.Kind
+		left--
+	}
+	// A tester may stop after an outcome that is no verdict; and what comes
+	// next was recorded for a later request.
+	if left == 0 || request > 0 && (last != KindVerdict || len(r.state.lines[req.Subject]) > 0) {
+		return nil
+	}
+	if request == 0 {
+		r.state.asked++
+		request = r.state.asked
+	}
+	// What is missing of a boot that was cut short is made up for by a boot
+	// of its own.
+	keep := func(o Outcome) error {
+		last = o.Kind
+		if err := r.state.append(entry{Subject: req.Subject, Request: request, Trial: &o}); err != nil {
+			return err
+		}
+		return record(o)
+	}
+	for _, part := range []Request{{req.Subject, 1, left % req.Runs}, {req.Subject, left / req.Runs, req.Runs}} {
+		if part.Boots*part.Runs == 0 || last != KindVerdict {
+			continue
+		}
+		if err := r.Tester.Test(ctx, part, keep); err != nil {
+			return err
+		}
+	}
+	return nil
+}

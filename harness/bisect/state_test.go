@@ -1,0 +1,356 @@
+package bisect
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/blockrig/blockrig/kernels/gitbuild/gitcmd"
+)
+
+var errCrash = errors.New("crash")
+
+// crashing stops for good before a given trial, as a killed process does.
+type crashing struct {
+	Tester
+	left int
+}
+
+func (c *crashing) Prepare(ctx context.Context, s Subject) (Prepared, error) {
+	if c.left == 0 {
+		return Prepared{}, errCrash
+	}
+	return c.Tester.Prepare(ctx, s)
+}
+
+func (c *crashing) Test(ctx context.Context, r Request, record func(Outcome) error) error {
+	return c.Tester.Test(ctx, r, func(o Outcome) error {
+		if c.left == 0 {
+			return errCrash
+		}
+		c.left--
+		return record(o)
+	})
+}
+
+// steady gives the k-th trial of a commit always the same outcome, whatever
+// came in between, so that a search that was stopped can be compared with one
+// that was not.
+type steady struct {
+	w     *world
+	done  map[Subject]int
+	boots int
+}
+
+func (t *steady) Prepare(ctx context.Context, s Subject) (Prepared, error) {
+	if t.w.broken[s.Commit] == KindBuild || s.Revert != "" {
+		return Prepared{Failure: KindBuild, Reason: "does not compile"}, nil
+	}
+	return Prepared{Digest: s.Commit}, nil
+}
+
+func (t *steady) Test(ctx context.Context, r Request, record func(Outcome) error) error {
+	for range r.Boots {
+		t.boots++
+		for range r.Runs {
+			k := t.done[r.Subject]
+			rnd := rand.New(rand.NewPCG(uint64(k), uint64(len(r.Subject.Commit))*1000+uint64(r.Subject.Commit[len(r.Subject.Commit)-1])))
+			o := simPass
+			if t.w.fails[r.Subject.Commit] && rnd.Float64() < t.w.rate {
+				o = simTarget
+			}
+			o.Boot = fmt.Sprint(k / 2)
+			if kind := t.w.broken[r.Subject.Commit]; kind != "" {
+				o = Outcome{Kind: kind, Reason: "broken", Boot: o.Boot}
+			}
+			if err := record(o); err != nil {
+				return err
+			}
+			t.done[r.Subject]++
+		}
+	}
+	return nil
+}
+
+func steadyWorld(rate float64) *world {
+	w := &world{graph: NewGraph(), fails: make(map[string]bool), broken: map[string]Kind{"c16": KindBuild, "c8": KindBoot}, rate: rate, new: "c31", old: []string{"c0"}, culprit: "c13"}
+	for i := range 32 {
+		var parents []string
+		if i > 0 {
+			parents = []string{fmt.Sprint("c", i-1)}
+		}
+		if err := w.graph.Add(fmt.Sprint("c", i), parents...); err != nil {
+			panic(err)
+		}
+		w.fails[fmt.Sprint("c", i)] = i >= 13
+	}
+	return w
+}
+
+type wanted struct {
+	New  string   `json:"new"`
+	Old  []string `json:"old"`
+	Spec string   `json:"spec"`
+}
+
+// Given a search that is killed before its k-th trial, for every k, when it
+// goes on, then it ends with the same answer, and no trial was done twice.
+func TestResumeAfterACrashAtEveryTrial(t *testing.T) {
+	for _, rate := range []float64{1, .6} {
+		w := steadyWorld(rate)
+		cfg := Config{New: w.new, Old: w.old}
+		want, err := Run(context.Background(), cfg, w.graph, &steady{w: w, done: make(map[Subject]int)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if want.First == nil || want.First.Hash != w.culprit {
+			t.Fatalf("found %v", want.First)
+		}
+		stride := 1
+		if rate < 1 {
+			stride = 7
+		}
+		for k := 0; k < want.Trials; k += stride {
+			dir := filepath.Join(t.TempDir(), "state")
+			tester := &steady{w: w, done: make(map[Subject]int)}
+			s, err := CreateState(dir, wanted{w.new, w.old, "x"})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := s.Run(context.Background(), cfg, steadyWorld(rate).graph, &crashing{tester, k}); !errors.Is(err, errCrash) {
+				t.Fatalf("crash before trial %d: %v", k, err)
+			}
+			// What a crash in the middle of a write leaves.
+			if _, err := s.file.WriteString(`{"commit":"c16","tri`); err != nil {
+				t.Fatal(err)
+			}
+			if err := s.Close(); err != nil {
+				t.Fatal(err)
+			}
+			var req wanted
+			s, err = OpenState(dir, &req)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if req.New != w.new || req.Spec != "x" {
+				t.Errorf("request %+v", req)
+			}
+			got, err := s.Run(context.Background(), cfg, steadyWorld(rate).graph, tester)
+			if err != nil {
+				t.Fatal(err)
+			}
+			done := 0
+			for _, n := range tester.done {
+				done += n
+			}
+			if done != got.Trials {
+				t.Errorf("crash before trial %d: %d trials done, %d in the answer", k, done, got.Trials)
+			}
+			if diff := cmp.Diff(want, got); diff != "" {
+				t.Errorf("crash before trial %d: %s", k, diff)
+			}
+			if err := s.Close(); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+}
+
+// Given a finished search, when it is opened again, then the answer comes
+// from the record without a trial.
+func TestFinishedStateNeedsNoTrial(t *testing.T) {
+	w := steadyWorld(1)
+	dir := filepath.Join(t.TempDir(), "state")
+	s, err := CreateState(dir, wanted{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want, err := s.Run(context.Background(), Config{New: w.new, Old: w.old}, w.graph, &steady{w: w, done: make(map[Subject]int)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := OpenState(dir, &wanted{}); !errors.Is(err, ErrBusy) {
+		t.Errorf("a second process: %v", err)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := CreateState(dir, wanted{}); err == nil || !strings.Contains(err.Error(), "resume") {
+		t.Errorf("made twice: %v", err)
+	}
+	s, err = OpenState(dir, &wanted{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	got, err := s.Run(context.Background(), Config{New: w.new, Old: w.old}, w.graph, &crashing{&steady{w: w}, 0})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
+	}
+	var saved Answer
+	data, err := os.ReadFile(filepath.Join(dir, fileAnswer))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := json.Unmarshal(data, &saved); err != nil || saved.First.Hash != w.culprit {
+		t.Errorf("%s: %v %v", fileAnswer, saved.First, err)
+	}
+}
+
+func TestStateNamesTheBrokenLine(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "state")
+	s, err := CreateState(dir, wanted{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(dir, fileTrials)
+	good := `{"commit":"a","request":1,"prepared":{}}` + "\n"
+	for _, bad := range []string{"{}\n", "null\n", `{"commit":"a","x":1}` + "\n", "\x00\x00\n"} {
+		if err := os.WriteFile(file, []byte(good+bad+good), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := OpenState(dir, &wanted{}); err == nil || !strings.Contains(err.Error(), fileTrials+":2:") {
+			t.Errorf("%q: %v", bad, err)
+		}
+	}
+	if _, err := OpenState(t.TempDir(), &wanted{}); err == nil || !strings.Contains(err.Error(), "holds no bisection") {
+		t.Error(err)
+	}
+}
+
+// TestHelperSearch is the process that TestResumeAfterKill kills.
+func TestHelperSearch(t *testing.T) {
+	dir, repo := os.Getenv("BISECT_TEST_STATE"), os.Getenv("BISECT_TEST_REPO")
+	if dir == "" {
+		return // run by itself it has nothing to do
+	}
+	ctx := context.Background()
+	var req wanted
+	s, err := OpenState(dir, &req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := gitcmd.Open(ctx, repo)
+	if err != nil {
+		t.Fatal(err)
+	}
+	h, err := OpenGit(ctx, r, s.Worktree(), GitOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	bad := make(map[string]bool)
+	for _, c := range strings.Fields(req.Spec) {
+		bad[c] = true
+	}
+	a, err := s.Run(ctx, Config{New: req.New, Old: req.Old}, h, &scripted{does: func(s Subject) Outcome {
+		time.Sleep(2 * time.Millisecond)
+		if bad[s.Commit] {
+			return simTarget
+		}
+		return simPass
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	fmt.Println("trials", a.Trials)
+}
+
+// Given a search over a real repository in a process that is killed again and
+// again with SIGKILL, after each few trials, when the last one ends, then the
+// answer is right and no more trials were done than without.
+func TestResumeAfterKill(t *testing.T) {
+	repo := newGitRepo(t)
+	first, last := repo.line(9)
+	fails := repo.failsFrom("a05")
+	var bad []string
+	for h := range repo.names {
+		if fails(Subject{Commit: h}).Failed() {
+			bad = append(bad, h)
+		}
+	}
+	dir := filepath.Join(t.TempDir(), "state")
+	s, err := CreateState(dir, wanted{last, []string{first}, strings.Join(bad, " ")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	lines := func() int {
+		data, err := os.ReadFile(filepath.Join(dir, fileTrials))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return strings.Count(string(data), `"trial":`)
+	}
+	kills := 0
+	for done := false; !done; {
+		cmd := exec.Command(os.Args[0], "-test.run=^TestHelperSearch$", "-test.v")
+		cmd.Env = append(os.Environ(), "BISECT_TEST_STATE="+dir, "BISECT_TEST_REPO="+repo.Dir())
+		cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+		var out strings.Builder
+		cmd.Stdout, cmd.Stderr = &out, &out
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		exited := make(chan error, 1)
+		go func() { exited <- cmd.Wait() }()
+		before := lines()
+		for running := true; running; {
+			select {
+			case err := <-exited:
+				if err != nil {
+					t.Fatalf("%v: %s", err, out.String())
+				}
+				done, running = true, false
+			case <-time.After(time.Millisecond):
+				if lines() >= before+11 {
+					if err := syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL); err != nil {
+						t.Fatal(err)
+					}
+					<-exited
+					kills++
+					running = false
+				}
+			}
+		}
+		if done && !strings.Contains(out.String(), "trials "+strconv.Itoa(lines())) {
+			t.Errorf("%d trials recorded, but: %s", lines(), out.String())
+		}
+	}
+	if kills < 4 {
+		t.Errorf("killed %d times only", kills)
+	}
+	var a Answer
+	data, err := os.ReadFile(filepath.Join(dir, fileAnswer))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := json.Unmarshal(data, &a); err != nil {
+		t.Fatal(err)
+	}
+	if a.First == nil || repo.names[a.First.Hash] != "a05" || a.Grade != Proven {
+		t.Errorf("%v %s %v", a.First, a.Grade, a.Why)
+	}
+}
