@@ -1,0 +1,420 @@
+package bisect
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// chain makes a line c0 … c(n-1).
+func chain(t *testing.T, n int) *Graph {
+	t.Helper()
+	g := NewGraph()
+	for i := range n {
+		var parents []string
+		if i > 0 {
+			parents = []string{fmt.Sprint("c", i-1)}
+		}
+		if err := g.Add(fmt.Sprint("c", i), parents...); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return g
+}
+
+// at gives the number of a commit of a chain.
+func at(s Subject) int {
+	var n int
+	if _, err := fmt.Sscanf(s.Commit, "c%d", &n); err != nil {
+		panic(err)
+	}
+	return n
+}
+
+func outcome(verdict string, titles ...string) Outcome {
+	return Outcome{Kind: KindVerdict, Verdict: verdict, Phase: "step", Step: "pread", Titles: titles}
+}
+
+var (
+	degraded = outcome("degraded", "device-mapper: raid1: Mirror read failed")
+	eio      = outcome("eio", "device-mapper: raid1: Mirror read failed")
+)
+
+// Given three edits of which the second to come makes legs fail and the third
+// makes the read fail, then both changes are named, the first as where it
+// began.
+func TestSymptomThatGrows(t *testing.T) {
+	for _, c := range []struct{ n, began, became int }{
+		{24, 6, 17}, {24, 1, 23}, {24, 11, 12}, {100, 20, 90}, {100, 50, 52},
+	} {
+		a, err := Run(context.Background(), Config{New: fmt.Sprint("c", c.n-1), Old: []string{"c0"}}, chain(t, c.n), &scripted{does: func(s Subject) Outcome {
+			switch {
+			case at(s) >= c.became:
+				return eio
+			case at(s) >= c.began:
+				return degraded
+			}
+			return simPass
+		}})
+		if err != nil {
+			t.Fatalf("%+v: %v", c, err)
+		}
+		if a.First == nil || a.Became == nil {
+			// With one commit between, it may never have been met.
+			if c.became-c.began > 2 || a.First == nil {
+				t.Errorf("%+v: found %v, %v", c, a.First, a.Became)
+			}
+			continue
+		}
+		if at(Subject{Commit: a.First.Hash}) != c.began || at(Subject{Commit: a.Became.Hash}) != c.became {
+			t.Errorf("%+v: began at %s, became at %s", c, a.First.Hash, a.Became.Hash)
+		}
+		if *a.Began != degraded.Signature() || a.Target.Signature != eio.Signature() || a.Grade != Proven {
+			t.Errorf("%+v: %v, %v, %s %q", c, a.Began, a.Target, a.Grade, a.Why)
+		}
+	}
+}
+
+// Given a symptom that shrinks until it is mended, then the fix is what ended
+// it, and where it shrank is named.
+func TestSymptomThatShrinks(t *testing.T) {
+	a, err := Run(context.Background(), Config{New: "c39", Old: []string{"c0"}, Direction: Fix}, chain(t, 40), &scripted{does: func(s Subject) Outcome {
+		switch {
+		case at(s) >= 30:
+			return simPass
+		case at(s) >= 9:
+			return degraded
+		}
+		return eio
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if a.First == nil || a.First.Hash != "c30" || a.Became == nil || a.Became.Hash != "c9" {
+		t.Errorf("mended at %v, shrank at %v", a.First, a.Became)
+	}
+}
+
+// Given another bug that came and went before the culprit, then it is listed,
+// and the culprit found.
+func TestAnotherBugOnTheWay(t *testing.T) {
+	for _, c := range []struct{ from, to, culprit int }{
+		{8, 30, 45}, {28, 34, 20}, {30, 33, 50}, {31, 31, 10},
+	} {
+		other := simOther
+		a, err := Run(context.Background(), Config{New: "c63", Old: []string{"c0"}}, chain(t, 64), &scripted{does: func(s Subject) Outcome {
+			switch {
+			case at(s) >= c.from && at(s) <= c.to:
+				return other
+			case at(s) >= c.culprit:
+				return simTarget
+			}
+			return simPass
+		}})
+		if err != nil {
+			t.Fatalf("%+v: %v", c, err)
+		}
+		if a.First == nil || at(Subject{Commit: a.First.Hash}) != c.culprit {
+			t.Errorf("%+v: found %v, became %v, %s %q", c, a.First, a.Became, a.Grade, a.Why)
+		}
+	}
+}
+
+// Given commits that fail in another phase, then they are skipped and listed,
+// and the search goes round them.
+func TestAnotherPhaseIsSkipped(t *testing.T) {
+	stack := Outcome{Kind: KindVerdict, Verdict: "bug", Phase: "stack", Titles: []string{"BUG in lvcreate"}}
+	a, err := Run(context.Background(), Config{New: "c31", Old: []string{"c0"}}, chain(t, 32), &scripted{does: func(s Subject) Outcome {
+		switch n := at(s); {
+		case n >= 14 && n <= 16:
+			return stack
+		case n >= 22:
+			return simTarget
+		}
+		return simPass
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if a.First.Hash != "c22" || len(a.AnotherBugs) == 0 || a.AnotherBugs[0].Other.Phase != "stack" {
+		t.Errorf("found %v, others %v", a.First, a.AnotherBugs)
+	}
+	for _, r := range a.AnotherBugs {
+		if r.Mark != Skip || !strings.Contains(r.Why, "another failure: bug in stack") {
+			t.Errorf("%+v", r)
+		}
+	}
+}
+
+func TestRules(t *testing.T) {
+	// c10 brings a warning, c20 the hang.
+	does := func(s Subject) Outcome {
+		switch n := at(s); {
+		case n >= 20:
+			return outcome("hang", "WARNING in a", "INFO: task hung in b")
+		case n >= 10:
+			return outcome("hang", "INFO: task hung in c")
+		case n >= 5:
+			return outcome("warn", "WARNING in x")
+		}
+		return simPass
+	}
+	expr := func(s string) *Expr {
+		e, err := ParseExpr(s)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return e
+	}
+	for _, c := range []struct {
+		name  string
+		rules Rules
+		want  string
+	}{
+		{"any failure", Rules{AnyFailure: true}, "c5"},
+		{"expression", Rules{BadWhen: expr(`verdict == hang`)}, "c10"},
+		{"expression on titles", Rules{BadWhen: expr(`verdict == hang && title =~ "in [ab]$"`)}, "c20"},
+	} {
+		a, err := Run(context.Background(), Config{New: "c29", Old: []string{"c0"}, Rules: c.rules}, chain(t, 30), &scripted{does: does})
+		if err != nil {
+			t.Fatalf("%s: %v", c.name, err)
+		}
+		if a.First == nil || a.First.Hash != c.want || a.Grade != Proven {
+			t.Errorf("%s: %v %s", c.name, a.First, a.Grade)
+		}
+	}
+	t.Run("same title", func(t *testing.T) {
+		a, err := Run(context.Background(), Config{New: "c29", Old: []string{"c0"}, Rules: Rules{SameTitle: true}}, chain(t, 30), &scripted{does: func(s Subject) Outcome {
+			if n := at(s); n == 14 || n == 13 {
+				return outcome("hang", "INFO: task hung in c")
+			} else if n >= 20 {
+				return outcome("hang", "WARNING in a")
+			}
+			return simPass
+		}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if a.First.Hash != "c20" {
+			t.Errorf("found %v", a.First)
+		}
+	})
+	t.Run("drifting titles are listed", func(t *testing.T) {
+		a, err := Run(context.Background(), Config{New: "c29", Old: []string{"c0"}}, chain(t, 30), &scripted{does: func(s Subject) Outcome {
+			if n := at(s); n >= 25 {
+				return outcome("hang", "WARNING in a")
+			} else if n >= 10 {
+				return outcome("hang", "BUG in b")
+			}
+			return simPass
+		}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		i := slices.IndexFunc(a.Marks, func(r Record) bool { return len(r.Drift) > 0 })
+		if a.First.Hash != "c10" || i < 0 || a.Marks[i].Drift[0] != "BUG in b" {
+			t.Errorf("found %v, marks %+v", a.First, a.Marks)
+		}
+	})
+}
+
+func TestChecks(t *testing.T) {
+	check := func(t *testing.T, a *Answer, name string) Check {
+		t.Helper()
+		i := slices.IndexFunc(a.Checks, func(c Check) bool { return c.Name == name })
+		if i < 0 {
+			t.Fatalf("no check %q", name)
+		}
+		return a.Checks[i]
+	}
+	regression := func(s Subject) Outcome {
+		if at(s) >= 9 && s.Revert != "c9" {
+			return simTarget
+		}
+		return simPass
+	}
+	built := func(s Subject) Prepared { return Prepared{Digest: s.String()} }
+	run := func(t *testing.T, tester Tester) *Answer {
+		t.Helper()
+		a, err := Run(context.Background(), Config{New: "c15", Old: []string{"c0"}}, chain(t, 16), tester)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return a
+	}
+	t.Run("a revert that helps", func(t *testing.T) {
+		a := run(t, &scripted{does: regression, prepared: built})
+		if c := check(t, a, CheckRevert); c.Result != Pass || a.Grade != Proven {
+			t.Errorf("%+v, %s", c, a.Grade)
+		}
+	})
+	t.Run("a revert that does not help", func(t *testing.T) {
+		a := run(t, &scripted{prepared: built, does: func(s Subject) Outcome {
+			s.Revert = ""
+			return regression(s)
+		}})
+		if c := check(t, a, CheckRevert); c.Result != Fail || a.Grade != Likely {
+			t.Errorf("%+v, %s", c, a.Grade)
+		}
+	})
+	t.Run("a revert that does not apply", func(t *testing.T) {
+		a := run(t, &scripted{does: regression})
+		if c := check(t, a, CheckRevert); c.Result != NotPossible || c.Why != "does not apply" || a.Grade != Proven {
+			t.Errorf("%+v, %s", c, a.Grade)
+		}
+	})
+	t.Run("equal binaries share their trials", func(t *testing.T) {
+		tester := &scripted{does: regression, prepared: func(s Subject) Prepared {
+			d := "old"
+			if n := at(s); n >= 9 && s.Revert == "" {
+				d = "new"
+			} else if n == 0 {
+				d = "first"
+			}
+			return Prepared{Digest: d}
+		}}
+		a := run(t, tester)
+		if a.First.Hash != "c9" || check(t, a, CheckBinary).Result != Pass {
+			t.Errorf("%v %v", a.First, a.Checks)
+		}
+		var kernels []string
+		for _, s := range tester.tried {
+			if !slices.Contains(kernels, s.Commit) {
+				kernels = append(kernels, s.Commit)
+			}
+		}
+		if len(kernels) != 3 {
+			t.Errorf("tried %v, want three kernels", kernels)
+		}
+		if !slices.ContainsFunc(a.Marks, func(r Record) bool { return r.SameAs != "" }) {
+			t.Error("no mark says that its kernel was known")
+		}
+	})
+}
+
+func TestTooManySkips(t *testing.T) {
+	_, err := Run(context.Background(), Config{New: "c99", Old: []string{"c0"}, MaxSkips: 5}, chain(t, 100), &scripted{
+		does: func(s Subject) Outcome {
+			if at(s) == 99 {
+				return simTarget
+			}
+			return simPass
+		},
+		prepared: func(s Subject) Prepared {
+			if n := at(s); n > 0 && n < 99 {
+				return Prepared{Failure: KindBuild, Reason: "drivers/md/dm.c:7: error: expected ;"}
+			}
+			return Prepared{}
+		},
+	})
+	var stop *StopError
+	if !errors.As(err, &stop) || stop.Kind != StopSkips || !strings.Contains(stop.Why, "expected ;") {
+		t.Error(err)
+	}
+	if stop != nil && len(stop.Seen) != 6 {
+		t.Errorf("%d commits listed", len(stop.Seen))
+	}
+}
+
+// lying gives false outcomes for the first trials of one commit.
+type lying struct {
+	scripted
+	commit string
+	lies   int
+	says   Outcome
+}
+
+func (l *lying) Test(ctx context.Context, r Request, record func(Outcome) error) error {
+	return l.scripted.Test(ctx, r, func(o Outcome) error {
+		if r.Subject.Commit == l.commit && l.lies > 0 {
+			l.lies--
+			boot := o.Boot
+			o = l.says
+			o.Boot = boot
+		}
+		return record(o)
+	})
+}
+
+// Given a commit that at first shows the opposite of what it is, when the
+// checks contradict, then the wrong mark is found, git's log is replayed from
+// there, and the answer is right.
+func TestContradictionIsMended(t *testing.T) {
+	repo := newGitRepo(t)
+	first, last := repo.line(17)
+	fails := repo.failsFrom("a10")
+	for _, c := range []struct {
+		name   string
+		commit string
+		says   Outcome
+	}{
+		{"a good commit that failed", "a08", simTarget},
+		{"a bad commit that passed", "a12", simPass},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			tester := &lying{scripted: scripted{does: fails}, commit: repo.hashes[c.commit], lies: 6, says: c.says}
+			again := 0
+			progress := func(e Event) {
+				if e.Doing == "again" {
+					again++
+				}
+			}
+			a, err := Run(context.Background(), Config{New: last, Old: []string{first}, Progress: progress}, repo.open(GitOptions{}), tester)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if again == 0 {
+				t.Error("no mark was tried again")
+			}
+			if a.First == nil || repo.names[a.First.Hash] != "a10" {
+				t.Errorf("found %v (%s), %s %q\n%s", a.First, repo.names[a.First.Hash], a.Grade, a.Why, a.Log)
+			}
+		})
+	}
+}
+
+func TestConfigIsChecked(t *testing.T) {
+	e, err := ParseExpr("verdict == hang")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		cfg  Config
+		want string
+	}{
+		{Config{New: "c1"}, "old end"},
+		{Config{Old: []string{"c0"}}, "new end"},
+		{Config{New: "c1", Old: []string{"c1"}}, "both ends"},
+		{Config{New: "c1", Old: []string{"c0"}, Confidence: 1}, "confidence"},
+		{Config{New: "c1", Old: []string{"c0"}, Confidence: .2}, "confidence"},
+		{Config{New: "c1", Old: []string{"c0"}, Rules: Rules{AnyFailure: true, BadWhen: e}}, "only one"},
+		{Config{New: "c1", Old: []string{"c0"}, Direction: "up"}, "direction"},
+		{Config{New: "c9", Old: []string{"c0"}}, "no commit"},
+	} {
+		if _, err := Run(context.Background(), c.cfg, chain(t, 2), &scripted{}); err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%+v: %v, want %q", c.cfg, err, c.want)
+		}
+	}
+}
+
+func TestCancelEndsTheSearch(t *testing.T) {
+	ctx, cancel := context.WithCancel(context.Background())
+	tester := &canceling{cancel: cancel}
+	_, err := Run(ctx, Config{New: "c9", Old: []string{"c0"}}, chain(t, 10), tester)
+	if !errors.Is(err, context.Canceled) {
+		t.Error(err)
+	}
+}
+
+type canceling struct {
+	scripted
+	cancel context.CancelFunc
+}
+
+func (c *canceling) Test(ctx context.Context, r Request, record func(Outcome) error) error {
+	c.cancel()
+	return ctx.Err()
+}
