@@ -197,9 +197,9 @@ var plainRE = regexp.MustCompile(`^[0-9][0-9.]*(-rc[0-9]+)?(\+[a-z0-9.+]+)?(-[0-
 // splitPackages are the packages of a kernel from 6.19 on, and what is wrong
 // without each. Of several losses the last is told.
 var splitPackages = []struct{ name, loss string }{
-	{"linux-base-", "which has its config"},
-	{"linux-binary-", "which has its image"},
-	{"linux-modules-", "which has its modules, and without them it can't drive disks"},
+	{"linux-base-", "its config"},
+	{"linux-binary-", "its image"},
+	{"linux-modules-", "its modules, and without them it can't drive disks"},
 }
 
 // findKernels puts kernels together of packages ordered by version.
@@ -249,7 +249,7 @@ func findKernels(packages []debian.Package) []Version {
 				names := []string{part.name + release, part.name + release + "-unsigned"}
 				i := slices.IndexFunc(names, func(name string) bool { _, ok := byKey[key{name, p.Version}]; return ok })
 				if i < 0 {
-					v.Missing = fmt.Sprintf("of %s the package %s is gone from Debian, %s", version, names[0], part.loss)
+					v.Missing = fmt.Sprintf("of %s Debian no longer has %s, %s", version, names[0], part.loss)
 					continue
 				}
 				v.packages = append(v.packages, byKey[key{names[i], p.Version}])

@@ -1,0 +1,227 @@
+package kernels
+
+import (
+	"errors"
+	"io"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/blockrig/blockrig/kernels/internal/archivetest"
+)
+
+const madeConfig = `# a comment
+CONFIG_EXT4_FS=m
+CONFIG_DM_MIRROR=m
+CONFIG_BLK_DEV_SD=y
+CONFIG_MD=y
+# CONFIG_XFS_FS is not set
+CONFIG_BTRFS_FS=m
+CONFIG_ODD=m
+CONFIG_RING=m
+CONFIG_LOCALVERSION=""
+`
+
+// madeKernel gives a kernel as a user has it, with modules in all the forms
+// there are.
+func madeKernel(t testing.TB, config string) Kernel {
+	t.Helper()
+	dir := t.TempDir()
+	module := func(suffix string, modinfo ...string) []byte {
+		return archivetest.Compress(t, suffix, madeModule(t, append(modinfo, "vermagic=6.12.9 SMP")...))
+	}
+	writeAll(t, dir, map[string][]byte{
+		"bzImage":                                  madeImage("6.12.9"),
+		"config":                                   []byte(config),
+		"m/modules.builtin":                        []byte("kernel/drivers/scsi/sd_mod.ko\nkernel/lib/zlib-inflate.ko\n"),
+		"m/modules.builtin.modinfo":                []byte("sha256.alias=crypto-sha256\x00sha256.license=GPL\x00"),
+		"m/kernel/fs/ext4/ext4.ko.xz":              module(".xz", "depends=jbd2,mbcache", "softdep=pre: crc32c", "alias=fs-ext3", "alias=ext3"),
+		"m/kernel/fs/jbd2/jbd2.ko.zst":             module(".zst", "depends="),
+		"m/kernel/fs/mbcache.ko.gz":                module(".gz"),
+		"m/kernel/fs/btrfs/btrfs.ko":               module("", "depends=zlib_inflate", "softdep=pre: sha256", "softdep=pre: xxhash64 nowhere"),
+		"m/kernel/crypto/crc32c_generic.ko":        module("", "alias=crypto-crc32c-generic", "alias=crc32c", "alias=crypto-crc32c"),
+		"m/kernel/arch/x86/crypto/crc32c-intel.ko": module("", "alias=crc32c", "alias=crypto-crc32c", "alias=cpu:type:x86,ven*fam*mod*:feature:*0094*"),
+		"m/kernel/crypto/xxhash_generic.ko":        module("", "alias=crypto-xxhash64"),
+		"m/kernel/drivers/md/dm-mod.ko":            module("", "softdep=post: dm-late"),
+		"m/kernel/drivers/md/dm-late.ko":           module("", "depends=dm-mod"),
+		"m/kernel/drivers/md/dm-log.ko":            module("", "depends=dm-mod"),
+		"m/kernel/drivers/md/dm-mirror.ko":         module("", "depends=dm-log,dm-region-hash,dm-mod"),
+		"m/kernel/drivers/md/dm-region-hash.ko":    module("", "depends=dm-log,dm-mod"),
+		"m/kernel/odd.ko":                          module("", "depends=missing-one"),
+		"m/kernel/soft_odd.ko":                     module("", "softdep=pre: odd"),
+		"m/kernel/ring_a.ko":                       module("", "softdep=pre: ring_b"),
+		"m/kernel/ring_b.ko":                       module("", "softdep=pre: ring_a"),
+	})
+	ref := "file:" + dir + "/bzImage,modules=" + dir + "/m"
+	if config != "" {
+		ref += ",config=" + dir + "/config"
+	}
+	store, err := Open(t.TempDir(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	k, err := store.Resolve(t.Context(), ref)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return k
+}
+
+func load(modules []Module) []string {
+	var names []string
+	for _, m := range modules {
+		name := m.Name
+		if m.Soft {
+			name += " (soft)"
+		}
+		names = append(names, name)
+	}
+	return names
+}
+
+func TestClosureOrder(t *testing.T) {
+	k := madeKernel(t, madeConfig)
+	for name, test := range map[string]struct {
+		needs []Need
+		want  []string
+	}{
+		"nothing": {nil, nil},
+		"dependencies come first, each once": {
+			[]Need{{"CONFIG_DM_MIRROR", "dm-mirror"}, {"CONFIG_DM_MIRROR", "dm_mirror"}},
+			[]string{"dm_mod", "dm_late (soft)", "dm_log", "dm_region_hash", "dm_mirror"},
+		},
+		"a soft dependency through an alias takes the generic provider": {
+			[]Need{{"CONFIG_EXT4_FS", "ext4"}},
+			[]string{"crc32c_generic (soft)", "jbd2", "mbcache", "ext4"},
+		},
+		"a need may be an alias": {
+			[]Need{{"CONFIG_EXT4_FS", "ext3"}},
+			[]string{"crc32c_generic (soft)", "jbd2", "mbcache", "ext4"},
+		},
+		"soft dependencies that are built in or nowhere are left out": {
+			[]Need{{"CONFIG_BTRFS_FS", "btrfs"}},
+			[]string{"xxhash_generic (soft)", "btrfs"},
+		},
+		"what was soft is needed by itself": {
+			[]Need{{"CONFIG_EXT4_FS", "ext4"}, {"", "crc32c_generic"}},
+			[]string{"crc32c_generic", "jbd2", "mbcache", "ext4"},
+		},
+		"built in by config or by modules.builtin": {
+			[]Need{{"CONFIG_BLK_DEV_SD", "nowhere"}, {"CONFIG_MD", ""}, {"CONFIG_EXT4_FS", "zlib_inflate"}},
+			nil,
+		},
+		"a soft dependency that can't be loaded": {[]Need{{"CONFIG_ODD", "soft_odd"}}, []string{"soft_odd"}},
+		"soft dependencies in a ring":            {[]Need{{"CONFIG_RING", "ring_a"}}, []string{"ring_b (soft)", "ring_a"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			got, err := k.Closure(test.needs)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(test.want, load(got)); diff != "" {
+				t.Errorf("modules (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+func TestClosureRefuses(t *testing.T) {
+	with, without := madeKernel(t, madeConfig), madeKernel(t, "")
+	bare := with
+	bare.Modules, bare.Index = "", ""
+	for name, test := range map[string]struct {
+		kernel Kernel
+		need   Need
+		is     error
+		say    string
+	}{
+		"an option that is off":           {with, Need{"CONFIG_XFS_FS", "xfs"}, ErrNeed, "built without CONFIG_XFS_FS"},
+		"an option that must be built in": {with, Need{"CONFIG_DM_MIRROR", ""}, ErrNeed, "built without CONFIG_DM_MIRROR"},
+		"a module that is gone":           {with, Need{"CONFIG_DM_MIRROR", "dm-mirrors"}, ErrNeed, "CONFIG_DM_MIRROR (module dm-mirrors)"},
+		"no config and no module":         {without, Need{"CONFIG_XFS_FS", "xfs"}, ErrNeed, "CONFIG_XFS_FS (module xfs)"},
+		"no modules folder":               {bare, Need{"CONFIG_DM_MIRROR", "dm-mirror"}, ErrNeed, "no modules folder: CONFIG_DM_MIRROR"},
+		"a dependency that is not there":  {with, Need{"CONFIG_ODD", "odd"}, ErrModules, "odd depends on missing_one"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, err := test.kernel.Closure([]Need{test.need})
+			if !errors.Is(err, test.is) || !strings.Contains(err.Error(), test.say) {
+				t.Errorf("error %v, want %v that says %q", err, test.is, test.say)
+			}
+		})
+	}
+}
+
+func TestClosureOfAKernelThatSaysNothing(t *testing.T) {
+	// Given an image alone, nothing is known, and the guest will see.
+	k := madeKernel(t, "")
+	k.Modules, k.Index = "", ""
+	got, err := k.Closure([]Need{{"CONFIG_EXT4_FS", "ext4"}})
+	if err != nil || got != nil {
+		t.Errorf("modules %v, %v; want none and no error", load(got), err)
+	}
+}
+
+func TestMissingNamesOptions(t *testing.T) {
+	k := madeKernel(t, madeConfig)
+	got, err := k.Missing([]Need{{"CONFIG_XFS_FS", "xfs"}, {"CONFIG_EXT4_FS", "ext4"}, {"CONFIG_KASAN", ""}, {"CONFIG_EXT4_FS", ""}, {"CONFIG_MD", ""}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff([]string{"CONFIG_XFS_FS", "CONFIG_KASAN", "CONFIG_EXT4_FS"}, got); diff != "" {
+		t.Errorf("missing (-want +got):\n%s", diff)
+	}
+	k.Config = ""
+	if got, err := k.Missing([]Need{{"CONFIG_XFS_FS", "xfs"}}); err != nil || got != nil {
+		t.Errorf("without a config: %v, %v; want none", got, err)
+	}
+}
+
+func TestOpenModuleDecompresses(t *testing.T) {
+	k := madeKernel(t, madeConfig)
+	modules, err := k.Closure([]Need{{"CONFIG_EXT4_FS", "ext4"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	suffixes := map[string]bool{}
+	for _, m := range modules {
+		suffixes[filepath.Ext(m.Path)] = true
+		r, err := k.OpenModule(m)
+		if err != nil {
+			t.Fatal(err)
+		}
+		data, err := io.ReadAll(r)
+		if err := errors.Join(err, r.Close()); err != nil {
+			t.Fatal(err)
+		}
+		if !strings.HasPrefix(string(data), "\x7fELF") {
+			t.Errorf("%s is no ELF file", m.Path)
+		}
+	}
+	if len(suffixes) != 4 {
+		t.Errorf("modules with suffixes %v, want all four forms", suffixes)
+	}
+	if _, err := k.OpenModule(Module{Name: "evil", Path: "../config"}); err == nil {
+		t.Error("a path that leaves the folder is opened")
+	}
+}
+
+func TestReadOptionsRefuses(t *testing.T) {
+	dir := t.TempDir()
+	writeAll(t, dir, map[string][]byte{"empty": nil, "text": []byte("# ok\nthis is no config\n")})
+	for name, say := range map[string]string{"empty": "sets no option", "text": "text:2: want CONFIG_NAME=value", "missing": "no such file"} {
+		if _, err := readOptions(filepath.Join(dir, name)); err == nil || !strings.Contains(err.Error(), say) {
+			t.Errorf("%s: error %v, want one that says %q", name, err, say)
+		}
+	}
+}
+
+func BenchmarkClosure(b *testing.B) {
+	k := madeKernel(b, madeConfig)
+	for b.Loop() {
+		if _, err := k.Closure([]Need{{"CONFIG_EXT4_FS", "ext4"}, {"CONFIG_DM_MIRROR", "dm-mirror"}}); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
