@@ -24,11 +24,14 @@ type Task struct {
 
 // A Schedule runs tasks.
 type Schedule struct {
-	Lab   *Lab
-	Accel qemu.Accel
-	CPUs  int
-	Jobs  int // trials at a time
-	Log   *slog.Logger
+	Lab  *Lab
+	CPUs int // of the guest; 0: one under TCG, two under KVM
+	Jobs int // trials at a time
+	Log  *slog.Logger
+
+	// Accelerate chooses how the machines run. It is asked once, when there is
+	// a kernel to find it out with.
+	Accelerate func(ctx context.Context, k kernels.Kernel) (qemu.Accel, error)
 
 	// Begin gives the folder for a task's trial, made by blockrig and empty.
 	Begin func(i int, spec Spec) (dir string, err error)
@@ -69,6 +72,10 @@ func (s *Schedule) Run(ctx context.Context, tasks []Task) error {
 			broken[key] = err
 		}
 	}
+	accel, err := s.accelerate(ctx, benches)
+	if err != nil {
+		return err
+	}
 	results := make(chan struct {
 		i int
 		r Result
@@ -98,7 +105,7 @@ func (s *Schedule) Run(ctx context.Context, tasks []Task) error {
 					return nil
 				}
 				key := benchKey{t.Ref, t.Case.Scenario}
-				r := s.one(gctx, i, t, benches[key], broken[key])
+				r := s.one(gctx, i, t, accel, benches[key], broken[key])
 				if gctx.Err() != nil && r.Verdict == verdict.Error {
 					return nil // interrupted: that is nothing to record
 				}
@@ -123,15 +130,37 @@ func (s *Schedule) Run(ctx context.Context, tasks []Task) error {
 	return nil
 }
 
+// accelerate chooses the accelerator with any kernel that is there.
+func (s *Schedule) accelerate(ctx context.Context, benches map[benchKey]Bench) (qemu.Accel, error) {
+	for _, b := range benches {
+		s.progress(-1, "accelerator", "")
+		return s.Accelerate(ctx, b.Kernel)
+	}
+	return qemu.TCG, nil // nothing will run
+}
+
+// cpus is how many virtual CPUs a guest gets. Under TCG more than one is slow
+// and now and then dies early in the boot with nothing wrong in the kernel.
+func cpus(asked int, accel qemu.Accel) int {
+	switch {
+	case asked > 0:
+		return asked
+	case accel == qemu.KVM:
+		return 2
+	default:
+		return 1
+	}
+}
+
 func (s *Schedule) progress(i int, phase, what string) {
 	if s.Progress != nil {
 		s.Progress(i, phase, what)
 	}
 }
 
-func (s *Schedule) one(ctx context.Context, i int, t Task, b Bench, broken error) Result {
+func (s *Schedule) one(ctx context.Context, i int, t Task, accel qemu.Accel, b Bench, broken error) Result {
 	spec := b.Spec(t.Case)
-	spec.Accel, spec.CPUs, spec.Log = s.Accel, s.CPUs, s.Log
+	spec.Accel, spec.CPUs, spec.Log = accel, cpus(s.CPUs, accel), s.Log
 	spec.Progress = func(phase, what string) { s.progress(i, phase, what) }
 	dir, err := s.Begin(i, spec)
 	if err == nil {

@@ -40,6 +40,8 @@ func (o labOptions) check() error {
 		return fmt.Errorf("--cpus %d: want 1 to 64", o.cpus)
 	case o.jobs < 0:
 		return fmt.Errorf("--jobs %d: want 1 or more", o.jobs)
+	case o.accel != string(qemu.Auto) && o.accel != string(qemu.KVM) && o.accel != string(qemu.TCG):
+		return fmt.Errorf("--accel %s: want auto, kvm or tcg", o.accel)
 	case o.tools != initramfs.FromDebian && o.tools != initramfs.FromHost:
 		return fmt.Errorf("--guest-tools %s: want debian or host", o.tools)
 	}
@@ -80,23 +82,6 @@ func (a *app) trials(ctx context.Context, tasks []trial.Task, o labOptions) (_ [
 	if err != nil {
 		return nil, err
 	}
-	cache, err := cacheDir()
-	if err != nil {
-		return nil, err
-	}
-	accel, why, err := chooseAccel(ctx, o.accel, filepath.Join(cache, "accel"))
-	if err != nil {
-		return nil, err
-	}
-	if why != "" {
-		a.say("%s", why)
-	}
-	if o.cpus == 0 {
-		o.cpus = 1
-		if accel == qemu.KVM {
-			o.cpus = 2
-		}
-	}
 	run, err := a.newRun(ctx)
 	if err != nil {
 		return nil, err
@@ -108,7 +93,10 @@ func (a *app) trials(ctx context.Context, tasks []trial.Task, o labOptions) (_ [
 	specs := make([]trial.Spec, len(tasks))
 	records := make([]*results.Record, len(tasks))
 	s := &trial.Schedule{
-		Lab: lab, Accel: accel, CPUs: o.cpus, Jobs: a.jobs(o.jobs, tasks), Log: a.log, Progress: p.phase,
+		Lab: lab, CPUs: o.cpus, Jobs: a.jobs(o.jobs, tasks), Log: a.log, Progress: p.phase,
+		Accelerate: func(ctx context.Context, k kernels.Kernel) (qemu.Accel, error) {
+			return a.accelerate(ctx, qemu.Accel(o.accel), k)
+		},
 		Begin: func(i int, spec trial.Spec) (string, error) {
 			specs[i] = spec
 			var err error
@@ -195,4 +183,26 @@ func (a *app) say(format string, args ...any) {
 
 func wrongRequest(err error) bool { return trial.WrongRequest(err) }
 
-func chooseAccel(ctx context.Context, a, b string) (qemu.Accel, string, error) { return qemu.TCG, "", nil }
+// accelerate chooses the accelerator, and says so when it is not what one
+// would hope for.
+func (a *app) accelerate(ctx context.Context, choice qemu.Accel, k kernels.Kernel) (_ qemu.Accel, err error) {
+	cache, err := cacheDir()
+	if err != nil {
+		return "", err
+	}
+	dir, err := qemu.NewWorkDir(filepath.Join(cache, "machines"))
+	if err != nil {
+		return "", err
+	}
+	defer func() { err = errors.Join(err, dir.Remove()) }()
+	accel, why, err := qemu.ChooseAccel(ctx, choice, qemu.Probe{
+		Kernel: k.Image, Dir: dir.Path(), StateDir: filepath.Join(cache, "accel"), Log: a.log,
+	})
+	if errors.Is(err, qemu.ErrNoKVM) {
+		return "", badRequest(err)
+	}
+	if err == nil && choice == qemu.Auto && accel == qemu.TCG {
+		a.say("%s: running under tcg, which is slower", why)
+	}
+	return accel, err
+}
