@@ -84,6 +84,10 @@ func parseFrame(s []byte) (Frame, bool) {
 // the next frame, so the called one is this.
 func armFrame(called, caller []byte, f Frame) (Frame, bool) {
 	called = bytes.Trim(called, "()")
+	if i := bytes.Index(called, []byte(" [")); i > 0 {
+		f.Module = string(bytes.Trim(called[i+1:], "[]"))
+		called = called[:i]
+	}
 	if i := bytes.LastIndexByte(caller, '('); i >= 0 && bytes.HasPrefix(caller, []byte("[<")) {
 		caller = caller[i+1:]
 	}

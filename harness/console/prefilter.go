@@ -98,16 +98,16 @@ func (p *prefilter) next(s []byte, from int) int {
 	return -1
 }
 
-// find calls hit for each literal in s until it returns false.
-func (p *prefilter) find(s []byte, hit func(id, pos int) bool) {
+// find returns the ids of the literals in s, appended to ids, and where each
+// begins, appended to at.
+func (p *prefilter) find(s []byte, ids []int, at []int) ([]int, []int) {
 	for i := p.next(s, window-1); i >= 0; i = p.next(s, i+1) {
 		for _, it := range p.lists[p.bucket[uint16(s[i-1])<<8|uint16(s[i])]] {
 			pos := i - (window - 1) - it.before
 			if pos >= 0 && pos+len(it.literal) <= len(s) && string(s[pos:pos+len(it.literal)]) == it.literal {
-				if !hit(it.id, pos) {
-					return
-				}
+				ids, at = append(ids, it.id), append(at, pos)
 			}
 		}
 	}
+	return ids, at
 }

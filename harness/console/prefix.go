@@ -15,12 +15,13 @@ const (
 // A message is one line without what printk, dmesg, journald, syslog, a mail
 // or a terminal put before it. Its slices alias the line.
 type message struct {
-	text   []byte
-	origin origin
-	stamp  []byte // all that says when; "" if nothing does
-	usec   int64  // printk time, or -1
-	caller uint64 // printk's caller ("T123", "C1") as a number, 0 without
-	quoted bool
+	text    []byte
+	origin  origin
+	stamp   []byte // all that says when; "" if nothing does
+	usec    int64  // when, in microseconds since boot or midnight, or -1
+	precise bool   // usec is printk's
+	caller  uint64 // printk's caller ("T123", "C1") as a number, 0 without
+	quoted  bool
 }
 
 // split takes the prefixes off a line, whichever it has.
@@ -180,7 +181,7 @@ func (m *message) bracket(s []byte) ([]byte, bool) {
 		if i >= len(s) || s[i] != ']' {
 			return nil, false
 		}
-		m.usec = sec*1_000_000 + frac
+		m.usec, m.precise = sec*1_000_000+frac, true
 	case i == start && i+4 < len(s) && s[i] == '+' && isDigit(s[i+1]): // dmesg -e
 		end := bytes.IndexByte(s[i:min(len(s), i+16)], ']')
 		if end < 0 {
@@ -195,6 +196,7 @@ func (m *message) bracket(s []byte) ([]byte, bool) {
 			return nil, false
 		}
 		i = end
+		m.usec = clock(s[12:])
 	default:
 		return nil, false
 	}
@@ -332,6 +334,7 @@ func (m *message) date(s []byte) {
 	}
 	stamp := s[:i]
 	rest := s[i+1:]
+	m.usec = clock(stamp)
 	if comma {
 		m.stamp, m.text, m.origin = stamp, rest, originKernel
 		m.text = m.callerID0(rest)
@@ -443,6 +446,18 @@ func isWeekday(s []byte) bool {
 func isClock(s []byte) bool {
 	return len(s) >= 8 && s[2] == ':' && s[5] == ':' && isDigit(s[0]) && isDigit(s[1]) && isDigit(s[3]) &&
 		isDigit(s[4]) && isDigit(s[6]) && isDigit(s[7])
+}
+
+// clock finds 18:08:32 in s and returns it in microseconds since midnight, or
+// -1.
+func clock(s []byte) int64 {
+	for i := 0; i+8 <= len(s); i++ {
+		if s[i+2] == ':' && isClock(s[i:]) {
+			n := func(j int) int64 { return int64(s[i+j]-'0')*10 + int64(s[i+j+1]-'0') }
+			return (n(0)*3600 + n(3)*60 + n(6)) * 1_000_000
+		}
+	}
+	return -1
 }
 
 // isISO: 2026-06-14T18:08:32, or with a blank for the T

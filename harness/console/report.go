@@ -13,7 +13,7 @@ type report struct {
 	marker *marker
 	caller uint64
 	boot   int
-	usec   int64
+	when   when
 	again  bool // a quote of a line seen before
 
 	names  [8]string // captures of the first line
@@ -25,11 +25,15 @@ type report struct {
 	rip       string
 	access    string // "Read " or "Write ", KASAN's
 	stage     stage
-	idle      int  // the kernel's other lines since the last that belongs to it
-	others    int  // all other lines since then
+	idle      int  // unknown lines since the last that belongs to it
+	others    int  // lines of others since then
+	strange   int  // unknown lines amid the trace since then
 	lines     int  // lines that belong to it
 	at        bool // the line with the place was seen
-	dumps     int  // a stall's: CPUs dumped
+	dropped   bool // the kernel said that it lost messages
+	ended     bool // its last line was seen
+	who       bool // the line with CPU, PID and command was read
+	atNext    bool // the next line names lockdep's function
 	modules   bool // the line before was the list of modules
 }
 
@@ -42,13 +46,9 @@ const (
 	stageDone
 )
 
-// How many lines that don't belong to a report may follow before it counts as
+// idleAll is how many lines of others may follow before a report counts as
 // ended.
-const (
-	idleHead = 48 // nothing but the head was read
-	idleTail = 12 // the trace was read
-	idleAll  = 400
-)
+const idleAll = 400
 
 // begin takes the first line of something gone wrong; s.caps has its captures.
 func (s *Scanner) begin(row int, m *message, text []byte) bool {
@@ -80,15 +80,10 @@ func (s *Scanner) begin(row int, m *message, text []byte) bool {
 	if cur != nil && joins(cur, mk) {
 		s.belongs(cur)
 		cur.at = cur.at || mk.class == classAt
-		if cur.marker.class == classDie || cur.marker.class == classFault && mk.class == classAt {
-			cur.at = true
-		}
 		s.fill(cur)
 		return true
 	}
-	consequence := false
 	if mk.class == classPanic && cur != nil {
-		consequence = true
 		if len(cur.f.Trace) == 0 && cur.marker.shape != shapeMemory {
 			// The trace that follows is that of the cause: the panic came
 			// from within its report.
@@ -98,10 +93,10 @@ func (s *Scanner) begin(row int, m *message, text []byte) bool {
 		}
 	}
 	if cur != nil {
-		s.end(slot, len(cur.f.Trace) == 0)
+		s.end(slot)
 	}
-	r := &report{row: row, marker: mk, caller: m.caller, boot: s.boot, usec: m.usec}
-	r.f = Finding{Kind: mk.kind, Line: s.lines, LastLine: s.lines, Count: 1, Consequence: consequence}
+	r := &report{row: row, marker: mk, caller: m.caller, boot: s.boot, when: when{m.usec, m.precise}}
+	r.f = Finding{Kind: mk.kind, Line: s.lines, LastLine: s.lines, Count: 1}
 	r.again = s.quoteOfSeen(m, text)
 	for i := range s.caps.n {
 		r.names[i], r.values[i] = s.caps.name[i], printable(s.caps.value[i])
@@ -202,7 +197,7 @@ func (s *Scanner) slot(caller uint64) int {
 // free makes room for one more open report, at the front.
 func (s *Scanner) free() int {
 	if s.open[maxOpen-1] != nil {
-		s.end(maxOpen-1, true)
+		s.end(maxOpen - 1)
 	}
 	copy(s.open[1:], s.open[:maxOpen-1])
 	s.open[0] = nil
@@ -211,587 +206,31 @@ func (s *Scanner) free() int {
 
 // belongs counts the line as one of the report.
 func (s *Scanner) belongs(r *report) {
-	if r.others > 0 {
+	if r.others > 0 || r.strange > 0 {
 		r.f.Interleaved = true
 	}
-	r.idle, r.others = 0, 0
+	r.idle, r.others, r.strange = 0, 0, 0
 	r.lines++
 	r.f.LastLine = s.lines
-}
-
-// foreign counts another program's line.
-func (s *Scanner) foreign() {
-	for i := 0; i < maxOpen; i++ {
-		if r := s.open[i]; r != nil {
-			if r.others++; r.others > idleAll {
-				s.end(i, false)
-				i--
-			}
-		}
-	}
-}
-
-// part takes a line that begins nothing while reports are open.
-func (s *Scanner) part(m *message) {
-	slot := s.slot(m.caller)
-	r := s.open[slot]
-	if r == nil {
-		return
-	}
-	if r.caller != m.caller {
-		if m.caller != 0 || m.origin == originKernel {
-			// Another CPU's or task's line.
-			s.foreign()
-			return
-		}
-	}
-	for i, o := range s.open {
-		if o != nil && i != slot {
-			o.others++
-		}
-	}
-	text := bytes.TrimLeft(m.text, " \t")
-	if len(text) == 0 {
-		return
-	}
-	switch s.belong(r, text) {
-	case partNo:
-		r.others++
-		if m.origin != originUser {
-			r.idle++
-		}
-		limit := idleHead
-		if r.stage == stageTail || r.stage == stageTrace && len(r.f.Trace) > 0 {
-			limit = idleTail
-		}
-		if r.marker.shape == shapeLockdep && r.stage == stageHead {
-			limit = 2000
-		}
-		if r.marker.shape == shapeMemory {
-			limit = 64
-		}
-		if r.idle > limit {
-			s.end(slot, len(r.f.Trace) == 0)
-		}
-	case partYes:
-		s.belongs(r)
-	case partEnd:
-		s.belongs(r)
-		s.end(slot, false)
-	case partAfter:
-		s.end(slot, false)
-	}
-}
-
-type partIs uint8
-
-const (
-	partNo partIs = iota
-	partYes
-	partEnd   // the last line
-	partAfter // the first that is none
-)
-
-// belong compares a line with what may stand in a report.
-func (s *Scanner) belong(r *report, t []byte) partIs {
-	if r.modules {
-		// A long list is broken into lines.
-		r.modules = false
-		if bytes.IndexByte(t, ':') < 0 && !bytes.Contains(t, []byte("+0x")) && t[0] >= 'a' && t[0] <= 'z' {
-			r.modules = true
-			return partYes
-		}
-	}
-	switch t[0] {
-	case '-':
-		if bytes.HasPrefix(t, []byte("---[ end trace")) || bytes.HasPrefix(t, []byte("---[ end Kernel panic")) {
-			return partEnd
-		}
-		if bytes.HasPrefix(t, []byte("------------[ cut here ]")) {
-			if r.marker.class == classCut && !r.at {
-				return partYes
-			}
-			return partAfter
-		}
-		if r.marker.shape == shapeLockdep {
-			return partYes
-		}
-	case '=':
-		if bytes.HasPrefix(t, []byte("==========")) {
-			if r.marker.shape == shapeMemory && r.lines > 3 {
-				return partEnd
-			}
-			if r.marker.shape == shapeLockdep && r.stage == stageTrace {
-				return partAfter
-			}
-			return partYes
-		}
-	case '<':
-		switch {
-		case bytes.HasPrefix(t, []byte("<TASK>")), bytes.HasPrefix(t, []byte("<IRQ>")), bytes.HasPrefix(t, []byte("<NMI>")), bytes.HasPrefix(t, []byte("<#")),
-			bytes.HasPrefix(t, []byte("<EOI>")), bytes.HasPrefix(t, []byte("<ENTRY_TRAMPOLINE>")):
-			if i := bytes.IndexByte(t, '>'); i > 0 && len(bytes.TrimSpace(t[i+1:])) > 0 { // old kernels: " <IRQ>  func+0x…"
-				if f, ok := parseFrame(t[i+1:]); ok {
-					s.frame(r, f)
-				}
-			}
-			return partYes
-		case bytes.HasPrefix(t, []byte("</")):
-			if bytes.HasPrefix(t, []byte("</TASK>")) && r.stage == stageTrace {
-				r.stage = stageTail
-				if r.marker.kind == KindHang && r.marker.shape == shapeTrace {
-					return partEnd
-				}
-			}
-			return partYes
-		}
-	case 'C':
-		if bytes.HasPrefix(t, []byte("CPU: ")) {
-			s.cpuLine(r, t)
-			return partYes
-		}
-		if bytes.HasPrefix(t, []byte("Call Trace:")) || bytes.HasPrefix(t, []byte("Call trace:")) {
-			s.traceBegins(r)
-			return partYes
-		}
-		if bytes.HasPrefix(t, []byte("Code: ")) || bytes.HasPrefix(t, []byte("CR2: ")) || bytes.HasPrefix(t, []byte("CS: ")) {
-			return partYes
-		}
-	case 'R':
-		if bytes.HasPrefix(t, []byte("RIP: ")) {
-			s.ripLine(r, t[5:])
-			return partYes
-		}
-		if r.marker.shape == shapeMemory && bytes.HasPrefix(t, []byte("Read of size ")) {
-			r.access = "Read "
-			s.byTask(r, t)
-			return partYes
-		}
-		if isRegisters(t) {
-			return partYes
-		}
-	case 'W':
-		if bytes.HasPrefix(t, []byte("Workqueue: ")) {
-			r.f.Workqueue = printable(t[len("Workqueue: "):])
-			return partYes
-		}
-		if r.marker.shape == shapeMemory && bytes.HasPrefix(t, []byte("Write of size ")) {
-			r.access = "Write "
-			s.byTask(r, t)
-			return partYes
-		}
-	case 'M':
-		if bytes.HasPrefix(t, []byte("Modules linked in:")) {
-			r.modules = true
-			return partYes
-		}
-		if r.marker.shape == shapeMemory && bytes.HasPrefix(t, []byte("Memory state around")) {
-			return partYes
-		}
-	case 'T':
-		if bytes.HasPrefix(t, []byte("Tainted: ")) {
-			s.tainted(r, t)
-			return partYes
-		}
-		if r.marker.shape == shapeMemory && bytes.HasPrefix(t, []byte("The buggy address")) {
-			r.stage = stageDone
-			return partYes
-		}
-	case 'N':
-		if bytes.HasPrefix(t, []byte("Not tainted ")) {
-			s.tainted(r, t)
-			return partYes
-		}
-		if bytes.HasPrefix(t, []byte("NMI backtrace for cpu ")) || bytes.HasPrefix(t, []byte("NMI backtrace for CPU ")) {
-			if r.marker.shape != shapeStall {
-				r.stage = stageDone
-				return partNo
-			}
-			r.dumps++
-			if r.dumps == 1 {
-				r.rip, r.f.Trace, r.stage = "", nil, stageHead
-			}
-			return partYes
-		}
-		if bytes.HasPrefix(t, []byte("NIP [")) {
-			s.ripLine(r, t[4:])
-			return partYes
-		}
-		if bytes.HasPrefix(t, []byte("NIP: ")) || bytes.HasPrefix(t, []byte("NIP:  ")) {
-			return partYes
-		}
-	case 'H':
-		if bytes.HasPrefix(t, []byte("Hardware name: ")) {
-			return partYes
-		}
-	case 'A', 'F':
-		if r.marker.shape == shapeMemory && (bytes.HasPrefix(t, []byte("Allocated by task")) || bytes.HasPrefix(t, []byte("Freed by task"))) {
-			r.stage = stageDone
-			return partYes
-		}
-	case 'U':
-		if r.marker.shape == shapeMemory && bytes.HasPrefix(t, []byte("Uninit was ")) {
-			r.stage = stageDone
-			return partYes
-		}
-	case 'L':
-		if bytes.HasPrefix(t, []byte("Local variable ")) || bytes.HasPrefix(t, []byte("Last potentially related work")) {
-			r.stage = stageDone
-			return partYes
-		}
-		if bytes.HasPrefix(t, []byte("LR [")) || bytes.HasPrefix(t, []byte("LR is at ")) {
-			return partYes
-		}
-	case 'P':
-		if bytes.HasPrefix(t, []byte("PC is at ")) {
-			s.ripLine(r, t[9:])
-			return partYes
-		}
-		if bytes.HasPrefix(t, []byte("PKRU: ")) {
-			return partYes
-		}
-		if bytes.HasPrefix(t, []byte("Pid: ")) {
-			s.cpuLine(r, t)
-			return partYes
-		}
-	case 'E':
-		if bytes.HasPrefix(t, []byte("EIP: ")) {
-			s.ripLine(r, t[5:])
-			return partYes
-		}
-	case 'B':
-		if bytes.HasPrefix(t, []byte("Backtrace:")) {
-			s.traceBegins(r)
-			return partYes
-		}
-	case 'K':
-		if bytes.HasPrefix(t, []byte("Krnl PSW : ")) {
-			if i := bytes.IndexByte(t, '('); i > 0 {
-				s.ripLine(r, t[i+1:])
-			}
-			return partYes
-		}
-		if bytes.HasPrefix(t, []byte("Krnl ")) || bytes.HasPrefix(t, []byte("KASAN: ")) {
-			return partYes
-		}
-	case 'p':
-		if bytes.HasPrefix(t, []byte("pc : ")) {
-			s.ripLine(r, t[5:])
-			return partYes
-		}
-		if bytes.HasPrefix(t, []byte("pstate: ")) {
-			return partYes
-		}
-	case 'e':
-		if bytes.HasPrefix(t, []byte("epc : ")) {
-			s.ripLine(r, t[6:])
-			return partYes
-		}
-	case 's':
-		if r.marker.shape == shapeLockdep && bytes.HasPrefix(t, []byte("stack backtrace:")) {
-			s.belongs(r)
-			r.f.Trace = nil
-			r.stage = stageTrace
-			return partYes
-		}
-		if bytes.HasPrefix(t, []byte("sysrq: ")) {
-			return partAfter
-		}
-	case 't':
-		if bytes.HasPrefix(t, []byte("task:")) {
-			s.taskLine(r, t[5:])
-			return partYes
-		}
-	case '"':
-		if bytes.HasPrefix(t, []byte("\"echo 0 > /proc/sys/kernel/hung_task")) {
-			return partYes
-		}
-	case '#':
-		if bytes.HasPrefix(t, []byte("#PF: ")) {
-			return partYes
-		}
-	}
-	if r.marker.shape == shapeLockdep && r.stage == stageHead {
-		if r.function == "" {
-			if i := bytes.LastIndex(t, []byte(" at: ")); i >= 0 {
-				if f, ok := parseFrame(t[i+5:]); ok {
-					r.function = f.Func
-				}
-			}
-		}
-		if i := bytes.Index(t, []byte("ot tainted")); i > 0 || bytes.Contains(t, []byte(" Tainted: ")) {
-			s.lockdepRelease(r, t)
-		}
-		return partYes
-	}
-	if r.stage != stageDone && bytes.Contains(t, []byte("+0x")) || r.stage == stageTrace {
-		if f, ok := parseFrame(t); ok {
-			if r.stage == stageHead && !(f.Reliable && f.Size > 0 && r.marker.shape != shapeStall) {
-				return partNo
-			}
-			s.frame(r, f)
-			return partYes
-		}
-	}
-	if r.stage == stageTrace && len(r.f.Trace) > 0 && r.marker.kind == KindHang && r.marker.shape == shapeTrace {
-		return partNo
-	}
-	if isRegisters(t) {
-		return partYes
-	}
-	return partNo
-}
-
-func (s *Scanner) frame(r *report, f Frame) {
-	switch r.stage {
-	case stageHead:
-		r.stage = stageTrace
-	case stageTail, stageDone:
-		return
-	}
-	if len(r.f.Trace) < maxFrames {
-		r.f.Trace = append(r.f.Trace, f)
-	}
-}
-
-func (s *Scanner) traceBegins(r *report) {
-	switch {
-	case r.stage == stageHead && r.marker.shape != shapeLockdep:
-		r.stage = stageTrace
-	case r.stage == stageTrace && len(r.f.Trace) > 0:
-		r.stage = stageTail
-	}
-}
-
-func (s *Scanner) ripLine(r *report, t []byte) {
-	t = bytes.TrimLeft(t, " ")
-	if i := bytes.IndexByte(t, ':'); i > 0 && i <= 4 && isHex(t[0]) {
-		if string(t[:i]) == "0033" || string(t[:i]) == "0023" || string(t[:i]) == "002b" {
-			return // user space
-		}
-		t = t[i+1:]
-	}
-	if r.rip != "" || r.stage == stageDone {
-		return
-	}
-	for len(t) > 0 && (t[0] == '[' || t[0] == ' ') {
-		end := bytes.IndexByte(t, ']')
-		if t[0] == '[' {
-			if end < 0 {
-				return
-			}
-			t = t[end+1:]
-			continue
-		}
-		t = t[1:]
-	}
-	n := symbolLen(t)
-	if n > 0 && n < len(t) && t[n] == '+' {
-		r.rip = string(t[:n])
-	}
-}
-
-// cpuLine reads
-//
-//	CPU: 15 UID: 0 PID: 369 Comm: kworker/15:1 Not tainted 7.1.0-rc7+ #786 PREEMPT(lazy)
-//	Pid: 369, comm: kworker Not tainted 2.6.32 #1
-func (s *Scanner) cpuLine(r *report, t []byte) {
-	if r.f.Tainted != "" || r.f.Release != "" {
-		return
-	}
-	if rest, ok := bytes.CutPrefix(t, []byte("CPU: ")); ok {
-		if n, err := strconv.Atoi(digits(rest)); err == nil && r.f.CPU == nil {
-			r.f.CPU = &n
-		}
-	}
-	i := bytes.Index(t, []byte("omm: "))
-	if i < 0 {
-		return
-	}
-	if j := bytes.Index(t, []byte("ID: ")); j >= 0 {
-		if k := bytes.Index(t, []byte(" PID: ")); k >= 0 {
-			j = k + 2
-		}
-		if n, err := strconv.Atoi(digits(t[j+4:])); err == nil {
-			if r.f.PID != 0 && r.f.PID != n && r.marker.class == classAt {
-				r.f.Interleaved = true
-			}
-			r.f.PID = n
-		}
-	}
-	rest := t[i+5:]
-	end := bytes.Index(rest, []byte(" Not tainted "))
-	if end < 0 {
-		end = bytes.Index(rest, []byte(" Tainted: "))
-	}
-	if end < 0 {
-		r.f.Comm = printable(bytes.TrimSpace(rest))
-		return
-	}
-	r.f.Comm = printable(bytes.TrimSpace(rest[:end]))
-	s.tainted(r, rest[end+1:])
-}
-
-func digits(s []byte) string {
-	i := 0
-	for i < len(s) && isDigit(s[i]) {
-		i++
-	}
-	return string(s[:i])
-}
-
-// tainted reads "Not tainted 7.1.0 #1" and "Tainted: G W 7.1.0 #1".
-func (s *Scanner) tainted(r *report, t []byte) {
-	if rest, ok := bytes.CutPrefix(t, []byte("Not tainted ")); ok {
-		s.setRelease(r, firstWord(rest))
-		return
-	}
-	rest, ok := bytes.CutPrefix(t, []byte("Tainted: "))
-	if !ok || len(rest) > 0 && rest[0] == '[' {
-		return // "Tainted: [W]=WARN" explains the letters
-	}
-	var letters []byte
-	for len(rest) > 0 {
-		w := firstWord(rest)
-		if isRelease(w) {
-			s.setRelease(r, w)
-			break
-		}
-		for _, c := range w {
-			if c < 'A' || c > 'Z' {
-				w = nil
-				break
-			}
-		}
-		if w == nil || len(letters) > 40 {
-			break
-		}
-		if len(letters) > 0 {
-			letters = append(letters, ' ')
-		}
-		letters = append(letters, w...)
-		rest = bytes.TrimLeft(rest[len(w):], " ")
-	}
-	if r.f.Tainted == "" {
-		r.f.Tainted = string(letters)
-	}
-}
-
-// lockdepRelease reads "6.18.0-rc1 #1 Not tainted".
-func (s *Scanner) lockdepRelease(r *report, t []byte) {
-	if w := firstWord(t); isRelease(w) && r.f.Release == "" {
-		s.setRelease(r, w)
-	}
-}
-
-func (s *Scanner) setRelease(r *report, w []byte) {
-	if !isRelease(w) {
-		return
-	}
-	if r.f.Release == "" {
-		r.f.Release = string(w)
-	}
-	if s.release == "" {
-		s.release = string(w)
-		for _, e := range s.entries {
-			if e.boot == s.boot && e.Release == "" {
-				e.Release = s.release
-			}
-		}
-	}
-}
-
-func firstWord(s []byte) []byte {
-	s = bytes.TrimLeft(s, " ")
-	if i := bytes.IndexByte(s, ' '); i >= 0 {
-		return s[:i]
-	}
-	return s
-}
-
-// taskLine reads "kworker/0:1 state:D stack:0 pid:12 tgid:12 …" (sched_show_task).
-func (s *Scanner) taskLine(r *report, t []byte) {
-	if i := bytes.Index(t, []byte(" state:")); i > 0 && r.f.Comm == "" {
-		r.f.Comm = printable(bytes.TrimSpace(t[:i]))
-	}
-	if i := bytes.Index(t, []byte(" pid:")); i > 0 && r.f.PID == 0 {
-		r.f.PID, _ = strconv.Atoi(digits(bytes.TrimLeft(t[i+5:], " ")))
-	}
-}
-
-// byTask reads "… by task name/123".
-func (s *Scanner) byTask(r *report, t []byte) {
-	if i := bytes.Index(t, []byte(" by task ")); i > 0 {
-		r.task(t[i+9:], '/')
-	}
-}
-
-// isRegisters reports a line of a register dump: "RAX: 0000000000000000 RBX: …",
-// "x29: ffff8000…", "r3 : …", "GPR00: …".
-func isRegisters(t []byte) bool {
-	i := 0
-	for i < len(t) && i < 6 && isWord(t[i]) {
-		i++
-	}
-	if i == 0 || i >= len(t) {
-		return false
-	}
-	rest := bytes.TrimLeft(t[i:], " ")
-	if len(rest) < 6 || rest[0] != ':' {
-		return false
-	}
-	rest = bytes.TrimLeft(rest[1:], " ")
-	w := firstWord(rest)
-	n := 0
-	for n < len(w) && (isHex(w[n]) || w[n] == ':' || w[n] == 'x') {
-		n++
-	}
-	return n >= 4 && (n == len(w) || w[n] == '(')
-}
-
-// guilty names the function to blame.
-func (s *Scanner) guilty(r *report) string {
-	names := [2]string{r.function, r.rip}
-	if r.marker.shape == shapeStall {
-		names[0] = ""
-	}
-	if r.marker.kind == KindHang && r.marker.shape == shapeTrace && !strings.Contains(r.marker.title, "LOCK") && !strings.Contains(r.marker.title, "lockup") {
-		names = [2]string{}
-	}
-	for _, n := range names {
-		if n = baseName(n); n != "" && !s.t.look.has(n) {
-			return n
-		}
-	}
-	first := ""
-	for pass := range 2 {
-		for _, f := range r.f.Trace {
-			if f.Inlined || f.Reliable != (pass == 0) {
-				continue
-			}
-			n := baseName(f.Func)
-			if first == "" {
-				first = n
-			}
-			if !s.t.look.has(n) {
-				return n
-			}
-		}
-		if first != "" {
-			break
-		}
-	}
-	for _, n := range names {
-		if n != "" {
-			return baseName(n)
-		}
-	}
-	return first
 }
 
 // oneLine takes a finding that is one line.
 func (s *Scanner) oneLine(row int, m *message, text []byte) {
 	mk := &markers[row]
+	again := s.quoteOfSeen(m, text)
+	s.sig = s.sig[:0]
+	for i := range s.caps.n {
+		s.sig = append(append(s.sig, s.caps.value[i]...), 0)
+	}
+	if e := s.lastRow[row]; e != nil && e.boot == s.boot && e.sig == string(s.sig) {
+		// A flood: no need to make the title again.
+		if !again {
+			e.Count++
+		}
+		e.LastLine = s.lines
+		s.last = e
+		return
+	}
 	var f Finding
 	f.Kind, f.Line, f.LastLine, f.Count = mk.kind, s.lines, s.lines, 1
 	for _, name := range [...]string{"dev", "leg", "path"} {
@@ -800,9 +239,7 @@ func (s *Scanner) oneLine(row int, m *message, text []byte) {
 		}
 	}
 	f.Title = expand(mk.title, "", func(name string) string { return normalise(printable(s.caps.get(name))) })
-	f.Baseline = false
-	again := s.quoteOfSeen(m, text)
-	e, isNew := s.add(f, row, m.usec, s.boot, again)
+	e, isNew := s.add(f, row, when{m.usec, m.precise}, s.boot, again)
 	if e == nil {
 		return
 	}
@@ -810,6 +247,7 @@ func (s *Scanner) oneLine(row int, m *message, text []byte) {
 		e.Count += n
 		delete(s.owed, row)
 	}
+	e.sig = string(s.sig)
 	s.last = e
 	s.lastRow[row] = e
 	if isNew {
@@ -824,23 +262,43 @@ func (s *Scanner) oneLine(row int, m *message, text []byte) {
 
 func (s *Scanner) closeAll() {
 	for s.open[0] != nil {
-		last := 0
+		first := 0 // begun first
 		for i, r := range s.open {
-			if r != nil {
-				last = i
+			if r != nil && r.f.Line < s.open[first].f.Line {
+				first = i
 			}
 		}
-		r := s.open[last]
-		s.end(last, len(r.f.Trace) == 0 || r.stage == stageTrace)
+		s.end(first)
 	}
 }
 
-// end closes an open report and makes it a finding.
-func (s *Scanner) end(slot int, cut bool) {
+// isCut reports whether a report that is closed is incomplete.
+func (r *report) isCut() bool {
+	switch {
+	case r.dropped:
+		return true
+	case r.ended:
+		return false
+	case len(r.f.Trace) == 0:
+		return true
+	case r.stage != stageTrace:
+		return false
+	}
+	// These say where they end.
+	return r.marker.class != classOther || r.marker.shape == shapeMemory
+}
+
+func (s *Scanner) remove(slot int) *report {
 	r := s.open[slot]
 	copy(s.open[slot:], s.open[slot+1:])
 	s.open[maxOpen-1] = nil
-	r.f.Cut = r.f.Cut || cut
+	return r
+}
+
+// end closes an open report and makes it a finding.
+func (s *Scanner) end(slot int) {
+	r := s.remove(slot)
+	r.f.Cut = r.isCut()
 	fn := s.guilty(r)
 	r.f.Title = expand(r.marker.title, fn, func(name string) string {
 		switch name {
@@ -856,14 +314,14 @@ func (s *Scanner) end(slot int, cut bool) {
 		}
 		return ""
 	})
-	e, isNew := s.add(r.f, r.row, r.usec, r.boot, r.again)
+	e, isNew := s.add(r.f, r.row, r.when, r.boot, r.again)
 	if e != nil && isNew && s.onFinding != nil {
 		s.onFinding(e.Finding)
 	}
 }
 
 // add files a finding, or counts it with the one that it repeats.
-func (s *Scanner) add(f Finding, row int, usec int64, boot int, again bool) (*entry, bool) {
+func (s *Scanner) add(f Finding, row int, at when, boot int, again bool) (*entry, bool) {
 	key := string(f.Kind) + "\x00" + f.Title + "\x00" + strconv.Itoa(boot)
 	if f.Kind == KindIO && s.t.byDevice[row] {
 		key += "\x00" + f.Place
@@ -880,7 +338,7 @@ func (s *Scanner) add(f Finding, row int, usec int64, boot int, again bool) (*en
 			f.Count = e.Count
 			f.Baseline = e.Baseline
 			f.Consequence = e.Consequence
-			e.Finding = f
+			e.Finding, e.when = f, at
 		} else if f.Kind == KindIO || markers[row].shape == shapeLine {
 			e.LastLine = max(e.LastLine, f.LastLine)
 		}
@@ -890,7 +348,7 @@ func (s *Scanner) add(f Finding, row int, usec int64, boot int, again bool) (*en
 		s.dropped++
 		return nil, false
 	}
-	e := &entry{Finding: f, row: row, boot: boot, usec: usec}
+	e := &entry{Finding: f, row: row, boot: boot, when: at}
 	if s.release != "" && e.Release == "" {
 		e.Release = s.release
 	}
@@ -908,6 +366,14 @@ func (s *Scanner) add(f Finding, row int, usec int64, boot int, again bool) (*en
 // follows reports whether a finding is what an earlier one of the same boot
 // brought about.
 func (s *Scanner) follows(e *entry) bool {
+	for _, r := range s.open { // of which the panic may be a part, too
+		if r == nil || r.boot != e.boot || r.f.Line >= e.Line || r.f.Kind == KindBoot || r.f.Baseline != e.Baseline {
+			continue
+		}
+		if e.Kind == KindPanic || e.Kind == KindIO && r.when.soonAfter(e.when) {
+			return true
+		}
+	}
 	for _, c := range s.entries {
 		if c.boot != e.boot || c.Baseline != e.Baseline || c.Line > e.Line || c.Kind == KindIO || c.Kind == KindBoot {
 			continue
@@ -921,48 +387,10 @@ func (s *Scanner) follows(e *entry) bool {
 				return true
 			}
 		case KindIO:
-			if c.usec < 0 || e.usec < 0 || e.usec-c.usec < 60_000_000 {
+			if c.when.soonAfter(e.when) {
 				return true
 			}
 		}
 	}
 	return false
-}
-
-// normalise takes numbers and addresses out of free text, so that a title is
-// the same for each run.
-func normalise(s string) string {
-	var b strings.Builder
-	for i := 0; i < len(s); {
-		c := s[i]
-		if !isDigit(c) || i > 0 && (isWord(s[i-1]) || s[i-1] == '-' && i > 1 && isWord(s[i-2])) {
-			if c < 0x20 {
-				c = ' '
-			}
-			b.WriteByte(c)
-			i++
-			continue
-		}
-		j := i
-		if strings.HasPrefix(s[i:], "0x") {
-			j += 2
-		}
-		hex := j > i
-		for j < len(s) && isHex(s[j]) {
-			hex = hex || !isDigit(s[j])
-			j++
-		}
-		if j < len(s) && isWord(s[j]) { // a word that begins with digits
-			for j < len(s) && isWord(s[j]) {
-				j++
-			}
-			b.WriteString(s[i:j])
-		} else if hex || j-i >= 8 {
-			b.WriteString("ADDR")
-		} else {
-			b.WriteString("NUM")
-		}
-		i = j
-	}
-	return strings.TrimSpace(b.String())
 }

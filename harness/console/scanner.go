@@ -5,7 +5,6 @@ import (
 	"hash/maphash"
 	"math/bits"
 	"strconv"
-	"strings"
 )
 
 // Limits that keep the memory of a Scanner constant, whatever it reads.
@@ -61,24 +60,29 @@ type Scanner struct {
 	lines       int
 	kernelLines int
 	release     string
+	offset      uint64 // KASLR
 	boot        int
 	marked      bool // a guest mark was seen in this boot
 	dropped     int64
 	section     int // counts the texts that stand between pieces of log
 	prose       int // lines of no log since the last of a log
 
-	open    [maxOpen]*report
-	entries []*entry
-	index   map[string][]*entry
-	last    *entry // of the line before
-	lastRow map[int]*entry
-	owed    map[int]int64 // suppressed messages of rows not seen yet
-	stamps  map[uint64]int
-	ring    []uint64
-	ringAt  int
-	caps    captures
-	hits    [8]uint64
-	dulls   [8]uint64
+	open      [maxOpen]*report
+	entries   []*entry
+	index     map[string][]*entry
+	last      *entry // of the line before
+	lastRow   map[int]*entry
+	owed      map[int]int64 // suppressed messages of rows not seen yet
+	stamps    map[uint64]int
+	ring      []uint64
+	ringAt    int
+	lastStamp uint64
+	caps      captures
+	hits      [8]uint64
+	dulls     [2]uint64
+	ids, at   []int
+	timed     bool   // a line with a time was seen
+	sig       []byte // scratch
 }
 
 // An entry is a finding with what is needed to know it again.
@@ -86,7 +90,20 @@ type entry struct {
 	Finding
 	row  int
 	boot int
-	usec int64
+	when when
+	sig  string // what the captures of its last line were
+}
+
+// A when is a message's time.
+type when struct {
+	usec    int64 // since boot or midnight, or -1
+	precise bool  // since boot
+}
+
+// soonAfter reports whether b is less than a minute after a, as far as the
+// log says.
+func (a when) soonAfter(b when) bool {
+	return a.usec < 0 || b.usec < 0 || a.precise != b.precise || b.usec-a.usec < 60_000_000
 }
 
 // NewScanner returns a Scanner at the start of a log.
@@ -165,6 +182,10 @@ func (s *Scanner) Findings() []Finding {
 // Release is the kernel's release, "" if the log does not say it.
 func (s *Scanner) Release() string { return s.release }
 
+// KernelOffset is by how much KASLR moved the kernel, 0 if the log does not
+// say: x86 says it when it panics.
+func (s *Scanner) KernelOffset() uint64 { return s.offset }
+
 // Lines is the number of lines read.
 func (s *Scanner) Lines() int { return s.lines }
 
@@ -221,13 +242,18 @@ func (s *Scanner) message(l []byte) bool {
 	if m.origin == originUnknown {
 		s.prose++
 	} else {
+		s.timed = true
 		if s.prose > 0 {
 			s.section++
 		}
 		s.prose = 0
 	}
+	if m.origin == originUnknown && !s.timed && s.phrase(m.text) {
+		m.origin = originKernel
+	}
 	found := false
-	if s.t.filter.next(m.text, window-1) >= 0 {
+	s.ids, s.at = s.t.filter.find(m.text, s.ids[:0], s.at[:0])
+	if len(s.ids) > 0 {
 		var kernel bool
 		found, kernel = s.candidate(&m)
 		if kernel && m.origin == originUnknown {
@@ -240,15 +266,24 @@ func (s *Scanner) message(l []byte) bool {
 	return m.origin != originUnknown
 }
 
+// phrase reports whether text is one of the lines that only a kernel prints.
+func (s *Scanner) phrase(text []byte) bool {
+	s.ids, s.at = s.t.phrases.find(text, s.ids[:0], s.at[:0])
+	for _, at := range s.at {
+		if len(bytes.TrimLeft(text[:at], " ")) == 0 {
+			return true
+		}
+	}
+	return false
+}
+
 // candidate takes a line that may hold a literal of the tables.
 func (s *Scanner) candidate(m *message) (found, kernel bool) {
 	clear(s.hits[:])
 	clear(s.dulls[:])
 	any := false
-	first := -1
-	special := ""
-	specialAt := 0
-	s.t.filter.find(m.text, func(id, pos int) bool {
+	special, specialAt := "", 0
+	for i, id := range s.ids {
 		for _, r := range s.t.rows[id] {
 			s.hits[r/64] |= 1 << (r % 64)
 			any = true
@@ -256,19 +291,11 @@ func (s *Scanner) candidate(m *message) (found, kernel bool) {
 		for _, r := range s.t.dull[id] {
 			s.dulls[r/64] |= 1 << (r % 64)
 		}
-		if sp := s.t.special[id]; sp != "" {
-			if special == "" || special == "kernel" {
-				special, specialAt = sp, pos
-			}
+		if sp := s.t.special[id]; sp != "" && special == "" {
+			special, specialAt = sp, s.at[i]
 		}
-		if first < 0 || pos < first {
-			first = pos
-		}
-		return true
-	})
+	}
 	switch special {
-	case "kernel":
-		kernel = specialAt < 8
 	case litVersion:
 		if s.version(m, specialAt) {
 			return true, true
@@ -281,10 +308,20 @@ func (s *Scanner) candidate(m *message) (found, kernel bool) {
 		if s.suppressed(m.text) {
 			return true, true
 		}
+	case litOffset:
+		if rest := m.text[specialAt+len(litOffset):]; specialAt == 0 && bytes.HasPrefix(rest, []byte("0x")) {
+			n := 2
+			for n < len(rest) && isHex(rest[n]) {
+				n++
+			}
+			if v, err := strconv.ParseUint(string(rest[2:n]), 16, 64); err == nil {
+				s.offset = v
+			}
+		}
 	case litDropped:
 		for _, r := range s.open {
 			if r != nil {
-				r.f.Cut = true
+				r.dropped = true
 			}
 		}
 	}
@@ -332,7 +369,7 @@ func (s *Scanner) rows(m *message) bool {
 		for ; set != 0; set &= set - 1 {
 			row := w*64 + bits.TrailingZeros64(set)
 			mk := &markers[row]
-			if mk.loose && m.origin != originKernel {
+			if mk.loose && m.origin != originKernel && (s.timed || s.kernelLines == 0) {
 				continue
 			}
 			if !s.t.markers[row].match(text, &s.caps) || !s.valid() {
@@ -427,113 +464,4 @@ func (s *Scanner) mark(m *message, at int) bool {
 		s.onMark(s.lines, printable(text))
 	}
 	return true
-}
-
-// suppressed adds the messages that the kernel's rate limit left out, or that
-// syslog folded, to the finding that they repeat.
-func (s *Scanner) suppressed(text []byte) bool {
-	text = bytes.TrimLeft(text, " ")
-	if rest, ok := bytes.CutPrefix(text, []byte("last message repeated ")); ok {
-		if n := number(rest); n > 0 && s.last != nil {
-			s.last.Count += n
-			s.last.LastLine = s.lines
-			return true
-		}
-		return false
-	}
-	i := bytes.Index(text, []byte(": "))
-	if i <= 0 || symbolLen(text[:i]) != i {
-		return false
-	}
-	n := number(text[i+2:])
-	if n <= 0 || !bytes.HasSuffix(text, []byte(" suppressed")) {
-		return false
-	}
-	rows, ok := s.t.sites[baseName(string(text[:i]))]
-	if !ok {
-		return false
-	}
-	var latest *entry
-	for _, r := range rows {
-		if e := s.lastRow[int(r)]; e != nil && (latest == nil || e.LastLine > latest.LastLine) {
-			latest = e
-		}
-	}
-	if latest == nil {
-		s.owed[int(rows[0])] += n
-		return true
-	}
-	latest.Count += n
-	latest.LastLine = s.lines
-	return true
-}
-
-func number(s []byte) int64 {
-	i := 0
-	for i < len(s) && isDigit(s[i]) && i < 18 {
-		i++
-	}
-	n, err := strconv.ParseInt(string(s[:i]), 10, 64)
-	if err != nil {
-		return 0
-	}
-	return n
-}
-
-// quoteOfSeen reports whether this very line, time included, was seen before
-// in another piece of the log: a mail quotes a part of what it shows whole.
-func (s *Scanner) quoteOfSeen(m *message, text []byte) bool {
-	if len(m.stamp) == 0 {
-		return false
-	}
-	var h maphash.Hash
-	h.SetSeed(s.seed)
-	h.Write(m.stamp)
-	h.Write(text)
-	sum := h.Sum64()
-	section, ok := s.stamps[sum]
-	if ok {
-		return section != s.section || m.usec >= 0
-	}
-	if len(s.ring) < maxStamps {
-		s.ring = append(s.ring, sum)
-	} else {
-		delete(s.stamps, s.ring[s.ringAt])
-		s.ring[s.ringAt] = sum
-		s.ringAt = (s.ringAt + 1) % maxStamps
-	}
-	s.stamps[sum] = s.section
-	return false
-}
-
-// expand fills a title: {func} is fn, other names are captures.
-func expand(title, fn string, get func(string) string) string {
-	if fn == "" {
-		title = strings.Replace(title, " in {func}", "", 1)
-		title = strings.Replace(title, "{func}", "?", 1)
-	}
-	var b strings.Builder
-	for {
-		i := strings.IndexByte(title, '{')
-		if i < 0 {
-			break
-		}
-		j := strings.IndexByte(title[i:], '}')
-		if j < 0 {
-			break
-		}
-		b.WriteString(title[:i])
-		if name := title[i+1 : i+j]; name == "func" {
-			b.WriteString(fn)
-		} else {
-			b.WriteString(get(name))
-		}
-		title = title[i+j+1:]
-	}
-	b.WriteString(title)
-	out := b.String()
-	if len(out) > maxTitle {
-		out = strings.ToValidUTF8(out[:maxTitle], "")
-	}
-	return strings.TrimRight(out, " ")
 }

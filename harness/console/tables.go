@@ -20,6 +20,7 @@ const (
 	litMessages   = " messages suppressed"
 	litRepeated   = "message repeated "
 	litDropped    = "printk messages dropped"
+	litOffset     = "Kernel Offset: "
 )
 
 // tables are the compiled rows: the same for all scanners, never changed.
@@ -29,8 +30,10 @@ type tables struct {
 	filter   *prefilter
 	rows     [][]uint16 // by literal: rows of markers
 	dull     [][]uint16 // by literal: rows of harmlessLines
-	special  []string   // by literal: one of the lit… above, or "" or "kernel"
+	special  []string   // by literal: one of the lit… above, or ""
+	phrases  *prefilter // kernelPhrases
 	look     *nameSet
+	parts    [256][]uint16       // by first byte
 	sites    map[string][]uint16 // by function: rows of markers
 	byDevice []bool              // by row of markers: each device has a finding of its own
 }
@@ -77,13 +80,14 @@ var compiled = sync.OnceValue(func() *tables {
 		n := id(p.anchor)
 		t.dull[n] = append(t.dull[n], uint16(i))
 	}
-	for _, lit := range kernelPhrases {
-		t.special[id(lit)] = "kernel"
-	}
-	for _, lit := range []string{litVersion, litMark, litSuppressed, litMessages, litRepeated, litDropped} {
+	for _, lit := range []string{litVersion, litMark, litSuppressed, litMessages, litRepeated, litDropped, litOffset} {
 		t.special[id(lit)] = lit
 	}
 	t.filter = newPrefilter(literals)
+	t.phrases = newPrefilter(kernelPhrases)
+	for i, p := range parts {
+		t.parts[p.begin[0]] = append(t.parts[p.begin[0]], uint16(i))
+	}
 	t.look = newNameSet(lookThrough)
 	return t
 })

@@ -1,0 +1,57 @@
+package console
+
+import (
+	"bytes"
+	"strconv"
+)
+
+// suppressed adds the messages that the kernel's rate limit left out, or that
+// syslog folded, to the finding that they repeat.
+func (s *Scanner) suppressed(text []byte) bool {
+	text = bytes.TrimLeft(text, " ")
+	if rest, ok := bytes.CutPrefix(text, []byte("last message repeated ")); ok {
+		if n := number(rest); n > 0 && s.last != nil {
+			s.last.Count += n
+			s.last.LastLine = s.lines
+			return true
+		}
+		return false
+	}
+	i := bytes.Index(text, []byte(": "))
+	if i <= 0 || symbolLen(text[:i]) != i {
+		return false
+	}
+	n := number(text[i+2:])
+	if n <= 0 || !bytes.HasSuffix(text, []byte(" suppressed")) {
+		return false
+	}
+	rows, ok := s.t.sites[baseName(string(text[:i]))]
+	if !ok {
+		return false
+	}
+	var latest *entry
+	for _, r := range rows {
+		if e := s.lastRow[int(r)]; e != nil && (latest == nil || e.LastLine > latest.LastLine) {
+			latest = e
+		}
+	}
+	if latest == nil {
+		s.owed[int(rows[0])] += n
+		return true
+	}
+	latest.Count += n
+	latest.LastLine = s.lines
+	return true
+}
+
+func number(s []byte) int64 {
+	i := 0
+	for i < len(s) && isDigit(s[i]) && i < 18 {
+		i++
+	}
+	n, err := strconv.ParseInt(string(s[:i]), 10, 64)
+	if err != nil {
+		return 0
+	}
+	return n
+}

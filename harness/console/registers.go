@@ -1,0 +1,193 @@
+package console
+
+import (
+	"bytes"
+	"strconv"
+)
+
+func (s *Scanner) ripLine(r *report, t []byte) {
+	t = bytes.TrimLeft(t, " ")
+	if i := bytes.IndexByte(t, ':'); i > 0 && i <= 4 && isHex(t[0]) {
+		if string(t[:i]) == "0033" || string(t[:i]) == "0023" || string(t[:i]) == "002b" {
+			return // user space
+		}
+		t = t[i+1:]
+	}
+	if r.rip != "" || r.stage == stageDone {
+		return
+	}
+	for len(t) > 0 && (t[0] == '[' || t[0] == ' ') {
+		end := bytes.IndexByte(t, ']')
+		if t[0] == '[' {
+			if end < 0 {
+				return
+			}
+			t = t[end+1:]
+			continue
+		}
+		t = t[1:]
+	}
+	n := symbolLen(t)
+	if n > 0 && n < len(t) && (t[n] == '+' || t[n] == ' ' && n+1 < len(t) && t[n+1] == '(') {
+		r.rip = string(t[:n])
+	}
+}
+
+// cpuLine reads
+//
+//	CPU: 15 UID: 0 PID: 369 Comm: kworker/15:1 Not tainted 7.1.0-rc7+ #786 PREEMPT(lazy)
+//	Pid: 369, comm: kworker Not tainted 2.6.32 #1
+func (s *Scanner) cpuLine(r *report, t []byte) {
+	if r.who {
+		return
+	}
+	if rest, ok := bytes.CutPrefix(t, []byte("CPU: ")); ok {
+		if n, err := strconv.Atoi(digits(rest)); err == nil && r.f.CPU == nil {
+			r.f.CPU = &n
+		}
+	}
+	i := bytes.Index(t, []byte("omm: "))
+	if i < 0 {
+		return
+	}
+	if j := bytes.Index(t, []byte("ID: ")); j >= 0 {
+		if k := bytes.Index(t, []byte(" PID: ")); k >= 0 {
+			j = k + 2
+		}
+		if n, err := strconv.Atoi(digits(t[j+4:])); err == nil {
+			if r.f.PID != 0 && r.f.PID != n && r.marker.class == classAt {
+				r.f.Interleaved = true
+			}
+			r.f.PID = n
+		}
+	}
+	r.who = true
+	rest := t[i+5:]
+	end := bytes.Index(rest, []byte(" Not tainted "))
+	if end < 0 {
+		end = bytes.Index(rest, []byte(" Tainted: "))
+	}
+	if end < 0 {
+		r.f.Comm = printable(bytes.TrimSpace(rest))
+		return
+	}
+	r.f.Comm = printable(bytes.TrimSpace(rest[:end]))
+	s.tainted(r, rest[end+1:])
+}
+
+func digits(s []byte) string {
+	i := 0
+	for i < len(s) && isDigit(s[i]) {
+		i++
+	}
+	return string(s[:i])
+}
+
+// tainted reads "Not tainted 7.1.0 #1" and "Tainted: G W 7.1.0 #1".
+func (s *Scanner) tainted(r *report, t []byte) {
+	if rest, ok := bytes.CutPrefix(t, []byte("Not tainted ")); ok {
+		s.setRelease(r, firstWord(rest))
+		return
+	}
+	rest, ok := bytes.CutPrefix(t, []byte("Tainted: "))
+	if !ok || len(rest) > 0 && rest[0] == '[' {
+		return // "Tainted: [W]=WARN" explains the letters
+	}
+	var letters []byte
+	for len(rest) > 0 {
+		w := firstWord(rest)
+		if isRelease(w) {
+			s.setRelease(r, w)
+			break
+		}
+		for _, c := range w {
+			if c < 'A' || c > 'Z' {
+				w = nil
+				break
+			}
+		}
+		if w == nil || len(letters) > 40 {
+			break
+		}
+		if len(letters) > 0 {
+			letters = append(letters, ' ')
+		}
+		letters = append(letters, w...)
+		rest = bytes.TrimLeft(rest[len(w):], " ")
+	}
+	if r.f.Tainted == "" {
+		r.f.Tainted = string(letters)
+	}
+}
+
+// lockdepRelease reads "6.18.0-rc1 #1 Not tainted".
+func (s *Scanner) lockdepRelease(r *report, t []byte) {
+	if w := firstWord(t); isRelease(w) && r.f.Release == "" {
+		s.setRelease(r, w)
+	}
+}
+
+func (s *Scanner) setRelease(r *report, w []byte) {
+	if !isRelease(w) {
+		return
+	}
+	if r.f.Release == "" {
+		r.f.Release = string(w)
+	}
+	if s.release == "" {
+		s.release = string(w)
+		for _, e := range s.entries {
+			if e.boot == s.boot && e.Release == "" {
+				e.Release = s.release
+			}
+		}
+	}
+}
+
+func firstWord(s []byte) []byte {
+	s = bytes.TrimLeft(s, " ")
+	if i := bytes.IndexByte(s, ' '); i >= 0 {
+		return s[:i]
+	}
+	return s
+}
+
+// taskLine reads "kworker/0:1 state:D stack:0 pid:12 tgid:12 …" (sched_show_task).
+func (s *Scanner) taskLine(r *report, t []byte) {
+	if i := bytes.Index(t, []byte(" state:")); i > 0 && r.f.Comm == "" {
+		r.f.Comm = printable(bytes.TrimSpace(t[:i]))
+	}
+	if i := bytes.Index(t, []byte(" pid:")); i > 0 && r.f.PID == 0 {
+		r.f.PID, _ = strconv.Atoi(digits(bytes.TrimLeft(t[i+5:], " ")))
+	}
+}
+
+// byTask reads "… by task name/123".
+func (s *Scanner) byTask(r *report, t []byte) {
+	if i := bytes.Index(t, []byte(" by task ")); i > 0 {
+		r.task(t[i+9:], '/')
+	}
+}
+
+// isRegisters reports a line of a register dump: "RAX: 0000000000000000 RBX: …",
+// "x29: ffff8000…", "r3 : …", "GPR00: …".
+func isRegisters(t []byte) bool {
+	i := 0
+	for i < len(t) && i < 6 && isWord(t[i]) {
+		i++
+	}
+	if i == 0 || i >= len(t) {
+		return false
+	}
+	rest := bytes.TrimLeft(t[i:], " ")
+	if len(rest) < 6 || rest[0] != ':' {
+		return false
+	}
+	rest = bytes.TrimLeft(rest[1:], " ")
+	w := firstWord(rest)
+	n := 0
+	for n < len(w) && (isHex(w[n]) || w[n] == ':' || w[n] == 'x') {
+		n++
+	}
+	return n >= 4 && (n == len(w) || w[n] == '(')
+}
