@@ -225,11 +225,10 @@ func findKernels(packages []debian.Package) []Version {
 		if !ok {
 			continue
 		}
-		signed := p.Name
 		if r, ok := strings.CutSuffix(release, "-unsigned"); ok {
-			// The signed package has the same kernel; it comes a bit later.
-			release, signed = r, strings.TrimSuffix(p.Name, "-unsigned")
-			if _, ok := byKey[key{signed, p.Version}]; ok {
+			release = r
+			// The signed package, where there is one, has the same kernel.
+			if _, ok := byKey[key{"linux-image-" + release, p.Version}]; ok {
 				continue
 			}
 		}

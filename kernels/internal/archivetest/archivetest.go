@@ -72,7 +72,7 @@ func Compress(t testing.TB, suffix string, data []byte) []byte {
 	)
 	switch suffix {
 	case ".xz":
-		w, err = xz.NewWriter(&b)
+		w, err = xz.WriterConfig{DictCap: 1 << 16}.NewWriter(&b) // allocates much less than the default
 	case ".zst":
 		w, err = zstd.NewWriter(&b)
 	case ".gz":
