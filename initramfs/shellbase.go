@@ -78,17 +78,20 @@ func buildShell(ctx context.Context, w io.Writer, dir string) (version string, e
 		return "", fmt.Errorf("make temporary folder: %w", err)
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(tmp)) }()
+	// Go passes over a module that is TMPDIR itself, so each has its folder.
+	module, work := filepath.Join(tmp, "module"), filepath.Join(tmp, "work")
+	for _, d := range []string{module, work} {
+		if err := os.Mkdir(d, 0o700); err != nil {
+			return "", fmt.Errorf("make temporary folder: %w", err)
+		}
+	}
 	for name, data := range map[string][]byte{"go.mod": shellGoMod, "go.sum": shellGoSum} {
-		if err := os.WriteFile(filepath.Join(tmp, name), data, 0o644); err != nil {
+		if err := os.WriteFile(filepath.Join(module, name), data, 0o644); err != nil {
 			return "", fmt.Errorf("write module: %w", err)
 		}
 	}
-	work := filepath.Join(tmp, "work")
-	if err := os.Mkdir(work, 0o700); err != nil {
-		return "", fmt.Errorf("make temporary folder: %w", err)
-	}
 	builder := filepath.Join(tmp, "mkuimage")
-	if _, err := runGo(ctx, tmp, goTool, "build", "-o", builder, mkuimage); err != nil {
+	if _, err := runGo(ctx, module, work, goTool, "build", "-o", builder, mkuimage); err != nil {
 		return "", err
 	}
 	out := filepath.Join(tmp, "shell.cpio")
@@ -96,10 +99,10 @@ func buildShell(ctx context.Context, w io.Writer, dir string) (version string, e
 	for _, c := range shellLeftOut {
 		args = append(args, "-"+core+c)
 	}
-	if _, err := runGo(ctx, tmp, builder, args...); err != nil {
+	if _, err := runGo(ctx, module, work, builder, args...); err != nil {
 		return "", err
 	}
-	version, err = runGo(ctx, tmp, goTool, "list", "-m", "github.com/u-root/u-root")
+	version, err = runGo(ctx, module, work, goTool, "list", "-m", "github.com/u-root/u-root")
 	if err != nil {
 		return "", err
 	}
@@ -150,13 +153,13 @@ func shellTree(data []byte) (*tree, error) {
 
 // runGo runs a command that may start compilers, and ends all of them with
 // the context or with blockrig.
-func runGo(ctx context.Context, dir, name string, args ...string) (stdout string, err error) {
+func runGo(ctx context.Context, dir, tmp, name string, args ...string) (stdout string, err error) {
 	cmd := exec.CommandContext(ctx, name, args...)
 	cmd.Dir = dir
 	cmd.Env = append(os.Environ(),
 		"PWD="+dir, "GO111MODULE=on", "GOWORK=off", "CGO_ENABLED=0", "GOOS=linux", "GOARCH=amd64", "GOAMD64=v1",
 		// Not the user's flags: they may forbid modules, or change the output.
-		"GOFLAGS=-mod=readonly", "GBB_PATH=", "UROOT_SOURCE=", "TMPDIR="+dir)
+		"GOFLAGS=-mod=readonly", "GBB_PATH=", "UROOT_SOURCE=", "TMPDIR="+tmp)
 	var out, msg bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &msg
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}

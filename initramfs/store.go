@@ -74,7 +74,7 @@ func (s store) create(name string, write func(io.Writer) error) (err error) {
 		}
 	}()
 	if err := write(f); err != nil {
-		return fmt.Errorf("write %s: %w", s.path(name), err)
+		return err
 	}
 	if err := f.Chmod(0o644); err != nil {
 		return fmt.Errorf("write %s: %w", s.path(name), err)

@@ -1,0 +1,256 @@
+//go:build vm
+
+package initramfs
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/blockrig/blockrig/kernels"
+	"github.com/blockrig/blockrig/kernels/debian"
+)
+
+// These tests need QEMU, the network or a filled cache, and, for the shell,
+// the Go toolchain. What is missing fails them.
+
+var allTools = []string{"dmeventd", "dmsetup", "lvm", "mdadm", "mke2fs"}
+
+var stackNeeds = []kernels.Need{
+	{Option: "CONFIG_SATA_AHCI", Module: "ahci"},
+	{Option: "CONFIG_BLK_DEV_SD", Module: "sd_mod"},
+	{Option: "CONFIG_DM_MIRROR", Module: "dm-mirror"},
+	{Option: "CONFIG_DM_RAID", Module: "dm-raid"},
+	{Option: "CONFIG_MD_RAID1", Module: "raid1"},
+	{Option: "CONFIG_EXT4_FS", Module: "ext4"},
+}
+
+func realKernel(t *testing.T, ref string) (kernels.Kernel, []kernels.Module) {
+	t.Helper()
+	cache, err := os.UserCacheDir()
+	if err != nil {
+		t.Fatal(err)
+	}
+	store, err := kernels.Open(filepath.Join(cache, "blockrig"), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	k, err := store.Resolve(t.Context(), ref)
+	if err != nil {
+		t.Fatal(err)
+	}
+	modules, err := k.Closure(stackNeeds)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return k, modules
+}
+
+// toolinit builds the tests' /init.
+func toolinit(t *testing.T, plan string, modules []string) string {
+	t.Helper()
+	exe := filepath.Join(t.TempDir(), "toolinit")
+	cmd := exec.CommandContext(t.Context(), "go", "build", "-o", exe,
+		"-ldflags", "-X main.plan="+plan+" -X main.modules="+strings.Join(modules, ","), "./testdata/toolinit")
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("build toolinit: %v: %s", err, out)
+	}
+	return exe
+}
+
+type stepReport struct {
+	Step, Output, Error string
+	MS                  int64
+}
+
+// boot runs a guest to its end and returns what its /init reported.
+func boot(t *testing.T, k kernels.Kernel, img Initramfs) []stepReport {
+	t.Helper()
+	dir := t.TempDir()
+	reports, console := filepath.Join(dir, "reports"), filepath.Join(dir, "console")
+	args := []string{
+		"-machine", "q35", "-accel", "tcg", "-m", "512", "-smp", "1", "-nodefaults", "-no-user-config", "-display", "none",
+		"-no-reboot", "-sandbox", "on", "-serial", "file:" + console, "-serial", "file:" + reports,
+		"-kernel", k.Image, "-initrd", img.Path, "-append", "console=ttyS0 panic=-1",
+	}
+	for i := range 4 {
+		disk := filepath.Join(dir, fmt.Sprintf("disk%d", i))
+		if err := os.WriteFile(disk, nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Truncate(disk, 128<<20); err != nil {
+			t.Fatal(err)
+		}
+		args = append(args,
+			"-drive", fmt.Sprintf("file=%s,format=raw,if=none,id=d%d", disk, i),
+			"-device", fmt.Sprintf("ide-hd,drive=d%d,bus=ide.%d", i, i))
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
+	defer cancel()
+	out, err := exec.CommandContext(ctx, "qemu-system-x86_64", args...).CombinedOutput()
+	log, _ := os.ReadFile(console)
+	if err != nil {
+		t.Fatalf("qemu: %v: %s\n%s", err, out, log)
+	}
+	data, err := os.ReadFile(reports)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all []stepReport
+	for line := range bytes.Lines(data) {
+		var r stepReport
+		if err := json.Unmarshal(line, &r); err != nil {
+			t.Fatalf("report %q: %v", line, err)
+		}
+		t.Logf("%6d ms  %s\n%s%s", r.MS, r.Step, r.Output, r.Error)
+		if r.Error != "" {
+			t.Errorf("%s: %s: %s", r.Step, r.Error, r.Output)
+		}
+		all = append(all, r)
+	}
+	if len(all) == 0 {
+		t.Fatalf("the guest reported nothing:\n%s", log)
+	}
+	return all
+}
+
+func outputOf(t *testing.T, all []stepReport, step string) string {
+	t.Helper()
+	i := slices.IndexFunc(all, func(r stepReport) bool { return strings.HasPrefix(r.Step, step) })
+	if i < 0 {
+		t.Errorf("the guest did not get to %s", step)
+		return ""
+	}
+	return all[i].Output
+}
+
+func TestEveryDebianToolStartsInTheGuest(t *testing.T) {
+	// Given tools that are fetched now.
+	b := &Builder{Cache: t.TempDir()}
+	k, _ := realKernel(t, "debian:6.18")
+	img, err := b.Build(t.Context(), Request{Exe: toolinit(t, "versions", nil), Tools: allTools})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("%d bytes, from %s", img.Bytes, strings.Join(img.Tools, ", "))
+	all := boot(t, k, img)
+	for step, want := range map[string]string{
+		"lvm version": "LVM version", "dmsetup --version": "Library version", "dmeventd -V": "dmeventd version",
+		"mke2fs -V": "mke2fs 1.", "mdadm --version": "mdadm - v",
+	} {
+		if got := outputOf(t, all, step); !strings.Contains(got, want) {
+			t.Errorf("%s says %q, want %q", step, got, want)
+		}
+	}
+	// And nothing but the tools, without what fetching them needed, is kept.
+	if left := list(t, filepath.Join(b.Cache, "debian")); len(left) != 2 {
+		t.Errorf("there is %q", left)
+	}
+	// And a part of them needs no mirror, and has nothing of the others.
+	some, err := (&Builder{Cache: b.Cache, Debian: debian.Config{Sources: []string{t.TempDir()}}}).Build(t.Context(), Request{Exe: toolinit(t, "versions", nil), Tools: []string{"mdadm"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	data, err := os.ReadFile(some.Path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, files := contents(t, data)
+	for name := range files {
+		if strings.Contains(name, "lvm") || strings.Contains(name, "libext2fs") {
+			t.Errorf("mdadm comes with /%s", name)
+		}
+	}
+}
+
+func TestTheToolsBuildEveryStackInTheGuest(t *testing.T) {
+	for _, ref := range []string{"debian:6.17", "debian:newest"} {
+		t.Run(ref, func(t *testing.T) {
+			k, modules := realKernel(t, ref)
+			var paths []string
+			for _, m := range modules {
+				p, err := modulePath(k.Release, m)
+				if err != nil {
+					t.Fatal(err)
+				}
+				paths = append(paths, p)
+			}
+			b := new(Builder)
+			img, err := b.Build(t.Context(), Request{
+				Exe: toolinit(t, "stack", paths), Tools: allTools, Kernel: k, Modules: modules,
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			all := boot(t, k, img)
+			for step, want := range map[string]string{
+				"lvm lvs":          "monitored",
+				"dmsetup table":    "handle_errors",
+				"plugins":          "libdevmapper-event-lvm2mirror.so",
+				"mount mirror":     "",
+				"mdstat":           "active raid1",
+				"mdadm --create":   "started",
+				"lvm lvcreate --y": "created",
+			} {
+				if got := outputOf(t, all, step); !strings.Contains(got, want) {
+					t.Errorf("%s says %q, want %q", step, got, want)
+				}
+			}
+			if got := outputOf(t, all, "lvm lvs"); strings.Contains(got, "not monitored") {
+				t.Errorf("the mirror is %q", got)
+			}
+		})
+	}
+}
+
+func TestTheShellRunsInTheGuest(t *testing.T) {
+	k, _ := realKernel(t, "debian:6.18")
+	b := new(Builder)
+	img, err := b.Build(t.Context(), Request{Exe: toolinit(t, "shell", nil), Tools: []string{"lvm"}, Shell: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	all := boot(t, k, img)
+	got := outputOf(t, all, "/bin/sh")
+	for _, want := range []string{"bbin", "usr", "said", "LVM version"} {
+		if !strings.Contains(got, want) {
+			t.Errorf("the shell says %q, want %q", got, want)
+		}
+	}
+}
+
+// Unpacking the modules of a scenario, which is done once for each kernel.
+func BenchmarkColdModules(b *testing.B) {
+	cache, err := os.UserCacheDir()
+	if err != nil {
+		b.Fatal(err)
+	}
+	store, err := kernels.Open(filepath.Join(cache, "blockrig"), nil)
+	if err != nil {
+		b.Fatal(err)
+	}
+	k, err := store.Resolve(b.Context(), "debian:6.18")
+	if err != nil {
+		b.Fatal(err)
+	}
+	modules, err := k.Closure(stackNeeds)
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.ReportMetric(float64(len(modules)), "modules")
+	for b.Loop() {
+		var t tree
+		if err := collectModules(b.Context(), &t, k, modules); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
