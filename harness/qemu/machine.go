@@ -13,6 +13,7 @@ import (
 
 	"github.com/digitalocean/go-qemu/qemu"
 	"github.com/digitalocean/go-qemu/qmp"
+	"golang.org/x/sys/unix"
 )
 
 const (
@@ -32,7 +33,8 @@ type Machine struct {
 	mon     *Monitor
 	console *serial
 	control *serial
-	vcpus   []int // thread IDs
+	vcpus   []int  // thread IDs
+	savedBy string // version of the QEMU that wrote what the machine continues
 	detach  func() bool
 
 	events  <-chan qmp.Event // the caller's
@@ -40,7 +42,8 @@ type Machine struct {
 	done    chan struct{}    // closed when all is over and told
 
 	mu       sync.Mutex
-	asked    error // why this side ended the machine, if it did
+	ram      *os.File // shared with QEMU; nil when there is none, or Save has it
+	asked    error    // why this side ended the machine, if it did
 	trouble  error
 	shutdown string // reason in QEMU's SHUTDOWN event
 	end      error
@@ -75,7 +78,13 @@ func start(ctx context.Context, spec Spec) (*Machine, error) {
 		done:    make(chan struct{}),
 	}
 
-	if err := m.launch(); err != nil {
+	var err error
+	if spec.From != "" {
+		err = m.launchSaved()
+	} else {
+		err = m.launchNew()
+	}
+	if err != nil {
 		return nil, err
 	}
 	own := m.mon.subscribe(context.Background())
@@ -89,21 +98,34 @@ func start(ctx context.Context, spec Spec) (*Machine, error) {
 	limited, cancel := context.WithTimeoutCause(ctx, startLimit,
 		fmt.Errorf("QEMU did not answer within %v", startLimit))
 	defer cancel()
-	if err := m.meet(limited); err != nil {
-		// Gone without having been told to: that says more than a closed socket.
-		if errors.Is(err, ErrMonitorClosed) && m.proc.within(time.Second) {
-			<-m.done
-			if ended := m.Err(); ended != nil {
-				err = ended
-			}
+	if err = m.meet(limited); err == nil && spec.From != "" {
+		err = m.restore(limited)
+	}
+	if err != nil {
+		err = m.betterError(err)
+		if spec.From != "" && ctx.Err() == nil {
+			err = fmt.Errorf("%w: %w", ErrRestore, err)
 		}
 		return nil, errors.Join(err, m.Close())
 	}
 	return m, nil
 }
 
-// launch starts QEMU with its three connections.
-func (m *Machine) launch() error {
+// launchNew starts QEMU with memory that Save can read.
+func (m *Machine) launchNew() error {
+	fd, err := unix.MemfdCreate("blockrig-ram", unix.MFD_CLOEXEC)
+	if err != nil {
+		return fmt.Errorf("memory for the guest: %w", err)
+	}
+	m.ram = os.NewFile(uintptr(fd), "ram")
+	if err := m.launch(m.ram); err != nil {
+		return errors.Join(err, m.ram.Close())
+	}
+	return nil
+}
+
+// launch starts QEMU with its three connections and more files.
+func (m *Machine) launch(more ...*os.File) error {
 	var near []net.Conn
 	var far []*os.File
 	closeAll := func(err error) error {
@@ -127,7 +149,7 @@ func (m *Machine) launch() error {
 	args := m.spec.args()
 	m.args = append([]string{m.spec.Binary}, args...)
 	var err error
-	m.proc, err = startProcess(m.spec.Binary, args, m.spec.Dir, far)
+	m.proc, err = startProcess(m.spec.Binary, args, m.spec.Dir, slices.Concat(far, more))
 	// Only while nobody else has the far ends does QEMU's end show at the near ones.
 	if err = closeAll(err); err != nil {
 		if m.proc != nil {
@@ -241,18 +263,22 @@ func (m *Machine) Status(ctx context.Context) (string, error) {
 	return s.Status, err
 }
 
-// execute is Monitor.Execute with a better error where there is one: that
-// QEMU ended says more than that its socket did.
+// execute is Monitor.Execute with the better error.
 func (m *Machine) execute(ctx context.Context, command string, args, out any) error {
-	err := m.mon.Execute(ctx, command, args, out)
-	if errors.Is(err, ErrMonitorClosed) && m.proc.within(time.Second) {
-		<-m.done
-		if ended := m.Err(); ended != nil {
-			return fmt.Errorf("QMP %s: %w: %w", command, ErrEnded, ended)
-		}
-		return fmt.Errorf("QMP %s: %w", command, ErrEnded)
+	return m.betterError(m.mon.Execute(ctx, command, args, out))
+}
+
+// betterError replaces that the QMP connection ended by why: that QEMU ended
+// says more than that its socket did.
+func (m *Machine) betterError(err error) error {
+	if !errors.Is(err, ErrMonitorClosed) || !m.proc.within(time.Second) {
+		return err
 	}
-	return err
+	<-m.done
+	if ended := m.Err(); ended != nil {
+		return fmt.Errorf("%w: %w", ErrEnded, ended)
+	}
+	return ErrEnded
 }
 
 // Done is closed when QEMU has ended, however that came about.
@@ -298,6 +324,19 @@ func (m *Machine) Close() error {
 		<-m.done
 		m.detach()
 		m.closeErr = errors.Join(m.console.finish(), m.control.finish())
+		if ram := m.takeRAM(); ram != nil {
+			m.closeErr = errors.Join(m.closeErr, ram.Close())
+		}
 	})
 	return m.closeErr
+}
+
+// takeRAM gives the guest's memory to the caller, who closes it; nil when it
+// is not there to be had.
+func (m *Machine) takeRAM() *os.File {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	ram := m.ram
+	m.ram = nil
+	return ram
 }

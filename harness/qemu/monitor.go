@@ -9,10 +9,12 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"os"
 	"sync"
 	"time"
 
 	"github.com/digitalocean/go-qemu/qmp"
+	"golang.org/x/sys/unix"
 )
 
 const (
@@ -155,6 +157,21 @@ func (m *Monitor) Run(command []byte) ([]byte, error) {
 // RunContext is Run bounded by a context. A command given up on may still be
 // carried out; its reply is dropped, and the connection stays usable.
 func (m *Monitor) RunContext(ctx context.Context, command []byte) ([]byte, error) {
+	return m.run(ctx, command, nil)
+}
+
+// SendFile gives QEMU a copy of an open file's descriptor, under a name for
+// later commands (getfd). The file stays the caller's.
+func (m *Monitor) SendFile(ctx context.Context, name string, file *os.File) error {
+	command, err := json.Marshal(qmp.Command{Execute: "getfd", Args: map[string]string{"fdname": name}})
+	if err != nil {
+		return fmt.Errorf("QMP getfd: %w", err)
+	}
+	_, err = m.run(ctx, command, file)
+	return err
+}
+
+func (m *Monitor) run(ctx context.Context, command []byte, file *os.File) ([]byte, error) {
 	var fields map[string]json.RawMessage
 	if err := json.Unmarshal(command, &fields); err != nil {
 		return nil, fmt.Errorf("QMP command is no JSON object: %w", err)
@@ -190,7 +207,7 @@ func (m *Monitor) RunContext(ctx context.Context, command []byte) ([]byte, error
 	if err != nil {
 		return nil, fmt.Errorf("QMP %s: %w", name, err)
 	}
-	if err := m.write(ctx, append(line, '\n')); err != nil {
+	if err := m.write(ctx, append(line, '\n'), file); err != nil {
 		return nil, fmt.Errorf("QMP %s: %w", name, err)
 	}
 
@@ -267,7 +284,7 @@ func (m *Monitor) subscribe(ctx context.Context) <-chan qmp.Event {
 
 // write sends one line. A line sent in part would garble all that follow, so
 // then the connection is given up.
-func (m *Monitor) write(ctx context.Context, line []byte) error {
+func (m *Monitor) write(ctx context.Context, line []byte, file *os.File) error {
 	select {
 	case <-m.turn:
 	case <-m.done:
@@ -278,7 +295,7 @@ func (m *Monitor) write(ctx context.Context, line []byte) error {
 	defer func() { m.turn <- struct{}{} }()
 
 	stop := context.AfterFunc(ctx, func() { _ = m.conn.SetWriteDeadline(time.Unix(1, 0)) })
-	n, err := m.conn.Write(line)
+	n, err := m.send(line, file)
 	if !stop() {
 		// The deadline was or is being set; it is not for the next line.
 		defer func() { _ = m.conn.SetWriteDeadline(time.Time{}) }()
@@ -292,6 +309,24 @@ func (m *Monitor) write(ctx context.Context, line []byte) error {
 		m.fail(fmt.Errorf("%w: write: %w", ErrMonitorClosed, err))
 		return m.Err()
 	}
+}
+
+func (m *Monitor) send(line []byte, file *os.File) (n int, err error) {
+	if file != nil {
+		conn, ok := m.conn.(*net.UnixConn)
+		if !ok {
+			return 0, errors.New("only a Unix socket takes files")
+		}
+		if n, _, err = conn.WriteMsgUnix(line, unix.UnixRights(int(file.Fd())), nil); err != nil {
+			return n, err
+		}
+		line = line[n:]
+		if len(line) == 0 {
+			return n, nil
+		}
+	}
+	rest, err := m.conn.Write(line)
+	return n + rest, err
 }
 
 // fail ends the connection once, with the first reason given.

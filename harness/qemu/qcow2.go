@@ -2,8 +2,10 @@ package qemu
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"io"
+	"os"
 )
 
 // Layout of the qcow2 files that writeQcow2 makes, see docs/interop/qcow2.txt
@@ -76,4 +78,21 @@ func writeQcow2(w io.WriterAt, size int64, backing string, format Format) error 
 		}
 	}
 	return nil
+}
+
+// qcow2Size is the size in bytes of the disk in a qcow2 image.
+func qcow2Size(path string) (size int64, err error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return 0, err
+	}
+	defer func() { err = errors.Join(err, f.Close()) }()
+	var head [32]byte
+	if _, err := f.ReadAt(head[:], 0); err != nil {
+		return 0, fmt.Errorf("%s: %w", path, err)
+	}
+	if string(head[:4]) != "QFI\xfb" {
+		return 0, fmt.Errorf("%s: no qcow2 image", path)
+	}
+	return int64(binary.BigEndian.Uint64(head[24:])), nil
 }

@@ -40,7 +40,7 @@ func (s *serial) Read(p []byte) (int, error) {
 func (s *serial) Write(p []byte) (int, error) {
 	n, err := s.conn.Write(p)
 	if errors.Is(err, syscall.EPIPE) || errors.Is(err, net.ErrClosed) || errors.Is(err, syscall.ECONNRESET) {
-		err = fmt.Errorf("write to ttyS1: %w", ErrEnded)
+		err = fmt.Errorf("write to a serial port: %w", ErrEnded)
 	}
 	return n, err
 }

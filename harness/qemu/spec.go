@@ -11,7 +11,7 @@ import (
 // DefaultBinary is looked up in PATH when Spec.Binary is "".
 const DefaultBinary = "qemu-system-x86_64"
 
-// A Spec describes one machine.
+// A Spec describes one machine: either all of it, or From.
 type Spec struct {
 	Binary    string // "" for DefaultBinary
 	Accel     Accel
@@ -28,6 +28,12 @@ type Spec struct {
 	// Dir is a folder of the caller's for this machine's files, made by
 	// blockrig; see NewWorkDir.
 	Dir string
+
+	// From is a folder made by Save. The machine continues where that one was
+	// saved: accelerator, CPUs, memory, kernel and disks are that one's, and
+	// must not be given. What it writes to its disks goes to overlays in Dir; the
+	// folder stays as it is, and any number of machines can start from it.
+	From string
 
 	// Paused leaves the virtual CPUs stopped until Cont.
 	Paused bool
@@ -51,6 +57,19 @@ func (s *Spec) check() error {
 	if s.Log == nil {
 		s.Log = slog.New(slog.DiscardHandler)
 	}
+	if s.Dir == "" {
+		return errors.New("no folder for the machine's files")
+	}
+	if s.Dir, err = filepath.Abs(s.Dir); err != nil {
+		return err
+	}
+	if s.From != "" {
+		if s.Accel != "" || s.CPUs != 0 || s.MemoryMiB != 0 || s.Kernel != "" || s.Initrd != "" || s.Append != "" || len(s.Disks) > 0 {
+			return errors.New("a machine that starts from a saved one has everything from there")
+		}
+		s.From, err = filepath.Abs(s.From)
+		return err
+	}
 	if s.Accel != KVM && s.Accel != TCG {
 		return fmt.Errorf("accelerator %q: want kvm or tcg", s.Accel)
 	}
@@ -59,12 +78,6 @@ func (s *Spec) check() error {
 	}
 	if s.MemoryMiB < 16 || s.MemoryMiB > 1<<20 {
 		return fmt.Errorf("%d MiB of memory: want 16 to 1048576", s.MemoryMiB)
-	}
-	if s.Dir == "" {
-		return errors.New("no folder for the machine's files")
-	}
-	if s.Dir, err = filepath.Abs(s.Dir); err != nil {
-		return err
 	}
 	return errors.Join(s.checkKernel(), s.checkDisks())
 }
@@ -131,6 +144,8 @@ const (
 	fdConsole = 3 + iota
 	fdControl
 	fdQMP
+	fdRAM
+	fdState // of a machine from a saved one
 )
 
 // devices are all parts of the machine, in the order of the command line.
@@ -140,16 +155,20 @@ func (s *Spec) devices() []device {
 		sandbox{},
 		stayDown{},
 		processor{accel: s.Accel, cpus: s.CPUs},
-		memory{mib: s.MemoryMiB},
+		memory{mib: s.MemoryMiB, fd: fdRAM, shared: s.From == ""},
 		qmpPort{fd: fdQMP},
 		serialPort{id: "ttyS0", fd: fdConsole},
 		serialPort{id: "ttyS1", fd: fdControl},
-		linux{kernel: s.Kernel, initrd: s.Initrd, cmdline: s.Append},
+	}
+	if s.From == "" {
+		parts = append(parts, linux{kernel: s.Kernel, initrd: s.Initrd, cmdline: s.Append})
+	} else {
+		parts = append(parts, fromState{})
 	}
 	for i, d := range s.Disks {
 		parts = append(parts, ahciDisk{Disk: d, port: i})
 	}
-	if s.Paused {
+	if s.Paused || s.From != "" {
 		parts = append(parts, waitForCont{})
 	}
 	return parts
