@@ -1,0 +1,342 @@
+package bisect
+
+import (
+	"fmt"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/blockrig/blockrig/kernels/gitbuild/gitcmd"
+)
+
+// Context is what a text says besides the answer.
+type Context struct {
+	Scenario string // name and case: "lvm-mirror-dio-read length=8192,memory_offset=32"
+	About    string // the scenario, in a sentence
+	Old, New string // the ends as the user named them
+	Command  string // the command that shows the failure on the failing end
+	Bisect   string // the command that found it
+	Release  string // of the failing end's kernel: uname -r
+	Config   string // where the kernel's config is, or what it was made of
+	Machine  string // "QEMU 7.2.22, q35, TCG, 1 CPU"
+	Console  string // of one failing trial, as the guest sent it
+	Range    *Range // instead of a commit: releases were bisected
+	Folder   string // where the whole record is
+	Stable   bool   // the failing end is a stable release
+}
+
+// Summary is the result for the terminal. Nothing in it comes unescaped from
+// a repository or a guest.
+func Summary(a *Answer, c Context) string {
+	var b strings.Builder
+	p := func(format string, args ...any) { fmt.Fprintf(&b, format, args...) }
+	verb := "first bad"
+	if a.Direction == Fix {
+		verb = "first fixed"
+	}
+	switch {
+	case a.First != nil:
+		p("%s: %s\n", verb, named(*a.First))
+		if a.First.Author != "" {
+			p("  author %s, %s\n", safe(a.First.Author), a.First.Date.Format(time.DateOnly))
+		}
+		if len(a.First.Tags) > 0 && c.Range == nil {
+			p("  in %s\n", safe(strings.Join(a.First.Tags, ", ")))
+		}
+	default:
+		p("%s: one of %d commits that can't be told apart\n", verb, len(a.Among))
+		for _, m := range a.Among {
+			p("  %s\n", named(m))
+		}
+	}
+	if c.Range != nil {
+		kind := "stable"
+		if c.Range.Mainline {
+			kind = "mainline"
+		}
+		p("  %s range %s\n", kind, c.Range)
+		if c.Range.Note != "" {
+			p("  (%s)\n", c.Range.Note)
+		}
+	}
+	if a.Became != nil {
+		if a.Direction == Fix {
+			p("on the way, at %s, %s had become %s\n", named(*a.Became), a.Target.Signature, *a.Began)
+		} else {
+			p("it began there as %s and became %s at %s\n", *a.Began, a.Target.Signature, named(*a.Became))
+		}
+	}
+	p("\nthis is %s", strings.ToUpper(string(a.Grade)))
+	if len(a.Why) > 0 {
+		p(": %s", safe(strings.Join(a.Why, "; ")))
+	}
+	p("\n")
+	for _, k := range slices.Concat(a.Checks, a.BecameChecks) {
+		p("  %-12s  %s", k.Result, k.Name)
+		if k.Why != "" {
+			p(" (%s)", safe(k.Why))
+		}
+		p("\n")
+	}
+	p("\nlooked for %s", a.Target.Signature)
+	if len(a.Target.Titles) > 0 {
+		p(", seen with %s", safe(strings.Join(a.Target.Titles, "; ")))
+	}
+	p("\n%s fail in %s, others in %s; a commit needed %d passes in a row to be good\n",
+		"commits with it", percent(a.FailRate), percent(a.FalseRate), a.PassesNeeded)
+	p("%d steps, %d trials in %d boots, %s\n", a.Steps, a.Trials, a.Boots, spent(a.Seconds))
+	for _, r := range a.Marks {
+		switch {
+		case r.Other != nil:
+			p("another bug at %s: %s\n", short(r.Commit), safe(r.Why))
+		case r.Mark == Skip:
+			p("skipped %s: %s\n", short(r.Commit), safe(r.Why))
+		case len(r.Drift) > 0:
+			p("other titles at %s: %s\n", short(r.Commit), safe(strings.Join(r.Drift, "; ")))
+		}
+	}
+	if c.Folder != "" {
+		p("record in %s\n", safe(c.Folder))
+	}
+	return b.String()
+}
+
+// Report is a text to send, in the form that the kernel's
+// Documentation/admin-guide/reporting-regressions.rst asks for; for a fix, one
+// that asks for it to be taken into stable.
+func Report(a *Answer, c Context) string {
+	var b strings.Builder
+	p := func(format string, args ...any) { fmt.Fprintf(&b, format, args...) }
+	what := a.Target.Signature.String()
+	since := introduced(a, c)
+	if a.Direction == Fix {
+		p("Subject: %s: mended by %s\n", what, since.short)
+	} else {
+		p("Subject: [REGRESSION] %s since %s\n", what, since.short)
+	}
+	if a.First != nil && a.First.Author != "" {
+		p("To: %s\n", safe(a.First.Author))
+	}
+	switch {
+	case a.Direction == Fix:
+		p("Cc: stable@vger.kernel.org\n")
+	case c.Stable:
+		p("Cc: regressions@lists.linux.dev, stable@vger.kernel.org\n")
+	default:
+		p("Cc: regressions@lists.linux.dev\n")
+	}
+	p("\n")
+	failing, passing := "the commit", "its parent"
+	if a.Direction == Fix {
+		failing, passing = passing, failing
+	}
+	if c.About != "" {
+		p("%s\n", wrap(safe(c.About)))
+	}
+	switch {
+	case a.First == nil:
+		p("%s\n", wrap("This changed with one of the following commits; those between could not be tried."))
+		for _, m := range a.Among {
+			p("  %s\n", named(m))
+		}
+		p("\n")
+	case c.Range != nil:
+		p("%s\n", wrap(fmt.Sprintf("It changed in %s: %s is the first release that I could try and that %s.",
+			c.Range, safe(a.First.Title), map[Direction]string{Regression: "fails", Fix: "no longer fails"}[a.Direction])))
+		if c.Range.Note != "" {
+			p("%s\n", wrap("("+c.Range.Note+")"))
+		}
+	default:
+		p("%s\n", wrap(fmt.Sprintf("The outcome changed with commit %s. With %s the result is %q, with %s it passes.",
+			named(*a.First), failing, what, passing)))
+	}
+	if a.Became != nil && a.Direction != Fix {
+		p("%s\n", wrap(fmt.Sprintf("It began there as %q and became %q with %s.", a.Began.String(), what, named(*a.Became))))
+	}
+	if a.Direction != Fix {
+		p("#regzbot introduced: %s\n\n", since.exact)
+	} else {
+		p("%s\n", wrap("Stable series that fail would need it."))
+	}
+	p("How sure this is: %s.\n", a.Grade)
+	for _, w := range a.Why {
+		p("  %s\n", safe(w))
+	}
+	for _, k := range slices.Concat(a.Checks, a.BecameChecks) {
+		p("  %-12s  %s", k.Result, k.Name)
+		if k.Why != "" {
+			p(" (%s)", safe(k.Why))
+		}
+		p("\n")
+	}
+	p("\nHow it was found: %d steps between %s and %s, %d trials in %d boots.\n",
+		a.Steps, safe(c.Old), safe(c.New), a.Trials, a.Boots)
+	p("Kernels with it fail in %s of the trials, kernels without in %s.\n", percent(a.FailRate), percent(a.FalseRate))
+	if len(a.Target.Titles) > 0 {
+		p("Seen with it:\n")
+		for _, t := range a.Target.Titles {
+			p("  %s\n", safe(t))
+		}
+	}
+	p("\nScenario: %s\n", safe(c.Scenario))
+	if c.Release != "" {
+		p("Kernel:   %s\n", safe(c.Release))
+	}
+	if c.Config != "" {
+		p("Config:   %s\n", safe(c.Config))
+	}
+	if c.Machine != "" {
+		p("Machine:  %s\n", safe(c.Machine))
+	}
+	if c.Command != "" {
+		p("To reproduce:\n  %s\n", safe(c.Command))
+	}
+	if c.Bisect != "" {
+		p("To bisect:\n  %s\n", safe(c.Bisect))
+	}
+	if c.Console != "" {
+		p("\nConsole:\n%s", Defang(c.Console))
+	}
+	if a.Log != "" && c.Range == nil {
+		p("\nBisection log:\n")
+		for line := range strings.Lines(a.Log) {
+			p("  %s\n", safe(strings.TrimRight(line, "\n")))
+		}
+	}
+	return b.String()
+}
+
+type since struct{ short, exact string }
+
+// introduced is the commit or the range that a tracker is told.
+func introduced(a *Answer, c Context) since {
+	switch {
+	case c.Range != nil:
+		return since{c.Range.String(), c.Range.String()}
+	case a.First != nil && a.Grade != Doubtful:
+		return since{short(a.First.Hash) + " (\"" + safe(a.First.Title) + "\")", a.First.Hash}
+	}
+	// The last commit known to be old and the first known to be new.
+	from, to := c.Old, c.New
+	for _, r := range a.Marks {
+		switch r.Mark {
+		case Old:
+			from = r.Commit
+		case New:
+			to = r.Commit
+		}
+	}
+	return since{short(safe(from)) + ".." + short(safe(to)), safe(from) + ".." + safe(to)}
+}
+
+func named(c Commit) string {
+	if c.Title == "" || c.Title == c.Hash {
+		return safe(c.Hash)
+	}
+	return fmt.Sprintf("%s (\"%s\")", short(safe(c.Hash)), safe(c.Title))
+}
+
+func safe(s string) string {
+	return strings.ReplaceAll(gitcmd.Printable(s), "\n", " ")
+}
+
+func percent(r Rate) string {
+	if r.Runs == 0 {
+		return "no trial"
+	}
+	return fmt.Sprintf("%.3g%% (%.3g%% to %.3g%%; %d of %d)", 100*r.Mean, 100*r.Low, 100*r.High, r.Hits, r.Runs)
+}
+
+func spent(seconds float64) string {
+	return time.Duration(seconds * float64(time.Second)).Round(time.Second).String()
+}
+
+// wrap breaks a paragraph at 72 columns, as mails to the kernel's lists are.
+func wrap(text string) string {
+	var b strings.Builder
+	col := 0
+	for _, w := range strings.Fields(text) {
+		n := utf8.RuneCountInString(w)
+		switch {
+		case col > 0 && col+1+n > 72:
+			b.WriteString("\n")
+			col = 0
+		case col > 0:
+			b.WriteString(" ")
+			col++
+		}
+		b.WriteString(w)
+		col += n
+	}
+	b.WriteString("\n")
+	return b.String()
+}
+
+const (
+	consoleLines = 80  // of an excerpt
+	consoleWidth = 300 // of a line, characters
+)
+
+var (
+	regzbotCommand = regexp.MustCompile(`(?i)#(\s*(regzbot|syz|forregzbot))`)
+	scissors       = regexp.MustCompile(`^[\s|<>8%-]*(8<|>8|%<|>%)[\s|<>8%-]*$`)
+	trailer        = regexp.MustCompile(`(?i)^(\s*[a-z-]+-by|\s*fixes|\s*closes|\s*link|\s*cc):`)
+)
+
+// Defang makes console text of unknown origin safe to mail: no control codes,
+// nothing that a tracker takes for a command, a mail tool for a patch, a
+// trailer or a signature, and no more of it than a mail bears. Each line
+// begins with "| ".
+func Defang(console string) string {
+	var lines []string
+	for line := range strings.Lines(console) {
+		line = strings.TrimRightFunc(line, unicode.IsSpace)
+		line = strings.ReplaceAll(line, "\t", "    ")
+		line = gitcmd.Printable(line)
+		if utf8.RuneCountInString(line) > consoleWidth {
+			line = string([]rune(line)[:consoleWidth]) + " …"
+		}
+		line = regzbotCommand.ReplaceAllString(line, "# $1")
+		if scissors.MatchString(line) {
+			line = "(a line of scissors)"
+		}
+		line = trailer.ReplaceAllString(line, "$1 :")
+		lines = append(lines, line)
+	}
+	var b strings.Builder
+	for i, line := range lines {
+		if cut := len(lines) - consoleLines; cut > 0 && i == consoleLines*3/4 {
+			fmt.Fprintf(&b, "| … %d lines left out …\n", cut)
+		}
+		if cut := len(lines) - consoleLines; cut > 0 && i >= consoleLines*3/4 && i < consoleLines*3/4+cut {
+			continue
+		}
+		b.WriteString(strings.TrimRight("| "+line, " ") + "\n")
+	}
+	return b.String()
+}
+
+// TestedBy is a text to send as an answer to a patch.
+func TestedBy(r PatchResult, who string, c Context) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s\n", wrap(safe(r.Sentence())))
+	if c.Scenario != "" {
+		fmt.Fprintf(&b, "Scenario: %s\n", safe(c.Scenario))
+	}
+	if c.Release != "" {
+		fmt.Fprintf(&b, "Kernel:   %s\n", safe(c.Release))
+	}
+	if c.Machine != "" {
+		fmt.Fprintf(&b, "Machine:  %s\n", safe(c.Machine))
+	}
+	if c.Command != "" {
+		fmt.Fprintf(&b, "To reproduce:\n  %s\n", safe(c.Command))
+	}
+	if r.Effect == Helps && len(r.Appeared) == 0 {
+		fmt.Fprintf(&b, "\nTested-by: %s\n", safe(who))
+	}
+	return b.String()
+}

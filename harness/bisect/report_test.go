@@ -1,0 +1,226 @@
+package bisect
+
+import (
+	"flag"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+var update = flag.Bool("update", false, "rewrite the golden files")
+
+func golden(t *testing.T, name, got string) {
+	t.Helper()
+	file := filepath.Join("testdata", name)
+	if *update {
+		if err := os.WriteFile(file, []byte(got), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		return
+	}
+	want, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got != string(want) {
+		t.Errorf("%s differs; got:\n%s", file, got)
+	}
+}
+
+func exampleAnswer() *Answer {
+	hash := func(c string) string { return strings.Repeat(c, 40) }
+	return &Answer{
+		Direction: Regression,
+		First: &Commit{
+			Hash: "7eac331869571234567890123456789012345678", Title: "iomap: simplify direct io validity check",
+			Author: "An Author <author@example.org>", Date: time.Date(2025, 9, 5, 0, 0, 0, 0, time.UTC), Tags: []string{"v6.18-rc1", "v6.18"},
+		},
+		Grade: Proven, Confidence: .9995,
+		Checks: []Check{
+			{CheckParent, Pass, "0 of 6 trials failed, 2 boots"},
+			{CheckCulprit, Pass, "6 of 6 trials failed, 2 boots"},
+			{CheckBinary, Pass, ""},
+			{CheckRevert, NotPossible, "does not apply: fs/iomap/direct-io.c"},
+			{CheckCompiled, Pass, "fs/iomap/direct-io.c"},
+		},
+		Target:    Target{Signature: Signature{"hang", "step", "pread"}, Titles: []string{"WARNING in bio_add_page", "BUG: unable to handle page fault in bio_add_page"}},
+		Marks:     []Record{{Commit: hash("a"), Mark: New, Fails: true, P: .99999, Hits: 3, Runs: 3, Drift: []string{"BUG in x\x1b[31m"}}, {Commit: hash("b"), Mark: Skip, Why: "drivers/md/dm.c:12: error: expected ;"}, {Commit: hash("c"), Mark: Old, P: .99999, Runs: 3}, {Commit: hash("d"), Mark: Skip, Why: "another failure: warn in boot in 4 of 4 trials", Other: &Signature{"warn", "boot", ""}}},
+		FailRate:  Rate{Hits: 27, Runs: 27, Boots: 9, Mean: .9998, Low: .99, High: 1},
+		FalseRate: Rate{Hits: 0, Runs: 30, Boots: 10, Mean: .0004, Low: 0, High: .004},
+		Steps:     4, PassesNeeded: 3, Trials: 57, Boots: 19, Seconds: 421,
+		Log: "git bisect start '--no-checkout' 'bbb' 'aaa'\n# bad: [bbb] x\n",
+	}
+}
+
+var exampleContext = Context{
+	Scenario: "lvm-mirror-dio-read length=8192,memory_offset=32",
+	About:    "An O_DIRECT read of 8192 bytes into memory that is not aligned to 512 bytes, from a file on ext4 on an LVM mirror over two SATA disks.",
+	Old:      "v6.17", New: "v6.18",
+	Command: "blockrig run lvm-mirror-dio-read -k git:linux@v6.18 --set length=8192 --set memory_offset=32",
+	Bisect:  "blockrig bisect git --repo linux --good v6.17 --bad v6.18 lvm-mirror-dio-read --set length=8192 --set memory_offset=32",
+	Release: "6.18.0", Config: "kernels/config/base.config and others, see the record", Machine: "QEMU 7.2.22, q35, TCG, 1 CPU",
+	Folder: "/var/tmp/blockrig/runs/2026",
+	Console: "[    3.1] WARNING: CPU: 0 PID: 77 at drivers/scsi/scsi_lib.c:1138 scsi_alloc_sgtables+0x2e0/0x310\r\n" +
+		"#regzbot introduced: v1.0..v1.1\n" +
+		"  #Regzbot ^fix: evil\n" +
+		"-- >8 --\n" +
+		"Signed-off-by: A Guest <guest@example.org>\n" +
+		"\x1b]0;title\x07\x1b[2Jgone\n" +
+		"From nobody Mon Sep 17 00:00:00 2001\n" +
+		strings.Repeat("x", 400) + "\n",
+}
+
+func TestTexts(t *testing.T) {
+	with := func(change func(*Answer, *Context)) (*Answer, Context) {
+		a, c := exampleAnswer(), exampleContext
+		change(a, &c)
+		return a, c
+	}
+	for name, change := range map[string]func(*Answer, *Context){
+		"proven": func(*Answer, *Context) {},
+		"doubtful": func(a *Answer, c *Context) {
+			a.Among = []Commit{{Hash: strings.Repeat("a", 40), Title: "dm: one"}, {Hash: strings.Repeat("b", 40), Title: "dm: two \x1b[1m#regzbot"}}
+			a.First, a.Checks, a.Grade = nil, nil, Doubtful
+			a.Why = []string{"only commits that can't be tried are left: it is one of 2"}
+		},
+		"grown": func(a *Answer, c *Context) {
+			a.Became = &Commit{Hash: strings.Repeat("e", 40), Title: "dm-io: count EINVAL as an error"}
+			a.Began = &Signature{"degraded", "step", "pread"}
+			a.BecameChecks = []Check{{CheckParent, Pass, "eeee"}}
+		},
+		"release": func(a *Answer, c *Context) {
+			a.First = &Commit{Hash: "6.18.5", Title: "Linux 6.18.5", Tags: []string{"v6.18.5"}}
+			c.Range = &Range{From: "v6.17", To: "v6.18", Mainline: true, Note: "v6.18.5 is the first v6.18 to be had: a stable release from v6.18.1 to it may have brought the change as well"}
+			c.Stable, c.Old, c.New = true, "debian:6.17", "debian:6.18"
+		},
+		"fix": func(a *Answer, c *Context) {
+			a.Direction = Fix
+			a.Checks = []Check{{CheckParentFix, Pass, ""}, {CheckFix, Pass, ""}}
+		},
+	} {
+		a, c := with(change)
+		text := Summary(a, c) + "\n=====\n\n" + Report(a, c)
+		golden(t, name+".txt", text)
+		for i, line := range strings.Split(text, "\n") {
+			if strings.ContainsFunc(line, func(r rune) bool { return r < ' ' || r == 0x7f }) {
+				t.Errorf("%s:%d: control codes in %q", name, i+1, line)
+			}
+		}
+		if n := strings.Count(strings.ToLower(text), "#regzbot i"); n > 1 || (n == 0) != (a.Direction == Fix) {
+			t.Errorf("%s: %d commands to regzbot", name, n)
+		}
+	}
+}
+
+func TestDefang(t *testing.T) {
+	var long strings.Builder
+	for range 1000 {
+		long.WriteString("line\n")
+	}
+	if n := strings.Count(Defang(long.String()), "\n"); n != consoleLines+1 {
+		t.Errorf("%d lines of 1000 are left", n)
+	}
+	for in, want := range map[string]string{
+		"#regzbot introduced: x":     "| # regzbot introduced: x\n",
+		"# regzbot dup: x":           "| #  regzbot dup: x\n",
+		"-- >8 --":                   "| (a line of scissors)\n",
+		"- - 8< - -":                 "| (a line of scissors)\n",
+		"Reported-by: x":             "| Reported-by : x\n",
+		"a\rb":                       "| a\\x0db\n",
+		"\x1b[31mred\x1b[0m":         "| \\x1b[31mred\\x1b[0m\n",
+		"--- a/file":                 "| --- a/file\n",
+		"\xff\xfe":                   "| ��\n",
+		"0x8<<3":                     "| 0x8<<3\n",
+		"":                           "",
+		"\u202egnp.exe":              "| \\x202egnp.exe\n",
+		"sda: \twrite":               "| sda:     write\n",
+		"WARNING in a\n\nnext":       "| WARNING in a\n|\n| next\n",
+		strings.Repeat("-", 20) + "": "| --------------------\n",
+	} {
+		if got := Defang(in); got != want {
+			t.Errorf("Defang(%q) = %q, want %q", in, got, want)
+		}
+	}
+}
+
+func TestStep(t *testing.T) {
+	stack := Outcome{Kind: KindVerdict, Verdict: "bug", Phase: "stack"}
+	broken := Outcome{Kind: KindBuild, Reason: "no rule"}
+	target := &Target{Signature: simTarget.Signature()}
+	e, err := ParseExpr("verdict == bug")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		name     string
+		outcomes []Outcome
+		rules    Rules
+		target   *Target
+		want     int
+	}{
+		{"passes", []Outcome{simPass, simPass}, Rules{}, nil, StepGood},
+		{"one failure", []Outcome{simPass, simTarget}, Rules{}, nil, StepBad},
+		{"a failure before the step", []Outcome{stack, simPass}, Rules{}, nil, StepSkip},
+		{"any failure", []Outcome{stack}, Rules{AnyFailure: true}, nil, StepBad},
+		{"not the target", []Outcome{simOther}, Rules{}, target, StepSkip},
+		{"the target among others", []Outcome{simOther, simTarget}, Rules{}, target, StepBad},
+		{"not what is bad", []Outcome{simTarget}, Rules{BadWhen: e}, nil, StepGood},
+		{"what is bad", []Outcome{stack}, Rules{BadWhen: e}, nil, StepBad},
+		{"no build", []Outcome{broken}, Rules{}, nil, StepSkip},
+		{"an error and a pass", []Outcome{{Kind: KindError}, simPass}, Rules{}, nil, StepGood},
+		{"nothing", nil, Rules{}, nil, StepAbort},
+	} {
+		if got, why := Step(c.outcomes, c.rules, c.target); got != c.want || why == "" {
+			t.Errorf("%s: %d (%s), want %d", c.name, got, why, c.want)
+		}
+	}
+	for rate, want := range map[float64]int{1: 1, .5: 10, .2: 31, .05: 135} {
+		if got := PassesFor(rate, .999); got != want {
+			t.Errorf("a rate of %v needs %d passes, not %d", rate, want, got)
+		}
+	}
+}
+
+func TestCompare(t *testing.T) {
+	trials := func(boots, runs, fails int, o Outcome) []Outcome {
+		var out []Outcome
+		for i := range boots * runs {
+			v := simPass
+			if i%(boots*runs/max(fails, 1)) == 0 && fails > 0 && i/(boots*runs/max(fails, 1)) < fails {
+				v = o
+			}
+			v.Boot = string(rune('a' + i/runs))
+			out = append(out, v)
+		}
+		return out
+	}
+	all := func(boots, runs int, o Outcome) []Outcome { return trials(boots, runs, boots*runs, o) }
+	for _, c := range []struct {
+		name          string
+		base, patched []Outcome
+		want          Effect
+	}{
+		{"mends it", all(4, 3, simTarget), trials(4, 3, 0, simTarget), Helps},
+		{"breaks it", trials(4, 3, 0, simTarget), all(4, 3, simTarget), Harms},
+		{"still fails", all(4, 3, simTarget), all(4, 3, simTarget), Nothing},
+		{"still passes", trials(4, 3, 0, simTarget), trials(4, 3, 0, simTarget), Nothing},
+		{"fails in another way", all(4, 3, simTarget), all(4, 3, simOther), Unclear},
+		{"too few trials", all(1, 1, simTarget), trials(1, 1, 0, simTarget), Unclear},
+		{"one boot is not enough", all(1, 3, simTarget), trials(1, 3, 0, simTarget), Unclear},
+		{"nothing tried", nil, all(4, 3, simTarget), Unclear},
+		{"half as often, many trials", trials(20, 10, 100, simTarget), trials(20, 10, 10, simTarget), Helps},
+	} {
+		r := Compare(c.base, c.patched, .99)
+		if r.Effect != c.want {
+			t.Errorf("%s: %s, p %.4f, %s", c.name, r.Effect, r.P, r.Sentence())
+		}
+		text := TestedBy(r, "A Tester <tester@example.org>", exampleContext)
+		if strings.Contains(text, "Tested-by:") != (c.want == Helps) {
+			t.Errorf("%s:\n%s", c.name, text)
+		}
+	}
+	r := Compare(all(4, 3, simTarget), trials(4, 3, 0, simTarget), .99)
+	golden(t, "tested-by.txt", TestedBy(r, "A Tester <tester@example.org>", exampleContext))
+}

@@ -1,0 +1,72 @@
+package bisect
+
+import "fmt"
+
+// Exit statuses of a test for git bisect run (git-bisect(1)).
+const (
+	StepGood  = 0
+	StepBad   = 1
+	StepSkip  = 125
+	StepAbort = 129 // ends the bisection: what was seen is no statement about the commit
+)
+
+// Step says what trials of one commit mean to git bisect run, and why. Without
+// a target every failure counts that shows at the step itself; a failure
+// before it (the stack can't be built) makes the commit one to skip. One hit
+// is enough for bad: how many trials make a commit good is the caller's choice
+// (see PassesFor).
+func Step(outcomes []Outcome, rules Rules, target *Target) (status int, why string) {
+	l := &lens{rules: rules}
+	if target != nil {
+		l.target = *target
+	}
+	var hits, passes, others, voids int
+	var hit, other, void Outcome
+	for _, o := range outcomes {
+		c := l.class(o)
+		if target == nil && rules == (Rules{}) && o.Failed() {
+			c = classOther
+			if o.Phase == "step" || o.Phase == "done" {
+				c = classHit
+			}
+		}
+		switch c {
+		case classHit:
+			hit = o
+			hits++
+		case classPass:
+			passes++
+		case classOther:
+			other = o
+			others++
+		default:
+			void = o
+			voids++
+		}
+	}
+	switch {
+	case hits > 0:
+		return StepBad, fmt.Sprintf("%s in %d of %d trials", hit.Signature(), hits, hits+passes)
+	case others > 0:
+		return StepSkip, fmt.Sprintf("another failure: %s in %d of %d trials", other.Signature(), others, others+passes)
+	case passes > 0:
+		return StepGood, fmt.Sprintf("%d trials passed", passes)
+	case voids == 0:
+		return StepAbort, "no trial was done"
+	}
+	return StepSkip, fmt.Sprintf("%s: %s", void.Kind, void.Reason)
+}
+
+// PassesFor is how many independent trials must pass so that a bug that shows
+// at the given rate is missed with probability 1-confidence at most.
+func PassesFor(rate, confidence float64) int {
+	if rate >= 1 {
+		return 1
+	}
+	n, missed := 0, 1.
+	for missed > 1-confidence && n < 1_000_000 {
+		missed *= 1 - rate
+		n++
+	}
+	return n
+}
