@@ -163,6 +163,34 @@ func TestClosureOfAKernelThatSaysNothing(t *testing.T) {
 	}
 }
 
+func TestCompleteFillsIn(t *testing.T) {
+	made := madeKernel(t, madeConfig)
+	index := filepath.Join(t.TempDir(), "index.json")
+	got, err := Kernel{Ref: "git:x@y", Image: made.Image, Config: made.Config, Modules: made.Modules}.Complete(t.Context(), index)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := made
+	want.Ref, want.Exact, want.Index = "git:x@y", "", index
+	if got != want {
+		t.Errorf("%+v, want %+v", got, want)
+	}
+	modules, err := got.Closure([]Need{{"CONFIG_EXT4_FS", "ext4"}})
+	if err != nil || len(modules) != 4 {
+		t.Errorf("closure %v, %v", load(modules), err)
+	}
+	for name, k := range map[string]Kernel{
+		"no image":        {Image: made.Config},
+		"no config":       {Image: made.Image, Config: made.Image},
+		"an empty folder": {Image: made.Image, Modules: t.TempDir()},
+		"no folder":       {Image: made.Image, Modules: filepath.Join(made.Modules, "missing")},
+	} {
+		if k, err := k.Complete(t.Context(), index); err == nil {
+			t.Errorf("%s: %+v", name, k)
+		}
+	}
+}
+
 func TestMissingNamesOptions(t *testing.T) {
 	k := madeKernel(t, madeConfig)
 	got, err := k.Missing([]Need{{"CONFIG_XFS_FS", "xfs"}, {"CONFIG_EXT4_FS", "ext4"}, {"CONFIG_KASAN", ""}, {"CONFIG_EXT4_FS", ""}, {"CONFIG_MD", ""}})

@@ -40,23 +40,8 @@ func (s *Store) resolveFile(ctx context.Context, f fileRef) (Kernel, error) {
 		}
 		contents = ix.Digest
 	}
-	sum := sha256.New()
-	for _, file := range []struct{ name, path string }{{"vmlinuz", k.Image}, {"config", k.Config}} {
-		if file.path == "" {
-			continue
-		}
-		root, err := os.OpenRoot(filepath.Dir(file.path))
-		if err != nil {
-			return k, err
-		}
-		err = addDigest(sum, root, file.name, filepath.Base(file.path))
-		if err := errors.Join(err, root.Close()); err != nil {
-			return k, err
-		}
-	}
-	fmt.Fprintf(sum, "modules %s\n", contents)
-	k.Digest = hex.EncodeToString(sum.Sum(nil))
-	return k, nil
+	k.Digest, err = k.digest(contents)
+	return k, err
 }
 
 // modulesFolder finds the folder of a release's modules: the named one, or
@@ -122,19 +107,10 @@ func (s *Store) indexFolder(ctx context.Context, dir string) (file string, ix mo
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		s.log.Debug("a module index is made anew", "error", err)
 	}
-	contents := sha256.New()
-	for _, p := range paths {
-		if err := addDigest(contents, root, p, p); err != nil {
-			return "", ix, err
-		}
-	}
-	ix = moduleIndex{Format: indexFormat, Key: hex.EncodeToString(key.Sum(nil)), Digest: hex.EncodeToString(contents.Sum(nil))}
-	ix.Modules, err = describe(ctx, root, paths, func(done int) { s.progress("reading modules", int64(done), int64(len(paths))) })
+	ix, err = indexModules(ctx, root, paths, func(done int) { s.progress("reading modules", int64(done), int64(len(paths))) })
 	if err != nil {
 		return "", ix, err
 	}
-	if ix.Builtin, ix.Listed, err = readBuiltin(root); err != nil {
-		return "", ix, err
-	}
+	ix.Key = hex.EncodeToString(key.Sum(nil))
 	return file, ix, writeJSON(file, ix)
 }

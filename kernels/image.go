@@ -13,6 +13,7 @@ import (
 // Offsets and flags of the x86 boot header (Documentation/arch/x86/boot.rst).
 const (
 	headSize        = 0x268 // up to and with the fields that are read here
+	offPE           = 0x3c  // of the PE header, in kernels with an EFI stub
 	offSetupSects   = 0x1f1
 	offSyssize      = 0x1f4
 	offBootFlag     = 0x1fe
@@ -82,7 +83,11 @@ func checkImage(f io.ReaderAt, size int64) (string, error) {
 	// syssize is rounded up, so the last paragraph need not be whole.
 	code := int64(le.Uint32(head[offSyssize:])) * paragraph
 	payload := int64(le.Uint32(head[offPayload:])) + int64(le.Uint32(head[offPayloadLen:]))
-	if want := setup + max(code-paragraph+1, payload); size < want {
+	signature, err := signatureEnd(f, int64(le.Uint32(head[offPE:])), setup)
+	if err != nil {
+		return "", err
+	}
+	if want := setup + max(code-paragraph+1, payload, signature-setup); size < want {
 		return "", fmt.Errorf("it is truncated: %d bytes, its header says at least %d", size, want)
 	}
 	version := make([]byte, maxVersionBytes)
@@ -97,6 +102,29 @@ func checkImage(f io.ReaderAt, size int64) (string, error) {
 		return "", fmt.Errorf("its header does not say which release it is")
 	}
 	return release, nil
+}
+
+// signatureEnd gives where the signature ends that follows a kernel signed for
+// secure boot, 0 when there is none: the PE header, at pe, lists it as the
+// certificate table (PE format, optional header data directories).
+func signatureEnd(f io.ReaderAt, pe, setup int64) (int64, error) {
+	const (
+		optional     = 24 // size of what stands before the optional header
+		pe32plus     = 0x20b
+		certificates = optional + 112 + 4*8
+	)
+	if pe < 0x40 || pe+certificates+8 > setup {
+		return 0, nil
+	}
+	header := make([]byte, certificates+8)
+	if _, err := f.ReadAt(header, pe); err != nil {
+		return 0, err
+	}
+	le := binary.LittleEndian
+	if string(header[:4]) != "PE\x00\x00" || le.Uint16(header[optional:]) != pe32plus {
+		return 0, nil
+	}
+	return int64(le.Uint32(header[certificates:])) + int64(le.Uint32(header[certificates+4:])), nil
 }
 
 // otherFormat names what people hand over instead of a bzImage.

@@ -22,7 +22,8 @@ import (
 
 // A Builder builds kernels from git. kernels/gitbuild has the one there is.
 type Builder interface {
-	// Build gives the kernel for ref, from its cache or newly built.
+	// Build gives the kernel for ref, from its cache or newly built. All but
+	// Ref must be filled in; Kernel.Complete helps.
 	Build(ctx context.Context, ref GitRef) (Kernel, error)
 }
 
@@ -263,9 +264,20 @@ func (s *Store) sweep() error {
 	if err != nil {
 		return err
 	}
+	files, err := filepath.Glob(filepath.Join(s.dir, "folders", tmpPrefix+"*"))
+	if err != nil {
+		return err
+	}
+	left = append(left, files...)
 	for _, path := range left {
 		info, err := os.Stat(path)
 		if err != nil || time.Since(info.ModTime()) < sweepAge {
+			continue
+		}
+		if !info.IsDir() { // what writeJSON did not finish
+			if err := os.Remove(path); err != nil {
+				return err
+			}
 			continue
 		}
 		alive := flock.New(filepath.Join(path, aliveFile), flock.SetFlag(os.O_RDWR|os.O_CREATE))
