@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -34,6 +35,7 @@ type session struct {
 	m    *qemu.Machine
 	rec  *recorder
 	link *link
+	tap  io.Writer     // gets what the console says, too; nil for none
 	stop chan struct{} // closed at the end: the link's reader drops what comes
 	done chan struct{} // closed when the link's reader has ended
 
@@ -77,7 +79,11 @@ func (s *session) open(ctx context.Context, q qemu.Spec) error {
 	}
 	s.m = m
 	s.res.Args = m.Args()
-	go rec.run(m.Console())
+	said := m.Console()
+	if s.tap != nil {
+		said = io.TeeReader(said, s.tap)
+	}
+	go rec.run(said)
 	l, err := newLink(m.Control(), filepath.Join(s.spec.Dir, "events.jsonl"))
 	if err != nil {
 		return err
@@ -122,6 +128,11 @@ func (s *session) close() {
 
 // boot takes a machine from power-on to a stack that is ready.
 func (s *session) boot(ctx context.Context, disks []qemu.Disk) error {
+	return s.start(ctx, s.spec.setup(disks))
+}
+
+// start is boot with a setup of the caller's.
+func (s *session) start(ctx context.Context, setup *protocol.Setup) error {
 	s.enter(protocol.PhaseBoot, "")
 	var hello *protocol.Hello
 	err := s.listen(ctx, func(m protocol.FromGuest) bool {
@@ -132,7 +143,7 @@ func (s *session) boot(ctx context.Context, disks []qemu.Disk) error {
 		return err
 	}
 	s.res.Release, s.res.BootID, s.res.CPUs = hello.Release, hello.BootID, hello.CPUs
-	if err := s.send(protocol.ToGuest{Setup: s.spec.setup(disks)}); err != nil {
+	if err := s.send(protocol.ToGuest{Setup: setup}); err != nil {
 		return err
 	}
 	return s.listen(ctx, func(m protocol.FromGuest) bool {

@@ -34,7 +34,10 @@ type Setup struct {
 	Disks   []Disk   `json:"disks"`
 	Require Require  `json:"require"`
 	Stack   Stack    `json:"stack"`
-	Shell   bool     `json:"shell,omitempty"` // run a shell on ttyS0 once the stack is ready
+	Shell   bool     `json:"shell,omitempty"`  // run a shell on ttyS0 once the stack is ready
+	Script  string   `json:"script,omitempty"` // what that shell runs; "" for a person's
+	Rows    uint16   `json:"rows,omitempty"`   // of the person's terminal; 0 when not known
+	Cols    uint16   `json:"cols,omitempty"`
 }
 
 // Module is a kernel module in the initramfs.

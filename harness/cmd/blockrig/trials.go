@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"runtime"
 
@@ -27,10 +28,15 @@ type labOptions struct {
 }
 
 func (o *labOptions) flags(f *pflag.FlagSet) {
-	f.StringVar(&o.accel, "accel", "auto", "acceleration: auto, kvm or tcg")
-	f.IntVar(&o.cpus, "cpus", 0, "virtual CPUs of the guest (default 1 under tcg, 2 under kvm)")
+	o.machineFlags(f)
 	f.IntVar(&o.jobs, "jobs", 0, "trials at a time (default: what cores and memory carry)")
 	f.BoolVar(&o.cold, "cold", false, "start every trial from power-on")
+}
+
+// machineFlags are those about one machine.
+func (o *labOptions) machineFlags(f *pflag.FlagSet) {
+	f.StringVar(&o.accel, "accel", "auto", "acceleration: auto, kvm or tcg")
+	f.IntVar(&o.cpus, "cpus", 0, "virtual CPUs of the guest (default 1 under tcg, 2 under kvm)")
 	f.StringVar(&o.tools, "guest-tools", initramfs.FromDebian, "where lvm, mke2fs and mdadm of the guest come from: debian or host")
 }
 
@@ -44,6 +50,14 @@ func (o labOptions) check() error {
 		return fmt.Errorf("--accel %s: want auto, kvm or tcg", o.accel)
 	case o.tools != initramfs.FromDebian && o.tools != initramfs.FromHost:
 		return fmt.Errorf("--guest-tools %s: want debian or host", o.tools)
+	}
+	return nil
+}
+
+// needQEMU says that QEMU is missing before anything is fetched for it.
+func needQEMU() error {
+	if _, err := exec.LookPath(qemu.DefaultBinary); err != nil {
+		return fmt.Errorf("QEMU is missing: %s is not on PATH; install it (Debian: apt install qemu-system-x86)", qemu.DefaultBinary)
 	}
 	return nil
 }
@@ -75,6 +89,9 @@ func (a *app) lab(tools string, p *progress) (*trial.Lab, error) {
 func (a *app) trials(ctx context.Context, tasks []trial.Task, o labOptions) (_ []results.Record, err error) {
 	if err := o.check(); err != nil {
 		return nil, badRequest(err)
+	}
+	if err := needQEMU(); err != nil {
+		return nil, err
 	}
 	p := newProgress(a)
 	defer p.stop()
