@@ -3,6 +3,8 @@ package debian
 import (
 	"context"
 	"errors"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
@@ -251,6 +253,36 @@ APT::Update::Post-Invoke-Success { "touch ` + hooked + `"; }; APT::Architecture 
 	}
 	if _, err := os.Stat(hooked); err == nil {
 		t.Error("a hook of the machine ran")
+	}
+}
+
+func TestProxiesOfTheMachineAreUsed(t *testing.T) {
+	dir := t.TempDir()
+	archivetest.Archive(t, dir, pkg(t, "tool", "1-1", "sid", ""))
+	var hosts sync.Map
+	files := http.FileServer(http.Dir(dir))
+	proxy := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		hosts.Store(r.Host, true)
+		files.ServeHTTP(w, r)
+	}))
+	defer proxy.Close()
+	// Given a machine whose apt has a proxy, for a mirror only that can reach,
+	conf, sources := filepath.Join(dir, "machine.conf"), filepath.Join(dir, "debian.list")
+	for file, text := range map[string]string{
+		conf:    `Acquire::http::Proxy "` + proxy.URL + `";`,
+		sources: "deb [trusted=yes] http://mirror.example/debian stable main\n",
+	} {
+		if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	t.Setenv("APT_CONFIG", conf)
+	// then lists and packages come through it.
+	if _, err := open(t, dir, sources, "sid").Download(t.Context(), "tool", "", ""); err != nil {
+		t.Error(err)
+	}
+	if _, ok := hosts.Load("mirror.example"); !ok {
+		t.Error("the proxy was not asked")
 	}
 }
 
