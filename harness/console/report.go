@@ -77,7 +77,7 @@ func (s *Scanner) begin(row int, m *message, text []byte) bool {
 		}
 		return true
 	}
-	if cur != nil && joins(cur, mk) {
+	if cur != nil && joins(cur, mk, when{m.usec, m.precise}) {
 		s.belongs(cur)
 		cur.at = cur.at || mk.class == classAt
 		s.fill(cur)
@@ -112,7 +112,10 @@ func (s *Scanner) begin(row int, m *message, text []byte) bool {
 }
 
 // joins reports whether a first line belongs to the report that is open.
-func joins(r *report, mk *marker) bool {
+func joins(r *report, mk *marker, at when) bool {
+	if at.precise && r.when.precise && at.usec-r.when.usec > 1_000_000 {
+		return false // printed at once, or another's
+	}
 	if len(r.f.Trace) > 0 || r.lines > 30 {
 		return false
 	}
