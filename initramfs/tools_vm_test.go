@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -209,6 +210,70 @@ func TestTheToolsBuildEveryStackInTheGuest(t *testing.T) {
 				t.Errorf("the mirror is %q", got)
 			}
 		})
+	}
+}
+
+func TestTheHostsToolsStartInTheGuest(t *testing.T) {
+	// Given the one tool that every Debian has.
+	k, _ := realKernel(t, "debian:6.18")
+	b := &Builder{Cache: t.TempDir()}
+	r := Request{Exe: toolinit(t, "mke2fs", nil), Tools: []string{"mke2fs"}, ToolsFrom: FromHost}
+	img, err := b.Build(t.Context(), r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !slices.ContainsFunc(img.Tools, func(s string) bool { return strings.HasSuffix(s, "/mke2fs") }) {
+		t.Errorf("the tools come from %q", img.Tools)
+	}
+	if got := outputOf(t, boot(t, k, img), "mke2fs -V"); !strings.Contains(got, "mke2fs 1.") {
+		t.Errorf("mke2fs says %q", got)
+	}
+	// And again, by what is remembered of the host's files.
+	again, err := b.Build(t.Context(), r)
+	if err != nil || again.Digest != img.Digest || again.Path != img.Path || !slices.Equal(again.Tools, img.Tools) {
+		t.Errorf("again: %+v, %v", again, err)
+	}
+}
+
+// Ctrl-C while compilers run ends them and leaves nothing.
+func TestAnInterruptedShellBuildLeavesNothing(t *testing.T) {
+	b := &Builder{Cache: t.TempDir()}
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() {
+		_, err := b.shell(ctx)
+		done <- err
+	}()
+	dir := filepath.Join(b.Cache, "shell")
+	deadline := time.Now().Add(5 * time.Minute)
+	for { // until u-root's builder has written what it compiles
+		if found, err := filepath.Glob(filepath.Join(dir, tempPrefix+"*", "work", "builder*", "src", "*")); err != nil {
+			t.Fatal(err)
+		} else if len(found) > 0 {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatal("the build did not start")
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	cancel()
+	if err := <-done; !errors.Is(err, context.Canceled) {
+		t.Errorf("got %v", err)
+	}
+	if left := list(t, dir); len(left) > 0 {
+		t.Errorf("there is %q", left)
+	}
+	// No compiler works on in the folder that is gone.
+	procs, err := filepath.Glob("/proc/[0-9]*/cwd")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range procs {
+		if cwd, err := os.Readlink(p); err == nil && strings.HasPrefix(cwd, dir) {
+			cmd, _ := os.ReadFile(filepath.Join(filepath.Dir(p), "cmdline"))
+			t.Errorf("%s still runs in %s", bytes.ReplaceAll(cmd, []byte{0}, []byte(" ")), cwd)
+		}
 	}
 }
 

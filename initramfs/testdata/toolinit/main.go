@@ -111,6 +111,7 @@ var steps = map[string][]step{
 		command("mdadm", "--create", "/dev/md0", "--run", "--metadata=1.2", "--bitmap=none", "--level=1", "--raid-devices=2", "/dev/sdc", "/dev/sdd"),
 		{"mdstat", func() (string, error) { b, err := os.ReadFile("/proc/mdstat"); return string(b), err }},
 	},
+	"mke2fs": {command("mke2fs", "-V")},
 	"shell": {
 		command("/bin/sh", "-c", "ls /; echo said; lvs --version"),
 		command("gosh", "-c", "echo a b | wc"),
