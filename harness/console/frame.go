@@ -43,8 +43,16 @@ func parseFrame(s []byte) (Frame, bool) {
 	if len(s) > 0 && s[0] == '(' {
 		s = s[1:]
 	}
-	if bytes.HasPrefix(s, []byte("0x")) { // arm64 trace of unknown code
-		return f, false
+	if bytes.HasPrefix(s, []byte("0x")) { // no symbols: CONFIG_KALLSYMS is off
+		n := 2
+		for n < len(s) && isHex(s[n]) {
+			n++
+		}
+		if n < 10 || n > 18 || len(bytes.TrimSpace(s[n:])) > 0 {
+			return f, false
+		}
+		f.Func = string(s[:n])
+		return f, true
 	}
 	name := symbolLen(s)
 	if name == 0 {
@@ -197,7 +205,7 @@ func place(s []byte) (file string, line, n int) {
 		line = line*10 + int(s[j]-'0')
 		j++
 	}
-	return cleanPath(string(s[:i])), line, j
+	return SourcePath(string(s[:i])), line, j
 }
 
 func isSource(s []byte) bool {
@@ -216,7 +224,9 @@ var sourceRoots = []string{
 	"kernel/", "lib/", "mm/", "net/", "rust/", "samples/", "security/", "sound/", "tools/", "usr/", "virt/",
 }
 
-func cleanPath(p string) string {
+// SourcePath is a source file's path within the kernel tree, whichever folder
+// the kernel was built in.
+func SourcePath(p string) string {
 	p = strings.TrimPrefix(p, "./")
 	if !strings.HasPrefix(p, "/") && !strings.HasPrefix(p, "..") {
 		return p

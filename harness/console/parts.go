@@ -245,7 +245,7 @@ func (r *report) patience() int {
 	switch {
 	case r.marker.shape == shapeMemory:
 		return 80
-	case r.stage == stageHead:
+	case r.stage == stageHead, len(r.f.Trace) == 0:
 		return 48
 	}
 	return 12

@@ -51,7 +51,7 @@ func (s *Scanner) guilty(r *report) string {
 	first := ""
 	for pass := range 2 {
 		for _, f := range r.f.Trace {
-			if f.Inlined || f.Reliable != (pass == 0) {
+			if f.Inlined || strings.HasPrefix(f.Func, "0x") || f.Reliable != (pass == 0) {
 				continue
 			}
 			n := baseName(f.Func)
