@@ -26,6 +26,7 @@ const (
 	keepImages  = 32
 	keepModules = 64
 	keepTools   = 16
+	keepStocks  = 2
 	keepShells  = 2
 )
 

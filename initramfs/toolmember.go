@@ -41,6 +41,10 @@ func toolsKey(from string, wanted []string) string {
 	return keyOf(append([]string{recipe, from, hexSum(toolsYAML), hexSum(lvmConf)}, wanted...)...)
 }
 
+func stockName(table toolTable) string {
+	return table.Suite + "-" + keyOf(recipe, hexSum(toolsYAML))[:16]
+}
+
 // debianTools takes the wanted tools out of the one archive that has all of
 // them. So all scenarios run the same versions, and once that archive is
 // there, none needs the network.
@@ -62,6 +66,9 @@ func (b *Builder) debianTools(ctx context.Context, s store, table toolTable, wan
 		t, err := pick(data, files)
 		if err != nil {
 			return nil, fmt.Errorf("read guest tools: %w", err)
+		}
+		if err := table.configure(t, wanted); err != nil {
+			return nil, err
 		}
 		slices.Sort(sources)
 		return slices.Compact(sources), t.write(w)
@@ -87,7 +94,7 @@ func (b *Builder) debianStock(ctx context.Context, table toolTable) (all stock, 
 	if err != nil {
 		return stock{}, err
 	}
-	name := table.Suite + "-" + toolsKey(FromDebian, table.names())[:16]
+	name := stockName(table)
 	find := func() bool {
 		all = stock{path: s.path(name + ".cpio")}
 		if !s.readJSON(name+".json", &all) {
@@ -97,7 +104,7 @@ func (b *Builder) debianStock(ctx context.Context, table toolTable) (all stock, 
 		return err == nil && fi.Size() == all.Bytes
 	}
 	if find() {
-		return all, nil
+		return all, s.use(name + ".cpio")
 	}
 	unlock, err := s.lock(ctx)
 	if err != nil {
@@ -139,7 +146,10 @@ func (b *Builder) debianStock(ctx context.Context, table toolTable) (all stock, 
 	if err != nil {
 		return stock{}, err
 	}
-	return all, s.createJSON(name+".json", all)
+	if err := s.createJSON(name+".json", all); err != nil {
+		return stock{}, err
+	}
+	return all, s.keep(keepStocks, ".cpio")
 }
 
 // pick returns the tree of these files of the cpio archive data.
@@ -200,6 +210,9 @@ func (b *Builder) hostTools(ctx context.Context, s store, table toolTable, wante
 			return member{}, err
 		}
 		sources = append(sources, f.sources...)
+	}
+	if err := table.configure(&t, wanted); err != nil {
+		return member{}, err
 	}
 	slices.Sort(sources)
 	var data bytes.Buffer

@@ -164,8 +164,15 @@ func (c *collector) tool(ctx context.Context, name string, spec toolSpec) error 
 			return err
 		}
 	}
-	if spec.LVMConf {
-		return c.tree.file("etc/lvm/lvm.conf", 0o644, lvmConf)
+	return nil
+}
+
+// configure adds what blockrig itself writes for these tools.
+func (t toolTable) configure(tr *tree, wanted []string) error {
+	for _, name := range wanted {
+		if t.Tools[name].LVMConf {
+			return tr.file("etc/lvm/lvm.conf", 0o644, lvmConf)
+		}
 	}
 	return nil
 }
