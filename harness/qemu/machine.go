@@ -191,12 +191,14 @@ func (m *Machine) watch(events <-chan qmp.Event) {
 
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	switch failure := m.proc.failure(); {
-	case errors.Is(m.asked, errClosed):
-	case m.asked != nil:
-		m.end = m.asked
-	case failure != nil:
+	failure := m.proc.failure()
+	switch {
+	case m.asked == nil:
 		m.end = failure
+	case !errors.Is(m.asked, errClosed):
+		m.end = m.asked
+	case !m.proc.killed.Load():
+		m.end = failure // it was to quit, and crashed
 	}
 	close(m.done)
 }
@@ -230,14 +232,19 @@ func (m *Machine) Args() []string { return slices.Clone(m.args) }
 func (m *Machine) Monitor() *Monitor { return m.mon }
 
 // Domain is go-qemu's view of the machine, for its block, PCI and CPU
-// queries. Its Close would end the QMP connection: close the Machine instead.
+// queries. The caller closes it; the QMP connection stays.
 func (m *Machine) Domain() (*qemu.Domain, error) {
-	d, err := qemu.NewDomain(m.mon, "blockrig")
+	d, err := qemu.NewDomain(lentMonitor{m.mon}, "blockrig")
 	if err != nil {
 		return nil, fmt.Errorf("QMP: %w", err)
 	}
 	return d, nil
 }
+
+// A lentMonitor is not disconnected by those who borrow it.
+type lentMonitor struct{ *Monitor }
+
+func (lentMonitor) Disconnect() error { return nil }
 
 // Version is QEMU's version: 7.2.22.
 func (m *Machine) Version() string { return m.mon.Version().String() }

@@ -294,11 +294,15 @@ func (m *Monitor) write(ctx context.Context, line []byte, file *os.File) error {
 	}
 	defer func() { m.turn <- struct{}{} }()
 
-	stop := context.AfterFunc(ctx, func() { _ = m.conn.SetWriteDeadline(time.Unix(1, 0)) })
+	expired := make(chan struct{})
+	stop := context.AfterFunc(ctx, func() {
+		defer close(expired)
+		_ = m.conn.SetWriteDeadline(time.Unix(1, 0)) // fails only when it is closed
+	})
 	n, err := m.send(line, file)
 	if !stop() {
-		// The deadline was or is being set; it is not for the next line.
-		defer func() { _ = m.conn.SetWriteDeadline(time.Time{}) }()
+		<-expired
+		_ = m.conn.SetWriteDeadline(time.Time{}) // it is not for the next line
 	}
 	switch {
 	case err == nil:

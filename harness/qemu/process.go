@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"runtime"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 )
@@ -35,6 +36,7 @@ type process struct {
 	stderr *tail
 	exited chan struct{} // closed when wait(2) has returned
 	err    error         // of wait(2), valid once exited is closed
+	killed atomic.Bool   // by this side
 }
 
 // startProcess runs QEMU with files as its descriptors 3, 4, ….
@@ -93,6 +95,7 @@ func (p *process) end(grace time.Duration) {
 	if p.within(grace) {
 		return
 	}
+	p.killed.Store(true)
 	_ = p.cmd.Process.Signal(syscall.SIGTERM) // fails only when it has ended
 	if p.within(time.Second) {
 		return
@@ -102,6 +105,7 @@ func (p *process) end(grace time.Duration) {
 }
 
 func (p *process) kill() {
+	p.killed.Store(true)
 	_ = p.cmd.Process.Kill() // fails only when it has ended
 }
 
