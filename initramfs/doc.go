@@ -13,8 +13,8 @@
 //
 // An image is one file of several uncompressed newc cpio archives, one behind
 // the other, as the kernel takes them (Documentation/driver-api/early-userspace/
-// buffer-format.rst). Nothing is compressed, since unpacking in an emulated
-// guest costs more than reading a larger file. The members are
+// buffer-format.rst). Nothing is compressed: in an emulated guest, gzip and
+// zstd gained no time over it. The members are
 //
 //   - init: the skeleton of folders and device nodes, and the executable as
 //     /init, without its debug information;
@@ -35,7 +35,9 @@
 // found in its own ELF file (interpreter, DT_NEEDED, RUNPATH) and then in that
 // of each library; of the packages the tool depends on, only those are fetched
 // that hold such a library. What is opened by name at run time (the plugins of
-// dmeventd, libgcc for its threads) is in tools.yaml.
+// dmeventd, libgcc for its threads) is in tools.yaml. All tools are fetched at
+// once, so that every scenario has the same versions of them and the network
+// is needed only the first time; what apt downloaded is then removed.
 //
 // FromHost takes the host's own tools in the same way. It never installs and
 // never runs anything there.
@@ -43,14 +45,22 @@
 // # The cache
 //
 // $XDG_CACHE_HOME/blockrig/initramfs holds, each in a folder with a lock:
-// images, modules, tools, shell, executables (which digest a file had when it
-// was last looked at) and apt (the fetched packages). Each file has the digest
-// of what went in as its name, comes with a record (.json) and appears by
-// rename. Temporary files are made only under the lock of their folder, so
-// whoever takes it removes what a dead process left. The images and members
-// that were used last are kept, older ones are removed when new ones come.
-// It may be removed as a whole whenever no blockrig runs.
+// images, modules, tools, shell, debian (all tools of a suite, of which tools
+// takes a part) and executables (which digest a file had when it was last
+// looked at). Each file has the digest of what went in as its name, comes with
+// a record (.json) and appears by rename. Temporary files are made only under
+// the lock of their folder, so whoever takes it removes what a dead process
+// left. The images and members that were used last are kept, older ones are
+// removed when new ones come, and none that was used within the hour. It may
+// be removed as a whole whenever no blockrig runs.
 //
 // Guest tools from Debian stay at the version that was fetched first until
 // the cache is removed or tools.yaml changes; Initramfs.Tools says which.
+//
+// # Tests
+//
+// go test covers the rest with small ELF files, packages and kernels of its
+// own. go test -tags vm fetches Debian's tools and starts each in a real
+// guest, builds an LVM mirror with dmeventd, an LVM raid1 and an md array on
+// real kernels there, and builds and runs the shell.
 package initramfs
