@@ -43,7 +43,10 @@ func (t *Trial) Keep(spec trial.Spec, r trial.Result) error {
 		}
 	}
 	for n := 1; n < len(r.Attempts); n++ {
-		from := filepath.Join(t.Scratch, fmt.Sprintf("attempt-%d", n), ConsoleFile)
+		from := r.Attempts[n-1].Console
+		if from == "" {
+			continue
+		}
 		to := filepath.Join(t.Dir, fmt.Sprintf("console-attempt-%d.log", n))
 		if err := os.Rename(from, to); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return fmt.Errorf("keep a trial's files: %w", err)

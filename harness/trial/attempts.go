@@ -18,6 +18,7 @@ type Attempt struct {
 	Phase   string          `json:"phase"`
 	Reason  string          `json:"reason"`
 	WallMS  int64           `json:"wall_ms"`
+	Console string          `json:"-"` // path of its log; "" when there is none
 }
 
 // RunAttempts makes a trial, and makes it again when it says nothing about
@@ -29,14 +30,12 @@ func RunAttempts(ctx context.Context, spec Spec, run func(context.Context, Spec)
 		one := spec
 		one.Dir = filepath.Join(spec.Dir, fmt.Sprintf("attempt-%d", n))
 		var r Result
-		if err := os.Mkdir(one.Dir, 0o755); err != nil {
-			s := newSession(one)
-			_ = s.host(fmt.Errorf("make the folder of an attempt: %w", err))
-			r = s.end(func() error { return nil })
+		if err := makeDir(one.Dir); err != nil {
+			r = Failed(one, err)
 		} else {
 			r = run(ctx, one)
 		}
-		all = append(all, Attempt{Verdict: r.Verdict, Phase: r.Phase, Reason: r.Reason, WallMS: r.Wall.Milliseconds()})
+		all = append(all, Attempt{Verdict: r.Verdict, Phase: r.Phase, Reason: r.Reason, WallMS: r.Wall.Milliseconds(), Console: r.Console})
 		r.Attempts = all
 		if r.Verdict != verdict.Error || n == MaxAttempts || ctx.Err() != nil {
 			return r
@@ -45,4 +44,19 @@ func RunAttempts(ctx context.Context, spec Spec, run func(context.Context, Spec)
 			spec.Log.Info("a trial said nothing about the kernel and is made again", "attempt", n, "phase", r.Phase, "reason", r.Reason)
 		}
 	}
+}
+
+func makeDir(dir string) error {
+	if err := os.Mkdir(dir, 0o755); err != nil {
+		return fmt.Errorf("make the folder of an attempt: %w", err)
+	}
+	return nil
+}
+
+// clearDir empties the folder of an attempt that is to be made once more.
+func clearDir(dir string) error {
+	if err := os.RemoveAll(dir); err != nil {
+		return fmt.Errorf("clear the folder of an attempt: %w", err)
+	}
+	return makeDir(dir)
 }

@@ -64,5 +64,5 @@ func (l *Lab) PrepareKernel(ctx context.Context, k kernels.Kernel, sc *scenarios
 // Spec is a trial of one case on the bench; accelerator, CPUs and folder are
 // left to the caller.
 func (b Bench) Spec(c scenarios.Case) Spec {
-	return Spec{Kernel: b.Kernel, Initrd: b.Initrd.Path, Modules: b.Modules, Case: c}
+	return Spec{Kernel: b.Kernel, Initrd: b.Initrd.Path, InitrdDigest: b.Initrd.Digest, Modules: b.Modules, Case: c}
 }

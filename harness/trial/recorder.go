@@ -23,12 +23,13 @@ type recorder struct {
 	size    int64
 	cut     bool
 
-	end  chan struct{} // closed when the guest said that its log is complete
-	dead chan struct{} // closed when the kernel has panicked
+	ready chan struct{} // closed when the console shows that the stack is ready
+	end   chan struct{} // closed when the guest said that its log is complete
+	dead  chan struct{} // closed when the kernel has panicked
 
 	done chan struct{} // closed when run has returned
 	err  error         // of run; valid after done
-	once struct{ end, dead sync.Once }
+	once struct{ ready, end, dead sync.Once }
 }
 
 func newRecorder(path string) (*recorder, error) {
@@ -36,7 +37,7 @@ func newRecorder(path string) (*recorder, error) {
 	if err != nil {
 		return nil, fmt.Errorf("create the console log: %w", err)
 	}
-	r := &recorder{file: f, end: make(chan struct{}), dead: make(chan struct{}), done: make(chan struct{})}
+	r := &recorder{file: f, ready: make(chan struct{}), end: make(chan struct{}), dead: make(chan struct{}), done: make(chan struct{})}
 	r.scanner = console.NewScanner(console.OnMark(r.mark), console.OnSign(r.sign))
 	return r, nil
 }
@@ -62,6 +63,24 @@ func (r *recorder) run(in io.Reader) {
 	}
 }
 
+// preload begins the log with an earlier one, before run.
+func (r *recorder) preload(path string) error {
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return fmt.Errorf("read the console log of a saved machine: %w", err)
+	}
+	return r.write(b)
+}
+
+// copyTo copies what was recorded, after run.
+func (r *recorder) copyTo(path string) error {
+	b, err := os.ReadFile(r.file.Name())
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(path, b, 0o600)
+}
+
 func (r *recorder) write(b []byte) error {
 	if r.cut {
 		return nil
@@ -77,7 +96,10 @@ func (r *recorder) write(b []byte) error {
 
 func (r *recorder) mark(line int, text string) {
 	r.marks = append(r.marks, verdict.Mark{Line: line, Text: text})
-	if strings.HasPrefix(text, verdict.GuestPrefix+"end of trial ") {
+	switch {
+	case text == verdict.GuestPrefix+"ready":
+		r.once.ready.Do(func() { close(r.ready) })
+	case strings.HasPrefix(text, verdict.GuestPrefix+"end of trial "):
 		r.once.end.Do(func() { close(r.end) })
 	}
 }

@@ -13,21 +13,13 @@ import (
 func Run(ctx context.Context, spec Spec) Result {
 	s := newSession(spec)
 	s.enter(protocol.PhaseInfra, "")
-	disks, err := createDisks(ctx, spec)
-	if err == nil {
-		err = s.open(ctx, spec.machine(disks))
-	}
-	if err != nil {
+	if err := s.powerOn(ctx); err != nil {
 		_ = s.host(err)
-	} else if s.boot(ctx, disks) == nil {
+	} else if s.boot(ctx) == nil {
 		s.res.Boot = time.Since(s.res.Started)
 		_ = s.step(ctx) // whatever it was is in the report
 	}
-	return s.end(removeDisksOf(disks))
-}
-
-func removeDisksOf(disks []qemu.Disk) func() error {
-	return func() error { return removeDisks(disks) }
+	return s.end()
 }
 
 func newSession(spec Spec) *session {
@@ -39,12 +31,12 @@ func newSession(spec Spec) *session {
 }
 
 // end closes the machine, cleans up, and judges.
-func (s *session) end(clean func() error) Result {
+func (s *session) end() Result {
 	phase := s.res.Report.Phase
 	s.enter("end", "")
 	s.res.Report.Phase = phase
 	s.close()
-	if err := clean(); err != nil && s.res.Report.Host == "" {
+	if err := s.spec.removeDisks(); err != nil && s.res.Report.Host == "" {
 		s.res.Report.Host = oneLine(err)
 	}
 	r := s.res

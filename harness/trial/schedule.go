@@ -3,13 +3,9 @@ package trial
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 
-	"golang.org/x/sync/errgroup"
-
 	"github.com/blockrig/blockrig/harness/qemu"
-	"github.com/blockrig/blockrig/harness/verdict"
 	"github.com/blockrig/blockrig/kernels"
 	"github.com/blockrig/blockrig/scenarios"
 )
@@ -32,6 +28,15 @@ type Schedule struct {
 	// Accelerate chooses how the machines run. It is asked once, when there is
 	// a kernel to find it out with.
 	Accelerate func(ctx context.Context, k kernels.Kernel) (qemu.Accel, error)
+
+	// Shelf keeps machines for warm trials; nil makes every trial cold.
+	Shelf *Shelf
+	// Boots is how many boots of a kernel the repeats of a case are spread
+	// over; 0 is one.
+	Boots int
+	// Until, when not nil, ends the repeats of a case after a result for which
+	// it is true.
+	Until func(Result) bool
 
 	// Begin gives the folder for a task's trial, made by blockrig and empty.
 	Begin func(i int, spec Spec) (dir string, err error)
@@ -76,58 +81,8 @@ func (s *Schedule) Run(ctx context.Context, tasks []Task) error {
 	if err != nil {
 		return err
 	}
-	results := make(chan struct {
-		i int
-		r Result
-	})
-	g, gctx := errgroup.WithContext(ctx)
-	g.SetLimit(max(1, s.Jobs))
-	done := make(chan error, 1)
-	gone := make(chan struct{})
-	go func() { // the one that calls Done
-		var err error
-		for r := range results {
-			if err == nil {
-				if err = s.Done(r.i, r.r); err != nil {
-					close(gone)
-				}
-			}
-		}
-		done <- err
-	}()
-	for i, t := range tasks {
-		select {
-		case <-gctx.Done():
-		case <-gone:
-		default:
-			g.Go(func() error {
-				if gctx.Err() != nil {
-					return nil
-				}
-				key := benchKey{t.Ref, t.Case.Scenario}
-				r := s.one(gctx, i, t, accel, benches[key], broken[key])
-				if gctx.Err() != nil && r.Verdict == verdict.Error {
-					return nil // interrupted: that is nothing to record
-				}
-				results <- struct {
-					i int
-					r Result
-				}{i, r}
-				return nil
-			})
-			continue
-		}
-		break
-	}
-	_ = g.Wait() // no task gives an error
-	close(results)
-	if err := <-done; err != nil {
-		return err
-	}
-	if ctx.Err() != nil {
-		return fmt.Errorf("interrupted: %w", context.Cause(ctx))
-	}
-	return nil
+	q := s.queue(tasks, accel, benches, broken)
+	return q.run(ctx)
 }
 
 // accelerate chooses the accelerator with any kernel that is there.
@@ -158,26 +113,11 @@ func (s *Schedule) progress(i int, phase, what string) {
 	}
 }
 
-func (s *Schedule) one(ctx context.Context, i int, t Task, accel qemu.Accel, b Bench, broken error) Result {
-	spec := b.Spec(t.Case)
-	spec.Accel, spec.CPUs, spec.Log = accel, cpus(s.CPUs, accel), s.Log
-	spec.Progress = func(phase, what string) { s.progress(i, phase, what) }
-	dir, err := s.Begin(i, spec)
-	if err == nil {
-		err = broken
-	}
-	if err != nil {
-		return Failed(spec, err)
-	}
-	spec.Dir = dir
-	return RunAttempts(ctx, spec, Run)
-}
-
 // Failed is the result of a trial that could not be made.
 func Failed(spec Spec, err error) Result {
 	se := newSession(spec)
 	_ = se.host(err)
-	r := se.end(func() error { return nil })
+	r := se.end()
 	r.Attempts = []Attempt{{Verdict: r.Verdict, Phase: r.Phase, Reason: r.Reason}}
 	return r
 }

@@ -31,17 +31,19 @@ const pollEvery = 100 * time.Millisecond
 
 // session is one machine with the conversation going on in it.
 type session struct {
-	spec Spec
-	m    *qemu.Machine
-	rec  *recorder
-	link *link
-	tap  io.Writer     // gets what the console says, too; nil for none
-	stop chan struct{} // closed at the end: the link's reader drops what comes
-	done chan struct{} // closed when the link's reader has ended
+	spec  Spec
+	m     *qemu.Machine
+	disks []qemu.Disk // of a machine that was powered on
+	rec   *recorder
+	link  *link
+	tap   io.Writer     // gets what the console says, too; nil for none
+	stop  chan struct{} // closed at the end: the link's reader drops what comes
+	done  chan struct{} // closed when the link's reader has ended
 
-	res   *Result
-	trial uint64 // number of the step; 0 before it
-	mark  time.Time
+	closed bool
+	res    *Result
+	trial  uint64 // number of the step; 0 before it
+	mark   time.Time
 }
 
 // stopped ends a conversation early; the report in the result says why.
@@ -65,14 +67,32 @@ func (s *session) enter(phase, what string) {
 	s.progress(phase, what)
 }
 
-// open starts the machine and the goroutines that listen to it.
-func (s *session) open(ctx context.Context, q qemu.Spec) error {
+// record begins the console log.
+func (s *session) record() error {
 	rec, err := newRecorder(filepath.Join(s.spec.Dir, "console.log"))
 	if err != nil {
 		return err
 	}
 	s.rec = rec
 	s.res.Console = rec.file.Name()
+	return nil
+}
+
+// powerOn starts a new machine with new disks.
+func (s *session) powerOn(ctx context.Context) error {
+	disks, err := createDisks(ctx, s.spec)
+	if err != nil {
+		return err
+	}
+	s.disks = disks
+	if err := s.record(); err != nil {
+		return err
+	}
+	return s.open(ctx, s.spec.machine(disks))
+}
+
+// open starts the machine and the goroutines that listen to it.
+func (s *session) open(ctx context.Context, q qemu.Spec) error {
 	m, err := qemu.Start(ctx, q)
 	if err != nil {
 		return err
@@ -83,7 +103,7 @@ func (s *session) open(ctx context.Context, q qemu.Spec) error {
 	if s.tap != nil {
 		said = io.TeeReader(said, s.tap)
 	}
-	go rec.run(said)
+	go s.rec.run(said)
 	l, err := newLink(m.Control(), filepath.Join(s.spec.Dir, "events.jsonl"))
 	if err != nil {
 		return err
@@ -98,8 +118,13 @@ func (s *session) open(ctx context.Context, q qemu.Spec) error {
 	return nil
 }
 
-// close ends the machine, waits for everything, and completes the result.
+// close ends the machine, waits for everything, and completes the result. It
+// may be called again.
 func (s *session) close() {
+	if s.closed {
+		return
+	}
+	s.closed = true
 	var errs []error
 	if s.m != nil {
 		errs = append(errs, s.m.Close())
@@ -127,8 +152,8 @@ func (s *session) close() {
 }
 
 // boot takes a machine from power-on to a stack that is ready.
-func (s *session) boot(ctx context.Context, disks []qemu.Disk) error {
-	return s.start(ctx, s.spec.setup(disks))
+func (s *session) boot(ctx context.Context) error {
+	return s.start(ctx, s.spec.setup(s.disks))
 }
 
 // start is boot with a setup of the caller's.
@@ -354,12 +379,16 @@ func oneLine(err error) string {
 	return strings.Join(strings.Fields(err.Error()), " ")
 }
 
-// removeDisks removes the disks of a trial that is over.
-func removeDisks(disks []qemu.Disk) error {
+// removeDisks removes the disks of a trial that is over: its own, or the
+// overlays over those of a base.
+func (spec Spec) removeDisks() error {
 	var errs []error
-	for _, d := range disks {
-		if err := os.Remove(d.Path); err != nil && !errors.Is(err, os.ErrNotExist) {
-			errs = append(errs, fmt.Errorf("remove disk %s: %w", d.ID, err))
+	for _, d := range spec.Case.Scenario.Disks {
+		for _, format := range []qemu.Format{qemu.Raw, qemu.Qcow2} {
+			err := os.Remove(filepath.Join(spec.Dir, d.ID+"."+string(format)))
+			if err != nil && !errors.Is(err, os.ErrNotExist) {
+				errs = append(errs, fmt.Errorf("remove disk %s: %w", d.ID, err))
+			}
 		}
 	}
 	return errors.Join(errs...)

@@ -42,13 +42,10 @@ func Shell(ctx context.Context, spec Spec, t Terminal) (err error) {
 	s := newSession(spec)
 	s.tap = g
 	s.enter(protocol.PhaseInfra, "")
-	disks, err := createDisks(ctx, spec)
-	if err == nil {
-		err = s.open(ctx, spec.machine(disks))
-	}
+	err = s.powerOn(ctx)
 	defer func() {
 		s.close()
-		if cleanErr := removeDisks(disks); err == nil {
+		if cleanErr := spec.removeDisks(); err == nil {
 			err = cleanErr
 		}
 		if err == nil {
@@ -58,7 +55,7 @@ func Shell(ctx context.Context, spec Spec, t Terminal) (err error) {
 	if err != nil {
 		return err
 	}
-	setup := spec.setup(disks)
+	setup := spec.setup(s.disks)
 	setup.Shell, setup.Script, setup.Rows, setup.Cols = true, t.Script, uint16(t.Rows), uint16(t.Cols)
 	if s.start(ctx, setup) != nil {
 		rep := s.res.Report

@@ -14,10 +14,11 @@ import (
 
 // A Spec is one trial.
 type Spec struct {
-	Kernel  kernels.Kernel
-	Initrd  string            // initramfs file
-	Modules []protocol.Module // in it, in the order to load them
-	Case    scenarios.Case
+	Kernel       kernels.Kernel
+	Initrd       string            // initramfs file
+	InitrdDigest string            // of its content
+	Modules      []protocol.Module // in it, in the order to load them
+	Case         scenarios.Case
 
 	Accel  qemu.Accel
 	CPUs   int
@@ -54,6 +55,8 @@ type Result struct {
 	Timing  []Timing      // where the time went
 
 	Attempts []Attempt // all that were made; the last one is this result
+
+	unsaved bool // the stack was ready, and the machine could not be saved
 
 	Console string   // path of the console log, trailer included
 	Events  string   // path of the messages exchanged

@@ -8,6 +8,7 @@ import (
 	"runtime"
 	"runtime/debug"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -41,6 +42,7 @@ type guest struct {
 	top   blockDevice // the device that the file system is on, or the file is
 	file  string      // what the step reads
 	child *child
+	rest  atomic.Bool // waiting for the host, who does not listen: no beats
 }
 
 // A setupError is something the guest needs that did not work.
@@ -107,9 +109,12 @@ func (g *guest) run() error {
 		return g.shell()
 	}
 	g.kmsg.say("ready")
+	// A snapshot taken now has no half of a message in it.
+	g.rest.Store(true)
 	g.link.send(protocol.FromGuest{Ready: ready})
 	for {
 		msg, err := g.link.receive()
+		g.rest.Store(false)
 		if err != nil {
 			return fmt.Errorf("wait for the step: %w", err)
 		}
@@ -126,6 +131,9 @@ func (g *guest) run() error {
 func (g *guest) beat() {
 	for {
 		time.Sleep(protocol.BeatEvery * 3 / 4)
+		if g.rest.Load() {
+			continue
+		}
 		g.link.send(protocol.FromGuest{Beat: &protocol.Beat{}})
 	}
 }

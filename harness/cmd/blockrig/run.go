@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"math"
 
 	"github.com/spf13/cobra"
 
@@ -33,6 +34,9 @@ or a YAML file) on each kernel REF and judge each trial.`,
 			if repeat < 1 {
 				return badRequest(fmt.Errorf("--repeat %d: want 1 or more", repeat))
 			}
+			if o.boots == 0 {
+				o.boots = int(math.Ceil(math.Sqrt(float64(repeat))))
+			}
 			cases, err := casesOf(args, set, only)
 			if err != nil {
 				return badRequest(err)
@@ -63,6 +67,8 @@ or a YAML file) on each kernel REF and judge each trial.`,
 	f.StringArrayVar(&set, "set", nil, "fix a parameter: `p=v`; may be given several times")
 	f.StringArrayVar(&only, "case", nil, "run only the case with this `ID`; may be given several times")
 	f.IntVar(&repeat, "repeat", 1, "run each case `N` times")
+	f.IntVar(&o.boots, "boots", 0, "spread the repeats over `N` boots of each kernel (default: the square root of --repeat)")
+	f.StringVar(&o.until, "until", "", "FAIL: repeat a case only until it fails")
 	o.flags(f)
 	return c
 }

@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"strings"
 
 	"github.com/spf13/pflag"
 
@@ -16,21 +17,28 @@ import (
 	"github.com/blockrig/blockrig/initramfs"
 	"github.com/blockrig/blockrig/kernels"
 	"github.com/blockrig/blockrig/results"
+	"github.com/blockrig/blockrig/scenarios"
 )
 
 // labOptions are the flags of every verb that runs trials.
 type labOptions struct {
-	accel string
-	cpus  int
-	jobs  int
-	cold  bool
-	tools string
+	accel  string
+	cpus   int
+	jobs   int
+	cold   bool
+	tools  string
+	cache  string // size of the cache of saved machines
+	boots  int
+	until  string
+	timing bool
 }
 
 func (o *labOptions) flags(f *pflag.FlagSet) {
 	o.machineFlags(f)
 	f.IntVar(&o.jobs, "jobs", 0, "trials at a time (default: what cores and memory carry)")
-	f.BoolVar(&o.cold, "cold", false, "start every trial from power-on")
+	f.BoolVar(&o.cold, "cold", false, "start every trial from power-on, not from a saved machine")
+	f.StringVar(&o.cache, "cache-size", "8GiB", "disk for saved machines; the least recently used go first")
+	f.BoolVar(&o.timing, "timing", false, "say where the time of each trial went")
 }
 
 // machineFlags are those about one machine.
@@ -46,6 +54,10 @@ func (o labOptions) check() error {
 		return fmt.Errorf("--cpus %d: want 1 to 64", o.cpus)
 	case o.jobs < 0:
 		return fmt.Errorf("--jobs %d: want 1 or more", o.jobs)
+	case o.boots < 0:
+		return fmt.Errorf("--boots %d: want 1 or more", o.boots)
+	case o.until != "" && o.until != "FAIL":
+		return fmt.Errorf("--until %s: want FAIL", o.until)
 	case o.accel != string(qemu.Auto) && o.accel != string(qemu.KVM) && o.accel != string(qemu.TCG):
 		return fmt.Errorf("--accel %s: want auto, kvm or tcg", o.accel)
 	case o.tools != initramfs.FromDebian && o.tools != initramfs.FromHost:
@@ -105,12 +117,17 @@ func (a *app) trials(ctx context.Context, tasks []trial.Task, o labOptions) (_ [
 	}
 	defer func() { err = errors.Join(err, run.Close()) }()
 
+	shelf, err := a.shelf(o)
+	if err != nil {
+		return nil, err
+	}
 	p.tasks(tasks)
 	open := make([]*results.Trial, len(tasks))
 	specs := make([]trial.Spec, len(tasks))
 	records := make([]*results.Record, len(tasks))
 	s := &trial.Schedule{
 		Lab: lab, CPUs: o.cpus, Jobs: a.jobs(o.jobs, tasks), Log: a.log, Progress: p.phase,
+		Shelf: shelf, Boots: o.boots,
 		Accelerate: func(ctx context.Context, k kernels.Kernel) (qemu.Accel, error) {
 			return a.accelerate(ctx, qemu.Accel(o.accel), k)
 		},
@@ -135,11 +152,17 @@ func (a *app) trials(ctx context.Context, tasks []trial.Task, o labOptions) (_ [
 			}
 			records[i] = &rec
 			p.done(i, rec)
+			if o.timing {
+				a.sayTiming(rec, r)
+			}
 			if a.format == "json" {
 				return results.WriteJSON(a.stdout, rec)
 			}
 			return nil
 		},
+	}
+	if o.until != "" {
+		s.Until = func(r trial.Result) bool { return r.Verdict.Failure() }
 	}
 	err = s.Run(ctx, tasks)
 	var out []results.Record
@@ -160,7 +183,60 @@ func (a *app) jobs(asked int, tasks []trial.Task) int {
 	if asked > 0 {
 		return asked
 	}
-	return min(runtime.NumCPU(), len(tasks))
+	jobs := min(runtime.NumCPU(), len(tasks))
+	if free := freeMemory(); free > 0 {
+		need := int64(0)
+		for _, t := range tasks {
+			need = max(need, int64(t.Case.Scenario.Machine.Memory))
+		}
+		// QEMU itself takes a part, too.
+		jobs = min(jobs, int(free/(need+200<<20)))
+	}
+	return max(1, jobs)
+}
+
+// freeMemory is what the host can give without swapping, in bytes, 0 when it
+// does not say (proc_meminfo(5)).
+func freeMemory() int64 {
+	text, err := os.ReadFile("/proc/meminfo")
+	if err != nil {
+		return 0
+	}
+	for line := range strings.Lines(string(text)) {
+		var kib int64
+		if n, _ := fmt.Sscanf(line, "MemAvailable: %d kB", &kib); n == 1 {
+			return kib << 10
+		}
+	}
+	return 0
+}
+
+// shelf is where machines are saved; nil when every trial is to be cold.
+func (a *app) shelf(o labOptions) (*trial.Shelf, error) {
+	if o.cold {
+		return nil, nil
+	}
+	limit, err := scenarios.ParseBytes(o.cache)
+	if err != nil {
+		return nil, badRequest(fmt.Errorf("--cache-size: %w", err))
+	}
+	cache, err := cacheDir()
+	if err != nil {
+		return nil, err
+	}
+	return &trial.Shelf{Dir: filepath.Join(cache, "snapshots"), Limit: int64(limit), Log: a.log}, nil
+}
+
+// sayTiming says where the time of a trial went.
+func (a *app) sayTiming(rec results.Record, r trial.Result) {
+	a.say("%s %s: %d ms", rec.Kernel.Release, rec.Case, r.Wall.Milliseconds())
+	for _, t := range r.Timing {
+		what := t.What
+		if n := []rune(what); len(n) > 60 {
+			what = string(n[:60]) + "…"
+		}
+		a.say("  %7d ms  %-6s %s", t.Took.Milliseconds(), t.Phase, what)
+	}
 }
 
 func (a *app) newRun(ctx context.Context) (*results.Run, error) {

@@ -1,0 +1,298 @@
+package trial
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"sync"
+
+	"github.com/blockrig/blockrig/harness/qemu"
+	"github.com/blockrig/blockrig/harness/verdict"
+)
+
+// queue hands tasks to workers. Tasks that can go on from the same base are a
+// group: its first one makes the base, the others wait for it while workers
+// do other groups.
+type queue struct {
+	s     *Schedule
+	tasks []Task
+	specs []Spec
+	fail  []error // why a task can't be tried, nil when it can
+
+	mu     sync.Mutex
+	more   *sync.Cond // something changed: a base is there, or it is over
+	groups []*group
+	over   bool
+
+	recording sync.Mutex // held while Done runs
+	ended     error      // of Done
+}
+
+type groupState int
+
+const (
+	unmade groupState = iota // its base is still to be made
+	making                   // a worker makes it
+	ready                    // trials can go on from it, or there is to be none
+)
+
+// group is the tasks that share a base.
+type group struct {
+	boot    int
+	cold    bool // every task is from power-on
+	state   groupState
+	lease   *lease
+	pending []int // tasks, in order
+}
+
+func (s *Schedule) queue(tasks []Task, accel qemu.Accel, benches map[benchKey]Bench, broken map[benchKey]error) *queue {
+	q := &queue{s: s, tasks: tasks, specs: make([]Spec, len(tasks)), fail: make([]error, len(tasks))}
+	q.more = sync.NewCond(&q.mu)
+	type groupKey struct {
+		benchKey
+		boot int
+		cold bool
+	}
+	groups := map[groupKey]*group{}
+	for i, t := range tasks {
+		b := benchKey{t.Ref, t.Case.Scenario}
+		spec := benches[b].Spec(t.Case)
+		if spec.Kernel.Ref == "" {
+			spec.Kernel.Ref = t.Ref
+		}
+		spec.Accel, spec.CPUs, spec.Log = accel, cpus(s.CPUs, accel), s.Log
+		spec.Progress = func(phase, what string) { s.progress(i, phase, what) }
+		q.specs[i], q.fail[i] = spec, broken[b]
+		key := groupKey{b, t.Repeat % max(1, s.Boots), s.Shelf == nil || t.Case.Scenario.Cold != "" || q.fail[i] != nil}
+		if key.cold {
+			key.boot = 0
+		}
+		g := groups[key]
+		if g == nil {
+			g = &group{boot: key.boot, cold: key.cold}
+			if g.cold {
+				g.state = ready
+			}
+			groups[key] = g
+			q.groups = append(q.groups, g)
+		}
+		g.pending = append(g.pending, i)
+	}
+	return q
+}
+
+// run does all tasks with as many workers as the schedule has jobs.
+func (q *queue) run(ctx context.Context) error {
+	wake := context.AfterFunc(ctx, func() {
+		q.mu.Lock()
+		defer q.mu.Unlock()
+		q.over = true
+		q.more.Broadcast()
+	})
+	defer wake()
+	var workers sync.WaitGroup
+	for range max(1, min(q.s.Jobs, len(q.tasks))) {
+		workers.Go(func() { q.work(ctx) })
+	}
+	workers.Wait()
+	errs := []error{q.ended}
+	for _, g := range q.groups {
+		errs = append(errs, g.lease.release())
+	}
+	if ctx.Err() != nil {
+		errs = append(errs, fmt.Errorf("interrupted: %w", context.Cause(ctx)))
+	}
+	return errors.Join(errs...)
+}
+
+func (q *queue) work(ctx context.Context) {
+	for {
+		g, i, ok := q.next()
+		if !ok {
+			return
+		}
+		r := q.trial(ctx, g, i)
+		if ctx.Err() != nil && r.Verdict == verdict.Error {
+			return // interrupted: that is nothing to record
+		}
+		q.done(g, i, r)
+	}
+}
+
+// next gives a task that can be done now, waiting for one if need be. The
+// longest comes first: what needs a boot, and of that the group with the most
+// to do.
+func (q *queue) next() (*group, int, bool) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for !q.over {
+		var best *group
+		waiting := false
+		for _, g := range q.groups {
+			switch {
+			case len(g.pending) == 0:
+			case g.state == making:
+				waiting = true
+			case best == nil || before(g, best):
+				best = g
+			}
+		}
+		if best != nil {
+			i := best.pending[0]
+			best.pending = best.pending[1:]
+			if best.state == unmade {
+				best.state = making
+			}
+			return best, i, true
+		}
+		if !waiting {
+			return nil, 0, false
+		}
+		q.more.Wait()
+	}
+	return nil, 0, false
+}
+
+func before(a, b *group) bool {
+	boots := func(g *group) bool { return g.cold || g.state == unmade }
+	if boots(a) != boots(b) {
+		return boots(a)
+	}
+	return len(a.pending) > len(b.pending)
+}
+
+// done records a result. One goroutine at a time is in Done.
+func (q *queue) done(g *group, i int, r Result) {
+	q.mu.Lock()
+	if g.state == making && g.lease == nil {
+		g.state = unmade // the boot failed: the next one may not
+	}
+	q.more.Broadcast()
+	q.mu.Unlock()
+
+	q.recording.Lock()
+	defer q.recording.Unlock()
+	if q.ended != nil {
+		return
+	}
+	err := q.s.Done(i, r)
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	switch {
+	case err != nil:
+		q.ended, q.over = err, true
+		q.more.Broadcast()
+	case q.s.Until != nil && q.s.Until(r):
+		q.drop(q.tasks[i])
+	}
+}
+
+// drop removes what is pending of a task's case and kernel.
+func (q *queue) drop(t Task) {
+	for _, g := range q.groups {
+		var left []int
+		for _, i := range g.pending {
+			if o := q.tasks[i]; o.Ref != t.Ref || o.Case.ID != t.Case.ID || o.Case.Scenario != t.Case.Scenario {
+				left = append(left, i)
+			}
+		}
+		g.pending = left
+	}
+}
+
+// trial does a task, in as many attempts as it takes.
+func (q *queue) trial(ctx context.Context, g *group, i int) Result {
+	spec := q.specs[i]
+	dir, err := q.s.Begin(i, spec)
+	if err == nil {
+		err = q.fail[i]
+	}
+	if err != nil {
+		return Failed(spec, err)
+	}
+	spec.Dir = dir
+	return RunAttempts(ctx, spec, func(ctx context.Context, spec Spec) Result { return q.attempt(ctx, g, spec) })
+}
+
+// attempt does a task once: from the group's base, made now if it is not
+// there. When the stack does not get ready while the base is made, that boot
+// is the attempt.
+func (q *queue) attempt(ctx context.Context, g *group, spec Spec) Result {
+	for again := false; ; again = true {
+		if g.cold {
+			return Run(ctx, spec)
+		}
+		l, r := q.base(ctx, g, spec)
+		switch {
+		case r != nil:
+			return *r
+		case l == nil:
+			return Run(ctx, spec)
+		}
+		res, err := RunWarm(ctx, spec, l.Base)
+		if err == nil || again {
+			return res
+		}
+		// The base is of no use. What the try left in the folder would be in
+		// the way of the next.
+		if err := q.renew(ctx, g, l, err); err != nil {
+			return Failed(spec, err)
+		}
+		if err := clearDir(spec.Dir); err != nil {
+			return Failed(spec, err)
+		}
+	}
+}
+
+// base gives the group's base. Without one, and without a result, the trial
+// is to be cold.
+func (q *queue) base(ctx context.Context, g *group, spec Spec) (*lease, *Result) {
+	q.mu.Lock()
+	l, state := g.lease, g.state
+	q.mu.Unlock()
+	if l != nil || state == ready {
+		return l, nil
+	}
+	sub := spec
+	sub.Dir = filepath.Join(spec.Dir, "base")
+	l, r, err := q.s.Shelf.take(ctx, spec, g.boot, func(dir string) (*Base, *Result) {
+		if err := makeDir(sub.Dir); err != nil {
+			r := Failed(spec, err)
+			return nil, &r
+		}
+		return MakeBase(ctx, sub, dir)
+	})
+	if r != nil && !r.unsaved {
+		return nil, r
+	}
+	if r != nil {
+		err = errors.New(r.Report.Host)
+	}
+	if ctx.Err() != nil {
+		r := Failed(spec, fmt.Errorf("interrupted: %w", context.Cause(ctx)))
+		return nil, &r
+	}
+	if err != nil && q.s.Log != nil {
+		q.s.Log.Warn("no warm trials: every one is from power-on", "kernel", spec.Kernel.Ref, "reason", err)
+	}
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	g.lease, g.state = l, ready
+	q.more.Broadcast()
+	return l, nil
+}
+
+// renew removes a base that can't be loaded, once, whoever finds out.
+func (q *queue) renew(ctx context.Context, g *group, bad *lease, why error) error {
+	q.mu.Lock()
+	mine := g.lease == bad
+	if mine {
+		g.lease, g.state = nil, making
+	}
+	q.mu.Unlock()
+	if !mine {
+		return nil
+	}
+	return errors.Join(bad.release(), q.s.Shelf.discard(ctx, bad.Dir, why))
+}
