@@ -8,6 +8,7 @@ import (
 	"io"
 	"io/fs"
 	"maps"
+	"os"
 	"path"
 	"slices"
 	"strings"
@@ -31,6 +32,7 @@ type archive interface {
 // installed. It fetches a package only when a file of it may be needed.
 type packageFS struct {
 	archive archive
+	dir     string                  // temporary: what was read is there and not in memory
 	closure []debian.Package        // what the tools depend on, dependencies first
 	entries map[string]packageEntry // by canonical path, of the packages that were read
 	loaded  map[string]bool         // by name of package
@@ -38,7 +40,7 @@ type packageFS struct {
 
 type packageEntry struct {
 	pkg    debian.Package
-	data   []byte
+	file   string // in packageFS.dir
 	exec   bool
 	target string // canonical path that a link leads to; "" for a file
 }
@@ -56,10 +58,10 @@ func (b *Builder) openDebian(ctx context.Context, state string, table toolTable)
 	if err != nil {
 		return nil, fmt.Errorf("fetch guest tools: %w", err)
 	}
-	return newPackageFS(ctx, apt, table)
+	return newPackageFS(ctx, apt, table, state)
 }
 
-func newPackageFS(ctx context.Context, a archive, table toolTable) (*packageFS, error) {
+func newPackageFS(ctx context.Context, a archive, table toolTable, dir string) (*packageFS, error) {
 	names := []string{"libc6"} // the interpreter, which no dependency of a file names
 	for _, tool := range table.names() {
 		names = append(names, table.Tools[tool].Package)
@@ -70,6 +72,7 @@ func newPackageFS(ctx context.Context, a archive, table toolTable) (*packageFS, 
 	}
 	p := &packageFS{
 		archive: a,
+		dir:     dir,
 		closure: closure,
 		entries: make(map[string]packageEntry),
 		loaded:  make(map[string]bool),
@@ -117,11 +120,8 @@ func (p *packageFS) load(ctx context.Context, name string) error {
 		e := packageEntry{pkg: pkg}
 		switch hdr.Typeflag {
 		case tar.TypeReg:
-			if e.data, err = io.ReadAll(io.LimitReader(r, maxPackageFile+1)); err != nil {
+			if e.file, err = p.spool(hdr.Name, r); err != nil {
 				return err
-			}
-			if len(e.data) > maxPackageFile {
-				return fmt.Errorf("%s is larger than %d bytes", hdr.Name, maxPackageFile)
 			}
 			e.exec = hdr.Mode&0o111 != 0
 		case tar.TypeSymlink:
@@ -153,6 +153,23 @@ func (p *packageFS) load(ctx context.Context, name string) error {
 	return nil
 }
 
+// spool writes a file of a package to the temporary folder.
+func (p *packageFS) spool(name string, r io.Reader) (path string, err error) {
+	f, err := os.CreateTemp(p.dir, "file-")
+	if err != nil {
+		return "", err
+	}
+	defer func() { err = errors.Join(err, f.Close()) }()
+	n, err := io.Copy(f, io.LimitReader(r, maxPackageFile+1))
+	if err != nil {
+		return "", err
+	}
+	if n > maxPackageFile {
+		return "", fmt.Errorf("%s is larger than %d bytes", name, maxPackageFile)
+	}
+	return f.Name(), nil
+}
+
 // wantedOfPackage tells the files that may be needed from documentation,
 // character sets and the like.
 func wantedOfPackage(at string) bool {
@@ -180,7 +197,11 @@ func (p *packageFS) get(name string) (found, error) {
 			at = e.target
 			continue
 		}
-		return found{name: want, data: e.data, exec: e.exec, from: e.pkg.Name + " " + e.pkg.Version, owner: e.pkg.Name}, nil
+		data, err := os.ReadFile(e.file)
+		if err != nil {
+			return found{}, fmt.Errorf("read %s of package %s: %w", at, e.pkg.Name, err)
+		}
+		return found{name: want, data: data, exec: e.exec, from: e.pkg.Name + " " + e.pkg.Version, owner: e.pkg.Name}, nil
 	}
 	return found{}, fmt.Errorf("/%s: too many links", want)
 }

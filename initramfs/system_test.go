@@ -169,7 +169,7 @@ func TestToolsComeFromPackagesWithAllTheyNeed(t *testing.T) {
 	} {
 		t.Run(tool, func(t *testing.T) {
 			a := newFakeArchive(t)
-			root, err := newPackageFS(t.Context(), a, testTable())
+			root, err := newPackageFS(t.Context(), a, testTable(), t.TempDir())
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -203,7 +203,7 @@ func TestToolsComeFromPackagesWithAllTheyNeed(t *testing.T) {
 
 func TestPackagesAreFetchedOnceAndOnlyWhenNeeded(t *testing.T) {
 	a := newFakeArchive(t)
-	root, err := newPackageFS(t.Context(), a, testTable())
+	root, err := newPackageFS(t.Context(), a, testTable(), t.TempDir())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -262,7 +262,7 @@ func TestWhatIsMissingInPackagesIsNamed(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			a := newFakeArchive(t)
 			test.given(a)
-			root, err := newPackageFS(t.Context(), a, testTable())
+			root, err := newPackageFS(t.Context(), a, testTable(), t.TempDir())
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -179,6 +179,14 @@ func (t toolTable) configure(tr *tree, wanted []string) error {
 
 // addWithNeeds adds ELF files and, over and over, what they need.
 func (c *collector) addWithNeeds(ctx context.Context, todo []found) error {
+	queued := make(map[string]bool)
+	// Nearly all files need libc: one copy of it is enough.
+	enqueue := func(f found) {
+		if !queued[f.name] {
+			queued[f.name] = true
+			todo = append(todo, f)
+		}
+	}
 	for len(todo) > 0 {
 		f := todo[0]
 		todo = todo[1:]
@@ -204,7 +212,7 @@ func (c *collector) addWithNeeds(ctx context.Context, todo []found) error {
 			}
 			ld.exec = true
 			c.linkers[path.Base(n.interp)] = true
-			todo = append(todo, ld)
+			enqueue(ld)
 		}
 		for _, so := range n.sonames {
 			// libc names the interpreter too, which is there by then.
@@ -215,7 +223,7 @@ func (c *collector) addWithNeeds(ctx context.Context, todo []found) error {
 			if err != nil {
 				return err
 			}
-			todo = append(todo, lib)
+			enqueue(lib)
 		}
 	}
 	return nil
