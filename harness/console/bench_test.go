@@ -51,9 +51,10 @@ func benchScan(b *testing.B, text []byte, least int) {
 }
 
 func goldenLogs(b *testing.B) []byte {
-	text, err := os.ReadFile(filepath.Join("testdata", "mail-raid1-odirect.txt"))
-	if err != nil {
-		b.Fatal(err)
+	b.Helper()
+	var all []byte
+	for _, g := range goldens(b) {
+		all = append(all, g.body...)
 	}
-	return text
+	return all
 }

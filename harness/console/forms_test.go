@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -23,7 +24,8 @@ type form struct {
 	line func(raw string, sec int, usec string, caller, text string, isKernel bool) string
 	// noCallers: the form loses what tells two CPUs' reports apart
 	noCallers bool
-	// perLine: line by line it means the same; else only the whole does
+	// wraps: the form keeps each line as it is, within something
+	wraps bool
 }
 
 func at(sec int) time.Time {
@@ -54,16 +56,16 @@ func onlyKernel(f func(raw string, sec int, usec, caller, text string) string) f
 }
 
 var forms = []form{
-	{name: "CR LF", line: wrapped("", "\r")},
-	{name: "CR CR LF", line: wrapped("", "\r\r")},
-	{name: "quoted", line: wrapped("> ", "")},
-	{name: "quoted twice", line: wrapped("> > ", "")},
-	{name: "quoted without blanks", line: wrapped(">>", "")},
-	{name: "quoted with bars", line: wrapped("| ", "")},
+	{name: "CR LF", line: wrapped("", "\r"), wraps: true},
+	{name: "CR CR LF", line: wrapped("", "\r\r"), wraps: true},
+	{name: "quoted", line: wrapped("> ", ""), wraps: true},
+	{name: "quoted twice", line: wrapped("> > ", ""), wraps: true},
+	{name: "quoted without blanks", line: wrapped(">>", ""), wraps: true},
+	{name: "quoted with bars", line: wrapped("| ", ""), wraps: true},
 	{name: "indented", line: onlyKernel(func(raw string, _ int, _, _, _ string) string { return "    " + raw })},
-	{name: "reset colours", line: wrapped("\x1b[0m", "\x1b[K")},
-	{name: "SeaBIOS", line: wrapped("\x1bc\x1b[?7l\x1b[2J", "")},
-	{name: "NUL", line: wrapped("\x00\x00", "\x00")},
+	{name: "reset colours", line: wrapped("\x1b[0m", "\x1b[K"), wraps: true},
+	{name: "SeaBIOS", line: wrapped("\x1bc\x1b[?7l\x1b[2J", ""), wraps: true},
+	{name: "NUL", line: wrapped("\x00\x00", "\x00"), wraps: true},
 	{name: "dmesg --color", line: onlyKernel(func(_ string, sec int, usec, caller, text string) string {
 		head, rest, ok := strings.Cut(text, ": ")
 		if ok {
@@ -108,7 +110,7 @@ var forms = []form{
 		return at(sec).Format("2006-01-02T15:04:05.") + usec + "1Z " + raw
 	})},
 	{name: "no times", line: onlyKernel(func(_ string, _ int, _, _, text string) string { return text }), noCallers: true},
-	{name: "broken UTF-8 between", line: wrapped("", "\n\xff\xfe\xc3(\n")},
+	{name: "broken UTF-8 between", line: wrapped("", "\n\xff\xfe\xc3(")},
 }
 
 func inForm(body []byte, f form) []byte {
@@ -139,6 +141,9 @@ func TestForms(t *testing.T) {
 			if f.noCallers && bytes.Contains(g.body, []byte("][")) {
 				continue
 			}
+			if !f.wraps && slices.Contains(g.kept, "text between: yes") {
+				continue // its other lines mean something else in that form
+			}
 			t.Run(filepath.Base(g.path)+"/"+f.name, func(t *testing.T) {
 				s := scan(inForm(g.body, f))
 				got := describe(s.Release(), s.Findings())
@@ -149,7 +154,7 @@ func TestForms(t *testing.T) {
 					got, w = strings.ReplaceAll(got, " interleaved", ""), strings.ReplaceAll(w, " interleaved", "")
 				}
 				if d := cmp.Diff(strings.Split(w, "\n"), strings.Split(got, "\n")); d != "" {
-					t.Errorf("%s\n%s", d, inForm(g.body, f))
+					t.Error(d)
 				}
 			})
 		}

@@ -202,3 +202,43 @@ func TestHarmless(t *testing.T) {
 		}
 	}
 }
+
+// Given a row of the functions to look through, when such a function stands
+// on top of a trace in a longer log, then the title names the one below; its
+// near miss is blamed itself.
+func TestLookThrough(t *testing.T) {
+	logs := longerLogs(t)
+	report := func(top string) []string {
+		return []string{
+			"------------[ cut here ]------------",
+			"WARNING: CPU: 0 PID: 1 at lib/some.c:1",
+			"CPU: 0 PID: 1 Comm: a Not tainted 6.18.0 #1",
+			"Call Trace:", " <TASK>", " " + top + "+0x1/0x20", " the_culprit+0x3/0x40", " </TASK>", "---[ end trace 0000000000000000 ]---",
+		}
+	}
+	seen := map[string]bool{}
+	for _, row := range lookThrough {
+		if seen[row] {
+			t.Errorf("%s stands twice", row)
+		}
+		seen[row] = true
+		name := strings.ReplaceAll(row, "*", "")
+		if strings.Contains(name, "::") {
+			name += "panic"
+		}
+		if got := added(logs[0], report(name)); len(got) != 1 || got[0].Title != "WARNING in the_culprit" {
+			t.Errorf("%s: %s", row, describe("", got))
+		}
+		for _, log := range logs[1:] {
+			if got := added(log, report(name)); len(got) != 1 || got[0].Title != "WARNING in the_culprit" {
+				t.Errorf("%s: %s", row, describe("", got))
+			}
+		}
+		near := "my_" + name
+		for _, log := range logs {
+			if got := added(log, report(near)); len(got) != 1 || got[0].Title != "WARNING in "+near {
+				t.Errorf("near miss %s: %s", near, describe("", got))
+			}
+		}
+	}
+}

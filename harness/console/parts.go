@@ -129,6 +129,8 @@ var parts = []part{
 	{"Allocated by task", noMoreFrames, memory},
 	{"Freed by task", noMoreFrames, memory},
 	{"The buggy address", noMoreFrames, memory},
+	{"allocated by task", noMoreFrames, memory},
+	{"freed by task", noMoreFrames, memory},
 	{"Uninit was ", noMoreFrames, memory},
 	{"Local variable ", noMoreFrames, memory},
 	{"Last potentially related work", noMoreFrames, memory},
@@ -136,7 +138,9 @@ var parts = []part{
 
 func traceBegins(_ *Scanner, r *report, _ []byte) partIs {
 	switch {
-	case r.stage == stageHead && r.marker.shape != shapeLockdep:
+	case !r.headed && r.stage <= stageTrace && (r.stage == stageTrace || r.marker.shape != shapeLockdep):
+		r.headed = true
+		r.f.Trace = nil // what looked like frames before was none
 		r.stage = stageTrace
 	case r.stage == stageTrace && len(r.f.Trace) > 0:
 		r.stage = stageTail
@@ -212,6 +216,9 @@ func (s *Scanner) part(m *message) {
 	}
 	text := bytes.TrimLeft(m.text, " \t")
 	if len(text) == 0 {
+		if r.marker.shape == shapeMemory && r.stage == stageTrace && len(r.f.Trace) > 0 {
+			r.stage = stageDone // the next trace is another's
+		}
 		return
 	}
 	switch s.belong(r, text) {
@@ -261,6 +268,13 @@ func (s *Scanner) belong(r *report, t []byte) partIs {
 			return partYes
 		}
 	}
+	if r.releaseNext {
+		r.releaseNext = false
+		if w := firstWord(t); isRelease(w) {
+			s.setRelease(r, w)
+			return partYes
+		}
+	}
 	for _, n := range s.t.parts[t[0]] {
 		p := &parts[n]
 		if len(t) < len(p.begin) || string(t[:len(p.begin)]) != p.begin || !r.marker.shape.among(p.in) {
@@ -279,6 +293,10 @@ func (s *Scanner) belong(r *report, t []byte) partIs {
 	}
 	if r.stage == stageTrace || r.stage == stageHead && bytes.Contains(t, []byte("+0x")) {
 		if f, ok := parseFrame(t); ok && (r.stage == stageTrace || f.Reliable && f.Size > 0 && r.marker.shape != shapeStall) {
+			if r.lines == 0 && r.function == "" && r.marker.class == classAt {
+				r.function = f.Func // a mail wrapped the first line
+				return partYes
+			}
 			s.frame(r, f)
 			return partYes
 		}

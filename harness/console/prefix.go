@@ -329,11 +329,11 @@ func (m *message) date(s []byte) {
 	for i < len(s) && s[i] != ' ' { // fraction and zone
 		i++
 	}
-	if i == len(s) {
+	if i == len(s) && !comma {
 		return
 	}
 	stamp := s[:i]
-	rest := s[i+1:]
+	rest := s[min(i+1, len(s)):]
 	m.usec = clock(stamp)
 	if comma {
 		m.stamp, m.text, m.origin = stamp, rest, originKernel

@@ -68,6 +68,7 @@ func (s *Scanner) cpuLine(r *report, t []byte) {
 		end = bytes.Index(rest, []byte(" Tainted: "))
 	}
 	if end < 0 {
+		rest, r.releaseNext = bytes.CutSuffix(rest, []byte(" Not tainted"))
 		r.f.Comm = printable(bytes.TrimSpace(rest))
 		return
 	}

@@ -34,7 +34,11 @@ type report struct {
 	ended     bool // its last line was seen
 	who       bool // the line with CPU, PID and command was read
 	atNext    bool // the next line names lockdep's function
-	modules   bool // the line before was the list of modules
+	headed    bool // "Call Trace:" was read
+	// releaseNext: the next line begins with the release, since a mail
+	// wrapped the one with the command.
+	releaseNext bool
+	modules     bool // the line before was the list of modules
 }
 
 type stage uint8

@@ -14,6 +14,7 @@ const (
 	maxFrames   = 64       // of one trace
 	maxTitle    = 160      // bytes
 	maxStamps   = 4096     // lines remembered to know a quoted one again
+	proseLines  = 3        // that stand between two pieces of a log; fewer may be a message's own
 	maxOpen     = 4        // reports that are printed at once by different CPUs
 )
 
@@ -243,7 +244,7 @@ func (s *Scanner) message(l []byte) bool {
 		s.prose++
 	} else {
 		s.timed = true
-		if s.prose > 0 {
+		if s.prose >= proseLines {
 			s.section++
 		}
 		s.prose = 0
@@ -261,6 +262,12 @@ func (s *Scanner) message(l []byte) bool {
 		}
 	}
 	if !found && open {
+		if m.origin == originUnknown {
+			// A prompt, or output without a newline, before the kernel's line.
+			if inner, ok := innerMessage(m.text); ok {
+				m = inner
+			}
+		}
 		s.part(&m)
 	}
 	return m.origin != originUnknown
