@@ -5,11 +5,14 @@ package qemu_test
 import (
 	"context"
 	"errors"
+	"io"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/blockrig/blockrig/harness/qemu"
 )
@@ -130,6 +133,30 @@ func TestContextEndsMachine(t *testing.T) {
 	}
 }
 
+func TestStartThatIsCutShortLeavesNothing(t *testing.T) {
+	for range 10 {
+		reason := errors.New("enough")
+		ctx, cancel := context.WithCancelCause(t.Context())
+		stop := time.AfterFunc(rand.N(60*time.Millisecond), func() { cancel(reason) })
+		m, err := qemu.Start(ctx, guestSpec(t, qemu.Raw))
+		if err == nil {
+			err = m.Close()
+		} else if !errors.Is(err, reason) {
+			t.Errorf("error %v, want %v", err, reason)
+		} else {
+			err = nil
+		}
+		if err != nil {
+			t.Error(err)
+		}
+		stop.Stop()
+		cancel(nil)
+		if left := children(t); len(left) > 0 {
+			t.Errorf("processes left behind: %v", left)
+		}
+	}
+}
+
 func TestCloseEndsAnyGuest(t *testing.T) {
 	for name, do := range map[string]func(g *guest){
 		"that spins with interrupts off": func(g *guest) { g.send("s") },
@@ -187,4 +214,22 @@ func TestQEMUThatFailsToStartIsAnErrorWithItsWords(t *testing.T) {
 			t.Errorf("Start: %v, want a refusal that speaks of the lock", err)
 		}
 	})
+}
+
+func BenchmarkNewMachineToFirstAnswer(b *testing.B) {
+	for b.Loop() {
+		b.StopTimer()
+		spec := guestSpec(b, qemu.Raw)
+		b.StartTimer()
+		m, err := qemu.Start(b.Context(), spec)
+		if err != nil {
+			b.Fatal(err)
+		}
+		if _, err := io.ReadFull(m.Control(), make([]byte, 1)); err != nil {
+			b.Fatal(err)
+		}
+		if err := m.Close(); err != nil {
+			b.Fatal(err)
+		}
+	}
 }

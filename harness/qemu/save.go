@@ -18,7 +18,7 @@ import (
 // Save stops the machine, writes its state, memory and disks into a new
 // folder and ends the machine, whatever comes of it; Close must be called all
 // the same. The folder appears whole, and safely on the host's disk, or not at
-// all. Spec.From makes machines of it, which themselves can't be saved.
+// all; a Sweep of its parent removes what a killed process left of it. Spec.From makes machines of it, which themselves can't be saved.
 //
 // The disks' files are moved, not copied, where the folder is on their file
 // system.
@@ -33,6 +33,9 @@ func (m *Machine) Save(ctx context.Context, dir string) (err error) {
 		}
 	}()
 
+	if trouble := m.Trouble(); trouble != nil {
+		return trouble
+	}
 	ram := m.takeRAM()
 	if ram == nil {
 		return errors.New("it was saved before, or came from a saved one itself, or was closed")
@@ -45,15 +48,17 @@ func (m *Machine) Save(ctx context.Context, dir string) (err error) {
 	if _, err := os.Lstat(dir); !errors.Is(err, fs.ErrNotExist) {
 		return errors.Join(fs.ErrExist, err)
 	}
-	temp, err := os.MkdirTemp(filepath.Dir(dir), "."+filepath.Base(dir)+".*")
+	// What a process that is killed leaves here, a Sweep of the parent removes.
+	work, err := NewWorkDir(filepath.Dir(dir))
 	if err != nil {
 		return err
 	}
 	defer func() {
 		if err != nil {
-			err = errors.Join(err, os.RemoveAll(temp))
+			err = errors.Join(err, work.Remove())
 		}
 	}()
+	temp := work.Path()
 	root, err := os.OpenRoot(temp)
 	if err != nil {
 		return err
@@ -84,7 +89,7 @@ func (m *Machine) Save(ctx context.Context, dir string) (err error) {
 	if err := syncFile(root, "."); err != nil {
 		return err
 	}
-	return os.Rename(temp, dir)
+	return work.moveTo(dir)
 }
 
 // saveState has QEMU write the state of CPUs and devices, without the memory,

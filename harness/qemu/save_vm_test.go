@@ -3,6 +3,7 @@
 package qemu_test
 
 import (
+	"context"
 	"crypto/sha256"
 	"errors"
 	"io"
@@ -11,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -38,6 +40,9 @@ func save(t testing.TB, format qemu.Format) string {
 	if err := g.Err(); err != nil {
 		t.Errorf("Err() = %v after Save, want nil", err)
 	}
+	if got, want := entries(t, dir), []string{"disk-a." + string(format), "disk-b." + string(format), "machine.json", "ram", "state"}; !slices.Equal(got, want) {
+		t.Errorf("saved %v, want %v", got, want)
+	}
 	return dir
 }
 
@@ -57,6 +62,22 @@ func digests(t *testing.T, dir string) map[string][32]byte {
 		got[e.Name()] = sha256.Sum256(text)
 	}
 	return got
+}
+
+// entries are what is in a folder besides the lock of working folders.
+func entries(t testing.TB, dir string) []string {
+	t.Helper()
+	all, err := os.ReadDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var names []string
+	for _, e := range all {
+		if e.Name() != ".blockrig.lock" {
+			names = append(names, e.Name())
+		}
+	}
+	return names
 }
 
 func TestSavedMachineContinuesManyTimes(t *testing.T) {
@@ -153,10 +174,72 @@ func TestSaveOnFullHostDisk(t *testing.T) {
 				t.Errorf("error %v, want no space left", err)
 			}
 			t.Log(err)
-			if left, err := os.ReadDir(dir); err != nil || len(left) > 0 {
-				t.Errorf("left behind: %v, %v", left, err)
+			if left := entries(t, dir); len(left) > 0 {
+				t.Errorf("left behind: %v", left)
 			}
 		})
+	}
+}
+
+func TestSaveOnAnotherFileSystem(t *testing.T) {
+	dir := onSmallDisk(t, 64<<20)
+	if dir == "" {
+		return
+	}
+	ctx := testContext(t)
+	g := boot(t, ctx, guestSpec(t, qemu.Qcow2))
+	if got := g.do("w0x", "w1y", "c"); got != "..1" {
+		t.Fatalf("answers %q, want ..1", got)
+	}
+	from := filepath.Join(dir, "saved")
+	if err := g.Save(ctx, from); err != nil {
+		t.Fatal(err)
+	}
+	g = start(t, ctx, qemu.Spec{From: from, Dir: t.TempDir()})
+	if got := g.do("c", "r0", "r1"); got != "2xy" {
+		t.Errorf("answers %q, want 2xy", got)
+	}
+}
+
+func TestSaveThatIsCutShortLeavesNothing(t *testing.T) {
+	for range 5 {
+		g := boot(t, testContext(t), guestSpec(t, qemu.Raw))
+		parent := t.TempDir()
+		reason := errors.New("enough")
+		ctx, cancel := context.WithCancelCause(t.Context())
+		stop := time.AfterFunc(rand.N(10*time.Millisecond), func() { cancel(reason) })
+		err := g.Save(ctx, filepath.Join(parent, "saved"))
+		if !stop.Stop() && err != nil && !errors.Is(err, reason) {
+			t.Errorf("error %v, want %v", err, reason)
+		}
+		if left := entries(t, parent); (err != nil) != (len(left) == 0) {
+			t.Errorf("in the folder: %v, after %v", left, err)
+		}
+		<-g.Done()
+		cancel(nil)
+	}
+}
+
+func TestMachineInTroubleIsNotSaved(t *testing.T) {
+	dir := onSmallDisk(t, 4<<20)
+	if dir == "" {
+		return
+	}
+	spec := guestSpec(t, qemu.Raw)
+	d, err := qemu.CreateDisk(t.Context(), dir, "c", 8<<20, qemu.Raw)
+	if err != nil {
+		t.Fatal(err)
+	}
+	spec.Disks[1] = d
+	g := boot(t, testContext(t), spec)
+	g.send("b1")
+	<-g.Troubled()
+	to := filepath.Join(t.TempDir(), "saved")
+	if err := g.Save(t.Context(), to); !errors.Is(err, qemu.ErrHost) {
+		t.Errorf("error %v, want host trouble", err)
+	}
+	if _, err := os.Lstat(to); err == nil {
+		t.Error("it was saved")
 	}
 }
 
@@ -196,8 +279,8 @@ func TestQEMUKilledWhileSaving(t *testing.T) {
 		if !strings.Contains(err.Error(), "killed") {
 			t.Errorf("error %v, want one that says QEMU was killed", err)
 		}
-		if left, err := os.ReadDir(parent); err != nil || len(left) > 0 {
-			t.Errorf("left behind: %v, %v", left, err)
+		if left := entries(t, parent); len(left) > 0 {
+			t.Errorf("left behind: %v", left)
 		}
 	}
 }
@@ -334,8 +417,11 @@ func TestManyMachinesLeaveNothing(t *testing.T) {
 	if got := descriptors(); got > fds {
 		t.Errorf("%d descriptors after 50 machines, %d before", got, fds)
 	}
-	if got := runtime.NumGoroutine(); got > routines+1 { // of contexts that are not released yet
-		t.Errorf("%d goroutines after 50 machines, %d before", got, routines)
+	// Close waits until they have done all they do, not until they are gone.
+	for ctx := testContext(t); runtime.NumGoroutine() > routines; time.Sleep(time.Millisecond) {
+		if ctx.Err() != nil {
+			t.Fatalf("%d goroutines after 50 machines, %d before", runtime.NumGoroutine(), routines)
+		}
 	}
 	if left := children(t); len(left) > 0 {
 		t.Errorf("processes left behind: %v", left)

@@ -81,6 +81,18 @@ func (d *WorkDir) Remove() error {
 	return nil
 }
 
+// moveTo makes of it a folder like any other, at a path that must be free and
+// is not for a Sweep. After that there is nothing to Remove.
+func (d *WorkDir) moveTo(path string) error {
+	if err := os.Rename(d.path, path); err != nil {
+		return err
+	}
+	// It is complete: a lock that stays in it does no harm.
+	_ = os.Remove(filepath.Join(path, lockFile))
+	_ = d.lock.Close()
+	return nil
+}
+
 // Sweep removes from root the folders of NewWorkDir whose process is dead.
 // Anything else in root stays. A root that does not exist is clean.
 func Sweep(ctx context.Context, root string) error {
