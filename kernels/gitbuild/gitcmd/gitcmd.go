@@ -22,6 +22,7 @@ import (
 // A Repo is a repository or one of its worktrees.
 type Repo struct {
 	dir string
+	own bool // dir must itself be a worktree, not a folder in one
 }
 
 // An Error is a git command that exited with a status other than 0.
@@ -86,8 +87,9 @@ func Open(ctx context.Context, path string) (*Repo, error) {
 // Dir is the absolute path that the repository was opened with.
 func (r *Repo) Dir() string { return r.dir }
 
-// At gives another worktree of a repository; dir must exist when it is used.
-func (r *Repo) At(dir string) *Repo { return &Repo{dir: dir} }
+// At gives another worktree of a repository. When dir is not the top of one,
+// its commands fail, also if a repository is around it.
+func (r *Repo) At(dir string) *Repo { return &Repo{dir: dir, own: true} }
 
 // Resolve turns the name of a commit into its full hash. Options, ranges and
 // control characters are refused.
@@ -194,6 +196,9 @@ func (r *Repo) command(ctx context.Context, args ...string) *exec.Cmd {
 	all := append([]string{"-C", r.dir}, settings[:]...)
 	cmd := exec.CommandContext(ctx, "git", append(all, args...)...)
 	cmd.Env = Environ(os.Environ())
+	if r.own {
+		cmd.Env = append(cmd.Env, "GIT_CEILING_DIRECTORIES="+filepath.Dir(r.dir))
+	}
 	// A group of its own: git's own children end with it, and a Ctrl-C at
 	// the terminal reaches git through the context only.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}

@@ -101,3 +101,17 @@ func TestErrorsAreOneSafeLine(t *testing.T) {
 		t.Errorf("control codes in %q", err)
 	}
 }
+
+func TestAtKeepsOutOfARepositoryAround(t *testing.T) {
+	r, dir := newRepo(t)
+	inner := filepath.Join(dir, "cache", "worktree")
+	if err := os.MkdirAll(inner, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := r.At(inner).Run(context.Background(), "reset", "--hard"); err == nil {
+		t.Error("a command reached the repository around the folder")
+	}
+	if _, err := r.At(dir).Run(context.Background(), "rev-parse", "HEAD"); err != nil {
+		t.Error(err)
+	}
+}

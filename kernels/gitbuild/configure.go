@@ -1,0 +1,158 @@
+package gitbuild
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"time"
+
+	"github.com/blockrig/blockrig/kernels/config"
+	"github.com/blockrig/blockrig/kernels/gitbuild/gitcmd"
+)
+
+// distribution lists options of distributions' configs that need files or
+// tools that are not in the sources, or that make builds differ.
+var distribution = []config.Setting{
+	{Option: "CONFIG_LOCALVERSION", Value: `""`},
+	{Option: "CONFIG_LOCALVERSION_AUTO", Value: "n"},
+	{Option: "CONFIG_BUILD_SALT", Value: `""`},
+	{Option: "CONFIG_SYSTEM_TRUSTED_KEYS", Value: `""`},
+	{Option: "CONFIG_SYSTEM_REVOCATION_KEYS", Value: `""`},
+	{Option: "CONFIG_MODULES", Value: "n"},
+	{Option: "CONFIG_DEBUG_INFO_BTF", Value: "n"}, // needs pahole
+	{Option: "CONFIG_WERROR", Value: "n"},         // other compilers warn of other things
+}
+
+// configure makes the object tree's .config and checks that nothing that was
+// asked for got lost.
+func (b *Builder) configure(ctx context.Context, j *job, src *source, obj *objects, log io.Writer) (clean bool, err error) {
+	const dotConfig, fragmentFile = ".config", ".blockrig.config"
+	fragment := fragmentFile
+	before, beforeErr := obj.root.ReadFile(dotConfig)
+	info, statErr := obj.root.Stat(dotConfig)
+
+	text := config.Text(j.wants)
+	targets := []string{"KCONFIG_ALLCONFIG=" + filepath.Join(obj.dir, fragment), "allnoconfig"}
+	if j.start != nil {
+		text = cutDown(string(j.start), j.wants)
+		targets = []string{"olddefconfig"}
+		fragment = dotConfig
+	}
+	if err := obj.write(fragment, text, b.user); err != nil {
+		return true, fmt.Errorf("configure: %w", err)
+	}
+	if clean, err := b.make(ctx, j, src, obj, log, nil, targets...); err != nil {
+		return clean, err
+	}
+	after, err := obj.root.ReadFile(dotConfig)
+	if err != nil {
+		return true, fmt.Errorf("read the kernel's config: %w", err)
+	}
+	if lost := config.Lost(j.wants, string(after)); len(lost) > 0 {
+		return true, lostError(lost, src.dir)
+	}
+	// Make looks at the time of .config: the same config is not a new one.
+	if beforeErr == nil && statErr == nil && string(before) == string(after) {
+		if err := obj.root.Chtimes(dotConfig, time.Time{}, info.ModTime()); err != nil {
+			return true, fmt.Errorf("configure: %w", err)
+		}
+	}
+	return true, nil
+}
+
+// cutDown is a distribution's config without its modules, and with what the
+// fragments want.
+func cutDown(start string, wants []config.Want) string {
+	set := make(map[string]bool)
+	for _, w := range wants {
+		for _, s := range w.Any {
+			set[s.Option] = true
+		}
+	}
+	var b strings.Builder
+	for _, s := range distribution {
+		if !set[s.Option] {
+			set[s.Option] = true
+			if s.Value == "n" {
+				fmt.Fprintf(&b, "# %s is not set\n", s.Option)
+			} else {
+				fmt.Fprintf(&b, "%s\n", s)
+			}
+		}
+	}
+	for line := range strings.Lines(start) {
+		name, value, ok := strings.Cut(strings.TrimSpace(line), "=")
+		switch {
+		case !ok:
+			name = strings.TrimSuffix(strings.TrimPrefix(name, "# "), " is not set")
+			if strings.HasPrefix(name, "CONFIG_") && !set[name] {
+				b.WriteString(line)
+			}
+		case set[name]:
+		case value == "m":
+			fmt.Fprintf(&b, "# %s is not set\n", name)
+		default:
+			b.WriteString(line)
+		}
+	}
+	b.WriteString(config.Text(wants))
+	return b.String()
+}
+
+// lostError says which options did not survive, and what they depend on in
+// this tree. The sources are to blame, so it is remembered.
+func lostError(lost []config.Want, src string) error {
+	var parts []string
+	for _, w := range lost {
+		part := fmt.Sprintf("%s (%s:%d)", w, w.Fragment, w.Line)
+		depends, found := dependsOn(src, strings.TrimPrefix(w.Any[0].Option, "CONFIG_"))
+		switch {
+		case !found:
+			part += ", which this tree does not know"
+		case depends != "":
+			part += ", which depends on " + depends
+		}
+		parts = append(parts, part)
+	}
+	return &FailedError{Why: "options were lost: " + strings.Join(parts, "; ")}
+}
+
+// dependsOn looks an option up in the tree's Kconfig files.
+func dependsOn(src, option string) (depends string, found bool) {
+	head := regexp.MustCompile(`(?m)^\s*(?:menu)?config\s+` + regexp.QuoteMeta(option) + `\s*$`)
+	var all []string
+	// An error reading one file only makes the message poorer.
+	_ = filepath.WalkDir(src, func(p string, d os.DirEntry, err error) error {
+		if err != nil {
+			return nil
+		}
+		if d.IsDir() && (d.Name() == ".git" || d.Name() == "Documentation") {
+			return filepath.SkipDir
+		}
+		if !d.Type().IsRegular() || !strings.HasPrefix(d.Name(), "Kconfig") {
+			return nil
+		}
+		data, err := os.ReadFile(p)
+		if err != nil {
+			return nil
+		}
+		for _, at := range head.FindAllIndex(data, -1) {
+			found = true
+			for line := range strings.Lines(string(data[at[1]:])) {
+				line = strings.TrimSpace(line)
+				if strings.HasPrefix(line, "config ") || strings.HasPrefix(line, "menuconfig ") || strings.HasPrefix(line, "endmenu") || strings.HasPrefix(line, "help") {
+					break
+				}
+				if rest, ok := strings.CutPrefix(line, "depends on "); ok {
+					all = append(all, gitcmd.Printable(rest))
+				}
+			}
+		}
+		return nil
+	})
+	return strings.Join(all, ", "), found
+}

@@ -1,0 +1,19 @@
+// Package gitbuild builds kernels from git: git:REPO@REV.
+//
+// A build checks the commit out in a worktree of blockrig's own, so that the
+// user's tree and index are never touched; configures it with the fragments of
+// kernels/config (or cuts a distribution's config down to them); and runs make
+// outside of the source tree. The same sources, patches, config and compiler
+// give the same image, and are built once: the result, or the failure with its
+// log, stays in the cache. Each config has an object tree that the next build
+// goes on from.
+//
+// As root, make runs as an unprivileged user: a kernel's Makefiles are
+// programs that came with the commit.
+//
+//	b, err := gitbuild.Open(ctx, cacheDir, gitbuild.Options{})
+//	…
+//	build, err := b.Build(ctx, gitbuild.Spec{Repo: "linux", Rev: "v6.18"})
+//	var failed *gitbuild.FailedError
+//	if errors.As(err, &failed) { … failed.Log … }
+package gitbuild

@@ -1,0 +1,151 @@
+package gitbuild
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/blockrig/blockrig/kernels/gitbuild/gitcmd"
+)
+
+// A source is the worktree of a repository. Its lock is held.
+type source struct {
+	git *gitcmd.Repo
+	dir string
+}
+
+// checkout brings the worktree to a commit. Files that don't differ keep
+// their times, so that make leaves their objects alone.
+func (b *Builder) checkout(ctx context.Context, j *job) (*source, error) {
+	s := &source{dir: filepath.Join(j.dir, "worktree")}
+	s.git = j.repo.At(s.dir)
+	// Without a .git of its own git would take the folder for a part of a
+	// repository around it.
+	info, err := os.Lstat(filepath.Join(s.dir, ".git"))
+	if err == nil && !info.Mode().IsRegular() {
+		err = errors.New("not a worktree")
+	}
+	gitDir := ""
+	if err == nil {
+		gitDir, err = s.git.Run(ctx, "rev-parse", "--absolute-git-dir")
+	}
+	if err != nil {
+		if ctx.Err() != nil {
+			return nil, err
+		}
+		// There is none yet, or the repository forgot it.
+		if err := os.RemoveAll(s.dir); err != nil {
+			return nil, fmt.Errorf("make a worktree: %w", err)
+		}
+		if _, err := j.repo.Run(ctx, "worktree", "add", "--quiet", "--force", "--no-checkout", "--detach", "--", s.dir, j.commit); err != nil {
+			return nil, fmt.Errorf("make a worktree: %w", err)
+		}
+		if gitDir, err = s.git.Run(ctx, "rev-parse", "--absolute-git-dir"); err != nil {
+			return nil, fmt.Errorf("make a worktree: %w", err)
+		}
+	}
+	// A git that was killed leaves this; nobody else works here now.
+	if err := os.Remove(filepath.Join(strings.TrimSpace(gitDir), "index.lock")); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("check %s out: %w", j.commit[:12], err)
+	}
+	if _, err := s.git.Run(ctx, "reset", "--quiet", "--hard", j.commit); err != nil {
+		return nil, fmt.Errorf("check %s out: %w", j.commit[:12], err)
+	}
+	if _, err := s.git.Run(ctx, "clean", "--quiet", "-ffdx"); err != nil {
+		return nil, fmt.Errorf("check %s out: %w", j.commit[:12], err)
+	}
+	if info, err = os.Stat(filepath.Join(s.dir, "Makefile")); err != nil {
+		return nil, fmt.Errorf("commit %s has no kernel in it: no Makefile", j.commit[:12])
+	}
+	if b.user != nil && info.Mode()&0o004 == 0 {
+		if err := openTo(s.dir); err != nil {
+			return nil, err
+		}
+	}
+	return s, nil
+}
+
+// openTo lets everyone read a tree that a strict umask closed.
+func openTo(dir string) error {
+	err := filepath.WalkDir(dir, func(p string, d fs.DirEntry, err error) error {
+		if err != nil || d.Type()&fs.ModeSymlink != 0 {
+			return err
+		}
+		info, err := d.Info()
+		if err != nil {
+			return err
+		}
+		mode := info.Mode().Perm() | 0o044
+		if mode&0o100 != 0 {
+			mode |= 0o011
+		}
+		return os.Chmod(p, mode)
+	})
+	if err != nil {
+		return fmt.Errorf("let the build's user read the sources: %w", err)
+	}
+	return nil
+}
+
+// change takes a commit back and applies patches. It gives the patches that
+// were left out because they don't apply.
+func (s *source) change(ctx context.Context, j *job) ([]string, error) {
+	if j.revert != "" {
+		text, err := s.git.Run(ctx, "diff", "--binary", "--full-index", "--no-ext-diff", "--no-textconv", "--no-color", "--end-of-options", j.revert, j.revert+"^1")
+		if err != nil {
+			return nil, fmt.Errorf("revert %s: %w", j.revert[:12], err)
+		}
+		if text == "" {
+			return nil, fmt.Errorf("revert %s: %w: it changes nothing", j.revert[:12], ErrDoesNotApply)
+		}
+		if err := s.apply(ctx, []byte(text)); err != nil {
+			return nil, fmt.Errorf("revert %s: %w", j.revert[:12], err)
+		}
+	}
+	var leftOut []string
+	for _, p := range j.patches {
+		err := s.apply(ctx, p.text)
+		if err != nil && (j.spec.Must || !errors.Is(err, ErrDoesNotApply)) {
+			return nil, fmt.Errorf("patch %s: %w", p.name, err)
+		}
+		if err != nil {
+			leftOut = append(leftOut, p.name)
+		}
+	}
+	return leftOut, nil
+}
+
+// apply changes the worktree's files and index, or nothing.
+func (s *source) apply(ctx context.Context, text []byte) error {
+	before, err := s.git.Run(ctx, "write-tree")
+	if err != nil {
+		return err
+	}
+	_, err = s.git.RunInput(ctx, text, "apply", "--index", "--3way", "--whitespace=nowarn", "-")
+	if _, refused := gitcmd.Status(err); !refused {
+		return err
+	}
+	// --3way leaves conflicts in the files.
+	if _, err := s.git.Run(ctx, "read-tree", "--reset", "-u", strings.TrimSpace(before)); err != nil {
+		return err
+	}
+	return fmt.Errorf("%w: %s", ErrDoesNotApply, firstError(err))
+}
+
+// firstError is the first of git's error lines.
+func firstError(err error) string {
+	var e *gitcmd.Error
+	if !errors.As(err, &e) {
+		return err.Error()
+	}
+	for line := range strings.Lines(e.Stderr) {
+		if text, ok := strings.CutPrefix(line, "error: "); ok {
+			return gitcmd.Printable(strings.TrimSpace(text))
+		}
+	}
+	return "there are conflicts"
+}
