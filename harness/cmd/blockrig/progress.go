@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"strings"
 	"sync"
 
 	"github.com/vbauerster/mpb/v8"
@@ -96,7 +97,8 @@ func (p *progress) phase(i int, phase, what string) {
 		return
 	}
 	text := phase
-	if what != "" {
+	// Of a command its name is enough: "lvm lvcreate", "mke2fs".
+	if what, _, _ = strings.Cut(what, " -"); what != "" {
 		text += ": " + what
 	}
 	if i >= 0 && i < len(p.names) {
