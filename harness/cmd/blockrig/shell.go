@@ -93,7 +93,7 @@ func (a *app) shell(ctx context.Context, cs scenarios.Case, ref string, o labOpt
 	}
 	h, err := newHandOver(in, a.stdout, func() {
 		p.stop()
-		a.say("The stack of %s is built, on Linux %s. \"exit\" or Ctrl-] ends the shell.", cs.Scenario.Name, spec.Kernel.Release)
+		a.say("%s on Linux %s: \"exit\" or Ctrl-] ends the shell", cs.Scenario.Name, spec.Kernel.Release)
 	})
 	if err != nil {
 		return err
