@@ -126,6 +126,14 @@ func (s *source) apply(ctx context.Context, text []byte) error {
 		return err
 	}
 	_, err = s.git.RunInput(ctx, text, "apply", "--index", "--3way", "--whitespace=nowarn", "-")
+	if err == nil {
+		// --3way takes a change that is there already.
+		after, err := s.git.Run(ctx, "write-tree")
+		if err == nil && after == before {
+			err = fmt.Errorf("%w: it changes nothing here", ErrDoesNotApply)
+		}
+		return err
+	}
 	if _, refused := gitcmd.Status(err); !refused {
 		return err
 	}

@@ -1,0 +1,598 @@
+package gitbuild
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/blockrig/blockrig/kernels"
+	"github.com/blockrig/blockrig/kernels/gitbuild/gitcmd"
+)
+
+// tree is a source tree that builds as a kernel's does, as far as this package
+// can tell: allnoconfig and olddefconfig make a .config, bzImage an image with
+// a boot header, .cmd files say what was read. It takes a fraction of a second
+// and is no kernel; TestRealKernel builds one.
+var tree = map[string]string{
+	"Makefile": `
+ifneq ($(O),)
+src := $(CURDIR)
+obj := $(O)
+endif
+allnoconfig:
+	@sed -n '/^CONFIG_\|^# CONFIG_/p' $(KCONFIG_ALLCONFIG) > $(obj)/.config.new
+	@for o in $$(cat $(src)/drop 2>/dev/null); do sed -i "/^$$o=/d" $(obj)/.config.new; done
+	@cmp -s $(obj)/.config.new $(obj)/.config || cp $(obj)/.config.new $(obj)/.config
+olddefconfig:
+	@for o in $$(cat $(src)/drop 2>/dev/null); do sed -i "/^$$o=/d" $(obj)/.config; done
+$(obj)/%.o: $(src)/%.c $(src)/head.h $(obj)/.config
+	@echo "  CC      $*.o"
+	@mkdir -p $(dir $@)
+	@$(CC) -I$(src) -c -o $@ $<
+	@printf 'source_%s.o := %s\n\ndeps_%s.o := \\\n  %s \\\n\n' $* $< $* $(src)/head.h > $(dir $@).$(notdir $@).cmd
+bzImage: $(obj)/block/bio.o $(obj)/main.o
+	@id -u > $(obj)/uid
+	@env > $(obj)/env
+	@mkdir -p $(obj)/arch/x86/boot
+	@cat $(src)/extra 2>/dev/null || true
+	@sh $(src)/image.sh $(obj)/arch/x86/boot/bzImage $^
+	@cp $(obj)/main.o $(obj)/System.map
+`,
+	// An image that passes for one: see kernels/image.go.
+	"image.sh": `out=$1; shift
+sum=$(cat "$@" | cksum | cut -d' ' -f1)
+cp "$(dirname "$0")/image" "$out"
+printf %010d "$sum" | dd of="$out" bs=1 seek=1400 conv=notrunc 2>/dev/null
+`,
+	"main.c":          "#include \"head.h\"\nint main(void) { return VALUE; }\n",
+	"block/bio.c":     "#include \"head.h\"\nint bio(void) { return VALUE; }\n",
+	"block/unused.c":  "int unused;\n",
+	"head.h":          "#define VALUE 1\n",
+	"block/Makefile":  "obj-y := bio.o\n",
+	"drivers/Kconfig": "config DM_MIRROR\n\ttristate\n\tdepends on BLK_DEV_DM && NEW_THING\n\thelp\n\t  depends on no one\n",
+}
+
+// image is a bzImage with a release and no code.
+func image() []byte {
+	data := make([]byte, 1<<16)
+	copy(data[0x1fe:], "\x55\xaa")
+	copy(data[0x202:], "HdrS\x0f\x02")
+	data[0x1f1] = 4
+	data[0x211] = 1
+	data[0x236] = 1
+	copy(data[0x20e:], "\x00\x03")
+	copy(data[0x500:], "7.2.0 (blockrig@blockrig)\x00")
+	size := len(data) - 5*512
+	data[0x1f4], data[0x1f5] = byte(size/16), byte(size/16>>8)
+	return data
+}
+
+type repo struct {
+	*gitcmd.Repo
+	t *testing.T
+}
+
+func newRepo(t *testing.T) *repo {
+	t.Helper()
+	// Not t.TempDir: make runs as a user that can't come there.
+	dir := openDir(t)
+	cmd := exec.Command("git", "init", "-q", "-b", "main", dir)
+	cmd.Env = gitcmd.Environ(os.Environ())
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("git init: %v: %s", err, out)
+	}
+	r, err := gitcmd.Open(context.Background(), dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	g := &repo{r, t}
+	files := map[string]string{"image": string(image())}
+	for name, text := range tree {
+		files[name] = text
+	}
+	g.commit("base", files)
+	return g
+}
+
+// openDir is a temporary folder that every user can come to.
+func openDir(t *testing.T) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "gitbuild-test-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := os.RemoveAll(dir); err != nil {
+			t.Error(err)
+		}
+	})
+	if err := os.Chmod(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
+func (g *repo) git(args ...string) string {
+	g.t.Helper()
+	out, err := g.Run(context.Background(), args...)
+	if err != nil {
+		g.t.Fatal(err)
+	}
+	return strings.TrimSpace(out)
+}
+
+// commit writes files ("" removes one) and commits them.
+func (g *repo) commit(title string, files map[string]string) string {
+	g.t.Helper()
+	for name, text := range files {
+		p := filepath.Join(g.Dir(), name)
+		if text == "" {
+			if err := os.Remove(p); err != nil {
+				g.t.Fatal(err)
+			}
+			continue
+		}
+		if err := os.MkdirAll(filepath.Dir(p), 0o755); err != nil {
+			g.t.Fatal(err)
+		}
+		if err := os.WriteFile(p, []byte(text), 0o644); err != nil {
+			g.t.Fatal(err)
+		}
+	}
+	g.git("add", "-A", ".")
+	g.git("-c", "user.name=A", "-c", "user.email=a@example.org", "commit", "-q", "-m", title)
+	return g.git("rev-parse", "HEAD")
+}
+
+func open(t *testing.T, cache string, opts Options) *Builder {
+	t.Helper()
+	b, err := Open(context.Background(), cache, opts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+func TestBuildIsDoneOnce(t *testing.T) {
+	g := newRepo(t)
+	phases := 0
+	b := open(t, openDir(t), Options{Progress: func(string, int) { phases++ }})
+	ctx := context.Background()
+	spec := Spec{Repo: g.Dir(), Rev: "HEAD"}
+	first, err := b.BuildSpec(ctx, spec)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if first.Cached || first.Release != "7.2.0" || first.Files != 2 || phases == 0 {
+		t.Errorf("%+v, %d calls of progress", first, phases)
+	}
+	if first.Exact != "git:"+g.Dir()+"@"+g.git("rev-parse", "HEAD") {
+		t.Errorf("exact reference %s", first.Exact)
+	}
+	for _, file := range []string{first.Image, first.Config, first.Map, first.Log, first.Sources} {
+		if _, err := os.Stat(file); err != nil {
+			t.Error(err)
+		}
+	}
+	again, err := b.BuildSpec(ctx, spec)
+	if err != nil || !again.Cached || again.Image256 != first.Image256 || again.Digest != first.Digest {
+		t.Errorf("%+v, %v", again, err)
+	}
+	// Another commit with the same tree is the same kernel.
+	g.git("-c", "user.name=A", "-c", "user.email=a@example.org", "commit", "-q", "--allow-empty", "-m", "nothing")
+	same, err := b.BuildSpec(ctx, spec)
+	if err != nil || !same.Cached || same.Commit == first.Commit {
+		t.Errorf("%+v, %v", same, err)
+	}
+	k, err := b.Build(ctx, kernels.GitRef{Repo: g.Dir(), Rev: "HEAD"})
+	if err != nil || k.Digest != first.Digest {
+		t.Errorf("by reference: %+v, %v", k, err)
+	}
+	if err := b.Forget(ctx, spec); err != nil {
+		t.Fatal(err)
+	}
+	anew, err := b.BuildSpec(ctx, spec)
+	if err != nil || anew.Cached || anew.Image256 != first.Image256 || anew.Files != 0 {
+		t.Errorf("after Forget: %+v, %v", anew, err)
+	}
+}
+
+func TestBuildGoesOnFromTheLast(t *testing.T) {
+	g := newRepo(t)
+	b := open(t, openDir(t), Options{})
+	ctx := context.Background()
+	one, err := b.BuildSpec(ctx, Spec{Repo: g.Dir(), Rev: "HEAD"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	g.commit("change one file", map[string]string{"block/bio.c": "#include \"head.h\"\nint bio(void) { return VALUE + 1; }\n"})
+	two, err := b.BuildSpec(ctx, Spec{Repo: g.Dir(), Rev: "HEAD"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if two.Files != 1 || two.Image256 == one.Image256 {
+		t.Errorf("%d files compiled, images equal %v", two.Files, two.Image256 == one.Image256)
+	}
+	g.commit("change no code", map[string]string{"block/unused.c": "int unused2;\n"})
+	three, err := b.BuildSpec(ctx, Spec{Repo: g.Dir(), Rev: "HEAD"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if three.Files != 0 || three.Image256 != two.Image256 || three.Cached {
+		t.Errorf("%+v", three)
+	}
+	hit, err := three.Compiled([]string{"block/unused.c", "block/bio.c", "head.h", "block/Makefile", "fs/Makefile", "drivers/Kconfig", "Makefile", "README"})
+	if err != nil || !slices.Equal(hit, []string{"block/bio.c", "head.h", "block/Makefile", "Makefile"}) {
+		t.Errorf("compiled: %v, %v", hit, err)
+	}
+}
+
+func TestFailedBuildIsRemembered(t *testing.T) {
+	g := newRepo(t)
+	b := open(t, openDir(t), Options{})
+	ctx := context.Background()
+	g.commit("break it", map[string]string{"block/bio.c": "int bio(void) { return VALUE }\n"})
+	for _, cached := range []bool{false, true} {
+		_, err := b.BuildSpec(ctx, Spec{Repo: g.Dir(), Rev: "HEAD"})
+		var failed *FailedError
+		if !errors.As(err, &failed) || failed.Cached != cached || !strings.HasPrefix(failed.Why, "block/bio.c:1:") {
+			t.Fatalf("%v", err)
+		}
+		if log, err := os.ReadFile(failed.Log); err != nil || !strings.Contains(string(log), "error:") {
+			t.Errorf("log: %v", err)
+		}
+	}
+	// It does not spoil the next one.
+	g.commit("mend it", map[string]string{"block/bio.c": tree["block/bio.c"]})
+	if _, err := b.BuildSpec(ctx, Spec{Repo: g.Dir(), Rev: "HEAD"}); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestHostTroubleIsNotRemembered(t *testing.T) {
+	g := newRepo(t)
+	cache := openDir(t)
+	b := open(t, cache, Options{})
+	g.commit("full disk", map[string]string{"extra": "cc1: fatal error: error writing to x.s: No space left on device\n", "image.sh": "exit 1\n"})
+	_, err := b.BuildSpec(context.Background(), Spec{Repo: g.Dir(), Rev: "HEAD"})
+	var failed *FailedError
+	if err == nil || errors.As(err, &failed) || !strings.Contains(err.Error(), "the disk is full") {
+		t.Errorf("%v", err)
+	}
+	if left, _ := os.ReadDir(filepath.Join(cache, "builds")); len(left) != 0 {
+		t.Errorf("left %v", left)
+	}
+}
+
+func TestLostOptionsAreNamed(t *testing.T) {
+	g := newRepo(t)
+	b := open(t, openDir(t), Options{})
+	g.commit("drop options", map[string]string{"drop": "CONFIG_DM_MIRROR CONFIG_EXT4_FS\n"})
+	_, err := b.BuildSpec(context.Background(), Spec{Repo: g.Dir(), Rev: "HEAD"})
+	var failed *FailedError
+	if !errors.As(err, &failed) {
+		t.Fatal(err)
+	}
+	for _, want := range []string{
+		"CONFIG_DM_MIRROR=y (dm-mirror.config:", "depends on BLK_DEV_DM && NEW_THING",
+		"CONFIG_EXT4_FS=y (ext4.config:", "which this tree does not know",
+	} {
+		if !strings.Contains(failed.Why, want) {
+			t.Errorf("%q lacks %q", failed.Why, want)
+		}
+	}
+	if strings.Contains(failed.Why, "no one") {
+		t.Errorf("the help text is in %q", failed.Why)
+	}
+}
+
+func TestPatchesAndReverts(t *testing.T) {
+	g := newRepo(t)
+	dir := openDir(t)
+	b := open(t, dir, Options{})
+	ctx := context.Background()
+	base, err := b.BuildSpec(ctx, Spec{Repo: g.Dir(), Rev: "HEAD"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	culprit := g.commit("change a value", map[string]string{"head.h": "#define VALUE 2\n"})
+	patch := filepath.Join(dir, "mend.patch")
+	text := g.git("format-patch", "--stdout", "-1")
+	if err := os.WriteFile(patch, []byte(text+"\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	changed, err := b.BuildSpec(ctx, Spec{Repo: g.Dir(), Rev: culprit})
+	if err != nil || changed.Image256 == base.Image256 {
+		t.Fatalf("%v", err)
+	}
+	end := g.commit("later", map[string]string{"block/unused.c": "int later;\n"})
+
+	reverted, err := b.BuildSpec(ctx, Spec{Repo: g.Dir(), Rev: end, Revert: culprit})
+	if err != nil || reverted.Image256 != base.Image256 {
+		t.Errorf("reverted: %v", err)
+	}
+	patched, err := b.BuildSpec(ctx, Spec{Repo: g.Dir(), Rev: base.Commit, Patches: []string{patch}})
+	if err != nil || patched.Image256 != changed.Image256 || len(patched.LeftOut) != 0 {
+		t.Errorf("patched: %v", err)
+	}
+	// It is there already: left out, and said.
+	twice, err := b.BuildSpec(ctx, Spec{Repo: g.Dir(), Rev: end, Patches: []string{patch}})
+	if err != nil || twice.Image256 != changed.Image256 || !slices.Equal(twice.LeftOut, []string{patch}) {
+		t.Errorf("patched twice: %+v, %v", twice.LeftOut, err)
+	}
+	if _, err := b.BuildSpec(ctx, Spec{Repo: g.Dir(), Rev: end, Patches: []string{patch}, Must: true}); !errors.Is(err, ErrDoesNotApply) {
+		t.Errorf("a patch that must apply: %v", err)
+	}
+	conflict := g.commit("conflict", map[string]string{"head.h": "#define VALUE 3\n"})
+	if _, err := b.BuildSpec(ctx, Spec{Repo: g.Dir(), Rev: conflict, Revert: culprit}); !errors.Is(err, ErrDoesNotApply) {
+		t.Errorf("a revert that conflicts: %v", err)
+	}
+	// Nothing of all that stays in the worktree.
+	last, err := b.BuildSpec(ctx, Spec{Repo: g.Dir(), Rev: base.Commit, Fragments: []string{"base"}})
+	if err != nil || last.Image256 != base.Image256 {
+		t.Errorf("after all: %v", err)
+	}
+}
+
+func TestTheUsersTreeIsLeftAlone(t *testing.T) {
+	g := newRepo(t)
+	b := open(t, openDir(t), Options{})
+	base := g.git("rev-parse", "HEAD")
+	g.commit("next", map[string]string{"head.h": "#define VALUE 5\n"})
+	if err := os.WriteFile(filepath.Join(g.Dir(), "main.c"), []byte("unsaved"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	before := g.git("status", "--porcelain=v2", "--branch", "--untracked-files=all") + g.git("for-each-ref")
+	if _, err := b.BuildSpec(context.Background(), Spec{Repo: g.Dir(), Rev: base}); err != nil {
+		t.Fatal(err)
+	}
+	if after := g.git("status", "--porcelain=v2", "--branch", "--untracked-files=all") + g.git("for-each-ref"); after != before {
+		t.Errorf("before:\n%s\nafter:\n%s", before, after)
+	}
+}
+
+func TestBuildRunsUnprivilegedAndInACleanEnvironment(t *testing.T) {
+	g := newRepo(t)
+	t.Setenv("SECRET", "x")
+	t.Setenv("MAKEFLAGS", "-n")
+	t.Setenv("KCFLAGS", "-Werror")
+	b := open(t, openDir(t), Options{})
+	build, err := b.BuildSpec(context.Background(), Spec{Repo: g.Dir(), Rev: "HEAD"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	found, err := filepath.Glob(filepath.Join(b.work, "*", "obj-*", "uid"))
+	if err != nil || len(found) != 1 {
+		t.Fatalf("%v, %v", found, err)
+	}
+	uid, err := os.ReadFile(found[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := fmt.Sprint(os.Geteuid())
+	if b.user != nil {
+		want = fmt.Sprint(b.user.uid)
+	}
+	if got := strings.TrimSpace(string(uid)); got != want || got == "0" {
+		t.Errorf("make ran as user %s, want %s", got, want)
+	}
+	env, err := os.ReadFile(filepath.Join(filepath.Dir(found[0]), "env"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, bad := range []string{"SECRET", "KCFLAGS"} {
+		if strings.Contains(string(env), bad) {
+			t.Errorf("%s reached the build", bad)
+		}
+	}
+	if !strings.Contains(string(env), "KBUILD_BUILD_HOST=blockrig") {
+		t.Error("the build's host is not fixed")
+	}
+	if _, err := os.Stat(build.Image); err != nil {
+		t.Error(err)
+	}
+}
+
+// A build can put links where results are expected; what they point to must
+// not get into the cache.
+func TestLinksInTheBuildLeadNowhere(t *testing.T) {
+	g := newRepo(t)
+	dir := openDir(t)
+	secret := filepath.Join(dir, "secret")
+	if err := os.WriteFile(secret, image(), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	g.commit("link", map[string]string{"image.sh": "rm -f $1; ln -s " + secret + " $1\n"})
+	b := open(t, dir, Options{})
+	if _, err := b.BuildSpec(context.Background(), Spec{Repo: g.Dir(), Rev: "HEAD"}); err == nil {
+		t.Error("a link was followed out of the object tree")
+	}
+}
+
+func TestCancelledBuildLeavesNothingRunning(t *testing.T) {
+	g := newRepo(t)
+	dir := openDir(t)
+	pids := filepath.Join(dir, "pid")
+	if err := os.Mkdir(pids, 0o777); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chmod(pids, 0o777); err != nil {
+		t.Fatal(err)
+	}
+	pidFile := filepath.Join(pids, "pid")
+	g.commit("slow", map[string]string{"image.sh": "sleep 1000 & echo $! > " + pidFile + ".tmp; mv " + pidFile + ".tmp " + pidFile + "; wait\n"})
+	b := open(t, dir, Options{})
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	done := make(chan error, 1)
+	go func() {
+		_, err := b.BuildSpec(ctx, Spec{Repo: g.Dir(), Rev: "HEAD"})
+		done <- err
+	}()
+	var pid int
+	for pid == 0 {
+		select {
+		case err := <-done:
+			t.Fatalf("ended early: %v", err)
+		case <-time.After(10 * time.Millisecond):
+			if data, err := os.ReadFile(pidFile); err == nil {
+				if _, err := fmt.Sscan(string(data), &pid); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+	}
+	cancel()
+	if err := <-done; !errors.Is(err, context.Canceled) {
+		t.Errorf("%v", err)
+	}
+	for range 500 {
+		if syscall.Kill(pid, 0) != nil {
+			break
+		}
+		// It may wait for init to reap it.
+		if stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid)); err == nil && strings.Contains(string(stat), ") Z ") {
+			break
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	if stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid)); err == nil && !strings.Contains(string(stat), ") Z ") {
+		t.Errorf("still running: %s", stat)
+	}
+	if left, _ := filepath.Glob(filepath.Join(dir, "builds", "*")); len(left) != 0 {
+		t.Errorf("left %v", left)
+	}
+	// And the next build is not disturbed.
+	g.commit("fast", map[string]string{"image.sh": tree["image.sh"]})
+	if _, err := b.BuildSpec(context.Background(), Spec{Repo: g.Dir(), Rev: "HEAD"}); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestBuildAfterAKilledOne(t *testing.T) {
+	g := newRepo(t)
+	b := open(t, openDir(t), Options{})
+	ctx := context.Background()
+	first, err := b.BuildSpec(ctx, Spec{Repo: g.Dir(), Rev: "HEAD"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	// What kill -9 leaves: a dirty object tree, git's lock.
+	objs, err := filepath.Glob(filepath.Join(b.work, "*", "obj-*"))
+	if err != nil || len(objs) != 1 {
+		t.Fatal(objs, err)
+	}
+	for _, file := range []string{filepath.Join(objs[0], fileDirty), filepath.Join(g.Dir(), ".git", "worktrees", "worktree", "index.lock")} {
+		if err := os.WriteFile(file, nil, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.WriteFile(filepath.Join(objs[0], "main.o"), []byte("half"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.Forget(ctx, Spec{Repo: g.Dir(), Rev: "HEAD"}); err != nil {
+		t.Fatal(err)
+	}
+	again, err := b.BuildSpec(ctx, Spec{Repo: g.Dir(), Rev: "HEAD"})
+	if err != nil || again.Image256 != first.Image256 || again.Files != 2 {
+		t.Errorf("%d files, %v", again.Files, err)
+	}
+}
+
+func TestDistributionConfigIsCutDown(t *testing.T) {
+	g := newRepo(t)
+	dir := openDir(t)
+	start := filepath.Join(dir, "config-distribution")
+	if err := os.WriteFile(start, []byte(strings.Join([]string{
+		"CONFIG_SMP=y", "CONFIG_SOUND=m", "CONFIG_DM_MIRROR=m", "CONFIG_LOCALVERSION=\"-amd64\"", "CONFIG_HZ=250",
+		"CONFIG_SYSTEM_TRUSTED_KEYS=\"debian/certs/x.pem\"", "CONFIG_DEBUG_INFO_BTF=y", "# CONFIG_FOO is not set", "CONFIG_MODULES=y", "",
+	}, "\n")), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	build, err := open(t, dir, Options{}).BuildSpec(context.Background(), Spec{Repo: g.Dir(), Rev: "HEAD", ConfigFile: start})
+	if err != nil {
+		t.Fatal(err)
+	}
+	data, err := os.ReadFile(build.Config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for line, want := range map[string]bool{
+		"CONFIG_SMP=y": true, "CONFIG_HZ=250": true, "CONFIG_DM_MIRROR=y": true, "# CONFIG_SOUND is not set": true, "# CONFIG_FOO is not set": true,
+		"CONFIG_LOCALVERSION=\"\"": true, "CONFIG_SYSTEM_TRUSTED_KEYS=\"\"": true, "# CONFIG_MODULES is not set": true, "# CONFIG_DEBUG_INFO_BTF is not set": true,
+		"CONFIG_DM_MIRROR=m": false, "CONFIG_MODULES=y": false, "CONFIG_LOCALVERSION=\"-amd64\"": false,
+	} {
+		if slices.Contains(strings.Split(string(data), "\n"), line) != want {
+			t.Errorf("%s is there: %v", line, !want)
+		}
+	}
+}
+
+func TestBadRequests(t *testing.T) {
+	g := newRepo(t)
+	b := open(t, openDir(t), Options{})
+	empty := openDir(t)
+	for want, spec := range map[string]Spec{
+		"looks like an option":  {Repo: g.Dir(), Rev: "--output=/tmp/x"},
+		"clone it first":        {Repo: "ext::sh -c true", Rev: "HEAD"},
+		"not a git repository":  {Repo: empty, Rev: "HEAD"},
+		"no commit":             {Repo: g.Dir(), Rev: "v9"},
+		"no config fragment":    {Repo: g.Dir(), Rev: "HEAD", Fragments: []string{"ahci2"}},
+		"no such file":          {Repo: g.Dir(), Rev: "HEAD", Patches: []string{"/nowhere/p"}},
+		"sets no option":        {Repo: g.Dir(), Rev: "HEAD", ConfigFile: "/dev/null"},
+		"has no kernel in it":   {Repo: g.Dir(), Rev: g.bare()},
+		"no commit \"HEAD~99\"": {Repo: g.Dir(), Rev: "HEAD~99"},
+	} {
+		if _, err := b.BuildSpec(context.Background(), spec); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%+v: %v, want %q", spec, err, want)
+		}
+	}
+	for _, cc := range []string{"gcc -fplugin=x", "-x", "gcc;id", "$(id)"} {
+		if _, err := Open(context.Background(), openDir(t), Options{CC: cc}); err == nil {
+			t.Errorf("compiler %q was taken", cc)
+		}
+	}
+	b = open(t, openDir(t), Options{CC: "no-such-compiler"})
+	if _, err := b.BuildSpec(context.Background(), Spec{Repo: g.Dir(), Rev: "HEAD"}); err == nil || !strings.Contains(err.Error(), "no-such-compiler is missing") {
+		t.Error(err)
+	}
+}
+
+// bare is a commit without files.
+func (g *repo) bare() string {
+	tree := g.git("hash-object", "-t", "tree", "-w", "--stdin")
+	return g.git("-c", "user.name=A", "-c", "user.email=a@example.org", "commit-tree", "-m", "empty", tree)
+}
+
+func TestDiagnose(t *testing.T) {
+	for _, c := range []struct {
+		lines  []string
+		want   string
+		failed bool
+	}{
+		{[]string{"  CC      drivers/md/dm.o", "/src/drivers/md/dm.c:12:3: error: expected ';' before '}' token", "make[3]: *** [x] Error 1"}, "drivers/md/dm.c:12:3: error: expected", true},
+		{[]string{"ld: vmlinux.o: in function `f':", "bio.c:(.text+0x1): undefined reference to `bio_x'", "make: *** [vmlinux] Error 1"}, "ld: vmlinux.o", true},
+		{[]string{"make[1]: *** No rule to make target 'x.o'.  Stop."}, "No rule to make target", true},
+		{[]string{"/src/x.c:1:1: error: x", "virtual memory exhausted: Cannot allocate memory"}, "not enough memory", false},
+		{[]string{"gcc: fatal error: Killed signal terminated program cc1"}, "not enough memory", false},
+		{[]string{"<stdin>:1:10: fatal error: gelf.h: No such file or directory"}, "libelf-dev", false},
+		{[]string{"include/linux/compiler-gcc.h:90:1: fatal error: linux/compiler-gcc12.h: No such file or directory"}, "too new for this tree", true},
+		{[]string{"./include/linux/stddef.h:11:9: error: cannot use keyword 'false' as enumeration constant"}, "too new for this tree (gcc 15", true},
+		{[]string{"\x1b[31mstrange"}, `\x1b[31mstrange`, true},
+		{nil, "without a word", true},
+	} {
+		err := diagnose(c.lines, "/src")
+		var failed *FailedError
+		if !strings.Contains(err.Error(), c.want) || errors.As(err, &failed) != c.failed {
+			t.Errorf("%q: %v", c.lines, err)
+		}
+	}
+}
