@@ -18,7 +18,7 @@ const (
 type Finding struct {
 	Kind  Kind   `json:"kind"`
 	Title string `json:"title"` // normalised, in the field's convention: "WARNING in bio_add_page"
-	Place string `json:"place"` // "block/bio.c:1044", "" when the log does not say
+	Place string `json:"place"` // "block/bio.c:1044", a device ("sdb") for KindIO, "" when the log does not say
 	Line  int    `json:"line"`  // first line in the log, from 1
 
 	LastLine int     `json:"last_line,omitempty"`
@@ -31,6 +31,8 @@ type Finding struct {
 	Workqueue string `json:"workqueue,omitempty"`
 	Release   string `json:"release,omitempty"` // of the kernel
 	Tainted   string `json:"tainted,omitempty"`
+
+	Boot int `json:"boot,omitempty"` // from 2, in a log of several boots: which one
 
 	Consequence bool `json:"consequence,omitempty"` // follows from an earlier finding
 	Cut         bool `json:"cut,omitempty"`         // the report is incomplete

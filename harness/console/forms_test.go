@@ -135,6 +135,9 @@ var lineNumbers = regexp.MustCompile(`lines \d+-\d+`)
 // it is read, then it says the same as the plain one.
 func TestForms(t *testing.T) {
 	for _, g := range goldens(t) {
+		if slices.Contains(g.kept, "forms: none") {
+			continue // the whole file is in a form of its own
+		}
 		plain := scan(g.body)
 		want := describe(plain.Release(), plain.Findings())
 		for _, f := range forms {

@@ -19,6 +19,7 @@ var update = flag.Bool("update", false, "rewrite what the golden logs expect")
 //	kernel: 6.18.15+deb14-amd64       where the log is from; kept by -update
 //	case: lvm-mirror pread +32 8192   what was done; kept by -update
 //	text between: yes                 not each line is a kernel's or a program's; kept
+//	forms: none                       the file can't be quoted and the like; kept
 //	release: 6.18.15+deb14-amd64      from here on rewritten by -update
 //	warn "WARNING in bio_add_page" block/bio.c:1044 lines 3-40 x1 cpu 0 …
 //	  trace: do_region dispatch_io ?bio_get_page
@@ -97,6 +98,9 @@ func describe(release string, findings []Finding) string {
 		}
 		if f.Release != "" {
 			fmt.Fprintf(&b, " release %s", f.Release)
+		}
+		if f.Boot > 0 {
+			fmt.Fprintf(&b, " boot %d", f.Boot)
 		}
 		if f.Tainted != "" {
 			fmt.Fprintf(&b, " tainted %q", f.Tainted)

@@ -124,7 +124,7 @@ var markers = []marker{
 	{kind: KindBug, match: "Oops: {_*}[#{_#}]", title: "Oops in {func}", shape: shapeTrace, class: classDie},
 	{kind: KindBug, match: "Oops [#{_#}]", title: "Oops in {func}", shape: shapeTrace, class: classDie},
 	{kind: KindBug, match: "Kernel BUG [#{_#}]", title: "kernel BUG in {func}", shape: shapeTrace, class: classDie},
-	{kind: KindBug, match: "{what*}: {_#} ilc:{_#} [#{_#}]", title: "{what} in {func}", shape: shapeTrace, class: classDie},
+	{kind: KindBug, match: "{what*}: {_#} ilc:{_#} [#{_#}]", title: "{what} in {func}", shape: shapeTrace, class: classDie, loose: true},
 
 	// Messages that come before the line with the place.
 	{kind: KindBug, match: "list_add corruption. {_*}", title: "BUG: corrupted list in {func}", shape: shapeMessage, class: classCut},
@@ -137,6 +137,10 @@ var markers = []marker{
 	{kind: KindWarn, match: "ODEBUG: {_*} object type: ", title: "WARNING: ODEBUG bug in {func}", shape: shapeMessage, class: classCut},
 	{kind: KindWarn, match: "DEBUG_LOCKS_WARN_ON({_*})", title: "WARNING: locking bug in {func}", shape: shapeMessage, class: classCut},
 	{kind: KindBug, match: "kernel BUG at {place}!", title: "kernel BUG in {func}", shape: shapeTrace, class: classAt},
+	// CONFIG_DEBUG_BUGVERBOSE_DETAILED puts the condition in brackets before the place.
+	{kind: KindWarn, match: "WARNING: CPU: {cpu#} PID: {pid#} at [{_~}] {place} {func}", title: "WARNING in {func}", shape: shapeTrace, class: classAt},
+	{kind: KindWarn, match: "WARNING: [{_~}] {place} at {func}, CPU#{cpu#}: {commpid*}", title: "WARNING in {func}", shape: shapeTrace, class: classAt},
+	{kind: KindWarn, match: "WARNING: [{_~}] {place} at {func}", title: "WARNING in {func}", shape: shapeTrace, class: classAt},
 	{kind: KindWarn, match: "WARNING: CPU: {cpu#} PID: {pid#} at {place} {func}", title: "WARNING in {func}", shape: shapeTrace, class: classAt},
 	{kind: KindWarn, match: "WARNING: CPU: {cpu#} PID: {pid#} at {place}", title: "WARNING in {func}", shape: shapeTrace, class: classAt},
 	{kind: KindWarn, match: "WARNING: {place} at {func}, CPU#{cpu#}: {commpid*}", title: "WARNING in {func}", shape: shapeTrace, class: classAt},

@@ -13,7 +13,8 @@ import (
 //	{name#}   one or more decimal digits
 //	{name$}   one or more hexadecimal digits, "0x" before them allowed
 //	{name@}   one or more bytes of a device's name: letters, digits, "_-.!/"
-//	{name*}   anything, blanks included, up to the next text
+//	{name*}   anything, blanks included, up to the next text; {_*} may be nothing
+//	{name~}   the same, but up to where the next text last occurs
 //	[[text]]  this text, or nothing
 //	$         at the end of the pattern: the message ends here
 //
@@ -30,7 +31,7 @@ type token struct {
 	text string // "" for a capture
 	raw  []byte // text again
 	name string
-	mode byte // 'w', '#', '$', '@', '*'; '?' for text that may be missing
+	mode byte // 'w', '#', '$', '@', '*', '~'; '?' for text that may be missing
 }
 
 // captures holds what a pattern's names matched. They alias the line.
@@ -96,11 +97,11 @@ func parsePattern(source string) (pattern, error) {
 		rest = rest[open+end+1:]
 		mode := byte('w')
 		switch name[len(name)-1] {
-		case '#', '$', '@', '*':
+		case '#', '$', '@', '*', '~':
 			mode = name[len(name)-1]
 			name = name[:len(name)-1]
 		}
-		if n := len(p.tokens); n > 0 && p.tokens[n-1].text == "" && (p.tokens[n-1].mode == 'w' || p.tokens[n-1].mode == '*') {
+		if n := len(p.tokens); n > 0 && p.tokens[n-1].text == "" && (p.tokens[n-1].mode == 'w' || p.tokens[n-1].mode == '*' || p.tokens[n-1].mode == '~') {
 			return p, fmt.Errorf("pattern %q: two captures with no text between", source)
 		}
 		p.tokens = append(p.tokens, token{name: name, mode: mode})
@@ -158,7 +159,11 @@ func (p *pattern) match(s []byte, c *captures) bool {
 			}
 		default:
 			if i+1 < len(p.tokens) {
-				n = bytes.Index(s, p.tokens[i+1].raw)
+				if t.mode == '~' {
+					n = bytes.LastIndex(s, p.tokens[i+1].raw)
+				} else {
+					n = bytes.Index(s, p.tokens[i+1].raw)
+				}
 				if n < 0 {
 					return false
 				}
@@ -173,7 +178,7 @@ func (p *pattern) match(s []byte, c *captures) bool {
 				n = len(s)
 			}
 		}
-		if n == 0 && t.mode != '*' {
+		if n == 0 && (t.mode != '*' || t.name != "_") {
 			return false
 		}
 		if t.name != "_" {

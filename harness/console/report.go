@@ -335,6 +335,9 @@ func (s *Scanner) add(f Finding, row int, at when, boot int, again bool) (*entry
 	}
 	for _, e := range s.index[key] {
 		whole := len(e.Trace) > 0
+		if e.Baseline != f.Baseline {
+			continue // what the boot said, and what came after
+		}
 		if f.Kind != KindIO && e.Place != f.Place && whole && len(f.Trace) > 0 && f.Place != "" && e.Place != "" {
 			continue
 		}
@@ -342,9 +345,10 @@ func (s *Scanner) add(f Finding, row int, at when, boot int, again bool) (*entry
 			e.Count++
 		}
 		if !whole && len(f.Trace) > 0 {
-			f.Count = e.Count
-			f.Baseline = e.Baseline
-			f.Consequence = e.Consequence
+			f.Count, f.Boot, f.Consequence = e.Count, e.Boot, e.Consequence
+			if f.Release == "" {
+				f.Release = e.Release
+			}
 			e.Finding, e.when = f, at
 		} else if f.Kind == KindIO || markers[row].shape == shapeLine {
 			e.LastLine = max(e.LastLine, f.LastLine)
@@ -359,13 +363,13 @@ func (s *Scanner) add(f Finding, row int, at when, boot int, again bool) (*entry
 	if s.release != "" && e.Release == "" {
 		e.Release = s.release
 	}
+	if boot > 1 {
+		e.Boot = boot
+	}
 	if !e.Consequence {
 		e.Consequence = s.follows(e)
 	}
 	s.entries = append(s.entries, e)
-	for i := len(s.entries) - 1; i > 0 && s.entries[i-1].Line > e.Line; i-- {
-		s.entries[i], s.entries[i-1] = s.entries[i-1], s.entries[i]
-	}
 	s.index[key] = append(s.index[key], e)
 	return e, true
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"hash/maphash"
 	"math/bits"
+	"slices"
 	"strconv"
 )
 
@@ -82,6 +83,8 @@ type Scanner struct {
 	hits      [8]uint64
 	dulls     [2]uint64
 	ids, at   []int
+	qp        bool   // in a mail in quoted-printable
+	soft      []byte // lines of one that are one line
 	timed     bool   // a line with a time was seen
 	sig       []byte // scratch
 }
@@ -177,6 +180,7 @@ func (s *Scanner) Findings() []Finding {
 	for i, e := range s.entries {
 		out[i] = e.Finding
 	}
+	slices.SortStableFunc(out, func(a, b Finding) int { return a.Line - b.Line })
 	return out
 }
 
@@ -207,6 +211,19 @@ func (s *Scanner) line(l []byte, dirty bool) {
 	}
 	for len(l) > 0 && (l[len(l)-1] == '\r' || l[len(l)-1] == ' ') {
 		l = l[:len(l)-1]
+	}
+	if s.qp {
+		begun := len(s.soft) > 0
+		more := len(l) > 0 && l[len(l)-1] == '=' && len(s.soft)+len(l) < maxLine
+		if more || begun || bytes.IndexByte(l, '=') >= 0 {
+			if more {
+				s.soft = append(s.soft, l[:len(l)-1]...)
+				return
+			}
+			s.soft = append(s.soft, l...)
+			l = decodeQP(s.soft)
+			s.soft = s.soft[:0]
+		}
 	}
 	kernel := false
 	if dirty && (bytes.IndexByte(l, 0x1b) >= 0 || bytes.IndexByte(l, 0) >= 0) {
@@ -314,6 +331,10 @@ func (s *Scanner) candidate(m *message) (found, kernel bool) {
 	case litSuppressed, litMessages, litRepeated:
 		if s.suppressed(m.text) {
 			return true, true
+		}
+	case litEncoding:
+		if value := m.text[specialAt+len(litEncoding):]; specialAt == 0 {
+			s.qp = bytes.EqualFold(bytes.TrimSpace(value), []byte("quoted-printable"))
 		}
 	case litOffset:
 		if rest := m.text[specialAt+len(litOffset):]; specialAt == 0 && bytes.HasPrefix(rest, []byte("0x")) {
@@ -456,6 +477,8 @@ func (s *Scanner) mark(m *message, at int) bool {
 	}
 	if guest && !s.marked {
 		s.marked = true
+		clear(s.lastRow)
+		s.last = nil
 		for _, e := range s.entries {
 			if e.boot == s.boot {
 				e.Baseline = true

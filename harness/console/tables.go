@@ -20,6 +20,7 @@ const (
 	litMessages   = " messages suppressed"
 	litRepeated   = "message repeated "
 	litDropped    = "printk messages dropped"
+	litEncoding   = "Content-Transfer-Encoding: "
 	litOffset     = "Kernel Offset: "
 )
 
@@ -80,7 +81,7 @@ var compiled = sync.OnceValue(func() *tables {
 		n := id(p.anchor)
 		t.dull[n] = append(t.dull[n], uint16(i))
 	}
-	for _, lit := range []string{litVersion, litMark, litSuppressed, litMessages, litRepeated, litDropped, litOffset} {
+	for _, lit := range []string{litVersion, litMark, litSuppressed, litMessages, litRepeated, litDropped, litOffset, litEncoding} {
 		t.special[id(lit)] = lit
 	}
 	t.filter = newPrefilter(literals)
