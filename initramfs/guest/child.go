@@ -102,6 +102,11 @@ func Child() int {
 		fmt.Fprintln(os.Stderr, "blockrig: "+ChildName+" is a part of the guest and runs only there")
 		return 2
 	}
+	// What the kernel's reports call the task.
+	name := append([]byte(ChildName), 0)
+	if err := unix.Prctl(unix.PR_SET_NAME, uintptr(unsafe.Pointer(&name[0])), 0, 0, 0); err != nil {
+		return 1
+	}
 	out := json.NewEncoder(os.Stdout)
 	if out.Encode(ioReply{TID: unix.Gettid()}) != nil {
 		return 1
