@@ -54,6 +54,7 @@ type Apt struct {
 	cfg  Config
 	dir  string // of this set of sources
 	conf string // apt.conf(5) file
+	main source // Debian's own archive, not the security one
 
 	mu      sync.Mutex
 	updated bool // tried in this process
@@ -97,7 +98,9 @@ func Open(ctx context.Context, cfg Config) (*Apt, error) {
 	if err != nil {
 		return nil, err
 	}
-	list, without := a.archives(sources).write(cfg.Suites)
+	arch := a.archives(sources)
+	a.main = arch.main
+	list, without := arch.write(cfg.Suites)
 	if len(without) == len(cfg.Suites) {
 		return nil, fmt.Errorf("%w for %s: %s name none; set mirror (and keyring) in the configuration",
 			ErrNoMirror, strings.Join(cfg.Suites, ", "), strings.Join(paths, " and "))

@@ -278,24 +278,36 @@ func wrongRequest(err error) bool { return trial.WrongRequest(err) }
 
 // accelerate chooses the accelerator, and says so when it is not what one
 // would hope for.
-func (a *app) accelerate(ctx context.Context, choice qemu.Accel, k kernels.Kernel) (_ qemu.Accel, err error) {
-	cache, err := cacheDir()
-	if err != nil {
-		return "", err
-	}
-	dir, err := qemu.NewWorkDir(filepath.Join(cache, "machines"))
-	if err != nil {
-		return "", err
-	}
-	defer func() { err = errors.Join(err, dir.Remove()) }()
-	accel, why, err := qemu.ChooseAccel(ctx, choice, qemu.Probe{
-		Kernel: k.Image, Dir: dir.Path(), StateDir: filepath.Join(cache, "accel"), Log: a.log,
-	})
+func (a *app) accelerate(ctx context.Context, choice qemu.Accel, k kernels.Kernel) (qemu.Accel, error) {
+	accel, why, err := a.chooseAccel(ctx, choice, k)
 	if errors.Is(err, qemu.ErrNoKVM) {
 		return "", badRequest(err)
 	}
 	if err == nil && choice == qemu.Auto && accel == qemu.TCG {
-		a.say("%s: running under tcg, which is slower", why)
+		a.log.Info("running under tcg", "why", why)
+		a.say("KVM can't be used here (blockrig doctor says why): running under tcg, which is slower")
 	}
 	return accel, err
+}
+
+// chooseAccel settles the choice of an accelerator, and says why it fell on
+// what it did.
+func (a *app) chooseAccel(ctx context.Context, choice qemu.Accel, k kernels.Kernel) (_ qemu.Accel, why string, err error) {
+	cache, err := cacheDir()
+	if err != nil {
+		return "", "", err
+	}
+	machines := filepath.Join(cache, "machines")
+	// What a blockrig left that was killed.
+	if err := qemu.Sweep(ctx, machines); err != nil {
+		return "", "", err
+	}
+	dir, err := qemu.NewWorkDir(machines)
+	if err != nil {
+		return "", "", err
+	}
+	defer func() { err = errors.Join(err, dir.Remove()) }()
+	return qemu.ChooseAccel(ctx, choice, qemu.Probe{
+		Kernel: k.Image, Dir: dir.Path(), StateDir: filepath.Join(cache, "accel"), Log: a.log,
+	})
 }
