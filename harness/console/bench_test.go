@@ -23,6 +23,19 @@ func BenchmarkQuiet(b *testing.B) {
 	benchScan(b, repeatTo(text, benchSize), 0)
 }
 
+// BenchmarkQuietJournal reads the same as the journal shows it.
+func BenchmarkQuietJournal(b *testing.B) {
+	text, err := os.ReadFile(filepath.Join("testdata", "quiet", "boot.log"))
+	if err != nil {
+		b.Fatal(err)
+	}
+	for _, f := range forms {
+		if f.name == "journal" {
+			benchScan(b, repeatTo(inForm(text, f), benchSize), 0)
+		}
+	}
+}
+
 // BenchmarkReports reads a log that is full of reports.
 func BenchmarkReports(b *testing.B) {
 	benchScan(b, repeatTo(goldenLogs(b), benchSize), 1)

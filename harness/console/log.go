@@ -40,7 +40,7 @@ type Mark struct {
 // maxMarks bounds what a Log keeps.
 const maxMarks = 10_000
 
-// maxWindow bounds the memory that a zstd or xz file may ask for, in bytes.
+// maxWindow bounds the memory that a zstd file may ask for, in bytes.
 const maxWindow = 512 << 20
 
 // ReadAll reads a log to its end, packed with gzip, xz or zstd or not. It

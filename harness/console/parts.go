@@ -70,6 +70,7 @@ var parts = []part{
 
 	// Registers, of all architectures.
 	{"RIP: ", func(s *Scanner, r *report, t []byte) partIs { s.ripLine(r, t[5:]); return partYes }, nil},
+	{"IP: ", func(s *Scanner, r *report, t []byte) partIs { s.ripLine(r, t[4:]); return partYes }, nil}, // before 4.16
 	{"EIP: ", func(s *Scanner, r *report, t []byte) partIs { s.ripLine(r, t[5:]); return partYes }, nil},
 	{"EIP is at ", func(s *Scanner, r *report, t []byte) partIs { s.ripLine(r, t[10:]); return partYes }, nil},
 	{"PC is at ", func(s *Scanner, r *report, t []byte) partIs { s.ripLine(r, t[9:]); return partYes }, nil},

@@ -9,7 +9,7 @@ import (
 // syslog folded, to the finding that they repeat.
 func (s *Scanner) suppressed(text []byte) bool {
 	text = bytes.TrimLeft(text, " ")
-	if rest, ok := bytes.CutPrefix(text, []byte("last message repeated ")); ok {
+	if _, rest, ok := bytes.Cut(text, []byte("last message repeated ")); ok {
 		if n := number(rest); n > 0 && s.last != nil {
 			s.last.Count += n
 			s.last.LastLine = s.lines

@@ -12,7 +12,7 @@ import (
 const (
 	maxLine     = 64 << 10 // bytes of a line that are looked at
 	maxFindings = 2000     // different findings; further ones only count in Dropped
-	maxFrames   = 64       // of one trace
+	maxFrames   = 128      // of one trace
 	maxTitle    = 160      // bytes
 	maxStamps   = 4096     // lines remembered to know a quoted one again
 	proseLines  = 3        // that stand between two pieces of a log; fewer may be a message's own
