@@ -30,6 +30,12 @@
 // they stopped: a machine that is continued late has not missed a tick, and
 // knows nothing of the time in between.
 //
+// Of four ways to do this it was the quickest. A Debian kernel under TCG, median
+// milliseconds until the guest runs, and until it has answered and read a disk:
+// this 55 and 157; a state file that holds the memory too 177 and 283;
+// snapshot-load in the same QEMU, whose guest then sees its clock jump, 206 and
+// 290; -loadvm of copied disks 409 and 522.
+//
 // What ends a machine:
 //
 //   - Close: asks QEMU to quit, then insists; nothing is left when it returns.
