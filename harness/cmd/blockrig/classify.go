@@ -1,15 +1,17 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"os"
+	"strings"
 
 	"github.com/spf13/cobra"
 
 	"github.com/blockrig/blockrig/harness/console"
+	"github.com/blockrig/blockrig/harness/console/symbols"
 	"github.com/blockrig/blockrig/harness/verdict"
 	"github.com/blockrig/blockrig/results"
 )
@@ -23,19 +25,40 @@ type classified struct {
 }
 
 func (a *app) classifyCommand() *cobra.Command {
-	return &cobra.Command{
+	var vmlinux string
+	c := &cobra.Command{
 		Use:   "classify FILE|-",
 		Short: "Judge any kernel log: serial console, dmesg, journal, a mail",
 		Long: `Read a kernel log (- is standard input; gz, xz and zst are unpacked) and say
 what went wrong in it. The log of a trial gets the trial's verdict; in any
-other an I/O error is eio, and clean means that nothing was found.`,
+other an I/O error is eio, and clean means that nothing was found.
+
+Exit status: 0 pass or clean; 1 another verdict; 2 the request was wrong; 3
+there is no verdict in it.`,
+		Example: `  blockrig classify console.log
+  journalctl -k -b -1 | blockrig classify -`,
 		Args: cobra.ExactArgs(1),
-		RunE: func(_ *cobra.Command, args []string) error { return a.classify(args[0]) },
+		RunE: func(c *cobra.Command, args []string) error { return a.classify(c.Context(), args[0], vmlinux) },
 	}
+	c.Flags().StringVar(&vmlinux, "vmlinux", "", "the log's kernel with its debug information (`FILE`): traces get source lines")
+	return c
 }
 
-func (a *app) classify(name string) error {
+func (a *app) classify(ctx context.Context, name, vmlinux string) error {
+	var s *symbols.Symbolizer
+	if vmlinux != "" {
+		var err error
+		if s, err = symbols.New(symbols.Files{Vmlinux: vmlinux}); err != nil {
+			return badRequest(fmt.Errorf("--vmlinux: %w", err))
+		}
+	}
 	log, err := a.readLog(name)
+	if err == nil && s != nil {
+		log.Findings, err = s.Resolve(ctx, log.Findings)
+	}
+	if s != nil {
+		err = errors.Join(err, s.Close())
+	}
 	if err != nil {
 		return err
 	}
@@ -48,14 +71,11 @@ func (a *app) classify(name string) error {
 		return fmt.Errorf("%s: %w", name, err)
 	}
 	if a.format == "json" {
-		out := classified{Judgement: j, Release: log.Release, Lines: log.Lines, Findings: log.Findings}
-		if out.Findings == nil {
-			out.Findings = []console.Finding{}
-		}
-		if err := json.NewEncoder(a.stdout).Encode(out); err != nil {
-			return err
-		}
-	} else if err := a.printClassified(j, log); err != nil {
+		err = a.writeClassified(j, log)
+	} else {
+		err = a.printClassified(j, log)
+	}
+	if err != nil {
 		return err
 	}
 	return exitWith(results.ExitStatus(j.Verdict))
@@ -77,29 +97,80 @@ func (a *app) readLog(name string) (*console.Log, error) {
 		in = f
 	}
 	log, err := console.ReadAll(in)
-	if errors.Is(err, console.ErrEmpty) || errors.Is(err, console.ErrNoKernelLines) {
+	switch {
+	case errors.Is(err, console.ErrNoKernelLines) && len(log.Marks) > 0:
+		return log, nil // of a trial whose kernel did not say a word
+	case errors.Is(err, console.ErrEmpty), errors.Is(err, console.ErrNoKernelLines):
 		return nil, fmt.Errorf("%s: %w: is this a kernel log?", name, err)
-	}
-	if err != nil {
+	case err != nil:
 		return nil, fmt.Errorf("%s: %w", name, err)
 	}
 	return log, nil
 }
 
+func (a *app) writeClassified(j verdict.Judgement, log *console.Log) error {
+	out := classified{Judgement: j, Release: log.Release, Lines: log.Lines, Findings: log.Findings}
+	if out.Also == nil {
+		out.Also = []verdict.Verdict{}
+	}
+	if out.Findings == nil {
+		out.Findings = []console.Finding{}
+	}
+	enc := json.NewEncoder(a.stdout)
+	enc.SetEscapeHTML(false)
+	return enc.Encode(out)
+}
+
+// shownFindings is how many findings a person gets to see.
+const shownFindings = 20
+
 func (a *app) printClassified(j verdict.Judgement, log *console.Log) error {
-	text := string(j.Verdict)
-	for i, v := range j.Also {
-		text += map[bool]string{true: " (also ", false: ", "}[i == 0] + string(v)
-	}
+	var b strings.Builder
+	b.WriteString(string(j.Verdict))
 	if len(j.Also) > 0 {
-		text += ")"
+		fmt.Fprintf(&b, " (also %s)", joinVerdicts(j.Also))
 	}
-	text += ": " + printable(j.Reason)
+	if j.Phase != "" {
+		b.WriteString(", phase " + j.Phase)
+	}
+	b.WriteString(": " + j.Reason)
 	if log.Release != "" {
-		text += "  [kernel " + printable(log.Release) + "]"
+		fmt.Fprintf(&b, " [Linux %s]", log.Release)
 	}
-	if _, err := io.WriteString(a.stdout, text+"\n"); err != nil {
+	if _, err := fmt.Fprintln(a.stdout, results.Harmless(b.String())); err != nil {
+		return err
+	}
+	// What counts comes first: a boot may say a lot before the trial.
+	var counts, baseline []console.Finding
+	for _, f := range log.Findings {
+		if f.Baseline {
+			baseline = append(baseline, f)
+		} else {
+			counts = append(counts, f)
+		}
+	}
+	all := append(counts, baseline...)
+	shown := all[:min(len(all), shownFindings)]
+	if len(shown) == 0 {
+		return nil
+	}
+	if _, err := fmt.Fprintln(a.stdout); err != nil {
+		return err
+	}
+	if err := console.Print(a.stdout, shown, a.outTerm); err != nil {
+		return err
+	}
+	if more := len(all) - len(shown); more > 0 {
+		_, err := fmt.Fprintf(a.stdout, "\nand %d more (--format json has all)\n", more)
 		return err
 	}
 	return nil
+}
+
+func joinVerdicts(all []verdict.Verdict) string {
+	words := make([]string, len(all))
+	for i, v := range all {
+		words[i] = string(v)
+	}
+	return strings.Join(words, ", ")
 }
