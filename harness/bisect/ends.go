@@ -7,7 +7,7 @@ import (
 )
 
 const (
-	learnBoots = 6   // boots of the failing end before its failure counts as known
+	learnBoots = 8   // boots of the failing end before its failure counts as known
 	learnRuns  = 2   // trials in each of them
 	learnHits  = 12  // failures to see when it doesn't fail every time
 	learnMost  = 200 // trials without a failure after which there is none to look for

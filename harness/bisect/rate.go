@@ -30,7 +30,7 @@ type grid struct {
 func failingGrid() *grid {
 	means := []float64{.005, .01, .02, .03, .045, .06, .08, .11, .15, .2, .26, .33, .41, .5, .59, .68, .77, .85, .91, .95, .975, .99}
 	corrs := []weighted{{0, .35}, {.03, .15}, {.1, .15}, {.25, .15}, {.45, .1}, {.7, .1}}
-	return newGrid(point{mean: 1 - 1e-5}, .8, means, func(float64) float64 { return 1 }, corrs)
+	return newGrid(point{mean: 1 - 1e-5}, .9, means, func(float64) float64 { return 1 }, corrs)
 }
 
 // passingGrid is for kernels that do not have it: a hit is false. Up to some
@@ -38,7 +38,7 @@ func failingGrid() *grid {
 func passingGrid() *grid {
 	means := []float64{.001, .002, .004, .007, .012, .02, .03, .042, .055, .07, .09, .12}
 	corrs := []weighted{{0, .5}, {.05, .2}, {.2, .15}, {.5, .15}}
-	return newGrid(point{mean: 1e-5}, .7, means, func(m float64) float64 { return math.Exp(-m / .05) }, corrs)
+	return newGrid(point{mean: 1e-5}, .85, means, func(m float64) float64 { return math.Exp(-m / .05) }, corrs)
 }
 
 type weighted struct{ value, weight float64 }

@@ -69,12 +69,25 @@ func (s *search) prove(ctx context.Context, a *Answer, new string, old []string)
 			return found{}, err
 		}
 		a.First = &d
-		again, err := s.again(ctx, a, f.first)
-		if err != nil || !again || round == contradictions {
-			return f, err
-		}
-		if err := s.doubt(ctx); err != nil {
+		wrong, err := s.again(ctx, a, f.first)
+		if err != nil {
 			return found{}, err
+		}
+		if wrong {
+			if round == contradictions {
+				return f, nil
+			}
+			if err := s.doubt(ctx); err != nil {
+				return found{}, err
+			}
+			continue
+		}
+		changed, err := s.settle(ctx, s.alpha)
+		if err != nil {
+			return found{}, err
+		}
+		if !changed || round == contradictions {
+			return f, nil
 		}
 	}
 }

@@ -266,7 +266,7 @@ func (s *search) batch() int {
 	w := s.pools.failing.weightsWithout(s, nil)
 	r := s.failing.rate(w)
 	if r.Mean > .99 {
-		return 3
+		return 2
 	}
 	n := math.Sqrt(s.cfg.BootCost * (1 - r.Between) / max(r.Between, 1e-3))
 	// A boot whose trials can't be expected to show one failure is no use
@@ -337,7 +337,7 @@ func (s *search) walk(ctx context.Context, new string, old []string) (found, err
 		if err != nil {
 			return found{}, err
 		}
-		j := s.decide(k, 0, s.alpha)
+		j := s.decide(k, 0, s.stepAlpha())
 		if j.state == stateOpen || s.mark(j.state) != r.Mark {
 			break
 		}
@@ -355,7 +355,7 @@ func (s *search) walk(ctx context.Context, new string, old []string) (found, err
 		if err != nil {
 			return found{}, err
 		}
-		j, err := s.judge(ctx, k, 0, s.alpha)
+		j, err := s.judge(ctx, k, 0, s.stepAlpha())
 		if err != nil {
 			return found{}, err
 		}
@@ -420,9 +420,14 @@ func countSkips(records []Record) int {
 	return n
 }
 
+// stepAlpha is the error that a mark may have while the search goes on. What
+// later commits show makes earlier marks more certain, so that most of them
+// end up below alpha without another trial; settle sees to the rest.
+func (s *search) stepAlpha() float64 { return min(4*s.alpha, .01) }
+
 // settle looks at every mark again with all that is known by now, the least
 // certain first. It is true when one changed.
-func (s *search) settle(ctx context.Context) (bool, error) {
+func (s *search) settle(ctx context.Context, alpha float64) (bool, error) {
 	type open struct {
 		i int
 		p float64
@@ -442,7 +447,7 @@ func (s *search) settle(ctx context.Context) (bool, error) {
 			p = 1 - p
 		}
 		r.P = p
-		if p < 1-s.alpha {
+		if p < 1-alpha {
 			list = append(list, open{i, p})
 		}
 	}
@@ -459,7 +464,7 @@ func (s *search) settle(ctx context.Context) (bool, error) {
 			return false, err
 		}
 		s.cfg.Progress(Event{Doing: "again", Commit: r.Commit})
-		j, err := s.judge(ctx, k, 0, s.alpha)
+		j, err := s.judge(ctx, k, 0, alpha)
 		if err != nil {
 			return false, err
 		}
@@ -483,7 +488,7 @@ func (s *search) find(ctx context.Context, new string, old []string) (found, err
 		if err != nil || f.grows != nil {
 			return f, err
 		}
-		changed, err := s.settle(ctx)
+		changed, err := s.settle(ctx, s.stepAlpha())
 		if err != nil {
 			return found{}, err
 		}

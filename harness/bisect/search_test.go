@@ -355,7 +355,7 @@ func TestContradictionIsMended(t *testing.T) {
 		{"a bad commit that passed", "a12", simPass},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			tester := &lying{scripted: scripted{does: fails}, commit: repo.hashes[c.commit], lies: 6, says: c.says}
+			tester := &lying{scripted: scripted{does: fails}, commit: repo.hashes[c.commit], lies: 2, says: c.says}
 			again := 0
 			progress := func(e Event) {
 				if e.Doing == "again" {

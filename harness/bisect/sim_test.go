@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"hash/fnv"
 	"math"
 	"math/rand/v2"
 	"runtime"
@@ -27,6 +28,9 @@ type world struct {
 	rate, corr           float64 // of failing kernels: mean, correlation within a boot
 	falseRate, falseCorr float64 // of passing ones
 	otherRate            float64 // failures of another kind, on every kernel
+	// drift is by how much the rate of one commit may differ from that of
+	// another, as a part of it.
+	drift float64
 }
 
 // worldOf makes one from a seed.
@@ -109,7 +113,21 @@ func worldOf(seed uint64) *world {
 	if r.IntN(4) == 0 {
 		w.otherRate = .05 * r.Float64()
 	}
+	if r.IntN(4) == 0 {
+		w.drift = .3
+	}
 	return w
+}
+
+// rateOf is the rate of one commit.
+func (w *world) rateOf(commit string) float64 {
+	if w.drift == 0 {
+		return w.rate
+	}
+	h := fnv.New64a()
+	h.Write([]byte(commit))
+	r := rand.New(rand.NewPCG(h.Sum64(), 5))
+	return min(1, w.rate*(1-w.drift+2*w.drift*r.Float64()))
 }
 
 var (
@@ -150,7 +168,7 @@ func (t *simTester) Test(ctx context.Context, r Request, record func(Outcome) er
 		}
 		q := betaOf(t.r, t.w.falseRate, t.w.falseCorr)
 		if t.w.fails[r.Subject.Commit] {
-			q = 1 - (1-q)*(1-betaOf(t.r, t.w.rate, t.w.corr))
+			q = 1 - (1-q)*(1-betaOf(t.r, t.w.rateOf(r.Subject.Commit), t.w.corr))
 		}
 		for range r.Runs {
 			t.trials++
@@ -264,7 +282,8 @@ func plain(seed uint64) ending {
 }
 
 // Given histories of every shape, rates from 5% to 100% that vary between
-// boots, and false failures of up to 5%, when they are bisected at the default
+// boots, and false failures of up to 5%, and rates that drift by 30% from commit to commit in
+// some, when they are bisected at the default
 // confidence, then at least 99.5% of the answers are right or call themselves
 // doubtful, and at most 0.1% call a wrong one proven.
 func TestSimulatedBisections(t *testing.T) {
