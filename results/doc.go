@@ -5,12 +5,17 @@
 // A run's folder:
 //
 //	RUN/run.json                  what was run, when (Info)
+//	RUN/plan.json                 what it takes to go on with it (Plan)
+//	RUN/trials.jsonl              the Record of every trial, one a line
 //	RUN/NNNN-KERNEL-SCENARIO-CASE/
 //	    result.json               the Record
 //	    console.log               the serial console, as it came
 //	    events.jsonl              what guest and host said, in order of time
 //	    qemu.args                 the command line of the machine
 //	    scenario.yaml             the scenario as it was run
+//
+// Of many repeats of a case only the first of each signature has a folder;
+// the others are in trials.jsonl alone. Reopen goes on with a run.
 //
 // A trial's folder is made under a hidden name and renamed once all of it is
 // on the disk, so it is there whole or not at all. A process that dies leaves

@@ -21,6 +21,7 @@ func FromTrial(spec trial.Spec, r trial.Result) Record {
 		Accel: string(r.Accel), CPUs: r.CPUs, Warm: r.Warm, BootID: r.BootID,
 		BootMS: r.Boot.Milliseconds(), TrialMS: r.Wall.Milliseconds(),
 		Reason: r.Reason, Outcome: r.Report.Outcome(), Started: r.Started.UTC(),
+		GuestMS: r.Guest.Milliseconds(),
 	}
 	if rec.Kernel.Release == "" {
 		rec.Kernel.Release = spec.Kernel.Release

@@ -84,6 +84,7 @@ func TestKeepMovesWhatATrialWrote(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
+		res.Attempts[n].Console = filepath.Join(dir, ConsoleFile)
 		res.Console, res.Events = filepath.Join(dir, ConsoleFile), filepath.Join(dir, EventsFile)
 	}
 	if err := tr.Keep(spec, res); err != nil {

@@ -38,6 +38,23 @@ func Harmless(text string) string {
 	return b.String()
 }
 
+// HarmlessLines is Harmless for text of several lines: newlines and tabs stay.
+func HarmlessLines(text string) string {
+	parts := strings.SplitAfter(text, "\n")
+	for i, line := range parts {
+		line, end := strings.CutSuffix(line, "\n")
+		cells := strings.Split(line, "\t")
+		for j := range cells {
+			cells[j] = Harmless(cells[j])
+		}
+		parts[i] = strings.Join(cells, "\t")
+		if end {
+			parts[i] += "\n"
+		}
+	}
+	return strings.Join(parts, "")
+}
+
 // writeEscape writes r as JSON escapes it. Neither of its writers fails.
 func writeEscape(w io.Writer, r rune) {
 	if r < 0x10000 {

@@ -1,6 +1,7 @@
 package results
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -20,7 +21,8 @@ const maxStored = 4 << 20
 // A Stored is a run as it lies in the store.
 type Stored struct {
 	Info
-	Records []Record
+	Records []Record // in the order in which they were asked for
+	Plan    Plan
 	Broken  []error // a trial's folder that can't be read, and why
 }
 
@@ -127,10 +129,18 @@ func readRun(store *os.Root, root, id string) Stored {
 	if err != nil {
 		broken(infoFile, err)
 	}
+	src, err = readStored(store, path.Join(id, planFile))
+	if err == nil {
+		s.Plan, err = decodePlan(src)
+	}
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		broken(planFile, err)
+	}
 	entries, err := fs.ReadDir(store.FS(), id)
 	if err != nil {
 		broken("", err)
 	}
+	folders := map[string]bool{}
 	for _, e := range entries {
 		if !e.IsDir() || strings.HasPrefix(e.Name(), ".") {
 			continue
@@ -149,33 +159,69 @@ func readRun(store *os.Root, root, id string) Stored {
 		// A store may have been moved; what it says of its own place is not
 		// to be believed.
 		rec.RunDir = path.Join(root, id, e.Name())
+		folders[e.Name()] = true
 		s.Records = append(s.Records, rec)
 	}
+	s.Records = append(s.Records, recordedOnly(store, id, folders, broken)...)
+	slices.SortStableFunc(s.Records, func(a, b Record) int { return cmp.Compare(a.Task, b.Task) })
 	return s
+}
+
+// recordedOnly gives the trials that are only in TrialsFile: those whose
+// folder was not kept, or can't be read.
+func recordedOnly(store *os.Root, id string, folders map[string]bool, broken func(string, error)) []Record {
+	f, err := openStored(store, path.Join(id, TrialsFile), maxTrials)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		broken(TrialsFile, err)
+		return nil
+	}
+	defer f.Close() // only read from
+	var out []Record
+	for _, rec := range readTrials(f, func(line int, err error) { broken(fmt.Sprintf("%s:%d", TrialsFile, line), err) }) {
+		if rec.RunDir != "" && folders[rec.RunDir] {
+			continue
+		}
+		rec.RunDir = ""
+		out = append(out, rec)
+	}
+	return out
 }
 
 // readStored reads a regular file that is not too large. os.Root keeps links
 // from leading out of the store.
 func readStored(store *os.Root, name string) ([]byte, error) {
-	f, err := store.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	f, err := openStored(store, name, maxStored)
 	if err != nil {
-		return nil, cause(err)
+		return nil, err
 	}
 	defer f.Close() // only read from
-	info, err := f.Stat()
-	switch {
-	case err != nil:
-		return nil, cause(err)
-	case !info.Mode().IsRegular():
-		return nil, errors.New("it is no regular file")
-	case info.Size() > maxStored:
-		return nil, fmt.Errorf("it has %d bytes, more than a result can have", info.Size())
-	}
 	src, err := io.ReadAll(io.LimitReader(f, maxStored))
 	if err != nil {
 		return nil, cause(err)
 	}
 	return src, nil
+}
+
+func openStored(store *os.Root, name string, limit int64) (*os.File, error) {
+	f, err := store.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, cause(err)
+	}
+	info, err := f.Stat()
+	switch {
+	case err != nil:
+		err = cause(err)
+	case !info.Mode().IsRegular():
+		err = errors.New("it is no regular file")
+	case info.Size() > limit:
+		err = fmt.Errorf("it has %d bytes, more than a result can have", info.Size())
+	default:
+		return f, nil
+	}
+	return nil, errors.Join(err, f.Close())
 }
 
 // cause is the error without the path, which the message has already.

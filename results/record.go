@@ -38,6 +38,8 @@ type Record struct {
 	Reason  string    `json:"reason"`  // one line: why this verdict
 	Outcome string    `json:"outcome"` // what the step said: "4096 bytes", "EINVAL", "no answer"
 	Started time.Time `json:"started"`
+	Task    int       `json:"task"`     // its place in what the run was asked for, from 0
+	GuestMS int64     `json:"guest_ms"` // the guest's own time from its boot to the answer, milliseconds; 0 when there was none
 }
 
 // Kernel is the kernel that a trial ran on.

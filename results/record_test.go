@@ -82,7 +82,7 @@ func TestRecordHasTheKeysOfTheContract(t *testing.T) {
 		if value == nil {
 			t.Errorf("%s is null, want an empty list", key)
 		}
-		if !slices.Contains(append(want, "reason", "outcome", "started"), key) {
+		if !slices.Contains(append(want, "reason", "outcome", "started", "task", "guest_ms"), key) {
 			t.Errorf("the key %s is not in the contract", key)
 		}
 	}

@@ -233,7 +233,7 @@ func sweepRun(dir string) (removed []string, err error) {
 		switch {
 		case strings.HasPrefix(e.Name(), tempPrefix):
 			removed = append(removed, filepath.Join(dir, e.Name()))
-		case e.IsDir():
+		case e.IsDir() || e.Name() == TrialsFile:
 			stored++
 		}
 	}

@@ -65,6 +65,16 @@ func (t *Trial) Discard() error {
 	return nil
 }
 
+// Record ends the trial and keeps nothing of it but its record.
+func (t *Trial) Record(rec Record) (Record, error) {
+	rec.RunDir = ""
+	err := t.Discard()
+	if err == nil {
+		err = t.run.Record(rec)
+	}
+	return rec, err
+}
+
 // Store ends the trial: writes its record, removes the scratch folder, brings
 // everything to the disk and gives the folder its name. It returns the record
 // as it was stored, with RunDir. A file of the folder that was not written,
@@ -108,6 +118,9 @@ func (t *Trial) store(rec Record) error {
 	}
 	if err := rename(t.Dir, rec.RunDir); err != nil {
 		return err
+	}
+	if err := t.run.append(rec); err != nil {
+		return errors.Join(err, os.RemoveAll(rec.RunDir))
 	}
 	t.run.stored++
 	return nil
