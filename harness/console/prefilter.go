@@ -1,5 +1,7 @@
 package console
 
+import "encoding/binary"
+
 // window is the number of bytes of each literal that the prefilter indexes.
 // No literal may be shorter.
 const window = 5
@@ -17,6 +19,7 @@ type prefilter struct {
 }
 
 type prefilterItem struct {
+	head    uint32 // the first four bytes of the window
 	literal string
 	before  int // bytes of literal before the window
 	id      int // index of the literal
@@ -46,7 +49,7 @@ func newPrefilter(literals []string) *prefilter {
 			p.lists = append(p.lists, nil)
 		}
 		n := p.bucket[pair]
-		p.lists[n] = append(p.lists[n], prefilterItem{lit, before, id})
+		p.lists[n] = append(p.lists[n], prefilterItem{binary.LittleEndian.Uint32([]byte(w)), lit, before, id})
 	}
 	return p
 }
@@ -85,29 +88,26 @@ func byteCost(c byte) int {
 	return 3
 }
 
-// next returns the end of the next literal's window in s at or after from
-// and the list of literals to compare, or -1.
-func (p *prefilter) next(s []byte, from int) int {
-	for i := from; i < len(s); {
-		sh := p.shift[uint16(s[i-1])<<8|uint16(s[i])]
-		if sh == 0 {
-			return i
-		}
-		i += int(sh)
-	}
-	return -1
-}
-
 // find returns the ids of the literals in s, appended to ids, and where each
 // begins, appended to at.
 func (p *prefilter) find(s []byte, ids []int, at []int) ([]int, []int) {
-	for i := p.next(s, window-1); i >= 0; i = p.next(s, i+1) {
-		for _, it := range p.lists[p.bucket[uint16(s[i-1])<<8|uint16(s[i])]] {
+	for i := window - 1; i < len(s); {
+		pair := uint16(s[i-1])<<8 | uint16(s[i])
+		if sh := p.shift[pair]; sh != 0 {
+			i += int(sh)
+			continue
+		}
+		head := binary.LittleEndian.Uint32(s[i-window+1:])
+		for _, it := range p.lists[p.bucket[pair]] {
+			if it.head != head {
+				continue
+			}
 			pos := i - (window - 1) - it.before
 			if pos >= 0 && pos+len(it.literal) <= len(s) && string(s[pos:pos+len(it.literal)]) == it.literal {
 				ids, at = append(ids, it.id), append(at, pos)
 			}
 		}
+		i++
 	}
 	return ids, at
 }
