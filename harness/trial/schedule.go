@@ -1,6 +1,7 @@
 package trial
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"log/slog"
@@ -14,6 +15,7 @@ import (
 // only a reference.
 type Task struct {
 	Ref    string
+	Exact  string // a reference that gives the very kernel that Ref once stood for; "": Ref itself
 	Case   scenarios.Case
 	Repeat int // from 0
 }
@@ -67,7 +69,8 @@ func (s *Schedule) Run(ctx context.Context, tasks []Task) error {
 			continue
 		}
 		s.progress(-1, "fetch", t.Ref)
-		b, err := s.Lab.Prepare(ctx, t.Ref, t.Case.Scenario)
+		b, err := s.Lab.Prepare(ctx, cmp.Or(t.Exact, t.Ref), t.Case.Scenario)
+		b.Kernel.Ref = t.Ref
 		switch {
 		case err == nil:
 			benches[key] = b
