@@ -186,7 +186,7 @@ func (s *search) learnFrom(ctx context.Context, k *kernel, enough int) (bool, er
 			return false, &StopError{Kind: StopWrongEnd, Why: fmt.Sprintf("the end %s can't be tried: %s", short(k.subject.Commit), e.lastError)}
 		case fails == 0 && passes >= enough:
 			return false, nil
-		case len(boots) < learnBoots:
+		case len(boots) < learnBoots && fails+passes < 4*learnBoots*learnRuns: // should boots come again and again
 			if err := s.run(ctx, k, learnBoots-len(boots), learnRuns); err != nil {
 				return false, err
 			}

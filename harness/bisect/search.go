@@ -202,6 +202,9 @@ func (s *search) run(ctx context.Context, k *kernel, boots, runs int) error {
 	r := Request{Subject: k.subject, Boots: boots, Runs: runs}
 	before := len(k.outcomes)
 	err := s.tester.Test(ctx, r, func(o Outcome) error {
+		if o.Kind == KindVerdict && o.Boot == "" {
+			return errors.New("a trial came without the boot it was done in")
+		}
 		k.outcomes = append(k.outcomes, o)
 		s.trials++
 		s.seconds += o.Seconds
