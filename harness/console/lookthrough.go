@@ -36,6 +36,9 @@ var lookThrough = []string{
 	"asm_sysvec_*", "sysvec_*", "__sysvec_*", "apic_timer_interrupt", "smp_apic_timer_interrupt", "__irq_exit_rcu", "irq_exit*", "hrtimer_interrupt", "__hrtimer_run_queues", "tick_*", "update_process_times",
 	"common_interrupt", "asm_common_interrupt", "ret_from_intr", "native_apic_*", "x2apic_*", "local_apic_timer_interrupt", "generic_smp_call_function*", "__sysvec_call_function*", "csd_lock_wait*", "smp_call_function*", "on_each_cpu*", "default_send_IPI*", "smp_text_poke*", "text_poke*",
 
+	// Padding before a function, which a stale return address may name.
+	"__pfx_*", "__cfi_*",
+
 	// Allocators.
 	"kmemleak_*", "kfree*", "__kfree*", "kmalloc*", "__kmalloc*", "kzalloc*", "krealloc*", "__krealloc*", "kvmalloc*", "__kvmalloc*", "kvfree*", "vmalloc*", "__vmalloc*", "vfree*", "vzalloc*", "kmem_cache_*", "__kmem_cache_*", "slab_*", "__slab_*", "___slab_*", "do_slab_free", "alloc_pages*", "__alloc_pages*", "__alloc_frozen_pages*", "alloc_frozen_pages*", "get_page_from_freelist", "prep_new_page", "post_alloc_hook", "__free_pages*", "free_pages*", "free_unref_*", "__free_frozen_pages", "free_frozen_pages", "folio_alloc*", "__folio_alloc*", "mempool_*", "memdup_user*", "kmemdup*", "kstrdup*", "kcalloc*", "qlist_free_all", "qlink_free", "cache_free*", "poison_slab_object", "poison_kmalloc_redzone", "new_slab", "allocate_slab", "alloc_slab_page", "alloc_from_pcs", "free_to_pcs", "sheaf_*",
 

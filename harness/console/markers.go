@@ -244,12 +244,12 @@ var markers = []marker{
 	{kind: KindIO, match: "md: kicking non-fresh {_} from array!", title: "md: kicking non-fresh disk"},
 
 	// ATA, SCSI, NVMe.
-	{kind: KindIO, match: "{dev}: exception Emask {_$} SAct ", title: "ATA exception"},
-	{kind: KindIO, match: "{dev}: failed command: {op*}", title: "ATA failed command: {op}"},
-	{kind: KindIO, match: "{dev}: COMRESET failed (errno=", title: "ATA COMRESET failed"},
-	{kind: KindIO, match: "{dev}: qc timeout {_*}(cmd {_$})", title: "ATA qc timeout"},
-	{kind: KindIO, match: "{dev}: failed to IDENTIFY (", title: "ATA failed to IDENTIFY"},
-	{kind: KindIO, match: "{dev}: disable device$", title: "ATA disable device"},
+	{kind: KindIO, match: "ata{ata}: exception Emask {_$} SAct ", title: "ATA exception"},
+	{kind: KindIO, match: "ata{ata}: failed command: {op*}", title: "ATA failed command: {op}"},
+	{kind: KindIO, match: "ata{ata}: COMRESET failed (errno=", title: "ATA COMRESET failed"},
+	{kind: KindIO, match: "ata{ata}: qc timeout {_*}(cmd {_$})", title: "ATA qc timeout"},
+	{kind: KindIO, match: "ata{ata}: failed to IDENTIFY (", title: "ATA failed to IDENTIFY"},
+	{kind: KindIO, match: "ata{ata}: disable device$", title: "ATA disable device"},
 	{kind: KindIO, match: "sd {_}: [{dev}] tag#{_#} FAILED Result: hostbyte=", title: "SCSI command FAILED"},
 	{kind: KindIO, match: "sd {_}: [{dev}] {_*}Sense Key : Medium Error", title: "SCSI Medium Error"},
 	{kind: KindIO, match: "sd {_}: [{dev}] {_*}Sense Key : Hardware Error", title: "SCSI Hardware Error"},

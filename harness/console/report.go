@@ -245,6 +245,9 @@ func (s *Scanner) oneLine(row int, m *message, text []byte) {
 			f.Place = printable(v)
 		}
 	}
+	if v := s.caps.get("ata"); v != nil {
+		f.Place = "ata" + printable(v)
+	}
 	f.Title = expand(mk.title, "", func(name string) string { return normalise(printable(s.caps.get(name))) })
 	e, isNew := s.add(f, row, when{m.usec, m.precise}, s.boot, again)
 	if e == nil {

@@ -422,7 +422,7 @@ func (s *Scanner) valid() bool {
 			if symbolLen(v) == 0 {
 				return false
 			}
-		case "dev":
+		case "dev", "ata":
 			for _, c := range v {
 				if !isWord(c) && c != '-' && c != '.' && c != '/' && c != ':' && c != '!' {
 					return false

@@ -63,7 +63,7 @@ var compiled = sync.OnceValue(func() *tables {
 		t.markers = append(t.markers, p)
 		dev := false
 		for _, k := range p.tokens {
-			dev = dev || k.name == "dev"
+			dev = dev || k.name == "dev" || k.name == "ata"
 		}
 		t.byDevice = append(t.byDevice, dev)
 		n := id(p.anchor)
