@@ -2,8 +2,10 @@ package trial
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
+	"github.com/blockrig/blockrig/harness/qemu"
 	"github.com/blockrig/blockrig/initramfs"
 	"github.com/blockrig/blockrig/initramfs/protocol"
 	"github.com/blockrig/blockrig/kernels"
@@ -65,4 +67,17 @@ func (l *Lab) PrepareKernel(ctx context.Context, k kernels.Kernel, sc *scenarios
 // left to the caller.
 func (b Bench) Spec(c scenarios.Case) Spec {
 	return Spec{Kernel: b.Kernel, Initrd: b.Initrd.Path, InitrdDigest: b.Initrd.Digest, Modules: b.Modules, Case: c}
+}
+
+// image gives the file that QEMU is to start: under emulation the unpacked
+// kernel, where it has an entry for that.
+func (l *Lab) image(ctx context.Context, k kernels.Kernel, accel qemu.Accel) (string, error) {
+	if accel != qemu.TCG {
+		return k.Image, nil
+	}
+	path, err := l.Kernels.Direct(ctx, k)
+	if errors.Is(err, kernels.ErrNoDirect) {
+		return k.Image, nil
+	}
+	return path, err
 }

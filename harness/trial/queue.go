@@ -46,7 +46,7 @@ type group struct {
 	pending []int // tasks, in order
 }
 
-func (s *Schedule) queue(tasks []Task, accel qemu.Accel, benches map[benchKey]Bench, broken map[benchKey]error) *queue {
+func (s *Schedule) queue(tasks []Task, accel qemu.Accel, benches map[benchKey]Bench, images map[benchKey]string, broken map[benchKey]error) *queue {
 	q := &queue{s: s, tasks: tasks, specs: make([]Spec, len(tasks)), fail: make([]error, len(tasks))}
 	q.more = sync.NewCond(&q.mu)
 	type groupKey struct {
@@ -63,6 +63,7 @@ func (s *Schedule) queue(tasks []Task, accel qemu.Accel, benches map[benchKey]Be
 		}
 		spec.Accel, spec.CPUs, spec.Log = accel, cpus(s.CPUs, accel), s.Log
 		spec.Progress = func(phase, what string) { s.progress(i, phase, what) }
+		spec.Image = images[b]
 		q.specs[i], q.fail[i] = spec, broken[b]
 		key := groupKey{b, t.Repeat % max(1, s.Boots), s.Shelf == nil || t.Case.Scenario.Cold != "" || q.fail[i] != nil}
 		if key.cold {

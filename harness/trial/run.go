@@ -1,6 +1,7 @@
 package trial
 
 import (
+	"cmp"
 	"context"
 	"time"
 
@@ -67,7 +68,7 @@ func (spec Spec) machine(disks []qemu.Disk) qemu.Spec {
 	return qemu.Spec{
 		Binary: spec.Binary, Accel: spec.Accel, CPUs: spec.CPUs,
 		MemoryMiB: int(int64(spec.Case.Scenario.Machine.Memory) >> 20),
-		Kernel:    spec.Kernel.Image, Initrd: spec.Initrd, Append: commandLine(),
+		Kernel:    cmp.Or(spec.Image, spec.Kernel.Image), Initrd: spec.Initrd, Append: commandLine(),
 		Disks: disks, Dir: spec.Dir, Log: spec.Log,
 	}
 }

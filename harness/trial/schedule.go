@@ -84,7 +84,13 @@ func (s *Schedule) Run(ctx context.Context, tasks []Task) error {
 	if err != nil {
 		return err
 	}
-	q := s.queue(tasks, accel, benches, broken)
+	images := map[benchKey]string{}
+	for key, b := range benches {
+		if images[key], err = s.Lab.image(ctx, b.Kernel, accel); err != nil {
+			return err
+		}
+	}
+	q := s.queue(tasks, accel, benches, images, broken)
 	return q.run(ctx)
 }
 

@@ -75,16 +75,16 @@ func (spec Spec) key(boot int) (string, error) {
 	}
 	sc := spec.Case.Scenario
 	text, err := json.Marshal(struct {
-		Recipe, Kernel, Initrd, Append, QEMU string
-		Modules                              []protocol.Module
-		Accel                                qemu.Accel
-		CPUs                                 int
-		Machine                              scenarios.Machine
-		Disks                                []scenarios.Disk
-		Require                              scenarios.Require
-		Stack                                scenarios.Stack
+		Recipe, Kernel, Image, Initrd, Append, QEMU string
+		Modules                                     []protocol.Module
+		Accel                                       qemu.Accel
+		CPUs                                        int
+		Machine                                     scenarios.Machine
+		Disks                                       []scenarios.Disk
+		Require                                     scenarios.Require
+		Stack                                       scenarios.Stack
 	}{
-		baseRecipe, spec.Kernel.Digest, spec.InitrdDigest, commandLine(),
+		baseRecipe, spec.Kernel.Digest, filepath.Ext(spec.Image), spec.InitrdDigest, commandLine(),
 		fmt.Sprintf("%s %d %d", path, info.Size(), info.ModTime().UnixNano()),
 		spec.Modules, spec.Accel, spec.CPUs, sc.Machine, sc.Disks, sc.Require, sc.Stack,
 	})

@@ -15,6 +15,7 @@ import (
 // A Spec is one trial.
 type Spec struct {
 	Kernel       kernels.Kernel
+	Image        string            // what QEMU starts: the kernel's bzImage, or what is in it; "" for the bzImage
 	Initrd       string            // initramfs file
 	InitrdDigest string            // of its content
 	Modules      []protocol.Module // in it, in the order to load them

@@ -32,7 +32,10 @@ func loadModule(path string) error {
 		return err
 	}
 	defer f.Close()
-	err = unix.FinitModule(int(f.Fd()), "", 0)
+	// async_probe: do not wait for the links of empty SATA ports before the
+	// next module is loaded (kernel/module/main.c, do_init_module). What is
+	// waited for is the disks.
+	err = unix.FinitModule(int(f.Fd()), "async_probe", 0)
 	if errors.Is(err, unix.EEXIST) {
 		return nil
 	}

@@ -20,7 +20,7 @@ import (
 const (
 	syncWait   = 120 * time.Second
 	settleWait = 20 * time.Second
-	settled    = 200 * time.Millisecond
+	settled    = 100 * time.Millisecond
 )
 
 // build does everything before the step and proves it.
