@@ -44,6 +44,32 @@ func (s *Scanner) suppressed(text []byte) bool {
 	return true
 }
 
+// folded reads rsyslog's "message repeated 3 times: [ text]".
+func (s *Scanner) folded(m *message) bool {
+	rest, ok := bytes.CutPrefix(m.text, []byte("message repeated "))
+	n := number(rest)
+	_, text, times := bytes.Cut(rest, []byte(" times: ["))
+	if !ok || !times || n < 1 {
+		return false
+	}
+	inner := split(bytes.TrimSpace(bytes.TrimSuffix(text, []byte("]"))))
+	inner.origin, inner.stamp, inner.precise = m.origin, nil, false
+	s.ids, s.at = s.t.filter.find(inner.text, s.ids[:0], s.at[:0])
+	clear(s.hits[:])
+	clear(s.dulls[:])
+	for _, id := range s.ids {
+		s.literalHit(id)
+	}
+	s.last = nil
+	if !s.rows(&inner) {
+		return false
+	}
+	if s.last != nil {
+		s.last.Count += n - 1
+	}
+	return true
+}
+
 func number(s []byte) int64 {
 	i := 0
 	for i < len(s) && isDigit(s[i]) && i < 18 {

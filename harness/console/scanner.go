@@ -308,13 +308,7 @@ func (s *Scanner) candidate(m *message) (found, kernel bool) {
 	any := false
 	special, specialAt := "", 0
 	for i, id := range s.ids {
-		for _, r := range s.t.rows[id] {
-			s.hits[r/64] |= 1 << (r % 64)
-			any = true
-		}
-		for _, r := range s.t.dull[id] {
-			s.dulls[r/64] |= 1 << (r % 64)
-		}
+		any = s.literalHit(id) || any
 		if sp := s.t.special[id]; sp != "" && special == "" {
 			special, specialAt = sp, s.at[i]
 		}
@@ -328,7 +322,11 @@ func (s *Scanner) candidate(m *message) (found, kernel bool) {
 		if s.mark(m, specialAt) {
 			return true, m.origin != originUnknown
 		}
-	case litSuppressed, litMessages, litRepeated:
+	case litRepeated:
+		if s.folded(m) || s.suppressed(m.text) {
+			return true, true
+		}
+	case litSuppressed, litMessages:
 		if s.suppressed(m.text) {
 			return true, true
 		}
@@ -367,6 +365,18 @@ func (s *Scanner) candidate(m *message) (found, kernel bool) {
 		}
 	}
 	return false, kernel
+}
+
+// literalHit notes the rows that have a literal, and reports whether a marker
+// is among them.
+func (s *Scanner) literalHit(id int) bool {
+	for _, r := range s.t.rows[id] {
+		s.hits[r/64] |= 1 << (r % 64)
+	}
+	for _, r := range s.t.dull[id] {
+		s.dulls[r/64] |= 1 << (r % 64)
+	}
+	return len(s.t.rows[id]) > 0
 }
 
 // innerMessage finds the last printk time within s, and what follows it.

@@ -177,6 +177,7 @@ func TestSuppressed(t *testing.T) {
 		{"of something else", "[    1.000000]" + sdb + "[    2.000000] net_ratelimit: 100 callbacks suppressed\n", map[string]int64{"sdb": 1}},
 		{"folded by another syslog", "Jun 14 18:08:32 dalek kernel:" + sdb + "Jun 14 18:08:32 dalek last message repeated 7 times\n", map[string]int64{"sdb": 8}},
 		{"folded, of another program", "Jun 14 18:08:32 dalek kernel:" + sdb + "Jun 14 18:08:32 dalek cron[1]: x\nJun 14 18:08:32 dalek last message repeated 7 times\n", map[string]int64{"sdb": 1}},
+		{"folded by rsyslog", "Jun 14 18:08:32 dalek kernel: [    1.000000]" + sdb + "Jun 14 18:08:33 dalek kernel: message repeated 3 times: [ [    1.000000]" + sdb[:len(sdb)-1] + "]\n", map[string]int64{"sdb": 4}},
 		{"folded by syslog", "Jun 14 18:08:32 dalek kernel:" + sdb + "Jun 14 18:08:32 dalek kernel: last message repeated 7 times\n", map[string]int64{"sdb": 8}},
 	} {
 		got := map[string]int64{}

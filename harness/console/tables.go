@@ -55,6 +55,9 @@ var compiled = sync.OnceValue(func() *tables {
 		}
 		return n
 	}
+	if len(markers) > len(Scanner{}.hits)*64 || len(harmlessLines) > len(Scanner{}.dulls)*64 {
+		panic("console: more rows than a Scanner has bits for")
+	}
 	for i, m := range markers {
 		p, err := parsePattern(m.match)
 		if err != nil {
