@@ -4,12 +4,13 @@ package console
 type shape uint8
 
 const (
-	shapeLine    shape = iota // the line is all
-	shapeTrace                // registers and a call trace follow
-	shapeMessage              // like shapeTrace, but the line that names the place (WARNING, kernel BUG) comes first
-	shapeLockdep              // free text, then "stack backtrace:" and a trace
-	shapeMemory               // a sanitizer's: trace, then where the memory came from, up to "====="
-	shapeStall                // dumps of several CPUs; the stalled one's counts
+	shapeLine      shape = iota // the line is all
+	shapeTrace                  // registers and a call trace follow
+	shapeMessage                // like shapeTrace, but the line that names the place (WARNING, kernel BUG) comes first
+	shapeLockdep                // free text, then "stack backtrace:" and a trace
+	shapeMemory                 // a sanitizer's: trace, then where the memory came from, up to "====="
+	shapeWorkqueue              // lists of what the workqueues do, then traces of busy workers
+	shapeStall                  // dumps of several CPUs; the stalled one's counts
 )
 
 // A class says which first lines belong to one report.
@@ -55,7 +56,7 @@ var markers = []marker{
 	{kind: KindHang, match: "[[rcu: ]]INFO: {_} detected stall on CPU {cpu#}", title: "INFO: rcu detected stall in {func}", shape: shapeStall},
 	{kind: KindHang, match: "[[rcu: ]]{_} kthread starved for {_#} jiffies!", title: "INFO: rcu kthread starved", class: classDetail},
 	{kind: KindHang, match: "[[rcu: ]]{_} kthread timer wakeup didn't happen for {_#} jiffies!", title: "INFO: rcu kthread starved", class: classDetail},
-	{kind: KindHang, match: "BUG: workqueue lockup - pool {_*} stuck for {_#}s!", title: "BUG: workqueue lockup", shape: shapeTrace},
+	{kind: KindHang, match: "BUG: workqueue lockup - pool {_*} stuck for {_#}s!", title: "BUG: workqueue lockup in {func}", shape: shapeWorkqueue},
 	{kind: KindHang, match: "unregister_netdevice: waiting for {_} to become free. Usage count = ", title: "unregister_netdevice: waiting for DEV to become free", shape: shapeLine},
 
 	// Boot: init/main.c, init/do_mounts.c, init/initramfs.c, arch/x86/boot, SeaBIOS.

@@ -1,6 +1,9 @@
 package console
 
-import "bytes"
+import (
+	"bytes"
+	"strings"
+)
 
 // A partIs says what a line is to an open report.
 type partIs uint8
@@ -41,10 +44,40 @@ func noMoreFrames(_ *Scanner, r *report, _ []byte) partIs {
 	return partYes
 }
 
-var memory = []shape{shapeMemory}
+var (
+	memory    = []shape{shapeMemory}
+	workqueue = []shape{shapeWorkqueue}
+)
+
+// inFlight reads "in-flight: 9:fib_event_work for 58s, 1074:…": the first work
+// is the one that the pool is stuck in.
+func inFlight(_ *Scanner, r *report, t []byte) partIs {
+	t = t[len("in-flight: "):]
+	if i := bytes.IndexByte(t, ':'); i > 0 && r.function == "" {
+		if n := symbolLen(t[i+1:]); n > 0 {
+			r.function = string(t[i+1 : i+1+n])
+		}
+	}
+	return partYes
+}
 
 // parts are the lines that may follow the first line of a report.
 var parts = []part{
+	// A workqueue lockup: kernel/workqueue.c, show_all_workqueues.
+	{"Showing busy workqueues", belongsTo, workqueue},
+	{"Showing backtraces of ", belongsTo, workqueue},
+	{"workqueue ", belongsTo, workqueue},
+	{"pwq ", belongsTo, workqueue},
+	{"pending: ", belongsTo, workqueue},
+	{"inactive: ", belongsTo, workqueue},
+	{"in-flight: ", inFlight, workqueue},
+	{"pool ", func(_ *Scanner, r *report, _ []byte) partIs {
+		if len(r.f.Trace) > 0 {
+			return partAfter
+		}
+		return partYes
+	}, workqueue},
+
 	// The ends: kernel/panic.c, and the line that sanitizers draw.
 	{"---[ end trace", endsReport, nil},
 	{"---[ end Kernel panic", endsReport, nil},
@@ -175,7 +208,7 @@ func contextSwitch(s *Scanner, r *report, t []byte) partIs {
 	}
 	name := string(bytes.TrimPrefix(t[1:end], []byte("/")))
 	switch {
-	case name == "TASK" || name == "IRQ" || name == "NMI" || name == "SOFTIRQ" || name == "EOI" || name == "EOE" || name[0] == '#' || name == "ENTRY_TRAMPOLINE":
+	case name == "TASK" || name == "IRQ" || name == "NMI" || name == "SOFTIRQ" || name == "EOI" || name == "EOE" || strings.HasPrefix(name, "#") || name == "ENTRY_TRAMPOLINE":
 	default:
 		return partNo
 	}
@@ -191,7 +224,7 @@ func contextSwitch(s *Scanner, r *report, t []byte) partIs {
 	}
 	r.stage = stageTail
 	switch {
-	case r.marker.class == classOther && (r.marker.shape == shapeTrace || r.marker.shape == shapeLockdep):
+	case r.marker.class == classOther && (r.marker.shape == shapeTrace || r.marker.shape == shapeLockdep || r.marker.shape == shapeWorkqueue):
 		return partEnd // nothing more follows a trace of these
 	case r.marker.shape == shapeStall:
 		r.stage = stageDone
