@@ -376,7 +376,7 @@ func (b *Builder) build(ctx context.Context, j *job) (build Build, err error) {
 			return Build{}, err
 		}
 	}
-	if err := writeSources(build.Sources, obj.root, src.dir); err != nil {
+	if err := writeSources(build.Sources, obj, src.dir); err != nil {
 		return Build{}, err
 	}
 	if build.Image256, err = digestFile(build.Image); err != nil {

@@ -37,7 +37,7 @@ $(obj)/%.o: $(src)/%.c $(src)/head.h $(obj)/.config
 	@echo "  CC      $*.o"
 	@mkdir -p $(dir $@)
 	@$(CC) -I$(src) -c -o $@ $<
-	@printf 'source_%s.o := %s\n\ndeps_%s.o := \\\n  %s \\\n\n' $* $< $* $(src)/head.h > $(dir $@).$(notdir $@).cmd
+	@printf 'source_%s.o := %s\n\ndeps_%s.o := \\\n  %s \\\n    $$(wildcard include/config/SMP) \\\n  ../worktree/%s \\\n\n' $* $< $* $(src)/head.h relative.h > $(dir $@).$(notdir $@).cmd
 bzImage: $(obj)/block/bio.o $(obj)/main.o
 	@id -u > $(obj)/uid
 	@env > $(obj)/env
@@ -55,6 +55,7 @@ printf %010d "$sum" | dd of="$out" bs=1 seek=1400 conv=notrunc 2>/dev/null
 	"main.c":          "#include \"head.h\"\nint main(void) { return VALUE; }\n",
 	"block/bio.c":     "#include \"head.h\"\nint bio(void) { return VALUE; }\n",
 	"block/unused.c":  "int unused;\n",
+	"relative.h":      "\n",
 	"head.h":          "#define VALUE 1\n",
 	"block/Makefile":  "obj-y := bio.o\n",
 	"drivers/Kconfig": "config DM_MIRROR\n\ttristate\n\tdepends on BLK_DEV_DM && NEW_THING\n\thelp\n\t  depends on no one\n",
@@ -229,8 +230,8 @@ func TestBuildGoesOnFromTheLast(t *testing.T) {
 	if three.Files != 0 || three.Image256 != two.Image256 || three.Cached {
 		t.Errorf("%+v", three)
 	}
-	hit, err := three.Compiled([]string{"block/unused.c", "block/bio.c", "head.h", "block/Makefile", "fs/Makefile", "drivers/Kconfig", "Makefile", "README"})
-	if err != nil || !slices.Equal(hit, []string{"block/bio.c", "head.h", "block/Makefile", "Makefile"}) {
+	hit, err := three.Compiled([]string{"block/unused.c", "block/bio.c", "head.h", "block/Makefile", "fs/Makefile", "drivers/Kconfig", "Makefile", "README", "relative.h"})
+	if err != nil || !slices.Equal(hit, []string{"block/bio.c", "head.h", "block/Makefile", "Makefile", "relative.h"}) {
 		t.Errorf("compiled: %v, %v", hit, err)
 	}
 }

@@ -302,19 +302,20 @@ func (b *Builder) findCompiler(ctx context.Context) (compiler, error) {
 var cmdDeps = regexp.MustCompile(`^\s*(?:\$\(wildcard )?([^\s)\\]+)\)?\s*\\?$`)
 
 // writeSources lists the files of the source tree that the build read, from
-// the .cmd files that kbuild leaves beside each object.
-func writeSources(file string, obj *os.Root, src string) error {
+// the .cmd files that kbuild leaves beside each object. Paths in them are
+// absolute, or relative to the object tree (ccache makes them so).
+func writeSources(file string, obj *objects, src string) error {
 	seen := make(map[string]bool)
 	prefix := src + "/"
-	err := fs.WalkDir(obj.FS(), ".", func(p string, d fs.DirEntry, err error) error {
+	err := fs.WalkDir(obj.root.FS(), ".", func(p string, d fs.DirEntry, err error) error {
 		if err != nil || !d.Type().IsRegular() || !strings.HasPrefix(d.Name(), ".") || !strings.HasSuffix(d.Name(), ".cmd") {
 			return err
 		}
 		// Objects that are no longer made leave theirs behind.
-		if _, err := obj.Stat(filepath.Join(filepath.Dir(p), strings.TrimSuffix(d.Name()[1:], ".cmd"))); err != nil {
+		if _, err := obj.root.Stat(filepath.Join(filepath.Dir(p), strings.TrimSuffix(d.Name()[1:], ".cmd"))); err != nil {
 			return nil
 		}
-		data, err := obj.ReadFile(p)
+		data, err := obj.root.ReadFile(p)
 		if err != nil {
 			return err
 		}
@@ -329,11 +330,14 @@ func writeSources(file string, obj *os.Root, src string) error {
 			if m == nil {
 				continue
 			}
-			rel, ok := strings.CutPrefix(m[1], prefix)
-			if !ok {
-				continue
+			path := m[1]
+			if strings.HasPrefix(path, "include/config/") {
+				continue // options: most lines are these
 			}
-			if rel = filepath.Clean(rel); rel != ".." && !strings.HasPrefix(rel, "../") {
+			if !filepath.IsAbs(path) {
+				path = obj.dir + "/" + path
+			}
+			if rel, ok := strings.CutPrefix(filepath.Clean(path), prefix); ok {
 				seen[rel] = true
 			}
 		}
