@@ -23,6 +23,9 @@ const (
 	stepReap  = 2 * time.Second  // after SIGKILL
 )
 
+// qemuWait is how long QEMU may take to answer.
+const qemuWait = 5 * time.Second
+
 // logWait is how long the last lines of a console may take to arrive.
 const logWait = 3 * time.Second
 
@@ -221,6 +224,35 @@ func (s *session) step(ctx context.Context) error {
 	case <-time.After(logWait):
 	case <-ctx.Done():
 	}
+	if s.res.Step.Unkillable != nil {
+		return s.drained(ctx)
+	}
+	return nil
+}
+
+// drained makes sure that a task which can't be killed does not wait for the
+// host's storage: QEMU, told to stop, first finishes the I/O it has accepted.
+func (s *session) drained(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, qemuWait)
+	defer cancel()
+	if err := s.m.Pause(ctx); err != nil {
+		return s.host(fmt.Errorf("QEMU does not come to rest, so the host's storage may be what the guest waits for: %w", err))
+	}
+	return nil
+}
+
+// answers says whether QEMU itself is well: it answers, and its machine runs.
+// A guest is only silent by itself when QEMU is not.
+func (s *session) answers(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, qemuWait)
+	defer cancel()
+	status, err := s.m.Status(ctx)
+	if err != nil {
+		return fmt.Errorf("the guest is silent, and so is QEMU: %w", err)
+	}
+	if status != "running" {
+		return fmt.Errorf("the guest is silent, and its machine is not running: %s", status)
+	}
 	return nil
 }
 
@@ -306,7 +338,7 @@ func (s *session) listen(ctx context.Context, want func(protocol.FromGuest) bool
 				continue // gone: Done tells; dead: nothing more to wait for
 			}
 			inPhase += max(0, w.given-before)
-			if s.quiet(w, inPhase) {
+			if s.quiet(ctx, w, inPhase) {
 				return errStopped
 			}
 		}
@@ -314,7 +346,7 @@ func (s *session) listen(ctx context.Context, want func(protocol.FromGuest) bool
 }
 
 // quiet ends a conversation with a guest that says nothing any more.
-func (s *session) quiet(w *watch, inPhase time.Duration) bool {
+func (s *session) quiet(ctx context.Context, w *watch, inPhase time.Duration) bool {
 	rep := &s.res.Report
 	if rep.Phase == protocol.PhaseBoot {
 		if w.given <= w.limits.boot {
@@ -324,6 +356,18 @@ func (s *session) quiet(w *watch, inPhase time.Duration) bool {
 		return true
 	}
 	if why := w.silent(); why != "" {
+		if w.asked == 0 {
+			// Is it the guest? Once QEMU has answered, the guest gets the time to
+			// say what QEMU may have held back.
+			if err := s.answers(ctx); err != nil {
+				_ = s.host(err)
+				return true
+			}
+			w.asked = w.given
+		}
+		if w.given-w.asked < time.Second {
+			return false
+		}
 		rep.Silent = why
 		return true
 	}

@@ -23,6 +23,7 @@ type watch struct {
 	// Since the last sign of life.
 	given time.Duration // wall less waiting
 	ran   time.Duration // on a CPU
+	asked time.Duration // given when QEMU was asked whether it is well; 0: not yet
 }
 
 // limits are how much silence proves something.
@@ -36,7 +37,7 @@ type limits struct {
 // limitsOf gives the limits for an accelerator. An emulated guest may need
 // a while between two beats when it prints an oops.
 func limitsOf(a qemu.Accel) limits {
-	l := limits{spinning: 3 * time.Second, idle: 10 * time.Second, boot: 120 * time.Second, phase: 300 * time.Second}
+	l := limits{spinning: 2 * time.Second, idle: 10 * time.Second, boot: 120 * time.Second, phase: 300 * time.Second}
 	if a == qemu.KVM {
 		l.boot = 60 * time.Second
 	}
@@ -50,7 +51,7 @@ func newWatch(cpu vcpu, l limits) *watch {
 }
 
 // alive notes a sign of life.
-func (w *watch) alive() { w.given, w.ran = 0, 0 }
+func (w *watch) alive() { w.given, w.ran, w.asked = 0, 0, 0 }
 
 // tick brings the account up to date. ok is false when the threads are gone.
 func (w *watch) tick() bool {

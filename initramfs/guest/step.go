@@ -19,6 +19,8 @@ const (
 	floodLines = 10
 	// floodGrace is what the child gets to return by itself after it.
 	floodGrace = 300 * time.Millisecond
+	// aftermathLimit is how long disks may go on after the I/O has returned.
+	aftermathLimit = 500 * time.Millisecond
 	// legsLimit is how long a look at the legs may take: a dead worker can
 	// hold the locks that it needs.
 	legsLimit = 2 * time.Second
@@ -64,6 +66,9 @@ func (g *guest) step(s protocol.Step) error {
 		return err
 	}
 	r.MS = t.passed().Milliseconds()
+	if r.Unkillable == nil {
+		g.aftermath()
+	}
 	g.look(r, before)
 	g.tell(s, r)
 	return nil
@@ -183,6 +188,20 @@ func (g *guest) countsOrNil() map[string]ioCounts {
 		return nil
 	}
 	return c
+}
+
+// aftermath waits, for a moment, until the disks rest: what a kernel does
+// about an I/O that went wrong it may do after it has returned.
+func (g *guest) aftermath() {
+	last := g.countsOrNil()
+	for t := newTicks(); t.passed() < aftermathLimit; {
+		time.Sleep(tick)
+		n := g.countsOrNil()
+		if !changed(last, n) {
+			return
+		}
+		last = n
+	}
 }
 
 // look adds what the step left behind: the disks' counters and the legs.
