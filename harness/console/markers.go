@@ -186,7 +186,7 @@ var markers = []marker{
 	{kind: KindBug, match: "BUG: Bad page cache in process {comm*} pfn:", title: "BUG: Bad page cache", shape: shapeTrace},
 	{kind: KindBug, match: "BUG: Bad rss-counter state ", title: "BUG: Bad rss-counter state"},
 	{kind: KindBug, match: "BUG: non-zero pgtables_bytes on freeing mm: ", title: "BUG: non-zero pgtables_bytes on freeing mm"},
-	{kind: KindBug, match: "BUG: Dentry {_*} still in use ({_}) [unmount of ", title: "BUG: Dentry still in use", shape: shapeTrace, class: classFault},
+	{kind: KindBug, match: "BUG: Dentry {_*} still in use ({_}) [unmount of ", title: "BUG: Dentry still in use", shape: shapeMessage, class: classCut},
 	{kind: KindBug, match: "BUG {_*} (Tainted{_*}): {what*}", title: "BUG: slab: {what}", shape: shapeTrace, loose: true},
 	{kind: KindBug, match: "BUG {_*} (Not tainted): {what*}", title: "BUG: slab: {what}", shape: shapeTrace, loose: true},
 	{kind: KindBug, match: "cache_from_obj: Wrong slab cache. ", title: "BUG: wrong slab cache in {func}", shape: shapeMessage, class: classCut},

@@ -39,6 +39,9 @@ func (s *Scanner) ripLine(r *report, t []byte) {
 //	Pid: 369, comm: kworker Not tainted 2.6.32 #1
 func (s *Scanner) cpuLine(r *report, t []byte) {
 	if r.who {
+		if c := r.marker.class; r.stage == stageHead && (c == classAt || c == classFault || c == classDie) {
+			r.f.Interleaved = true // another CPU's report
+		}
 		return
 	}
 	if rest, ok := bytes.CutPrefix(t, []byte("CPU: ")); ok {

@@ -54,6 +54,10 @@ const (
 // ended.
 const idleAll = 400
 
+// mixedLines is how many lines after the first one of a report another's first
+// one shows that two are printed at once.
+const mixedLines = 8
+
 // begin takes the first line of something gone wrong; s.caps has its captures.
 func (s *Scanner) begin(row int, m *message, text []byte) bool {
 	mk := &markers[row]
@@ -96,11 +100,15 @@ func (s *Scanner) begin(row int, m *message, text []byte) bool {
 			return true
 		}
 	}
+	mixed := cur != nil && len(cur.f.Trace) == 0 && cur.marker.class != classOther && mk.class != classPanic &&
+		s.lines-cur.f.Line <= mixedLines && cur.when.within(when{m.usec, m.precise}, 1_000_000)
 	if cur != nil {
+		// Two CPUs print at once, and nothing tells their lines apart.
+		cur.f.Interleaved = cur.f.Interleaved || mixed
 		s.end(slot)
 	}
 	r := &report{row: row, marker: mk, caller: m.caller, boot: s.boot, when: when{m.usec, m.precise}}
-	r.f = Finding{Kind: mk.kind, Line: s.lines, LastLine: s.lines, Count: 1}
+	r.f = Finding{Kind: mk.kind, Line: s.lines, LastLine: s.lines, Count: 1, Interleaved: mixed}
 	r.again = s.quoteOfSeen(m, text)
 	for i := range s.caps.n {
 		r.names[i], r.values[i] = s.caps.name[i], printable(s.caps.value[i])

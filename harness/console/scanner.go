@@ -104,11 +104,14 @@ type when struct {
 	precise bool  // since boot
 }
 
-// soonAfter reports whether b is less than a minute after a, as far as the
-// log says.
-func (a when) soonAfter(b when) bool {
-	return a.usec < 0 || b.usec < 0 || a.precise != b.precise || b.usec-a.usec < 60_000_000
+// within reports whether b is at most usec microseconds after a, as far as
+// the log says.
+func (a when) within(b when, usec int64) bool {
+	return a.usec < 0 || b.usec < 0 || a.precise != b.precise || b.usec-a.usec <= usec
 }
+
+// soonAfter: within a minute, in which errors follow from a warning.
+func (a when) soonAfter(b when) bool { return a.within(b, 60_000_000) }
 
 // NewScanner returns a Scanner at the start of a log.
 func NewScanner(opts ...Option) *Scanner {
