@@ -1,6 +1,7 @@
 package results
 
 import (
+	"cmp"
 	"slices"
 	"strings"
 
@@ -18,6 +19,8 @@ type Summary struct {
 	// is one. Errors do not count.
 	Flaky bool `json:"flaky"`
 
+	Faces []Face `json:"signatures"` // the most frequent first
+
 	Failures int   `json:"failures"`
 	Trials   int   `json:"trials"` // with a verdict about the kernel
 	Boots    int   `json:"boots"`
@@ -29,6 +32,15 @@ type Summary struct {
 	Between      *float64 `json:"between_boots"` // part of the variance; null when it can't be known
 	BootsToTrust int      `json:"boots_to_trust"`
 	RunsToTrust  int      `json:"runs_to_trust"`
+}
+
+// A Face is one way in which a case ended: trials with the same signature.
+type Face struct {
+	Signature string          `json:"signature"`
+	Verdict   verdict.Verdict `json:"verdict"`
+	Outcome   string          `json:"outcome"` // what the step said, the first time
+	Trials    int             `json:"trials"`
+	RunDir    string          `json:"run_dir"` // the first trial of which a folder was kept; "" without
 }
 
 // Trust is what a pass is held against: how rare a failure is to be found,
@@ -64,6 +76,7 @@ func summarize(records []Record, trust Trust) Summary {
 	var ids []string
 	var boots []Boot
 	signatures := map[string]bool{}
+	s.Faces = faces(records)
 	for _, r := range records {
 		s.Verdicts[r.Verdict]++
 		seen := map[string]bool{}
@@ -116,6 +129,32 @@ func summarize(records []Record, trust Trust) Summary {
 	}
 	s.BootsToTrust, s.RunsToTrust = BootsToTrust(trust.Rate, trust.Confidence, icc, perBoot)
 	return s
+}
+
+// FaceOf tells the trials of a case on a kernel apart that are worth keeping:
+// by all of the signature, titles too, and errno.
+func FaceOf(r Record) string {
+	return strings.Join([]string{r.Kernel.Ref, r.Kernel.Release, r.Scenario, r.Case, string(r.Verdict), r.Errno, r.Signature}, "\x00")
+}
+
+func faces(records []Record) []Face {
+	at := map[string]int{}
+	out := []Face{}
+	for _, r := range records {
+		key := FaceOf(r)
+		i, ok := at[key]
+		if !ok {
+			i = len(out)
+			at[key] = i
+			out = append(out, Face{Signature: r.Signature, Verdict: r.Verdict, Outcome: r.Outcome})
+		}
+		out[i].Trials++
+		if out[i].RunDir == "" {
+			out[i].RunDir = r.RunDir
+		}
+	}
+	slices.SortStableFunc(out, func(a, b Face) int { return cmp.Compare(b.Trials, a.Trials) })
+	return out
 }
 
 // signatureOf is by what two results are told to be the same: phase, step,

@@ -9,11 +9,12 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
-	"strings"
 	"syscall"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
+
+	"github.com/blockrig/blockrig/results"
 )
 
 // Exit statuses of every verb but step.
@@ -52,6 +53,7 @@ type app struct {
 	format  string
 	results string
 	log     *slog.Logger
+	resumed *resumption // the run that is gone on with; nil for a new one
 }
 
 // run is the command: its exit status.
@@ -123,7 +125,12 @@ wrong; 3 no failure, but some verdict could not be had.`,
 // user's error: cobra gives both as plain errors.
 func usageErrors(c *cobra.Command) {
 	if args := c.Args; args != nil {
-		c.Args = func(c *cobra.Command, a []string) error { return badRequest(args(c, a)) }
+		c.Args = func(c *cobra.Command, a []string) error {
+			if err := args(c, a); err != nil {
+				return badRequest(fmt.Errorf("%w; usage: %s", err, c.UseLine()))
+			}
+			return nil
+		}
 	}
 	for _, sub := range c.Commands() {
 		usageErrors(sub)
@@ -146,15 +153,6 @@ func cacheDir() (string, error) {
 	return filepath.Join(dir, "blockrig"), nil
 }
 
-// printable makes control codes in text from outside harmless.
-func printable(s string) string {
-	return strings.Map(func(r rune) rune {
-		if r == '\n' || r == '\t' {
-			return r
-		}
-		if r < ' ' || r >= 0x7f && r < 0xa0 || r == '\u2028' || r == '\u2029' || r >= 0x202a && r <= 0x202e || r >= 0x2066 && r <= 0x2069 {
-			return '\ufffd'
-		}
-		return r
-	}, s)
-}
+// printable makes control codes in text from outside harmless. It may have
+// several lines.
+func printable(s string) string { return results.HarmlessLines(s) }

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"errors"
 	"fmt"
 	"strings"
 
@@ -21,13 +20,13 @@ func (a *app) reproCommand() *cobra.Command {
 		Use:   "repro [SCENARIO]",
 		Short: "Reproduce the bug that it began with: on a kernel before it, one with it, one after the fix",
 		Long: `Run a scenario that tells a story on the kernels that the story names, and say
-whether the story holds. Without SCENARIO: the shipped one that has a story.
+whether the story holds. Without SCENARIO: lvm-mirror-dio-read.
 
 Exit status: 0 the story holds; 1 it does not; 2 the request was wrong; 3 some
 verdict could not be had.`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
-			sc, err := storyScenario(args)
+			sc, err := a.storyScenario(args)
 			if err != nil {
 				return badRequest(err)
 			}
@@ -44,17 +43,11 @@ verdict could not be had.`,
 					tasks = append(tasks, trial.Task{Ref: k.Ref, Case: cs})
 				}
 			}
-			records, err := a.trials(c.Context(), tasks, o)
-			if err != nil && len(records) == 0 {
+			d, err := a.trials(c.Context(), tasks, o)
+			if err := a.report(c.Context(), d, reporting{timing: o.timing}, err); err != nil {
 				return err
 			}
-			if perr := a.printRecords(records); perr != nil {
-				return perr
-			}
-			if err != nil {
-				return err
-			}
-			told := results.Tell(sc, cases, records)
+			told := results.Tell(sc, cases, d.records)
 			a.say("%s", told.Text)
 			return exitWith(told.Status)
 		},
@@ -65,25 +58,20 @@ verdict could not be had.`,
 	return c
 }
 
+// theStory is the scenario of the bug that blockrig began with.
+const theStory = "lvm-mirror-dio-read"
+
 // storyScenario finds the scenario to tell.
-func storyScenario(args []string) (*scenarios.Scenario, error) {
+func (a *app) storyScenario(args []string) (*scenarios.Scenario, error) {
+	name := theStory
 	if len(args) == 1 {
-		sc, err := scenarios.Load(args[0])
-		if err == nil && sc.Story == nil {
-			err = fmt.Errorf("scenario %s has no story to tell: see \"blockrig scenarios list\"", sc.Name)
-		}
-		return sc, err
+		name = args[0]
 	}
-	all, err := scenarios.Embedded()
-	if err != nil {
-		return nil, err
+	sc, err := a.loadScenario(name)
+	if err == nil && sc.Story == nil {
+		err = fmt.Errorf("scenario %s has no story to tell: see \"blockrig scenarios list\"", sc.Name)
 	}
-	for _, sc := range all {
-		if sc.Story != nil {
-			return sc, nil
-		}
-	}
-	return nil, errors.New("no shipped scenario has a story")
+	return sc, err
 }
 
 // swapKernels replaces kernels of the story.

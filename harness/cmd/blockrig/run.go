@@ -17,27 +17,52 @@ func (a *app) runCommand() *cobra.Command {
 		set    []string
 		only   []string
 		repeat int
+		trust  float64
+		resume string
 		o      labOptions
 	)
 	c := &cobra.Command{
 		Use:   "run SCENARIO… -k REF…",
 		Short: "Run scenarios on kernels",
 		Long: `Run every case of each SCENARIO (a shipped one, see "blockrig scenarios list",
-or a YAML file) on each kernel REF and judge each trial.`,
+or a YAML file) on each kernel REF and judge each trial.
+
+With --repeat the answer is a row for each case: how often which verdict, the
+failure rate and its 95% interval, and how many passes it takes to trust one.
+Trials from one boot of the kernel share its memory layout and random state, so
+they are spread over several boots, and the interval counts with those. Of all
+repeats of a case with one signature the first keeps its folder; the record of
+each is in the run's trials.jsonl, and "blockrig results show" prints them.
+
+Ctrl-C ends the run with what is done: exit status 1 if there was a failure,
+else 3. --resume RUN does the rest, on the very same kernels and scenarios.`,
 		Example: `  blockrig run lvm-mirror-dio-read -k debian:6.18 -k debian:newest
-  blockrig run ./mine.yaml -k file:arch/x86/boot/bzImage --set length=4096`,
-		Args: cobra.MinimumNArgs(1),
+  blockrig run ./mine.yaml -k file:arch/x86/boot/bzImage --set length=4096
+  blockrig run lvm-mirror-dio-read -k debian:6.18 --repeat 100 --boots 10
+  blockrig run --resume last`,
+		Args: cobra.ArbitraryArgs,
 		RunE: func(c *cobra.Command, args []string) error {
+			if c.Flags().Changed("resume") {
+				return a.resume(c, args, resume, o)
+			}
+			if len(args) == 0 {
+				return badRequest(fmt.Errorf("run: which scenario? Name one or more (see \"blockrig scenarios list\"); usage: %s", c.UseLine()))
+			}
 			if len(refs) == 0 {
 				return badRequest(fmt.Errorf("run: which kernel? Name one or more with -k (debian:newest, debian:6.18, file:PATH, git:REPO@REV)"))
 			}
-			if repeat < 1 {
-				return badRequest(fmt.Errorf("--repeat %d: want 1 or more", repeat))
+			switch {
+			case repeat < 1 || repeat > maxRepeat:
+				return badRequest(fmt.Errorf("--repeat %d: want 1 to %d", repeat, maxRepeat))
+			case o.until != "" && repeat == 1:
+				return badRequest(fmt.Errorf("--until %s: say with --repeat N how often to try at most", o.until))
+			case !(trust > 0 && trust < 1):
+				return badRequest(fmt.Errorf("--trust-rate %g: want a failure rate between 0 and 1", trust))
 			}
 			if o.boots == 0 {
 				o.boots = int(math.Ceil(math.Sqrt(float64(repeat))))
 			}
-			cases, err := casesOf(args, set, only)
+			cases, err := a.casesOf(args, set, only)
 			if err != nil {
 				return badRequest(err)
 			}
@@ -49,17 +74,12 @@ or a YAML file) on each kernel REF and judge each trial.`,
 					}
 				}
 			}
-			records, err := a.trials(c.Context(), tasks, o)
-			if err != nil && len(records) == 0 {
+			d, err := a.trials(c.Context(), tasks, o)
+			how := reporting{summary: repeat > 1, trust: trust, timing: o.timing}
+			if err := a.report(c.Context(), d, how, err); err != nil {
 				return err
 			}
-			if perr := a.printRecords(records); perr != nil {
-				return perr
-			}
-			if err != nil {
-				return err
-			}
-			return exitWith(results.ExitStatusOf(records))
+			return exitWith(results.ExitStatusOf(d.records))
 		},
 	}
 	f := c.Flags()
@@ -68,21 +88,31 @@ or a YAML file) on each kernel REF and judge each trial.`,
 	f.StringArrayVar(&only, "case", nil, "run only the case with this `ID`; may be given several times")
 	f.IntVar(&repeat, "repeat", 1, "run each case `N` times")
 	f.IntVar(&o.boots, "boots", 0, "spread the repeats over `N` boots of each kernel (default: the square root of --repeat)")
-	f.StringVar(&o.until, "until", "", "FAIL: repeat a case only until it fails")
+	f.StringVar(&o.until, "until", "", "`FAIL`: repeat a case only until it fails")
+	f.Float64Var(&trust, "trust-rate", defaultTrust, "say how many passes rule out a failure `rate` above this one")
+	f.StringVar(&resume, "resume", "", "do the rest of the run with this `ID` (or its beginning, or last)")
 	o.flags(f)
 	return c
 }
 
+const (
+	// maxRepeat bounds --repeat: each task takes memory from the start.
+	maxRepeat = 100_000
+	// defaultTrust is a failure rate that 29 passes rule out.
+	defaultTrust = .1
+	confidence   = .95
+)
+
 // casesOf gives the cases of scenarios, parameters fixed as in set, only those
 // named if any are.
-func casesOf(names, set, only []string) ([]scenarios.Case, error) {
+func (a *app) casesOf(names, set, only []string) ([]scenarios.Case, error) {
 	fixed, err := scenarios.ParseSet(set)
 	if err != nil {
 		return nil, err
 	}
 	var out []scenarios.Case
 	for _, name := range names {
-		sc, err := scenarios.Load(name)
+		sc, err := a.loadScenario(name)
 		if err != nil {
 			return nil, err
 		}

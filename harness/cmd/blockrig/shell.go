@@ -42,7 +42,7 @@ wrong; 3 there was no shell.`,
 			if ref == "" {
 				return badRequest(errors.New("shell: which kernel? Name one with -k (debian:newest, debian:6.18, file:PATH, git:REPO@REV)"))
 			}
-			cases, err := casesOf(args, set, nil)
+			cases, err := a.casesOf(args, set, nil)
 			if err != nil {
 				return badRequest(err)
 			}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -96,62 +97,106 @@ func (a *app) lab(tools string, p *progress) (*trial.Lab, error) {
 	}, nil
 }
 
-// trials runs tasks, records each, and gives the records in the order of the
-// tasks. Those that were made before an error are given with it.
-func (a *app) trials(ctx context.Context, tasks []trial.Task, o labOptions) (_ []results.Record, err error) {
+// done is what came of tasks.
+type done struct {
+	asked   int              // trials
+	records []results.Record // of those that ended, in the order of the tasks
+	run     string           // ID; "" when nothing was recorded
+	dir     string           // of the run
+}
+
+// trials runs tasks and records each. What was done before an error is given
+// with it.
+func (a *app) trials(ctx context.Context, tasks []trial.Task, o labOptions) (_ done, err error) {
+	if a.resumed != nil {
+		o.timing = a.resumed.timing
+		if a.resumed.jobs > 0 {
+			o.jobs = a.resumed.jobs
+		}
+	}
+	none := done{asked: len(tasks)}
 	if err := o.check(); err != nil {
-		return nil, badRequest(err)
+		return none, badRequest(err)
 	}
 	if err := needQEMU(); err != nil {
-		return nil, err
+		return none, err
 	}
 	p := newProgress(a)
 	defer p.stop()
 	lab, err := a.lab(o.tools, p)
 	if err != nil {
-		return nil, err
+		return none, err
 	}
-	run, err := a.newRun(ctx)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { err = errors.Join(err, run.Close()) }()
-
 	shelf, err := a.shelf(o)
 	if err != nil {
-		return nil, err
+		return none, err
 	}
-	p.tasks(tasks)
-	open := make([]*results.Trial, len(tasks))
-	specs := make([]trial.Spec, len(tasks))
-	records := make([]*results.Record, len(tasks))
+	run, stored, err := a.openRun(ctx)
+	if err != nil {
+		return none, err
+	}
+	defer func() { err = errors.Join(err, run.Close()) }()
+	todo, records, err := leftOver(tasks, stored.Records, o.until != "")
+	if err != nil {
+		return none, badRequest(fmt.Errorf("run %s: %w", run.ID(), err))
+	}
+	left := make([]trial.Task, len(todo))
+	for n, i := range todo {
+		left[n] = tasks[i]
+	}
+	books := newBooks(run, tasks, stored)
+	if a.resumed == nil {
+		err = run.SetPlan(books.plan)
+	} else {
+		err = sameKernels(ctx, lab.Kernels, left, stored.Plan)
+	}
+	if err != nil {
+		return none, err
+	}
+	err = a.schedule(ctx, lab, shelf, p, books, left, todo, records, o)
+	out := done{asked: len(tasks)}
+	for _, r := range records {
+		if r != nil {
+			out.records = append(out.records, *r)
+		}
+	}
+	if len(out.records) > 0 {
+		out.run, out.dir = run.ID(), run.Dir()
+	}
+	return out, err
+}
+
+// schedule does tasks, whose places in the run are in places, and puts their
+// records there.
+func (a *app) schedule(ctx context.Context, lab *trial.Lab, shelf *trial.Shelf, p *progress, books *books,
+	tasks []trial.Task, places []int, records []*results.Record, o labOptions,
+) error {
+	if len(tasks) == 0 {
+		return nil
+	}
+	jobs := a.jobs(o.jobs, tasks)
+	p.tasks(tasks, jobs, len(records)-len(tasks), newEstimate(tasks, jobs, o.boots, o.cold))
 	s := &trial.Schedule{
-		Lab: lab, CPUs: o.cpus, Jobs: a.jobs(o.jobs, tasks), Log: a.log, Progress: p.phase,
+		Lab: lab, CPUs: o.cpus, Jobs: jobs, Log: a.log, Progress: p.phase,
 		Shelf: shelf, Boots: o.boots,
 		Accelerate: func(ctx context.Context, k kernels.Kernel) (qemu.Accel, error) {
 			return a.accelerate(ctx, qemu.Accel(o.accel), k)
 		},
-		Begin: func(i int, spec trial.Spec) (string, error) {
-			specs[i] = spec
-			var err error
-			if open[i], err = run.Begin(); err != nil {
-				return "", err
+		Begin: func(n int, spec trial.Spec) (string, error) { return books.begin(places[n], spec) },
+		Done: func(n int, r trial.Result) error {
+			rec, err := books.end(places[n], r)
+			if err != nil {
+				return err
 			}
-			return open[i].Scratch, nil
-		},
-		Done: func(i int, r trial.Result) error {
-			rec := results.FromTrial(specs[i], r)
-			if open[i] != nil {
-				err := open[i].Keep(specs[i], r)
-				if err == nil {
-					rec, err = open[i].Store(rec)
-				}
-				if err != nil {
-					return err
+			records[places[n]] = &rec
+			p.done(n, rec)
+			if o.until != "" && rec.Verdict.Failure() {
+				for m, t := range tasks {
+					if sameCase(t, tasks[n]) {
+						p.drop(m)
+					}
 				}
 			}
-			records[i] = &rec
-			p.done(i, rec)
 			if o.timing {
 				a.sayTiming(rec, r)
 			}
@@ -164,18 +209,14 @@ func (a *app) trials(ctx context.Context, tasks []trial.Task, o labOptions) (_ [
 	if o.until != "" {
 		s.Until = func(r trial.Result) bool { return r.Verdict.Failure() }
 	}
-	err = s.Run(ctx, tasks)
-	var out []results.Record
-	for _, r := range records {
-		if r != nil {
-			out = append(out, *r)
-		}
-	}
-	if len(out) > 0 {
-		p.stop()
-		a.say("records: %s", run.Dir())
-	}
-	return out, err
+	err := s.Run(ctx, tasks)
+	p.stop()
+	return err
+}
+
+// sameCase tells whether two tasks are repeats of one case on one kernel.
+func sameCase(a, b trial.Task) bool {
+	return a.Ref == b.Ref && a.Case.ID == b.Case.ID && a.Case.Scenario == b.Case.Scenario
 }
 
 // jobs is how many trials run at a time: one a core, as far as memory goes.
@@ -239,15 +280,25 @@ func (a *app) sayTiming(rec results.Record, r trial.Result) {
 	}
 }
 
-func (a *app) newRun(ctx context.Context) (*results.Run, error) {
+// openRun begins a run, or goes on with one, of which it gives what is
+// stored.
+func (a *app) openRun(ctx context.Context) (*results.Run, results.Stored, error) {
 	root, err := a.resultsRoot()
 	if err != nil {
-		return nil, err
+		return nil, results.Stored{}, err
 	}
 	if _, err := results.Sweep(ctx, root); err != nil {
-		return nil, err
+		return nil, results.Stored{}, err
 	}
-	return results.Create(ctx, root, os.Args)
+	if a.resumed != nil {
+		run, stored, err := results.Reopen(ctx, root, a.resumed.id)
+		if errors.Is(err, results.ErrGoesOn) {
+			err = badRequest(err)
+		}
+		return run, stored, err
+	}
+	run, err := results.Create(ctx, root, os.Args)
+	return run, results.Stored{}, err
 }
 
 func (a *app) resultsRoot() (string, error) {
@@ -259,14 +310,6 @@ func (a *app) resultsRoot() (string, error) {
 		return "", fmt.Errorf("find a place for results: %w", err)
 	}
 	return results.DefaultRoot(wd, os.Getenv)
-}
-
-// printRecords prints what was not printed as it came.
-func (a *app) printRecords(records []results.Record) error {
-	if a.format == "json" {
-		return nil
-	}
-	return results.Table(a.stdout, records, results.Style{Color: a.outTerm})
 }
 
 // say tells a person something that is not the answer.
@@ -285,9 +328,33 @@ func (a *app) accelerate(ctx context.Context, choice qemu.Accel, k kernels.Kerne
 	}
 	if err == nil && choice == qemu.Auto && accel == qemu.TCG {
 		a.log.Info("running under tcg", "why", why)
-		a.say("KVM can't be used here (blockrig doctor says why): running under tcg, which is slower")
+		if cache, err := cacheDir(); err != nil || firstTime(filepath.Join(cache, "accel"), why, a.log) {
+			a.say("KVM can't be used here (blockrig doctor says why): running under tcg, which is slower")
+		}
 	}
 	return accel, err
+}
+
+// toldFile has what was said about the accelerator since the host came up.
+const toldFile = "told"
+
+// firstTime tells whether text was not said yet since the host came up, and
+// remembers that it is said now. Where that can't be known, it is.
+func firstTime(dir, text string, log *slog.Logger) bool {
+	boot, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
+	if err != nil {
+		return true
+	}
+	now := string(boot) + text + "\n"
+	path := filepath.Join(dir, toldFile)
+	if old, err := os.ReadFile(path); err == nil && string(old) == now {
+		return false
+	}
+	// Two processes at once say it twice, and no reader minds half a file.
+	if err := errors.Join(os.MkdirAll(dir, 0o700), os.WriteFile(path, []byte(now), 0o600)); err != nil {
+		log.Warn("can't keep that it was said why KVM is not used", "err", err)
+	}
+	return true
 }
 
 // chooseAccel settles the choice of an accelerator, and says why it fell on

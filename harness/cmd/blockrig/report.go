@@ -1,0 +1,100 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"io"
+	"syscall"
+	"time"
+
+	"github.com/blockrig/blockrig/results"
+)
+
+// reporting is how the trials of a run are reported.
+type reporting struct {
+	summary bool    // by case, not by trial
+	trust   float64 // failure rate that passes are to rule out
+	timing  bool
+}
+
+// report prints what was not printed as it came. It gives the error to end
+// with, nil when all that was asked for was done.
+func (a *app) report(ctx context.Context, d done, how reporting, err error) error {
+	interrupted := ctx.Err() != nil
+	if len(d.records) == 0 {
+		return err
+	}
+	if perr := a.printRecords(d.records, how); perr != nil {
+		return errors.Join(perr, err)
+	}
+	if how.timing || a.resumed != nil && a.resumed.timing {
+		a.sayOwn()
+	}
+	a.say("records: %s", d.dir)
+	if !interrupted {
+		return err
+	}
+	for _, e := range besides(err, context.Canceled) {
+		a.say("blockrig: %s", e)
+	}
+	a.say("interrupted: %d of %d trials are done; the rest: blockrig run --resume %s", len(d.records), d.asked, d.run)
+	code := results.ExitStatusOf(d.records)
+	if code == exitPass {
+		code = exitError
+	}
+	return status(code)
+}
+
+// printRecords prints the table or, since json was printed as it came, what
+// there is to say about all of it.
+func (a *app) printRecords(records []results.Record, how reporting) error {
+	var out io.Writer = a.stdout
+	style := results.Style{Color: a.outTerm}
+	if a.format == "json" {
+		out, style = a.stderr, results.Style{Color: a.errTerm}
+	}
+	if how.summary {
+		trust := results.Trust{Rate: how.trust, Confidence: confidence}
+		return results.SummaryTable(out, results.Summarize(records, trust), trust, style)
+	}
+	if a.format == "json" {
+		return nil
+	}
+	return results.Table(out, records, style)
+}
+
+// besides gives the errors in err that are not of the kind is.
+func besides(err, is error) []error {
+	if err == nil {
+		return nil
+	}
+	if joined, ok := err.(interface{ Unwrap() []error }); ok {
+		var out []error
+		for _, e := range joined.Unwrap() {
+			out = append(out, besides(e, is)...)
+		}
+		return out
+	}
+	if errors.Is(err, is) {
+		return nil
+	}
+	return []error{err}
+}
+
+// sayOwn says what blockrig itself took beside the machines (getrusage(2)).
+func (a *app) sayOwn() {
+	var own, others syscall.Rusage
+	if syscall.Getrusage(syscall.RUSAGE_SELF, &own) != nil || syscall.Getrusage(syscall.RUSAGE_CHILDREN, &others) != nil {
+		return // only told for information
+	}
+	cpu := func(r syscall.Rusage) time.Duration {
+		return time.Duration(r.Utime.Nano() + r.Stime.Nano())
+	}
+	mine, theirs := cpu(own), cpu(others)
+	share := 0.
+	if all := mine + theirs; all > 0 {
+		share = 100 * mine.Seconds() / all.Seconds()
+	}
+	a.say("blockrig itself: %.2f s of CPU time, %.1f%% of %.2f s in all; %d MiB of memory at most",
+		mine.Seconds(), share, (mine + theirs).Seconds(), own.Maxrss>>10)
+}

@@ -1,0 +1,186 @@
+package results
+
+import (
+	"bytes"
+	"cmp"
+	"fmt"
+	"io"
+	"maps"
+	"math"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/blockrig/blockrig/harness/verdict"
+)
+
+// SummaryTable writes summaries for people: a row for each case on a kernel,
+// then what there is to say of each that has more than one face or showed
+// something on its console, then what passes are worth.
+func SummaryTable(w io.Writer, all []Summary, trust Trust, style Style) error {
+	several := false
+	for _, s := range all {
+		several = several || s.Scenario != all[0].Scenario
+	}
+	rows := [][]cell{{{"KERNEL", ""}, {"CASE", ""}, {"VERDICT", ""}, {"TRIALS", ""}, {"BOOTS", ""}, {"FAILED", ""}, {"95% INTERVAL", ""}, {"BETWEEN BOOTS", ""}, {"TO TRUST A PASS", ""}}}
+	for _, s := range all {
+		rows = append(rows, []cell{
+			{orDash(kernelName(s.Kernel)), ""},
+			{orDash(s.Case), ""},
+			s.verdict(),
+			{s.trials(), ""},
+			{fmt.Sprint(s.Boots), ""},
+			{s.failed(), ""},
+			{percent(s.Interval.Low) + " to " + percent(s.Interval.High), ""},
+			{s.between(), ""},
+			{s.toTrust(), ""},
+		})
+	}
+	if several {
+		rows[0] = append([]cell{{"SCENARIO", ""}}, rows[0]...)
+		for i, s := range all {
+			rows[i+1] = append([]cell{{orDash(s.Scenario), ""}}, rows[i+1]...)
+		}
+	}
+	if err := writeRows(w, rows, style); err != nil {
+		return err
+	}
+	var b bytes.Buffer
+	for _, s := range all {
+		s.tell(&b, several, style)
+	}
+	tellTrust(&b, all, trust)
+	if _, err := w.Write(b.Bytes()); err != nil {
+		return fmt.Errorf("write summary: %w", err)
+	}
+	return nil
+}
+
+// verdict is the one verdict of all trials, or flaky.
+func (s Summary) verdict() cell {
+	if s.Flaky {
+		return cell{"flaky", "31"}
+	}
+	for _, v := range s.order() {
+		if v != verdict.Error || len(s.Verdicts) == 1 {
+			return cell{string(v), color(v)}
+		}
+	}
+	return cell{"-", ""}
+}
+
+// order is the verdicts that occurred, the most frequent first.
+func (s Summary) order() []verdict.Verdict {
+	return slices.SortedFunc(maps.Keys(s.Verdicts), func(a, b verdict.Verdict) int {
+		return cmp.Or(cmp.Compare(s.Verdicts[b], s.Verdicts[a]), strings.Compare(string(a), string(b)))
+	})
+}
+
+// trials is how many there were of each verdict.
+func (s Summary) trials() string {
+	var parts []string
+	for _, v := range s.order() {
+		parts = append(parts, fmt.Sprintf("%d %s", s.Verdicts[v], v))
+	}
+	return strings.Join(parts, ", ")
+}
+
+func (s Summary) failed() string {
+	if s.Trials == 0 {
+		return "-"
+	}
+	return fmt.Sprintf("%d of %d, %s", s.Failures, s.Trials, percent(s.Rate))
+}
+
+func (s Summary) between() string {
+	if s.Between == nil {
+		return "-"
+	}
+	return percent(*s.Between)
+}
+
+func (s Summary) toTrust() string {
+	switch {
+	case s.BootsToTrust == 0:
+		return "-"
+	case s.RunsToTrust == s.BootsToTrust:
+		return fmt.Sprintf("%d boots", s.BootsToTrust)
+	default:
+		return fmt.Sprintf("%d boots of %d", s.BootsToTrust, s.RunsToTrust/s.BootsToTrust)
+	}
+}
+
+// percent gives a rate with as many digits as one can make use of.
+func percent(rate float64) string {
+	p := rate * 100
+	if p == 0 || p == 100 || p >= 1 && p <= 99 {
+		return fmt.Sprintf("%.0f%%", p)
+	}
+	if p < 1 {
+		return fmt.Sprintf("%.2g%%", p)
+	}
+	return fmt.Sprintf("%.1f%%", math.Min(p, 99.9))
+}
+
+// tell lists the faces of a case and what consoles showed.
+func (s Summary) tell(b *bytes.Buffer, several bool, style Style) {
+	if len(s.Faces) < 2 && len(s.Titles) == 0 {
+		return
+	}
+	name := kernelName(s.Kernel)
+	if several {
+		name += ", " + s.Scenario
+	}
+	if s.Case != "" {
+		name += ", " + s.Case
+	}
+	fmt.Fprintf(b, "\n%s:\n", Harmless(name))
+	for _, f := range s.Faces {
+		v := string(f.Verdict)
+		if c := color(f.Verdict); style.Color && c != "" {
+			v = "\x1b[" + c + "m" + v + "\x1b[0m"
+		}
+		fmt.Fprintf(b, "%6d × %s, %s", f.Trials, v, Harmless(f.what()))
+		if f.RunDir != "" {
+			fmt.Fprintf(b, "; the first: %s", Harmless(filepath.Base(f.RunDir)))
+		}
+		b.WriteByte('\n')
+	}
+	titles := slices.SortedFunc(maps.Keys(s.Titles), func(x, y string) int {
+		return cmp.Or(cmp.Compare(s.Titles[y], s.Titles[x]), strings.Compare(x, y))
+	})
+	for i, t := range titles {
+		if i == 0 {
+			b.WriteString("  and on the console:\n")
+		}
+		fmt.Fprintf(b, "%6d × %s\n", s.Titles[t], Harmless(t))
+	}
+}
+
+// what says in short what a face is: its signature without the titles, which
+// are counted by themselves, and how many of them it has.
+func (f Face) what() string {
+	text, titles, _ := strings.Cut(f.Signature, ": ")
+	if titles != "" {
+		n := strings.Count(titles, "; ") + 1
+		text += fmt.Sprintf(" with %d title", n)
+		if n > 1 {
+			text += "s"
+		}
+	}
+	if f.Outcome != "" {
+		text += " (" + f.Outcome + ")"
+	}
+	return text
+}
+
+// tellTrust says what the passes seen are worth, and how many would be
+// enough.
+func tellTrust(b *bytes.Buffer, all []Summary, trust Trust) {
+	n := RunsToTrust(trust.Rate, trust.Confidence)
+	if n == 0 || !slices.ContainsFunc(all, func(s Summary) bool { return s.Verdicts[verdict.Pass] > 0 }) {
+		return
+	}
+	fmt.Fprintf(b, "\n%d passes in a row, each in a boot of its own, rule out a failure rate above %s with %s confidence; passes of one boot add little (--repeat %d --boots %d).\n",
+		n, percent(trust.Rate), percent(trust.Confidence), n, n)
+}
