@@ -20,7 +20,7 @@ import (
 // tree is a source tree that builds as a kernel's does, as far as this package
 // can tell: allnoconfig and olddefconfig make a .config, bzImage an image with
 // a boot header, .cmd files say what was read. It takes a fraction of a second
-// and is no kernel; TestRealKernel builds one.
+// and is no kernel: the bisection demo builds real ones.
 var tree = map[string]string{
 	"Makefile": `
 ifneq ($(O),)
@@ -292,6 +292,27 @@ func TestLostOptionsAreNamed(t *testing.T) {
 	}
 	if strings.Contains(failed.Why, "no one") {
 		t.Errorf("the help text is in %q", failed.Why)
+	}
+}
+
+// Given an object tree that is configured, when a commit changes what options
+// there are, then it is configured anew.
+func TestConfigFollowsTheCommit(t *testing.T) {
+	g := newRepo(t)
+	b := open(t, openDir(t), Options{})
+	ctx := context.Background()
+	if _, err := b.BuildSpec(ctx, Spec{Repo: g.Dir(), Rev: "HEAD"}); err != nil {
+		t.Fatal(err)
+	}
+	g.commit("drop an option", map[string]string{"drop": "CONFIG_DM_MIRROR\n", "drivers/Kconfig": "config NOTHING\n"})
+	_, err := b.BuildSpec(ctx, Spec{Repo: g.Dir(), Rev: "HEAD"})
+	var failed *FailedError
+	if !errors.As(err, &failed) || !strings.Contains(failed.Why, "CONFIG_DM_MIRROR") {
+		t.Fatal(err)
+	}
+	g.commit("bring it back", map[string]string{"drop": "", "main.c": "#include \"head.h\"\nint main(void) { return VALUE + 7; }\n"})
+	if _, err := b.BuildSpec(ctx, Spec{Repo: g.Dir(), Rev: "HEAD"}); err != nil {
+		t.Error(err)
 	}
 }
 

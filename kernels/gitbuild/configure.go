@@ -2,8 +2,12 @@ package gitbuild
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -30,7 +34,7 @@ var distribution = []config.Setting{
 // configure makes the object tree's .config and checks that nothing that was
 // asked for got lost.
 func (b *Builder) configure(ctx context.Context, j *job, src *source, obj *objects, log io.Writer) (clean bool, err error) {
-	const dotConfig, fragmentFile = ".config", ".blockrig.config"
+	const dotConfig, fragmentFile, fileConfigured = ".config", ".blockrig.config", ".blockrig-configured"
 	fragment := fragmentFile
 	before, beforeErr := obj.root.ReadFile(dotConfig)
 	info, statErr := obj.root.Stat(dotConfig)
@@ -42,7 +46,20 @@ func (b *Builder) configure(ctx context.Context, j *job, src *source, obj *objec
 		targets = []string{"olddefconfig"}
 		fragment = dotConfig
 	}
+	// What a config follows from seldom differs between two commits.
+	inputs, err := src.git.Run(ctx, "ls-files", "--stage", "-z", "--", ":(glob)**/Kconfig*", "scripts", "Makefile", "arch/x86/Makefile")
+	if err != nil {
+		return true, fmt.Errorf("configure: %w", err)
+	}
+	sum := sha256.Sum256([]byte(text + inputs))
+	configured := hex.EncodeToString(sum[:])
+	if was, err := obj.root.ReadFile(fileConfigured); err == nil && string(was) == configured && beforeErr == nil {
+		return true, nil
+	}
 	if err := obj.write(fragment, text, b.user); err != nil {
+		return true, fmt.Errorf("configure: %w", err)
+	}
+	if err := obj.root.Remove(fileConfigured); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return true, fmt.Errorf("configure: %w", err)
 	}
 	if clean, err := b.make(ctx, j, src, obj, log, nil, targets...); err != nil {
@@ -60,6 +77,9 @@ func (b *Builder) configure(ctx context.Context, j *job, src *source, obj *objec
 		if err := obj.root.Chtimes(dotConfig, time.Time{}, info.ModTime()); err != nil {
 			return true, fmt.Errorf("configure: %w", err)
 		}
+	}
+	if err := obj.write(fileConfigured, configured, b.user); err != nil {
+		return true, fmt.Errorf("configure: %w", err)
 	}
 	return true, nil
 }
