@@ -97,11 +97,12 @@ func (a *app) readLog(name string) (*console.Log, error) {
 		in = f
 	}
 	log, err := console.ReadAll(in)
+	if name == "-" {
+		name = "standard input"
+	}
 	switch {
 	case errors.Is(err, console.ErrNoKernelLines) && len(log.Marks) > 0:
 		return log, nil // of a trial whose kernel did not say a word
-	case errors.Is(err, console.ErrEmpty), errors.Is(err, console.ErrNoKernelLines):
-		return nil, fmt.Errorf("%s: %w: is this a kernel log?", name, err)
 	case err != nil:
 		return nil, fmt.Errorf("%s: %w", name, err)
 	}

@@ -337,7 +337,8 @@ func (d *doctor) folder(name, dir string, err error, need int64, what string) he
 		if err == nil {
 			break
 		}
-		if !errors.Is(err, fs.ErrNotExist) || at == filepath.Dir(at) {
+		absent := errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ENOTDIR)
+		if !absent || at == filepath.Dir(at) {
 			return missing(name, err.Error(), "")
 		}
 		at = filepath.Dir(at)

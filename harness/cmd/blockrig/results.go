@@ -3,6 +3,8 @@ package main
 import (
 	"encoding/json"
 	"fmt"
+	"path/filepath"
+	"strings"
 	"text/tabwriter"
 
 	"github.com/spf13/cobra"
@@ -59,7 +61,15 @@ func (a *app) listResults() error {
 	w := tabwriter.NewWriter(a.stdout, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(w, "RUN\tTRIALS\tCOMMAND")
 	for _, r := range runs {
-		fmt.Fprintf(w, "%s\t%d\t%s\n", r.Info.ID, len(r.Records), results.Harmless(fmt.Sprint(r.Info.Command)))
+		fmt.Fprintf(w, "%s\t%d\t%s\n", r.Info.ID, len(r.Records), results.Harmless(commandLine(r.Info.Command)))
 	}
 	return w.Flush()
+}
+
+// commandLine is a command as its user knows it.
+func commandLine(args []string) string {
+	if len(args) == 0 {
+		return ""
+	}
+	return strings.Join(append([]string{filepath.Base(args[0])}, args[1:]...), " ")
 }

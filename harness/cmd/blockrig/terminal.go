@@ -95,6 +95,9 @@ func (h *handOver) over() error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	err := errors.Join(h.err, h.wakeR.Close())
+	if cerr := h.wakeW.Close(); !errors.Is(cerr, os.ErrClosed) {
+		err = errors.Join(err, cerr)
+	}
 	if h.old != nil {
 		// The guest's shell may have hidden the cursor or be in the middle of a
 		// line.
