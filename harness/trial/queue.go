@@ -63,7 +63,7 @@ func (s *Schedule) queue(tasks []Task, accel qemu.Accel, benches map[benchKey]Be
 		}
 		spec.Accel, spec.CPUs, spec.Log = accel, cpus(s.CPUs, accel), s.Log
 		spec.Progress = func(phase, what string) { s.progress(i, phase, what) }
-		spec.Image = images[b]
+		spec.Image, spec.Timing = images[b], s.Timing
 		q.specs[i], q.fail[i] = spec, broken[b]
 		key := groupKey{b, t.Repeat % max(1, s.Boots), s.Shelf == nil || t.Case.Scenario.Cold != "" || q.fail[i] != nil}
 		if key.cold {

@@ -85,7 +85,7 @@ const (
 // setup is what the guest is told before the step.
 func (spec Spec) setup(disks []qemu.Disk) *protocol.Setup {
 	sc := spec.Case.Scenario
-	out := &protocol.Setup{Modules: spec.Modules, Require: protocol.Require{DMAAlignment: sc.Require.DMAAlignment}}
+	out := &protocol.Setup{Modules: spec.Modules, Timing: spec.Timing, Require: protocol.Require{DMAAlignment: sc.Require.DMAAlignment}}
 	for i, d := range sc.Disks {
 		out.Disks = append(out.Disks, protocol.Disk{ID: d.ID, Serial: disks[i].Serial, Bytes: int64(d.Size)})
 	}

@@ -26,6 +26,8 @@ type Schedule struct {
 	CPUs int // of the guest; 0: one under TCG, two under KVM
 	Jobs int // trials at a time
 	Log  *slog.Logger
+	// Timing has each boot say what its time went into.
+	Timing bool
 
 	// Accelerate chooses how the machines run. It is asked once, when there is
 	// a kernel to find it out with.

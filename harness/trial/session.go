@@ -174,10 +174,34 @@ func (s *session) start(ctx context.Context, setup *protocol.Setup) error {
 	if err := s.send(protocol.ToGuest{Setup: setup}); err != nil {
 		return err
 	}
-	return s.listen(ctx, func(m protocol.FromGuest) bool {
+	err = s.listen(ctx, func(m protocol.FromGuest) bool {
 		s.res.Ready = m.Ready
 		return m.Ready != nil
 	})
+	if err == nil && s.res.Ready.Boot != nil {
+		s.res.Timing = splitBoot(s.res.Timing, *s.res.Ready.Boot)
+	}
+	return err
+}
+
+// splitBoot replaces the boot, until PID 1 spoke, by its parts: what went
+// before the kernel's clock started is QEMU's firmware and, of a bzImage, its
+// own unpacking.
+func splitBoot(all []Timing, b protocol.Boot) []Timing {
+	var out []Timing
+	for _, t := range all {
+		init := time.Duration(b.Init) * time.Microsecond
+		if t.Phase != protocol.PhaseBoot || init == 0 || t.Took < init {
+			out = append(out, t)
+			continue
+		}
+		unpack := time.Duration(max(0, b.UnpackTo-b.UnpackFrom)) * time.Microsecond
+		out = append(out,
+			Timing{Phase: t.Phase, What: "firmware", Took: t.Took - init},
+			Timing{Phase: t.Phase, What: "kernel", Took: init - unpack},
+			Timing{Phase: t.Phase, What: "initramfs unpack", Took: unpack})
+	}
+	return out
 }
 
 // step has the guest do the I/O of the case.

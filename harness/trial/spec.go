@@ -29,6 +29,7 @@ type Spec struct {
 	// and events.jsonl stay in it; disks are removed when the trial ends.
 	Dir string
 
+	Timing   bool                     // have the guest say what the boot's time went into
 	Log      *slog.Logger             // nil for none
 	Progress func(phase, what string) // nil for none
 }

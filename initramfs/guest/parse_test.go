@@ -234,3 +234,20 @@ func TestPattern(t *testing.T) {
 		t.Errorf("the wrong byte is at 4095, and was found at %d", at)
 	}
 }
+
+func TestBootTimes(t *testing.T) {
+	var b protocol.Boot
+	for _, r := range []string{
+		"5,0,0,-;Linux version 6.18.15\n",
+		"6,300,412000,-;Trying to unpack rootfs image as initramfs...\n",
+		"6,339,612345,-;Freeing initrd memory: 24576K\n",
+		"5,400,900000,-;" + protocol.KmsgPrefix + "hello from PID 1\n",
+		"5,401,990000,-;" + protocol.KmsgPrefix + "phase disks\n",
+		"nonsense", "a,b,c;Freeing initrd memory",
+	} {
+		takeBootTime(&b, r)
+	}
+	if want := (protocol.Boot{UnpackFrom: 412000, UnpackTo: 612345, Init: 900000}); b != want {
+		t.Errorf("got %+v, want %+v", b, want)
+	}
+}

@@ -60,6 +60,11 @@ func (g *guest) build() (*protocol.Ready, error) {
 	}
 	g.enter(protocol.PhaseStack, "prove the stack")
 	ready := &protocol.Ready{Legs: legs}
+	if s.Timing {
+		if ready.Boot, err = bootTimes(); err != nil {
+			return nil, g.wrap("read the kernel's log", err)
+		}
+	}
 	if err := g.prove(ready); err != nil {
 		return nil, g.wrap("prove the stack", err)
 	}

@@ -34,6 +34,7 @@ type Setup struct {
 	Disks   []Disk   `json:"disks"`
 	Require Require  `json:"require"`
 	Stack   Stack    `json:"stack"`
+	Timing  bool     `json:"timing,omitempty"` // say in Ready what the boot's time went into
 	Shell   bool     `json:"shell,omitempty"`  // run a shell on ttyS0 once the stack is ready
 	Script  string   `json:"script,omitempty"` // what that shell runs; "" for a person's
 	Rows    uint16   `json:"rows,omitempty"`   // of the person's terminal; 0 when not known
@@ -152,6 +153,14 @@ type Ready struct {
 	Proof []string `json:"proof"` // one line per fact that was checked
 	Table string   `json:"table"` // dm table or mdstat line
 	Legs  []Leg    `json:"legs"`
+	Boot  *Boot    `json:"boot,omitempty"` // with Setup.Timing
+}
+
+// Boot is when the kernel did what, in microseconds of its clock.
+type Boot struct {
+	UnpackFrom int64 `json:"unpack_from_us"` // the initramfs
+	UnpackTo   int64 `json:"unpack_to_us"`
+	Init       int64 `json:"init_us"` // PID 1's first line
 }
 
 // Started says that the child was told to do the I/O.
