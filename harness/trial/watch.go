@@ -44,6 +44,10 @@ func limitsOf(a qemu.Accel) limits {
 	return l
 }
 
+// maxPoll is what the time between two ticks counts at most. Longer ones are
+// pauses of blockrig itself (Ctrl-Z, say), in which it heard nobody.
+const maxPoll = time.Second
+
 func newWatch(cpu vcpu, l limits) *watch {
 	w := &watch{cpu: cpu, limits: l, last: time.Now()}
 	w.run, w.wait, _ = cpu.VCPUTime() // an error is met again at the first tick
@@ -61,8 +65,8 @@ func (w *watch) tick() bool {
 		return false
 	}
 	elapsed := now.Sub(w.last)
-	w.given += max(0, elapsed-(wait-w.wait))
-	w.ran += run - w.run
+	w.given += min(maxPoll, max(0, elapsed-(wait-w.wait)))
+	w.ran += min(maxPoll, run-w.run)
 	w.last, w.run, w.wait = now, run, wait
 	return true
 }

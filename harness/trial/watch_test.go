@@ -1,0 +1,109 @@
+package trial
+
+import (
+	"errors"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// A fakeCPU is a virtual CPU whose accounts a test keeps.
+type fakeCPU struct {
+	run, wait time.Duration
+	err       error
+}
+
+func (c *fakeCPU) VCPUTime() (run, wait time.Duration, err error) { return c.run, c.wait, c.err }
+
+// pass lets d go by in steps of the poll's, of which the virtual CPU ran and
+// waited a part each.
+func pass(t *testing.T, w *watch, c *fakeCPU, d time.Duration, run, wait float64) {
+	t.Helper()
+	for range int(d / pollEvery) {
+		time.Sleep(pollEvery)
+		c.run += time.Duration(run * float64(pollEvery))
+		c.wait += time.Duration(wait * float64(pollEvery))
+		if !w.tick() {
+			t.Fatal("the accounts can't be read")
+		}
+	}
+}
+
+func TestSilenceIsCountedInTimeThatTheVirtualCPUWasGiven(t *testing.T) {
+	for _, tt := range []struct {
+		name      string
+		lasts     time.Duration
+		run, wait float64 // parts of the time that the virtual CPU ran and waited
+		silent    bool
+	}{
+		{"just fallen silent", 1500 * time.Millisecond, 1, 0, false},
+		{"spinning", 2500 * time.Millisecond, 1, 0, true},
+		{"spinning on half a CPU", 3 * time.Second, 0.5, 0.5, false},
+		{"spinning on half a CPU for long", 5 * time.Second, 0.5, 0.5, true},
+		{"starved", time.Hour, 0, 1, false},
+		{"starved but for a moment now and then", time.Minute, 0.01, 0.99, false},
+		{"idle for a while", 9 * time.Second, 0, 0, false},
+		{"idle", 11 * time.Second, 0, 0, true},
+		{"idle with a timer now and then", 11 * time.Second, 0.05, 0, true},
+		{"busy with something now and then", 8 * time.Second, 0.2, 0, false},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				c := &fakeCPU{run: time.Minute, wait: time.Hour}
+				w := newWatch(c, limitsOf("tcg"))
+				pass(t, w, c, tt.lasts, tt.run, tt.wait)
+				if why := w.silent(); (why != "") != tt.silent {
+					t.Errorf("silent() = %q, want silent: %t", why, tt.silent)
+				}
+			})
+		})
+	}
+}
+
+func TestSignOfLifeEndsSilence(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := &fakeCPU{}
+		w := newWatch(c, limitsOf("tcg"))
+		for range 10 {
+			pass(t, w, c, 1500*time.Millisecond, 1, 0)
+			if why := w.silent(); why != "" {
+				t.Fatalf("silent() = %q with a sign of life every 1.5 s", why)
+			}
+			w.alive()
+		}
+	})
+}
+
+func TestPauseOfBlockrigItselfIsNoSilenceOfTheGuest(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		// Given a guest that spins,
+		c := &fakeCPU{}
+		w := newWatch(c, limitsOf("tcg"))
+		pass(t, w, c, time.Second, 1, 0)
+
+		// when blockrig is stopped for an hour, in which QEMU goes on,
+		time.Sleep(time.Hour)
+		c.run += time.Hour
+		w.tick()
+
+		// then the guest had no chance to be heard in it.
+		if why := w.silent(); why != "" {
+			t.Errorf("silent() = %q", why)
+		}
+	})
+}
+
+func TestMachineThatIsGoneIsNotSilent(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := &fakeCPU{}
+		w := newWatch(c, limitsOf("kvm"))
+		c.err = errors.New("no such thread")
+		time.Sleep(time.Hour)
+		if w.tick() {
+			t.Error("tick() = true without accounts")
+		}
+		if why := w.silent(); why != "" {
+			t.Errorf("silent() = %q", why)
+		}
+	})
+}
