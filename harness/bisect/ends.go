@@ -99,6 +99,11 @@ func (s *search) end(ctx context.Context, e end) (Record, error) {
 	stop := &StopError{Kind: e.kind, Seen: []Record{r}}
 	name := e.name + " " + short(e.commit)
 	counts := fmt.Sprintf("%d of %d trials in %d boots", r.Hits, r.Runs, r.Boots)
+	if e.kind == StopMergeBase && s.mark(j.state) == Skip {
+		// As git does: go on, and say so in the answer.
+		s.cfg.Progress(Event{Doing: e.name, Commit: e.commit, Record: &r})
+		return r, nil
+	}
 	switch j.state {
 	case stateFails:
 		stop.Why = fmt.Sprintf("the %s should pass, but shows %s too (%s)", name, s.target.Signature, counts)

@@ -285,8 +285,29 @@ func (g *Git) step(ctx context.Context, args ...string) (Next, error) {
 	n := Next{Commit: strings.TrimSpace(head)}
 	if m := leftSyntax.FindStringSubmatch(out); m != nil {
 		n.Left, _ = strconv.Atoi(m[1]) // only digits match; a number too large stays the largest
+		return n, nil
 	}
-	return n, nil
+	// Git wants a merge base tried first and does not say how many are left.
+	n.Left, err = g.left(ctx)
+	return n, err
+}
+
+// left is how many commits are left after one more step, about.
+func (g *Git) left(ctx context.Context) (int, error) {
+	args := []string{"rev-list", "--count"}
+	if g.opts.FirstParent {
+		args = append(args, "--first-parent")
+	}
+	args = append(args, "refs/bisect/"+g.opts.TermNew, "--not", "--glob=refs/bisect/"+g.opts.TermOld+"-*", "--")
+	out, err := g.tree.Run(ctx, append(args, g.opts.Paths...)...)
+	if err != nil {
+		return 0, fmt.Errorf("count the commits that are left: %w", err)
+	}
+	n, err := strconv.Atoi(strings.TrimSpace(out))
+	if err != nil {
+		return 0, fmt.Errorf("count the commits that are left: %w", err)
+	}
+	return n / 2, nil
 }
 
 func bracketed(line, prefix string) (string, bool) {

@@ -369,6 +369,47 @@ func TestGitWrongEnds(t *testing.T) {
 	})
 }
 
+// Given a good end on another branch, then git wants the merge base first, and
+// how many steps there will be is known all the same.
+func TestGitCountsWhatIsLeftBeforeAMergeBase(t *testing.T) {
+	repo := newGitRepo(t)
+	_, last := repo.line(20)
+	repo.commit("b1", "a03")
+	side := repo.commit("b2", "b1")
+	next, err := repo.open(GitOptions{}).Replay(context.Background(), last, []string{side}, nil)
+	if err != nil || repo.names[next.Commit] != "a03" || next.Left != 8 {
+		t.Errorf("%+v (%s), %v", next, repo.names[next.Commit], err)
+	}
+	bases, err := repo.open(GitOptions{}).MergeBases(context.Background(), last, []string{side})
+	if err != nil || len(bases) != 1 || repo.names[bases[0]] != "a03" {
+		t.Errorf("%v, %v", bases, err)
+	}
+}
+
+// Given a merge base that does not build, then the search goes on, and says
+// that it could not be tried.
+func TestGitMergeBaseThatCannotBeTried(t *testing.T) {
+	repo := newGitRepo(t)
+	_, last := repo.line(20)
+	repo.commit("b1", "a03")
+	side := repo.commit("b2", "b1")
+	a, err := Run(context.Background(), Config{New: last, Old: []string{side}}, repo.open(GitOptions{}), &scripted{
+		does: repo.failsFrom("a11"),
+		prepared: func(s Subject) Prepared {
+			if repo.names[s.Commit] == "a03" || s.Revert != "" {
+				return Prepared{Failure: KindBuild, Reason: "no rule to make target"}
+			}
+			return Prepared{}
+		},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if a.First == nil || repo.names[a.First.Hash] != "a11" || a.Grade != Likely || !strings.Contains(strings.Join(a.Why, ""), "merge base") {
+		t.Errorf("%v, %s %q", a.First, a.Grade, a.Why)
+	}
+}
+
 func TestGitTermsAreChecked(t *testing.T) {
 	repo := newGitRepo(t)
 	repo.line(2)

@@ -465,6 +465,11 @@ func (s *search) grade(a *Answer) {
 		a.Why = append(a.Why, why)
 	}
 	a.Grade = Proven
+	for _, r := range a.Ends {
+		if r.Mark == Skip {
+			weaken(fmt.Sprintf("the merge base %s could not be tried: %s", short(r.Commit), r.Why))
+		}
+	}
 	if a.First == nil {
 		doubt(fmt.Sprintf("only commits that can't be tried are left: it is one of %d", len(a.Among)))
 	}

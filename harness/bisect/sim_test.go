@@ -356,3 +356,11 @@ func TestSimulatedBisections(t *testing.T) {
 		t.Errorf("only %d of %d are proven, %d stopped", proven, n, stopped)
 	}
 }
+
+// The cost of deciding, without any trial's own.
+func BenchmarkBisection(b *testing.B) {
+	g := newGrids()
+	for i := range b.N {
+		simulate(b, uint64(i%100), g)
+	}
+}

@@ -489,3 +489,5 @@ func digestFile(file string) (string, error) {
 	}
 	return hex.EncodeToString(sum.Sum(nil)), nil
 }
+
+var _ kernels.Builder = (*Builder)(nil)
