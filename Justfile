@@ -24,9 +24,17 @@ test: deps unit build
     go test -tags vm -p 1 -timeout 10m $({{ self }} tagged vm)
 
 # all tests, the very long ones too
-test-all: deps deps-build build
+test-all: deps deps-build build && (fuzz "1m")
     go test -race ./...
     go test -tags 'vm long' -p 1 -timeout 3h $({{ self }} tagged vm long)
+
+# every fuzz target, each for a while
+fuzz time="1m": _go
+    @grep -rhoE --include='*_test.go' '^func Fuzz[A-Za-z0-9]+' . | sort -u | cut -d' ' -f2 | while read -r name; do \
+        dir=$(dirname "$(grep -rlE --include='*_test.go' "^func $name\\(" . | head -n 1)"); \
+        echo "== $dir $name"; \
+        go test "$dir" -run '^$' -fuzz "^$name\$" -fuzztime "{{ time }}" || exit 1; \
+    done
 
 # formatting, go vet, staticcheck
 lint: _go
