@@ -50,7 +50,9 @@ func ReadAll(r io.Reader) (*Log, error) {
 	log := &Log{}
 	s := NewScanner(OnMark(func(line int, text string) {
 		if len(log.Marks) >= maxMarks {
+			// The last one is what the host says at the end.
 			log.MarksLost++
+			log.Marks[maxMarks-1] = Mark{line, text}
 			return
 		}
 		log.Marks = append(log.Marks, Mark{line, text})

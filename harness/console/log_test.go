@@ -107,3 +107,20 @@ func TestReadAllWithoutTimes(t *testing.T) {
 		t.Errorf("%v, %+v", err, log)
 	}
 }
+
+// However much a guest says, the host's last word is kept.
+func TestReadAllKeepsTheLastMark(t *testing.T) {
+	var b strings.Builder
+	b.WriteString("[    0.000000] Linux version 6.18.15\n")
+	for range maxMarks + 5 {
+		b.WriteString("[    1.000000] blockrig: guest: again\n")
+	}
+	b.WriteString("blockrig: host: {}\n")
+	log, err := ReadAll(strings.NewReader(b.String()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if last := log.Marks[len(log.Marks)-1]; last.Text != "blockrig: host: {}" || len(log.Marks) != maxMarks {
+		t.Errorf("%d marks, the last is %+v", len(log.Marks), last)
+	}
+}
