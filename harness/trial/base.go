@@ -147,12 +147,12 @@ func RunWarm(ctx context.Context, spec Spec, b *Base) (Result, error) {
 	s.res.Release, s.res.BootID, s.res.CPUs, s.res.Accel = b.Release, b.BootID, b.CPUs, b.Accel
 	s.res.Ready = b.Ready
 	err := s.resume(ctx, b)
-	if errors.Is(err, qemu.ErrRestore) && ctx.Err() == nil {
-		return s.end(), err
-	}
 	if err != nil {
 		_ = s.host(err)
-		return s.end(), nil
+		if !errors.Is(err, qemu.ErrRestore) || ctx.Err() != nil {
+			err = nil
+		}
+		return s.end(), err
 	}
 	s.res.Boot = time.Since(s.res.Started)
 	_ = s.step(ctx) // whatever it was is in the report

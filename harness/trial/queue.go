@@ -20,6 +20,11 @@ type queue struct {
 	specs []Spec
 	fail  []error // why a task can't be tried, nil when it can
 
+	// What a trial is. The tests of the queue itself put in something quicker.
+	cold func(context.Context, Spec) Result
+	warm func(context.Context, Spec, *Base) (Result, error)
+	boot func(context.Context, Spec, string) (*Base, *Result)
+
 	mu     sync.Mutex
 	more   *sync.Cond // something changed: a base is there, or it is over
 	groups []*group
@@ -42,12 +47,14 @@ type group struct {
 	boot    int
 	cold    bool // every task is from power-on
 	state   groupState
+	maker   int // the task that makes the base; valid while it is made
 	lease   *lease
 	pending []int // tasks, in order
 }
 
 func (s *Schedule) queue(tasks []Task, accel qemu.Accel, benches map[benchKey]Bench, images map[benchKey]string, broken map[benchKey]error) *queue {
 	q := &queue{s: s, tasks: tasks, specs: make([]Spec, len(tasks)), fail: make([]error, len(tasks))}
+	q.cold, q.warm, q.boot = Run, RunWarm, MakeBase
 	q.more = sync.NewCond(&q.mu)
 	type groupKey struct {
 		benchKey
@@ -143,7 +150,7 @@ func (q *queue) next() (*group, int, bool) {
 			i := best.pending[0]
 			best.pending = best.pending[1:]
 			if best.state == unmade {
-				best.state = making
+				best.state, best.maker = making, i
 			}
 			return best, i, true
 		}
@@ -166,7 +173,7 @@ func before(a, b *group) bool {
 // done records a result. One goroutine at a time is in Done.
 func (q *queue) done(g *group, i int, r Result) {
 	q.mu.Lock()
-	if g.state == making && g.lease == nil {
+	if g.state == making && g.maker == i {
 		g.state = unmade // the boot failed: the next one may not
 	}
 	q.more.Broadcast()
@@ -213,31 +220,31 @@ func (q *queue) trial(ctx context.Context, g *group, i int) Result {
 		return Failed(spec, err)
 	}
 	spec.Dir = dir
-	return RunAttempts(ctx, spec, func(ctx context.Context, spec Spec) Result { return q.attempt(ctx, g, spec) })
+	return RunAttempts(ctx, spec, func(ctx context.Context, spec Spec) Result { return q.attempt(ctx, g, i, spec) })
 }
 
 // attempt does a task once: from the group's base, made now if it is not
 // there. When the stack does not get ready while the base is made, that boot
 // is the attempt.
-func (q *queue) attempt(ctx context.Context, g *group, spec Spec) Result {
+func (q *queue) attempt(ctx context.Context, g *group, i int, spec Spec) Result {
 	for again := false; ; again = true {
 		if g.cold {
-			return Run(ctx, spec)
+			return q.cold(ctx, spec)
 		}
 		l, r := q.base(ctx, g, spec)
 		switch {
 		case r != nil:
 			return *r
 		case l == nil:
-			return Run(ctx, spec)
+			return q.cold(ctx, spec)
 		}
-		res, err := RunWarm(ctx, spec, l.Base)
+		res, err := q.warm(ctx, spec, l.Base)
 		if err == nil || again {
 			return res
 		}
 		// The base is of no use. What the try left in the folder would be in
 		// the way of the next.
-		if err := q.renew(ctx, g, l, err); err != nil {
+		if err := q.renew(ctx, g, i, l, err); err != nil {
 			return Failed(spec, err)
 		}
 		if err := clearDir(spec.Dir); err != nil {
@@ -262,7 +269,7 @@ func (q *queue) base(ctx context.Context, g *group, spec Spec) (*lease, *Result)
 			r := Failed(spec, err)
 			return nil, &r
 		}
-		return MakeBase(ctx, sub, dir)
+		return q.boot(ctx, sub, dir)
 	})
 	if r != nil && !r.unsaved {
 		return nil, r
@@ -279,17 +286,25 @@ func (q *queue) base(ctx context.Context, g *group, spec Spec) (*lease, *Result)
 	}
 	q.mu.Lock()
 	defer q.mu.Unlock()
+	if g.lease != nil {
+		// Another task, whose try with the one before failed too, was quicker.
+		if err := l.release(); err != nil {
+			r := Failed(spec, err)
+			return nil, &r
+		}
+		return g.lease, nil
+	}
 	g.lease, g.state = l, ready
 	q.more.Broadcast()
 	return l, nil
 }
 
 // renew removes a base that can't be loaded, once, whoever finds out.
-func (q *queue) renew(ctx context.Context, g *group, bad *lease, why error) error {
+func (q *queue) renew(ctx context.Context, g *group, i int, bad *lease, why error) error {
 	q.mu.Lock()
 	mine := g.lease == bad
 	if mine {
-		g.lease, g.state = nil, making
+		g.lease, g.state, g.maker = nil, making, i
 	}
 	q.mu.Unlock()
 	if !mine {

@@ -1,0 +1,471 @@
+package trial
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/gofrs/flock"
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/blockrig/blockrig/harness/qemu"
+	"github.com/blockrig/blockrig/harness/verdict"
+	"github.com/blockrig/blockrig/initramfs/protocol"
+	"github.com/blockrig/blockrig/kernels"
+	"github.com/blockrig/blockrig/scenarios"
+)
+
+// A queueTest runs a queue whose trials are a test's own.
+type queueTest struct {
+	*Schedule
+	q   *queue
+	log bytes.Buffer
+
+	mu    sync.Mutex
+	began []string // tasks in the order in which they began
+	boots []string // bases in the order in which they were begun to be made: "kernel/boot"
+	ended []string // tasks in the order in which they were recorded
+	got   map[int]Result
+}
+
+// name tells tasks apart: "kernel scenario case repeat".
+func name(t Task) string {
+	return fmt.Sprintf("%s %s %s %d", t.Ref, t.Case.Scenario.Name, t.Case.ID, t.Repeat)
+}
+
+// newQueue has tasks ready to run, with trials that pass at once.
+func newQueue(t *testing.T, s Schedule, tasks ...Task) *queueTest {
+	t.Helper()
+	qt := &queueTest{Schedule: &s, got: map[int]Result{}}
+	s.Log = slog.New(slog.NewTextHandler(&qt.log, nil))
+	if s.Shelf != nil {
+		s.Shelf.Log = s.Log
+	}
+	s.Begin = func(i int, _ Spec) (string, error) {
+		qt.mu.Lock()
+		defer qt.mu.Unlock()
+		qt.began = append(qt.began, name(tasks[i]))
+		return os.MkdirTemp(t.TempDir(), "")
+	}
+	s.Done = func(i int, r Result) error {
+		qt.ended = append(qt.ended, name(tasks[i])) // one goroutine at a time
+		qt.got[i] = r
+		return nil
+	}
+	benches := map[benchKey]Bench{}
+	for _, task := range tasks {
+		benches[benchKey{task.Ref, task.Case.Scenario}] = Bench{
+			Kernel: kernels.Kernel{Ref: task.Ref, Digest: "digest of " + task.Ref}, Scenario: task.Case.Scenario,
+		}
+	}
+	qt.q = s.queue(tasks, qemu.TCG, benches, nil, map[benchKey]error{})
+	exe, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range qt.q.specs {
+		qt.q.specs[i].Binary = exe // it only has to be there
+	}
+	qt.q.cold = func(context.Context, Spec) Result { return passed() }
+	qt.q.warm = func(_ context.Context, _ Spec, b *Base) (Result, error) {
+		r := passed()
+		r.Warm, r.BootID = true, b.BootID
+		return r, nil
+	}
+	qt.q.boot = qt.boot
+	return qt
+}
+
+func passed() Result {
+	return Result{Judgement: verdict.Judgement{Verdict: verdict.Pass, Phase: protocol.PhaseDone}}
+}
+
+// boot makes a base that only says which one it is: "kernel/boot N", N from 1.
+func (qt *queueTest) boot(_ context.Context, spec Spec, dir string) (*Base, *Result) {
+	qt.mu.Lock()
+	qt.boots = append(qt.boots, spec.Kernel.Ref)
+	id := fmt.Sprintf("%s/boot %d", spec.Kernel.Ref, len(qt.boots))
+	qt.mu.Unlock()
+	if err := putBase(dir, id); err != nil {
+		r := Failed(spec, err)
+		return nil, &r
+	}
+	return &Base{Dir: dir}, nil
+}
+
+// putBase makes the smallest folder that OpenBase takes.
+func putBase(dir, bootID string) error {
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		return err
+	}
+	return os.WriteFile(filepath.Join(dir, baseFile), []byte(`{"boot_id": "`+bootID+`", "ready": {}}`), 0o600)
+}
+
+func (qt *queueTest) run(t *testing.T) {
+	t.Helper()
+	if err := qt.q.run(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// tasks gives n tasks of a case on a kernel, as many repeats of it.
+func tasks(ref string, sc *scenarios.Scenario, id string, n int) (out []Task) {
+	for i := range n {
+		out = append(out, Task{Ref: ref, Case: scenarios.Case{Scenario: sc, ID: id}, Repeat: i})
+	}
+	return out
+}
+
+func TestLongestComesFirst(t *testing.T) {
+	warm, cold := &scenarios.Scenario{Name: "warm"}, &scenarios.Scenario{Name: "cold", Cold: "it reboots"}
+	qt := newQueue(t, Schedule{Jobs: 1, Shelf: &Shelf{Dir: t.TempDir()}}, slices.Concat(
+		tasks("few", warm, "x", 1), tasks("many", warm, "x", 3), tasks("many", cold, "x", 2))...)
+
+	qt.run(t)
+
+	want := []string{
+		"many warm x 0", // boots, and has the most to do
+		"many cold x 0", // each of them boots
+		"few warm x 0",
+		"many cold x 1",
+		"many warm x 1", // needs no boot any more
+		"many warm x 2",
+	}
+	if diff := cmp.Diff(want, qt.began); diff != "" {
+		t.Errorf("order (-want +got):\n%s", diff)
+	}
+	if diff := cmp.Diff([]string{"many", "few"}, qt.boots); diff != "" {
+		t.Errorf("bases (-want +got):\n%s", diff)
+	}
+}
+
+func TestWorkersGoOnWhileABaseIsMade(t *testing.T) {
+	// Given a kernel that takes long to boot, with the most to do,
+	sc := &scenarios.Scenario{Name: "s"}
+	qt := newQueue(t, Schedule{Jobs: 2, Shelf: &Shelf{Dir: t.TempDir()}},
+		slices.Concat(tasks("slow", sc, "x", 4), tasks("quick", sc, "x", 3))...)
+	others := make(chan struct{})
+	boot := qt.q.boot
+	qt.q.boot = func(ctx context.Context, spec Spec, dir string) (*Base, *Result) {
+		if spec.Kernel.Ref == "slow" {
+			<-others
+		}
+		return boot(ctx, spec, dir)
+	}
+	record, n := qt.Done, 0
+	qt.Done = func(i int, r Result) error {
+		// when the other kernel's tasks are all done,
+		if qt.q.tasks[i].Ref == "quick" {
+			if n++; n == 3 {
+				close(others)
+			}
+		}
+		return record(i, r)
+	}
+
+	qt.run(t)
+
+	// then nobody has waited for it, and nobody else has made it.
+	slices.Sort(qt.boots)
+	if diff := cmp.Diff([]string{"quick", "slow"}, qt.boots); diff != "" {
+		t.Errorf("bases (-want +got):\n%s", diff)
+	}
+	if len(qt.got) != 7 {
+		t.Errorf("%d tasks done, want 7", len(qt.got))
+	}
+}
+
+func TestRepeatsAreSpreadOverBoots(t *testing.T) {
+	sc := &scenarios.Scenario{Name: "s"}
+	all := slices.Concat(tasks("k", sc, "x", 6), tasks("k", sc, "y", 6))
+	qt := newQueue(t, Schedule{Jobs: 3, Boots: 2, Shelf: &Shelf{Dir: t.TempDir()}}, all...)
+
+	qt.run(t)
+
+	ids := map[int]map[string]bool{0: {}, 1: {}}
+	for i, task := range all {
+		ids[task.Repeat%2][qt.got[i].BootID] = true
+	}
+	if len(ids[0]) != 1 || len(ids[1]) != 1 || cmp.Equal(ids[0], ids[1]) {
+		t.Errorf("boots of even repeats %v, of odd ones %v; want one each, and not the same", ids[0], ids[1])
+	}
+}
+
+func TestWithoutAShelfEveryTrialIsCold(t *testing.T) {
+	sc := &scenarios.Scenario{Name: "s"}
+	qt := newQueue(t, Schedule{Jobs: 2}, tasks("k", sc, "x", 3)...)
+	qt.run(t)
+	for i, r := range qt.got {
+		if r.Warm {
+			t.Errorf("task %d is warm", i)
+		}
+	}
+	if len(qt.boots) > 0 {
+		t.Errorf("bases %v, want none", qt.boots)
+	}
+}
+
+func TestBootThatFailsIsTheTrialAndTheNextOneTriesAgain(t *testing.T) {
+	sc := &scenarios.Scenario{Name: "s"}
+	qt := newQueue(t, Schedule{Jobs: 2, Shelf: &Shelf{Dir: t.TempDir()}}, tasks("k", sc, "x", 4)...)
+	boot, tries := qt.q.boot, 0
+	qt.q.boot = func(ctx context.Context, spec Spec, dir string) (*Base, *Result) {
+		if tries++; tries <= MaxAttempts { // one at a time: others would be a race
+			r := Failed(spec, fmt.Errorf("boot %d broke", tries))
+			return nil, &r
+		}
+		return boot(ctx, spec, dir)
+	}
+
+	qt.run(t)
+
+	r := qt.got[0]
+	var reasons []string
+	for _, a := range r.Attempts {
+		reasons = append(reasons, a.Reason)
+	}
+	if diff := cmp.Diff([]string{"boot 1 broke", "boot 2 broke", "boot 3 broke"}, reasons); diff != "" || r.Verdict != verdict.Error {
+		t.Errorf("verdict %s; attempts (-want +got):\n%s", r.Verdict, diff)
+	}
+	for i := 1; i < 4; i++ {
+		if r := qt.got[i]; r.Verdict != verdict.Pass || !r.Warm {
+			t.Errorf("task %d: %s, warm %t; want a warm pass", i, r.Verdict, r.Warm)
+		}
+	}
+}
+
+func TestMachineThatCannotBeSavedMakesTrialsCold(t *testing.T) {
+	sc := &scenarios.Scenario{Name: "s"}
+	qt := newQueue(t, Schedule{Jobs: 2, Shelf: &Shelf{Dir: t.TempDir()}}, tasks("k", sc, "x", 4)...)
+	boots := 0
+	qt.q.boot = func(_ context.Context, spec Spec, _ string) (*Base, *Result) {
+		boots++
+		r := Failed(spec, errors.New("no space left on device"))
+		r.unsaved = true
+		return nil, &r
+	}
+
+	qt.run(t)
+
+	for i := range 4 {
+		if r := qt.got[i]; r.Verdict != verdict.Pass || r.Warm || len(r.Attempts) != 1 {
+			t.Errorf("task %d: %s, warm %t, %d attempts; want a cold pass at once", i, r.Verdict, r.Warm, len(r.Attempts))
+		}
+	}
+	if boots != 1 {
+		t.Errorf("%d machines were to be saved, want 1", boots)
+	}
+	if !strings.Contains(qt.log.String(), "no space left on device") {
+		t.Errorf("the log does not say why: %s", &qt.log)
+	}
+}
+
+func TestBaseThatIsOfNoUseIsMadeAgainOnce(t *testing.T) {
+	// Given two workers that find out at the same time,
+	sc := &scenarios.Scenario{Name: "s"}
+	shelf := &Shelf{Dir: t.TempDir()}
+	qt := newQueue(t, Schedule{Jobs: 2, Shelf: shelf}, tasks("k", sc, "x", 4)...)
+	var both sync.WaitGroup
+	both.Add(2)
+	warm := qt.q.warm
+	qt.q.warm = func(ctx context.Context, spec Spec, b *Base) (Result, error) {
+		if b.BootID == "k/boot 1" {
+			both.Done()
+			both.Wait()
+			return passed(), fmt.Errorf("%w: it is garbled", qemu.ErrRestore)
+		}
+		return warm(ctx, spec, b)
+	}
+
+	qt.run(t)
+
+	// then it is made again once, every task has its trial, the reason is
+	// logged, and nobody keeps a base to himself.
+	if len(qt.boots) != 2 {
+		t.Errorf("%d bases were made, want 2", len(qt.boots))
+	}
+	for i := range 4 {
+		if r := qt.got[i]; r.Verdict != verdict.Pass || r.BootID != "k/boot 2" || len(r.Attempts) != 1 {
+			t.Errorf("task %d: %s on %q, %d attempts; want a pass on the second boot", i, r.Verdict, r.BootID, len(r.Attempts))
+		}
+	}
+	if got := strings.Count(qt.log.String(), "it is garbled"); got != 1 {
+		t.Errorf("the reason is logged %d times, want once: %s", got, &qt.log)
+	}
+	wantFree(t, shelf)
+}
+
+// wantFree checks that nobody uses a base of the shelf.
+func wantFree(t *testing.T, sh *Shelf) {
+	t.Helper()
+	locks, err := filepath.Glob(filepath.Join(sh.Dir, "*"+lockSuffix))
+	if err != nil || len(locks) == 0 {
+		t.Fatalf("locks %v, %v", locks, err)
+	}
+	for _, path := range locks {
+		lock := flock.New(path)
+		if ok, err := lock.TryLock(); err != nil || !ok {
+			t.Errorf("%s is still locked (%v)", filepath.Base(path), err)
+		}
+		if err := lock.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+func TestBaseThatIsNeverOfUseIsAnErrorWithItsReason(t *testing.T) {
+	sc := &scenarios.Scenario{Name: "s"}
+	qt := newQueue(t, Schedule{Jobs: 1, Shelf: &Shelf{Dir: t.TempDir()}}, tasks("k", sc, "x", 1)...)
+	qt.q.warm = func(ctx context.Context, spec Spec, b *Base) (Result, error) {
+		// As the real one does it, from a folder that is no machine's.
+		return RunWarm(ctx, spec, b)
+	}
+	qt.run(t)
+	r := qt.got[0]
+	if r.Verdict != verdict.Error || len(r.Attempts) != MaxAttempts {
+		t.Fatalf("%s after %d attempts, want error after %d", r.Verdict, len(r.Attempts), MaxAttempts)
+	}
+	for n, a := range r.Attempts {
+		if !strings.Contains(a.Reason, "console log of a saved machine") {
+			t.Errorf("attempt %d: reason %q, want what is missing", n+1, a.Reason)
+		}
+	}
+}
+
+func TestUntilEndsTheRepeatsOfItsCaseOnly(t *testing.T) {
+	sc := &scenarios.Scenario{Name: "s"}
+	all := slices.Concat(tasks("k", sc, "bad", 5), tasks("k", sc, "good", 5), tasks("other", sc, "bad", 5))
+	qt := newQueue(t, Schedule{Jobs: 1, Shelf: &Shelf{Dir: t.TempDir()}}, all...)
+	qt.Until = func(r Result) bool { return r.Verdict.Failure() }
+	qt.q.warm = func(_ context.Context, spec Spec, _ *Base) (Result, error) {
+		r := passed()
+		if spec.Case.ID == "bad" && spec.Kernel.Ref == "k" {
+			r.Verdict = verdict.Hang
+		}
+		return r, nil
+	}
+
+	qt.run(t)
+
+	count := map[string]int{}
+	for i := range qt.got {
+		count[all[i].Ref+" "+all[i].Case.ID]++
+	}
+	if diff := cmp.Diff(map[string]int{"k bad": 1, "k good": 5, "other bad": 5}, count); diff != "" {
+		t.Errorf("trials (-want +got):\n%s", diff)
+	}
+}
+
+func TestEndOfContextRecordsWhatIsDone(t *testing.T) {
+	reason := errors.New("enough")
+	ctx, cancel := context.WithCancelCause(t.Context())
+	sc := &scenarios.Scenario{Name: "s"}
+	shelf := &Shelf{Dir: t.TempDir()}
+	qt := newQueue(t, Schedule{Jobs: 2, Shelf: shelf}, tasks("k", sc, "x", 20)...)
+	warm := qt.q.warm
+	qt.q.warm = func(ctx context.Context, spec Spec, b *Base) (Result, error) {
+		qt.mu.Lock()
+		n := len(qt.began)
+		qt.mu.Unlock()
+		if n < 5 {
+			return warm(ctx, spec, b)
+		}
+		cancel(reason)
+		<-ctx.Done()
+		return Failed(spec, context.Cause(ctx)), nil
+	}
+
+	err := qt.q.run(ctx)
+
+	if !errors.Is(err, reason) {
+		t.Errorf("error %v, want %v", err, reason)
+	}
+	if len(qt.began) > 7 {
+		t.Errorf("%d tasks were begun after the end", len(qt.began))
+	}
+	for i, r := range qt.got {
+		if r.Verdict != verdict.Pass {
+			t.Errorf("task %d, which was interrupted, is recorded as %s", i, r.Verdict)
+		}
+	}
+	wantFree(t, shelf)
+}
+
+func TestErrorOfDoneEndsTheQueue(t *testing.T) {
+	full := errors.New("the disk is full")
+	sc := &scenarios.Scenario{Name: "s"}
+	qt := newQueue(t, Schedule{Jobs: 3}, tasks("k", sc, "x", 50)...)
+	n := 0
+	qt.Done = func(int, Result) error {
+		if n++; n == 4 {
+			return full
+		}
+		return nil
+	}
+	if err := qt.q.run(t.Context()); !errors.Is(err, full) {
+		t.Errorf("error %v, want %v", err, full)
+	}
+	if n != 4 {
+		t.Errorf("%d results were handed over, want none after the error at 4", n)
+	}
+}
+
+func TestBrokenTaskDoesNotStopTheOthers(t *testing.T) {
+	sc, broken := &scenarios.Scenario{Name: "s"}, &scenarios.Scenario{Name: "broken"}
+	all := slices.Concat(tasks("k", broken, "x", 2), tasks("k", sc, "x", 3))
+	s := Schedule{Jobs: 2, Shelf: &Shelf{Dir: t.TempDir()}}
+	qt := newQueue(t, s, all...)
+	for i := range 2 {
+		qt.q.fail[i] = errors.New("no tools for it")
+	}
+	qt.run(t)
+	for i, task := range all {
+		r := qt.got[i]
+		if task.Case.Scenario == broken && (r.Verdict != verdict.Error || r.Reason != "no tools for it") {
+			t.Errorf("%s: %s (%s), want an error that says why", name(task), r.Verdict, r.Reason)
+		}
+		if task.Case.Scenario == sc && r.Verdict != verdict.Pass {
+			t.Errorf("%s: %s (%s), want pass", name(task), r.Verdict, r.Reason)
+		}
+	}
+}
+
+func TestOnlyAnErrorIsTriedAgain(t *testing.T) {
+	for _, tt := range []struct {
+		name string
+		each []verdict.Verdict
+		want int
+	}{
+		{"pass", []verdict.Verdict{verdict.Pass}, 1},
+		{"hang", []verdict.Verdict{verdict.Hang}, 1},
+		{"error that goes away", []verdict.Verdict{verdict.Error, verdict.Hang}, 2},
+		{"error that stays", []verdict.Verdict{verdict.Error, verdict.Error, verdict.Error, verdict.Pass}, MaxAttempts},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			dir := t.TempDir()
+			n := 0
+			r := RunAttempts(t.Context(), Spec{Dir: dir}, func(_ context.Context, spec Spec) Result {
+				if want := filepath.Join(dir, fmt.Sprintf("attempt-%d", n+1)); spec.Dir != want {
+					t.Errorf("folder %s, want %s", spec.Dir, want)
+				}
+				n++
+				return Result{Judgement: verdict.Judgement{Verdict: tt.each[n-1]}}
+			})
+			var got []verdict.Verdict
+			for _, a := range r.Attempts {
+				got = append(got, a.Verdict)
+			}
+			if diff := cmp.Diff(tt.each[:tt.want], got); diff != "" || r.Verdict != tt.each[tt.want-1] {
+				t.Errorf("verdict %s; attempts (-want +got):\n%s", r.Verdict, diff)
+			}
+		})
+	}
+}
