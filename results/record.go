@@ -109,6 +109,20 @@ func WriteJSON(w io.Writer, records ...Record) error {
 	return nil
 }
 
+// WriteSummaries writes one object a line for each summary.
+func WriteSummaries(w io.Writer, all ...Summary) error {
+	for _, s := range all {
+		line, err := encode(s)
+		if err != nil {
+			return err
+		}
+		if _, err := w.Write(line); err != nil {
+			return fmt.Errorf("write summaries: %w", err)
+		}
+	}
+	return nil
+}
+
 // encode gives v as one line of JSON that is harmless on a terminal:
 // encoding/json leaves DEL, the C1 control codes and marks that turn the
 // direction of text as they are.

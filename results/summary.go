@@ -39,6 +39,7 @@ type Face struct {
 	Signature string          `json:"signature"`
 	Verdict   verdict.Verdict `json:"verdict"`
 	Outcome   string          `json:"outcome"` // what the step said, the first time
+	Reason    string          `json:"reason"`  // for the verdict, the first time
 	Trials    int             `json:"trials"`
 	RunDir    string          `json:"run_dir"` // the first trial of which a folder was kept; "" without
 }
@@ -146,7 +147,7 @@ func faces(records []Record) []Face {
 		if !ok {
 			i = len(out)
 			at[key] = i
-			out = append(out, Face{Signature: r.Signature, Verdict: r.Verdict, Outcome: r.Outcome})
+			out = append(out, Face{Signature: r.Signature, Verdict: r.Verdict, Outcome: r.Outcome, Reason: r.Reason})
 		}
 		out[i].Trials++
 		if out[i].RunDir == "" {

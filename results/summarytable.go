@@ -124,7 +124,7 @@ func percent(rate float64) string {
 
 // tell lists the faces of a case and what consoles showed.
 func (s Summary) tell(b *bytes.Buffer, several bool, style Style) {
-	if len(s.Faces) < 2 && len(s.Titles) == 0 {
+	if len(s.Faces) < 2 && len(s.Titles) == 0 && s.Verdicts[verdict.Error] == 0 {
 		return
 	}
 	name := kernelName(s.Kernel)
@@ -167,6 +167,9 @@ func (f Face) what() string {
 		if n > 1 {
 			text += "s"
 		}
+	}
+	if f.Verdict == verdict.Error {
+		return text + ": " + f.Reason
 	}
 	if f.Outcome != "" {
 		text += " (" + f.Outcome + ")"

@@ -105,8 +105,14 @@ func (e *estimate) left(now time.Time) (left time.Duration, ok bool) {
 		return 0, false
 	}
 	var sum, longest time.Duration
-	chains := map[baseOf]bool{}
-	for _, t := range e.tasks {
+	// The boot belongs to the trial that is at it, if one is.
+	makers := map[baseOf]int{}
+	for i, t := range e.tasks {
+		if m, ok := makers[t.base]; !t.done && !t.cold && !e.ready[t.base] && (!ok || e.tasks[m].begun.IsZero() && !t.begun.IsZero()) {
+			makers[t.base] = i
+		}
+	}
+	for i, t := range e.tasks {
 		if t.done {
 			continue
 		}
@@ -114,8 +120,7 @@ func (e *estimate) left(now time.Time) (left time.Duration, ok bool) {
 		if e.cases[t.of] == nil {
 			need = e.all.value()
 		}
-		if !t.cold && !e.ready[t.base] && !chains[t.base] {
-			chains[t.base] = true
+		if m, ok := makers[t.base]; ok && m == i {
 			need += e.bases.value()
 		}
 		if !t.begun.IsZero() {

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"text/tabwriter"
 
@@ -19,23 +20,7 @@ func (a *app) resultsCommand() *cobra.Command {
 			Use: "list", Short: "List the runs", Args: cobra.NoArgs,
 			RunE: func(*cobra.Command, []string) error { return a.listResults() },
 		},
-		&cobra.Command{
-			Use: "show RUN", Short: "Show the trials of a run", Args: cobra.ExactArgs(1),
-			RunE: func(_ *cobra.Command, args []string) error {
-				root, err := a.resultsRoot()
-				if err != nil {
-					return err
-				}
-				run, err := results.Show(root, args[0])
-				if err != nil {
-					return badRequest(err)
-				}
-				if a.format == "json" {
-					return results.WriteJSON(a.stdout, run.Records...)
-				}
-				return results.Table(a.stdout, run.Records, results.Style{Color: a.outTerm})
-			},
-		},
+		a.showCommand(),
 	)
 	return c
 }
@@ -61,7 +46,12 @@ func (a *app) listResults() error {
 	w := tabwriter.NewWriter(a.stdout, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(w, "RUN\tTRIALS\tCOMMAND")
 	for _, r := range runs {
-		fmt.Fprintf(w, "%s\t%d\t%s\n", r.Info.ID, len(r.Records), results.Harmless(commandLine(r.Info.Command)))
+		trials := strconv.Itoa(len(r.Records))
+		if r.Plan.Tasks > len(r.Records) {
+			trials += fmt.Sprintf(" of %d", r.Plan.Tasks)
+		}
+		fmt.Fprintf(w, "%s\t%s\t%s\n", r.Info.ID, trials, results.Harmless(commandLine(r.Info.Command)))
+		a.sayBroken(r)
 	}
 	return w.Flush()
 }
