@@ -1,6 +1,7 @@
 package bisect
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -41,29 +42,34 @@ var reservedTerms = []string{
 
 var termSyntax = regexp.MustCompile(`^[a-zA-Z][a-zA-Z0-9_-]{0,30}$`)
 
+// CheckTerms says which of two terms git's bisect can't have; "" is good or
+// bad.
+func CheckTerms(old, new string) error {
+	old, new = cmp.Or(old, "good"), cmp.Or(new, "bad")
+	for _, t := range []struct{ option, term, other string }{
+		{"--term-old", old, "bad"},
+		{"--term-new", new, "good"},
+	} {
+		if !termSyntax.MatchString(t.term) || slices.Contains(reservedTerms, t.term) {
+			return fmt.Errorf("%s %q can't be a term of git bisect: it must be a word that is no command of it", t.option, t.term)
+		}
+		if t.term == t.other || t.option == "--term-old" && t.term == "new" || t.option == "--term-new" && t.term == "old" {
+			return fmt.Errorf("%s %q means the opposite to git", t.option, t.term)
+		}
+	}
+	if old == new {
+		return fmt.Errorf("both terms are %q", old)
+	}
+	return nil
+}
+
 // OpenGit takes a worktree in dir, which must not exist or be left from an
 // earlier OpenGit with the same dir: then it is made anew.
 func OpenGit(ctx context.Context, repo *gitcmd.Repo, dir string, opts GitOptions) (*Git, error) {
-	if opts.TermOld == "" {
-		opts.TermOld = "good"
+	if err := CheckTerms(opts.TermOld, opts.TermNew); err != nil {
+		return nil, err
 	}
-	if opts.TermNew == "" {
-		opts.TermNew = "bad"
-	}
-	for _, t := range []struct{ option, term, other string }{
-		{"--term-old", opts.TermOld, "bad"},
-		{"--term-new", opts.TermNew, "good"},
-	} {
-		if !termSyntax.MatchString(t.term) || slices.Contains(reservedTerms, t.term) {
-			return nil, fmt.Errorf("%s %q can't be a term of git bisect: it must be a word that is no command of it", t.option, t.term)
-		}
-		if t.term == t.other || t.option == "--term-old" && t.term == "new" || t.option == "--term-new" && t.term == "old" {
-			return nil, fmt.Errorf("%s %q means the opposite to git", t.option, t.term)
-		}
-	}
-	if opts.TermOld == opts.TermNew {
-		return nil, fmt.Errorf("both terms are %q", opts.TermOld)
-	}
+	opts.TermOld, opts.TermNew = cmp.Or(opts.TermOld, "good"), cmp.Or(opts.TermNew, "bad")
 	if opts.At == "" {
 		opts.At = "HEAD"
 	} else if !gitcmd.IsHash(opts.At) {

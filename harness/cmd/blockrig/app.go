@@ -65,6 +65,11 @@ func run(args []string, stdin io.Reader, stdout, stderr *os.File) int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	defer stop()
 	root := a.root()
+	stepping := takeStepPipe()
+	if !stepping && isStep(root, args) {
+		stop()
+		return superviseStep(args, stderr)
+	}
 	root.SetArgs(args)
 	err := root.ExecuteContext(ctx)
 	var s status
@@ -75,6 +80,9 @@ func run(args []string, stdin io.Reader, stdout, stderr *os.File) int {
 		return int(s)
 	}
 	fmt.Fprintln(stderr, "blockrig: "+printable(err.Error()))
+	if stepping {
+		return abortStep()
+	}
 	var r requestError
 	if errors.As(err, &r) || wrongRequest(err) {
 		return exitRequest
@@ -116,7 +124,7 @@ wrong; 3 no failure, but some verdict could not be had.`,
 	f.StringVar(&a.results, "results", "", "folder for the records of runs")
 	f.BoolVarP(&a.verbose, "verbose", "v", false, "say what is being done")
 	root.AddCommand(a.reproCommand(), a.runCommand(), a.classifyCommand(), a.scenariosCommand(),
-		a.kernelsCommand(), a.resultsCommand(), a.shellCommand(), a.doctorCommand())
+		a.kernelsCommand(), a.resultsCommand(), a.shellCommand(), a.doctorCommand(), a.bisectCommand(), a.stepCommand(), a.tryPatchCommand())
 	usageErrors(root)
 	return root
 }

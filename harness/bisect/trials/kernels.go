@@ -1,0 +1,184 @@
+package trials
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/blockrig/blockrig/harness/bisect"
+	"github.com/blockrig/blockrig/harness/trial"
+	"github.com/blockrig/blockrig/kernels"
+	"github.com/blockrig/blockrig/kernels/gitbuild"
+	"github.com/blockrig/blockrig/scenarios"
+)
+
+// Kernels gives the subjects of a search as kernels.
+type Kernels interface {
+	// Ref is a reference that the rig's kernel store resolves to the
+	// subject's kernel.
+	Ref(s bisect.Subject) string
+	// Prepare makes the kernel and says what it is, or why there is none. An
+	// error means that the search can't go on.
+	Prepare(ctx context.Context, s bisect.Subject) (bisect.Prepared, error)
+}
+
+// failure is a kernel that could not be had.
+func failure(kind bisect.Kind, err error) bisect.Prepared {
+	return bisect.Prepared{Failure: kind, Reason: oneLine(err)}
+}
+
+// usable builds the initramfs of a kernel that is there, and finds out what
+// the scenario lacks in it.
+func usable(ctx context.Context, lab *trial.Lab, k kernels.Kernel, sc *scenarios.Scenario) (*bisect.Prepared, error) {
+	_, err := lab.PrepareKernel(ctx, k, sc, false)
+	switch {
+	case err == nil:
+		return nil, nil
+	case ctx.Err() != nil:
+		return nil, err
+	case trial.WrongRequest(err):
+		p := failure(bisect.KindBuild, err)
+		return &p, nil
+	}
+	p := failure(bisect.KindError, err)
+	return &p, nil
+}
+
+// Releases are released kernels, named by their version.
+type Releases struct {
+	Lab      *trial.Lab
+	Scenario *scenarios.Scenario
+	Refs     map[string]string // version -> reference
+}
+
+// Ref implements Kernels.
+func (r *Releases) Ref(s bisect.Subject) string { return r.Refs[s.Commit] }
+
+// Prepare implements Kernels: it fetches the kernel.
+func (r *Releases) Prepare(ctx context.Context, s bisect.Subject) (bisect.Prepared, error) {
+	if s.Revert != "" {
+		return failure(bisect.KindNone, errors.New("a release is not taken back like a commit")), nil
+	}
+	began := time.Now()
+	k, err := r.Lab.Kernels.Resolve(ctx, r.Ref(s))
+	switch {
+	case err == nil:
+	case ctx.Err() != nil:
+		return bisect.Prepared{}, err
+	case trial.WrongRequest(err):
+		return failure(bisect.KindBuild, err), nil
+	default:
+		return failure(bisect.KindError, err), nil
+	}
+	if p, err := usable(ctx, r.Lab, k, r.Scenario); p != nil || err != nil {
+		return deref(p), err
+	}
+	return bisect.Prepared{Digest: k.Digest, Release: k.Release, Seconds: time.Since(began).Seconds()}, nil
+}
+
+func deref(p *bisect.Prepared) bisect.Prepared {
+	if p == nil {
+		return bisect.Prepared{}
+	}
+	return *p
+}
+
+// Commits are kernels built from a repository. It is the builder of its lab's
+// kernel store, so that a commit with another one taken back, or with a patch,
+// has a reference too.
+type Commits struct {
+	Lab      *trial.Lab
+	Scenario *scenarios.Scenario
+	Builder  *gitbuild.Builder
+	Spec     gitbuild.Spec // all but Rev and Revert; Patches mend trees that don't build
+	Try      []string      // patches under test, for subjects that have Patched in their name
+	Say      func(format string, args ...any)
+
+	said map[string]bool // patches that were left out
+}
+
+// Patched is what follows the name of a commit that gets the patches to try.
+const Patched = " with the patch"
+
+const without = " without "
+
+// Ref implements Kernels.
+func (c *Commits) Ref(s bisect.Subject) string { return "git:" + c.Spec.Repo + "@" + s.String() }
+
+// spec is what to build for a subject's name.
+func (c *Commits) spec(name string) gitbuild.Spec {
+	spec := c.Spec
+	spec.Rev, spec.Revert, _ = strings.Cut(name, without)
+	if rev, ok := strings.CutSuffix(spec.Rev, Patched); ok {
+		spec.Rev = rev
+		spec.Patches = append(append([]string{}, spec.Patches...), c.Try...)
+		spec.Must = true
+	}
+	return spec
+}
+
+// Build implements kernels.Builder.
+func (c *Commits) Build(ctx context.Context, ref kernels.GitRef) (kernels.Kernel, error) {
+	if ref.Repo != c.Spec.Repo {
+		return kernels.Kernel{}, fmt.Errorf("repository %s is not the one at hand, %s", ref.Repo, c.Spec.Repo)
+	}
+	b, err := c.Builder.BuildSpec(ctx, c.spec(ref.Rev))
+	return b.Kernel, err
+}
+
+// Prepare implements Kernels: it builds the kernel.
+func (c *Commits) Prepare(ctx context.Context, s bisect.Subject) (bisect.Prepared, error) {
+	began := time.Now()
+	b, err := c.Builder.BuildSpec(ctx, c.spec(s.String()))
+	var failed *gitbuild.FailedError
+	switch {
+	case err == nil:
+	case ctx.Err() != nil:
+		return bisect.Prepared{}, err
+	case errors.As(err, &failed):
+		p := failure(bisect.KindBuild, err)
+		p.Log, p.Seconds = failed.Log, time.Since(began).Seconds()
+		return p, nil
+	case errors.Is(err, gitbuild.ErrDoesNotApply):
+		return failure(bisect.KindNone, err), nil
+	default:
+		return failure(bisect.KindError, err), nil
+	}
+	for _, name := range b.LeftOut {
+		if c.said == nil {
+			c.said = map[string]bool{}
+		}
+		if key := s.Commit + name; !c.said[key] && c.Say != nil {
+			c.said[key] = true
+			c.Say("%s: %s does not apply and is left out", short(s.Commit), filepath.Base(name))
+		}
+	}
+	if p, err := usable(ctx, c.Lab, b.Kernel, c.Scenario); p != nil || err != nil {
+		return deref(p), err
+	}
+	return bisect.Prepared{Digest: b.Image256, Release: b.Release, Seconds: time.Since(began).Seconds()}, nil
+}
+
+// Compiled gives those of the paths that the build of a commit read.
+func (c *Commits) Compiled(ctx context.Context, s bisect.Subject, paths []string) ([]string, error) {
+	b, err := c.Builder.BuildSpec(ctx, c.spec(s.String()))
+	if err != nil {
+		if ctx.Err() != nil {
+			return nil, err
+		}
+		return nil, fmt.Errorf("%w: %w", bisect.ErrNotKnown, err)
+	}
+	return b.Compiled(paths)
+}
+
+func short(commit string) string {
+	if len(commit) >= 40 {
+		return commit[:12]
+	}
+	return commit
+}
+
+func oneLine(err error) string { return strings.Join(strings.Fields(err.Error()), " ") }

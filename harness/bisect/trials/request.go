@@ -1,0 +1,161 @@
+package trials
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"github.com/blockrig/blockrig/harness/bisect"
+	"github.com/blockrig/blockrig/scenarios"
+)
+
+// A Request is a bisection as it was asked for. It is all that its folder
+// needs to go on: files of the user's are in it, not named by it, and names of
+// commits and kernels are resolved.
+type Request struct {
+	Command  []string `json:"command"`
+	Scenario Scenario `json:"scenario"`
+	Machine  Machine  `json:"machine"`
+
+	Direction  bisect.Direction `json:"direction"`
+	AnyFailure bool             `json:"any_failure,omitempty"`
+	SameTitle  bool             `json:"same_title,omitempty"`
+	BadWhen    string           `json:"bad_when,omitempty"`
+	Confidence float64          `json:"confidence,omitempty"`
+	MaxSkips   int              `json:"max_skips,omitempty"`
+
+	Git      *GitRequest     `json:"git,omitempty"`
+	Releases *ReleaseRequest `json:"releases,omitempty"`
+}
+
+// Scenario is a scenario with the case to bisect with.
+type Scenario struct {
+	Name   string `json:"name"`
+	File   string `json:"file,omitempty"` // where it was read from; "" of one that ships with blockrig
+	Source string `json:"source"`
+	Case   string `json:"case"`
+}
+
+// Machine is how the machines of a bisection run.
+type Machine struct {
+	Accel string `json:"accel"`
+	CPUs  int    `json:"cpus,omitempty"`
+	Jobs  int    `json:"jobs,omitempty"`
+	Tools string `json:"tools"` // where the guest tools come from
+	Cold  bool   `json:"cold,omitempty"`
+}
+
+// An End is a commit or a release where a bisection begins.
+type End struct {
+	Name   string `json:"name"`   // as the user gave it
+	Commit string `json:"commit"` // full hash, or the release's version
+}
+
+// A GitRequest is what a bisection of commits needs.
+type GitRequest struct {
+	Repo string `json:"repo"` // absolute
+	Old  []End  `json:"old"`
+	New  End    `json:"new"`
+
+	FirstParent bool     `json:"first_parent,omitempty"`
+	Paths       []string `json:"paths,omitempty"`
+	TermOld     string   `json:"term_old,omitempty"`
+	TermNew     string   `json:"term_new,omitempty"`
+
+	Build Build `json:"build"`
+}
+
+// Build is how kernels are built.
+type Build struct {
+	CC      string `json:"cc,omitempty"`
+	Jobs    int    `json:"jobs,omitempty"`
+	Config  *File  `json:"config,omitempty"`
+	Patches []File `json:"patches,omitempty"`
+}
+
+// A File is one of the user's, with its content.
+type File struct {
+	Name string `json:"name"`
+	Text []byte `json:"text"`
+}
+
+// A ReleaseRequest is what a bisection of releases needs.
+type ReleaseRequest struct {
+	Releases []bisect.Release `json:"releases"`
+	Old      End              `json:"old"`
+	New      End              `json:"new"`
+}
+
+// maxFile bounds patches and configs, in bytes.
+const maxFile = 32 << 20
+
+// ReadFile takes a file into a request.
+func ReadFile(what, path string) (File, error) {
+	info, err := os.Stat(path)
+	switch {
+	case err != nil:
+		return File{}, fmt.Errorf("%s: %w", what, err)
+	case !info.Mode().IsRegular():
+		return File{}, fmt.Errorf("%s %s is no regular file", what, path)
+	case info.Size() > maxFile:
+		return File{}, fmt.Errorf("%s %s has %d bytes, more than one can have", what, path, info.Size())
+	}
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return File{}, fmt.Errorf("%s: %w", what, err)
+	}
+	return File{Name: filepath.Base(path), Text: text}, nil
+}
+
+// ScenarioOf takes a case into a request.
+func ScenarioOf(c scenarios.Case) Scenario {
+	s := c.Scenario
+	return Scenario{Name: s.Name, File: s.File, Source: string(s.Source), Case: c.ID}
+}
+
+// scenarioCase reads the request's case.
+func (r *Request) scenarioCase() (scenarios.Case, error) {
+	sc, err := scenarios.Parse(r.Scenario.Name, []byte(r.Scenario.Source))
+	if err != nil {
+		return scenarios.Case{}, fmt.Errorf("the bisection's scenario: %w", err)
+	}
+	sc.File = r.Scenario.File
+	return sc.Case(r.Scenario.Case)
+}
+
+// Rules are those of the request.
+func (r *Request) Rules() (bisect.Rules, error) {
+	rules := bisect.Rules{AnyFailure: r.AnyFailure, SameTitle: r.SameTitle}
+	if r.BadWhen != "" {
+		e, err := bisect.ParseExpr(r.BadWhen)
+		if err != nil {
+			return rules, fmt.Errorf("--bad-when: %w", err)
+		}
+		rules.BadWhen = e
+	}
+	return rules, nil
+}
+
+// Check says what in a request can't be.
+func (r *Request) Check() error {
+	if _, err := r.Rules(); err != nil {
+		return err
+	}
+	set := 0
+	for _, b := range []bool{r.AnyFailure, r.SameTitle, r.BadWhen != ""} {
+		if b {
+			set++
+		}
+	}
+	if set > 1 {
+		return errors.New("--any-failure, --same-title and --bad-when: give one of them")
+	}
+	if r.Confidence != 0 && !(r.Confidence > .5 && r.Confidence < 1) {
+		return fmt.Errorf("--confidence %v: want more than 0.5 and less than 1", r.Confidence)
+	}
+	if (r.Git == nil) == (r.Releases == nil) {
+		return errors.New("neither commits nor releases to bisect")
+	}
+	return nil
+}

@@ -1,0 +1,245 @@
+package trials
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"github.com/blockrig/blockrig/harness/bisect"
+	"github.com/blockrig/blockrig/kernels/gitbuild"
+	"github.com/blockrig/blockrig/kernels/gitbuild/gitcmd"
+	"github.com/blockrig/blockrig/results"
+	"github.com/blockrig/blockrig/scenarios"
+)
+
+// Folders of a bisection besides those of its [bisect.State].
+const (
+	dirRuns     = "runs"     // records of its trials, a results store
+	dirMachines = "machines" // saved machines of the request under way
+	dirFiles    = "files"    // the user's patches and config
+)
+
+// A Search is a bisection with its folder.
+type Search struct {
+	Request Request
+	Cache   string // blockrig's own cache folder
+	Nice    int    // of builds
+
+	state *bisect.State
+}
+
+// Create begins a bisection in the new folder dir.
+func Create(dir string, r Request) (*Search, error) {
+	if err := r.Check(); err != nil {
+		return nil, err
+	}
+	st, err := bisect.CreateState(dir, r)
+	if err != nil {
+		return nil, err
+	}
+	return &Search{Request: r, state: st}, nil
+}
+
+// Open goes on with the one in dir.
+func Open(dir string) (*Search, error) {
+	s := &Search{}
+	var err error
+	if s.state, err = bisect.OpenState(dir, &s.Request); err != nil {
+		return nil, err
+	}
+	if err := s.Request.Check(); err != nil {
+		return nil, errors.Join(fmt.Errorf("%s: %w", dir, err), s.state.Close())
+	}
+	return s, nil
+}
+
+// Dir is the search's folder.
+func (s *Search) Dir() string { return s.state.Dir() }
+
+// Close lets go of the folder.
+func (s *Search) Close() error { return s.state.Close() }
+
+// Case is the case that the search tries.
+func (s *Search) Case() (scenarios.Case, error) { return s.Request.scenarioCase() }
+
+// Unfinished tells whether dir holds a bisection that has no answer.
+func Unfinished(dir string) bool {
+	_, request := os.Stat(filepath.Join(dir, "request.json"))
+	_, answer := os.Stat(filepath.Join(dir, "answer.json"))
+	return request == nil && errors.Is(answer, fs.ErrNotExist)
+}
+
+// An Outcome is what a bisection came to.
+type Outcome struct {
+	Answer  *bisect.Answer
+	Context bisect.Context
+}
+
+// Run searches to the end. The error is a *bisect.StopError when there is no
+// answer to be had. It may be called once.
+func (s *Search) Run(ctx context.Context, rig *Rig, progress func(bisect.Event)) (_ *Outcome, err error) {
+	c, err := s.Case()
+	if err != nil {
+		return nil, err
+	}
+	dir, err := filepath.Abs(s.Dir())
+	if err != nil {
+		return nil, fmt.Errorf("find the bisection's folder: %w", err)
+	}
+	// What a killed one left; the folder is ours alone.
+	machines := filepath.Join(dir, dirMachines)
+	if err := os.RemoveAll(machines); err != nil {
+		return nil, fmt.Errorf("clear the saved machines: %w", err)
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(machines)) }()
+	store := filepath.Join(dir, dirRuns)
+	if _, err := results.Sweep(ctx, store); err != nil {
+		return nil, err
+	}
+	run, err := results.Create(ctx, store, s.Request.Command)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, run.Close()) }()
+
+	cfg, err := s.config()
+	if err != nil {
+		return nil, err
+	}
+	cfg.Progress = progress
+	t := &Tester{Rig: rig, Cases: caseList(c), Run: run, Base: dir, Dir: machines}
+	var h bisect.History
+	var tester bisect.Tester
+	switch r := s.Request; {
+	case r.Git != nil:
+		commits, err := s.commits(ctx, rig)
+		if err != nil {
+			return nil, err
+		}
+		commits.Scenario = c.Scenario
+		git, err := s.git(ctx, commits.Spec.Repo)
+		if err != nil {
+			return nil, err
+		}
+		defer func() {
+			// One that was interrupted keeps its worktree: git bisect log
+			// works there.
+			if ctx.Err() == nil {
+				err = errors.Join(err, git.Remove(ctx))
+			}
+		}()
+		t.Kernels = commits
+		h, tester = git, inspecting{t, commits}
+	default:
+		releases, err := bisect.NewReleases(r.Releases.Releases)
+		if err != nil {
+			return nil, err
+		}
+		refs := map[string]string{}
+		for _, rel := range r.Releases.Releases {
+			refs[rel.Version] = rel.Ref
+		}
+		t.Kernels = &Releases{Lab: rig.Lab, Scenario: c.Scenario, Refs: refs}
+		h, tester = releases, t
+	}
+	a, err := s.state.Run(ctx, cfg, h, tester)
+	if err != nil {
+		return nil, err
+	}
+	cx, err := s.context(ctx, a, c, h, t.Kernels)
+	if err != nil {
+		return nil, err
+	}
+	return &Outcome{a, cx}, nil
+}
+
+func (s *Search) config() (bisect.Config, error) {
+	r := s.Request
+	rules, err := r.Rules()
+	if err != nil {
+		return bisect.Config{}, err
+	}
+	cfg := bisect.Config{Direction: r.Direction, Rules: rules, Confidence: r.Confidence, MaxSkips: r.MaxSkips}
+	if g := r.Git; g != nil {
+		cfg.New = g.New.Commit
+		for _, o := range g.Old {
+			cfg.Old = append(cfg.Old, o.Commit)
+		}
+		return cfg, nil
+	}
+	cfg.New, cfg.Old = r.Releases.New.Commit, []string{r.Releases.Old.Commit}
+	return cfg, nil
+}
+
+// git is the history, in the state's worktree.
+func (s *Search) git(ctx context.Context, path string) (*bisect.Git, error) {
+	repo, err := gitcmd.Open(ctx, path)
+	if err != nil {
+		return nil, err
+	}
+	g := s.Request.Git
+	return bisect.OpenGit(ctx, repo, s.state.Worktree(), bisect.GitOptions{
+		FirstParent: g.FirstParent, Paths: g.Paths, TermOld: g.TermOld, TermNew: g.TermNew, At: g.New.Commit,
+	})
+}
+
+// commits are the request's kernels.
+func (s *Search) commits(ctx context.Context, rig *Rig) (*Commits, error) {
+	b := s.Request.Git.Build
+	spec := gitbuild.Spec{Repo: s.Request.Git.Repo}
+	dir, err := filepath.Abs(filepath.Join(s.Dir(), dirFiles))
+	if err != nil {
+		return nil, fmt.Errorf("find the bisection's folder: %w", err)
+	}
+	for i, p := range b.Patches {
+		name, err := putFile(dir, fmt.Sprintf("%04d-%s", i+1, p.Name), p.Text)
+		if err != nil {
+			return nil, err
+		}
+		spec.Patches = append(spec.Patches, name)
+	}
+	if b.Config != nil {
+		if spec.ConfigFile, err = putFile(dir, "config", b.Config.Text); err != nil {
+			return nil, err
+		}
+	}
+	return NewCommits(ctx, rig, s.Cache, spec, gitbuild.Options{CC: b.CC, Jobs: b.Jobs, Nice: s.Nice})
+}
+
+// NewCommits opens the build cache below cache, and makes the rig's kernel
+// store build its git: references.
+func NewCommits(ctx context.Context, rig *Rig, cache string, spec gitbuild.Spec, opts gitbuild.Options) (*Commits, error) {
+	opts.Progress = func(phase string, files int) {
+		what := ""
+		if files > 0 {
+			what = fmt.Sprintf("%d files", files)
+		}
+		rig.progress(phase, what)
+	}
+	b, err := gitbuild.Open(ctx, cache, opts)
+	if err != nil {
+		return nil, err
+	}
+	c := &Commits{Lab: rig.Lab, Builder: b, Spec: spec, Say: rig.say}
+	rig.Lab.Kernels.Builder = c
+	return c, nil
+}
+
+// putFile writes a file of the request's where make and git can read it.
+func putFile(dir, name string, text []byte) (string, error) {
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return "", fmt.Errorf("write %s: %w", name, err)
+	}
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return "", fmt.Errorf("write %s: %w", name, err)
+	}
+	err = root.WriteFile(name, text, 0o644)
+	if err := errors.Join(err, root.Close()); err != nil {
+		return "", fmt.Errorf("write %s: %w", name, err)
+	}
+	return filepath.Join(dir, name), nil
+}

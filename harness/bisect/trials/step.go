@@ -1,0 +1,85 @@
+package trials
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/blockrig/blockrig/harness/bisect"
+	"github.com/blockrig/blockrig/results"
+)
+
+// A StepRequest is one test of one commit.
+type StepRequest struct {
+	Subject bisect.Subject
+	Runs    int // trials of each case
+	Boots   int // that they are spread over; 0: the square root of Runs
+	Rules   bisect.Rules
+	Target  *bisect.Target // the failure that is looked for; nil: any of the step's
+}
+
+// Step tries a commit for git bisect run: the exit status and why. It stops
+// at the first trial that says bad.
+func (t *Tester) Step(ctx context.Context, r StepRequest) (status int, why string, err error) {
+	p, err := t.Prepare(ctx, r.Subject)
+	if err != nil {
+		return bisect.StepAbort, "", err
+	}
+	switch p.Failure {
+	case "":
+	case bisect.KindError:
+		// Of this machine, not of the commit: every other one would be
+		// skipped as well.
+		return bisect.StepAbort, p.Reason, nil
+	default:
+		return bisect.StepSkip, string(p.Failure) + ": " + p.Reason, nil
+	}
+	boots := r.Boots
+	if boots <= 0 {
+		boots = bootsFor(r.Runs)
+	}
+	var outcomes []bisect.Outcome
+	for done := 0; done < r.Runs; {
+		n := min(r.Runs-done, (r.Runs+boots-1)/boots)
+		done += n
+		err := t.Test(ctx, bisect.Request{Subject: r.Subject, Boots: 1, Runs: n}, func(o bisect.Outcome) error {
+			outcomes = append(outcomes, o)
+			return nil
+		})
+		if err != nil {
+			return bisect.StepAbort, "", err
+		}
+		status, why = bisect.Step(outcomes, r.Rules, r.Target)
+		if status != bisect.StepGood {
+			return status, why, nil
+		}
+	}
+	return status, why, nil
+}
+
+// TargetOf is the failure that the trial in the folder dir of a run showed.
+func TargetOf(dir string) (*bisect.Target, error) {
+	data, err := os.ReadFile(filepath.Join(dir, results.ResultFile))
+	if err != nil {
+		return nil, fmt.Errorf("%s is no trial's folder: %w", dir, err)
+	}
+	var rec results.Record
+	if err := json.Unmarshal(data, &rec); err != nil {
+		return nil, fmt.Errorf("%s: %w", filepath.Join(dir, results.ResultFile), err)
+	}
+	if !rec.Verdict.Failure() {
+		return nil, fmt.Errorf("the trial in %s shows no failure: its verdict is %s", dir, rec.Verdict)
+	}
+	head, _, _ := strings.Cut(rec.Signature, ": ")
+	part := strings.Split(head, "/")
+	if len(part) != 3 {
+		return nil, fmt.Errorf("the trial in %s has no signature", dir)
+	}
+	return &bisect.Target{
+		Signature: bisect.Signature{Phase: part[0], Step: part[1], Verdict: part[2]},
+		Titles:    titles(rec.Signature),
+	}, nil
+}

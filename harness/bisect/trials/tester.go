@@ -1,0 +1,164 @@
+package trials
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/blockrig/blockrig/harness/bisect"
+	"github.com/blockrig/blockrig/harness/trial"
+	"github.com/blockrig/blockrig/harness/verdict"
+	"github.com/blockrig/blockrig/initramfs/protocol"
+	"github.com/blockrig/blockrig/results"
+	"github.com/blockrig/blockrig/scenarios"
+)
+
+// A Tester tries the kernels of a search with one case or several: each trial
+// of a [bisect.Request] is one of each case.
+type Tester struct {
+	Rig     *Rig
+	Kernels Kernels
+	Cases   []scenarios.Case
+	Run     *results.Run // where trials are recorded
+	Base    string       // folder that an outcome's Where is relative to
+	Dir     string       // folder for saved machines, while a request is under way
+
+	// Each, if not nil, is told of every trial with its record.
+	Each func(results.Record)
+}
+
+// Prepare implements bisect.Tester.
+func (t *Tester) Prepare(ctx context.Context, s bisect.Subject) (bisect.Prepared, error) {
+	t.Rig.progress("kernel", short(s.String()))
+	return t.Kernels.Prepare(ctx, s)
+}
+
+// Test implements bisect.Tester. The boots of a request are its own, since
+// what is shared between two trials of a saved machine (where the kernel lies,
+// what its random numbers are) is no independent evidence: the machines saved
+// for a request are removed with it.
+func (t *Tester) Test(ctx context.Context, req bisect.Request, record func(bisect.Outcome) error) (err error) {
+	s := t.Rig.schedule()
+	var tasks []trial.Task
+	ref := t.Kernels.Ref(req.Subject)
+	for boot := range req.Boots {
+		for range req.Runs {
+			for _, c := range t.Cases {
+				tasks = append(tasks, trial.Task{Ref: ref, Case: c, Repeat: boot})
+			}
+		}
+	}
+	s.Boots = max(1, req.Boots)
+	if !t.Rig.Cold {
+		if err := os.MkdirAll(t.Dir, 0o700); err != nil {
+			return fmt.Errorf("make the folder of saved machines: %w", err)
+		}
+		dir, err := os.MkdirTemp(t.Dir, "machines-")
+		if err != nil {
+			return fmt.Errorf("make the folder of saved machines: %w", err)
+		}
+		defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+		s.Shelf = &trial.Shelf{Dir: dir, Log: t.Rig.Log}
+	}
+	return t.run(ctx, s, tasks, record)
+}
+
+// run does tasks, and records each.
+func (t *Tester) run(ctx context.Context, s *trial.Schedule, tasks []trial.Task, record func(bisect.Outcome) error) error {
+	open := make([]*results.Trial, len(tasks))
+	specs := make([]trial.Spec, len(tasks))
+	last, recorded := time.Now(), 0
+	s.Begin = func(i int, spec trial.Spec) (string, error) {
+		specs[i] = spec
+		var err error
+		if open[i], err = t.Run.Begin(); err != nil {
+			return "", err
+		}
+		return open[i].Scratch, nil
+	}
+	s.Done = func(i int, r trial.Result) error {
+		rec := results.FromTrial(specs[i], r)
+		if open[i] != nil {
+			err := open[i].Keep(specs[i], r)
+			if err == nil {
+				rec, err = open[i].Store(rec)
+			}
+			if err != nil {
+				return err
+			}
+		}
+		o := outcomeOf(rec, r)
+		now := time.Now()
+		o.Seconds, last = now.Sub(last).Seconds(), now
+		o.Where = t.where(rec.RunDir)
+		if t.Each != nil {
+			t.Each(rec)
+		}
+		recorded++
+		return record(o)
+	}
+	if s.Until == nil {
+		// A kernel that does not come up won't say more the next time.
+		s.Until = func(r trial.Result) bool { return r.Verdict == verdict.Error }
+	}
+	err := s.Run(ctx, tasks)
+	if err != nil && ctx.Err() == nil && recorded == 0 && trial.WrongRequest(err) {
+		return record(bisect.Outcome{Kind: bisect.KindError, Reason: oneLine(err)})
+	}
+	return err
+}
+
+func (t *Tester) where(dir string) string {
+	if rel, err := filepath.Rel(t.Base, dir); err == nil && t.Base != "" && filepath.IsLocal(rel) {
+		return rel
+	}
+	return dir
+}
+
+// outcomeOf says what a trial is to a search.
+func outcomeOf(rec results.Record, r trial.Result) bisect.Outcome {
+	o := bisect.Outcome{
+		Kind: bisect.KindVerdict, Verdict: string(rec.Verdict), Phase: rec.Phase, Step: r.Report.Step,
+		Errno: rec.Errno, Titles: titles(rec.Signature), Boot: rec.BootID,
+	}
+	for _, v := range rec.Also {
+		o.Also = append(o.Also, string(v))
+	}
+	if rec.Verdict != verdict.Error {
+		return o
+	}
+	o.Kind, o.Reason = bisect.KindError, rec.Reason
+	if rec.Phase == protocol.PhaseBoot && r.Report.Host == "" {
+		o.Kind = bisect.KindBoot
+	}
+	return o
+}
+
+// titles are those of a verdict's signature.
+func titles(signature string) []string {
+	_, list, ok := strings.Cut(signature, ": ")
+	if !ok {
+		return nil
+	}
+	return strings.Split(list, "; ")
+}
+
+// bootsFor spreads trials over boots as one would without knowing how much
+// boots differ.
+func bootsFor(runs int) int { return max(1, int(math.Ceil(math.Sqrt(float64(runs))))) }
+
+// An inspecting tester knows what went into its kernels.
+type inspecting struct {
+	*Tester
+	commits *Commits
+}
+
+// Compiled implements bisect.Inspector.
+func (t inspecting) Compiled(ctx context.Context, s bisect.Subject, paths []string) ([]string, error) {
+	return t.commits.Compiled(ctx, s, paths)
+}

@@ -1,0 +1,406 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/base32"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"github.com/blockrig/blockrig/harness/bisect"
+	"github.com/blockrig/blockrig/harness/bisect/trials"
+	"github.com/blockrig/blockrig/harness/qemu"
+	"github.com/blockrig/blockrig/harness/trial"
+	"github.com/blockrig/blockrig/kernels"
+	"github.com/blockrig/blockrig/kernels/gitbuild/gitcmd"
+	"github.com/blockrig/blockrig/scenarios"
+)
+
+func (a *app) bisectCommand() *cobra.Command {
+	c := &cobra.Command{
+		Use: "bisect", Short: "Find the commit or the release that changed what a scenario shows", Args: cobra.NoArgs, RunE: needVerb,
+		Long: `Find the commit or the release that changed what a scenario shows.
+
+Exit status: 0 found, proven or likely; 2 the request was wrong, an end that is
+not what it was said to be included; 3 doubtful, or no answer could be had.`,
+	}
+	c.AddCommand(a.bisectGit(), a.bisectVersions(), a.bisectResume())
+	return c
+}
+
+// bisectOptions are the flags of both bisections.
+type bisectOptions struct {
+	lab        labOptions
+	set        []string
+	only       string
+	anyFailure bool
+	sameTitle  bool
+	badWhen    string
+	confidence float64
+	maxSkips   int
+	state      string
+	report     string
+}
+
+func (o *bisectOptions) flags(f *pflag.FlagSet) {
+	caseFlags(f, &o.only, &o.set)
+	ruleFlags(f, &o.anyFailure, &o.sameTitle, &o.badWhen)
+	f.Float64Var(&o.confidence, "confidence", 0.999, "how sure the answer is to be, as a probability")
+	f.IntVar(&o.maxSkips, "max-skips", 20, "stop when more than `N` commits can't be tried")
+	f.StringVar(&o.state, "state", "", "new `DIR` that holds the bisection (default: one among the results)")
+	f.StringVarP(&o.report, "output", "o", "", "write the report to `FILE` too, not only into the bisection's folder")
+	o.lab.bisectFlags(f)
+}
+
+// bisectFlags are those about machines and how many run.
+func (o *labOptions) bisectFlags(f *pflag.FlagSet) {
+	o.machineFlags(f)
+	f.IntVar(&o.jobs, "jobs", 0, "trials at a time (default: what cores and memory carry)")
+	f.BoolVar(&o.cold, "cold", false, "start every trial from power-on, not from a saved machine")
+}
+
+func caseFlags(f *pflag.FlagSet, only *string, set *[]string) {
+	f.StringVar(only, "case", "", "the case with this `ID`")
+	f.StringArrayVar(set, "set", nil, "fix a parameter: `p=v`; may be given several times")
+}
+
+func ruleFlags(f *pflag.FlagSet, anyFailure, sameTitle *bool, badWhen *string) {
+	f.BoolVar(anyFailure, "any-failure", false, "every failure counts, not only the one that is looked for")
+	f.BoolVar(sameTitle, "same-title", false, "a failure counts only with a title that the failure looked for has")
+	f.StringVar(badWhen, "bad-when", "", "what counts as the failure, such as 'verdict == hang || title =~ \"scsi_.*\"'")
+}
+
+// casesFor are the cases of one scenario that the flags leave.
+func (a *app) casesFor(name, only string, set []string) ([]scenarios.Case, error) {
+	if only != "" && len(set) > 0 {
+		return nil, errors.New("--case and --set: a case has all its parameters already; give one of the two")
+	}
+	var list []string
+	if only != "" {
+		list = []string{only}
+	}
+	return a.casesOf([]string{name}, set, list)
+}
+
+// request is what both bisections have in common.
+func (o *bisectOptions) request(c scenarios.Case) trials.Request {
+	return trials.Request{
+		Command: os.Args, Scenario: trials.ScenarioOf(c),
+		Machine:    trials.Machine{Accel: o.lab.accel, CPUs: o.lab.cpus, Jobs: o.lab.jobs, Tools: o.lab.tools, Cold: o.lab.cold},
+		AnyFailure: o.anyFailure, SameTitle: o.sameTitle, BadWhen: o.badWhen,
+		Confidence: o.confidence, MaxSkips: o.maxSkips,
+	}
+}
+
+// check finds what is wrong with the flags before anything is done.
+func (o *bisectOptions) check() error {
+	if err := o.lab.check(); err != nil {
+		return err
+	}
+	if o.maxSkips < 1 {
+		return fmt.Errorf("--max-skips %d: want 1 or more", o.maxSkips)
+	}
+	if o.report != "" {
+		if info, err := os.Stat(filepath.Dir(o.report)); err != nil || !info.IsDir() {
+			return fmt.Errorf("--output %s: there is no folder %s", o.report, filepath.Dir(o.report))
+		}
+	}
+	r := trials.Request{
+		AnyFailure: o.anyFailure, SameTitle: o.sameTitle, BadWhen: o.badWhen, Confidence: o.confidence,
+		Releases: &trials.ReleaseRequest{},
+	}
+	return r.Check()
+}
+
+// rig gets ready what a bisection's trials run with.
+func (a *app) rig(m trials.Machine, memory scenarios.Bytes, d *doing) (*trials.Rig, error) {
+	if err := needQEMU(); err != nil {
+		return nil, err
+	}
+	p := newProgress(a)
+	p.stop() // what is done is shown in one line here
+	lab, err := a.lab(m.Tools, p)
+	if err != nil {
+		return nil, err
+	}
+	lab.Kernels.Progress = d.fetch
+	// As many at a time as this machine carries.
+	tasks := make([]trial.Task, 64)
+	for i := range tasks {
+		tasks[i].Case.Scenario = &scenarios.Scenario{Machine: scenarios.Machine{Memory: memory}}
+	}
+	return &trials.Rig{
+		Lab: lab, CPUs: m.CPUs, Jobs: a.jobs(m.Jobs, tasks), Cold: m.Cold, Log: a.log,
+		Accelerate: func(ctx context.Context, k kernels.Kernel) (accel qemu.Accel, err error) {
+			d.over(func() { accel, err = a.accelerate(ctx, qemu.Accel(m.Accel), k) })
+			return accel, err
+		},
+		Progress: d.set,
+		Say:      func(format string, args ...any) { d.over(func() { a.say(format, args...) }) },
+	}, nil
+}
+
+// choose gives the case to bisect with; trials that this takes are an
+// ordinary run.
+func (a *app) choose(ctx context.Context, rig *trials.Rig, k trials.Kernels, cases []scenarios.Case, bad, good bisect.Subject, o *bisectOptions) (_ scenarios.Case, err error) {
+	if len(cases) == 1 {
+		return cases[0], nil
+	}
+	rules := bisect.Rules{}
+	if o.badWhen != "" {
+		if rules.BadWhen, err = bisect.ParseExpr(o.badWhen); err != nil {
+			return scenarios.Case{}, badRequest(err)
+		}
+	}
+	run, _, err := a.openRun(ctx)
+	if err != nil {
+		return scenarios.Case{}, err
+	}
+	defer func() { err = errors.Join(err, run.Close()) }()
+	dir, err := os.MkdirTemp("", "blockrig-choose-")
+	if err != nil {
+		return scenarios.Case{}, fmt.Errorf("make a folder for saved machines: %w", err)
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	t := &trials.Tester{Rig: rig, Kernels: k, Run: run, Dir: dir}
+	c, err := trials.Choose(ctx, t, cases, bad, good, rules)
+	if err != nil {
+		if ctx.Err() == nil {
+			err = badRequest(err)
+		}
+		return c, err
+	}
+	a.say("bisecting with the case %s: the first that fails at one end and passes at the other", c.ID)
+	return c, nil
+}
+
+// newState names the folder of a new bisection.
+func (a *app) newState(o *bisectOptions) (string, error) {
+	if o.state != "" {
+		return o.state, nil
+	}
+	root, err := a.bisections()
+	if err != nil {
+		return "", err
+	}
+	random := make([]byte, 5)
+	rand.Read(random) // never fails (crypto/rand)
+	name := time.Now().UTC().Format("20060102T150405.000Z") + "-" + strings.ToLower(base32.StdEncoding.EncodeToString(random))
+	return filepath.Join(root, name), nil
+}
+
+// bisections is where the folders of bisections are.
+func (a *app) bisections() (string, error) {
+	root, err := a.resultsRoot()
+	if err != nil {
+		return "", err
+	}
+	return filepath.Join(root, "bisections"), nil
+}
+
+// search does a bisection and tells its answer.
+func (a *app) search(ctx context.Context, s *trials.Search, report string) (_ *trials.Outcome, err error) {
+	defer func() { err = errors.Join(err, s.Close()) }()
+	d := a.newDoing()
+	defer d.end()
+	if s.Cache, err = cacheDir(); err != nil {
+		return nil, err
+	}
+	c, err := s.Case()
+	if err != nil {
+		return nil, err
+	}
+	rig, err := a.rig(s.Request.Machine, c.Scenario.Machine.Memory, d)
+	if err != nil {
+		return nil, err
+	}
+	rig.Say("bisection in %s", s.Dir())
+	o, err := s.Run(ctx, rig, func(e bisect.Event) { sayEvent(rig, e) })
+	d.end()
+	var stop *bisect.StopError
+	switch {
+	case ctx.Err() != nil:
+		a.say("stopped; go on with: blockrig bisect resume %s", s.Dir())
+		return nil, err
+	case errors.As(err, &stop):
+		return nil, a.sayStop(stop)
+	case err != nil:
+		return nil, err
+	}
+	return o, a.tell(s, o, report)
+}
+
+// sayEvent says what a person wants to know at once.
+func sayEvent(rig *trials.Rig, e bisect.Event) {
+	r := e.Record
+	if r == nil {
+		return
+	}
+	state := "passes"
+	switch {
+	case r.Other != nil:
+		state = "other"
+	case r.Mark == bisect.Skip:
+		state = "skipped"
+	case r.Fails:
+		state = "fails"
+	}
+	what := fmt.Sprintf("%d of %d trials failed, %d boots, p=%.6g", r.Hits, r.Runs, r.Boots, r.P)
+	if r.Why != "" {
+		what = r.Why
+	}
+	if r.SameAs != "" {
+		what += "; the same binary as " + shortHash(r.SameAs)
+	}
+	left := ""
+	if e.Doing == "step" {
+		left = fmt.Sprintf(" (%d left)", e.Left)
+	}
+	rig.Say("%-8s %-12s  %s: %s%s", e.Doing, shortHash(r.Commit), state, what, left)
+}
+
+func shortHash(s string) string {
+	if gitcmd.IsHash(s) {
+		return s[:12]
+	}
+	return s
+}
+
+// sayStop ends a bisection that has no answer.
+func (a *app) sayStop(stop *bisect.StopError) error {
+	for _, r := range stop.Seen {
+		what := fmt.Sprintf("%d of %d trials failed in %d boots", r.Hits, r.Runs, r.Boots)
+		if r.Why != "" {
+			what = r.Why
+		}
+		a.say("seen: %s: %s", shortHash(r.Commit), what)
+	}
+	err := fmt.Errorf("no answer: %w", stop)
+	switch stop.Kind {
+	case bisect.StopWrongEnd, bisect.StopNoFailure, bisect.StopMergeBase:
+		return badRequest(err)
+	}
+	return err
+}
+
+// tell prints an answer and keeps its report.
+func (a *app) tell(s *trials.Search, o *trials.Outcome, report string) error {
+	path, err := s.WriteReport(o)
+	if err != nil {
+		return err
+	}
+	if report != "" {
+		if err := writeWhole(report, bisect.Report(o.Answer, o.Context)); err != nil {
+			return err
+		}
+		path = report
+	}
+	if a.format == "json" {
+		err = json.NewEncoder(a.stdout).Encode(o.Answer)
+	} else {
+		_, err = fmt.Fprint(a.stdout, bisect.Summary(o.Answer, o.Context))
+	}
+	if err != nil {
+		return err
+	}
+	a.say("text to send: %s", path)
+	return nil
+}
+
+// writeWhole writes a file whole or not at all.
+func writeWhole(path, text string) (err error) {
+	f, err := os.CreateTemp(filepath.Dir(path), ".blockrig-*")
+	if err != nil {
+		return fmt.Errorf("write %s: %w", path, err)
+	}
+	_, err = f.WriteString(text)
+	if err == nil {
+		err = f.Chmod(0o644)
+	}
+	if err = errors.Join(err, f.Close()); err == nil {
+		err = os.Rename(f.Name(), path)
+	}
+	if err != nil {
+		return errors.Join(fmt.Errorf("write %s: %w", path, err), os.Remove(f.Name()))
+	}
+	return nil
+}
+
+func exitOfAnswer(o *trials.Outcome) error {
+	if o.Answer.Grade == bisect.Doubtful {
+		return exitWith(exitError)
+	}
+	return nil
+}
+
+func (a *app) bisectResume() *cobra.Command {
+	var report string
+	c := &cobra.Command{
+		Use: "resume [DIR]", Short: "Go on with a bisection that was stopped",
+		Long: `Go on with a bisection that was stopped, by Ctrl-C, kill -9 or a power loss. No
+trial that was finished is made again. Without DIR: the last one that has no
+answer.`,
+		Args: cobra.MaximumNArgs(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			dir := ""
+			if len(args) == 1 {
+				dir = args[0]
+			} else {
+				var err error
+				if dir, err = a.lastOpen(); err != nil {
+					return badRequest(err)
+				}
+			}
+			s, err := trials.Open(dir)
+			if err != nil {
+				return badRequest(err)
+			}
+			o, err := a.search(c.Context(), s, report)
+			if err != nil {
+				return err
+			}
+			return exitOfAnswer(o)
+		},
+	}
+	c.Flags().StringVarP(&report, "output", "o", "", "write the report to `FILE` too")
+	return c
+}
+
+// lastOpen is the last bisection without an answer.
+func (a *app) lastOpen() (string, error) {
+	root, err := a.bisections()
+	if err != nil {
+		return "", err
+	}
+	entries, err := os.ReadDir(root)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return "", fmt.Errorf("look for bisections: %w", err)
+	}
+	for _, e := range slices.Backward(entries) {
+		dir := filepath.Join(root, e.Name())
+		if trials.Unfinished(dir) {
+			return dir, nil
+		}
+	}
+	return "", fmt.Errorf("there is no bisection to go on with in %s; name its folder", root)
+}
+
+// newSearch makes the folder of a bisection.
+func (a *app) newSearch(r trials.Request, o *bisectOptions) (*trials.Search, error) {
+	dir, err := a.newState(o)
+	if err != nil {
+		return nil, err
+	}
+	s, err := trials.Create(dir, r)
+	return s, badRequest(err)
+}

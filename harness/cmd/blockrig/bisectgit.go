@@ -1,0 +1,241 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"github.com/blockrig/blockrig/harness/bisect"
+	"github.com/blockrig/blockrig/harness/bisect/trials"
+	"github.com/blockrig/blockrig/kernels/gitbuild"
+	"github.com/blockrig/blockrig/kernels/gitbuild/gitcmd"
+)
+
+// gitOptions are the flags about commits and how they are built.
+type gitOptions struct {
+	repo        string
+	good        []string
+	bad         string
+	fix         bool
+	firstParent bool
+	termOld     string
+	termNew     string
+	paths       []string
+
+	apply  []string
+	config string
+	cc     string
+	make   int
+}
+
+// buildFlags are those about building.
+func (g *gitOptions) buildFlags(f *pflag.FlagSet) {
+	f.StringArrayVar(&g.apply, "apply", nil, "apply `PATCH` to every commit before it is built, where it applies; may be given several times")
+	f.StringVar(&g.config, "config", "", "begin with the kernel config `FILE` (a distribution's), its modules left out but for those needed")
+	f.StringVar(&g.cc, "cc", "", "compiler (default gcc)")
+	f.IntVar(&g.make, "make-jobs", 0, "jobs of make (default: one for each CPU)")
+}
+
+// build takes the files of the flags into a request.
+func (g *gitOptions) build() (trials.Build, error) {
+	b := trials.Build{CC: g.cc, Jobs: g.make}
+	if g.make < 0 {
+		return b, fmt.Errorf("--make-jobs %d: want 1 or more", g.make)
+	}
+	for _, p := range g.apply {
+		f, err := trials.ReadFile("--apply", p)
+		if err != nil {
+			return b, err
+		}
+		b.Patches = append(b.Patches, f)
+	}
+	if g.config != "" {
+		f, err := trials.ReadFile("--config", g.config)
+		if err != nil {
+			return b, err
+		}
+		b.Config = &f
+	}
+	return b, nil
+}
+
+// request resolves the names of commits.
+func (g *gitOptions) request(ctx context.Context) (*trials.GitRequest, error) {
+	repo, err := gitcmd.Open(ctx, g.repo)
+	if err != nil {
+		return nil, err
+	}
+	r := &trials.GitRequest{
+		Repo: repo.Dir(), FirstParent: g.firstParent, Paths: g.paths, TermOld: g.termOld, TermNew: g.termNew,
+	}
+	if r.Build, err = g.build(); err != nil {
+		return nil, err
+	}
+	end := func(name string) (trials.End, error) {
+		hash, err := repo.Resolve(ctx, name)
+		return trials.End{Name: name, Commit: hash}, err
+	}
+	var good []trials.End
+	for _, name := range g.good {
+		e, err := end(name)
+		if err != nil {
+			return nil, err
+		}
+		good = append(good, e)
+	}
+	bad, err := end(g.bad)
+	if err != nil {
+		return nil, err
+	}
+	r.Old, r.New = good, bad
+	if g.fix {
+		if len(good) != 1 {
+			return nil, errors.New("--fix looks for the first good commit, so there can be one --good only")
+		}
+		r.Old, r.New = []trials.End{bad}, good[0]
+	}
+	for _, o := range r.Old {
+		if o.Commit == r.New.Commit {
+			return nil, fmt.Errorf("%s and %s are the same commit", o.Name, r.New.Name)
+		}
+	}
+	return r, nil
+}
+
+func (a *app) bisectGit() *cobra.Command {
+	var (
+		o bisectOptions
+		g gitOptions
+	)
+	c := &cobra.Command{
+		Use:   "git --repo REPO --good REV --bad REV SCENARIO [-- PATH…]",
+		Short: "Find the commit of a repository that changed what a scenario shows",
+		Long: `Find the first bad commit between --good and --bad in the kernel repository
+REPO, or with --fix, the first good one. Kernels are built in a folder of
+blockrig's own: the repository's files and index are not touched. git's own
+bisect runs in a worktree in the bisection's folder, where git bisect log and
+git bisect visualize work meanwhile.`,
+		Example: `  blockrig bisect git --repo ~/linux --good v6.17 --bad v6.18 lvm-mirror-dio-read --case length=512,memory_offset=32
+  blockrig bisect git --repo ~/linux --good v6.17 --bad v6.18 md-raid1-dio-read -- block drivers/md fs/iomap
+  blockrig bisect git --repo ~/linux --fix --bad v6.18 --good master lvm-mirror-dio-read --bad-when 'verdict in (eio, hang)'`,
+		Args: cobra.MinimumNArgs(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			// What stands behind "--" are paths.
+			dash := c.ArgsLenAtDash()
+			switch {
+			case dash < 0 && len(args) > 1:
+				return badRequest(fmt.Errorf("bisect git: %q comes after the scenario; paths of the repository come after --", args[1]))
+			case dash >= 0 && dash != 1:
+				return badRequest(errors.New("bisect git: want one scenario before --"))
+			}
+			g.paths = args[1:]
+			if g.repo == "" || len(g.good) == 0 || g.bad == "" {
+				return badRequest(errors.New("bisect git: want --repo, --good and --bad"))
+			}
+			if err := o.check(); err != nil {
+				return badRequest(err)
+			}
+			s, err := a.newGit(c.Context(), &o, &g, args[0])
+			if err != nil {
+				return err
+			}
+			found, err := a.search(c.Context(), s, o.report)
+			if err != nil {
+				return err
+			}
+			return exitOfAnswer(found)
+		},
+	}
+	f := c.Flags()
+	f.StringVar(&g.repo, "repo", "", "the kernel's git repository, a local `FOLDER`")
+	f.StringArrayVar(&g.good, "good", nil, "commit `REV` that passes; may be given several times")
+	f.StringVar(&g.bad, "bad", "", "commit `REV` that fails")
+	f.BoolVar(&g.fix, "fix", false, "the bad commit is the older one: find the first that is good again")
+	f.BoolVar(&g.firstParent, "first-parent", false, "follow only the first parent of merges")
+	f.StringVar(&g.termOld, "term-old", "", "git bisect's `WORD` for the older state (default good)")
+	f.StringVar(&g.termNew, "term-new", "", "git bisect's `WORD` for the newer state (default bad)")
+	g.buildFlags(f)
+	o.flags(f)
+	return c
+}
+
+// newGit makes a bisection of commits.
+func (a *app) newGit(ctx context.Context, o *bisectOptions, g *gitOptions, name string) (*trials.Search, error) {
+	cases, err := a.casesFor(name, o.only, o.set)
+	if err != nil {
+		return nil, badRequest(err)
+	}
+	gr, err := g.request(ctx)
+	if err != nil {
+		return nil, badRequest(err)
+	}
+	if g.fix && gr.TermOld == "" && gr.TermNew == "" {
+		// "good" for what fails would be read wrongly in git's log.
+		gr.TermOld, gr.TermNew = "broken", "fixed"
+	}
+	r := o.request(cases[0])
+	r.Git, r.Direction = gr, bisect.Regression
+	switch {
+	case g.fix:
+		r.Direction = bisect.Fix
+	case gr.TermOld != "" || gr.TermNew != "":
+		// Which end fails is found out.
+		r.Direction = bisect.Either
+	}
+	if err := bisect.CheckTerms(gr.TermOld, gr.TermNew); err != nil {
+		return nil, badRequest(err)
+	}
+	if len(cases) == 1 {
+		return a.newSearch(r, o)
+	}
+	d := a.newDoing()
+	defer d.end()
+	rig, err := a.rig(r.Machine, cases[0].Scenario.Machine.Memory, d)
+	if err != nil {
+		return nil, err
+	}
+	k, err := a.commitsOf(ctx, rig, gr.Repo, g)
+	if err != nil {
+		return nil, err
+	}
+	k.Scenario = cases[0].Scenario
+	bad, good := gr.New.Commit, gr.Old[0].Commit
+	if g.fix {
+		bad, good = good, bad
+	}
+	c, err := a.choose(ctx, rig, k, cases, bisect.Subject{Commit: bad}, bisect.Subject{Commit: good}, o)
+	if err != nil {
+		return nil, err
+	}
+	r.Scenario = trials.ScenarioOf(c)
+	return a.newSearch(r, o)
+}
+
+// commitsOf builds kernels of a repository by the flags.
+func (a *app) commitsOf(ctx context.Context, rig *trials.Rig, repo string, g *gitOptions) (*trials.Commits, error) {
+	cache, err := cacheDir()
+	if err != nil {
+		return nil, err
+	}
+	spec := gitbuild.Spec{Repo: repo}
+	for _, p := range append([]string{}, g.apply...) {
+		abs, err := filepath.Abs(p)
+		if err != nil {
+			return nil, fmt.Errorf("--apply %s: %w", p, err)
+		}
+		spec.Patches = append(spec.Patches, abs)
+	}
+	if g.config != "" {
+		if spec.ConfigFile, err = filepath.Abs(g.config); err != nil {
+			return nil, fmt.Errorf("--config %s: %w", g.config, err)
+		}
+	}
+	return trials.NewCommits(ctx, rig, cache, spec, gitbuild.Options{CC: g.cc, Jobs: g.make, Nice: buildNice})
+}
+
+// buildNice is how much builds stand back behind what else the machine does.
+const buildNice = 5

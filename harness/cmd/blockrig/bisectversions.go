@@ -1,0 +1,174 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/blockrig/blockrig/harness/bisect"
+	"github.com/blockrig/blockrig/harness/bisect/trials"
+	"github.com/blockrig/blockrig/kernels"
+	"github.com/blockrig/blockrig/kernels/gitbuild/gitcmd"
+)
+
+func (a *app) bisectVersions() *cobra.Command {
+	var (
+		o         bisectOptions
+		g         gitOptions
+		good, bad string
+		fix       bool
+		thenGit   string
+	)
+	c := &cobra.Command{
+		Use:   "versions --good REF --bad REF SCENARIO",
+		Short: "Find the first released kernel that is bad, or with --fix, good again",
+		Long: `Bisect over the released kernels that Debian has, without a compiler. Stable
+series are branches: the first release of each is compared first, then those of
+the series where it changed.`,
+		Example: `  blockrig bisect versions --good debian:6.17 --bad debian:6.18 lvm-mirror-dio-read --case length=512,memory_offset=32
+  blockrig bisect versions --fix --bad debian:6.18 --good debian:newest lvm-mirror-dio-read --set length=512 --set memory_offset=32
+  blockrig bisect versions --good debian:6.17 --bad debian:6.18 --then-git ~/linux lvm-mirror-dio-read`,
+		Args: cobra.ExactArgs(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			if good == "" || bad == "" {
+				return badRequest(errors.New("bisect versions: which kernels? Name one with --good and one with --bad, such as debian:6.17 and debian:6.18"))
+			}
+			if err := o.check(); err != nil {
+				return badRequest(err)
+			}
+			if thenGit != "" {
+				if _, err := gitcmd.Open(c.Context(), thenGit); err != nil {
+					return badRequest(fmt.Errorf("--then-git: %w", err))
+				}
+			}
+			s, err := a.newVersions(c.Context(), &o, good, bad, fix, args[0])
+			if err != nil {
+				return err
+			}
+			found, err := a.search(c.Context(), s, o.report)
+			if err != nil {
+				return err
+			}
+			if thenGit == "" || found.Answer.Grade == bisect.Doubtful {
+				return exitOfAnswer(found)
+			}
+			return a.goOnWithGit(c.Context(), s, found, thenGit, &o, &g)
+		},
+	}
+	f := c.Flags()
+	f.StringVar(&good, "good", "", "kernel `REF` that passes: debian:VERSION")
+	f.StringVar(&bad, "bad", "", "kernel `REF` that fails")
+	f.BoolVar(&fix, "fix", false, "the bad kernel is the older one: find the first that is good again")
+	f.StringVar(&thenGit, "then-git", "", "go on with a git bisection of the range found, in the repository `REPO`")
+	g.buildFlags(f)
+	o.flags(f)
+	return c
+}
+
+// newVersions asks Debian which releases there are and makes the bisection.
+func (a *app) newVersions(ctx context.Context, o *bisectOptions, good, bad string, fix bool, name string) (*trials.Search, error) {
+	cases, err := a.casesFor(name, o.only, o.set)
+	if err != nil {
+		return nil, badRequest(err)
+	}
+	d := a.newDoing()
+	defer d.end()
+	r := o.request(cases[0])
+	rig, err := a.rig(r.Machine, cases[0].Scenario.Machine.Memory, d)
+	if err != nil {
+		return nil, err
+	}
+	store := rig.Lab.Kernels
+	goodEnd, err := release(ctx, store, good)
+	if err != nil {
+		return nil, err
+	}
+	badEnd, err := release(ctx, store, bad)
+	if err != nil {
+		return nil, err
+	}
+	list, err := trials.Released(ctx, store, goodEnd, badEnd)
+	if err != nil {
+		return nil, err
+	}
+	rr := &trials.ReleaseRequest{Releases: list}
+	rr.Old, rr.New, r.Direction = trials.End{Name: good, Commit: goodEnd.Version}, trials.End{Name: bad, Commit: badEnd.Version}, bisect.Regression
+	if fix {
+		rr.Old, rr.New, r.Direction = rr.New, rr.Old, bisect.Fix
+	}
+	if err := rr.Check(ctx); err != nil {
+		return nil, badRequest(err)
+	}
+	refs := map[string]string{}
+	for _, rel := range list {
+		refs[rel.Version] = rel.Ref
+	}
+	k := &trials.Releases{Lab: rig.Lab, Scenario: cases[0].Scenario, Refs: refs}
+	cs, err := a.choose(ctx, rig, k, cases, bisect.Subject{Commit: badEnd.Version}, bisect.Subject{Commit: goodEnd.Version}, o)
+	if err != nil {
+		return nil, err
+	}
+	r.Scenario, r.Releases = trials.ScenarioOf(cs), rr
+	return a.newSearch(r, o)
+}
+
+// release resolves an end to the release that it is.
+func release(ctx context.Context, store *kernels.Store, ref string) (kernels.Version, error) {
+	if !strings.HasPrefix(ref, "debian:") {
+		return kernels.Version{}, badRequest(fmt.Errorf("%s is no released kernel: want debian:VERSION (for commits there is bisect git)", ref))
+	}
+	k, err := store.Resolve(ctx, ref)
+	if err != nil {
+		return kernels.Version{}, err
+	}
+	all, err := trials.Known(ctx, store)
+	if err != nil {
+		return kernels.Version{}, err
+	}
+	for _, v := range all {
+		if v.Ref == k.Exact {
+			return v, nil
+		}
+	}
+	return kernels.Version{}, fmt.Errorf("%s is %s, which is not in the list of Debian's kernels", ref, k.Exact)
+}
+
+// goOnWithGit bisects the range that the releases leave.
+func (a *app) goOnWithGit(ctx context.Context, s *trials.Search, found *trials.Outcome, repo string, o *bisectOptions, g *gitOptions) error {
+	rng := found.Context.Range
+	if rng == nil {
+		return errors.New("the releases leave no range to go on with")
+	}
+	g.repo, g.good, g.bad = repo, []string{rng.From}, rng.To
+	g.fix = found.Answer.Direction == bisect.Fix
+	if g.fix {
+		g.good, g.bad = []string{rng.To}, rng.From
+	}
+	c, err := s.Case()
+	if err != nil {
+		return err
+	}
+	r := s.Request
+	r.Releases = nil
+	if r.Git, err = g.request(ctx); err != nil {
+		return badRequest(fmt.Errorf("go on with git: %w", err))
+	}
+	r.Scenario = trials.ScenarioOf(c)
+	next := *o
+	if next.state != "" {
+		next.state += "-git"
+	}
+	a.say("going on with the commits of %s", rng)
+	gs, err := a.newSearch(r, &next)
+	if err != nil {
+		return err
+	}
+	answer, err := a.search(ctx, gs, o.report)
+	if err != nil {
+		return err
+	}
+	return exitOfAnswer(answer)
+}

@@ -1,0 +1,307 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"os/signal"
+	"runtime"
+	"slices"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/blockrig/blockrig/harness/bisect"
+	"github.com/blockrig/blockrig/harness/bisect/trials"
+	"github.com/blockrig/blockrig/kernels"
+	"github.com/blockrig/blockrig/kernels/gitbuild/gitcmd"
+)
+
+const stepVerb = "step"
+
+// stepPipe names, in the environment of the process that does a step's work,
+// the descriptor on which it says what came of it.
+const stepPipe = "BLOCKRIG_STEP_PIPE"
+
+// isStep tells whether the arguments are those of a step, or may be meant to:
+// git bisect run must not take the exit status of a mistyped command for a
+// mark.
+func isStep(root *cobra.Command, args []string) bool {
+	c, _, err := root.Find(args)
+	if err == nil && c != root {
+		return c.Name() == stepVerb
+	}
+	return slices.Contains(args, stepVerb)
+}
+
+// superviseStep does a step in a child process and gives its exit status.
+// Only what the child says on the pipe counts: a panic in Go ends with 2, and
+// whatever else goes wrong may end with anything.
+func superviseStep(args []string, stderr io.Writer) int {
+	abort := func(format string, a ...any) int {
+		fmt.Fprintf(stderr, "blockrig: step: %s; this ends the bisection\n", printable(fmt.Sprintf(format, a...)))
+		return bisect.StepAbort
+	}
+	exe, err := os.Executable()
+	if err != nil {
+		return abort("find blockrig's own executable: %v", err)
+	}
+	r, w, err := os.Pipe()
+	if err != nil {
+		return abort("make a pipe: %v", err)
+	}
+	defer r.Close()
+	cmd := exec.Command(exe, args...)
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
+	cmd.Env = append(os.Environ(), stepPipe+"=3")
+	cmd.ExtraFiles = []*os.File{w}
+	// The child ends with us, and cleans up.
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGTERM}
+	// A Ctrl-C at the terminal reaches the child itself; a signal sent to us
+	// alone is passed on. Either way we wait for it.
+	signals := make(chan os.Signal, 8)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+	defer signal.Stop(signals)
+	// The parent-death signal belongs to the thread that starts the process.
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	err = cmd.Start()
+	closed := w.Close()
+	if err := errors.Join(err, closed); err != nil {
+		return abort("start it: %v", err)
+	}
+	over := make(chan struct{})
+	passed := make(chan struct{})
+	go func() {
+		defer close(passed)
+		for {
+			select {
+			case s := <-signals:
+				if s != os.Interrupt {
+					_ = cmd.Process.Signal(s) // it may be gone by now
+				}
+			case <-over:
+				return
+			}
+		}
+	}()
+	said, readErr := io.ReadAll(io.LimitReader(r, 64))
+	err = cmd.Wait()
+	close(over)
+	<-passed
+	var exit *exec.ExitError
+	if err != nil && !errors.As(err, &exit) {
+		return abort("wait for it: %v", err)
+	}
+	for _, status := range []int{bisect.StepGood, bisect.StepBad, bisect.StepSkip} {
+		if readErr == nil && string(said) == stepWord(status) && err == nil {
+			return status
+		}
+	}
+	if string(said) == stepWord(bisect.StepAbort) || err == nil && asksHelp(args) {
+		return bisect.StepAbort // and it said why
+	}
+	return abort("its process ended with %s", cmd.ProcessState)
+}
+
+func asksHelp(args []string) bool {
+	return slices.ContainsFunc(args, func(a string) bool { return a == "-h" || a == "--help" || a == "help" })
+}
+
+func stepWord(status int) string { return fmt.Sprintf("status %d\n", status) }
+
+// takeStepPipe tells whether this process does a step's work, and keeps the
+// pipe for itself: what it starts must not hold it open.
+func takeStepPipe() bool {
+	if os.Getenv(stepPipe) != "3" {
+		return false
+	}
+	syscall.CloseOnExec(3)
+	return os.Unsetenv(stepPipe) == nil
+}
+
+// abortStep ends a step whose reason has been said.
+func abortStep() int {
+	// When the pipe is gone the exit status says the same.
+	_ = tellStep(bisect.StepAbort)
+	return bisect.StepAbort
+}
+
+// tellStep says on the pipe what a step came to.
+func tellStep(status int) error {
+	f := os.NewFile(3, "pipe")
+	_, err := f.WriteString(stepWord(status))
+	if err := errors.Join(err, f.Close()); err != nil {
+		return fmt.Errorf("say what the step came to: %w", err)
+	}
+	return nil
+}
+
+func (a *app) stepCommand() *cobra.Command {
+	var (
+		o    bisectOptions
+		g    gitOptions
+		ref  string
+		runs int
+		rate float64
+		like string
+	)
+	c := &cobra.Command{
+		Use:   stepVerb + " SCENARIO",
+		Short: "Test one commit, for git bisect run",
+		Long: `Build the commit that git bisect has checked out in the folder one stands in
+(or, with --kernel, take that kernel), run the scenario, and end with the status
+that git bisect run wants: 0 good, 1 bad, 125 can't be tested, skip; and 129 for
+anything unexpected, a crash of blockrig and a mistyped command included, which
+ends the bisection.
+
+Bad is a failure at the scenario's step. One before it, when the stack is
+built, makes the commit one to skip, as do a kernel that does not build or boot.`,
+		Example: `  git bisect start v6.18 v6.17
+  git bisect run blockrig step lvm-mirror-dio-read --case length=512,memory_offset=32
+  git bisect run sh -c 'make -j8 bzImage || exit 125; blockrig step plain-dio-read -k file:arch/x86/boot/bzImage'`,
+		Args: cobra.ExactArgs(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			status, why, err := a.step(c, args[0], ref, runs, rate, like, &o, &g)
+			if err != nil {
+				return err
+			}
+			words := map[int]string{bisect.StepGood: "good", bisect.StepBad: "bad", bisect.StepSkip: "skip"}
+			word, ok := words[status]
+			if !ok {
+				return errors.New(why)
+			}
+			if a.format == "json" {
+				err = json.NewEncoder(a.stdout).Encode(map[string]string{"mark": word, "why": why})
+			} else {
+				_, err = fmt.Fprintf(a.stdout, "%s: %s\n", word, printable(why))
+			}
+			if err != nil {
+				return err
+			}
+			return tellStep(status)
+		},
+	}
+	f := c.Flags()
+	f.StringVarP(&ref, "kernel", "k", "", "kernel `REF` to test instead of the commit")
+	f.IntVar(&runs, "repeat", 0, "trials of each case (default: what --rate and --confidence need, at least 3)")
+	f.IntVar(&o.lab.boots, "boots", 0, "spread them over `N` boots (default: the square root of --repeat)")
+	f.Float64Var(&rate, "rate", 1, "how often the bug shows on a bad kernel: 0.2 of one that shows in 1 of 5 trials")
+	f.StringVar(&like, "like", "", "folder of a trial that shows the failure looked for, such as `RUN/0003-…`: other failures skip")
+	caseFlags(f, &o.only, &o.set)
+	ruleFlags(f, &o.anyFailure, &o.sameTitle, &o.badWhen)
+	f.Float64Var(&o.confidence, "confidence", 0.999, "how sure a good is to be, as a probability")
+	g.buildFlags(f)
+	o.lab.bisectFlags(f)
+	return c
+}
+
+// step tests a commit or a kernel.
+func (a *app) step(c *cobra.Command, name, ref string, runs int, rate float64, like string, o *bisectOptions, g *gitOptions) (_ int, _ string, err error) {
+	fail := func(err error) (int, string, error) { return bisect.StepAbort, "", err }
+	ctx := c.Context()
+	o.maxSkips = 1 // none of a step's
+	if err := o.check(); err != nil {
+		return fail(err)
+	}
+	switch {
+	case runs < 0 || runs > 100_000:
+		return fail(fmt.Errorf("--repeat %d: want 1 to 100000", runs))
+	case !(rate > 0 && rate <= 1):
+		return fail(fmt.Errorf("--rate %v: want more than 0, and 1 at most", rate))
+	case o.sameTitle && like == "":
+		return fail(errors.New("--same-title: the same as what? Name a trial that shows it with --like"))
+	}
+	cases, err := a.casesFor(name, o.only, o.set)
+	if err != nil {
+		return fail(err)
+	}
+	req := trials.StepRequest{Runs: runs, Boots: o.lab.boots}
+	if runs == 0 {
+		req.Runs = max(3, bisect.PassesFor(rate, o.confidence))
+	}
+	all := trials.Request{AnyFailure: o.anyFailure, SameTitle: o.sameTitle, BadWhen: o.badWhen}
+	if req.Rules, err = all.Rules(); err != nil {
+		return fail(err)
+	}
+	if like != "" {
+		if req.Target, err = trials.TargetOf(like); err != nil {
+			return fail(fmt.Errorf("--like: %w", err))
+		}
+	}
+	d := a.newDoing()
+	defer d.end()
+	rig, err := a.rig(o.request(cases[0]).Machine, cases[0].Scenario.Machine.Memory, d)
+	if err != nil {
+		return fail(err)
+	}
+	var k trials.Kernels
+	if ref != "" {
+		if _, err := rig.Lab.Kernels.Resolve(ctx, ref); err != nil && (errors.Is(err, kernels.ErrRef) || errors.Is(err, kernels.ErrNotFound) || !wrongRequest(err)) {
+			return fail(err)
+		}
+		k = &trials.Releases{Lab: rig.Lab, Scenario: cases[0].Scenario, Refs: map[string]string{ref: ref}}
+		req.Subject.Commit = ref
+	} else {
+		repo, commit, err := a.bisected(ctx)
+		if err != nil {
+			return fail(err)
+		}
+		commits, err := a.commitsOf(ctx, rig, repo, g)
+		if err != nil {
+			return fail(err)
+		}
+		commits.Scenario = cases[0].Scenario
+		k, req.Subject.Commit = commits, commit
+	}
+	run, _, err := a.openRun(ctx)
+	if err != nil {
+		return fail(err)
+	}
+	defer func() { err = errors.Join(err, run.Close()) }()
+	dir, err := os.MkdirTemp("", "blockrig-step-")
+	if err != nil {
+		return fail(fmt.Errorf("make a folder for saved machines: %w", err))
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	t := &trials.Tester{Rig: rig, Kernels: k, Cases: cases, Run: run, Dir: dir}
+	began := time.Now()
+	status, why, err := t.Step(ctx, req)
+	d.end()
+	if err != nil {
+		return fail(err)
+	}
+	a.log.Info("step", "took", time.Since(began), "records", run.Dir())
+	return status, why, nil
+}
+
+// bisected is the commit that git bisect is at, in the folder one stands in.
+func (a *app) bisected(ctx context.Context) (repo, commit string, err error) {
+	wd, err := os.Getwd()
+	if err != nil {
+		return "", "", fmt.Errorf("find the repository: %w", err)
+	}
+	r, err := gitcmd.Open(ctx, wd)
+	if err != nil {
+		return "", "", fmt.Errorf("this is no git repository; stand in one, or name a kernel with --kernel: %w", err)
+	}
+	// git bisect start --no-checkout leaves HEAD alone.
+	if commit, err = r.Resolve(ctx, "BISECT_HEAD"); err == nil {
+		return r.Dir(), commit, nil
+	}
+	if commit, err = r.Resolve(ctx, "HEAD"); err != nil {
+		return "", "", err
+	}
+	if _, err := r.Run(ctx, "diff-index", "--quiet", "HEAD", "--"); err != nil {
+		if status, ok := gitcmd.Status(err); !ok || status != 1 {
+			return "", "", err
+		}
+		a.say("changes that are not committed are not built; give them as a patch with --apply")
+	}
+	return r.Dir(), commit, nil
+}

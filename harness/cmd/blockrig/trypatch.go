@@ -1,0 +1,176 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"text/tabwriter"
+
+	"github.com/spf13/cobra"
+
+	"github.com/blockrig/blockrig/harness/bisect"
+	"github.com/blockrig/blockrig/harness/bisect/trials"
+	"github.com/blockrig/blockrig/kernels/gitbuild/gitcmd"
+)
+
+func (a *app) tryPatchCommand() *cobra.Command {
+	var (
+		o      bisectOptions
+		g      gitOptions
+		base   string
+		who    string
+		repeat int
+	)
+	c := &cobra.Command{
+		Use:   "try-patch --repo REPO --base REV PATCH SCENARIO",
+		Short: "Say whether a patch helps, harms or changes nothing",
+		Long: `Build the commit REV with and without PATCH (a patch, a mail or a mailbox with
+several), run every case of the scenario on both, and say what the patch does,
+with a text ready to send.
+
+Exit status: 0 it helps; 1 it harms, or changes nothing though something fails;
+2 the request was wrong, a patch that does not apply included; 3 not clear, or
+one of the kernels does not build or boot. When nothing fails without it and
+with it, the status is 0.`,
+		Example: `  blockrig try-patch --repo ~/linux --base v6.18 0001-fix.patch lvm-mirror-dio-read
+  blockrig try-patch --repo ~/linux --base HEAD mail.mbox lvm-mirror-dio-read --set length=512`,
+		Args: cobra.ExactArgs(2),
+		RunE: func(c *cobra.Command, args []string) error {
+			if g.repo == "" || base == "" {
+				return badRequest(errors.New("try-patch: want --repo and --base"))
+			}
+			if repeat < 4 || repeat > 10_000 {
+				return badRequest(fmt.Errorf("--repeat %d: want 4 to 10000", repeat))
+			}
+			if err := o.check(); err != nil {
+				return badRequest(err)
+			}
+			return a.tryPatch(c.Context(), args[0], args[1], base, who, repeat, &o, &g)
+		},
+	}
+	f := c.Flags()
+	f.StringVar(&g.repo, "repo", "", "the kernel's git repository, a local `FOLDER`")
+	f.StringVar(&base, "base", "", "commit `REV` that the patch is for")
+	f.StringVar(&who, "tested-by", "", "`NAME <ADDRESS>` for Tested-by (default: git's user.name and user.email)")
+	f.IntVar(&repeat, "repeat", 12, "trials of each case and kernel in a round; there are up to 5 rounds until it is clear")
+	f.StringVarP(&o.report, "output", "o", "", "write the text to `FILE` too")
+	caseFlags(f, &o.only, &o.set)
+	f.Float64Var(&o.confidence, "confidence", 0.99, "how sure the answer is to be, as a probability")
+	g.buildFlags(f)
+	o.lab.bisectFlags(f)
+	o.maxSkips = 1
+	return c
+}
+
+func (a *app) tryPatch(ctx context.Context, patch, name, base, who string, repeat int, o *bisectOptions, g *gitOptions) (err error) {
+	cases, err := a.casesFor(name, o.only, o.set)
+	if err != nil {
+		return badRequest(err)
+	}
+	repo, err := gitcmd.Open(ctx, g.repo)
+	if err != nil {
+		return badRequest(err)
+	}
+	commit, err := repo.Resolve(ctx, base)
+	if err != nil {
+		return badRequest(err)
+	}
+	file, err := trials.ReadFile("patch", patch)
+	if err != nil {
+		return badRequest(err)
+	}
+	if who == "" {
+		if who, err = gitUser(ctx, repo); err != nil {
+			return err
+		}
+	}
+	tmp, err := os.MkdirTemp("", "blockrig-patch-")
+	if err != nil {
+		return fmt.Errorf("make a folder for the patch: %w", err)
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(tmp)) }()
+	patches, err := trials.Mbox(ctx, repo, file, filepath.Join(tmp, "patch"))
+	if err != nil {
+		return badRequest(err)
+	}
+	d := a.newDoing()
+	defer d.end()
+	r := o.request(cases[0])
+	rig, err := a.rig(r.Machine, cases[0].Scenario.Machine.Memory, d)
+	if err != nil {
+		return err
+	}
+	commits, err := a.commitsOf(ctx, rig, repo.Dir(), g)
+	if err != nil {
+		return err
+	}
+	commits.Scenario, commits.Try = cases[0].Scenario, patches
+	run, _, err := a.openRun(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, run.Close()) }()
+	t := &trials.Tester{Rig: rig, Kernels: commits, Cases: cases, Run: run, Dir: filepath.Join(tmp, "machines")}
+	answer, err := t.TryPatch(ctx, trials.PatchRequest{Base: commit, Runs: repeat, Confidence: o.confidence})
+	d.end()
+	var none *trials.NoKernelError
+	if errors.As(err, &none) && none.NotApplied {
+		return badRequest(err)
+	}
+	if err != nil {
+		return err
+	}
+	return a.tellPatch(answer, who, run.Dir(), trials.PatchContext(ctx, answer, r, repo.Dir(), patch), o.report)
+}
+
+func (a *app) tellPatch(p trials.PatchAnswer, who, records string, cx bisect.Context, report string) error {
+	text := p.Text(who, cx)
+	if report != "" {
+		if err := writeWhole(report, text); err != nil {
+			return err
+		}
+	}
+	if a.format == "json" {
+		if err := json.NewEncoder(a.stdout).Encode(p); err != nil {
+			return err
+		}
+	} else {
+		w := tabwriter.NewWriter(a.stdout, 0, 0, 2, ' ', 0)
+		fmt.Fprintln(w, "CASE\tFAILED WITHOUT\tFAILED WITH\tTHE PATCH")
+		for _, c := range p.Cases {
+			fmt.Fprintf(w, "%s\t%d of %d\t%d of %d\t%s\n", printable(c.Case), c.Base.Fails, c.Base.Runs, c.Patched.Fails, c.Patched.Runs, c.Effect)
+		}
+		if err := w.Flush(); err != nil {
+			return err
+		}
+		fmt.Fprintf(a.stdout, "\nthe patch %s\n\n%s", printable(p.Sentence()), printable(text))
+	}
+	a.say("records: %s", records)
+	switch {
+	case p.Effect == bisect.Harms, p.Effect == bisect.Nothing && p.Fails():
+		return exitWith(exitFailure)
+	case p.Effect == bisect.Unclear:
+		return exitWith(exitError)
+	}
+	return nil
+}
+
+// gitUser is who git thinks the user is.
+func gitUser(ctx context.Context, repo *gitcmd.Repo) (string, error) {
+	var parts []string
+	for _, key := range []string{"user.name", "user.email"} {
+		v, err := repo.Run(ctx, "config", "--get", key)
+		if status, ok := gitcmd.Status(err); ok && status == 1 {
+			return "Your Name <your@address>", nil
+		}
+		if err != nil {
+			return "", err
+		}
+		parts = append(parts, strings.TrimSpace(v))
+	}
+	return fmt.Sprintf("%s <%s>", parts[0], parts[1]), nil
+}
