@@ -108,6 +108,29 @@ func TestJSONLines(t *testing.T) {
 	}
 }
 
+func TestTableFitsTheTerminal(t *testing.T) {
+	records := three()
+	records[1].Findings[0].Title = "BUG: unable to handle kernel paging request\tin bio_add_page"
+	for _, tc := range []struct {
+		width int
+		want  string
+	}{
+		{0, `  BUG: unable to handle kernel paging request\tin bio_add_page     11.1`},
+		{200, `  BUG: unable to handle kernel paging request\tin bio_add_page     11.1`},
+		{110, "  BUG: unable to handle …     11.1"},
+		{40, "  BUG: unable to …     11.1"},
+	} {
+		var b bytes.Buffer
+		if err := Table(&b, records, Style{Width: tc.width}); err != nil {
+			t.Fatal(err)
+		}
+		line := strings.Split(b.String(), "\n")[2]
+		if !strings.HasSuffix(line, tc.want) || tc.width == 110 && len([]rune(line)) != 110 {
+			t.Errorf("width %d: %q (%d), want %q", tc.width, line, len([]rune(line)), tc.want)
+		}
+	}
+}
+
 func TestTable(t *testing.T) {
 	records := three()
 	var b bytes.Buffer

@@ -13,6 +13,7 @@ import (
 // A Style says how a table is shown.
 type Style struct {
 	Color bool // with the terminal's colours; only for a terminal
+	Width int  // columns to fit into where a finding can be cut short; 0: no limit
 }
 
 // A cell is one field of a table and its colour, an SGR parameter; "" for
@@ -46,7 +47,36 @@ func Table(w io.Writer, records []Record, style Style) error {
 			rows[i+1] = append([]cell{{orDash(r.Scenario), ""}}, rows[i+1]...)
 		}
 	}
+	shorten(rows, len(rows[0])-2, style.Width)
 	return writeRows(w, rows, style)
+}
+
+// minFinding is to how many columns a finding may be cut.
+const minFinding = 16
+
+// shorten cuts the texts of a column so that rows fit into width columns, if
+// that is enough.
+func shorten(rows [][]cell, column, width int) {
+	total, own := -2, 0
+	for i := range rows[0] {
+		widest := 0
+		for _, row := range rows {
+			widest = max(widest, utf8.RuneCountInString(Harmless(row[i].text)))
+		}
+		total += widest + 2
+		if i == column {
+			own = widest
+		}
+	}
+	room := max(minFinding, own-(total-width))
+	if width <= 0 || total <= width {
+		return
+	}
+	for _, row := range rows {
+		if text := []rune(Harmless(row[column].text)); len(text) > room {
+			row[column].text = string(text[:room-1]) + "…"
+		}
+	}
 }
 
 // writeRows writes cells in columns. The last column is one of numbers.

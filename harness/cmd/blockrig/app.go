@@ -48,6 +48,7 @@ type app struct {
 	stdout, stderr io.Writer
 	outTerm        bool // stdout is a terminal
 	errTerm        bool // stderr is one
+	width          int  // columns of stdout's terminal; 0 without one
 
 	verbose bool
 	format  string
@@ -61,6 +62,9 @@ func run(args []string, stdin io.Reader, stdout, stderr *os.File) int {
 	a := &app{
 		stdin: stdin, stdout: stdout, stderr: stderr,
 		outTerm: term.IsTerminal(int(stdout.Fd())), errTerm: term.IsTerminal(int(stderr.Fd())),
+	}
+	if width, _, err := term.GetSize(int(stdout.Fd())); err == nil && a.outTerm {
+		a.width = width
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	defer stop()

@@ -20,7 +20,7 @@ type reporting struct {
 // report prints what was not printed as it came. It gives the error to end
 // with, nil when all that was asked for was done.
 func (a *app) report(ctx context.Context, d done, how reporting, err error) error {
-	interrupted := ctx.Err() != nil
+	interrupted := ctx.Err() != nil && len(d.records) < d.asked
 	if len(d.records) == 0 {
 		return err
 	}
@@ -31,6 +31,9 @@ func (a *app) report(ctx context.Context, d done, how reporting, err error) erro
 		a.sayOwn()
 	}
 	a.say("records: %s", d.dir)
+	if ctx.Err() != nil && !interrupted {
+		err = errors.Join(besides(err, context.Canceled)...) // it came too late
+	}
 	if !interrupted {
 		return err
 	}
@@ -49,9 +52,9 @@ func (a *app) report(ctx context.Context, d done, how reporting, err error) erro
 // there is to say about all of it.
 func (a *app) printRecords(records []results.Record, how reporting) error {
 	var out io.Writer = a.stdout
-	style := results.Style{Color: a.outTerm}
+	style := results.Style{Color: a.outTerm, Width: a.width}
 	if a.format == "json" {
-		out, style = a.stderr, results.Style{Color: a.errTerm}
+		out, style = a.stderr, results.Style{Color: a.errTerm, Width: a.width}
 	}
 	if how.summary {
 		trust := results.Trust{Rate: how.trust, Confidence: confidence}

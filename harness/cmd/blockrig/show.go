@@ -102,7 +102,7 @@ func (a *app) showTrials(records []results.Record, shown []int, full bool) error
 		return results.WriteJSON(a.stdout, some...)
 	}
 	if !full {
-		return results.Table(a.stdout, some, results.Style{Color: a.outTerm})
+		return results.Table(a.stdout, some, results.Style{Color: a.outTerm, Width: a.width})
 	}
 	for i, n := range shown {
 		if i > 0 {
@@ -166,7 +166,7 @@ func (a *app) showSummary(records []results.Record, rate float64) error {
 	trust := results.Trust{Rate: rate, Confidence: confidence}
 	all := results.Summarize(records, trust)
 	if a.format != "json" {
-		return results.SummaryTable(a.stdout, all, trust, results.Style{Color: a.outTerm})
+		return results.SummaryTable(a.stdout, all, trust, results.Style{Color: a.outTerm, Width: a.width})
 	}
 	return results.WriteSummaries(a.stdout, all...)
 }
