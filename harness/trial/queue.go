@@ -29,6 +29,8 @@ type queue struct {
 	more   *sync.Cond // something changed: a base is there, or it is over
 	groups []*group
 	over   bool
+	// unlocked is what went wrong when bases were given up.
+	unlocked error
 
 	recording sync.Mutex // held while Done runs
 	ended     error      // of Done
@@ -50,6 +52,7 @@ type group struct {
 	maker   int // the task that makes the base; valid while it is made
 	lease   *lease
 	pending []int // tasks, in order
+	running int   // tasks begun and not done
 }
 
 func (s *Schedule) queue(tasks []Task, accel qemu.Accel, benches map[benchKey]Bench, images map[benchKey]string, broken map[benchKey]error) *queue {
@@ -104,7 +107,7 @@ func (q *queue) run(ctx context.Context) error {
 		workers.Go(func() { q.work(ctx) })
 	}
 	workers.Wait()
-	errs := []error{q.ended}
+	errs := []error{q.ended, q.unlocked}
 	for _, g := range q.groups {
 		errs = append(errs, g.lease.release())
 	}
@@ -149,6 +152,7 @@ func (q *queue) next() (*group, int, bool) {
 		if best != nil {
 			i := best.pending[0]
 			best.pending = best.pending[1:]
+			best.running++
 			if best.state == unmade {
 				best.state, best.maker = making, i
 			}
@@ -176,6 +180,8 @@ func (q *queue) done(g *group, i int, r Result) {
 	if g.state == making && g.maker == i {
 		g.state = unmade // the boot failed: the next one may not
 	}
+	g.running--
+	q.letGo(g)
 	q.more.Broadcast()
 	q.mu.Unlock()
 
@@ -206,6 +212,16 @@ func (q *queue) drop(t Task) {
 			}
 		}
 		g.pending = left
+		q.letGo(g)
+	}
+}
+
+// letGo gives up the base of a group that is done: it may go now, to make
+// room for others.
+func (q *queue) letGo(g *group) {
+	if g.running == 0 && len(g.pending) == 0 {
+		q.unlocked = errors.Join(q.unlocked, g.lease.release())
+		g.lease = nil
 	}
 }
 
@@ -244,7 +260,7 @@ func (q *queue) attempt(ctx context.Context, g *group, i int, spec Spec) Result 
 		}
 		// The base is of no use. What the try left in the folder would be in
 		// the way of the next.
-		if err := q.renew(ctx, g, i, l, err); err != nil {
+		if err := q.renew(g, i, l, err); err != nil {
 			return Failed(spec, err)
 		}
 		if err := clearDir(spec.Dir); err != nil {
@@ -299,16 +315,18 @@ func (q *queue) base(ctx context.Context, g *group, spec Spec) (*lease, *Result)
 	return l, nil
 }
 
-// renew removes a base that can't be loaded, once, whoever finds out.
-func (q *queue) renew(ctx context.Context, g *group, i int, bad *lease, why error) error {
+// renew removes a base that can't be loaded.
+func (q *queue) renew(g *group, i int, bad *lease, why error) error {
 	q.mu.Lock()
 	mine := g.lease == bad
 	if mine {
 		g.lease, g.state, g.maker = nil, making, i
 	}
 	q.mu.Unlock()
-	if !mine {
-		return nil
+	var err error
+	if mine {
+		err = bad.release()
 	}
-	return errors.Join(bad.release(), q.s.Shelf.discard(ctx, bad.Dir, why))
+	// Whoever finds out first: no other may take it from the shelf again.
+	return errors.Join(err, q.s.Shelf.discard(bad.Dir, bad.BootID, why))
 }

@@ -321,6 +321,26 @@ func wantFree(t *testing.T, sh *Shelf) {
 	}
 }
 
+func TestBaseIsGivenUpWhenItsTasksAreDone(t *testing.T) {
+	// Given room for one base,
+	sc := &scenarios.Scenario{Name: "s"}
+	shelf := &Shelf{Dir: t.TempDir(), Limit: 1}
+	var all []Task
+	for _, ref := range []string{"a", "b", "c", "d"} {
+		all = append(all, tasks(ref, sc, "x", 1)...)
+	}
+	qt := newQueue(t, Schedule{Jobs: 1, Shelf: shelf}, all...)
+
+	// when one kernel comes after the other,
+	qt.run(t)
+
+	// then each base has made room for the next.
+	if left := bases(t, shelf); len(left) != 1 {
+		t.Errorf("bases %v, want only the last one", left)
+	}
+	wantFree(t, shelf)
+}
+
 func TestBaseThatIsNeverOfUseIsAnErrorWithItsReason(t *testing.T) {
 	sc := &scenarios.Scenario{Name: "s"}
 	qt := newQueue(t, Schedule{Jobs: 1, Shelf: &Shelf{Dir: t.TempDir()}}, tasks("k", sc, "x", 1)...)

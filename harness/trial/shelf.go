@@ -141,7 +141,7 @@ func (sh *Shelf) open(ctx context.Context, dir string) (*lease, error) {
 			return nil, nil
 		}
 	}
-	return nil, sh.discard(ctx, dir, err)
+	return nil, sh.discard(dir, "", err)
 }
 
 // fill makes the base in dir unless it is there by now.
@@ -165,18 +165,29 @@ func (sh *Shelf) fill(ctx context.Context, dir string, make func(dir string) (*B
 	return r, sh.Trim() // the new one is in use, and stays
 }
 
-// discard removes a base that is of no use, and says why.
-func (sh *Shelf) discard(ctx context.Context, dir string, why error) (err error) {
+// discard removes a base that is of no use, and says why, unless another one
+// has been made in its place. bootID tells them apart; it is "" when the base
+// does not say. Others who use it find out the next time that they try.
+func (sh *Shelf) discard(dir, bootID string, why error) (err error) {
+	if b, err := OpenBase(dir); err == nil && b.BootID != bootID {
+		return nil
+	}
+	temp, err := os.MkdirTemp(sh.Dir, newPrefix+filepath.Base(dir)+"-*")
+	if err != nil {
+		return fmt.Errorf("remove a saved machine: %w", err)
+	}
+	defer func() {
+		if rerr := os.RemoveAll(temp); rerr != nil {
+			err = errors.Join(err, fmt.Errorf("remove a saved machine: %w", rerr))
+		}
+	}()
+	if err := os.Rename(dir, filepath.Join(temp, "old")); errors.Is(err, fs.ErrNotExist) {
+		return nil // somebody was quicker
+	} else if err != nil {
+		return fmt.Errorf("remove a saved machine: %w", err)
+	}
 	if sh.Log != nil {
 		sh.Log.Warn("a saved machine is of no use and is made again", "machine", filepath.Base(dir), "reason", why)
-	}
-	lock := flock.New(dir + lockSuffix)
-	if ok, err := lock.TryLockContext(ctx, lockPoll); err != nil || !ok {
-		return errors.Join(fmt.Errorf("lock a saved machine: %w", err), lock.Close())
-	}
-	defer func() { err = errors.Join(err, lock.Close()) }()
-	if err := os.RemoveAll(dir); err != nil {
-		return fmt.Errorf("remove a saved machine: %w", err)
 	}
 	return nil
 }
