@@ -46,8 +46,13 @@ lint: _go
     go tool staticcheck -tags 'vm long' ./...
     @for script in justw .ci/run; do sh -n "$script"; done
 
-# how fast it is
-bench: deps build
+# how fast it is: each figure beside the one to reach; takes some minutes
+[no-exit-message]
+bench *args: deps build
+    @go run ./harness/cmd/bench "$@" bin/blockrig
+
+# all Go benchmarks
+bench-go: deps build
     go test -tags vm -p 1 -run '^$' -bench . -benchmem -timeout 60m ./...
 
 # install what the host needs to run blockrig
