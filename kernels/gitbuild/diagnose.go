@@ -2,6 +2,7 @@ package gitbuild
 
 import (
 	"fmt"
+	"path/filepath"
 	"regexp"
 	"strings"
 
@@ -48,7 +49,8 @@ var (
 // the sources are why it failed.
 func diagnose(lines []string, src string) error {
 	show := func(line string) string {
-		line = strings.ReplaceAll(strings.TrimSpace(line), src+"/", "")
+		// The second is how ccache writes the same path, from the object tree.
+		line = strings.NewReplacer(src+"/", "", "../"+filepath.Base(src)+"/", "").Replace(strings.TrimSpace(line))
 		if len(line) > 300 {
 			line = line[:300] + "…"
 		}
