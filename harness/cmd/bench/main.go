@@ -86,7 +86,7 @@ func bench(ctx context.Context) (err error) {
 	for _, r := range b.all {
 		peak = max(peak, r.peak)
 	}
-	b.add(row{what: "memory of blockrig itself", unit: "MiB", value: float64(peak) / (1 << 20), limit: 100e6 / (1 << 20), note: "the peak of all runs above"})
+	b.add(row{what: "memory of blockrig itself", unit: "MB", value: float64(peak) / 1e6, limit: 100, note: "the peak of all runs above"})
 	load, err := os.ReadFile("/proc/loadavg")
 	if err != nil {
 		return err

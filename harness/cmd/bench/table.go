@@ -10,7 +10,7 @@ import (
 // A row is a figure beside what is to be reached.
 type row struct {
 	what  string
-	unit  string // s, ms, x (a ratio), %, MiB, MB/s
+	unit  string // s, ms, x (a ratio), %, MB, MB/s
 	value float64
 	limit float64 // 0: none
 	least bool    // the limit is the least, not the most

@@ -16,7 +16,7 @@ type clock struct{ t time.Time }
 
 func (c *clock) now() time.Time       { return c.t }
 func (c *clock) pass(d time.Duration) { c.t = c.t.Add(d) }
-func newClock() *clock { return &clock{time.Date(2026, 6, 14, 0, 0, 0, 0, time.UTC)} }
+func newClock() *clock                { return &clock{time.Date(2026, 6, 14, 0, 0, 0, 0, time.UTC)} }
 
 func took(v verdict.Verdict, ms int64) results.Record {
 	return results.Record{Verdict: v, TrialMS: ms, Attempts: []results.Attempt{{Verdict: v, MS: ms}}}

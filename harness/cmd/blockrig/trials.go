@@ -178,7 +178,7 @@ func (a *app) schedule(ctx context.Context, lab *trial.Lab, shelf *trial.Shelf, 
 	p.tasks(tasks, jobs, len(records)-len(tasks), newEstimate(tasks, jobs, o.boots, o.cold))
 	s := &trial.Schedule{
 		Lab: lab, CPUs: o.cpus, Jobs: jobs, Log: a.log, Progress: p.phase,
-		Shelf: shelf, Boots: o.boots,
+		Timing: o.timing, Shelf: shelf, Boots: o.boots,
 		Accelerate: func(ctx context.Context, k kernels.Kernel) (qemu.Accel, error) {
 			return a.accelerate(ctx, qemu.Accel(o.accel), k)
 		},
