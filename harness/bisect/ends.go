@@ -116,7 +116,7 @@ func (s *search) end(ctx context.Context, e end) (Record, error) {
 		stop.Why = fmt.Sprintf("the %s fails too, in another way: %s", name, j.why)
 	default:
 		stop.Why = fmt.Sprintf("the %s can't be tried: %s", name, j.why)
-		if r.Runs > 0 {
+		if strings.HasPrefix(j.why, undecided) {
 			stop.Kind = StopInconclusive
 			stop.Why = fmt.Sprintf("the %s can't be told from the other end: %s; failures that both ends show are no mark of the bug (--bad-when can name what is)", name, j.why)
 		}

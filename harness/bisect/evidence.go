@@ -12,6 +12,19 @@ type kernel struct {
 	prepared Prepared
 	outcomes []Outcome
 	seen     map[evidenceKey]*evidence
+	bootIDs  []string
+	counted  int // outcomes whose boots are among bootIDs
+}
+
+// boots are the IDs of the boots that the kernel was tried in.
+func (k *kernel) boots() []string {
+	for ; k.counted < len(k.outcomes); k.counted++ {
+		b := k.outcomes[k.counted].Boot
+		if b != "" && !slices.Contains(k.bootIDs, b) {
+			k.bootIDs = append(k.bootIDs, b)
+		}
+	}
+	return slices.Clip(k.bootIDs)
 }
 
 type evidenceKey struct {
@@ -21,7 +34,8 @@ type evidenceKey struct {
 
 // evidence is what a kernel's outcomes say through a lens.
 type evidence struct {
-	upto   int // outcomes looked at
+	upto   int             // outcomes looked at
+	before map[string]bool // boots that came before the outcomes that count
 	boots  map[string]*tally
 	others []Count
 	hits, passes,
@@ -44,6 +58,12 @@ func (s *search) evidenceOf(k *kernel, from int) *evidence {
 			boots:   make(map[string]*tally),
 			failing: make(weights, len(s.failing.points)),
 			passing: make(weights, len(s.passing.points)),
+			before:  make(map[string]bool),
+		}
+		for _, o := range k.outcomes[:from] {
+			if o.Boot != "" {
+				e.before[o.Boot] = true
+			}
 		}
 		k.seen[key] = e
 	}
@@ -57,6 +77,9 @@ func (s *search) evidenceOf(k *kernel, from int) *evidence {
 		}
 		now := was
 		for ; e.upto < len(k.outcomes) && k.outcomes[e.upto].Boot == boot; e.upto++ {
+			if e.before[boot] {
+				continue // not from a fresh boot
+			}
 			e.count(s.lens, k.outcomes[e.upto], &now)
 		}
 		if now == was {

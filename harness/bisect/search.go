@@ -199,7 +199,7 @@ const tries = 3
 
 // run adds trials to a kernel.
 func (s *search) run(ctx context.Context, k *kernel, boots, runs int) error {
-	r := Request{Subject: k.subject, Boots: boots, Runs: runs}
+	r := Request{Subject: k.subject, Boots: boots, Runs: runs, Used: k.boots()}
 	before := len(k.outcomes)
 	err := s.tester.Test(ctx, r, func(o Outcome) error {
 		if o.Kind == KindVerdict && o.Boot == "" {
@@ -257,10 +257,13 @@ func (s *search) decide(k *kernel, from int, alpha float64) judgement {
 		j.state, j.p = statePasses, 1-p
 	case runs+e.otherRuns >= s.cfg.MaxRuns:
 		j.state = stateSkip
-		j.why = fmt.Sprintf("undecided after %d trials, %d of them failed", runs, e.hits)
+		j.why = fmt.Sprintf(undecided+" after %d trials, %d of them failed", runs, e.hits)
 	}
 	return j
 }
+
+// undecided begins the reason of a skip for want of a difference.
+const undecided = "undecided"
 
 // batch chooses how many trials a boot gets: with a cost of boots and a
 // correlation within them, the least cost for the most knowledge is at
@@ -278,19 +281,28 @@ func (s *search) batch() int {
 }
 
 // judge tries a kernel until its state is known. With from > 0 only outcomes
-// from that one on count.
+// from that one on count, of boots that were not there before.
 func (s *search) judge(ctx context.Context, k *kernel, from int, alpha float64) (judgement, error) {
+	idle := 0 // requests that brought no boot that was not there before
 	for {
 		if j := s.decide(k, from, alpha); j.state != stateOpen {
 			return j, nil
+		}
+		if idle == tries {
+			return judgement{state: stateSkip, why: "no further boots were to be had"}, nil
 		}
 		e := s.evidenceOf(k, from)
 		runs := s.batch()
 		if e.otherRuns+e.errors+e.bootFailures > e.runs() {
 			runs = 2 // look again, no more than needed
 		}
+		had, before := len(k.boots()), len(k.outcomes)
 		if err := s.run(ctx, k, 1, runs); err != nil {
 			return judgement{}, err
+		}
+		idle++
+		if len(k.boots()) > had || k.outcomes[before].Kind != KindVerdict {
+			idle = 0
 		}
 	}
 }

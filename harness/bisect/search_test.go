@@ -376,6 +376,63 @@ func TestContradictionIsMended(t *testing.T) {
 	}
 }
 
+// shelf has kept one boot of each kernel and gives it first; then it makes new
+// ones, as long as it has any to make.
+type shelf struct {
+	scripted
+	left int
+}
+
+func (t *shelf) Test(ctx context.Context, r Request, record func(Outcome) error) error {
+	kept := "kept " + r.Subject.String()
+	if t.left == 0 || !slices.Contains(r.Used, kept) && r.Boots == 1 {
+		return t.scripted.Test(ctx, r, func(o Outcome) error {
+			o.Boot = kept
+			return record(o)
+		})
+	}
+	t.left--
+	return t.scripted.Test(ctx, r, record)
+}
+
+// Given a tester that keeps boots, when a kernel is tried again, then the
+// tester is told which boots were there already, and the checks count none of
+// them; when it has no others, the checks are not possible.
+func TestBootsAreNotCountedTwice(t *testing.T) {
+	does := func(s Subject) Outcome {
+		if at(s) >= 9 {
+			return simTarget
+		}
+		return simPass
+	}
+	search := func(left int) (*Answer, error) {
+		return Run(context.Background(), Config{New: "c15", Old: []string{"c0"}}, chain(t, 16), &shelf{scripted: scripted{does: does}, left: left})
+	}
+	a, err := search(1000)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if a.First == nil || a.First.Hash != "c9" || a.Grade != Proven {
+		t.Errorf("%v, %s %q", a.First, a.Grade, a.Why)
+	}
+	kept := func(left int) bool {
+		a, err := search(left)
+		var stop *StopError
+		if errors.As(err, &stop) {
+			return strings.Contains(stop.Why, "no further boots")
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		return a.Grade != Proven
+	}
+	for left := range 4 {
+		if !kept(left) {
+			t.Errorf("proven with %d boots that were not kept", left)
+		}
+	}
+}
+
 func TestConfigIsChecked(t *testing.T) {
 	e, err := ParseExpr("verdict == hang")
 	if err != nil {

@@ -263,7 +263,7 @@ func plain(seed uint64) ending {
 		if p.Failure != "" {
 			m = Skip
 		} else {
-			_ = tester.Test(ctx, Request{Subject{Commit: next.Commit}, 10, 1}, func(o Outcome) error {
+			_ = tester.Test(ctx, Request{Subject: Subject{Commit: next.Commit}, Boots: 10, Runs: 1}, func(o Outcome) error {
 				switch {
 				case o.Kind != KindVerdict:
 					m = Skip

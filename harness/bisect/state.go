@@ -355,6 +355,9 @@ func (r recorder) Test(ctx context.Context, req Request, record func(Outcome) er
 			return err
 		}
 		request, last = e.Request, e.Trial.Kind
+		if e.Trial.Boot != "" && !slices.Contains(req.Used, e.Trial.Boot) {
+			req.Used = append(slices.Clip(req.Used), e.Trial.Boot)
+		}
 		left--
 	}
 	// A tester may stop after an outcome that is no verdict; and what comes
@@ -370,15 +373,19 @@ func (r recorder) Test(ctx context.Context, req Request, record func(Outcome) er
 	// of its own.
 	keep := func(o Outcome) error {
 		last = o.Kind
+		if o.Boot != "" && !slices.Contains(req.Used, o.Boot) {
+			req.Used = append(slices.Clip(req.Used), o.Boot)
+		}
 		if err := r.state.append(entry{Subject: req.Subject, Request: request, Trial: &o}); err != nil {
 			return err
 		}
 		return record(o)
 	}
-	for _, part := range []Request{{req.Subject, 1, left % req.Runs}, {req.Subject, left / req.Runs, req.Runs}} {
-		if part.Boots*part.Runs == 0 || last != KindVerdict {
+	for _, part := range []struct{ boots, runs int }{{1, left % req.Runs}, {left / req.Runs, req.Runs}} {
+		if part.boots*part.runs == 0 || last != KindVerdict {
 			continue
 		}
+		part := Request{Subject: req.Subject, Boots: part.boots, Runs: part.runs, Used: req.Used}
 		if err := r.Tester.Test(ctx, part, keep); err != nil {
 			return err
 		}

@@ -27,11 +27,13 @@ type Prepared struct {
 }
 
 // A Request asks for trials of a subject: Runs trials in each of Boots boots
-// of their own.
+// that this search did not have yet. A boot that was kept from before, such as
+// a snapshot, will do if its ID is not among those Used.
 type Request struct {
 	Subject Subject
 	Boots   int
 	Runs    int
+	Used    []string // boot IDs
 }
 
 // A Tester tries kernels. Both methods return an error only when the search
