@@ -11,6 +11,11 @@ _list:
 repro *args: deps build
     @bin/blockrig repro "$@"
 
+# a bisection whole, on a history made of Debian's kernel sources
+[no-exit-message]
+bisect-demo *args: deps deps-build build
+    @go run ./harness/bisect/demo "$@"
+
 # build bin/blockrig
 build: _go
     @CGO_ENABLED=0 go build -trimpath -buildvcs=false -o bin/blockrig ./harness/cmd/blockrig
