@@ -9,6 +9,7 @@ import (
 
 	"github.com/blockrig/blockrig/harness/qemu"
 	"github.com/blockrig/blockrig/harness/verdict"
+	"github.com/blockrig/blockrig/initramfs/protocol"
 )
 
 // queue hands tasks to workers. Tasks that can go on from the same base are a
@@ -236,7 +237,15 @@ func (q *queue) trial(ctx context.Context, g *group, i int) Result {
 		return Failed(spec, err)
 	}
 	spec.Dir = dir
-	return RunAttempts(ctx, spec, func(ctx context.Context, spec Spec) Result { return q.attempt(ctx, g, i, spec) })
+	made, fromBase := 0, false
+	return RunAttempts(ctx, spec, func(ctx context.Context, spec Spec) Result {
+		if made++; made == MaxAttempts && fromBase {
+			return q.cold(ctx, spec) // it may be the base that is at fault
+		}
+		r := q.attempt(ctx, g, i, spec)
+		fromBase = r.Warm && r.Report.Phase != protocol.PhaseInfra
+		return r
+	})
 }
 
 // attempt does a task once: from the group's base, made now if it is not

@@ -163,8 +163,10 @@ func (s *session) boot(ctx context.Context) error {
 func (s *session) start(ctx context.Context, setup *protocol.Setup) error {
 	s.enter(protocol.PhaseBoot, "")
 	var hello *protocol.Hello
+	var clock clockCheck
 	err := s.listen(ctx, func(m protocol.FromGuest) bool {
 		hello = m.Hello
+		clock = newClockCheck(m.MS)
 		return hello != nil
 	})
 	if err != nil {
@@ -174,10 +176,16 @@ func (s *session) start(ctx context.Context, setup *protocol.Setup) error {
 	if err := s.send(protocol.ToGuest{Setup: setup}); err != nil {
 		return err
 	}
+	ready := int64(0)
 	err = s.listen(ctx, func(m protocol.FromGuest) bool {
-		s.res.Ready = m.Ready
+		s.res.Ready, ready = m.Ready, m.MS
 		return m.Ready != nil
 	})
+	if err == nil {
+		if why := clock.wrong(ready, time.Now()); why != "" {
+			return s.host(errors.New(why))
+		}
+	}
 	if err == nil && s.res.Ready.Boot != nil {
 		s.res.Timing = splitBoot(s.res.Timing, *s.res.Ready.Boot)
 	}
@@ -352,7 +360,8 @@ func (s *session) listen(ctx context.Context, want func(protocol.FromGuest) bool
 			case m.Phase != nil && m.Trial == s.trial:
 				s.enter(m.Phase.Name, m.Phase.What)
 				inPhase = 0
-			case m.Fail != nil:
+			case m.Fail != nil && (m.Trial == s.trial || m.Trial == 0):
+				// 0: before it has heard of a trial.
 				s.failed(*m.Fail)
 				return errStopped
 			}

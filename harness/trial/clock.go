@@ -1,0 +1,36 @@
+package trial
+
+import (
+	"fmt"
+	"time"
+)
+
+// clockCheck holds the guest's clock against the host's. A kernel finds out at
+// boot how fast its TSC runs, by other clocks; on a busy host that goes wrong
+// now and then ("tsc: PIT calibration deviates from HPET"), its seconds are
+// then many times too short, and no deadline in guest time means anything.
+type clockCheck struct {
+	guest time.Duration
+	host  time.Time
+}
+
+// newClockCheck begins with the guest's clock, in milliseconds.
+func newClockCheck(ms int64) clockCheck {
+	return clockCheck{time.Duration(ms) * time.Millisecond, time.Now()}
+}
+
+// clockSlack is what messages may take, and clockDrift what clocks may differ
+// by: a factor.
+const (
+	clockSlack = time.Second
+	clockDrift = 1.5
+)
+
+// wrong says that the guest's clock goes wrong, "" when it does not.
+func (c clockCheck) wrong(ms int64, now time.Time) string {
+	guest, host := time.Duration(ms)*time.Millisecond-c.guest, now.Sub(c.host)
+	if float64(guest) > float64(host+clockSlack)*clockDrift || float64(host) > float64(guest+clockSlack)*clockDrift {
+		return fmt.Sprintf("the guest's clock goes wrong: %.1f s while the host's went on by %.1f s; its kernel took its speed wrongly at boot", guest.Seconds(), host.Seconds())
+	}
+	return ""
+}
