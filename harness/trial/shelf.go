@@ -42,7 +42,7 @@ const (
 	lockSuffix = ".lock"
 	lockPoll   = 20 * time.Millisecond
 	// baseRecipe is a part of every key. It changes with what a base holds.
-	baseRecipe = "blockrig base 1"
+	baseRecipe = "blockrig base 2"
 )
 
 // A lease is the right to use a base.
