@@ -83,6 +83,9 @@ func run(args []string, stdin io.Reader, stdout, stderr *os.File) int {
 	case errors.As(err, &s):
 		return int(s)
 	}
+	if ctx.Err() != nil {
+		err = withoutInterruption(ctx, err)
+	}
 	fmt.Fprintln(stderr, "blockrig: "+printable(err.Error()))
 	if stepping {
 		return abortStep()
@@ -92,6 +95,16 @@ func run(args []string, stdin io.Reader, stdout, stderr *os.File) int {
 		return exitRequest
 	}
 	return exitError
+}
+
+// withoutInterruption says "interrupted" instead of all that was under way
+// when the signal came, and whatever else went wrong.
+func withoutInterruption(ctx context.Context, err error) error {
+	all := []error{errors.New("interrupted")}
+	for _, e := range besides(err, context.Canceled) {
+		all = append(all, besides(e, context.Cause(ctx))...)
+	}
+	return errors.Join(all...)
 }
 
 func (a *app) root() *cobra.Command {
