@@ -1,0 +1,156 @@
+//go:build vm
+
+package trial
+
+import (
+	"errors"
+	"slices"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/blockrig/blockrig/harness/verdict"
+	"github.com/blockrig/blockrig/initramfs/protocol"
+)
+
+// An answer is what cold and warm trials of a case must have in common. What
+// stands beside a hang is not: it changes from run to run.
+type answer struct {
+	Verdict  verdict.Verdict
+	Phase    string
+	Also     []verdict.Verdict
+	Returned bool
+	Errno    string
+	Bytes    int64
+}
+
+func answerOf(r Result) answer {
+	a := answer{
+		Verdict: r.Verdict, Phase: r.Phase, Also: slices.Clone(r.Also),
+		Returned: r.Report.Returned, Errno: r.Report.Errno, Bytes: r.Report.Bytes,
+	}
+	if r.Verdict == verdict.Hang {
+		a.Also = nil
+	}
+	return a
+}
+
+func TestWarmTrialsAnswerAsColdOnes(t *testing.T) {
+	eio := answer{Verdict: verdict.EIO, Phase: "step", Also: []verdict.Verdict{verdict.Degraded}, Returned: true, Errno: "EIO"}
+	for _, tt := range []struct {
+		name, id string
+		want     answer
+	}{
+		{"aligned", aligned, answer{Verdict: verdict.Pass, Phase: "done", Also: []verdict.Verdict{}, Returned: true, Bytes: 4096}},
+		{"eio", oneSector, eio},
+		{"hang", twoPages, answer{Verdict: verdict.Hang, Phase: "step"}},
+		{"hang with an oops", oneBlock, answer{Verdict: verdict.Hang, Phase: "step"}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			cold := Run(testContext(t), mirrorSpec(t, tt.id))
+			if diff := cmp.Diff(tt.want, answerOf(cold)); diff != "" {
+				t.Errorf("cold (-want +got):\n%s%s", diff, show(cold))
+			}
+			warm := warmTrial(t, tt.id)
+			if diff := cmp.Diff(tt.want, answerOf(warm)); diff != "" {
+				t.Errorf("warm (-want +got):\n%s%s", diff, show(warm))
+			}
+			if cold.Warm || !warm.Warm || cold.BootID == warm.BootID || warm.BootID != sharedBase(t).BootID {
+				t.Errorf("cold: warm %t, boot %s; warm: warm %t, boot %s, of a base %s", cold.Warm, cold.BootID, warm.Warm, warm.BootID, sharedBase(t).BootID)
+			}
+		})
+	}
+}
+
+func TestWarmTrialOnAPlainDiskAnswersAsAColdOne(t *testing.T) {
+	// A plain disk rejects what the mirror chokes on.
+	spec, err := realSpec(t.Context(), withBug, "plain-dio-read", oneBlock)
+	if err != nil {
+		t.Fatal(err)
+	}
+	spec.Dir = t.TempDir()
+	ctx := testContext(t)
+	l, r, err := (&Shelf{Dir: t.TempDir()}).take(ctx, spec, 0, func(dir string) (*Base, *Result) { return MakeBase(ctx, spec, dir) })
+	if err != nil || r != nil {
+		t.Fatal(err, r)
+	}
+	defer func() {
+		if err := l.release(); err != nil {
+			t.Error(err)
+		}
+	}()
+	want := answer{Verdict: verdict.Pass, Phase: "done", Also: []verdict.Verdict{}, Returned: true, Errno: "EINVAL"}
+
+	spec.Dir = t.TempDir()
+	warm, err := RunWarm(ctx, spec, l.Base)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(want, answerOf(warm)); diff != "" {
+		t.Errorf("warm (-want +got):\n%s%s", diff, show(warm))
+	}
+	spec.Dir = t.TempDir()
+	if cold := Run(ctx, spec); !cmp.Equal(want, answerOf(cold)) {
+		t.Errorf("cold (-want +got):\n%s%s", cmp.Diff(want, answerOf(cold)), show(cold))
+	}
+}
+
+func TestFindingsBelongToTheTrialThatCausedThem(t *testing.T) {
+	for _, before := range []string{oneBlock, twoPages, oneSector} {
+		if r := warmTrial(t, before); !r.Verdict.Failure() {
+			t.Fatalf("%s: no failure to leave something behind\n%s", before, show(r))
+		}
+		r := warmTrial(t, aligned)
+		if r.Verdict != verdict.Pass || len(r.Also) > 0 {
+			t.Errorf("aligned read after %s:\n%s", before, show(r))
+		}
+		for _, f := range r.Findings {
+			if !f.Baseline {
+				t.Errorf("aligned read after %s: finding %q at line %d", before, f.Title, f.Line)
+			}
+		}
+	}
+}
+
+func TestAnswerToAnotherTrialIsNotTaken(t *testing.T) {
+	base := sharedBase(t)
+	s := newSession(mirrorSpec(t, aligned))
+	ctx := testContext(t)
+	if err := s.resume(ctx, base); err != nil {
+		t.Fatal(err)
+	}
+	// Given what other trials may have left on the line,
+	hung := &protocol.Result{Unkillable: &protocol.Unkillable{PID: 7, State: "D"}}
+	for _, m := range []protocol.FromGuest{
+		{Trial: 1, Result: hung},
+		{Trial: 0, Result: hung},
+		{Trial: 1, Fail: &protocol.Fail{Phase: "step", What: "pread", Why: "of another trial"}},
+		{Trial: 1, Phase: &protocol.Phase{Name: "done"}},
+	} {
+		s.link.messages <- m
+	}
+	// when the guest does the step,
+	err := s.step(ctx)
+	// then its own answer counts.
+	r := s.end()
+	if err != nil || r.Verdict != verdict.Pass || r.Report.Bytes != 4096 {
+		t.Errorf("%v\n%s", err, show(r))
+	}
+	if errors.Is(err, errStopped) {
+		t.Errorf("the conversation ended early: %v", err)
+	}
+}
+
+func BenchmarkWarmTrial(b *testing.B) {
+	base := sharedBase(b)
+	spec := mirrorSpec(b, aligned)
+	for b.Loop() {
+		b.StopTimer()
+		spec.Dir = b.TempDir()
+		b.StartTimer()
+		r, err := RunWarm(b.Context(), spec, base)
+		if err != nil || r.Verdict != verdict.Pass {
+			b.Fatal(err, show(r))
+		}
+	}
+}
