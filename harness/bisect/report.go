@@ -3,7 +3,6 @@ package bisect
 import (
 	"fmt"
 	"regexp"
-	"slices"
 	"strings"
 	"time"
 	"unicode"
@@ -74,13 +73,7 @@ func Summary(a *Answer, c Context) string {
 		p(": %s", safe(strings.Join(a.Why, "; ")))
 	}
 	p("\n")
-	for _, k := range slices.Concat(a.Checks, a.BecameChecks) {
-		p("  %-12s  %s", k.Result, k.Name)
-		if k.Why != "" {
-			p(" (%s)", safe(k.Why))
-		}
-		p("\n")
-	}
+	b.WriteString(checks(a))
 	p("\nlooked for %s", a.Target.Signature)
 	if len(a.Target.Titles) > 0 {
 		p(", seen with %s", safe(strings.Join(a.Target.Titles, "; ")))
@@ -150,11 +143,15 @@ func Report(a *Answer, c Context) string {
 			p("%s\n", wrap("("+c.Range.Note+")"))
 		}
 	default:
+		first := what
+		if a.Became != nil && a.Direction != Fix {
+			first = a.Began.String()
+		}
 		p("%s\n", wrap(fmt.Sprintf("The outcome changed with commit %s. With %s the result is %q, with %s it passes.",
-			named(*a.First), failing, what, passing)))
+			named(*a.First), failing, first, passing)))
 	}
 	if a.Became != nil && a.Direction != Fix {
-		p("%s\n", wrap(fmt.Sprintf("It began there as %q and became %q with %s.", a.Began.String(), what, named(*a.Became))))
+		p("%s\n", wrap(fmt.Sprintf("It became %q with %s.", what, named(*a.Became))))
 	}
 	if a.Direction != Fix {
 		p("#regzbot introduced: %s\n\n", since.exact)
@@ -165,13 +162,7 @@ func Report(a *Answer, c Context) string {
 	for _, w := range a.Why {
 		p("  %s\n", safe(w))
 	}
-	for _, k := range slices.Concat(a.Checks, a.BecameChecks) {
-		p("  %-12s  %s", k.Result, k.Name)
-		if k.Why != "" {
-			p(" (%s)", safe(k.Why))
-		}
-		p("\n")
-	}
+	b.WriteString(checks(a))
 	p("\nHow it was found: %d steps between %s and %s, %d trials in %d boots.\n",
 		a.Steps, safe(c.Old), safe(c.New), a.Trials, a.Boots)
 	p("Kernels with it fail in %s of the trials, kernels without in %s.\n", percent(a.FailRate), percent(a.FalseRate))
@@ -205,6 +196,26 @@ func Report(a *Answer, c Context) string {
 		for line := range strings.Lines(a.Log) {
 			p("  %s\n", safe(strings.TrimRight(line, "\n")))
 		}
+	}
+	return b.String()
+}
+
+// checks lists the checks, one a line.
+func checks(a *Answer) string {
+	var b strings.Builder
+	list := func(checks []Check) {
+		for _, k := range checks {
+			fmt.Fprintf(&b, "  %-12s  %s", k.Result, k.Name)
+			if k.Why != "" {
+				fmt.Fprintf(&b, " (%s)", safe(k.Why))
+			}
+			b.WriteString("\n")
+		}
+	}
+	list(a.Checks)
+	if a.Became != nil {
+		fmt.Fprintf(&b, "  for the second change, %s:\n", short(safe(a.Became.Hash)))
+		list(a.BecameChecks)
 	}
 	return b.String()
 }
