@@ -201,7 +201,8 @@ func (h *host) wantNothingLeft() {
 		}
 	}
 	var left []string
-	for _, dir := range []string{h.tmp, filepath.Join(h.cache, "machines"), filepath.Join(h.cache, "snapshots"), h.results} {
+	snapshots := filepath.Join(h.cache, "snapshots")
+	for _, dir := range []string{h.tmp, filepath.Join(h.cache, "machines"), snapshots, h.results} {
 		err := filepath.WalkDir(dir, func(path string, e fs.DirEntry, err error) error {
 			if errors.Is(err, fs.ErrNotExist) {
 				return nil
@@ -210,9 +211,9 @@ func (h *host) wantNothingLeft() {
 				return err
 			}
 			base := filepath.Base(path)
-			temporary := strings.HasPrefix(base, ".trial-") || strings.HasPrefix(base, ".new-") || strings.HasPrefix(base, ".tmp-") ||
-				strings.HasPrefix(base, "machine-") || strings.HasSuffix(base, ".raw") || filepath.Dir(path) == h.tmp
-			if temporary {
+			temporary := strings.HasPrefix(base, ".trial-") || strings.HasPrefix(base, ".new-") || strings.HasPrefix(base, "machine-")
+			disk := strings.HasSuffix(base, ".raw") && dir != snapshots // of a saved machine
+			if temporary || disk || filepath.Dir(path) == h.tmp {
 				left = append(left, path)
 			}
 			return nil
