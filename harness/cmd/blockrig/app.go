@@ -49,6 +49,7 @@ type app struct {
 	outTerm        bool // stdout is a terminal
 	errTerm        bool // stderr is one
 	width          int  // columns of stdout's terminal; 0 without one
+	errWidth       int  // of the terminal that stderr is, in columns; 0: it is none
 
 	verbose bool
 	format  string
@@ -65,6 +66,9 @@ func run(args []string, stdin io.Reader, stdout, stderr *os.File) int {
 	}
 	if width, _, err := term.GetSize(int(stdout.Fd())); err == nil && a.outTerm {
 		a.width = width
+	}
+	if width, _, err := term.GetSize(int(stderr.Fd())); err == nil && a.errTerm {
+		a.errWidth = width
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	defer stop()

@@ -5,11 +5,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"os"
-	"strings"
 
 	"github.com/spf13/cobra"
-	"golang.org/x/term"
 
 	"github.com/blockrig/blockrig/results"
 )
@@ -70,18 +67,12 @@ func (a *app) printHealth(all []health) error {
 		}
 		return nil
 	}
-	width := 0 // of the terminal; 0: lines are not broken
-	if f, ok := a.stdout.(*os.File); ok && a.outTerm {
-		if w, _, err := term.GetSize(int(f.Fd())); err == nil {
-			width = w
-		}
-	}
 	var b bytes.Buffer
 	const columns = "%-13s  %-7s  %s\n"
 	fmt.Fprintf(&b, columns, "CHECK", "STATUS", "DETAIL")
 	for _, h := range all {
 		name, st := h.Check, h.Status
-		lines := wrap(results.Harmless(h.Detail), width-24)
+		lines := wrap(results.Harmless(h.Detail), a.width-24)
 		if h.Mend != "" {
 			lines = append(lines, "mend: "+results.Harmless(h.Mend)) // whole, to be copied
 		}
@@ -92,25 +83,4 @@ func (a *app) printHealth(all []health) error {
 	}
 	_, err := io.Copy(a.stdout, &b)
 	return err
-}
-
-// wrap breaks text at spaces so that, if it can be, no line is longer than
-// width; one that is too narrow for that breaks nothing.
-func wrap(text string, width int) []string {
-	if width < 20 {
-		return []string{text}
-	}
-	var lines []string
-	line := ""
-	for _, word := range strings.Fields(text) {
-		if line != "" && len([]rune(line))+1+len([]rune(word)) > width {
-			lines = append(lines, line)
-			line = ""
-		}
-		if line != "" {
-			line += " "
-		}
-		line += word
-	}
-	return append(lines, line)
 }

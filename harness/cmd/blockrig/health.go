@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
@@ -287,40 +286,44 @@ func (d *doctor) memory() health {
 // availableMemory is what new processes can have, in bytes: the host's, or
 // what the control group of this one leaves.
 func availableMemory() (int64, error) {
-	f, err := os.Open("/proc/meminfo")
+	have, err := readField("/proc/meminfo", "MemAvailable:")
 	if err != nil {
 		return 0, err
 	}
-	defer f.Close()
-	have := int64(-1)
-	for scan := bufio.NewScanner(f); scan.Scan(); {
-		if fields := strings.Fields(scan.Text()); len(fields) >= 2 && fields[0] == "MemAvailable:" {
-			n, err := strconv.ParseInt(fields[1], 10, 64)
-			if err != nil {
-				return 0, fmt.Errorf("read /proc/meminfo: %w", err)
-			}
-			have = n << 10
-		}
-	}
-	if have < 0 {
-		return 0, errors.New("/proc/meminfo has no MemAvailable")
-	}
-	// Of a container, whose root this is (cgroup v2); elsewhere there is no
-	// such file, or it says max.
-	limit, err1 := readNumber("/sys/fs/cgroup/memory.max")
-	used, err2 := readNumber("/sys/fs/cgroup/memory.current")
-	if err1 == nil && err2 == nil {
-		have = min(have, max(0, limit-used))
+	have <<= 10 // from KiB
+	// Of a container, whose root this is (cgroup v2). Elsewhere there is no such
+	// file, or it says max.
+	const group = "/sys/fs/cgroup/memory."
+	limit, err1 := readField(group+"max", "")
+	used, err2 := readField(group+"current", "")
+	cache, err3 := readField(group+"stat", "inactive_file")
+	if errors.Join(err1, err2, err3) == nil {
+		have = min(have, max(0, limit-used+cache))
 	}
 	return have, nil
 }
 
-func readNumber(path string) (int64, error) {
+// readField reads the number that follows a key in a file of the kernel's, or
+// that is all there is in it.
+func readField(path, key string) (int64, error) {
 	b, err := os.ReadFile(path)
 	if err != nil {
 		return 0, err
 	}
-	return strconv.ParseInt(strings.TrimSpace(string(b)), 10, 64)
+	for line := range strings.Lines(string(b)) {
+		fields := strings.Fields(line)
+		if key == "" {
+			fields = append([]string{""}, fields...)
+		}
+		if len(fields) >= 2 && fields[0] == key {
+			n, err := strconv.ParseInt(fields[1], 10, 64)
+			if err != nil {
+				return 0, fmt.Errorf("read %s: %w", path, err)
+			}
+			return n, nil
+		}
+	}
+	return 0, fmt.Errorf("%s has no %q", path, key)
 }
 
 // folder checks a folder, which need not exist yet, and its file system.

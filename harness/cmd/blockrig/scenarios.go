@@ -67,6 +67,11 @@ func (a *app) listScenarios() error {
 		}
 		return nil
 	}
+	name := len("SCENARIO")
+	for _, sc := range all {
+		name = max(name, len(sc.Name))
+	}
+	left := name + len("  CASES  ")
 	w := tabwriter.NewWriter(a.stdout, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(w, "SCENARIO\tCASES\tABOUT")
 	for _, sc := range all {
@@ -78,7 +83,11 @@ func (a *app) listScenarios() error {
 		if first, _, ok := strings.Cut(about, ". "); ok {
 			about = first + "."
 		}
-		fmt.Fprintf(w, "%s\t%d\t%s\n", sc.Name, len(cases), printable(about))
+		lines := wrap(printable(about), a.width-left)
+		fmt.Fprintf(w, "%s\t%d\t%s\n", sc.Name, len(cases), lines[0])
+		for _, line := range lines[1:] {
+			fmt.Fprintf(w, "\t\t%s\n", line)
+		}
 	}
 	return w.Flush()
 }

@@ -9,7 +9,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
-	"strings"
 
 	"github.com/spf13/pflag"
 
@@ -225,7 +224,7 @@ func (a *app) jobs(asked int, tasks []trial.Task) int {
 		return asked
 	}
 	jobs := min(runtime.NumCPU(), len(tasks))
-	if free := freeMemory(); free > 0 {
+	if free, err := availableMemory(); err == nil {
 		need := int64(0)
 		for _, t := range tasks {
 			need = max(need, int64(t.Case.Scenario.Machine.Memory))
@@ -234,22 +233,6 @@ func (a *app) jobs(asked int, tasks []trial.Task) int {
 		jobs = min(jobs, int(free/(need+200<<20)))
 	}
 	return max(1, jobs)
-}
-
-// freeMemory is what the host can give without swapping, in bytes, 0 when it
-// does not say (proc_meminfo(5)).
-func freeMemory() int64 {
-	text, err := os.ReadFile("/proc/meminfo")
-	if err != nil {
-		return 0
-	}
-	for line := range strings.Lines(string(text)) {
-		var kib int64
-		if n, _ := fmt.Sscanf(line, "MemAvailable: %d kB", &kib); n == 1 {
-			return kib << 10
-		}
-	}
-	return 0
 }
 
 // shelf is where machines are saved; nil when every trial is to be cold.
@@ -314,7 +297,7 @@ func (a *app) resultsRoot() (string, error) {
 
 // say tells a person something that is not the answer.
 func (a *app) say(format string, args ...any) {
-	fmt.Fprintln(a.stderr, printable(fmt.Sprintf(format, args...)))
+	fmt.Fprintln(a.stderr, fold(printable(fmt.Sprintf(format, args...)), a.errWidth))
 }
 
 func wrongRequest(err error) bool { return trial.WrongRequest(err) }
