@@ -1,6 +1,7 @@
 package trial
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -18,13 +19,20 @@ import (
 
 // Guest times that bound a step; together a hang is proven within 3 s.
 const (
-	stepLimit = 10 * time.Second // for I/O that goes on
-	stepIdle  = 1 * time.Second  // without any I/O
-	stepReap  = 2 * time.Second  // after SIGKILL
+	stepLimit = 10 * time.Second        // for I/O that goes on
+	stepIdle  = 1 * time.Second         // without any I/O
+	stepReap  = 1800 * time.Millisecond // after SIGKILL
 )
+
+// secondChance is what a silent guest is given once QEMU has said that it is
+// well. With the watch's limit for one that spins it is within 3 s, too.
+const secondChance = 700 * time.Millisecond
 
 // qemuWait is how long QEMU may take to answer.
 const qemuWait = 5 * time.Second
+
+// restWait is how long a QEMU with no I/O under way may take to stop.
+const restWait = time.Second
 
 // logWait is how long the last lines of a console may take to arrive.
 const logWait = 3 * time.Second
@@ -149,6 +157,13 @@ func (s *session) close() {
 		return
 	}
 	s.res.Findings = s.rec.finish()
+	if s.rec.cut && s.res.Report.LogError == "" {
+		s.res.Report.LogError = "the console log has grown too long and was cut"
+	}
+	// Before the trailer: what it says is what was judged.
+	if err := s.spec.removeDisks(); err != nil && s.res.Report.Host == "" {
+		s.res.Report.Host = oneLine(err)
+	}
 	if err := s.rec.close(s.res.Report); err != nil && s.res.Report.Host == "" {
 		s.res.Report.Host = oneLine(err)
 	}
@@ -246,15 +261,18 @@ func (s *session) step(ctx context.Context) error {
 	s.take(*s.res.Step)
 	run1, wait1, _ := s.m.VCPUTime()
 	if s.res.Step.Unkillable != nil && wait1-wait0 > (run1-run0)+s.res.Trial/2 {
-		return s.host(fmt.Errorf("the virtual CPU waited for %.1f s of the step's %.1f s: the host is too busy to tell a hang", (wait1 - wait0).Seconds(), s.res.Trial.Seconds()))
+		s.noHang(fmt.Errorf("the virtual CPU waited for %.1f s of the step's %.1f s: the host is too busy to tell a hang", (wait1 - wait0).Seconds(), s.res.Trial.Seconds()))
 	}
 	// The console is slower than the control line.
 	select {
 	case <-s.rec.end:
 	case <-s.rec.dead:
 	case <-s.m.Done():
-	case <-time.After(logWait):
+		return s.ended(nil)
 	case <-ctx.Done():
+		return s.host(fmt.Errorf("interrupted: %w", context.Cause(ctx)))
+	case <-time.After(logWait):
+		s.res.Report.LogError = fmt.Sprintf("the console did not come to the trial's end within %v", logWait)
 	}
 	if s.res.Step.Unkillable != nil {
 		return s.drained(ctx)
@@ -267,10 +285,22 @@ func (s *session) step(ctx context.Context) error {
 func (s *session) drained(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, qemuWait)
 	defer cancel()
-	if err := s.m.Pause(ctx); err != nil {
-		return s.host(fmt.Errorf("QEMU does not come to rest, so the host's storage may be what the guest waits for: %w", err))
+	start := time.Now()
+	err := s.m.Pause(ctx)
+	if took := time.Since(start); err == nil && took > restWait {
+		err = fmt.Errorf("it took %.1f s", took.Seconds())
+	}
+	if err != nil {
+		s.noHang(fmt.Errorf("QEMU does not come to rest, so the host's storage may be what the guest waits for: %w", err))
 	}
 	return nil
+}
+
+// noHang takes back that a task can't be killed: it may be the host's doing.
+// What the console shows still counts.
+func (s *session) noHang(why error) {
+	s.res.Report.Stuck = nil
+	s.res.Report.Setup = oneLine(why)
 }
 
 // answers says whether QEMU itself is well: it answers, and its machine runs.
@@ -294,7 +324,8 @@ func (s *session) take(r protocol.Result) {
 	rep.Phase = protocol.PhaseDone
 	rep.Returned, rep.Bytes, rep.Errno = r.Returned, r.Bytes, r.Errno
 	rep.Mismatch, rep.Overrun = r.Mismatch, r.Overrun
-	rep.Killed, rep.Died, rep.LegsError = r.Killed, r.Died, r.LegsError
+	rep.Killed, rep.Died = r.Killed, r.Died
+	rep.LegsError, rep.DiskError = r.LegsError, r.DisksError
 	for _, d := range r.Disks {
 		rep.Reads += d.Reads
 	}
@@ -363,6 +394,9 @@ func (s *session) listen(ctx context.Context, want func(protocol.FromGuest) bool
 			case m.Fail != nil && (m.Trial == s.trial || m.Trial == 0):
 				// 0: before it has heard of a trial.
 				s.failed(*m.Fail)
+				if m.Fail.Hung != nil {
+					_ = s.drained(ctx) // what it found is in the report
+				}
 				return errStopped
 			}
 		case <-poll.C:
@@ -371,6 +405,9 @@ func (s *session) listen(ctx context.Context, want func(protocol.FromGuest) bool
 				continue // gone: Done tells; dead: nothing more to wait for
 			}
 			inPhase += max(0, w.given-before)
+			if why := w.starved(); why != "" {
+				return s.host(errors.New(why))
+			}
 			if s.quiet(ctx, w, inPhase) {
 				return errStopped
 			}
@@ -398,7 +435,7 @@ func (s *session) quiet(ctx context.Context, w *watch, inPhase time.Duration) bo
 			}
 			w.asked = w.given
 		}
-		if w.given-w.asked < time.Second {
+		if w.given-w.asked < secondChance {
 			return false
 		}
 		rep.Silent = why
@@ -445,8 +482,8 @@ func (s *session) ended(err error) error {
 	}
 	// Nothing of ours ends the machine while it is listened to: the guest did.
 	why := s.m.Shutdown()
-	if why == "" {
-		why = "for no reason given"
+	if !strings.HasPrefix(why, "guest-") { // host-signal: somebody else's doing
+		return s.host(fmt.Errorf("QEMU was ended (%s)", cmp.Or(why, "no reason given")))
 	}
 	s.res.Report.Reset = "the guest ended the machine (" + why + ")"
 	return errStopped
@@ -459,6 +496,9 @@ func oneLine(err error) string {
 // removeDisks removes the disks of a trial that is over: its own, or the
 // overlays over those of a base.
 func (spec Spec) removeDisks() error {
+	if spec.Dir == "" {
+		return nil // there never were any
+	}
 	var errs []error
 	for _, d := range spec.Case.Scenario.Disks {
 		for _, format := range []qemu.Format{qemu.Raw, qemu.Qcow2} {
