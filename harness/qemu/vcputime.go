@@ -29,6 +29,10 @@ func (m *Machine) VCPUTime() (run, wait time.Duration, err error) {
 	return run, wait, nil
 }
 
+// VCPUThreads is how many threads run the machine's virtual CPUs: under
+// single-threaded TCG one for all of them.
+func (m *Machine) VCPUThreads() int { return len(m.vcpus) }
+
 // schedstat reads one thread's times on CPU and on the run queue, see
 // Documentation/scheduler/sched-stats.rst.
 func schedstat(path string) (run, wait time.Duration, err error) {

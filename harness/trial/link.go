@@ -13,6 +13,9 @@ import (
 	"github.com/blockrig/blockrig/initramfs/protocol"
 )
 
+// maxNoise is how many lines that are no messages are recorded.
+const maxNoise = 100
+
 // link is the conversation over ttyS1, and its record.
 type link struct {
 	rw     io.ReadWriter
@@ -39,6 +42,7 @@ func newLink(rw io.ReadWriter, path string) (*link, error) {
 func (l *link) run(stop <-chan struct{}) {
 	defer close(l.messages)
 	r := bufio.NewReaderSize(l.rw, protocol.MaxLine)
+	noise := 0
 	for {
 		line, err := r.ReadSlice('\n')
 		if err != nil {
@@ -51,7 +55,9 @@ func (l *link) run(stop <-chan struct{}) {
 		if json.Unmarshal(line, &m) != nil {
 			// The port's first bytes may be noise; a guest that talks
 			// nonsense is found by its silence.
-			l.record("noise", string(line[:min(len(line), 200)]))
+			if noise++; noise <= maxNoise {
+				l.record("noise", string(line[:min(len(line), 200)]))
+			}
 			continue
 		}
 		if m.Beat == nil {

@@ -15,6 +15,9 @@ import (
 // maxLog bounds a console log: a flood must not fill the host's disk.
 const maxLog = 256 << 20
 
+// maxMarks bounds what is kept of blockrig's own lines.
+const maxMarks = 10_000
+
 // recorder writes the console to a file and reads it at the same time.
 type recorder struct {
 	file    *os.File
@@ -95,6 +98,10 @@ func (r *recorder) write(b []byte) error {
 }
 
 func (r *recorder) mark(line int, text string) {
+	// As console.ReadAll does it: classify is to see the same.
+	if len(r.marks) == maxMarks {
+		r.marks = r.marks[:maxMarks-1]
+	}
 	r.marks = append(r.marks, verdict.Mark{Line: line, Text: text})
 	switch {
 	case text == verdict.GuestPrefix+"ready":

@@ -37,9 +37,6 @@ func (s *session) end() Result {
 	s.enter("end", "")
 	s.res.Report.Phase = phase
 	s.close()
-	if err := s.spec.removeDisks(); err != nil && s.res.Report.Host == "" {
-		s.res.Report.Host = oneLine(err)
-	}
 	r := s.res
 	r.Timing[len(r.Timing)-1].Took = time.Since(s.mark)
 	phaseOf := verdict.PhaseOf(nil)

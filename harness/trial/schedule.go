@@ -89,8 +89,13 @@ func (s *Schedule) Run(ctx context.Context, tasks []Task) error {
 	}
 	images := map[benchKey]string{}
 	for key, b := range benches {
-		if images[key], err = s.Lab.image(ctx, b.Kernel, accel); err != nil {
+		images[key], err = s.Lab.image(ctx, b.Kernel, accel)
+		switch {
+		case err == nil:
+		case ctx.Err() != nil || WrongRequest(err):
 			return err
+		default:
+			broken[key] = err
 		}
 	}
 	q := s.queue(tasks, accel, benches, images, broken)

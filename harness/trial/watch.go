@@ -9,7 +9,9 @@ import (
 
 // vcpu is the part of a machine that tells starved from hung.
 type vcpu interface {
+	// VCPUTime is summed over all threads that run virtual CPUs.
 	VCPUTime() (run, wait time.Duration, err error)
+	VCPUThreads() int
 }
 
 // watch measures silence in time that the guest was given: wall time less the
@@ -23,6 +25,7 @@ type watch struct {
 	// Since the last sign of life.
 	given time.Duration // wall less waiting
 	ran   time.Duration // on a CPU
+	total time.Duration // of wall time
 	asked time.Duration // given when QEMU was asked whether it is well; 0: not yet
 }
 
@@ -31,13 +34,14 @@ type limits struct {
 	spinning time.Duration // the virtual CPU runs all the time
 	idle     time.Duration // it does not run at all, or now and then
 	boot     time.Duration // before PID 1 has spoken
+	starved  time.Duration // wall time, whatever of it was given
 	phase    time.Duration // in disks and stack, though PID 1 goes on
 }
 
 // limitsOf gives the limits for an accelerator. An emulated guest may need
 // a while between two beats when it prints an oops.
 func limitsOf(a qemu.Accel) limits {
-	l := limits{spinning: 2 * time.Second, idle: 10 * time.Second, boot: 120 * time.Second, phase: 300 * time.Second}
+	l := limits{spinning: 2 * time.Second, idle: 10 * time.Second, boot: 120 * time.Second, phase: 300 * time.Second, starved: 20 * time.Minute}
 	if a == qemu.KVM {
 		l.boot = 60 * time.Second
 	}
@@ -55,7 +59,16 @@ func newWatch(cpu vcpu, l limits) *watch {
 }
 
 // alive notes a sign of life.
-func (w *watch) alive() { w.given, w.ran, w.asked = 0, 0, 0 }
+func (w *watch) alive() { w.given, w.ran, w.asked, w.total = 0, 0, 0, 0 }
+
+// starved says that the guest has been silent for so long that its host will
+// not give it the time to prove anything, "" when not.
+func (w *watch) starved() string {
+	if w.total > w.limits.starved {
+		return fmt.Sprintf("the guest was silent for %.0f s, of which its virtual CPUs were given %.0f s: the host is too busy", w.total.Seconds(), w.given.Seconds())
+	}
+	return ""
+}
 
 // tick brings the account up to date. ok is false when the threads are gone.
 func (w *watch) tick() bool {
@@ -65,8 +78,10 @@ func (w *watch) tick() bool {
 		return false
 	}
 	elapsed := now.Sub(w.last)
-	w.given += min(maxPoll, max(0, elapsed-(wait-w.wait)))
-	w.ran += min(maxPoll, run-w.run)
+	n := time.Duration(max(1, w.cpu.VCPUThreads()))
+	w.given += min(maxPoll, max(0, elapsed-(wait-w.wait)/n))
+	w.ran += min(maxPoll, (run-w.run)/n)
+	w.total += elapsed
 	w.last, w.run, w.wait = now, run, wait
 	return true
 }

@@ -9,9 +9,12 @@ import (
 
 // A fakeCPU is a virtual CPU whose accounts a test keeps.
 type fakeCPU struct {
+	threads   int
 	run, wait time.Duration
 	err       error
 }
+
+func (c *fakeCPU) VCPUThreads() int { return max(1, c.threads) }
 
 func (c *fakeCPU) VCPUTime() (run, wait time.Duration, err error) { return c.run, c.wait, c.err }
 

@@ -195,7 +195,11 @@ func notProven(r Report) string {
 		return "the " + r.Step + " gave no answer"
 	case r.LegsError != "":
 		return "the health of the legs is not known: " + r.LegsError
-	case r.Errno == "" && r.Reads == 0:
+	case r.LogError != "":
+		return r.LogError
+	case r.DiskError != "":
+		return "what the disks did is not known: " + r.DiskError
+	case r.Errno == "" && r.Reads <= 0:
 		return "the data came back without a request to the stack's disks"
 	}
 	return ""

@@ -92,6 +92,10 @@ func TestJudge(t *testing.T) {
 		{"killed and reaped", nil, done(func(r *Report) { r.Returned, r.Killed = false, "no I/O" }), Error, nil, "done"},
 		{"no answer at all", nil, Report{Phase: "step"}, Error, nil, "step"},
 		{"the data came from nowhere", nil, done(func(r *Report) { r.Reads = 0 }), Error, nil, "done"},
+		{"a console that is not complete", nil, done(func(r *Report) { r.LogError = "cut" }), Error, nil, "done"},
+		{"a console that is not complete, and EIO", nil, done(func(r *Report) { r.Bytes, r.Errno, r.LogError = 0, "EIO", "cut" }), EIO, nil, "step"},
+		{"disks not known", nil, done(func(r *Report) { r.DiskError = "no such file" }), Error, nil, "done"},
+		{"a hang that may be the host's, and an oops", []console.Finding{oops}, Report{Phase: "step", Step: "pread", Killed: "x", Setup: "the host is too busy"}, Bug, nil, "step"},
 		{"legs not known", nil, done(func(r *Report) { r.LegsError = "no answer" }), Error, nil, "done"},
 
 		{"the boot's own warning", []console.Finding{{Kind: console.KindWarn, Baseline: true}}, done(nil), Pass, nil, "done"},

@@ -18,7 +18,9 @@ type Report struct {
 
 	Stuck     *Stuck `json:"stuck,omitempty"` // a task that SIGKILL did not end
 	Legs      []Leg  `json:"legs,omitempty"`
-	LegsError string `json:"legs_error,omitempty"`
+	LegsError string `json:"legs_error,omitempty"` // why their health is not known
+	DiskError string `json:"disk_error,omitempty"` // why the disks' I/O counters are not known
+	LogError  string `json:"log_error,omitempty"`  // why the console may not be all
 
 	Silent string `json:"silent,omitempty"` // the guest stopped answering while its CPU was given time
 	Reset  string `json:"reset,omitempty"`  // the guest ended the machine by itself

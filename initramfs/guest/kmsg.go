@@ -61,7 +61,7 @@ var signs = []struct {
 	text string
 	sign sign
 }{
-	{"BUG: ", signDead},
+	{";BUG: ", signDead}, // begins the message
 	{"Oops: ", signDead},
 	{"general protection fault", signDead},
 	{"kernel BUG at", signDead},
@@ -82,7 +82,7 @@ func signOf(line string) sign {
 	return signNone
 }
 
-// watch opens the kernel's log at its end and gives every sign that appears
+// watchSigns opens the kernel's log at its end and gives every sign that appears
 // until stop is closed.
 func watchSigns(stop <-chan struct{}) (<-chan sign, error) {
 	fd, err := unix.Open("/dev/kmsg", unix.O_RDONLY|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)

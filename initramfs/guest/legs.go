@@ -9,8 +9,7 @@ import (
 )
 
 // legs gives the health of the legs of the volume, and whether they are in
-// sync. A stack without redundancy has one leg per disk, healthy as long as
-// the disk is there.
+// sync. A stack without redundancy has none.
 func (g *guest) legs() ([]protocol.Leg, bool, error) {
 	switch s := g.setup.Stack; {
 	case s.MD != nil:

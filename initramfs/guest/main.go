@@ -25,10 +25,11 @@ func Main() {
 	// The guest has little memory to spare and lives for seconds.
 	debug.SetGCPercent(400)
 	g := &guest{start: time.Now()}
-	err := g.run()
-	if err != nil {
-		g.fail(err)
-	}
+	g.guard(func() {
+		if err := g.run(); err != nil {
+			g.fail(err)
+		}
+	})
 	select {}
 }
 
@@ -91,7 +92,7 @@ func (g *guest) run() error {
 	g.link.send(protocol.FromGuest{Hello: &protocol.Hello{
 		Release: release, CPUs: runtime.NumCPU(), BootID: string(bytes.TrimSpace(boot)),
 	}})
-	go g.beat()
+	go g.guard(g.beat)
 
 	msg, err := g.link.receive()
 	if err != nil {
@@ -158,6 +159,7 @@ func (g *guest) fail(err error) {
 	if errors.As(err, &s) {
 		f = &protocol.Fail{Phase: s.phase, What: s.what, Why: s.err.Error(), Hung: s.hung}
 	}
+	f.What, f.Why = short(f.What), short(f.Why)
 	if g.kmsg != nil {
 		g.kmsg.say("fail in %s: %s: %s", f.Phase, f.What, f.Why)
 	} else {
@@ -166,6 +168,28 @@ func (g *guest) fail(err error) {
 	if g.link != nil {
 		g.link.send(protocol.FromGuest{Fail: f})
 	}
+}
+
+// short bounds what a tool may have printed, so that the message stays a line
+// that the host takes.
+func short(s string) string {
+	const most = 4 << 10
+	if len(s) > most {
+		return s[:most] + "…"
+	}
+	return s
+}
+
+// guard runs a goroutine of PID 1. A panic in it is told to the host; one that
+// ended PID 1 would be the kernel's panic.
+func (g *guest) guard(f func()) {
+	defer func() {
+		if r := recover(); r != nil {
+			g.fail(fmt.Errorf("blockrig's own fault in the guest: %v", r))
+			select {}
+		}
+	}()
+	f()
 }
 
 func mountBasics() error {

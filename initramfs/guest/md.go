@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/blockrig/blockrig/initramfs/protocol"
@@ -45,14 +46,9 @@ func mdLegs(b blockDevice, disks []disk) ([]protocol.Leg, bool, error) {
 		}
 		name := strings.TrimPrefix(filepath.Base(m), "dev-")
 		leg := protocol.Leg{Name: name, Health: strings.TrimSpace(string(state))}
-		for _, f := range strings.Split(leg.Health, ",") {
-			switch f {
-			case "in_sync":
-				leg.OK = true
-			case "faulty", "blocked", "spare":
-				leg.OK = false
-			}
-		}
+		flags := strings.Split(leg.Health, ",")
+		leg.OK = slices.Contains(flags, "in_sync") &&
+			!slices.ContainsFunc(flags, func(f string) bool { return f == "faulty" || f == "blocked" || f == "spare" })
 		for _, d := range disks {
 			if d.name == name {
 				leg.Disk = d.ID

@@ -24,11 +24,17 @@ const (
 // unkillable error.
 func (g *guest) tool(name string, args ...string) (string, error) {
 	what := name + " " + strings.Join(args, " ")
-	if _, err := exec.LookPath(name); err != nil {
-		return "", &setupError{phase: g.phase, what: what, err: fmt.Errorf("the guest has no %s: %w", name, err)}
+	path := "/proc/self/exe"
+	if name != FillName {
+		var err error
+		if path, err = exec.LookPath(name); err != nil {
+			return "", &setupError{phase: g.phase, what: what, err: fmt.Errorf("the guest has no %s: %w", name, err)}
+		}
 	}
+	what = strings.TrimPrefix(what, FillName+" ")
 	g.enter(g.phase, what)
-	cmd := exec.Command(name, args...)
+	cmd := exec.Command(path, args...)
+	cmd.Args[0] = name
 	var out bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &out
 	cmd.WaitDelay = time.Second // a daemon that the tool leaves behind may hold the pipe

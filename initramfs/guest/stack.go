@@ -113,23 +113,58 @@ func (g *guest) fileSystem() error {
 	if err != nil {
 		return err
 	}
-	g.enter(g.phase, "mount "+s.Ext4.Mount)
 	if err := os.MkdirAll(s.Ext4.Mount, 0o755); err != nil {
 		return g.wrap("make the mount point", err)
 	}
-	if err := unix.Mount(g.top.node(), s.Ext4.Mount, "ext4", 0, ""); err != nil {
-		return g.wrap("mount "+g.top.node()+" on "+s.Ext4.Mount, err)
+	if _, err := g.tool(FillName, "mount", g.top.node(), s.Ext4.Mount); err != nil {
+		return err
 	}
 	if s.File == nil {
 		return nil
 	}
 	g.file = filepath.Join(s.Ext4.Mount, filepath.Base(s.File.Name))
-	g.enter(g.phase, "write "+g.file)
-	if err := writePattern(g.file, s.File.Bytes); err != nil {
-		return g.wrap("write "+g.file, err)
+	_, err = g.tool(FillName, "write", g.file, strconv.FormatInt(s.File.Bytes, 10))
+	return err
+}
+
+// FillName is the tool that mounts and writes: this executable. It is a
+// process of its own since a mount or a write that hangs in PID 1 could not be
+// told from one that is slow.
+const FillName = ChildName + "-fill"
+
+// Fill is the main function of that tool.
+func Fill(args []string) int {
+	err := fill(args)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
 	}
-	unix.Sync()
-	return nil
+	return 0
+}
+
+func fill(args []string) error {
+	if os.Getppid() != 1 || len(args) != 3 {
+		return errors.New("blockrig: " + FillName + " is a part of the guest and runs only there")
+	}
+	switch args[0] {
+	case "mount":
+		if err := unix.Mount(args[1], args[2], "ext4", 0, ""); err != nil {
+			return fmt.Errorf("mount %s on %s: %w", args[1], args[2], err)
+		}
+		return nil
+	case "write":
+		n, err := strconv.ParseInt(args[2], 10, 64)
+		if err != nil {
+			return err
+		}
+		if err := writePattern(args[1], n); err != nil {
+			return err
+		}
+		unix.Sync()
+		return nil
+	default:
+		return fmt.Errorf("%s: %q is not known", FillName, args[0])
+	}
 }
 
 func writePattern(path string, n int64) (err error) {

@@ -107,10 +107,11 @@ func (g *guest) await(c *child, s protocol.Step, t *ticks, signs <-chan sign) (*
 		case err := <-c.waited:
 			// Its answer may still be in the pipe.
 			for reply := range c.replies {
-				if reply.Fail == "" {
-					r.Returned, r.Bytes, r.Errno = true, reply.Bytes, reply.Errno
-					r.Mismatch, r.Overrun = reply.Mismatch, reply.Overrun
+				if reply.Fail != "" {
+					return nil, g.wrap(s.Op, errors.New(reply.Fail))
 				}
+				r.Returned, r.Bytes, r.Errno = true, reply.Bytes, reply.Errno
+				r.Mismatch, r.Overrun = reply.Mismatch, reply.Overrun
 			}
 			if !r.Returned && killedAt < 0 {
 				r.Died = "exit status 0"
@@ -158,6 +159,9 @@ func (g *guest) await(c *child, s protocol.Step, t *ticks, signs <-chan sign) (*
 
 // changed says whether a disk did something, or has something to do.
 func changed(a, b map[string]ioCounts) bool {
+	if b == nil {
+		return true // not known: the step's limit decides
+	}
 	for id, c := range b {
 		if c.inFlight != 0 || c != a[id] {
 			return true
@@ -206,7 +210,11 @@ func (g *guest) aftermath() {
 
 // look adds what the step left behind: the disks' counters and the legs.
 func (g *guest) look(r *protocol.Result, before map[string]ioCounts) {
-	after := g.countsOrNil()
+	after, err := g.counts()
+	if err != nil {
+		r.DisksError = err.Error()
+		after = before
+	}
 	for _, d := range g.disks {
 		r.Disks = append(r.Disks, protocol.DiskIO{
 			ID: d.ID, Reads: after[d.ID].reads - before[d.ID].reads, Writes: after[d.ID].writes - before[d.ID].writes,
@@ -220,10 +228,10 @@ func (g *guest) look(r *protocol.Result, before map[string]ioCounts) {
 		err  error
 	}
 	got := make(chan answer, 1)
-	go func() {
+	go g.guard(func() {
 		legs, _, err := g.legs()
 		got <- answer{legs, err}
-	}()
+	})
 	t := newTicks()
 	for {
 		select {

@@ -192,7 +192,8 @@ type Result struct {
 	Legs       []Leg       `json:"legs"`
 	LegsError  string      `json:"legs_error,omitempty"` // why the legs could not be looked at
 	Disks      []DiskIO    `json:"disks"`
-	MS         int64       `json:"ms"` // guest time of the step, milliseconds
+	DisksError string      `json:"disks_error,omitempty"` // why what the disks did is not known
+	MS         int64       `json:"ms"`                    // guest time of the step, milliseconds
 }
 
 // Unkillable describes a task that SIGKILL did not end.

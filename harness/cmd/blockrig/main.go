@@ -13,8 +13,11 @@ func main() {
 	if os.Getpid() == 1 && isInit() {
 		guest.Main()
 	}
-	if os.Args[0] == guest.ChildName {
+	switch os.Args[0] {
+	case guest.ChildName:
 		os.Exit(guest.Child())
+	case guest.FillName:
+		os.Exit(guest.Fill(os.Args[1:]))
 	}
 	os.Exit(run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
 }
