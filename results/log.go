@@ -22,7 +22,7 @@ const maxTrials = 1 << 30
 // Record adds the record of a trial of which no folder is kept.
 func (r *Run) Record(rec Record) error {
 	rec.RunDir = ""
-	line, err := encode(rec)
+	line, err := EncodeLine(rec)
 	if err == nil {
 		_, err = decode(line) // what could not be read again must not be stored
 	}
@@ -47,7 +47,7 @@ func (r *Run) append(rec Record) (err error) {
 	if rec.RunDir != "" {
 		rec.RunDir = filepath.Base(rec.RunDir) // a store may be moved
 	}
-	line, err := encode(rec)
+	line, err := EncodeLine(rec)
 	if err != nil {
 		return err
 	}

@@ -85,13 +85,13 @@ func TestATrialThatCantBeRecordedIsNotStored(t *testing.T) {
 func TestTrialsFileIsNotTrusted(t *testing.T) {
 	root := t.TempDir()
 	run := create(t, root)
-	good, err := encode(task(three()[0], 7))
+	good, err := EncodeLine(task(three()[0], 7))
 	if err != nil {
 		t.Fatal(err)
 	}
 	led := three()[0]
 	led.RunDir = "../../../etc"
-	away, err := encode(led)
+	away, err := EncodeLine(led)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -52,7 +52,7 @@ func (p Plan) Scenario(name string) (PlannedScenario, bool) {
 // SetPlan says what the run is to do. It may be called again when more is
 // known.
 func (r *Run) SetPlan(p Plan) error {
-	line, err := encode(p)
+	line, err := EncodeLine(p)
 	if err == nil {
 		r.mu.Lock()
 		defer r.mu.Unlock()

@@ -98,7 +98,7 @@ func orEmpty[T any](list []T) []T {
 // WriteJSON writes one object a line for each record.
 func WriteJSON(w io.Writer, records ...Record) error {
 	for _, r := range records {
-		line, err := encode(r)
+		line, err := EncodeLine(r)
 		if err != nil {
 			return err
 		}
@@ -112,7 +112,7 @@ func WriteJSON(w io.Writer, records ...Record) error {
 // WriteSummaries writes one object a line for each summary.
 func WriteSummaries(w io.Writer, all ...Summary) error {
 	for _, s := range all {
-		line, err := encode(s)
+		line, err := EncodeLine(s)
 		if err != nil {
 			return err
 		}
@@ -123,10 +123,10 @@ func WriteSummaries(w io.Writer, all ...Summary) error {
 	return nil
 }
 
-// encode gives v as one line of JSON that is harmless on a terminal:
+// EncodeLine gives v as one line of JSON that is harmless on a terminal:
 // encoding/json leaves DEL, the C1 control codes and marks that turn the
 // direction of text as they are.
-func encode(v any) ([]byte, error) {
+func EncodeLine(v any) ([]byte, error) {
 	var b bytes.Buffer
 	enc := json.NewEncoder(&b)
 	enc.SetEscapeHTML(false)

@@ -114,7 +114,7 @@ func (r *Run) start(temp string) error {
 }
 
 func writeInfo(dir string, info Info) error {
-	line, err := encode(info)
+	line, err := EncodeLine(info)
 	if err != nil {
 		return err
 	}

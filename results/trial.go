@@ -93,7 +93,7 @@ func (t *Trial) store(rec Record) error {
 	if err := os.RemoveAll(t.Scratch); err != nil {
 		return err
 	}
-	line, err := encode(rec)
+	line, err := EncodeLine(rec)
 	if err != nil {
 		return err
 	}

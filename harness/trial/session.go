@@ -419,6 +419,10 @@ func (s *session) listen(ctx context.Context, want func(protocol.FromGuest) bool
 func (s *session) quiet(ctx context.Context, w *watch, inPhase time.Duration) bool {
 	rep := &s.res.Report
 	if rep.Phase == protocol.PhaseBoot {
+		if w.halted() {
+			rep.Setup = fmt.Sprintf("no word from it, and its processor has been at rest for %.0f s", w.given.Seconds())
+			return true
+		}
 		if w.given <= w.limits.boot {
 			return false
 		}

@@ -61,6 +61,10 @@ func newWatch(cpu vcpu, l limits) *watch {
 // alive notes a sign of life.
 func (w *watch) alive() { w.given, w.ran, w.asked, w.total = 0, 0, 0, 0 }
 
+// halted says that the guest's processors do nothing any more: a boot that
+// goes on does not rest for so long.
+func (w *watch) halted() bool { return w.given > 2*w.limits.idle && w.ran < w.given/50 }
+
 // starved says that the guest has been silent for so long that its host will
 // not give it the time to prove anything, "" when not.
 func (w *watch) starved() string {

@@ -19,10 +19,10 @@ import (
 
 // Exit statuses of every verb but step.
 const (
-	exitPass    = 0 // all passed, or: did what was asked
-	exitFailure = 1 // a verdict other than pass
-	exitRequest = 2 // the request was wrong
-	exitError   = 3 // no failure, but some verdict could not be had
+	exitPass    = results.ExitOK
+	exitFailure = results.ExitFailure
+	exitRequest = results.ExitUsage
+	exitError   = results.ExitError
 )
 
 // A status ends the command with an exit status and nothing more to say.
@@ -58,6 +58,18 @@ type app struct {
 	resumed *resumption // the run that is gone on with; nil for a new one
 }
 
+// endSignals are those that end a run in good order, but for what whoever
+// started blockrig wants ignored (nohup).
+func endSignals() []os.Signal {
+	var out []os.Signal
+	for _, s := range []os.Signal{os.Interrupt, syscall.SIGTERM, syscall.SIGHUP} {
+		if !signal.Ignored(s) {
+			out = append(out, s)
+		}
+	}
+	return out
+}
+
 // run is the command: its exit status.
 func run(args []string, stdin io.Reader, stdout, stderr *os.File) int {
 	a := &app{
@@ -70,8 +82,9 @@ func run(args []string, stdin io.Reader, stdout, stderr *os.File) int {
 	if width, _, err := term.GetSize(int(stderr.Fd())); err == nil && a.errTerm {
 		a.errWidth = width
 	}
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+	ctx, stop := signal.NotifyContext(context.Background(), endSignals()...)
 	defer stop()
+	context.AfterFunc(ctx, stop) // a second one ends it at once
 	root := a.root()
 	stepping := takeStepPipe()
 	if !stepping && isStep(root, args) {
@@ -185,3 +198,13 @@ func cacheDir() (string, error) {
 // printable makes control codes in text from outside harmless. It may have
 // several lines.
 func printable(s string) string { return results.HarmlessLines(s) }
+
+// printJSON prints one object on a line.
+func (a *app) printJSON(v any) error {
+	line, err := results.EncodeLine(v)
+	if err != nil {
+		return err
+	}
+	_, err = a.stdout.Write(line)
+	return err
+}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/base32"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -306,7 +305,7 @@ func (a *app) tell(s *trials.Search, o *trials.Outcome, report string) error {
 		path = report
 	}
 	if a.format == "json" {
-		err = json.NewEncoder(a.stdout).Encode(o.Answer)
+		err = a.printJSON(o.Answer)
 	} else {
 		_, err = fmt.Fprint(a.stdout, bisect.Summary(o.Answer, o.Context))
 	}

@@ -2,9 +2,9 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"strings"
 
@@ -52,7 +52,7 @@ func (a *app) classify(ctx context.Context, name, vmlinux string) error {
 			return badRequest(fmt.Errorf("--vmlinux: %w", err))
 		}
 	}
-	log, err := a.readLog(name)
+	log, err := a.readLog(ctx, name)
 	if err == nil && s != nil {
 		log.Findings, err = s.Resolve(ctx, log.Findings)
 	}
@@ -81,7 +81,7 @@ func (a *app) classify(ctx context.Context, name, vmlinux string) error {
 	return exitWith(results.ExitStatus(j.Verdict))
 }
 
-func (a *app) readLog(name string) (*console.Log, error) {
+func (a *app) readLog(ctx context.Context, name string) (*console.Log, error) {
 	in := a.stdin
 	if name != "-" {
 		f, err := os.Open(name)
@@ -96,7 +96,7 @@ func (a *app) readLog(name string) (*console.Log, error) {
 		}
 		in = f
 	}
-	log, err := console.ReadAll(in)
+	log, err := readAll(ctx, in)
 	if name == "-" {
 		name = "standard input"
 	}
@@ -109,6 +109,27 @@ func (a *app) readLog(name string) (*console.Log, error) {
 	return log, nil
 }
 
+// readAll is console.ReadAll that ends with ctx. Nothing can end a read from a
+// terminal or a pipe that says nothing: that goroutine is left to the end of
+// the process, which is near.
+func readAll(ctx context.Context, in io.Reader) (*console.Log, error) {
+	type answer struct {
+		log *console.Log
+		err error
+	}
+	got := make(chan answer, 1)
+	go func() {
+		log, err := console.ReadAll(in)
+		got <- answer{log, err}
+	}()
+	select {
+	case a := <-got:
+		return a.log, a.err
+	case <-ctx.Done():
+		return &console.Log{}, context.Cause(ctx)
+	}
+}
+
 func (a *app) writeClassified(j verdict.Judgement, log *console.Log) error {
 	out := classified{Judgement: j, Release: log.Release, Lines: log.Lines, Findings: log.Findings}
 	if out.Also == nil {
@@ -117,9 +138,7 @@ func (a *app) writeClassified(j verdict.Judgement, log *console.Log) error {
 	if out.Findings == nil {
 		out.Findings = []console.Finding{}
 	}
-	enc := json.NewEncoder(a.stdout)
-	enc.SetEscapeHTML(false)
-	return enc.Encode(out)
+	return a.printJSON(out)
 }
 
 // shownFindings is how many findings a person gets to see.

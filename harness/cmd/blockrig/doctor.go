@@ -2,7 +2,6 @@ package main
 
 import (
 	"bytes"
-	"encoding/json"
 	"fmt"
 	"io"
 
@@ -58,10 +57,8 @@ Exit status: 0 trials can be made; 3 something is missing.`,
 
 func (a *app) printHealth(all []health) error {
 	if a.format == "json" {
-		enc := json.NewEncoder(a.stdout)
-		enc.SetEscapeHTML(false)
 		for _, h := range all {
-			if err := enc.Encode(h); err != nil {
+			if err := a.printJSON(h); err != nil {
 				return err
 			}
 		}

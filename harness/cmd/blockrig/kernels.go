@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"strings"
@@ -63,7 +62,6 @@ func (a *app) listKernels(s *kernels.Store, prefix string) error {
 		return err
 	}
 	w := tabwriter.NewWriter(a.stdout, 0, 0, 2, ' ', 0)
-	enc := json.NewEncoder(a.stdout)
 	if a.format == "table" {
 		fmt.Fprintln(w, "REFERENCE\tRELEASE\tSIZE")
 	}
@@ -72,7 +70,7 @@ func (a *app) listKernels(s *kernels.Store, prefix string) error {
 			continue
 		}
 		if a.format == "json" {
-			if err := enc.Encode(e); err != nil {
+			if err := a.printJSON(e); err != nil {
 				return err
 			}
 			continue
@@ -88,13 +86,12 @@ func (a *app) listAvailable(ctx context.Context, s *kernels.Store, prefix string
 		return err
 	}
 	w := tabwriter.NewWriter(a.stdout, 0, 0, 2, ' ', 0)
-	enc := json.NewEncoder(a.stdout)
 	if a.format == "table" {
 		fmt.Fprintln(w, "REFERENCE\tRELEASE\tFETCH\tSUITES")
 	}
 	for _, v := range all {
 		if a.format == "json" {
-			if err := enc.Encode(v); err != nil {
+			if err := a.printJSON(v); err != nil {
 				return err
 			}
 			continue
@@ -130,7 +127,7 @@ func (a *app) kernelsFetch() *cobra.Command {
 
 func (a *app) printKernel(k kernels.Kernel) error {
 	if a.format == "json" {
-		return json.NewEncoder(a.stdout).Encode(k)
+		return a.printJSON(k)
 	}
 	_, err := fmt.Fprintf(a.stdout, "%s  %s\n", printable(k.Exact), printable(k.Release))
 	return err

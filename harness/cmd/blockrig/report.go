@@ -35,6 +35,11 @@ func (a *app) report(ctx context.Context, d done, how reporting, err error) erro
 		err = errors.Join(besides(err, context.Canceled)...) // it came too late
 	}
 	if !interrupted {
+		if code := results.ExitStatusOf(d.records); err != nil && code == exitFailure {
+			// A failure was seen, whatever else happened.
+			a.say("blockrig: %s", err)
+			return status(code)
+		}
 		return err
 	}
 	for _, e := range besides(err, context.Canceled) {

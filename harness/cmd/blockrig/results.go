@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"fmt"
 	"path/filepath"
 	"strconv"
@@ -35,9 +34,8 @@ func (a *app) listResults() error {
 		return err
 	}
 	if a.format == "json" {
-		enc := json.NewEncoder(a.stdout)
 		for _, r := range runs {
-			if err := enc.Encode(r.Info); err != nil {
+			if err := a.printJSON(r.Info); err != nil {
 				return err
 			}
 		}

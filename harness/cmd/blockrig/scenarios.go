@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"fmt"
 	"strings"
 	"text/tabwriter"
@@ -26,7 +25,7 @@ func (a *app) scenariosCommand() *cobra.Command {
 					return badRequest(err)
 				}
 				if a.format == "json" {
-					return json.NewEncoder(a.stdout).Encode(sc)
+					return a.printJSON(sc)
 				}
 				_, err = a.stdout.Write(sc.Source)
 				return err
@@ -59,9 +58,8 @@ func (a *app) listScenarios() error {
 		return err
 	}
 	if a.format == "json" {
-		enc := json.NewEncoder(a.stdout)
 		for _, sc := range all {
-			if err := enc.Encode(sc); err != nil {
+			if err := a.printJSON(sc); err != nil {
 				return err
 			}
 		}

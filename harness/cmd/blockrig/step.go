@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -177,7 +176,7 @@ built, makes the commit one to skip, as do a kernel that does not build or boot.
 				return errors.New(why)
 			}
 			if a.format == "json" {
-				err = json.NewEncoder(a.stdout).Encode(map[string]string{"mark": word, "why": why})
+				err = a.printJSON(map[string]string{"mark": word, "why": why})
 			} else {
 				_, err = fmt.Fprintf(a.stdout, "%s: %s\n", word, printable(why))
 			}

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -135,7 +134,7 @@ func (a *app) tellPatch(p trials.PatchAnswer, who, records string, cx bisect.Con
 		}
 	}
 	if a.format == "json" {
-		if err := json.NewEncoder(a.stdout).Encode(p); err != nil {
+		if err := a.printJSON(p); err != nil {
 			return err
 		}
 	} else {

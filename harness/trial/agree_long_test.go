@@ -1,0 +1,119 @@
+//go:build vm && long
+
+package trial
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/blockrig/blockrig/harness/verdict"
+	"github.com/blockrig/blockrig/scenarios"
+)
+
+// threeKernels are one before the bug of the mirror, one with it, and one
+// after the fix.
+var threeKernels = []string{"debian:6.17", withBug, "debian:newest"}
+
+// A fullAnswer is an answer and the health of the legs. Which leg it is that
+// fails changes from run to run, how many do does not.
+type fullAnswer struct {
+	answer
+	Legs []string
+}
+
+func fullAnswerOf(r Result) fullAnswer {
+	a := fullAnswer{answer: answerOf(r)}
+	if r.Verdict == verdict.Hang {
+		return a // a hung kernel may not say
+	}
+	for _, l := range r.Report.Legs {
+		a.Legs = append(a.Legs, l.Health)
+	}
+	slices.Sort(a.Legs)
+	return a
+}
+
+func TestColdAndWarmTrialsOfAllScenariosAgree(t *testing.T) {
+	all, err := scenarios.Embedded()
+	if err != nil {
+		t.Fatal(err)
+	}
+	shelf := &Shelf{Dir: t.TempDir()}
+	trials := 0
+	for _, ref := range threeKernels {
+		for _, sc := range all {
+			t.Run(strings.TrimPrefix(ref, "debian:")+"/"+sc.Name, func(t *testing.T) {
+				if sc.Cold != "" {
+					t.Logf("cold by nature: %s", sc.Cold)
+					return
+				}
+				cases, err := sc.Cases(nil)
+				if err != nil {
+					t.Fatal(err)
+				}
+				for _, c := range cases {
+					cold, warm := bothWays(t, shelf, ref, sc.Name, c.ID)
+					trials += 2
+					if diff := cmp.Diff(fullAnswerOf(cold), fullAnswerOf(warm)); diff != "" {
+						t.Errorf("%s (-cold +warm):\n%scold: %s\nwarm: %s", c.ID, diff, show(cold), show(warm))
+					}
+					t.Logf("%s: %s, also %v cold and %v warm, %s", c.ID, warm.Verdict, cold.Also, warm.Also, warm.Report.Outcome())
+					if warm.Verdict == verdict.Error {
+						t.Errorf("%s: no verdict: %s", c.ID, warm.Reason)
+					}
+				}
+			})
+		}
+	}
+	if want := 2 * len(threeKernels) * 6 * 4; trials < want {
+		t.Errorf("%d trials, want %d at least", trials, want)
+	}
+}
+
+// bothWays makes a trial from power-on, and one from the shelf.
+func bothWays(t *testing.T, shelf *Shelf, ref, scenario, id string) (cold, warm Result) {
+	t.Helper()
+	ctx := testContext(t)
+	spec, err := realSpec(ctx, ref, scenario, id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := func(name string) string {
+		d := filepath.Join(t.TempDir(), name)
+		if err := os.Mkdir(d, 0o700); err != nil {
+			t.Fatal(err)
+		}
+		return d
+	}
+	spec.Dir = dir("cold")
+	cold = RunAttempts(ctx, spec, Run)
+
+	spec.Dir = dir("boot")
+	l, r, err := shelf.take(ctx, spec, 0, func(dir string) (*Base, *Result) { return MakeBase(ctx, spec, dir) })
+	if r != nil {
+		t.Fatalf("no base\n%s", show(*r))
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := l.release(); err != nil {
+			t.Error(err)
+		}
+	}()
+	spec.Dir = dir("warm")
+	warm = RunAttempts(ctx, spec, func(ctx context.Context, spec Spec) Result {
+		r, err := RunWarm(ctx, spec, l.Base)
+		if err != nil {
+			t.Errorf("load: %v", err)
+		}
+		return r
+	})
+	return cold, warm
+}
