@@ -1,0 +1,266 @@
+//go:build vm
+
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/blockrig/blockrig/harness/bisect"
+	"github.com/blockrig/blockrig/harness/bisect/trials"
+	"github.com/blockrig/blockrig/kernels"
+)
+
+const (
+	bisectScenario = "lvm-mirror-dio-read"
+	bisectCase     = "length=512,memory_offset=32"
+)
+
+// commits makes a repository with a commit for each kernel, named in the file
+// "kernel", and gives its folder and the hashes.
+func commits(t *testing.T, refs ...string) (dir string, hashes []string) {
+	t.Helper()
+	dir = t.TempDir()
+	git := func(args ...string) string {
+		t.Helper()
+		c := exec.CommandContext(t.Context(), "git", append([]string{"-C", dir, "-c", "user.name=t", "-c", "user.email=t@t.example"}, args...)...)
+		out, err := c.CombinedOutput()
+		if err != nil {
+			t.Fatalf("git %s: %v\n%s", args[0], err, out)
+		}
+		return strings.TrimSpace(string(out))
+	}
+	git("init", "-q")
+	for i, ref := range refs {
+		if err := os.WriteFile(filepath.Join(dir, "kernel"), []byte(ref+"\n"), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		git("add", "kernel")
+		git("commit", "-q", "--allow-empty", "-m", fmt.Sprintf("commit %d", i))
+		hashes = append(hashes, git("rev-parse", "HEAD"))
+	}
+	git("bisect", "start", hashes[len(hashes)-1], hashes[0])
+	return dir, hashes
+}
+
+// bisectRun is git bisect run with a shell script, in which $blockrig is the
+// command and $results a folder for records.
+func bisectRun(t *testing.T, dir, script string) (string, error) {
+	t.Helper()
+	c := exec.CommandContext(t.Context(), "git", "-C", dir, "bisect", "run", "sh", "-c", script)
+	c.Env = append(os.Environ(), "blockrig="+filepath.Join(command, "blockrig"), "results="+t.TempDir(),
+		"scenario="+bisectScenario, "case="+bisectCase)
+	out, err := c.CombinedOutput()
+	return string(out), err
+}
+
+const stepScript = `ref=$(cat kernel); "$blockrig" --results "$results" step "$scenario" --case "$case" -k "$ref"`
+
+// Given a repository whose commits name kernels, and one a kernel that can't
+// be booted, when plain git bisect run tests them with step, then it finds the
+// first bad commit.
+func TestStepInGitBisectRun(t *testing.T) {
+	broken := filepath.Join(t.TempDir(), "vmlinuz")
+	if err := os.WriteFile(broken, bytes.Repeat([]byte("no kernel\n"), 10_000), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	const before, with = "debian:6.17", "debian:6.18"
+	dir, hashes := commits(t, before, before, before, "file:"+broken, before, with, with, with)
+	out, err := bisectRun(t, dir, stepScript)
+	if err != nil {
+		t.Fatalf("git bisect run: %v\n%s", err, out)
+	}
+	for _, want := range []string{hashes[5] + " is the first bad commit", "good: 3 trials passed", "bad: eio in pread", "skip: build-failure"} {
+		if !strings.Contains(out, want) {
+			t.Errorf("nothing says %q:\n%s", want, out)
+		}
+	}
+}
+
+// Given a step that dies, of a crash in Go or by force, when git bisect run
+// uses it, then the bisection ends and no commit has got a mark.
+func TestACrashIsNoMark(t *testing.T) {
+	// QEMU runs when the grandchild is there: blockrig is in the midst of it.
+	const midst = ` & step=$!
+		children() { cat /proc/$1/task/*/children 2>/dev/null; }
+		while child=$(children $step); child=${child%%%% *}; [ -z "$child" ]; do kill -0 $step || exit 200; sleep .05; done
+		until children $child | grep -q .; do kill -0 $child || exit 201; sleep .05; done
+		%s; wait $step; status=$?; echo "status $status"; exit $status`
+	for _, tc := range []struct{ name, kill, status, said string }{
+		// Go prints all stacks and exits with 2, as at a panic.
+		{"a crash in Go", "kill -QUIT $child", "status 129", "its process ended with exit status 2"},
+		{"kill -9 of the process at work", "kill -9 $child", "status 129", "signal: killed"},
+		{"kill -9 of blockrig", "kill -9 $step", "status 137", ""},
+		{"Ctrl-C at that process alone", "kill -INT $child", "status 129", "blockrig: "},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			dir, _ := commits(t, "debian:6.18", "debian:6.18", "debian:6.18", "debian:6.18")
+			out, err := bisectRun(t, dir, stepScript+fmt.Sprintf(midst, tc.kill))
+			if err == nil || !strings.Contains(out, tc.status) || !strings.Contains(out, tc.said) {
+				t.Errorf("git bisect run: %v, want it to end with %s\n%s", err, tc.status, out)
+			}
+			log, err := exec.CommandContext(t.Context(), "git", "-C", dir, "bisect", "log").Output()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if n := strings.Count(string(log), "\ngit bisect "); n != 1 {
+				t.Errorf("the log has %d commands, want the start alone:\n%s", n, log)
+			}
+		})
+	}
+}
+
+// cachedRelease fetches a kernel if need be.
+func cachedRelease(t *testing.T, ref string) bisect.Release {
+	t.Helper()
+	cache, err := cacheDir()
+	if err != nil {
+		t.Fatal(err)
+	}
+	store, err := kernels.Open(cache, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	k, err := store.Resolve(t.Context(), ref)
+	if err != nil {
+		t.Fatal(err)
+	}
+	all, err := store.List()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range all {
+		if e.Exact == k.Exact {
+			return bisect.Release{Version: e.Version, Ref: e.Exact}
+		}
+	}
+	t.Fatalf("%s is not in the cache", ref)
+	return bisect.Release{}
+}
+
+// releaseState is the folder of a bisection over three releases.
+func releaseState(t *testing.T) (dir string, releases []bisect.Release) {
+	t.Helper()
+	for _, ref := range []string{"debian:6.12", "debian:6.17", "debian:6.18"} {
+		releases = append(releases, cachedRelease(t, ref))
+	}
+	a := &app{}
+	cases, err := a.casesFor(bisectScenario, bisectCase, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir = filepath.Join(t.TempDir(), "state")
+	s, err := trials.Create(dir, trials.Request{
+		Command: []string{"blockrig", "bisect", "versions"}, Scenario: trials.ScenarioOf(cases[0]),
+		Machine: trials.Machine{Accel: "auto", Tools: "debian"}, Direction: bisect.Regression,
+		Releases: &trials.ReleaseRequest{
+			Releases: releases,
+			Old:      trials.End{Name: "debian:6.12", Commit: releases[0].Version}, New: trials.End{Name: "debian:6.18", Commit: releases[2].Version},
+		},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return dir, releases
+}
+
+// trialLines are the finished lines of a bisection's trials.
+func trialLines(t *testing.T, dir string) []string {
+	t.Helper()
+	data, err := os.ReadFile(filepath.Join(dir, "trials.jsonl"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	lines := strings.Split(string(data), "\n")
+	return lines[:len(lines)-1]
+}
+
+// Given a bisection over real releases that is killed again and again, when it
+// is resumed, then no finished trial is made twice or lost, nothing is left of
+// the killed ones, and the answer is the release that the bug came with.
+func TestBisectReleasesThroughKills(t *testing.T) {
+	dir, releases := releaseState(t)
+	resume := func(ctx context.Context) (*exec.Cmd, *bytes.Buffer) {
+		c := exec.CommandContext(ctx, filepath.Join(command, "blockrig"), "--format", "json", "bisect", "resume", dir)
+		var said bytes.Buffer
+		c.Stderr = &said
+		return c, &said
+	}
+	for _, after := range []int{4, 19} {
+		before := trialLines(t, dir)
+		c, said := resume(t.Context())
+		if err := c.Start(); err != nil {
+			t.Fatal(err)
+		}
+		for len(trialLines(t, dir)) < after && syscall.Kill(c.Process.Pid, 0) == nil {
+			time.Sleep(20 * time.Millisecond)
+		}
+		if err := c.Process.Kill(); err != nil {
+			t.Fatalf("%v\n%s", err, said)
+		}
+		var exit *exec.ExitError
+		if err := c.Wait(); !errors.As(err, &exit) || exit.ExitCode() != -1 {
+			t.Fatalf("it ended with %v before it was killed\n%s", err, said)
+		}
+		now := trialLines(t, dir)
+		if len(now) < after || strings.Join(now[:len(before)], "\n") != strings.Join(before, "\n") {
+			t.Fatalf("there were %d lines, now there are %d, and not the same ones", len(before), len(now))
+		}
+	}
+	before := trialLines(t, dir)
+	c, said := resume(t.Context())
+	out, err := c.Output()
+	if err != nil {
+		t.Fatalf("%v\n%s", err, said)
+	}
+	now := trialLines(t, dir)
+	if strings.Join(now[:len(before)], "\n") != strings.Join(before, "\n") {
+		t.Error("what was recorded before the kill has changed")
+	}
+	var a bisect.Answer
+	if err := json.Unmarshal(out, &a); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	if a.First == nil || a.First.Hash != releases[2].Version || a.Grade != bisect.Proven {
+		t.Errorf("the answer is %+v, %s (%v); want %s, proven\n%s", a.First, a.Grade, a.Why, releases[2].Version, said)
+	}
+	if a.Target.Signature != (bisect.Signature{Verdict: "eio", Phase: "step", Step: "pread"}) {
+		t.Errorf("it looked for %s", a.Target.Signature)
+	}
+	n := 0
+	for _, line := range now {
+		if strings.Contains(line, `"trial":`) {
+			n++
+		}
+	}
+	if a.Trials != n {
+		t.Errorf("%d trials are recorded, the answer counts %d", n, a.Trials)
+	}
+	report, err := os.ReadFile(filepath.Join(dir, "report.txt"))
+	if err != nil || !strings.Contains(string(report), "#regzbot introduced: v6.17..v6.18\n") || !strings.Contains(string(report), "| ") {
+		t.Errorf("the report: %v\n%s", err, report)
+	}
+	for _, left := range []string{"machines", "worktree"} {
+		if _, err := os.Stat(filepath.Join(dir, left)); !errors.Is(err, os.ErrNotExist) {
+			t.Errorf("%s is still there: %v", left, err)
+		}
+	}
+	// Over and over, the same answer comes from the record alone.
+	c, said = resume(t.Context())
+	if again, err := c.Output(); err != nil || !bytes.Equal(again, out) || len(trialLines(t, dir)) != len(now) {
+		t.Errorf("resumed once more it says %s, %v\n%s", again, err, said)
+	}
+}
