@@ -64,11 +64,12 @@ func (r *Releases) Prepare(ctx context.Context, s bisect.Subject) (bisect.Prepar
 	}
 	began := time.Now()
 	k, err := r.Lab.Kernels.Resolve(ctx, r.Ref(s))
+	var failed *gitbuild.FailedError
 	switch {
 	case err == nil:
 	case ctx.Err() != nil:
 		return bisect.Prepared{}, err
-	case trial.WrongRequest(err):
+	case trial.WrongRequest(err), errors.As(err, &failed):
 		return failure(bisect.KindBuild, err), nil
 	default:
 		return failure(bisect.KindError, err), nil

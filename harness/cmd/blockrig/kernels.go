@@ -14,7 +14,7 @@ import (
 
 func (a *app) kernelsCommand() *cobra.Command {
 	c := &cobra.Command{Use: "kernels", Short: "What kernels there are, and their cache", Args: cobra.NoArgs, RunE: needVerb}
-	c.AddCommand(a.kernelsList(), a.kernelsFetch(), a.kernelsAdd(), a.kernelsRemove())
+	c.AddCommand(a.kernelsList(), a.kernelsFetch(), a.kernelsBuild(), a.kernelsAdd(), a.kernelsRemove())
 	return c
 }
 
@@ -30,7 +30,7 @@ func (a *app) withStore(f func(*kernels.Store) error) error {
 	if err != nil {
 		return err
 	}
-	store.Progress = p.fetch
+	store.Progress, store.Builder = p.fetch, building{cache: cache, say: p.fetch}
 	return f(store)
 }
 

@@ -88,7 +88,7 @@ func (a *app) lab(tools string, p *progress) (*trial.Lab, error) {
 	if err != nil {
 		return nil, err
 	}
-	store.Progress = p.fetch
+	store.Progress, store.Builder = p.fetch, building{cache: cache, say: p.fetch}
 	return &trial.Lab{
 		Kernels:   store,
 		Initramfs: &initramfs.Builder{Cache: filepath.Join(cache, "initramfs"), Log: a.log},

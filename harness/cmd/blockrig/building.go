@@ -1,0 +1,78 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/blockrig/blockrig/kernels"
+	"github.com/blockrig/blockrig/kernels/gitbuild"
+)
+
+// building builds the kernels of git: references with blockrig's own config.
+// Its cache is opened when there is something to build.
+type building struct {
+	cache string
+	say   func(what string, done, total int64) // shows how far it is
+	opts  gitbuild.Options
+}
+
+// Build implements kernels.Builder.
+func (b building) Build(ctx context.Context, ref kernels.GitRef) (kernels.Kernel, error) {
+	opts := b.opts
+	opts.Nice = buildNice
+	opts.Progress = func(phase string, files int) {
+		if files > 0 {
+			phase = fmt.Sprintf("%s: %d files", phase, files)
+		}
+		b.say(phase, 0, 0)
+	}
+	builder, err := gitbuild.Open(ctx, b.cache, opts)
+	if err != nil {
+		return kernels.Kernel{}, err
+	}
+	return builder.Build(ctx, ref)
+}
+
+func (a *app) kernelsBuild() *cobra.Command {
+	var g gitOptions
+	c := &cobra.Command{
+		Use: "build git:REPO@REV…", Short: "Build kernels from git into the cache",
+		Long: `Build commits of a local repository with blockrig's own config. What was built
+once is taken from the cache; so is the failure of what does not build.`,
+		Args: cobra.MinimumNArgs(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			for _, ref := range args {
+				if !strings.HasPrefix(ref, "git:") {
+					return badRequest(fmt.Errorf("kernels build %s: want git:REPO@REV", ref))
+				}
+			}
+			if _, err := g.build(); err != nil { // what is wrong with the files named
+				return badRequest(err)
+			}
+			return a.withStore(func(s *kernels.Store) error {
+				b, ok := s.Builder.(building)
+				if !ok {
+					return errors.New("there is nothing here that builds kernels")
+				}
+				b.opts = gitbuild.Options{CC: g.cc, Jobs: g.make, ConfigFile: g.config, Patches: g.apply}
+				s.Builder = b
+				for _, ref := range args {
+					k, err := s.Resolve(c.Context(), ref)
+					if err != nil {
+						return err
+					}
+					if err := a.printKernel(k); err != nil {
+						return err
+					}
+				}
+				return nil
+			})
+		},
+	}
+	g.buildFlags(c.Flags())
+	return c
+}
