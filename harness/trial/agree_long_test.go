@@ -23,12 +23,12 @@ var threeKernels = []string{"debian:6.17", withBug, "debian:newest"}
 // A fullAnswer is an answer and the health of the legs. Which leg it is that
 // fails changes from run to run, how many do does not.
 type fullAnswer struct {
-	answer
-	Legs []string
+	Answer answer
+	Legs   []string
 }
 
 func fullAnswerOf(r Result) fullAnswer {
-	a := fullAnswer{answer: answerOf(r)}
+	a := fullAnswer{Answer: answerOf(r)}
 	if r.Verdict == verdict.Hang {
 		return a // a hung kernel may not say
 	}

@@ -53,7 +53,7 @@ func makeDir(dir string) error {
 	return nil
 }
 
-// clearDir empties the folder of an attempt that is to be made once more.
+// clearDir gives an empty folder for what may be made once more.
 func clearDir(dir string) error {
 	if err := os.RemoveAll(dir); err != nil {
 		return fmt.Errorf("clear the folder of an attempt: %w", err)

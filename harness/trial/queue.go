@@ -290,7 +290,8 @@ func (q *queue) base(ctx context.Context, g *group, spec Spec) (*lease, *Result)
 	sub := spec
 	sub.Dir = filepath.Join(spec.Dir, "base")
 	l, r, err := q.s.Shelf.take(ctx, spec, g.boot, func(dir string) (*Base, *Result) {
-		if err := makeDir(sub.Dir); err != nil {
+		// It may be made twice: what another process removes at once, to make room.
+		if err := clearDir(sub.Dir); err != nil {
 			r := Failed(spec, err)
 			return nil, &r
 		}

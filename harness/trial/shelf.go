@@ -169,8 +169,12 @@ func (sh *Shelf) fill(ctx context.Context, dir string, make func(dir string) (*B
 // has been made in its place. bootID tells them apart; it is "" when the base
 // does not say. Others who use it find out the next time that they try.
 func (sh *Shelf) discard(dir, bootID string, why error) (err error) {
-	if b, err := OpenBase(dir); err == nil && b.BootID != bootID {
-		return nil
+	another := func(dir string) bool {
+		b, err := OpenBase(dir)
+		return err == nil && b.BootID != bootID
+	}
+	if _, err := os.Lstat(dir); errors.Is(err, fs.ErrNotExist) || another(dir) {
+		return nil // somebody was quicker
 	}
 	temp, err := os.MkdirTemp(sh.Dir, newPrefix+filepath.Base(dir)+"-*")
 	if err != nil {
@@ -181,10 +185,17 @@ func (sh *Shelf) discard(dir, bootID string, why error) (err error) {
 			err = errors.Join(err, fmt.Errorf("remove a saved machine: %w", rerr))
 		}
 	}()
-	if err := os.Rename(dir, filepath.Join(temp, "old")); errors.Is(err, fs.ErrNotExist) {
-		return nil // somebody was quicker
-	} else if err != nil {
+	old := filepath.Join(temp, "old")
+	switch err := os.Rename(dir, old); {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil
+	case err != nil:
 		return fmt.Errorf("remove a saved machine: %w", err)
+	case another(old):
+		// It was made between the look and the move. Where a third one stands by
+		// now, that one will do.
+		_ = os.Rename(old, dir)
+		return nil
 	}
 	if sh.Log != nil {
 		sh.Log.Warn("a saved machine is of no use and is made again", "machine", filepath.Base(dir), "reason", why)

@@ -85,7 +85,7 @@ func (w *watch) tick() bool {
 	n := time.Duration(max(1, w.cpu.VCPUThreads()))
 	w.given += min(maxPoll, max(0, elapsed-(wait-w.wait)/n))
 	w.ran += min(maxPoll, (run-w.run)/n)
-	w.total += elapsed
+	w.total += min(maxPoll, elapsed)
 	w.last, w.run, w.wait = now, run, wait
 	return true
 }

@@ -93,7 +93,55 @@ func TestPauseOfBlockrigItselfIsNoSilenceOfTheGuest(t *testing.T) {
 		if why := w.silent(); why != "" {
 			t.Errorf("silent() = %q", why)
 		}
+		if why := w.starved(); why != "" {
+			t.Errorf("starved() = %q", why)
+		}
 	})
+}
+
+func TestGuestWithoutTimeIsStarvedInTheEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := &fakeCPU{}
+		w := newWatch(c, limitsOf("tcg"))
+		pass(t, w, c, 19*time.Minute, 0, 1)
+		if why := w.starved(); why != "" {
+			t.Errorf("starved() = %q after 19 min", why)
+		}
+		pass(t, w, c, 2*time.Minute, 0, 1)
+		if w.starved() == "" || w.silent() != "" {
+			t.Errorf("starved() = %q, silent() = %q after 21 min; want it starved, and not silent", w.starved(), w.silent())
+		}
+		w.alive()
+		if why := w.starved(); why != "" {
+			t.Errorf("starved() = %q after a sign of life", why)
+		}
+	})
+}
+
+func TestSeveralVirtualCPUsShareTheTime(t *testing.T) {
+	for _, tt := range []struct {
+		name      string
+		lasts     time.Duration
+		run, wait float64 // of all four together
+		silent    bool
+	}{
+		{"all spin", 2500 * time.Millisecond, 4, 0, true},
+		{"one spins, three rest", 4 * time.Second, 1, 0, false},
+		{"one spins, three rest, for long", 11 * time.Second, 1, 0, true},
+		{"one host CPU for all", 3 * time.Second, 1, 3, false},
+		{"starved", time.Hour, 0, 4, false},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				c := &fakeCPU{threads: 4}
+				w := newWatch(c, limitsOf("kvm"))
+				pass(t, w, c, tt.lasts, tt.run, tt.wait)
+				if why := w.silent(); (why != "") != tt.silent {
+					t.Errorf("silent() = %q, want silent: %t", why, tt.silent)
+				}
+			})
+		})
+	}
 }
 
 func TestMachineThatIsGoneIsNotSilent(t *testing.T) {
