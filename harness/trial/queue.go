@@ -269,7 +269,7 @@ func (q *queue) attempt(ctx context.Context, g *group, i int, spec Spec) Result 
 		}
 		// The base is of no use. What the try left in the folder would be in
 		// the way of the next.
-		if err := q.renew(g, i, l, err); err != nil {
+		if err := q.renew(ctx, g, i, l, err); err != nil {
 			return Failed(spec, err)
 		}
 		if err := clearDir(spec.Dir); err != nil {
@@ -326,7 +326,7 @@ func (q *queue) base(ctx context.Context, g *group, spec Spec) (*lease, *Result)
 }
 
 // renew removes a base that can't be loaded.
-func (q *queue) renew(g *group, i int, bad *lease, why error) error {
+func (q *queue) renew(ctx context.Context, g *group, i int, bad *lease, why error) error {
 	q.mu.Lock()
 	mine := g.lease == bad
 	if mine {
@@ -338,5 +338,5 @@ func (q *queue) renew(g *group, i int, bad *lease, why error) error {
 		err = bad.release()
 	}
 	// Whoever finds out first: no other may take it from the shelf again.
-	return errors.Join(err, q.s.Shelf.discard(bad.Dir, bad.BootID, why))
+	return errors.Join(err, q.s.Shelf.discard(ctx, bad.Dir, bad.BootID, why))
 }

@@ -28,9 +28,10 @@ import (
 // A Shelf keeps bases on disk, so that the next run on a kernel starts warm.
 // Several processes may use one at once.
 //
-// A base NAME has a lock beside it, NAME.lock: held shared while the base is
-// used, exclusively while it is made or removed. The lock's time is that of
-// the last use.
+// A base NAME has two locks beside it. NAME.lock is held shared while the base
+// is used, and exclusively by whoever removes it to make room; its time is that
+// of the last use. NAME.making.lock is held by the one who makes the base, or
+// finds that it is of no use: users of one that is gone are in nobody's way.
 type Shelf struct {
 	Dir   string
 	Limit int64 // bytes of disk; the least recently used go first. 0: no limit
@@ -38,9 +39,10 @@ type Shelf struct {
 }
 
 const (
-	newPrefix  = ".new-"
-	lockSuffix = ".lock"
-	lockPoll   = 20 * time.Millisecond
+	newPrefix    = ".new-"
+	lockSuffix   = ".lock"
+	makingSuffix = ".making.lock"
+	lockPoll     = 20 * time.Millisecond
 	// baseRecipe is a part of every key. It changes with what a base holds.
 	baseRecipe = "blockrig base 2"
 )
@@ -106,17 +108,23 @@ func (sh *Shelf) take(ctx context.Context, spec Spec, boot int, make func(dir st
 		return nil, nil, fmt.Errorf("make the folder of saved machines: %w", err)
 	}
 	dir := filepath.Join(sh.Dir, name)
-	for {
+	for made := false; ; made = true {
 		l, err := sh.open(ctx, dir)
+		if l != nil && made {
+			// Room for it; it is in use, and stays.
+			if err := sh.Trim(); err != nil {
+				return nil, nil, errors.Join(err, l.release())
+			}
+		}
 		if l != nil || err != nil {
 			return l, nil, err
 		}
+		// Opened again when it is there: another process may have removed it in
+		// between, to make room.
 		r, err := sh.fill(ctx, dir, make)
 		if r != nil || err != nil {
 			return nil, r, err
 		}
-		// Opened again under a shared lock; another process may have removed it
-		// in between, to make room.
 	}
 }
 
@@ -141,14 +149,23 @@ func (sh *Shelf) open(ctx context.Context, dir string) (*lease, error) {
 			return nil, nil
 		}
 	}
-	return nil, sh.discard(dir, "", err)
+	return nil, sh.discard(ctx, dir, "", err)
+}
+
+// lockMaking keeps others from making the base in dir.
+func lockMaking(ctx context.Context, dir string) (*flock.Flock, error) {
+	lock := flock.New(dir + makingSuffix)
+	if ok, err := lock.TryLockContext(ctx, lockPoll); err != nil || !ok {
+		return nil, errors.Join(fmt.Errorf("lock a saved machine: %w", err), lock.Close())
+	}
+	return lock, nil
 }
 
 // fill makes the base in dir unless it is there by now.
 func (sh *Shelf) fill(ctx context.Context, dir string, make func(dir string) (*Base, *Result)) (_ *Result, err error) {
-	lock := flock.New(dir + lockSuffix)
-	if ok, err := lock.TryLockContext(ctx, lockPoll); err != nil || !ok {
-		return nil, errors.Join(fmt.Errorf("lock a saved machine: %w", err), lock.Close())
+	lock, err := lockMaking(ctx, dir)
+	if err != nil {
+		return nil, err
 	}
 	defer func() { err = errors.Join(err, lock.Close()) }()
 	if _, err := OpenBase(dir); err == nil {
@@ -162,43 +179,35 @@ func (sh *Shelf) fill(ctx context.Context, dir string, make func(dir string) (*B
 		return nil, err
 	}
 	_, r := make(dir)
-	return r, sh.Trim() // the new one is in use, and stays
+	return r, nil
 }
 
 // discard removes a base that is of no use, and says why, unless another one
 // has been made in its place. bootID tells them apart; it is "" when the base
 // does not say. Others who use it find out the next time that they try.
-func (sh *Shelf) discard(dir, bootID string, why error) (err error) {
-	another := func(dir string) bool {
-		b, err := OpenBase(dir)
-		return err == nil && b.BootID != bootID
+func (sh *Shelf) discard(ctx context.Context, dir, bootID string, why error) (err error) {
+	lock, err := lockMaking(ctx, dir)
+	if err != nil {
+		return err
 	}
-	if _, err := os.Lstat(dir); errors.Is(err, fs.ErrNotExist) || another(dir) {
+	defer func() { err = errors.Join(err, lock.Close()) }()
+	if _, err := os.Lstat(dir); errors.Is(err, fs.ErrNotExist) {
 		return nil // somebody was quicker
 	}
-	temp, err := os.MkdirTemp(sh.Dir, newPrefix+filepath.Base(dir)+"-*")
-	if err != nil {
-		return fmt.Errorf("remove a saved machine: %w", err)
-	}
-	defer func() {
-		if rerr := os.RemoveAll(temp); rerr != nil {
-			err = errors.Join(err, fmt.Errorf("remove a saved machine: %w", rerr))
-		}
-	}()
-	old := filepath.Join(temp, "old")
-	switch err := os.Rename(dir, old); {
-	case errors.Is(err, fs.ErrNotExist):
-		return nil
-	case err != nil:
-		return fmt.Errorf("remove a saved machine: %w", err)
-	case another(old):
-		// It was made between the look and the move. Where a third one stands by
-		// now, that one will do.
-		_ = os.Rename(old, dir)
-		return nil
+	if b, err := OpenBase(dir); err == nil && b.BootID != bootID {
+		return nil // and has made a new one
 	}
 	if sh.Log != nil {
 		sh.Log.Warn("a saved machine is of no use and is made again", "machine", filepath.Base(dir), "reason", why)
+	}
+	// At once, so that nobody meets a half of it.
+	temp, err := os.MkdirTemp(sh.Dir, newPrefix+filepath.Base(dir)+"-*")
+	if err == nil {
+		err = os.Rename(dir, filepath.Join(temp, "old"))
+		err = errors.Join(err, os.RemoveAll(temp))
+	}
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("remove a saved machine: %w", err)
 	}
 	return nil
 }
@@ -226,7 +235,7 @@ func (sh *Shelf) Trim() error {
 		switch {
 		case strings.HasPrefix(e.Name(), newPrefix):
 			if owner, ok := ownerOf(e.Name()); ok {
-				errs = append(errs, removeIfFree(filepath.Join(sh.Dir, owner), path))
+				errs = append(errs, removeIfFree(filepath.Join(sh.Dir, owner)+makingSuffix, path))
 			}
 		case e.IsDir():
 			b := base{dir: path}
@@ -243,7 +252,7 @@ func (sh *Shelf) Trim() error {
 		if sh.Limit <= 0 || total <= sh.Limit {
 			break
 		}
-		if err := removeIfFree(b.dir, b.dir); err != nil {
+		if err := removeIfFree(b.dir+lockSuffix, b.dir); err != nil {
 			errs = append(errs, err)
 			continue
 		}
@@ -265,9 +274,9 @@ func ownerOf(temp string) (string, bool) {
 	return name[:i], true
 }
 
-// removeIfFree removes path unless somebody uses the base in dir.
-func removeIfFree(dir, path string) (err error) {
-	lock := flock.New(dir + lockSuffix)
+// removeIfFree removes path unless somebody holds the lock.
+func removeIfFree(lockFile, path string) (err error) {
+	lock := flock.New(lockFile)
 	ok, err := lock.TryLock()
 	if err != nil {
 		return errors.Join(fmt.Errorf("lock a saved machine: %w", err), lock.Close())

@@ -263,7 +263,11 @@ func TestWhatDeadProcessesLeftIsSwept(t *testing.T) {
 	}
 	dead, inWork := leave("0123456789abcdef-0"), leave(filepath.Base(busy.Dir))
 
-	// Somebody holds the lock of that one: it may be in the making.
+	// Somebody makes that one.
+	making, err := lockMaking(t.Context(), busy.Dir)
+	if err != nil {
+		t.Fatal(err)
+	}
 	if err := sh.Trim(); err != nil {
 		t.Fatal(err)
 	}
@@ -272,7 +276,9 @@ func TestWhatDeadProcessesLeftIsSwept(t *testing.T) {
 		t.Errorf("left %v; want %s gone, and %s there", got, dead, inWork)
 	}
 
-	release(t, busy)
+	if err := making.Close(); err != nil {
+		t.Fatal(err)
+	}
 	if err := sh.Trim(); err != nil {
 		t.Fatal(err)
 	}
@@ -318,6 +324,18 @@ func TestBrokenBaseIsMadeAgainAndTheReasonLogged(t *testing.T) {
 	}
 }
 
+func TestBaseIsMadeAgainWhileOthersStillHaveTheBrokenOne(t *testing.T) {
+	sh, spec, m := &Shelf{Dir: t.TempDir()}, testSpec(t), &maker{}
+	old := m.take(t, sh, spec, 0)
+	if err := sh.discard(t.Context(), old.Dir, old.BootID, errors.New("garbled")); err != nil {
+		t.Fatal(err)
+	}
+	m.take(t, sh, spec, 0) // does not wait for the first one's release
+	if m.made != 2 {
+		t.Errorf("made %d times, want twice", m.made)
+	}
+}
+
 func TestNewBaseIsNotTakenForTheBrokenOne(t *testing.T) {
 	// Given a base that somebody has made in place of one that was of no use,
 	var log bytes.Buffer
@@ -327,7 +345,7 @@ func TestNewBaseIsNotTakenForTheBrokenOne(t *testing.T) {
 		t.Fatal(err)
 	}
 	// when another one finds out late,
-	if err := sh.discard(dir, "first", errors.New("garbled")); err != nil {
+	if err := sh.discard(t.Context(), dir, "first", errors.New("garbled")); err != nil {
 		t.Fatal(err)
 	}
 	// then it stays, and there is nothing to tell.
@@ -335,13 +353,13 @@ func TestNewBaseIsNotTakenForTheBrokenOne(t *testing.T) {
 		t.Errorf("base %v, %v, log %q; want the second one", b, err, &log)
 	}
 
-	if err := sh.discard(dir, "second", errors.New("garbled")); err != nil {
+	if err := sh.discard(t.Context(), dir, "second", errors.New("garbled")); err != nil {
 		t.Fatal(err)
 	}
 	if left := bases(t, sh); len(left) > 0 || !strings.Contains(log.String(), "garbled") {
 		t.Errorf("left %v, log %q; want nothing, and the reason", left, &log)
 	}
-	if err := sh.discard(dir, "second", errors.New("garbled")); err != nil {
+	if err := sh.discard(t.Context(), dir, "second", errors.New("garbled")); err != nil {
 		t.Errorf("one that is gone: %v", err)
 	}
 }
