@@ -154,6 +154,7 @@ func (h *Releases) Describe(ctx context.Context, commit string) (Commit, error) 
 type Range struct {
 	From, To string // tags of Linus's tree, or of the stable tree; To has the change
 	Mainline bool   // the range is Linus's: v6.17..v6.18
+	First    string // tag of the first release to be had with the change, in To or after it
 	// Note says what the range leaves open: a first release to be had that
 	// isn't the series' first may have got the change from stable.
 	Note string
@@ -162,8 +163,9 @@ type Range struct {
 func (r Range) String() string { return r.From + ".." + r.To }
 
 // Range turns the first release with a change into the range of commits that
-// brought it.
-func (h *Releases) Range(first string) (Range, error) {
+// brought it. What breaks comes with the mainline as a rule; what mends comes
+// to a stable series by itself just as often.
+func (h *Releases) Range(first string, d Direction) (Range, error) {
 	v, ok := h.versions[first]
 	if !ok {
 		return Range{}, fmt.Errorf("no release %q", first)
@@ -177,15 +179,21 @@ func (h *Releases) Range(first string) (Range, error) {
 	}
 	p := h.versions[parents[0]]
 	if p.series() == v.series() {
-		return Range{From: p.tag(), To: v.tag(), Mainline: v.patch == 0}, nil
+		return Range{From: p.tag(), To: v.tag(), First: v.tag(), Mainline: v.patch == 0}, nil
 	}
-	r := Range{From: p.tag(), To: v.tag(), Mainline: true}
+	r := Range{From: p.tag(), To: v.tag(), First: v.tag(), Mainline: true}
 	if p.rc == 0 {
 		r.From = p.series().tag()
 	}
-	if v.patch > 0 {
-		r.To = v.series().tag()
-		r.Note = fmt.Sprintf("%s is the first %s to be had: a stable release from %s.1 to it may have brought the change as well", v.tag(), r.To, r.To)
+	series := v.series().tag()
+	switch {
+	case v.patch == 0:
+	case d == Fix:
+		r.Mainline = false
+		r.Note = fmt.Sprintf("%s is the first %s to be had: the change came with %s, or with a stable release from %s.1 on", v.tag(), series, series, series)
+	default:
+		r.To = series
+		r.Note = fmt.Sprintf("%s is the first %s to be had: a stable release from %s.1 to it may have brought the change as well", v.tag(), series, series)
 	}
 	return r, nil
 }

@@ -59,7 +59,7 @@ func TestReleases(t *testing.T) {
 		{
 			name: "mended, in stable too", old: "6.18.15", new: "7.3.4", fix: true,
 			has:  func(v version) bool { return v.major == 6 },
-			want: "7.2.6", rng: "v6.18..v7.2", note: "v7.2.6 is the first v7.2",
+			want: "7.2.6", rng: "v6.18..v7.2.6", note: "v7.2.6 is the first v7.2",
 			tries: "7.2.6",
 		},
 		{
@@ -96,7 +96,7 @@ func TestReleases(t *testing.T) {
 			if (a.Direction == Fix) != c.fix {
 				t.Errorf("a %s", a.Direction)
 			}
-			r, err := h.Range(a.First.Hash)
+			r, err := h.Range(a.First.Hash, a.Direction)
 			if err != nil || r.String() != c.rng || !strings.Contains(r.Note, c.note) || (c.note == "") != (r.Note == "") {
 				t.Errorf("range %+v, %v", r, err)
 			}

@@ -606,6 +606,8 @@ func TestDiagnose(t *testing.T) {
 		{[]string{"make[1]: *** No rule to make target 'x.o'.  Stop."}, "No rule to make target", true},
 		{[]string{"/src/x.c:1:1: error: x", "virtual memory exhausted: Cannot allocate memory"}, "not enough memory", false},
 		{[]string{"gcc: fatal error: Killed signal terminated program cc1"}, "not enough memory", false},
+		{[]string{"make[6]: *** [scripts/Makefile.build:295: drivers/acpi/acpica/psutils.o] Quit", "make: *** [Makefile:260: __sub-make] Error 2"}, "by a signal", false},
+		{[]string{"make[6]: *** [scripts/Makefile.build:295: fs/Quit] Error 1"}, "fs/Quit] Error 1", true},
 		{[]string{"<stdin>:1:10: fatal error: gelf.h: No such file or directory"}, "libelf-dev", false},
 		{[]string{"include/linux/compiler-gcc.h:90:1: fatal error: linux/compiler-gcc12.h: No such file or directory"}, "too new for this tree", true},
 		{[]string{"./include/linux/stddef.h:11:9: error: cannot use keyword 'false' as enumeration constant"}, "too new for this tree (gcc 15", true},

@@ -18,6 +18,7 @@ var hostTrouble = []struct {
 	{regexp.MustCompile(`No space left on device`), "the disk is full"},
 	{regexp.MustCompile(`Disk quota exceeded`), "the disk quota is used up"},
 	{regexp.MustCompile(`Killed signal terminated program|virtual memory exhausted|Cannot allocate memory|out of memory allocating`), "there is not enough memory; build with fewer jobs"},
+	{regexp.MustCompile(`^make(\[\d+\])?: \*\*\* .*\] (Hangup|Interrupt|Quit|Killed|Terminated)$`), "a program of the build was ended by a signal"},
 	{regexp.MustCompile(`(gelf|libelf)\.h: No such file|<gelf\.h>|libelf-dev`), "libelf's headers are missing; apt-get install libelf-dev"},
 	{regexp.MustCompile(`openssl/\S+\.h: No such file`), "OpenSSL's headers are missing; apt-get install libssl-dev"},
 	{regexp.MustCompile(`(pahole|python3|perl|zstd|lz4|cpio|xz|rsync): (command )?not found`), "a tool is missing"},

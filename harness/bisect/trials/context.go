@@ -52,7 +52,7 @@ func (s *Search) context(ctx context.Context, a *bisect.Answer, c scenarios.Case
 		cx.Config = "Debian's of that release, amd64"
 		cx.Stable = strings.Count(end, ".") >= 2
 		if rel, ok := h.(*bisect.Releases); ok && a.First != nil {
-			rng, err := rel.Range(a.First.Hash)
+			rng, err := rel.Range(a.First.Hash, a.Direction)
 			if err != nil {
 				return cx, err
 			}
@@ -111,8 +111,8 @@ func commandLine(args []string) string {
 		if i == 0 {
 			a = path.Base(a)
 		}
-		if a == "" || strings.ContainsFunc(a, func(r rune) bool {
-			return !(r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("-_=+,./:@%^", r))
+		if a == "" || a[0] == '~' || strings.ContainsFunc(a, func(r rune) bool {
+			return !(r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("-_=+,./:@%^~", r))
 		}) {
 			a = "'" + strings.ReplaceAll(a, "'", `'\''`) + "'"
 		}

@@ -102,6 +102,14 @@ func (g *gitOptions) request(ctx context.Context) (*trials.GitRequest, error) {
 		if o.Commit == r.New.Commit {
 			return nil, fmt.Errorf("%s and %s are the same commit", o.Name, r.New.Name)
 		}
+		_, err := repo.Run(ctx, "merge-base", "--is-ancestor", r.New.Commit, o.Commit)
+		if status, ok := gitcmd.Status(err); err != nil && (!ok || status != 1) {
+			return nil, err
+		}
+		if err == nil && r.TermOld == "" && r.TermNew == "" {
+			return nil, fmt.Errorf("%s, the end that is %s, comes before %s: %s", r.New.Name, ifElse(g.fix, "good", "bad"), o.Name,
+				ifElse(g.fix, "leave --fix away to find what broke it", "give --fix to find what made it good again"))
+		}
 	}
 	return r, nil
 }

@@ -100,6 +100,11 @@ func (a *app) newVersions(ctx context.Context, o *bisectOptions, good, bad strin
 		rr.Old, rr.New, r.Direction = rr.New, rr.Old, bisect.Fix
 	}
 	if err := rr.Check(ctx); err != nil {
+		other := trials.ReleaseRequest{Releases: list, Old: rr.New, New: rr.Old}
+		if other.Check(ctx) == nil {
+			err = fmt.Errorf("%s, the end that is %s, comes before %s: %s", rr.New.Commit, ifElse(fix, "good", "bad"), rr.Old.Commit,
+				ifElse(fix, "leave --fix away to find what broke it", "give --fix to find what made it good again"))
+		}
 		return nil, badRequest(err)
 	}
 	refs := map[string]string{}
@@ -113,6 +118,13 @@ func (a *app) newVersions(ctx context.Context, o *bisectOptions, good, bad strin
 	}
 	r.Scenario, r.Releases = trials.ScenarioOf(cs), rr
 	return a.newSearch(r, o)
+}
+
+func ifElse(is bool, yes, no string) string {
+	if is {
+		return yes
+	}
+	return no
 }
 
 // release resolves an end to the release that it is.
@@ -142,10 +154,25 @@ func (a *app) goOnWithGit(ctx context.Context, s *trials.Search, found *trials.O
 	if rng == nil {
 		return errors.New("the releases leave no range to go on with")
 	}
-	g.repo, g.good, g.bad = repo, []string{rng.From}, rng.To
+	// The release that was tried, where the repository has it: what a stable
+	// release brought is in there too.
+	to := rng.To
+	r0, err := gitcmd.Open(ctx, repo)
+	if err != nil {
+		return badRequest(err)
+	}
+	if _, err := r0.Resolve(ctx, "refs/tags/"+rng.First); err == nil {
+		to = rng.First
+	}
+	for _, tag := range []string{rng.From, to} {
+		if _, err := r0.Resolve(ctx, "refs/tags/"+tag); err != nil {
+			return badRequest(fmt.Errorf("go on with git: %s has no tag %s: fetch Linus's tags, and for stable releases those of the stable repository; then: blockrig bisect git --good %s --bad %s", repo, tag, rng.From, to))
+		}
+	}
+	g.repo, g.good, g.bad = repo, []string{rng.From}, to
 	g.fix = found.Answer.Direction == bisect.Fix
 	if g.fix {
-		g.good, g.bad = []string{rng.To}, rng.From
+		g.good, g.bad = []string{to}, rng.From
 	}
 	c, err := s.Case()
 	if err != nil {
@@ -156,12 +183,15 @@ func (a *app) goOnWithGit(ctx context.Context, s *trials.Search, found *trials.O
 	if r.Git, err = g.request(ctx); err != nil {
 		return badRequest(fmt.Errorf("go on with git: %w", err))
 	}
+	if g.fix {
+		r.Git.TermOld, r.Git.TermNew = "broken", "fixed"
+	}
 	r.Scenario = trials.ScenarioOf(c)
 	next := *o
 	if next.state != "" {
 		next.state += "-git"
 	}
-	a.say("going on with the commits of %s", rng)
+	a.say("going on with the commits of %s..%s", rng.From, to)
 	gs, err := a.newSearch(r, &next)
 	if err != nil {
 		return err
