@@ -28,6 +28,9 @@ const (
 // build and one that does not boot.
 const defaultSeed = 8
 
+// defaultSuite has newer kernel sources than a stable release.
+const defaultSuite = "trixie-backports"
+
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
@@ -48,7 +51,7 @@ func demo(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	f.BoolVar(&p.grow, "grow", false, "a symptom that grows on the way")
 	only := f.Bool("history", false, "make the history and print it, no more")
 	command := f.String("blockrig", "bin/blockrig", "the command to bisect with")
-	suite := f.String("suite", "trixie-backports", "Debian suite with the sources")
+	suite := f.String("suite", defaultSuite, "Debian suite with the sources")
 	state := f.String("state", "", "folder of the bisection (default: a new one, removed when all went well)")
 	if err := f.Parse(args); err != nil {
 		return err

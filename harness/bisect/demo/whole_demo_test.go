@@ -4,35 +4,38 @@ package main
 
 import (
 	"bytes"
+	"encoding/json"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
 	"testing"
+	"time"
 )
 
 // Given a history of real sources, when blockrig bisects it unattended, then
 // it names the commit that took the last part of the fix back, and calls it
 // proven.
-func TestDemo(t *testing.T) {
-	command := buildCommand(t)
-	for _, tc := range []struct {
-		name string
-		args []string
-	}{
-		{"whole", nil},
-		{"small", []string{"-commits", fmt.Sprint(smallest)}},
-		{"a symptom that grows", []string{"-commits", "12", "-grow"}},
-	} {
-		t.Run(tc.name, func(t *testing.T) {
-			var out bytes.Buffer
-			args := append([]string{"-blockrig", command, "-state", filepath.Join(t.TempDir(), "state")}, tc.args...)
-			err := demo(t.Context(), args, &out, &out)
-			t.Logf("%s", out.Bytes())
-			if err != nil {
-				t.Error(err)
-			}
-		})
+func TestDemo(t *testing.T) { testDemo(t) }
+
+// The same with as few commits as show it.
+func TestDemoOfEightCommits(t *testing.T) { testDemo(t, "-commits", fmt.Sprint(smallest)) }
+
+// Given a symptom that grows on the way, then both changes are named.
+func TestDemoOfASymptomThatGrows(t *testing.T) { testDemo(t, "-commits", "12", "-grow") }
+
+func testDemo(t *testing.T, args ...string) {
+	args = append([]string{"-blockrig", buildCommand(t), "-state", filepath.Join(t.TempDir(), "state")}, args...)
+	var out bytes.Buffer
+	err := demo(t.Context(), args, &out, &out)
+	t.Logf("%s", out.Bytes())
+	if err != nil {
+		t.Error(err)
 	}
 }
 
@@ -45,4 +48,129 @@ func buildCommand(t *testing.T) string {
 		t.Fatalf("build blockrig: %v\n%s", err, out)
 	}
 	return command
+}
+
+// smallHistory is the smallest one of real sources.
+func smallHistory(t *testing.T) *history {
+	t.Helper()
+	cache, err := os.UserCacheDir()
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := fetch(t.Context(), filepath.Join(cache, "blockrig"), defaultSuite, t.Logf)
+	if err != nil {
+		t.Fatal(err)
+	}
+	h, err := plan{commits: smallest, seed: defaultSeed}.make(t.Context(), s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return h
+}
+
+// Given a bisection of commits that is killed again and again, while it builds
+// too, when it is resumed, then it goes on with every trial it had, and ends
+// with the right commit.
+func TestBisectCommitsThroughKills(t *testing.T) {
+	command, h := buildCommand(t), smallHistory(t)
+	state := filepath.Join(t.TempDir(), "state")
+	lines := func() []string {
+		data, err := os.ReadFile(filepath.Join(state, "trials.jsonl"))
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			t.Fatal(err)
+		}
+		all := strings.Split(string(data), "\n")
+		return all[:len(all)-1]
+	}
+	args := []string{
+		"bisect", "git", "--repo", h.repo.Dir(), "--good", h.base, "--bad", h.tip(), "--case", caseID, "--state", state, scenario,
+	}
+	for _, after := range []int{1, 6, 18, 22, 26, 31} {
+		before := lines()
+		c := exec.CommandContext(t.Context(), command, args...)
+		var said bytes.Buffer
+		c.Stdout, c.Stderr = &said, &said
+		if err := c.Start(); err != nil {
+			t.Fatal(err)
+		}
+		for len(lines()) < after && syscall.Kill(c.Process.Pid, 0) == nil {
+			time.Sleep(20 * time.Millisecond)
+		}
+		if err := c.Process.Kill(); err != nil {
+			t.Fatal(err)
+		}
+		var exit *exec.ExitError
+		if err := c.Wait(); !errors.As(err, &exit) || exit.ExitCode() != -1 {
+			t.Fatalf("with %d lines, before it was killed, it ended with %v\n%s", len(lines()), err, said.Bytes())
+		}
+		if now := lines(); !slices.Equal(now[:len(before)], before) {
+			t.Fatalf("of the %d lines before some have changed", len(before))
+		}
+		args = []string{"bisect", "resume", state}
+	}
+	before := lines()
+	out, err := exec.CommandContext(t.Context(), command, "--format", "json", "bisect", "resume", state).Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !slices.Equal(lines()[:len(before)], before) {
+		t.Error("what was recorded before the last kill has changed")
+	}
+	var r run
+	if err := json.Unmarshal(out, &r.answer); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	if err := r.judge(h, plan{}, &bytes.Buffer{}); err != nil {
+		t.Error(err)
+	}
+	trees, err := h.repo.Run(t.Context(), "worktree", "list")
+	if err != nil || strings.Contains(trees, state) {
+		t.Errorf("its worktree is still there: %s, %v", trees, err)
+	}
+}
+
+// Given patches that mend, break, do nothing that is compiled and do not
+// apply, when they are tried on real sources, then that is what is said.
+func TestTryPatch(t *testing.T) {
+	command, h := buildCommand(t), smallHistory(t)
+	culprit := h.with(roleCulprit).hash
+	dir := t.TempDir()
+	put := func(name string, args ...string) string {
+		text, err := h.repo.Run(t.Context(), args...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		path := filepath.Join(dir, name)
+		if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	fix := put("fix.patch", "diff", "--no-ext-diff", culprit, culprit+"^")
+	harm := put("harm.mbox", "format-patch", "--no-ext-diff", "--stdout", "-1", culprit)
+	words := filepath.Join(dir, "words.patch")
+	if err := os.WriteFile(words, []byte("diff --git a/words b/words\nnew file mode 100644\n--- /dev/null\n+++ b/words\n@@ -0,0 +1 @@\n+words\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	for _, tc := range []struct {
+		name, base, patch string
+		status            int
+		says              string
+		tested            bool
+	}{
+		{"it mends", h.tip(), fix, 0, "the patch helps", true},
+		{"it breaks", culprit + "^", harm, 1, "the patch harms", false},
+		{"it is not compiled", culprit, words, 3, "the same binary", false},
+		{"it is there already", culprit, harm, 2, "does not apply", false},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			c := exec.CommandContext(t.Context(), command, "--results", t.TempDir(), "try-patch", "--repo", h.repo.Dir(), "--base", tc.base,
+				"--tested-by", "A Tester <a@a.example>", "--case", caseID, tc.patch, scenario)
+			out, err := c.CombinedOutput()
+			status := c.ProcessState.ExitCode()
+			if status != tc.status || !strings.Contains(string(out), tc.says) || strings.Contains(string(out), "Tested-by: A Tester") != tc.tested {
+				t.Errorf("exit status %d (%v), want %d and %q\n%s", status, err, tc.status, tc.says, out)
+			}
+		})
+	}
 }
