@@ -1,0 +1,273 @@
+package trials
+
+import (
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/blockrig/blockrig/harness/bisect"
+	"github.com/blockrig/blockrig/harness/trial"
+	"github.com/blockrig/blockrig/harness/verdict"
+	"github.com/blockrig/blockrig/kernels/gitbuild"
+	"github.com/blockrig/blockrig/kernels/gitbuild/gitcmd"
+	"github.com/blockrig/blockrig/results"
+	"github.com/blockrig/blockrig/scenarios"
+)
+
+// Given trials of every kind, when a search gets them, then only a verdict
+// says something of the kernel, and a boot that failed is told from trouble of
+// the host's.
+func TestOutcomes(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		rec  results.Record
+		rep  verdict.Report
+		want bisect.Outcome
+	}{
+		{
+			"a failure",
+			results.Record{Verdict: "hang", Also: []verdict.Verdict{"warn"}, Phase: "step", BootID: "b", Signature: "step/pread/hang: WARNING in a; task hung in b"},
+			verdict.Report{Step: "pread"},
+			bisect.Outcome{Kind: bisect.KindVerdict, Verdict: "hang", Also: []string{"warn"}, Phase: "step", Step: "pread", Titles: []string{"WARNING in a", "task hung in b"}, Boot: "b"},
+		},
+		{
+			"a pass",
+			results.Record{Verdict: "pass", Phase: "done", BootID: "b", Errno: "EINVAL", Signature: "done/pread/pass"},
+			verdict.Report{Step: "pread"},
+			bisect.Outcome{Kind: bisect.KindVerdict, Verdict: "pass", Phase: "done", Step: "pread", Errno: "EINVAL", Boot: "b"},
+		},
+		{
+			"a kernel that does not come up",
+			results.Record{Verdict: "error", Phase: "boot", Reason: "the kernel did not come up", Signature: "boot/pread/error"},
+			verdict.Report{Step: "pread"},
+			bisect.Outcome{Kind: bisect.KindBoot, Verdict: "error", Phase: "boot", Step: "pread", Reason: "the kernel did not come up"},
+		},
+		{
+			"a host that fails while it boots",
+			results.Record{Verdict: "error", Phase: "boot", Reason: "disk full", Signature: "boot/pread/error"},
+			verdict.Report{Step: "pread", Host: "disk full"},
+			bisect.Outcome{Kind: bisect.KindError, Verdict: "error", Phase: "boot", Step: "pread", Reason: "disk full"},
+		},
+		{
+			"a tool that fails",
+			results.Record{Verdict: "error", Phase: "stack", Reason: "lvcreate", BootID: "b", Signature: "stack/pread/error"},
+			verdict.Report{Step: "pread"},
+			bisect.Outcome{Kind: bisect.KindError, Verdict: "error", Phase: "stack", Step: "pread", Reason: "lvcreate", Boot: "b"},
+		},
+	} {
+		got := outcomeOf(c.rec, trial.Result{Report: c.rep})
+		if d := cmp.Diff(c.want, got); d != "" {
+			t.Errorf("%s: %s", c.name, d)
+		}
+	}
+}
+
+// Given names of subjects, then what is built follows from them alone, so that
+// a reference in a record gives the kernel again.
+func TestSubjectsAsReferences(t *testing.T) {
+	c := &Commits{Spec: gitbuild.Spec{Repo: "/a@b/linux", Patches: []string{"mend"}}, Try: []string{"try"}}
+	a, b := strings.Repeat("a", 40), strings.Repeat("b", 40)
+	for _, tc := range []struct {
+		s    bisect.Subject
+		want gitbuild.Spec
+	}{
+		{bisect.Subject{Commit: a}, gitbuild.Spec{Rev: a, Patches: []string{"mend"}}},
+		{bisect.Subject{Commit: a, Revert: b}, gitbuild.Spec{Rev: a, Revert: b, Patches: []string{"mend"}}},
+		{bisect.Subject{Commit: a + Patched}, gitbuild.Spec{Rev: a, Patches: []string{"mend", "try"}, Must: true}},
+	} {
+		tc.want.Repo = "/a@b/linux"
+		ref := c.Ref(tc.s)
+		i := strings.LastIndexByte(ref, '@') // as references are split
+		if got := c.spec(ref[i+1:]); ref[:i] != "git:/a@b/linux" || !cmp.Equal(got, tc.want) {
+			t.Errorf("%s: %+v", ref, got)
+		}
+	}
+	if !slices.Equal(c.Spec.Patches, []string{"mend"}) {
+		t.Errorf("the patches under test got into every kernel: %v", c.Spec.Patches)
+	}
+}
+
+// Given a trial's folder, when step is to look for its failure, then that is
+// its signature and titles; a pass is no failure to look for.
+func TestTargetOf(t *testing.T) {
+	dir := t.TempDir()
+	put := func(text string) {
+		t.Helper()
+		if err := os.WriteFile(filepath.Join(dir, results.ResultFile), []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	put(`{"scenario": "s", "verdict": "hang", "signature": "step/pread/hang: WARNING in a; BUG in b"}`)
+	got, err := TargetOf(dir)
+	want := &bisect.Target{Signature: bisect.Signature{Verdict: "hang", Phase: "step", Step: "pread"}, Titles: []string{"WARNING in a", "BUG in b"}}
+	if err != nil || !cmp.Equal(got, want) {
+		t.Errorf("%+v, %v", got, err)
+	}
+	for _, bad := range []string{`{"scenario": "s", "verdict": "pass", "signature": "done/pread/pass"}`, `{"verdict": "hang", "signature": "hang"}`, `nothing`} {
+		put(bad)
+		if got, err := TargetOf(dir); err == nil {
+			t.Errorf("%s: %+v", bad, got)
+		}
+	}
+	if _, err := TargetOf(filepath.Join(dir, "nowhere")); !errors.Is(err, os.ErrNotExist) {
+		t.Error(err)
+	}
+}
+
+const aPatch = `diff --git a/f b/f
+index 0000000..1111111 100644
+--- a/f
++++ b/f
+@@ -1 +1 @@
+-a = 1
++a = 2
+`
+
+// Given patches in mails of several forms, when they are taken out, then what
+// the mail did to them is undone; cover letters are none.
+func TestMbox(t *testing.T) {
+	dir := t.TempDir()
+	if out, err := exec.CommandContext(t.Context(), "git", "init", "-q", dir).CombinedOutput(); err != nil {
+		t.Fatalf("git init: %v: %s", err, out)
+	}
+	repo, err := gitcmd.Open(t.Context(), dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	mail := func(head, body string) string {
+		return "From 0123456789012345678901234567890123456789 Mon Sep 17 00:00:00 2001\nFrom: A <a@a.example>\nDate: Mon, 1 Jun 2026 00:00:00 +0000\n" + head + "\n" + body + "\n"
+	}
+	cover := mail("Subject: [PATCH 0/1] a cover letter\n", "Words.\n---\n f | 2 +-\n 1 file changed")
+	plain := mail("Subject: [PATCH] x\n", "Words.\n---\n"+aPatch+"-- \n2.39\n")
+	quoted := mail("Subject: [PATCH] x\nMIME-Version: 1.0\nContent-Type: text/plain; charset=utf-8\nContent-Transfer-Encoding: quoted-printable\n",
+		"Words.\n---\n"+strings.ReplaceAll(aPatch, "= ", "=3D "))
+	for _, c := range []struct {
+		name, text string
+		n          int
+	}{
+		{"a plain patch", aPatch, 1},
+		{"a mail", plain, 1},
+		{"quoted-printable", quoted, 1},
+		{"a series with a cover letter", cover + plain + quoted, 2},
+		{"a cover letter", cover, 0},
+		{"nothing", "", 0},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			got, err := Mbox(t.Context(), repo, File{"m.mbox", []byte(c.text)}, filepath.Join(t.TempDir(), "patch"))
+			if (err != nil) != (c.n == 0) || len(got) != c.n {
+				t.Fatalf("%d patches, %v; want %d", len(got), err, c.n)
+			}
+			for _, p := range got {
+				text, err := os.ReadFile(p)
+				if err != nil || !strings.Contains(string(text), "+a = 2\n") {
+					t.Errorf("%v: %s", err, text)
+				}
+			}
+		})
+	}
+}
+
+func TestOverall(t *testing.T) {
+	for _, c := range []struct {
+		effects []bisect.Effect
+		want    bisect.Effect
+	}{
+		{[]bisect.Effect{bisect.Nothing, bisect.Nothing}, bisect.Nothing},
+		{[]bisect.Effect{bisect.Nothing, bisect.Helps}, bisect.Helps},
+		{[]bisect.Effect{bisect.Helps, bisect.Unclear}, bisect.Unclear},
+		{[]bisect.Effect{bisect.Helps, bisect.Harms, bisect.Unclear}, bisect.Harms},
+	} {
+		var cases []CaseResult
+		for _, e := range c.effects {
+			cases = append(cases, CaseResult{PatchResult: bisect.PatchResult{Effect: e}})
+		}
+		if got := overall(cases); got != c.want {
+			t.Errorf("%v: %s, want %s", c.effects, got, c.want)
+		}
+	}
+}
+
+// Given a request, when its folder is opened again, then it is the same, and
+// its case too, though the scenario's file is gone.
+func TestRequestOutlivesItsFiles(t *testing.T) {
+	sc, err := scenarios.Load("lvm-mirror-dio-read")
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := sc.Case("length=512,memory_offset=32")
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := filepath.Join(t.TempDir(), "state")
+	want := Request{
+		Command: []string{"blockrig"}, Scenario: ScenarioOf(c), Machine: Machine{Accel: "tcg", Tools: "debian"},
+		Direction: bisect.Fix, BadWhen: "verdict == eio", Confidence: .99,
+		Git: &GitRequest{Repo: "/r", Old: []End{{"a", "b"}}, New: End{"c", "d"}, Build: Build{Patches: []File{{"../../p", []byte{0, 255}}}}},
+	}
+	s, err := Create(dir, want)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Open(dir); !errors.Is(err, bisect.ErrBusy) {
+		t.Errorf("opened twice: %v", err)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if !Unfinished(dir) {
+		t.Error("it is not unfinished")
+	}
+	if s, err = Open(dir); err != nil {
+		t.Fatal(err)
+	}
+	if d := cmp.Diff(want, s.Request); d != "" {
+		t.Error(d)
+	}
+	if got, err := s.Case(); err != nil || got.ID != c.ID || got.Step != c.Step {
+		t.Errorf("%+v, %v", got, err)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	// A name in it leads nowhere else.
+	if _, err := putFile(filepath.Join(dir, "files"), "0001-../../p", nil); err == nil {
+		t.Error("a file was written outside of its folder")
+	}
+}
+
+func TestExcerpt(t *testing.T) {
+	dir := t.TempDir()
+	var lines []string
+	for range 200 {
+		lines = append(lines, "quiet")
+	}
+	lines[99] = "WARNING"
+	text := strings.Join(lines, "\n") + "\n\n" + verdict.TrailerPrefix + "{}\n"
+	if err := os.WriteFile(filepath.Join(dir, "console.log"), []byte(text), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	got, err := excerpt(dir, "console.log", results.Record{Findings: []results.Finding{{Line: 100}}})
+	at := strings.Split(got, "\n")
+	if err != nil || at[excerptBefore] != "WARNING" || len(at) > excerptBefore+excerptAfter+1 || strings.Contains(got, verdict.TrailerPrefix) {
+		t.Errorf("%v: %q", err, got)
+	}
+	if _, err := excerpt(dir, "../console.log", results.Record{}); err == nil {
+		t.Error("it read outside of the folder")
+	}
+	if got, err := excerpt(dir, "none", results.Record{}); got != "" || err != nil {
+		t.Errorf("%q, %v", got, err)
+	}
+}
+
+func TestCommandLine(t *testing.T) {
+	got := commandLine([]string{"/usr/bin/blockrig", "run", "--case", "a=1,b=2", "-k", "debian:6.1-1~bpo", "it's", "~x", ""})
+	if want := `blockrig run --case a=1,b=2 -k debian:6.1-1~bpo 'it'\''s' '~x' ''`; got != want {
+		t.Errorf("%s, want %s", got, want)
+	}
+}
