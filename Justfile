@@ -33,6 +33,7 @@ test-all: deps deps-build build && (fuzz "1m")
     go test -race ./...
     go test -tags 'vm long' -p 1 -timeout 3h $({{ self }} tagged vm long)
     go test -tags demo -timeout 3h ./harness/bisect/demo
+    go test -tags 'vm demo' -run TestBisectAllReleases -timeout 1h ./harness/cmd/blockrig
 
 # every fuzz target, each for a while
 fuzz time="1m": _go

@@ -1,4 +1,4 @@
-//go:build vm && long
+//go:build vm && demo
 
 package main
 
