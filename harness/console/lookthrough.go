@@ -33,7 +33,7 @@ var lookThrough = []string{
 	"__stack_chk_fail",
 
 	// Interrupts and timers, on the way to a report of a stall.
-	"asm_sysvec_*", "sysvec_*", "__sysvec_*", "apic_timer_interrupt", "smp_apic_timer_interrupt", "__irq_exit_rcu", "irq_exit*", "hrtimer_interrupt", "__hrtimer_run_queues", "tick_*", "update_process_times",
+	"asm_sysvec_*", "sysvec_*", "__sysvec_*", "apic_timer_interrupt", "smp_apic_timer_interrupt", "__irq_exit_rcu", "irq_exit*", "hrtimer_interrupt", "irqentry_exit", "__hrtimer_run_queues", "tick_*", "update_process_times",
 	"common_interrupt", "asm_common_interrupt", "ret_from_intr", "native_apic_*", "x2apic_*", "local_apic_timer_interrupt", "generic_smp_call_function*", "__sysvec_call_function*", "csd_lock_wait*", "smp_call_function*", "on_each_cpu*", "default_send_IPI*", "smp_text_poke*", "text_poke*",
 
 	// Padding before a function, which a stale return address may name.
@@ -46,13 +46,26 @@ var lookThrough = []string{
 	"mutex_lock*", "__mutex_lock*", "mutex_unlock*", "__mutex_unlock*", "mutex_trylock*", "ww_mutex_*", "__ww_mutex*", "rt_mutex_*", "__rt_mutex*", "rwbase_*", "rtlock_*", "rt_spin_*", "rt_read_*", "rt_write_*", "down_read*", "down_write*", "__down_*", "down", "down_interruptible", "down_killable", "down_timeout", "up_read*", "up_write*", "up", "rwsem_*", "__up_*", "_raw_spin_*", "__raw_spin_*", "_raw_read_*", "_raw_write_*", "__raw_read_*", "__raw_write_*", "native_queued_*", "queued_spin_*", "queued_read_*", "queued_write_*", "__pv_queued_*", "pv_wait*", "osq_lock", "spin_lock*", "spin_unlock*", "read_lock*", "write_lock*", "percpu_down_*", "percpu_up_*", "__percpu_down_*", "percpu_rwsem_*", "lock_sock*", "__lock_sock", "release_sock", "local_bh_*", "__local_bh_*", "lock_page*", "__lock_page*", "folio_lock*", "__folio_lock*", "bit_wait*", "__wait_on_bit*", "out_of_line_wait_on_bit*", "wait_on_bit*", "seqcount_*", "lock_buffer", "__lock_buffer", "console_lock", "console_unlock", "vprintk*", "printk", "_printk", "pcpu_spin_*", "class_*_destructor", "class_*_constructor",
 
 	// Sleeping.
-	"__schedule*", "schedule*", "preempt_schedule*", "__cond_resched", "_cond_resched", "io_schedule*", "context_switch", "__switch_to*", "__wait_for_common", "wait_for_common*", "do_wait_for_common", "wait_for_completion*", "__wait_for_completion*", "__synchronize_srcu", "synchronize_rcu*", "synchronize_srcu*", "synchronize_sched*", "__wait_rcu_gp", "wait_rcu_exp_gp", "exp_funnel_lock", "rcu_barrier*", "msleep*", "usleep_range*", "ssleep", "prepare_to_wait*", "wait_woken", "__wait_event*", "wait_on_page_*", "wait_on_page*", "folio_wait_*", "__folio_wait*", "__wait_on_buffer", "wait_on_buffer", "blk_io_schedule", "__wait_on_freeing_inode", "flush_work*", "__flush_work*", "flush_workqueue*", "__flush_workqueue*", "start_flush_work", "cancel_work_sync*", "__cancel_work*", "cancel_delayed_work_sync*", "drain_workqueue", "kthread_stop*", "kthread_park*", "submit_bio_wait", "rq_qos_wait", "__refrigerator", "freezing_slow_path", "read_hpet", "delay_tsc", "__delay", "__const_udelay", "__udelay", "udelay",
+	"__schedule*", "schedule*", "preempt_schedule*", "__cond_resched", "_cond_resched", "io_schedule*", "context_switch", "__switch_to*", "__wait_for_common", "wait_for_common*", "do_wait_for_common", "wait_for_completion*", "__wait_for_completion*", "__synchronize_srcu", "synchronize_rcu*", "synchronize_srcu*", "synchronize_sched*", "__wait_rcu_gp", "wait_rcu_exp_gp", "exp_funnel_lock", "rcu_barrier*", "msleep*", "do_nanosleep", "usleep_range*", "ssleep", "prepare_to_wait*", "wait_woken", "__wait_event*", "wait_on_page_*", "wait_on_page*", "folio_wait_*", "__folio_wait*", "__wait_on_buffer", "wait_on_buffer", "blk_io_schedule", "__wait_on_freeing_inode", "flush_work*", "__flush_work*", "flush_workqueue*", "__flush_workqueue*", "start_flush_work", "cancel_work_sync*", "__cancel_work*", "cancel_delayed_work_sync*", "drain_workqueue", "kthread_stop*", "kthread_park*", "submit_bio_wait", "rq_qos_wait", "__refrigerator", "freezing_slow_path", "read_hpet", "delay_tsc", "__delay", "__const_udelay", "__udelay", "udelay",
 
 	// Queues, timers and buffers, which only carry what others gave them.
 	"work_is_static_object", "insert_work", "__queue_work", "queue_work_on", "__queue_delayed_work", "queue_delayed_work_on", "mod_delayed_work_on", "mod_timer*", "__mod_timer", "add_timer*", "del_timer*", "timer_delete*", "timer_shutdown*", "enqueue_timer", "detach_if_pending", "call_timer_fn", "__run_timers", "run_timer_softirq", "skb_pull*", "skb_push*", "skb_put*", "__skb_*", "skb_over_panic", "skb_under_panic", "skb_panic", "kfree_skb*", "consume_skb",
 
 	// Strings, memory and generic leaf code.
 	"memcpy*", "__memcpy*", "memset*", "__memset*", "memmove*", "__memmove*", "memcmp*", "memchr*", "strlen*", "strnlen*", "strcpy*", "strscpy*", "strlcpy*", "strncpy*", "sized_strscpy*", "strcmp*", "strncmp*", "strcat*", "strchr*", "strstr*", "copy_page*", "clear_page*", "copy_user_*", "copy_to_user*", "copy_from_user*", "_copy_to_user*", "_copy_from_user*", "__copy_user*", "rep_movs_alternative", "rep_stos_alternative", "_copy_from_iter*", "_copy_to_iter*", "csum_partial*", "atomic_*", "arch_atomic_*", "raw_atomic_*", "instrument_atomic_*", "__read_once*", "test_bit", "set_bit", "clear_bit", "arch_test_bit", "_test_bit", "srso_*", "__x86_return_thunk", "retbleed_*", "__x86_indirect_thunk_*", "entry_ibpb", "__fentry__", "ftrace_*", "trace_event_raw_*", "__sanitizer_cov_*", "write_comp_data", "percpu_ref_*", "__rcu_read_*", "rcu_read_*", "rcu_is_watching", "list_empty*", "bitmap_*", "_find_*", "find_next_bit*", "native_*", "arch_local_*", "paravirt_*", "pv_*", "kcsan_setup_watchpoint", "__bpf_trace_*",
+}
+
+// Guilty gives the function to blame of a stack, the innermost first, without
+// what compilers add to its name; "" when there is none. It is the one that a
+// finding's title would name.
+func Guilty(stack []string) string {
+	look := compiled().look
+	for _, fn := range stack {
+		if fn = baseName(fn); fn != "" && !look.has(fn) {
+			return fn
+		}
+	}
+	return ""
 }
 
 // A nameSet finds a function in lookThrough without going through it all.

@@ -77,10 +77,6 @@ func MakeBase(ctx context.Context, spec Spec, dir string) (*Base, *Result) {
 		s.res.unsaved = true
 		return fail()
 	}
-	if err := spec.removeDisks(); err != nil {
-		_ = s.host(err)
-		return fail()
-	}
 	return &Base{Dir: dir, baseInfo: info}, nil
 }
 

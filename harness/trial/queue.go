@@ -208,7 +208,7 @@ func (q *queue) drop(t Task) {
 	for _, g := range q.groups {
 		var left []int
 		for _, i := range g.pending {
-			if o := q.tasks[i]; o.Ref != t.Ref || o.Case.ID != t.Case.ID || o.Case.Scenario != t.Case.Scenario {
+			if q.tasks[i].Key() != t.Key() {
 				left = append(left, i)
 			}
 		}

@@ -21,6 +21,15 @@ type Task struct {
 	Repeat int // from 0
 }
 
+// A CaseKey names what a task and its repeats have in common.
+type CaseKey struct {
+	Ref, Case string
+	Scenario  *scenarios.Scenario
+}
+
+// Key is the task's case on its kernel.
+func (t Task) Key() CaseKey { return CaseKey{t.Ref, t.Case.ID, t.Case.Scenario} }
+
 // A Schedule runs tasks.
 type Schedule struct {
 	Lab  *Lab

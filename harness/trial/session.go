@@ -57,7 +57,7 @@ type session struct {
 	mark   time.Time
 }
 
-// stopped ends a conversation early; the report in the result says why.
+// errStopped ends a conversation early; the report in the result says why.
 var errStopped = errors.New("the trial ended early")
 
 func (s *session) progress(phase, what string) {
@@ -275,14 +275,14 @@ func (s *session) step(ctx context.Context) error {
 		s.res.Report.LogError = fmt.Sprintf("the console did not come to the trial's end within %v", logWait)
 	}
 	if s.res.Step.Unkillable != nil {
-		return s.drained(ctx)
+		s.drain(ctx)
 	}
 	return nil
 }
 
-// drained makes sure that a task which can't be killed does not wait for the
+// drain makes sure that a task which can't be killed does not wait for the
 // host's storage: QEMU, told to stop, first finishes the I/O it has accepted.
-func (s *session) drained(ctx context.Context) error {
+func (s *session) drain(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, qemuWait)
 	defer cancel()
 	start := time.Now()
@@ -293,7 +293,6 @@ func (s *session) drained(ctx context.Context) error {
 	if err != nil {
 		s.noHang(fmt.Errorf("QEMU does not come to rest, so the host's storage may be what the guest waits for: %w", err))
 	}
-	return nil
 }
 
 // noHang takes back that a task can't be killed: it may be the host's doing.
@@ -395,7 +394,7 @@ func (s *session) listen(ctx context.Context, want func(protocol.FromGuest) bool
 				// 0: before it has heard of a trial.
 				s.failed(*m.Fail)
 				if m.Fail.Hung != nil {
-					_ = s.drained(ctx) // what it found is in the report
+					s.drain(ctx)
 				}
 				return errStopped
 			}

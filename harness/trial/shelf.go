@@ -60,7 +60,7 @@ func (l *lease) release() error {
 	return l.lock.Close()
 }
 
-// Key names all that a base depends on. boot tells several boots of one
+// key names all that a base depends on. boot tells several boots of one
 // kernel apart.
 func (spec Spec) key(boot int) (string, error) {
 	binary := spec.Binary

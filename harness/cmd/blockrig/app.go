@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
+	"github.com/blockrig/blockrig/harness/trial"
 	"github.com/blockrig/blockrig/results"
 )
 
@@ -108,7 +109,7 @@ func run(args []string, stdin io.Reader, stdout, stderr *os.File) int {
 		return abortStep()
 	}
 	var r requestError
-	if errors.As(err, &r) || wrongRequest(err) {
+	if errors.As(err, &r) || trial.WrongRequest(err) {
 		return exitRequest
 	}
 	return exitError

@@ -60,16 +60,7 @@ once is taken from the cache; so is the failure of what does not build.`,
 				}
 				b.opts = gitbuild.Options{CC: g.cc, Jobs: g.make, ConfigFile: g.config, Patches: g.apply}
 				s.Builder = b
-				for _, ref := range args {
-					k, err := s.Resolve(c.Context(), ref)
-					if err != nil {
-						return err
-					}
-					if err := a.printKernel(k); err != nil {
-						return err
-					}
-				}
-				return nil
+				return a.resolveAll(c.Context(), s, args)
 			})
 		},
 	}

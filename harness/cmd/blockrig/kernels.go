@@ -110,19 +110,24 @@ func (a *app) kernelsFetch() *cobra.Command {
 		Use: "fetch REF…", Short: "Fetch kernels into the cache", Args: cobra.MinimumNArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
 			return a.withStore(func(s *kernels.Store) error {
-				for _, ref := range args {
-					k, err := s.Resolve(c.Context(), ref)
-					if err != nil {
-						return err
-					}
-					if err := a.printKernel(k); err != nil {
-						return err
-					}
-				}
-				return nil
+				return a.resolveAll(c.Context(), s, args)
 			})
 		},
 	}
+}
+
+// resolveAll fetches or builds kernels and says which they are.
+func (a *app) resolveAll(ctx context.Context, s *kernels.Store, refs []string) error {
+	for _, ref := range refs {
+		k, err := s.Resolve(ctx, ref)
+		if err != nil {
+			return err
+		}
+		if err := a.printKernel(k); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (a *app) printKernel(k kernels.Kernel) error {

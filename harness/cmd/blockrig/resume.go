@@ -132,13 +132,8 @@ func planOf(tasks []trial.Task) results.Plan {
 // records of the others in the tasks' order. With until, a case that has
 // failed is over.
 func leftOver(tasks []trial.Task, stored []results.Record, until bool) (todo []int, records []*results.Record, err error) {
-	type caseKey struct {
-		ref, id string
-		sc      *scenarios.Scenario
-	}
-	keyOf := func(t trial.Task) caseKey { return caseKey{t.Ref, t.Case.ID, t.Case.Scenario} }
 	records = make([]*results.Record, len(tasks))
-	over := map[caseKey]bool{}
+	over := map[trial.CaseKey]bool{}
 	for _, r := range stored {
 		if r.Task < 0 || r.Task >= len(tasks) {
 			return nil, nil, fmt.Errorf("it has a trial %d, and its command asks for %d", r.Task, len(tasks))
@@ -149,11 +144,11 @@ func leftOver(tasks []trial.Task, stored []results.Record, until bool) (todo []i
 		}
 		records[r.Task] = &r
 		if until && r.Verdict.Failure() {
-			over[keyOf(t)] = true
+			over[t.Key()] = true
 		}
 	}
 	for i, t := range tasks {
-		if records[i] == nil && !over[keyOf(t)] {
+		if records[i] == nil && !over[t.Key()] {
 			todo = append(todo, i)
 		}
 	}

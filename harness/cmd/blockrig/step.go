@@ -17,6 +17,7 @@ import (
 
 	"github.com/blockrig/blockrig/harness/bisect"
 	"github.com/blockrig/blockrig/harness/bisect/trials"
+	"github.com/blockrig/blockrig/harness/trial"
 	"github.com/blockrig/blockrig/kernels"
 	"github.com/blockrig/blockrig/kernels/gitbuild/gitcmd"
 )
@@ -241,7 +242,7 @@ func (a *app) step(c *cobra.Command, name, ref string, runs int, rate float64, l
 	}
 	var k trials.Kernels
 	if ref != "" {
-		if _, err := rig.Lab.Kernels.Resolve(ctx, ref); err != nil && (errors.Is(err, kernels.ErrRef) || errors.Is(err, kernels.ErrNotFound) || !wrongRequest(err)) {
+		if _, err := rig.Lab.Kernels.Resolve(ctx, ref); err != nil && (errors.Is(err, kernels.ErrRef) || errors.Is(err, kernels.ErrNotFound) || !trial.WrongRequest(err)) {
 			return fail(err)
 		}
 		k = &trials.Releases{Lab: rig.Lab, Scenario: cases[0].Scenario, Refs: map[string]string{ref: ref}}

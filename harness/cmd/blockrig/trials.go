@@ -191,7 +191,7 @@ func (a *app) schedule(ctx context.Context, lab *trial.Lab, shelf *trial.Shelf, 
 			p.done(n, rec)
 			if o.until != "" && rec.Verdict.Failure() {
 				for m, t := range tasks {
-					if sameCase(t, tasks[n]) {
+					if t.Key() == tasks[n].Key() {
 						p.drop(m)
 					}
 				}
@@ -211,11 +211,6 @@ func (a *app) schedule(ctx context.Context, lab *trial.Lab, shelf *trial.Shelf, 
 	err := s.Run(ctx, tasks)
 	p.stop()
 	return err
-}
-
-// sameCase tells whether two tasks are repeats of one case on one kernel.
-func sameCase(a, b trial.Task) bool {
-	return a.Ref == b.Ref && a.Case.ID == b.Case.ID && a.Case.Scenario == b.Case.Scenario
 }
 
 // jobs is how many trials run at a time: one a core, as far as memory goes.
@@ -299,8 +294,6 @@ func (a *app) resultsRoot() (string, error) {
 func (a *app) say(format string, args ...any) {
 	fmt.Fprintln(a.stderr, fold(printable(fmt.Sprintf(format, args...)), a.errWidth))
 }
-
-func wrongRequest(err error) bool { return trial.WrongRequest(err) }
 
 // accelerate chooses the accelerator, and says so when it is not what one
 // would hope for.
