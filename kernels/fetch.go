@@ -50,8 +50,7 @@ func (s *Store) resolveDebian(ctx context.Context, r debianRef) (Kernel, error) 
 func (s *Store) choose(ctx context.Context, r debianRef, cached []Entry) (Version, error) {
 	known, err := s.versions(ctx, false)
 	if err == nil {
-		v, err := r.pick(known)
-		if err == nil && r.exactly(v) {
+		if v, pickErr := r.pick(known); pickErr == nil && r.exactly(v) {
 			return v, nil // newer lists would say the same
 		}
 		if known, err = s.versions(ctx, true); err == nil {

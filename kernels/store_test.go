@@ -735,3 +735,28 @@ func BenchmarkResolveCached(b *testing.B) {
 		}
 	}
 }
+
+func TestListsWithoutAKernelAreNoAnswer(t *testing.T) {
+	// Given a kernel in the cache, and lists that no longer name any,
+	a := debianArchive(t)
+	k, err := a.open().Resolve(t.Context(), "debian:newest")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.RemoveAll(filepath.Join(a.cache, "apt")); err != nil {
+		t.Fatal(err)
+	}
+	a.sources = newArchive(t, meta(t, "something-else", "1", "trixie", "libc6")).sources
+
+	for range 2 { // as what is remembered, too
+		// when it is asked for, then it is there,
+		got, err := a.open().Resolve(t.Context(), "debian:newest")
+		if err != nil || got.Digest != k.Digest {
+			t.Errorf("got %+v, %v; want the cached kernel", got, err)
+		}
+		// and for another the reason is given.
+		if _, err := a.open().Resolve(t.Context(), "debian:5.10"); !errors.Is(err, errNoKernels) {
+			t.Errorf("debian:5.10: %v, want %v", err, errNoKernels)
+		}
+	}
+}

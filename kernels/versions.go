@@ -137,6 +137,9 @@ func (s *Store) openApt(ctx context.Context) (*debian.Apt, error) {
 	return s.apt, err
 }
 
+// errNoKernels says that the package lists name no kernel at all.
+var errNoKernels = errors.New("the package lists name no kernel; they may be cut short, or no suite of debian.yaml has any")
+
 // availableFile holds what versions found out, for as long as the package
 // lists stay the same: reading those takes much longer.
 const availableFile = "available.json"
@@ -182,6 +185,11 @@ func (s *Store) versions(ctx context.Context, refresh bool) ([]Version, error) {
 		return nil, err
 	}
 	known = available{Format: indexFormat, State: apt.Dir(), Updated: updated, Versions: findKernels(found)}
+	if len(known.Versions) == 0 {
+		// No archive is without one: the lists are not all there. That is
+		// nothing to remember, nor to refuse a cached kernel for.
+		return nil, errNoKernels
+	}
 	for _, v := range known.Versions {
 		known.Packages = append(known.Packages, v.packages)
 	}
