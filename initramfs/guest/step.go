@@ -98,20 +98,13 @@ func (g *guest) await(c *child, s protocol.Step, t *ticks, signs <-chan sign) (*
 				replies = nil
 				continue
 			}
-			if reply.Fail != "" {
-				return nil, g.wrap(s.Op, errors.New(reply.Fail))
-			}
-			r.Returned, r.Bytes, r.Errno = true, reply.Bytes, reply.Errno
-			r.Mismatch, r.Overrun = reply.Mismatch, reply.Overrun
-			return r, nil
+			return r, g.answered(r, s.Op, reply)
 		case err := <-c.waited:
 			// Its answer may still be in the pipe.
 			for reply := range c.replies {
-				if reply.Fail != "" {
-					return nil, g.wrap(s.Op, errors.New(reply.Fail))
+				if err := g.answered(r, s.Op, reply); err != nil {
+					return nil, err
 				}
-				r.Returned, r.Bytes, r.Errno = true, reply.Bytes, reply.Errno
-				r.Mismatch, r.Overrun = reply.Mismatch, reply.Overrun
 			}
 			if !r.Returned && killedAt < 0 {
 				r.Died = "exit status 0"
@@ -155,6 +148,16 @@ func (g *guest) await(c *child, s protocol.Step, t *ticks, signs <-chan sign) (*
 			kill(fmt.Sprintf("not done after %v", limit))
 		}
 	}
+}
+
+// answered puts the child's answer into the result.
+func (g *guest) answered(r *protocol.Result, op string, reply ioReply) error {
+	if reply.Fail != "" {
+		return g.wrap(op, errors.New(reply.Fail))
+	}
+	r.Returned, r.Bytes, r.Errno = true, reply.Bytes, reply.Errno
+	r.Mismatch, r.Overrun = reply.Mismatch, reply.Overrun
+	return nil
 }
 
 // changed says whether a disk did something, or has something to do.
