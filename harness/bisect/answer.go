@@ -11,7 +11,8 @@ const (
 	// Likely: nothing contradicts, but a check that matters was not
 	// possible, or the revert on the bad end did not help.
 	Likely Grade = "likely"
-	// Doubtful: several commits are possible, or something contradicts.
+	// Doubtful: several commits are possible, the search could not go on,
+	// or something contradicts.
 	Doubtful Grade = "doubtful"
 )
 
@@ -50,8 +51,10 @@ type Check struct {
 // An Answer is what a search found.
 type Answer struct {
 	Direction  Direction `json:"direction"`
-	First      *Commit   `json:"first,omitempty"` // the commit; nil when only skipped ones are left
-	Among      []Commit  `json:"among,omitempty"` // then it is one of these
+	First      *Commit   `json:"first,omitempty"`   // the commit; nil when it could not be found
+	Among      []Commit  `json:"among,omitempty"`   // then, with only skipped ones left, it is one of these
+	Between    *Between  `json:"between,omitempty"` // without First: where it is
+	Stopped    string    `json:"stopped,omitempty"` // why the search could not go on, a Stop constant
 	Grade      Grade     `json:"grade"`
 	Why        []string  `json:"why,omitempty"` // why not proven
 	Confidence float64   `json:"confidence"`    // product of all marks' probabilities

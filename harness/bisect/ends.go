@@ -220,7 +220,7 @@ func (s *search) teach(k *kernel, commit string) error {
 			ways = append(ways, fmt.Sprintf("%s %d times", c.Signature, c.Times))
 		}
 		return &StopError{
-			Kind: StopInconclusive,
+			Kind: StopSeveral,
 			Why:  fmt.Sprintf("the end %s fails in several ways (%s): say which with --bad-when, or take --any-failure", short(commit), strings.Join(ways, ", ")),
 		}
 	}

@@ -294,11 +294,12 @@ func (g *Git) step(ctx context.Context, args ...string) (Next, error) {
 		return n, nil
 	}
 	// Git wants a merge base tried first and does not say how many are left.
-	n.Left, err = g.left(ctx)
+	left, err := g.left(ctx)
+	n.Left = left / 2
 	return n, err
 }
 
-// left is how many commits are left after one more step, about.
+// left counts the commits that the marks so far leave.
 func (g *Git) left(ctx context.Context) (int, error) {
 	args := []string{"rev-list", "--count"}
 	if g.opts.FirstParent {
@@ -313,7 +314,33 @@ func (g *Git) left(ctx context.Context) (int, error) {
 	if err != nil {
 		return 0, fmt.Errorf("count the commits that are left: %w", err)
 	}
-	return n / 2, nil
+	return n, nil
+}
+
+// Between implements History.
+func (g *Git) Between(ctx context.Context) (Between, error) {
+	var b Between
+	fail := func(err error) (Between, error) {
+		return Between{}, fmt.Errorf("find what the marks leave: %w", err)
+	}
+	out, err := g.tree.Run(ctx, "rev-parse", "--verify", "refs/bisect/"+g.opts.TermNew)
+	if err != nil {
+		return fail(err)
+	}
+	b.New = strings.TrimSpace(out)
+	out, err = g.tree.Run(ctx, "for-each-ref", "--format=%(objectname)", "refs/bisect/"+g.opts.TermOld+"-*")
+	if err != nil {
+		return fail(err)
+	}
+	if b.Old = strings.Fields(out); len(b.Old) > 1 {
+		out, err = g.tree.Run(ctx, append([]string{"merge-base", "--independent"}, b.Old...)...)
+		if err != nil {
+			return fail(err)
+		}
+		b.Old = strings.Fields(out)
+	}
+	b.Commits, err = g.left(ctx)
+	return b, err
 }
 
 func bracketed(line, prefix string) (string, bool) {

@@ -289,10 +289,11 @@ func TestGitSkipsWhatCannotBeTried(t *testing.T) {
 		broken []string
 		want   string
 		among  []string
+		after  string
 	}{
-		{"away from the culprit", []string{"a03", "a07", "a12"}, "a09", nil},
-		{"its parent", []string{"a08"}, "", []string{"a08", "a09"}},
-		{"the culprit", []string{"a09"}, "", []string{"a09", "a10"}},
+		{"away from the culprit", []string{"a03", "a07", "a12"}, "a09", nil, ""},
+		{"its parent", []string{"a08"}, "", []string{"a08", "a09"}, "a07"},
+		{"the culprit", []string{"a09"}, "", []string{"a09", "a10"}, "a08"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			a, err := Run(context.Background(), Config{New: last, Old: []string{first}}, repo.open(GitOptions{}), &scripted{
@@ -320,6 +321,9 @@ func TestGitSkipsWhatCannotBeTried(t *testing.T) {
 			slices.Sort(among)
 			if !slices.Equal(among, c.among) || a.Grade != Doubtful {
 				t.Errorf("among %v, %s, want %v", among, a.Grade, c.among)
+			}
+			if b := *a.Between; b.Commits != 2 || repo.names[b.New] != c.among[1] || len(b.Old) != 1 || repo.names[b.Old[0]] != c.after {
+				t.Errorf("left are %+v, want those after %s up to %s", b, c.after, c.among[1])
 			}
 		})
 	}

@@ -216,6 +216,31 @@ func (g *Graph) next() (Next, error) {
 	return Next{Commit: g.names[pick.i], Left: n / 2}, nil
 }
 
+// Between implements History.
+func (g *Graph) Between(ctx context.Context) (Between, error) {
+	clean := g.bits()
+	for _, o := range g.old {
+		g.ancestors(clean, nil, o)
+	}
+	left := g.bits()
+	g.ancestors(left, clean, g.new)
+	b := Between{New: g.names[g.new], Commits: left.count()}
+	for _, o := range g.old {
+		top := !slices.ContainsFunc(g.old, func(p int) bool {
+			if p == o {
+				return false
+			}
+			below := g.bits()
+			g.ancestors(below, nil, p)
+			return below.has(o)
+		})
+		if name := g.names[o]; top && !slices.Contains(b.Old, name) {
+			b.Old = append(b.Old, name)
+		}
+	}
+	return b, nil
+}
+
 // weights counts for each commit in the set how many of the set it reaches.
 func (g *Graph) weights(set bitset) []int {
 	w := make([]int, len(g.names))

@@ -31,6 +31,14 @@ type Next struct {
 	Left   int      // commits left to try after this, about
 }
 
+// Between is what is left of a history: commits that are New or below it, and
+// not below any of Old.
+type Between struct {
+	Old     []string `json:"old"` // none below another
+	New     string   `json:"new"`
+	Commits int      `json:"commits"` // New is one of them
+}
+
 // A Commit is what a history says of a commit, for people.
 type Commit struct {
 	Hash   string    `json:"hash"`
@@ -53,6 +61,8 @@ type History interface {
 	// MergeBases gives the best common ancestors of new and each of old that
 	// is no ancestor of it.
 	MergeBases(ctx context.Context, new string, old []string) ([]string, error)
+	// Between tells what is left by the marks so far.
+	Between(ctx context.Context) (Between, error)
 	// Describe looks a commit up.
 	Describe(ctx context.Context, commit string) (Commit, error)
 	// Files lists the paths that a commit changes.

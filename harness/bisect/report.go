@@ -45,6 +45,8 @@ func Summary(a *Answer, c Context) string {
 		if len(a.First.Tags) > 0 && c.Range == nil {
 			p("  in %s\n", safe(strings.Join(a.First.Tags, ", ")))
 		}
+	case len(a.Among) == 0:
+		p("%s: not found; it is %s\n", verb, oneOf(a))
 	default:
 		p("%s: one of %d commits that can't be told apart\n", verb, len(a.Among))
 		for _, m := range a.Among {
@@ -130,6 +132,8 @@ func Report(a *Answer, c Context) string {
 		p("%s\n", wrap(safe(c.About)))
 	}
 	switch {
+	case a.First == nil && len(a.Among) == 0:
+		p("%s\n", wrap(fmt.Sprintf("This changed with one commit or release that I could not find: it is %s.", oneOf(a))))
 	case a.First == nil:
 		p("%s\n", wrap("This changed with one of the following commits; those between could not be tried."))
 		for _, m := range a.Among {
@@ -220,6 +224,18 @@ func checks(a *Answer) string {
 	return b.String()
 }
 
+// oneOf names what an answer without a commit leaves.
+func oneOf(a *Answer) string {
+	if a.Between == nil {
+		return "between the ends"
+	}
+	var old []string
+	for _, o := range a.Between.Old {
+		old = append(old, short(safe(o)))
+	}
+	return fmt.Sprintf("one of %d after %s, up to %s", a.Between.Commits, strings.Join(old, " and "), short(safe(a.Between.New)))
+}
+
 type since struct{ short, exact string }
 
 // introduced is the commit or the range that a tracker is told.
@@ -232,6 +248,9 @@ func introduced(a *Answer, c Context) since {
 	}
 	// The last commit known to be old and the first known to be new.
 	from, to := c.Old, c.New
+	if b := a.Between; b != nil && len(b.Old) == 1 {
+		return since{short(safe(b.Old[0])) + ".." + short(safe(b.New)), safe(b.Old[0]) + ".." + safe(b.New)}
+	}
 	for _, r := range a.Marks {
 		switch r.Mark {
 		case Old:

@@ -85,6 +85,11 @@ func TestTexts(t *testing.T) {
 			a.First, a.Checks, a.Grade = nil, nil, Doubtful
 			a.Why = []string{"only commits that can't be tried are left: it is one of 2"}
 		},
+		"stopped": func(a *Answer, c *Context) {
+			a.First, a.Checks, a.Grade, a.Stopped = nil, nil, Doubtful, StopSkips
+			a.Between = &Between{Old: []string{strings.Repeat("c", 40)}, New: strings.Repeat("a", 40), Commits: 37}
+			a.Why = []string{"21 commits could not be tried (last bbbbbbbbbbbb: drivers/md/dm.c:12: error: expected ;); name paths, other ends or --max-skips"}
+		},
 		"grown": func(a *Answer, c *Context) {
 			a.Became = &Commit{Hash: strings.Repeat("e", 40), Title: "dm-io: count EINVAL as an error"}
 			a.Began = &Signature{"degraded", "step", "pread"}

@@ -21,25 +21,40 @@ func run(ctx context.Context, cfg Config, h History, t Tester, g grids) (*Answer
 		return nil, err
 	}
 	a := &Answer{Direction: Regression}
-	if a.Ends, err = s.ends(ctx); err != nil {
-		return nil, err
+	err = s.search(ctx, a)
+	if stop, ok := errors.AsType[*StopError](err); ok && (stop.Kind == StopSkips || stop.Kind == StopInconclusive) {
+		a.First, a.Among, a.Checks = nil, nil, nil
+		a.Stopped = stop.Kind
+		a.Why = []string{stop.Why}
+		if len(a.Ends) == 0 {
+			a.Ends = stop.Seen
+		}
+		err = nil
 	}
-	if !s.newFails {
-		a.Direction = Fix
-	}
-	f, err := s.prove(ctx, a, s.cfg.New, s.cfg.Old)
 	if err != nil {
 		return nil, err
-	}
-	if f.grows != nil {
-		if err := s.growth(ctx, a, *f.grows); err != nil {
-			return nil, err
-		}
 	}
 	if err := s.finish(ctx, a); err != nil {
 		return nil, err
 	}
 	return a, nil
+}
+
+// search finds the change, or both of a symptom that grew.
+func (s *search) search(ctx context.Context, a *Answer) error {
+	var err error
+	a.Ends, err = s.ends(ctx)
+	if !s.newFails {
+		a.Direction = Fix
+	}
+	if err != nil {
+		return err
+	}
+	f, err := s.prove(ctx, a, s.cfg.New, s.cfg.Old)
+	if err != nil || f.grows == nil {
+		return err
+	}
+	return s.growth(ctx, a, *f.grows)
 }
 
 // contradictions is how often a search starts over when its checks fail.
@@ -265,19 +280,14 @@ func (s *search) growth(ctx context.Context, a *Answer, earlier Signature) error
 		new, old = s.cfg.New, []string{shows}
 	}
 	s.records = nil
-	if _, err := s.prove(ctx, a, new, old); err != nil {
-		return err
-	}
-	if a.First == nil && len(a.Among) == 0 {
-		return errors.New("the search for where the failure began ended nowhere")
-	}
 	a.Became, a.BecameChecks, a.Began = became, checks, &earlier
+	_, err = s.prove(ctx, a, new, old)
 	for _, r := range marks {
 		if !slices.ContainsFunc(s.records, func(o Record) bool { return o.Commit == r.Commit }) {
 			s.records = append(s.records, r)
 		}
 	}
-	return nil
+	return err
 }
 
 // trustEnds gives a new lens its first members.
@@ -304,7 +314,13 @@ func (s *search) finish(ctx context.Context, a *Answer) error {
 	a.Target = s.target
 	a.Marks = s.records
 	a.Steps = len(s.records)
-	if a.First != nil {
+	if a.First == nil {
+		b, err := s.history.Between(ctx)
+		if err != nil {
+			return err
+		}
+		a.Between = &b
+	} else {
 		revert, err := s.revert(ctx, a.First.Hash)
 		if err != nil {
 			return err
@@ -323,6 +339,9 @@ func (s *search) finish(ctx context.Context, a *Answer) error {
 		if r.Other != nil {
 			a.AnotherBugs = append(a.AnotherBugs, r)
 		}
+	}
+	if a.Stopped == StopInconclusive {
+		a.Confidence = 0 // of what is left, nothing is ruled out
 	}
 	a.FailRate = s.pooled(&s.pools.failing)
 	a.FalseRate = s.pooled(&s.pools.passing)
@@ -470,7 +489,10 @@ func (s *search) grade(a *Answer) {
 			weaken(fmt.Sprintf("the merge base %s could not be tried: %s", short(r.Commit), r.Why))
 		}
 	}
-	if a.First == nil {
+	switch {
+	case a.Stopped != "":
+		a.Grade = Doubtful // and the reason is there
+	case a.First == nil:
 		doubt(fmt.Sprintf("only commits that can't be tried are left: it is one of %d", len(a.Among)))
 	}
 	for _, name := range slices.Sorted(maps.Keys(result)) {

@@ -40,11 +40,12 @@ type Event struct {
 	Marks  []Record // with the mark of a step: all marks so far
 }
 
-// A StopError is a search that ended without an answer.
+// A StopError is a search that could not go on. Where trials have shown a
+// part of the history to hold the change, Run makes a doubtful answer of it.
 type StopError struct {
-	Kind string // one of the Stop constants
-	Why  string // one line
-	Seen []Record
+	Kind string   `json:"kind"` // one of the Stop constants
+	Why  string   `json:"why"`  // one line
+	Seen []Record `json:"seen,omitempty"`
 }
 
 // Why a search stops.
@@ -54,6 +55,7 @@ const (
 	StopMergeBase    = "merge-base"     // the merge base has the change, the old end does not
 	StopSkips        = "too-many-skips" // too many commits could not be tried
 	StopInconclusive = "inconclusive"   // the ends can't be told apart
+	StopSeveral      = "several"        // the failing end fails in several ways, none of them most of the time
 )
 
 func (e *StopError) Error() string { return e.Why }
@@ -284,9 +286,20 @@ func (s *search) batch() int {
 // from that one on count, of boots that were not there before.
 func (s *search) judge(ctx context.Context, k *kernel, from int, alpha float64) (judgement, error) {
 	idle := 0 // requests that brought no boot that was not there before
+	fed := 0  // requests for the ends that brought no verdict
 	for {
 		if j := s.decide(k, from, alpha); j.state != stateOpen {
 			return j, nil
+		}
+		if less := s.lessKnown(k, from); less != nil && fed < tries {
+			before := s.evidenceOf(less, 0).runs()
+			if err := s.run(ctx, less, 1, s.batch()); err != nil {
+				return judgement{}, err
+			}
+			if fed++; s.evidenceOf(less, 0).runs() > before {
+				fed = 0
+			}
+			continue
 		}
 		if idle == tries {
 			return judgement{state: stateSkip, why: "no further boots were to be had"}, nil
@@ -306,6 +319,36 @@ func (s *search) judge(ctx context.Context, k *kernel, from int, alpha float64) 
 		}
 	}
 }
+
+// lessKnown is a kernel that a kernel which could not be told from it so far is
+// compared with, and of which much less is known: one more trial of it then
+// says more than one more of the kernel that is judged.
+func (s *search) lessKnown(k *kernel, from int) *kernel {
+	have := s.evidenceOf(k, from).runs()
+	if have < enoughToCompare {
+		return nil
+	}
+	for _, p := range []*pool{&s.pools.failing, &s.pools.passing} {
+		runs := 0
+		var first *kernel
+		for _, m := range p.members {
+			if m != k {
+				runs += s.evidenceOf(m, 0).runs()
+				if first == nil {
+					first = m
+				}
+			}
+		}
+		if first != nil && runs < have/2 && s.evidenceOf(first, 0).runs() < s.cfg.MaxRuns {
+			return first
+		}
+	}
+	return nil
+}
+
+// enoughToCompare is how many trials of a kernel without a decision show that
+// it may be the others of which too little is known.
+const enoughToCompare = 64
 
 // trust adds a judged kernel to what is known of its kind.
 func (s *search) trust(k *kernel, st state) {

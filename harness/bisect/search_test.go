@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"slices"
 	"strings"
 	"testing"
@@ -295,27 +296,50 @@ func TestChecks(t *testing.T) {
 	})
 }
 
+// Given more commits that can't be tried than are allowed, when they are
+// bisected, then the answer is doubtful and says what is left.
 func TestTooManySkips(t *testing.T) {
-	_, err := Run(context.Background(), Config{New: "c99", Old: []string{"c0"}, MaxSkips: 5}, chain(t, 100), &scripted{
+	a, err := Run(context.Background(), Config{New: "c99", Old: []string{"c0"}, MaxSkips: 5}, chain(t, 100), &scripted{
 		does: func(s Subject) Outcome {
-			if at(s) == 99 {
+			if at(s) >= 70 {
 				return simTarget
 			}
 			return simPass
 		},
 		prepared: func(s Subject) Prepared {
-			if n := at(s); n > 0 && n < 99 {
+			if n := at(s); n > 0 && n < 90 {
 				return Prepared{Failure: KindBuild, Reason: "drivers/md/dm.c:7: error: expected ;"}
 			}
 			return Prepared{}
 		},
 	})
-	var stop *StopError
-	if !errors.As(err, &stop) || stop.Kind != StopSkips || !strings.Contains(stop.Why, "expected ;") {
-		t.Error(err)
+	if err != nil {
+		t.Fatal(err)
 	}
-	if stop != nil && len(stop.Seen) != 6 {
-		t.Errorf("%d commits listed", len(stop.Seen))
+	if a.Grade != Doubtful || a.Stopped != StopSkips || a.First != nil || !strings.Contains(strings.Join(a.Why, ""), "expected ;") {
+		t.Errorf("%s, %q: %v %q", a.Grade, a.Stopped, a.First, a.Why)
+	}
+	if n := countSkips(a.Marks); n != 6 {
+		t.Errorf("%d commits skipped", n)
+	}
+	if b := *a.Between; b.Commits < 90 || at(Subject{Commit: b.New}) < 90 || !slices.Equal(b.Old, []string{"c0"}) {
+		t.Errorf("left are %+v", b)
+	}
+}
+
+// Given ends that fail alike, when they are compared, then the answer is
+// doubtful, and of what is between them nothing is ruled out.
+func TestEndsThatFailAlike(t *testing.T) {
+	w := worldOf(0)
+	w.graph, w.new, w.old, w.broken = chain(t, 20), "c19", []string{"c0"}, nil
+	w.fails = map[string]bool{"c19": true}
+	w.rate, w.corr, w.falseRate, w.falseCorr, w.otherRate, w.drift = .06, 0, .05, 0, 0, 0
+	a, err := Run(context.Background(), Config{New: w.new, Old: w.old, Direction: Regression}, w.graph, &simTester{w: w, r: rand.New(rand.NewPCG(1, 1))})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if a.Grade != Doubtful || a.Stopped != StopInconclusive || a.First != nil || a.Between.Commits != 19 || a.Confidence != 0 {
+		t.Errorf("%s, %q: %v %+v %v", a.Grade, a.Stopped, a.First, a.Between, a.Confidence)
 	}
 }
 

@@ -2,7 +2,6 @@ package bisect
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"hash/fnv"
 	"math"
@@ -119,6 +118,17 @@ func worldOf(seed uint64) *world {
 	return w
 }
 
+// within tells whether the culprit is in a part of the history.
+func (w *world) within(b Between) bool {
+	old := w.graph.bits()
+	for _, o := range b.Old {
+		w.graph.ancestors(old, nil, w.graph.index[o])
+	}
+	left := w.graph.bits()
+	w.graph.ancestors(left, old, w.graph.index[b.New])
+	return left.count() == b.Commits && left.has(w.graph.index[w.culprit])
+}
+
 // rateOf is the rate of one commit.
 func (w *world) rateOf(commit string) float64 {
 	if w.drift == 0 {
@@ -219,9 +229,11 @@ func gammaOf(r *rand.Rand, shape float64) float64 {
 
 // ending is how a bisection came out.
 type ending struct {
-	right, doubtful, proven, stopped bool
-	stop                             string
-	trials, boots, steps             int
+	named, right         bool // the culprit, alone; the culprit, maybe among others
+	whole                bool // every commit of its history can be tried
+	doubtful, proven     bool
+	stop                 string
+	trials, boots, steps int
 }
 
 func simulate(t testing.TB, seed uint64, g grids) ending {
@@ -229,22 +241,23 @@ func simulate(t testing.TB, seed uint64, g grids) ending {
 	tester := &simTester{w: w, r: rand.New(rand.NewPCG(seed, 99))}
 	a, err := run(context.Background(), Config{New: w.new, Old: w.old, Direction: Regression}, w.graph, tester, g)
 	e := ending{trials: tester.trials, boots: tester.boots}
-	var stop *StopError
-	switch {
-	case errors.As(err, &stop):
-		e.stopped, e.stop = true, stop.Kind
-		return e
-	case err != nil:
+	if err != nil {
 		t.Errorf("seed %d: %v", seed, err)
 		return e
 	}
+	e.whole = len(w.broken) == 0
 	e.steps = a.Steps
 	e.proven = a.Grade == Proven
 	e.doubtful = a.Grade == Doubtful
-	if a.First != nil {
+	e.stop = a.Stopped
+	switch {
+	case a.First != nil:
 		e.right = a.First.Hash == w.culprit
-	} else {
+		e.named = e.right
+	case len(a.Among) > 0:
 		e.right = slices.ContainsFunc(a.Among, func(c Commit) bool { return c.Hash == w.culprit })
+	default:
+		e.right = w.within(*a.Between)
 	}
 	return e
 }
@@ -277,7 +290,8 @@ func plain(seed uint64) ending {
 		next, err = w.graph.Mark(ctx, Marked{next.Commit, m})
 	}
 	e.trials, e.boots = tester.trials, tester.boots
-	e.right = err == nil && (next.First == w.culprit || slices.Contains(next.Among, w.culprit))
+	e.named = err == nil && next.First == w.culprit
+	e.right = err == nil && (e.named || slices.Contains(next.Among, w.culprit))
 	return e
 }
 
@@ -305,25 +319,32 @@ func TestSimulatedBisections(t *testing.T) {
 	close(work)
 	wg.Wait()
 
-	var right, proven, doubtful, stopped, wrongProven, wrong, trials, boots, steps int
+	var named, whole, lost, proven, doubtful, missed, wrong, wrongProven, trials, boots, steps int
 	stops := make(map[string]int)
 	for i, e := range endings {
 		trials, boots, steps = trials+e.trials, boots+e.boots, steps+e.steps
-		switch {
-		case e.stopped:
-			stopped++
+		if e.stop != "" {
 			stops[e.stop]++
-		case e.right:
-			right++
-			if e.proven {
-				proven++
+		}
+		if e.named {
+			named++
+		}
+		if e.whole {
+			whole++
+			if !e.named {
+				lost++
 			}
-			if e.doubtful {
-				doubtful++
-			}
-		case e.doubtful:
+		}
+		if e.proven && e.right {
+			proven++
+		}
+		if e.doubtful {
 			doubtful++
-		default:
+			if !e.right {
+				missed++
+			}
+		}
+		if !e.right && !e.doubtful {
 			wrong++
 			w := worldOf(uint64(i))
 			if e.proven {
@@ -333,27 +354,33 @@ func TestSimulatedBisections(t *testing.T) {
 				i, e.proven, w.shape, len(w.graph.names), w.rate, w.corr, w.falseRate, w.falseCorr, w.otherRate)
 		}
 	}
-	var plainRight, plainTrials, plainBoots int
+	var plainNamed, plainRight, plainTrials, plainBoots int
 	for i := range n {
 		e := plain(uint64(i))
 		plainTrials, plainBoots = plainTrials+e.trials, plainBoots+e.boots
+		if e.named {
+			plainNamed++
+		}
 		if e.right {
 			plainRight++
 		}
 	}
 	per := func(k int) string { return fmt.Sprintf("%.2f%%", 100*float64(k)/float64(n)) }
 	mean := func(k int) string { return fmt.Sprintf("%.0f", float64(k)/float64(n)) }
-	t.Logf("%d bisections: %s right, %s proven, %s doubtful, %s stopped %v, %s wrong, %s wrong and proven; a bisection took %s trials in %s boots, %s steps",
-		n, per(right), per(proven), per(doubtful), per(stopped), stops, per(wrong), per(wrongProven), mean(trials), mean(boots), mean(steps))
-	t.Logf("git bisect run with 10 repeats: %s right; %s trials in %s boots", per(plainRight), mean(plainTrials), mean(plainBoots))
+	t.Logf("%d bisections: %s named the commit, %s proven it, %s doubtful (%s with the commit not among those it left; could not go on: %v), %s wrong, %s wrong and proven; a bisection took %s trials in %s boots, %s steps; of the %d where every commit can be tried, %d did not name it",
+		n, per(named), per(proven), per(doubtful), per(missed), stops, per(wrong), per(wrongProven), mean(trials), mean(boots), mean(steps), whole, lost)
+	t.Logf("git bisect run with 10 repeats: %s named the commit, %s with those that had it among the ones left; %s trials in %s boots", per(plainNamed), per(plainRight), mean(plainTrials), mean(plainBoots))
 	if wrong*1000 > 5*n {
 		t.Errorf("%d of %d answers are wrong and not called doubtful, more than 0.5%%", wrong, n)
 	}
 	if wrongProven*1000 > n {
 		t.Errorf("%d of %d answers are wrong and called proven, more than 0.1%%", wrongProven, n)
 	}
-	if stopped*100 > 25*n || proven*2 < n {
-		t.Errorf("only %d of %d are proven, %d stopped", proven, n, stopped)
+	if missed*1000 > 5*n {
+		t.Errorf("%d of %d doubtful answers rule the right commit out, more than 0.5%%", missed, n)
+	}
+	if lost*100 > 3*whole || proven*10 < 6*n {
+		t.Errorf("%d of %d commits are not named though every commit could be tried; %d of %d are proven; %v", lost, whole, proven, n, stops)
 	}
 }
 

@@ -24,6 +24,7 @@ const (
 	fileMarks   = "marks.json"     // the marks so far, for people; follows from the trials
 	fileLog     = "git-bisect.log" // git bisect's own log; follows from the marks
 	fileAnswer  = "answer.json"    // when the search has ended
+	fileStop    = "stop.json"      // instead, when it ended without one
 	fileLock    = "lock"
 	dirWorktree = "worktree"
 )
@@ -260,6 +261,9 @@ func (s *State) Run(ctx context.Context, cfg Config, h History, t Tester) (*Answ
 	}
 	a, err := Run(ctx, cfg, h, s.tester(t))
 	if err = errors.Join(err, failed); err != nil {
+		if stop, ok := errors.AsType[*StopError](err); ok {
+			err = errors.Join(err, s.saveJSON(fileStop, stop))
+		}
 		return nil, err
 	}
 	if err := s.save(a); err != nil {
@@ -268,12 +272,17 @@ func (s *State) Run(ctx context.Context, cfg Config, h History, t Tester) (*Answ
 	return a, nil
 }
 
+// Ended tells whether the search in dir has come to an end, with an answer or
+// without one.
+func Ended(dir string) bool {
+	return slices.ContainsFunc([]string{fileAnswer, fileStop}, func(name string) bool {
+		_, err := os.Stat(filepath.Join(dir, name))
+		return err == nil
+	})
+}
+
 func (s *State) saveMarks(ctx context.Context, marks []Record, h History) error {
-	data, err := json.MarshalIndent(marks, "", "  ")
-	if err != nil {
-		return fmt.Errorf("write %s: %w", fileMarks, err)
-	}
-	if err := s.write(fileMarks, append(data, '\n')); err != nil {
+	if err := s.saveJSON(fileMarks, marks); err != nil {
 		return err
 	}
 	log, err := h.Log(ctx)
@@ -284,20 +293,21 @@ func (s *State) saveMarks(ctx context.Context, marks []Record, h History) error 
 }
 
 func (s *State) save(a *Answer) error {
-	data, err := json.MarshalIndent(a.Marks, "", "  ")
-	if err != nil {
-		return fmt.Errorf("write %s: %w", fileMarks, err)
-	}
-	if err := s.write(fileMarks, append(data, '\n')); err != nil {
+	if err := s.saveJSON(fileMarks, a.Marks); err != nil {
 		return err
 	}
 	if err := s.write(fileLog, []byte(a.Log)); err != nil {
 		return err
 	}
-	if data, err = json.MarshalIndent(a, "", "  "); err != nil {
-		return fmt.Errorf("write %s: %w", fileAnswer, err)
+	return s.saveJSON(fileAnswer, a)
+}
+
+func (s *State) saveJSON(name string, v any) error {
+	data, err := json.MarshalIndent(v, "", "  ")
+	if err != nil {
+		return fmt.Errorf("write %s: %w", name, err)
 	}
-	return s.write(fileAnswer, append(data, '\n'))
+	return s.write(name, append(data, '\n'))
 }
 
 // recorder is a tester that answers from the state as long as it can.

@@ -212,6 +212,34 @@ func TestFinishedStateNeedsNoTrial(t *testing.T) {
 	}
 }
 
+// Given a search whose ends are wrong, when it has stopped, then its folder
+// says why, and that there is nothing to go on with.
+func TestStoppedStateHasEnded(t *testing.T) {
+	w := steadyWorld(1)
+	dir := filepath.Join(t.TempDir(), "state")
+	s, err := CreateState(dir, wanted{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	if Ended(dir) {
+		t.Error("it has ended before it began")
+	}
+	_, err = s.Run(context.Background(), Config{New: w.new, Old: w.old, Direction: Fix}, w.graph, &steady{w: w, done: make(map[Subject]int)})
+	stop, ok := errors.AsType[*StopError](err)
+	if !ok || !Ended(dir) {
+		t.Fatalf("ended %v: %v", Ended(dir), err)
+	}
+	var saved StopError
+	data, err := os.ReadFile(filepath.Join(dir, fileStop))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := json.Unmarshal(data, &saved); err != nil || saved.Why != stop.Why || saved.Kind != StopNoFailure {
+		t.Errorf("%s: %+v %v", fileStop, saved, err)
+	}
+}
+
 func TestStateNamesTheBrokenLine(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "state")
 	s, err := CreateState(dir, wanted{})

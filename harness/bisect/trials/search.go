@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
 
@@ -65,11 +64,10 @@ func (s *Search) Close() error { return s.state.Close() }
 // Case is the case that the search tries.
 func (s *Search) Case() (scenarios.Case, error) { return s.Request.scenarioCase() }
 
-// Unfinished tells whether dir holds a bisection that has no answer.
+// Unfinished tells whether dir holds a bisection that has not come to an end.
 func Unfinished(dir string) bool {
-	_, request := os.Stat(filepath.Join(dir, "request.json"))
-	_, answer := os.Stat(filepath.Join(dir, "answer.json"))
-	return request == nil && errors.Is(answer, fs.ErrNotExist)
+	_, err := os.Stat(filepath.Join(dir, "request.json"))
+	return err == nil && !bisect.Ended(dir)
 }
 
 // An Outcome is what a bisection came to.

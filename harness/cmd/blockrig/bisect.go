@@ -347,8 +347,8 @@ func (a *app) bisectResume() *cobra.Command {
 	c := &cobra.Command{
 		Use: "resume [DIR]", Short: "Go on with a bisection that was stopped",
 		Long: `Go on with a bisection that was stopped, by Ctrl-C, kill -9 or a power loss. No
-trial that was finished is made again. Without DIR: the last one that has no
-answer.`,
+trial that was finished is made again. Without DIR: the last one that has not
+come to an end.`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
 			dir := ""
@@ -391,7 +391,7 @@ func (a *app) lastOpen() (string, error) {
 			return dir, nil
 		}
 	}
-	return "", fmt.Errorf("there is no bisection to go on with in %s; name its folder", root)
+	return "", fmt.Errorf("there is no unfinished bisection to go on with in %s; name its folder", root)
 }
 
 // newSearch makes the folder of a bisection.
