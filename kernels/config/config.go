@@ -11,7 +11,6 @@ import (
 	"embed"
 	"fmt"
 	"io/fs"
-	"maps"
 	"regexp"
 	"slices"
 	"strings"
@@ -22,8 +21,22 @@ var files embed.FS
 
 // Default are the fragments of a kernel that runs every scenario.
 func Default() []string {
-	return []string{"base", "ahci", "dm", "dm-mirror", "dm-raid", "md", "ext4"}
+	return []string{"base", Lean, "ahci", "dm", "dm-mirror", "dm-raid", "md", "ext4"}
 }
+
+// With are the default fragments and some more.
+func With(more []string) []string {
+	all := Default()
+	for _, name := range more {
+		if !slices.Contains(all, name) {
+			all = append(all, name)
+		}
+	}
+	return all
+}
+
+// Lean is the fragment of preferences; no kernel needs what it has.
+const Lean = "lean"
 
 // Names lists all fragments.
 func Names() []string {
@@ -136,44 +149,6 @@ func conflict(wants []Want) error {
 		}
 	}
 	return nil
-}
-
-// For gives the fragments that have some options, base first; an option that
-// none has is an error.
-func For(options []string) ([]string, error) {
-	has := make(map[string][]string) // option -> fragments
-	for _, name := range Names() {
-		wants, err := Read([]string{name})
-		if err != nil {
-			return nil, err
-		}
-		for _, w := range wants {
-			for _, s := range w.Any {
-				if s.Value != "n" {
-					has[s.Option] = append(has[s.Option], name)
-				}
-			}
-		}
-	}
-	names := map[string]bool{"base": true}
-	for _, o := range options {
-		list := has[o]
-		if len(list) == 0 {
-			return nil, fmt.Errorf("no config fragment has %s", o)
-		}
-		// The one that is about nothing else, or the first.
-		best := list[0]
-		for _, name := range list {
-			if names[name] {
-				best = name
-				break
-			}
-		}
-		names[best] = true
-	}
-	out := slices.Sorted(maps.Keys(names))
-	i := slices.Index(out, "base")
-	return append([]string{"base"}, slices.Delete(out, i, i+1)...), nil
 }
 
 // Text is a fragment for make's KCONFIG_ALLCONFIG: every setting, also the

@@ -72,13 +72,3 @@ func TestFragmentErrorsSayWhere(t *testing.T) {
 		t.Error(err)
 	}
 }
-
-func TestFor(t *testing.T) {
-	got, err := For([]string{"CONFIG_DM_MIRROR", "CONFIG_EXT4_FS", "CONFIG_SATA_AHCI", "CONFIG_PROC_FS", "CONFIG_BLK_DEV_DM"})
-	if err != nil || !slices.Equal(got, []string{"base", "ahci", "dm-mirror", "ext4"}) {
-		t.Errorf("%v, %v", got, err)
-	}
-	if _, err := For([]string{"CONFIG_NO_SUCH"}); err == nil {
-		t.Error("an option of no fragment was found")
-	}
-}

@@ -13,6 +13,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"time"
 
@@ -211,6 +212,9 @@ func (b *Builder) job(ctx context.Context, spec Spec) (*job, error) {
 	}
 	if spec.Fragments == nil {
 		j.spec.Fragments = config.Default()
+	}
+	if spec.ConfigFile != "" {
+		j.spec.Fragments = slices.DeleteFunc(slices.Clone(j.spec.Fragments), func(name string) bool { return name == config.Lean })
 	}
 	if j.wants, err = config.Read(j.spec.Fragments); err != nil {
 		return nil, err

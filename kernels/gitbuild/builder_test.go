@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/blockrig/blockrig/kernels"
+	"github.com/blockrig/blockrig/kernels/config"
 	"github.com/blockrig/blockrig/kernels/gitbuild/gitcmd"
 )
 
@@ -535,7 +536,7 @@ func TestDistributionConfigIsCutDown(t *testing.T) {
 	start := filepath.Join(dir, "config-distribution")
 	if err := os.WriteFile(start, []byte(strings.Join([]string{
 		"CONFIG_SMP=y", "CONFIG_SOUND=m", "CONFIG_DM_MIRROR=m", "CONFIG_LOCALVERSION=\"-amd64\"", "CONFIG_HZ=250",
-		"CONFIG_SYSTEM_TRUSTED_KEYS=\"debian/certs/x.pem\"", "CONFIG_DEBUG_INFO_BTF=y", "# CONFIG_FOO is not set", "CONFIG_MODULES=y", "",
+		"CONFIG_SYSTEM_TRUSTED_KEYS=\"debian/certs/x.pem\"", "CONFIG_DEBUG_INFO_BTF=y", "# CONFIG_FOO is not set", "CONFIG_MODULES=y", "CONFIG_CGROUPS=y", "CONFIG_NR_CPUS=8192", "",
 	}, "\n")), 0o644); err != nil {
 		t.Fatal(err)
 	}
@@ -549,11 +550,39 @@ func TestDistributionConfigIsCutDown(t *testing.T) {
 	}
 	for line, want := range map[string]bool{
 		"CONFIG_SMP=y": true, "CONFIG_HZ=250": true, "CONFIG_DM_MIRROR=y": true, "# CONFIG_SOUND is not set": true, "# CONFIG_FOO is not set": true,
-		"CONFIG_LOCALVERSION=\"\"": true, "CONFIG_SYSTEM_TRUSTED_KEYS=\"\"": true, "# CONFIG_MODULES is not set": true, "# CONFIG_DEBUG_INFO_BTF is not set": true,
+		"CONFIG_LOCALVERSION=\"\"": true, "CONFIG_SYSTEM_TRUSTED_KEYS=\"\"": true, "# CONFIG_MODULES is not set": true, "CONFIG_DEBUG_INFO_NONE=y": true,
+		"CONFIG_CGROUPS=y": true, "CONFIG_NR_CPUS=8192": true, "CONFIG_DEBUG_INFO_BTF=y": false, "CONFIG_NR_CPUS=8": false,
 		"CONFIG_DM_MIRROR=m": false, "CONFIG_MODULES=y": false, "CONFIG_LOCALVERSION=\"-amd64\"": false,
 	} {
 		if slices.Contains(strings.Split(string(data), "\n"), line) != want {
 			t.Errorf("%s is there: %v", line, !want)
+		}
+	}
+}
+
+// Given a distribution's config with its kind of debug information, when a
+// fragment asks for one, then that is taken, else none.
+func TestCutDownTakesOneKindOfDebugInformation(t *testing.T) {
+	start := "CONFIG_DEBUG_INFO=y\n# CONFIG_DEBUG_INFO_NONE is not set\nCONFIG_DEBUG_INFO_DWARF5=y\nCONFIG_DEBUG_INFO_BTF=y\n"
+	for _, c := range []struct {
+		more []string
+		want []string
+	}{
+		{nil, []string{"CONFIG_DEBUG_INFO_NONE=y"}},
+		{[]string{"debug"}, []string{"CONFIG_DEBUG_INFO_DWARF_TOOLCHAIN_DEFAULT=y"}},
+	} {
+		wants, err := config.Read(config.With(c.more))
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got []string
+		for line := range strings.Lines(cutDown(start, wants)) {
+			if strings.Contains(line, "DEBUG_INFO") {
+				got = append(got, strings.TrimSpace(line))
+			}
+		}
+		if !slices.Equal(got, c.want) {
+			t.Errorf("with %q: %q, want %q", c.more, got, c.want)
 		}
 	}
 }

@@ -8,9 +8,11 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 
@@ -27,8 +29,8 @@ var distribution = []config.Setting{
 	{Option: "CONFIG_SYSTEM_TRUSTED_KEYS", Value: `""`},
 	{Option: "CONFIG_SYSTEM_REVOCATION_KEYS", Value: `""`},
 	{Option: "CONFIG_MODULES", Value: "n"},
-	{Option: "CONFIG_DEBUG_INFO_BTF", Value: "n"}, // needs pahole
-	{Option: "CONFIG_WERROR", Value: "n"},         // other compilers warn of other things
+	{Option: "CONFIG_DEBUG_INFO_NONE", Value: "y"}, // slow; generated code is the same with it
+	{Option: "CONFIG_WERROR", Value: "n"},          // other compilers warn of other things
 }
 
 // configure makes the object tree's .config and checks that nothing that was
@@ -93,9 +95,10 @@ func cutDown(start string, wants []config.Want) string {
 			set[s.Option] = true
 		}
 	}
+	debugInfo := slices.ContainsFunc(slices.Collect(maps.Keys(set)), isDebugInfo)
 	var b strings.Builder
 	for _, s := range distribution {
-		if !set[s.Option] {
+		if !set[s.Option] && !(debugInfo && isDebugInfo(s.Option)) {
 			set[s.Option] = true
 			if s.Value == "n" {
 				fmt.Fprintf(&b, "# %s is not set\n", s.Option)
@@ -109,10 +112,10 @@ func cutDown(start string, wants []config.Want) string {
 		switch {
 		case !ok:
 			name = strings.TrimSuffix(strings.TrimPrefix(name, "# "), " is not set")
-			if strings.HasPrefix(name, "CONFIG_") && !set[name] {
+			if strings.HasPrefix(name, "CONFIG_") && !set[name] && !isDebugInfo(name) {
 				b.WriteString(line)
 			}
-		case set[name]:
+		case set[name], isDebugInfo(name):
 		case value == "m":
 			fmt.Fprintf(&b, "# %s is not set\n", name)
 		default:
@@ -122,6 +125,10 @@ func cutDown(start string, wants []config.Want) string {
 	b.WriteString(config.Text(wants))
 	return b.String()
 }
+
+// isDebugInfo tells whether an option is about the kernel's debug information:
+// a choice of which one is y, and what hangs on it.
+func isDebugInfo(option string) bool { return strings.HasPrefix(option, "CONFIG_DEBUG_INFO") }
 
 // lostError says which options did not survive, and what they depend on in
 // this tree. The sources are to blame, so it is remembered.

@@ -77,7 +77,11 @@ func (s *Search) WriteReport(o *Outcome) (string, error) {
 }
 
 func configOf(b Build) string {
-	text := "blockrig's fragments " + strings.Join(config.Default(), ", ")
+	fragments := config.With(b.Fragments)
+	if b.Config != nil {
+		fragments = slices.DeleteFunc(fragments, func(name string) bool { return name == config.Lean })
+	}
+	text := "blockrig's fragments " + strings.Join(fragments, ", ")
 	if b.Config != nil {
 		text = b.Config.Name + ", cut down to what is built in, and " + text
 	}
@@ -101,7 +105,29 @@ func runCommand(r Request, c scenarios.Case, ref string) string {
 	if r.Machine.CPUs > 0 {
 		args = append(args, "--cpus", fmt.Sprint(r.Machine.CPUs))
 	}
-	return commandLine(append(args, "-k", ref))
+	args = append(args, "-k", ref)
+	if r.Git != nil {
+		args = append(args, r.Git.Build.args()...)
+	}
+	return commandLine(args)
+}
+
+// args are the flags that build kernels so.
+func (b Build) args() []string {
+	var args []string
+	for _, f := range b.Fragments {
+		args = append(args, "--fragment", f)
+	}
+	if b.Config != nil {
+		args = append(args, "--config", b.Config.Name)
+	}
+	for _, p := range b.Patches {
+		args = append(args, "--apply", p.Name)
+	}
+	if b.CC != "" {
+		args = append(args, "--cc", b.CC)
+	}
+	return args
 }
 
 // commandLine writes a command for a shell.

@@ -55,8 +55,9 @@ func (a PatchAnswer) Sentence() string {
 }
 
 // PatchContext is what the answer's text says besides.
-func PatchContext(ctx context.Context, a PatchAnswer, r Request, repo, patch string) bisect.Context {
-	args := []string{"blockrig", "try-patch", "--repo", repo, "--base", a.Base, patch, cmp.Or(r.Scenario.File, r.Scenario.Name)}
+func PatchContext(ctx context.Context, a PatchAnswer, r Request, b Build, repo, patch string) bisect.Context {
+	args := append([]string{"blockrig", "try-patch", "--repo", repo, "--base", a.Base}, b.args()...)
+	args = append(args, patch, cmp.Or(r.Scenario.File, r.Scenario.Name))
 	return bisect.Context{
 		Release: a.Release + ", " + short(a.Base), Machine: machineOf(ctx, results.Record{Accel: a.Accel, CPUs: a.CPUs}),
 		Command: commandLine(args),

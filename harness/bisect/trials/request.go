@@ -68,10 +68,11 @@ type GitRequest struct {
 
 // Build is how kernels are built.
 type Build struct {
-	CC      string `json:"cc,omitempty"`
-	Jobs    int    `json:"jobs,omitempty"`
-	Config  *File  `json:"config,omitempty"`
-	Patches []File `json:"patches,omitempty"`
+	CC        string   `json:"cc,omitempty"`
+	Jobs      int      `json:"jobs,omitempty"`
+	Config    *File    `json:"config,omitempty"`
+	Fragments []string `json:"fragments,omitempty"` // besides the default ones
+	Patches   []File   `json:"patches,omitempty"`
 }
 
 // A File is one of the user's, with its content.

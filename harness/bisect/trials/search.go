@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 
 	"github.com/blockrig/blockrig/harness/bisect"
+	"github.com/blockrig/blockrig/kernels/config"
 	"github.com/blockrig/blockrig/kernels/gitbuild"
 	"github.com/blockrig/blockrig/kernels/gitbuild/gitcmd"
 	"github.com/blockrig/blockrig/results"
@@ -187,7 +188,7 @@ func (s *Search) git(ctx context.Context, path string) (*bisect.Git, error) {
 // commits are the request's kernels.
 func (s *Search) commits(ctx context.Context, rig *Rig) (*Commits, error) {
 	b := s.Request.Git.Build
-	spec := gitbuild.Spec{Repo: s.Request.Git.Repo}
+	spec := gitbuild.Spec{Repo: s.Request.Git.Repo, Fragments: config.With(b.Fragments)}
 	dir, err := filepath.Abs(filepath.Join(s.Dir(), dirFiles))
 	if err != nil {
 		return nil, fmt.Errorf("find the bisection's folder: %w", err)

@@ -128,7 +128,7 @@ func (a *app) rig(m trials.Machine, memory scenarios.Bytes, d *doing) (*trials.R
 	}
 	p := newProgress(a)
 	p.stop() // what is done is shown in one line here
-	lab, err := a.lab(m.Tools, p)
+	lab, err := a.lab(m.Tools, buildOptions{}, p)
 	if err != nil {
 		return nil, err
 	}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/blockrig/blockrig/harness/bisect"
 	"github.com/blockrig/blockrig/harness/bisect/trials"
+	"github.com/blockrig/blockrig/kernels/config"
 	"github.com/blockrig/blockrig/kernels/gitbuild"
 	"github.com/blockrig/blockrig/kernels/gitbuild/gitcmd"
 )
@@ -26,25 +27,34 @@ type gitOptions struct {
 	termNew     string
 	paths       []string
 
-	apply  []string
-	config string
-	cc     string
-	make   int
+	buildOptions
 }
 
-// buildFlags are those about building.
-func (g *gitOptions) buildFlags(f *pflag.FlagSet) {
+// buildOptions are the flags about how commits are built.
+type buildOptions struct {
+	apply     []string
+	config    string
+	fragments []string
+	cc        string
+	make      int
+}
+
+func (g *buildOptions) buildFlags(f *pflag.FlagSet) {
 	f.StringArrayVar(&g.apply, "apply", nil, "apply `PATCH` to every commit before it is built, where it applies; may be given several times")
 	f.StringVar(&g.config, "config", "", "begin with the kernel config `FILE` (a distribution's), its modules left out but for those needed")
+	f.StringArrayVar(&g.fragments, "fragment", nil, "build with blockrig's config fragment `NAME` too, such as debug or kasan; may be given several times")
 	f.StringVar(&g.cc, "cc", "", "compiler (default gcc)")
 	f.IntVar(&g.make, "make-jobs", 0, "jobs of make (default: one for each CPU)")
 }
 
 // build takes the files of the flags into a request.
-func (g *gitOptions) build() (trials.Build, error) {
-	b := trials.Build{CC: g.cc, Jobs: g.make}
+func (g *buildOptions) build() (trials.Build, error) {
+	b := trials.Build{CC: g.cc, Jobs: g.make, Fragments: g.fragments}
 	if g.make < 0 {
 		return b, fmt.Errorf("--make-jobs %d: want 1 or more", g.make)
+	}
+	if _, err := config.Read(g.fragments); err != nil {
+		return b, fmt.Errorf("--fragment: %w", err)
 	}
 	for _, p := range g.apply {
 		f, err := trials.ReadFile("--apply", p)
@@ -229,20 +239,32 @@ func (a *app) commitsOf(ctx context.Context, rig *trials.Rig, repo string, g *gi
 	if err != nil {
 		return nil, err
 	}
-	spec := gitbuild.Spec{Repo: repo}
-	for _, p := range append([]string{}, g.apply...) {
+	opts, err := g.options()
+	if err != nil {
+		return nil, err
+	}
+	spec := gitbuild.Spec{Repo: repo, Fragments: opts.Fragments, ConfigFile: opts.ConfigFile, Patches: opts.Patches}
+	return trials.NewCommits(ctx, rig, cache, spec, opts)
+}
+
+// options are the flags for the room that builds.
+func (g *buildOptions) options() (gitbuild.Options, error) {
+	opts := gitbuild.Options{CC: g.cc, Jobs: g.make, Nice: buildNice, Fragments: config.With(g.fragments)}
+	for _, p := range g.apply {
 		abs, err := filepath.Abs(p)
 		if err != nil {
-			return nil, fmt.Errorf("--apply %s: %w", p, err)
+			return opts, fmt.Errorf("--apply %s: %w", p, err)
 		}
-		spec.Patches = append(spec.Patches, abs)
+		opts.Patches = append(opts.Patches, abs)
 	}
 	if g.config != "" {
-		if spec.ConfigFile, err = filepath.Abs(g.config); err != nil {
-			return nil, fmt.Errorf("--config %s: %w", g.config, err)
+		abs, err := filepath.Abs(g.config)
+		if err != nil {
+			return opts, fmt.Errorf("--config %s: %w", g.config, err)
 		}
+		opts.ConfigFile = abs
 	}
-	return trials.NewCommits(ctx, rig, cache, spec, gitbuild.Options{CC: g.cc, Jobs: g.make, Nice: buildNice})
+	return opts, nil
 }
 
 // buildNice is how much builds stand back behind what else the machine does.

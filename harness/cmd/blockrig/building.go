@@ -17,13 +17,15 @@ import (
 type building struct {
 	cache string
 	say   func(what string, done, total int64) // shows how far it is
-	opts  gitbuild.Options
+	with  buildOptions
 }
 
 // Build implements kernels.Builder.
 func (b building) Build(ctx context.Context, ref kernels.GitRef) (kernels.Kernel, error) {
-	opts := b.opts
-	opts.Nice = buildNice
+	opts, err := b.with.options()
+	if err != nil {
+		return kernels.Kernel{}, err
+	}
 	opts.Progress = func(phase string, files int) {
 		if files > 0 {
 			phase = fmt.Sprintf("%s: %d files", phase, files)
@@ -38,7 +40,7 @@ func (b building) Build(ctx context.Context, ref kernels.GitRef) (kernels.Kernel
 }
 
 func (a *app) kernelsBuild() *cobra.Command {
-	var g gitOptions
+	var g buildOptions
 	c := &cobra.Command{
 		Use: "build git:REPO@REV…", Short: "Build kernels from git into the cache",
 		Long: `Build commits of a local repository with blockrig's own config. What was built
@@ -58,7 +60,7 @@ once is taken from the cache; so is the failure of what does not build.`,
 				if !ok {
 					return errors.New("there is nothing here that builds kernels")
 				}
-				b.opts = gitbuild.Options{CC: g.cc, Jobs: g.make, ConfigFile: g.config, Patches: g.apply}
+				b.with = g
 				s.Builder = b
 				return a.resolveAll(c.Context(), s, args)
 			})

@@ -39,6 +39,7 @@ else 3. --resume RUN does the rest, on the very same kernels and scenarios.`,
 		Example: `  blockrig run lvm-mirror-dio-read -k debian:6.18 -k debian:newest
   blockrig run ./mine.yaml -k file:arch/x86/boot/bzImage --set length=4096
   blockrig run lvm-mirror-dio-read -k debian:6.18 --repeat 100 --boots 10
+  blockrig run lvm-mirror-dio-read -k git:linux@v6.18 --fragment debug
   blockrig run --resume last`,
 		Args: cobra.ArbitraryArgs,
 		RunE: func(c *cobra.Command, args []string) error {
@@ -61,6 +62,9 @@ else 3. --resume RUN does the rest, on the very same kernels and scenarios.`,
 			}
 			if o.boots == 0 {
 				o.boots = int(math.Ceil(math.Sqrt(float64(repeat))))
+			}
+			if _, err := o.build.build(); err != nil {
+				return badRequest(err)
 			}
 			cases, err := a.casesOf(args, set, only)
 			if err != nil {
@@ -92,6 +96,7 @@ else 3. --resume RUN does the rest, on the very same kernels and scenarios.`,
 	f.Float64Var(&trust, "trust-rate", defaultTrust, "say how many passes rule out a failure `rate` above this one")
 	f.StringVar(&resume, "resume", "", "do the rest of the run with this `ID` (or its beginning, or last)")
 	o.flags(f)
+	o.build.buildFlags(f)
 	return c
 }
 

@@ -56,6 +56,7 @@ wrong; 3 there was no shell.`,
 	f.StringVarP(&ref, "kernel", "k", "", "kernel `REF`")
 	f.StringArrayVar(&set, "set", nil, "fix a parameter: `p=v`; may be given several times")
 	o.machineFlags(f)
+	o.build.buildFlags(f)
 	return c
 }
 
@@ -126,7 +127,7 @@ func (a *app) script() (string, error) {
 
 // shellSpec makes all that the machine needs.
 func (a *app) shellSpec(ctx context.Context, cs scenarios.Case, ref string, o labOptions, p *progress) (trial.Spec, *qemu.WorkDir, error) {
-	lab, err := a.lab(o.tools, p)
+	lab, err := a.lab(o.tools, o.build, p)
 	if err != nil {
 		return trial.Spec{}, nil, err
 	}

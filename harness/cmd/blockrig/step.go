@@ -217,6 +217,9 @@ func (a *app) step(c *cobra.Command, name, ref string, runs int, rate float64, l
 	case o.sameTitle && like == "":
 		return fail(errors.New("--same-title: the same as what? Name a trial that shows it with --like"))
 	}
+	if _, err := g.build(); err != nil {
+		return fail(err)
+	}
 	cases, err := a.casesFor(name, o.only, o.set)
 	if err != nil {
 		return fail(err)
@@ -242,6 +245,10 @@ func (a *app) step(c *cobra.Command, name, ref string, runs int, rate float64, l
 	}
 	var k trials.Kernels
 	if ref != "" {
+		if b, ok := rig.Lab.Kernels.Builder.(building); ok {
+			b.with = g.buildOptions
+			rig.Lab.Kernels.Builder = b
+		}
 		if _, err := rig.Lab.Kernels.Resolve(ctx, ref); err != nil && (errors.Is(err, kernels.ErrRef) || errors.Is(err, kernels.ErrNotFound) || !trial.WrongRequest(err)) {
 			return fail(err)
 		}

@@ -31,6 +31,7 @@ type labOptions struct {
 	boots  int
 	until  string
 	timing bool
+	build  buildOptions
 }
 
 func (o *labOptions) flags(f *pflag.FlagSet) {
@@ -75,7 +76,7 @@ func needQEMU() error {
 }
 
 // lab gets ready what trials are made of.
-func (a *app) lab(tools string, p *progress) (*trial.Lab, error) {
+func (a *app) lab(tools string, with buildOptions, p *progress) (*trial.Lab, error) {
 	cache, err := cacheDir()
 	if err != nil {
 		return nil, err
@@ -88,7 +89,7 @@ func (a *app) lab(tools string, p *progress) (*trial.Lab, error) {
 	if err != nil {
 		return nil, err
 	}
-	store.Progress, store.Builder = p.fetch, building{cache: cache, say: p.fetch}
+	store.Progress, store.Builder = p.fetch, building{cache: cache, say: p.fetch, with: with}
 	return &trial.Lab{
 		Kernels:   store,
 		Initramfs: &initramfs.Builder{Cache: filepath.Join(cache, "initramfs"), Log: a.log},
@@ -122,7 +123,7 @@ func (a *app) trials(ctx context.Context, tasks []trial.Task, o labOptions) (_ d
 	}
 	p := newProgress(a)
 	defer p.stop()
-	lab, err := a.lab(o.tools, p)
+	lab, err := a.lab(o.tools, o.build, p)
 	if err != nil {
 		return none, err
 	}

@@ -74,6 +74,10 @@ func (a *app) tryPatch(ctx context.Context, patch, name, base, who string, repea
 	if err != nil {
 		return badRequest(err)
 	}
+	build, err := g.build()
+	if err != nil {
+		return badRequest(err)
+	}
 	commit, err := repo.Resolve(ctx, base)
 	if err != nil {
 		return badRequest(err)
@@ -123,7 +127,7 @@ func (a *app) tryPatch(ctx context.Context, patch, name, base, who string, repea
 	if err != nil {
 		return err
 	}
-	return a.tellPatch(answer, who, run.Dir(), trials.PatchContext(ctx, answer, r, repo.Dir(), patch), o.report)
+	return a.tellPatch(answer, who, run.Dir(), trials.PatchContext(ctx, answer, r, build, repo.Dir(), patch), o.report)
 }
 
 func (a *app) tellPatch(p trials.PatchAnswer, who, records string, cx bisect.Context, report string) error {
