@@ -166,12 +166,12 @@ func (a *app) choose(ctx context.Context, rig *trials.Rig, k trials.Kernels, cas
 		return scenarios.Case{}, err
 	}
 	defer func() { err = errors.Join(err, run.Close()) }()
-	dir, err := os.MkdirTemp("", "blockrig-choose-")
+	dir, err := workDir(ctx)
 	if err != nil {
-		return scenarios.Case{}, fmt.Errorf("make a folder for saved machines: %w", err)
+		return scenarios.Case{}, err
 	}
-	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	t := &trials.Tester{Rig: rig, Kernels: k, Run: run, Dir: dir}
+	defer func() { err = errors.Join(err, dir.Remove()) }()
+	t := &trials.Tester{Rig: rig, Kernels: k, Run: run, Dir: dir.Path()}
 	c, err := trials.Choose(ctx, t, cases, bad, good, rules)
 	if err != nil {
 		if ctx.Err() == nil {

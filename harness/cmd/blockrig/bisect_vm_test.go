@@ -54,13 +54,18 @@ func commits(t *testing.T, refs ...string) (dir string, hashes []string) {
 }
 
 // bisectRun is git bisect run with a shell script, in which $blockrig is the
-// command and $results a folder for records.
+// command and $results a folder for records. Nothing may be left in the folder
+// for temporary files, however it ends.
 func bisectRun(t *testing.T, dir, script string) (string, error) {
 	t.Helper()
+	tmp := t.TempDir()
 	c := exec.CommandContext(t.Context(), "git", "-C", dir, "bisect", "run", "sh", "-c", script)
 	c.Env = append(os.Environ(), "blockrig="+filepath.Join(command, "blockrig"), "results="+t.TempDir(),
-		"scenario="+bisectScenario, "case="+bisectCase)
+		"scenario="+bisectScenario, "case="+bisectCase, "TMPDIR="+tmp)
 	out, err := c.CombinedOutput()
+	if left, err := os.ReadDir(tmp); err != nil || len(left) > 0 {
+		t.Errorf("left in TMPDIR: %v, %v", left, err)
+	}
 	return string(out), err
 }
 

@@ -160,7 +160,7 @@ func qemuVersion(text string) (v [3]int, err error) {
 
 // startMachine starts a machine that does not run, and ends it.
 func (d *doctor) startMachine() (err error) {
-	dir, err := d.workDir()
+	dir, err := workDir(d.ctx)
 	if err != nil {
 		return err
 	}
@@ -172,14 +172,6 @@ func (d *doctor) startMachine() (err error) {
 		return err
 	}
 	return m.Close()
-}
-
-func (d *doctor) workDir() (*qemu.WorkDir, error) {
-	cache, err := cacheDir()
-	if err != nil {
-		return nil, err
-	}
-	return qemu.NewWorkDir(filepath.Join(cache, "machines"))
 }
 
 func (d *doctor) kvm() health {

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"path/filepath"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
@@ -147,11 +146,7 @@ func (a *app) shellSpec(ctx context.Context, cs scenarios.Case, ref string, o la
 	if spec.Accel, err = a.accelerate(ctx, qemu.Accel(o.accel), k); err != nil {
 		return trial.Spec{}, nil, err
 	}
-	cache, err := cacheDir()
-	if err != nil {
-		return trial.Spec{}, nil, err
-	}
-	dir, err := qemu.NewWorkDir(filepath.Join(cache, "machines"))
+	dir, err := workDir(ctx)
 	if err != nil {
 		return trial.Spec{}, nil, err
 	}

@@ -271,12 +271,12 @@ func (a *app) step(c *cobra.Command, name, ref string, runs int, rate float64, l
 		return fail(err)
 	}
 	defer func() { err = errors.Join(err, run.Close()) }()
-	dir, err := os.MkdirTemp("", "blockrig-step-")
+	dir, err := workDir(ctx)
 	if err != nil {
-		return fail(fmt.Errorf("make a folder for saved machines: %w", err))
+		return fail(err)
 	}
-	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	t := &trials.Tester{Rig: rig, Kernels: k, Cases: cases, Run: run, Dir: dir}
+	defer func() { err = errors.Join(err, dir.Remove()) }()
+	t := &trials.Tester{Rig: rig, Kernels: k, Cases: cases, Run: run, Dir: dir.Path()}
 	began := time.Now()
 	status, why, err := t.Step(ctx, req)
 	d.end()

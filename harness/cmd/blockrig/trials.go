@@ -334,6 +334,20 @@ func firstTime(dir, text string, log *slog.Logger) bool {
 	return true
 }
 
+// workDir makes a folder in the cache that goes with this process, and removes
+// those that blockrigs left that were killed.
+func workDir(ctx context.Context) (*qemu.WorkDir, error) {
+	cache, err := cacheDir()
+	if err != nil {
+		return nil, err
+	}
+	root := filepath.Join(cache, "machines")
+	if err := qemu.Sweep(ctx, root); err != nil {
+		return nil, err
+	}
+	return qemu.NewWorkDir(root)
+}
+
 // chooseAccel settles the choice of an accelerator, and says why it fell on
 // what it did.
 func (a *app) chooseAccel(ctx context.Context, choice qemu.Accel, k kernels.Kernel) (_ qemu.Accel, why string, err error) {
@@ -341,12 +355,7 @@ func (a *app) chooseAccel(ctx context.Context, choice qemu.Accel, k kernels.Kern
 	if err != nil {
 		return "", "", err
 	}
-	machines := filepath.Join(cache, "machines")
-	// What a blockrig left that was killed.
-	if err := qemu.Sweep(ctx, machines); err != nil {
-		return "", "", err
-	}
-	dir, err := qemu.NewWorkDir(machines)
+	dir, err := workDir(ctx)
 	if err != nil {
 		return "", "", err
 	}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
 	"strings"
 	"text/tabwriter"
@@ -91,12 +90,12 @@ func (a *app) tryPatch(ctx context.Context, patch, name, base, who string, repea
 			return err
 		}
 	}
-	tmp, err := os.MkdirTemp("", "blockrig-patch-")
+	tmp, err := workDir(ctx)
 	if err != nil {
-		return fmt.Errorf("make a folder for the patch: %w", err)
+		return err
 	}
-	defer func() { err = errors.Join(err, os.RemoveAll(tmp)) }()
-	patches, err := trials.Mbox(ctx, repo, file, filepath.Join(tmp, "patch"))
+	defer func() { err = errors.Join(err, tmp.Remove()) }()
+	patches, err := trials.Mbox(ctx, repo, file, filepath.Join(tmp.Path(), "patch"))
 	if err != nil {
 		return badRequest(err)
 	}
@@ -117,7 +116,7 @@ func (a *app) tryPatch(ctx context.Context, patch, name, base, who string, repea
 		return err
 	}
 	defer func() { err = errors.Join(err, run.Close()) }()
-	t := &trials.Tester{Rig: rig, Kernels: commits, Cases: cases, Run: run, Dir: filepath.Join(tmp, "machines")}
+	t := &trials.Tester{Rig: rig, Kernels: commits, Cases: cases, Run: run, Dir: filepath.Join(tmp.Path(), "machines")}
 	answer, err := t.TryPatch(ctx, trials.PatchRequest{Base: commit, Runs: repeat, Confidence: o.confidence})
 	d.end()
 	var none *trials.NoKernelError
