@@ -98,7 +98,7 @@ func (s *search) end(ctx context.Context, e end) (Record, error) {
 	}
 	stop := &StopError{Kind: e.kind, Seen: []Record{r}}
 	name := e.name + " " + short(e.commit)
-	counts := fmt.Sprintf("%d of %d trials in %d boots", r.Hits, r.Runs, r.Boots)
+	counts := r.Seen()
 	if e.kind == StopMergeBase && s.mark(j.state) == Skip {
 		// As git does: go on, and say so in the answer.
 		s.cfg.Progress(Event{Doing: e.name, Commit: e.commit, Record: &r})
@@ -111,7 +111,7 @@ func (s *search) end(ctx context.Context, e end) (Record, error) {
 			stop.Why = fmt.Sprintf("the %s fails, the old end does not: the bug was mended between them, so there is nothing to find that way; bisect for the fix instead, with this one as the old end", name)
 		}
 	case statePasses:
-		stop.Why = fmt.Sprintf("the %s should fail, but passes (%s failed)", name, counts)
+		stop.Why = fmt.Sprintf("the %s should fail, but passes (%s)", name, counts)
 	case stateOther:
 		stop.Why = fmt.Sprintf("the %s fails too, in another way: %s", name, j.why)
 	default:
@@ -155,7 +155,7 @@ func (s *search) learn(ctx context.Context) (*kernel, error) {
 				s.newFails = c.newFails
 				return k, s.teach(k, c.commit)
 			}
-			seen = append(seen, fmt.Sprintf("%s passed %d trials in %d boots", short(c.commit), s.evidenceOf(k, 0).runs(), len(s.evidenceOf(k, 0).boots)))
+			seen = append(seen, fmt.Sprintf("%s passed %d trials in %s", short(c.commit), s.evidenceOf(k, 0).runs(), inBoots(len(s.evidenceOf(k, 0).boots))))
 		}
 	}
 	return nil, &StopError{

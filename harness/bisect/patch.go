@@ -132,7 +132,7 @@ func (s *Side) tally(outcomes []Outcome, g *grid) weights {
 
 // Sentence says the result in one sentence.
 func (r PatchResult) Sentence() string {
-	side := func(s Side) string { return fmt.Sprintf("%d of %d trials in %d boots", s.Fails, s.Runs, s.Boots) }
+	side := func(s Side) string { return fmt.Sprintf("%d of %d trials in %s", s.Fails, s.Runs, inBoots(s.Boots)) }
 	what := map[Effect]string{
 		Helps: "The patch helps", Harms: "The patch harms", Nothing: "The patch changes nothing",
 		Unclear: "Whether the patch helps is not clear",

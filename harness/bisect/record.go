@@ -1,6 +1,9 @@
 package bisect
 
-import "slices"
+import (
+	"fmt"
+	"slices"
+)
 
 // A Record is a mark and what it rests on.
 type Record struct {
@@ -20,6 +23,20 @@ type Record struct {
 	Retried bool       `json:"retried,omitempty"` // tried again after later marks
 	Release string     `json:"release,omitempty"`
 	Log     string     `json:"log,omitempty"` // of a build that failed
+}
+
+// Seen is how many of a commit's trials failed, for people.
+func (r Record) Seen() string { return seen(r.Hits, r.Runs, r.Boots) }
+
+func seen(hits, runs, boots int) string {
+	return fmt.Sprintf("%d of %d trials failed in %s", hits, runs, inBoots(boots))
+}
+
+func inBoots(n int) string {
+	if n == 1 {
+		return "1 boot"
+	}
+	return fmt.Sprintf("%d boots", n)
 }
 
 func (s *search) record(commit string, k *kernel, j judgement) Record {

@@ -82,7 +82,7 @@ func Summary(a *Answer, c Context) string {
 	}
 	p("\n%s fail in %s, others in %s; a commit needed %d passes in a row to be good\n",
 		"commits with it", percent(a.FailRate), percent(a.FalseRate), a.PassesNeeded)
-	p("%d steps, %d trials in %d boots, %s\n", a.Steps, a.Trials, a.Boots, spent(a.Seconds))
+	p("%d steps, %d trials in %s, %s\n", a.Steps, a.Trials, inBoots(a.Boots), spent(a.Seconds))
 	for _, r := range a.Marks {
 		switch {
 		case r.Other != nil:
@@ -167,8 +167,8 @@ func Report(a *Answer, c Context) string {
 		p("  %s\n", safe(w))
 	}
 	b.WriteString(checks(a))
-	p("\nHow it was found: %d steps between %s and %s, %d trials in %d boots.\n",
-		a.Steps, safe(c.Old), safe(c.New), a.Trials, a.Boots)
+	p("\nHow it was found: %d steps between %s and %s, %d trials in %s.\n",
+		a.Steps, safe(c.Old), safe(c.New), a.Trials, inBoots(a.Boots))
 	p("Kernels with it fail in %s of the trials, kernels without in %s.\n", percent(a.FailRate), percent(a.FalseRate))
 	if len(a.Target.Titles) > 0 {
 		p("Seen with it:\n")

@@ -172,18 +172,18 @@ func (s *search) fresh(ctx context.Context, k *kernel, commit string, want Mark,
 		return false, err
 	}
 	e := s.evidenceOf(k, from)
-	seen := fmt.Sprintf("%s: %d of %d trials failed, %d boots", short(commit), e.hits, e.runs(), len(e.boots))
+	saw := short(commit) + ": " + seen(e.hits, e.runs(), len(e.boots))
 	switch got := s.mark(j.state); {
 	case got == want:
 		if c.Result == Pass {
-			c.Why = strings.TrimPrefix(c.Why+"; "+seen, "; ")
+			c.Why = strings.TrimPrefix(c.Why+"; "+saw, "; ")
 		}
 	case got == Skip:
 		if c.Result != Fail {
 			c.Result, c.Why = NotPossible, short(commit)+": "+j.why
 		}
 	default:
-		c.Result, c.Why = Fail, seen
+		c.Result, c.Why = Fail, saw
 		return true, nil
 	}
 	return false, nil
@@ -232,6 +232,11 @@ func (s *search) growth(ctx context.Context, a *Answer, earlier Signature) error
 	if !s.newFails {
 		failEnd, passEnds = s.cfg.Old[0], []string{s.cfg.New}
 	}
+	what := "where %s became %s"
+	if !s.newFails {
+		what = "where %[2]s became %[1]s"
+	}
+	s.cfg.Progress(Event{Doing: "goal", Goal: fmt.Sprintf("the failure may have changed on the way; looking for "+what+": %[1]s counts as a pass", earlier, s.target.Signature)})
 	s.look(&lens{rules: s.cfg.Rules, target: s.target, ignore: []Signature{earlier}})
 	if err := s.trustEnds(ctx, []string{failEnd}, passEnds); err != nil {
 		return err
@@ -271,6 +276,11 @@ func (s *search) growth(ctx context.Context, a *Answer, earlier Signature) error
 	became, checks, marks := a.First, a.Checks, s.records
 
 	// Where the failure begins (for a fix: where it ends) in any form.
+	what = "began"
+	if !s.newFails {
+		what = "ended"
+	}
+	s.cfg.Progress(Event{Doing: "goal", Goal: fmt.Sprintf("it was at %s; looking for where it %s: %s counts as a failure", short(became.Hash), what, earlier)})
 	s.look(&lens{rules: s.cfg.Rules, target: s.target, also: []Signature{earlier}})
 	if err := s.trustEnds(ctx, []string{shows}, passEnds); err != nil {
 		return err
@@ -413,7 +423,7 @@ func (s *search) revert(ctx context.Context, first string) (Check, error) {
 		return c, err
 	}
 	e := s.evidenceOf(k, 0)
-	c.Why = fmt.Sprintf("%d of %d trials failed, %d boots", e.hits, e.runs(), len(e.boots))
+	c.Why = seen(e.hits, e.runs(), len(e.boots))
 	switch j.state {
 	case want:
 		c.Result = Pass

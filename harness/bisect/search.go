@@ -33,7 +33,8 @@ type Config struct {
 
 // An Event tells what a search is doing.
 type Event struct {
-	Doing  string   // "bad end", "good end", "step", "check", …
+	Doing  string   // "bad end", "good end", "step", "check", "goal", …
+	Goal   string   // with "goal": what is looked for from now on, a sentence
 	Commit string   // what is tried
 	Left   int      // commits left after this step, about
 	Record *Record  // set when a mark was made

@@ -82,7 +82,13 @@ func TestSymptomThatGrows(t *testing.T) {
 // Given a symptom that shrinks until it is mended, then the fix is what ended
 // it, and where it shrank is named.
 func TestSymptomThatShrinks(t *testing.T) {
-	a, err := Run(context.Background(), Config{New: "c39", Old: []string{"c0"}, Direction: Fix}, chain(t, 40), &scripted{does: func(s Subject) Outcome {
+	var goals []string
+	progress := func(e Event) {
+		if e.Goal != "" {
+			goals = append(goals, e.Goal)
+		}
+	}
+	a, err := Run(context.Background(), Config{New: "c39", Old: []string{"c0"}, Direction: Fix, Progress: progress}, chain(t, 40), &scripted{does: func(s Subject) Outcome {
 		switch {
 		case at(s) >= 30:
 			return simPass
@@ -96,6 +102,13 @@ func TestSymptomThatShrinks(t *testing.T) {
 	}
 	if a.First == nil || a.First.Hash != "c30" || a.Became == nil || a.Became.Hash != "c9" {
 		t.Errorf("mended at %v, shrank at %v", a.First, a.Became)
+	}
+	want := []string{
+		"the failure may have changed on the way; looking for where eio in pread became degraded in pread: degraded in pread counts as a pass",
+		"it was at c9; looking for where it ended: degraded in pread counts as a failure",
+	}
+	if !slices.Equal(goals, want) {
+		t.Errorf("it says %q, want %q", goals, want)
 	}
 }
 

@@ -241,6 +241,9 @@ func (a *app) search(ctx context.Context, s *trials.Search, report string) (_ *t
 
 // sayEvent says what a person wants to know at once.
 func sayEvent(rig *trials.Rig, e bisect.Event) {
+	if e.Goal != "" {
+		rig.Say("%s", e.Goal)
+	}
 	r := e.Record
 	if r == nil {
 		return
@@ -254,7 +257,7 @@ func sayEvent(rig *trials.Rig, e bisect.Event) {
 	case r.Fails:
 		state = "fails"
 	}
-	what := fmt.Sprintf("%d of %d trials failed, %d boots, p=%.6g", r.Hits, r.Runs, r.Boots, r.P)
+	what := fmt.Sprintf("%s, p=%.6g", r.Seen(), r.P)
 	if r.Why != "" {
 		what = r.Why
 	}
@@ -278,7 +281,7 @@ func shortHash(s string) string {
 // sayStop ends a bisection that has no answer.
 func (a *app) sayStop(stop *bisect.StopError) error {
 	for _, r := range stop.Seen {
-		what := fmt.Sprintf("%d of %d trials failed in %d boots", r.Hits, r.Runs, r.Boots)
+		what := r.Seen()
 		if r.Why != "" {
 			what = r.Why
 		}
