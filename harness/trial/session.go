@@ -362,6 +362,13 @@ func (s *session) listen(ctx context.Context, want func(protocol.FromGuest) bool
 	w := newWatch(s.m, limitsOf(s.spec.Accel))
 	poll := time.NewTicker(pollEvery)
 	defer poll.Stop()
+	defer func() {
+		// What the guest said may be heard before the clock is looked at.
+		w.tick()
+		if why := w.paused(); why != "" {
+			s.res.Report.Paused = why
+		}
+	}()
 	dead := s.rec.dead
 	var buried <-chan time.Time // when a dead kernel's last words are over
 	inPhase := time.Duration(0)

@@ -27,6 +27,8 @@ type watch struct {
 	ran   time.Duration // on a CPU
 	total time.Duration // of wall time
 	asked time.Duration // given when QEMU was asked whether it is well; 0: not yet
+
+	pause time.Duration // the longest time in which blockrig itself stood still
 }
 
 // limits are how much silence proves something.
@@ -51,6 +53,19 @@ func limitsOf(a qemu.Accel) limits {
 // maxPoll is what the time between two ticks counts at most. Longer ones are
 // pauses of blockrig itself (Ctrl-Z, say), in which it heard nobody.
 const maxPoll = time.Second
+
+// minPause is how long blockrig must have stood still to make the words of a
+// guest's watchdogs doubtful: QEMU may have been frozen with it. The kernel's
+// own limits are longer (20 s by default), but may be set shorter.
+const minPause = 5 * time.Second
+
+// paused says that blockrig stood still in between, "" when it did not.
+func (w *watch) paused() string {
+	if w.pause == 0 {
+		return ""
+	}
+	return fmt.Sprintf("the host stood still for %.0f s", w.pause.Seconds())
+}
 
 func newWatch(cpu vcpu, l limits) *watch {
 	w := &watch{cpu: cpu, limits: l, last: time.Now()}
@@ -77,11 +92,14 @@ func (w *watch) starved() string {
 // tick brings the account up to date. ok is false when the threads are gone.
 func (w *watch) tick() bool {
 	now := time.Now()
+	elapsed := now.Sub(w.last)
+	if elapsed > minPause {
+		w.pause = max(w.pause, elapsed)
+	}
 	run, wait, err := w.cpu.VCPUTime()
 	if err != nil {
 		return false
 	}
-	elapsed := now.Sub(w.last)
 	n := time.Duration(max(1, w.cpu.VCPUThreads()))
 	w.given += min(maxPoll, max(0, elapsed-(wait-w.wait)/n))
 	w.ran += min(maxPoll, (run-w.run)/n)

@@ -32,6 +32,26 @@ func pass(t *testing.T, w *watch, c *fakeCPU, d time.Duration, run, wait float64
 	}
 }
 
+// Given a host that stands still, blockrig with it, when it goes on, then the
+// watch knows; a short stop is none.
+func TestWatchKnowsThatTheHostStoodStill(t *testing.T) {
+	for stop, want := range map[time.Duration]string{
+		2 * time.Second:  "",
+		30 * time.Second: "the host stood still for 30 s",
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			c := &fakeCPU{}
+			w := newWatch(c, limitsOf("tcg"))
+			pass(t, w, c, time.Second, 1, 0)
+			time.Sleep(stop)
+			pass(t, w, c, 5*time.Second, .1, 0)
+			if got := w.paused(); got != want {
+				t.Errorf("after %v: %q, want %q", stop, got, want)
+			}
+		})
+	}
+}
+
 func TestSilenceIsCountedInTimeThatTheVirtualCPUWasGiven(t *testing.T) {
 	for _, tt := range []struct {
 		name      string

@@ -42,6 +42,9 @@ func Judge(findings []console.Finding, r Report, phaseOf func(console.Finding) s
 	if len(all) > 0 {
 		return judgement(r, all)
 	}
+	if why := watchdogs(findings, r); why != "" {
+		return judgement(r, []evidence{{verdict: Error, phase: r.Phase, why: why}})
+	}
 	if why := notProven(r); why != "" {
 		return judgement(r, []evidence{{verdict: Error, phase: r.Phase, why: why}})
 	}
@@ -79,7 +82,7 @@ func fromFindings(findings []console.Finding, r Report, phaseOf func(console.Fin
 			continue
 		}
 		v := verdictOf(f.Kind)
-		if v == "" {
+		if v == "" || v == Hang && r.Paused != "" {
 			continue
 		}
 		e := evidence{verdict: v, phase: r.Phase, why: f.Title, title: f.Title}
@@ -94,6 +97,17 @@ func fromFindings(findings []console.Finding, r Report, phaseOf func(console.Fin
 		out = append(out, e)
 	}
 	return out
+}
+
+// watchdogs says why a hang on the console proves nothing, "" when there is
+// none.
+func watchdogs(findings []console.Finding, r Report) string {
+	for _, f := range findings {
+		if r.Paused != "" && !f.Baseline && !f.Consequence && verdictOf(f.Kind) == Hang {
+			return r.Paused + ", so this may be no hang: " + f.Title
+		}
+	}
+	return ""
 }
 
 func verdictOf(k console.Kind) Verdict {

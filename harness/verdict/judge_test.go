@@ -46,6 +46,17 @@ func TestJudge(t *testing.T) {
 		phase    string
 	}{
 		{"all bytes", nil, done(nil), Pass, nil, "done"},
+		{"a stall on a host that stood still", []console.Finding{stall}, done(func(r *Report) { r.Paused = "the host stood still for 30 s" }), Error, nil, "done"},
+		{
+			"a stall and a warning on a host that stood still",
+			[]console.Finding{stall, warning},
+			done(func(r *Report) { r.Paused = "the host stood still for 30 s" }), Warn, nil, "step",
+		},
+		{
+			"a task that can't be killed, on a host that stood still",
+			[]console.Finding{stall},
+			done(func(r *Report) { hung(r); r.Paused = "the host stood still for 30 s" }), Hang, nil, "step",
+		},
 		{"EINVAL where it is right", nil, done(func(r *Report) { r.Bytes, r.Errno, r.Reads = 0, "EINVAL", 0 }), Pass, nil, "done"},
 		{
 			"EINVAL where it is wrong", nil,
