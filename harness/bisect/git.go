@@ -205,7 +205,7 @@ func (g *Git) Replay(ctx context.Context, new string, old []string, marks []Mark
 		}
 		fmt.Fprintf(&log, "git bisect %s %s\n", g.term(m.Mark), m.Commit)
 	}
-	f, err := os.CreateTemp("", "blockrig-replay-*")
+	f, err := os.CreateTemp(g.dir, "blockrig-replay-*") // goes with the worktree
 	if err != nil {
 		return Next{}, fmt.Errorf("write a log to replay: %w", err)
 	}

@@ -30,11 +30,12 @@ type PatchResult struct {
 
 // A Side is one of the two kernels.
 type Side struct {
-	Runs     int     `json:"runs"`
-	Fails    int     `json:"fails"`
-	Boots    int     `json:"boots"`
-	Errors   int     `json:"errors,omitempty"`
-	Failures []Count `json:"failures,omitempty"`
+	Runs         int     `json:"runs"`
+	Fails        int     `json:"fails"`
+	Boots        int     `json:"boots"`
+	Errors       int     `json:"errors,omitempty"`        // trials without a verdict, boot failures not among them
+	BootFailures int     `json:"boot_failures,omitempty"` // boots that the kernel did not come up in, besides Boots
+	Failures     []Count `json:"failures,omitempty"`
 }
 
 // Compare says whether a patch helps, by the outcomes of both kernels. Trials
@@ -44,18 +45,10 @@ func Compare(base, patched []Outcome, confidence float64) PatchResult {
 	g := comparisonGrid()
 	r := PatchResult{Confidence: confidence}
 	lb, lp := r.Base.tally(base, g), r.Patched.tally(patched, g)
-	if r.Base.Runs == 0 || r.Patched.Runs == 0 {
+	r.P = g.differ(lb, lp)
+	switch less := share(r.Patched.Fails, r.Patched.Runs) < share(r.Base.Fails, r.Base.Runs); {
+	case r.Base.Runs == 0 || r.Patched.Runs == 0:
 		r.Effect = Unclear
-		return r
-	}
-	prior := weights(g.prior)
-	both := make(weights, len(lb))
-	both.add(lb)
-	both.add(lp)
-	same, differ := prior.predict(both), prior.predict(lb)+prior.predict(lp)
-	r.P = 1 / (1 + math.Exp(same-differ))
-	less := float64(r.Patched.Fails)/float64(r.Patched.Runs) < float64(r.Base.Fails)/float64(r.Base.Runs)
-	switch {
 	case r.P >= confidence && less:
 		r.Effect = Helps
 	case r.P >= confidence:
@@ -70,8 +63,51 @@ func Compare(base, patched []Outcome, confidence float64) PatchResult {
 		// As many failures, but others.
 		r.Effect = Unclear
 	}
+	r.boots(g)
 	return r
 }
+
+// boots has the last word when one of the kernels does not always come up: to
+// mend a scenario and break the boot is no help.
+func (r *PatchResult) boots(g *grid) {
+	if r.Base.BootFailures+r.Patched.BootFailures == 0 {
+		return
+	}
+	p := g.differ(r.Base.bootWeights(g), r.Patched.bootWeights(g))
+	rate := func(s Side) float64 { return share(s.BootFailures, s.Boots+s.BootFailures) }
+	switch worse := rate(r.Patched) - rate(r.Base); {
+	case worse > 0 && p >= r.Confidence:
+		r.Effect, r.P = Harms, p
+	case worse > 0:
+		r.Effect = Unclear
+	case worse < 0 && p >= r.Confidence && r.Effect == Unclear && r.Patched.Fails == 0:
+		r.Effect, r.P = Helps, p
+	}
+}
+
+// bootWeights is what a side's boots say of how often it does not come up.
+func (s *Side) bootWeights(g *grid) weights {
+	w := make(weights, len(g.points))
+	for range s.Boots {
+		w.add(g.cell(tally{0, 1}))
+	}
+	for range s.BootFailures {
+		w.add(g.cell(tally{1, 1}))
+	}
+	return w
+}
+
+// differ is the probability that two sides do not share one rate.
+func (g *grid) differ(a, b weights) float64 {
+	both := make(weights, len(a))
+	both.add(a)
+	both.add(b)
+	prior := weights(g.prior)
+	same, differ := prior.predict(both), prior.predict(a)+prior.predict(b)
+	return 1 / (1 + math.Exp(same-differ))
+}
+
+func share(n, of int) float64 { return float64(n) / max(1, float64(of)) }
 
 func comparisonGrid() *grid {
 	means := []float64{.005, .01, .02, .04, .07, .11, .16, .23, .31, .4, .5, .6, .7, .8, .88, .94, .98}
@@ -101,7 +137,12 @@ next:
 func (s *Side) tally(outcomes []Outcome, g *grid) weights {
 	boots := make(map[string]tally)
 	for _, o := range outcomes {
-		if o.Kind != KindVerdict {
+		switch o.Kind {
+		case KindVerdict:
+		case KindBoot:
+			s.BootFailures++
+			continue
+		default:
 			s.Errors++
 			continue
 		}
@@ -138,6 +179,17 @@ func (r PatchResult) Sentence() string {
 		Unclear: "Whether the patch helps is not clear",
 	}[r.Effect]
 	text := fmt.Sprintf("%s: without it %s failed, with it %s.", what, side(r.Base), side(r.Patched))
+	for _, s := range []struct {
+		with string
+		Side
+	}{{"Without", r.Base}, {"With", r.Patched}} {
+		if s.BootFailures > 0 {
+			text += fmt.Sprintf(" %s it the kernel did not come up in %d of %s.", s.with, s.BootFailures, inBoots(s.Boots+s.BootFailures))
+		}
+		if s.Errors > 0 {
+			text += fmt.Sprintf(" %s it %d trials ended without a verdict.", s.with, s.Errors)
+		}
+	}
 	if len(r.Appeared) > 0 {
 		var list []string
 		for _, s := range r.Appeared {

@@ -246,20 +246,12 @@ func introduced(a *Answer, c Context) since {
 	case a.First != nil && a.Grade != Doubtful:
 		return since{short(a.First.Hash) + " (\"" + safe(a.First.Title) + "\")", a.First.Hash}
 	}
-	// The last commit known to be old and the first known to be new.
-	from, to := c.Old, c.New
+	// What is certain: the part of the history that is left or, where marks
+	// contradict, only the ends.
 	if b := a.Between; b != nil && len(b.Old) == 1 {
 		return since{short(safe(b.Old[0])) + ".." + short(safe(b.New)), safe(b.Old[0]) + ".." + safe(b.New)}
 	}
-	for _, r := range a.Marks {
-		switch r.Mark {
-		case Old:
-			from = r.Commit
-		case New:
-			to = r.Commit
-		}
-	}
-	return since{short(safe(from)) + ".." + short(safe(to)), safe(from) + ".." + safe(to)}
+	return since{short(safe(c.Old)) + ".." + short(safe(c.New)), safe(c.Old) + ".." + safe(c.New)}
 }
 
 func named(c Commit) string {
@@ -365,7 +357,7 @@ func TestedBy(r PatchResult, who string, c Context) string {
 	if c.Command != "" {
 		fmt.Fprintf(&b, "To reproduce:\n  %s\n", safe(c.Command))
 	}
-	if r.Effect == Helps && len(r.Appeared) == 0 {
+	if r.Effect == Helps && len(r.Appeared) == 0 && r.Patched.Errors+r.Patched.BootFailures == 0 {
 		fmt.Fprintf(&b, "\nTested-by: %s\n", safe(who))
 	}
 	return b.String()

@@ -4,6 +4,7 @@ import (
 	"flag"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -83,7 +84,13 @@ func TestTexts(t *testing.T) {
 		"doubtful": func(a *Answer, c *Context) {
 			a.Among = []Commit{{Hash: strings.Repeat("a", 40), Title: "dm: one"}, {Hash: strings.Repeat("b", 40), Title: "dm: two \x1b[1m#regzbot"}}
 			a.First, a.Checks, a.Grade = nil, nil, Doubtful
+			a.Between = &Between{Old: []string{strings.Repeat("c", 40)}, New: strings.Repeat("a", 40), Commits: 2}
 			a.Why = []string{"only commits that can't be tried are left: it is one of 2"}
+		},
+		"contradicted": func(a *Answer, c *Context) {
+			a.Grade = Doubtful
+			a.Checks[0].Result = Fail
+			a.Why = []string{"no: " + CheckParent}
 		},
 		"stopped": func(a *Answer, c *Context) {
 			a.First, a.Checks, a.Grade, a.Stopped = nil, nil, Doubtful, StopSkips
@@ -171,13 +178,17 @@ func TestStep(t *testing.T) {
 		{"any failure", []Outcome{stack}, Rules{AnyFailure: true}, nil, StepBad},
 		{"not the target", []Outcome{simOther}, Rules{}, target, StepSkip},
 		{"the target among others", []Outcome{simOther, simTarget}, Rules{}, target, StepBad},
-		{"not what is bad", []Outcome{simTarget}, Rules{BadWhen: e}, nil, StepGood},
+		{"not what is bad", []Outcome{simTarget, simTarget}, Rules{BadWhen: e}, nil, StepGood},
 		{"what is bad", []Outcome{stack}, Rules{BadWhen: e}, nil, StepBad},
 		{"no build", []Outcome{broken}, Rules{}, nil, StepSkip},
-		{"an error and a pass", []Outcome{{Kind: KindError}, simPass}, Rules{}, nil, StepGood},
-		{"nothing", nil, Rules{}, nil, StepAbort},
+		{"an error, and passes enough", []Outcome{{Kind: KindError}, simPass, simPass}, Rules{}, nil, StepGood},
+		{"an error and a pass", []Outcome{{Kind: KindError}, simPass}, Rules{}, nil, StepMore},
+		{"a pass and then errors", []Outcome{simPass, {Kind: KindError}, {Kind: KindError}, {Kind: KindBoot}}, Rules{}, nil, StepSkip},
+		{"errors", []Outcome{{Kind: KindError}, {Kind: KindError}, {Kind: KindError}}, Rules{}, nil, StepSkip},
+		{"too few passes", []Outcome{simPass}, Rules{}, nil, StepMore},
+		{"nothing", nil, Rules{}, nil, StepMore},
 	} {
-		if got, why := Step(c.outcomes, c.rules, c.target); got != c.want || why == "" {
+		if got, why := Step(c.outcomes, c.rules, c.target, 2); got != c.want || why == "" {
 			t.Errorf("%s: %d (%s), want %d", c.name, got, why, c.want)
 		}
 	}
@@ -201,6 +212,7 @@ func TestCompare(t *testing.T) {
 		}
 		return out
 	}
+	noBoot := func(n int) []Outcome { return slices.Repeat([]Outcome{{Kind: KindBoot, Reason: "no word from it"}}, n) }
 	all := func(boots, runs int, o Outcome) []Outcome { return trials(boots, runs, boots*runs, o) }
 	for _, c := range []struct {
 		name          string
@@ -215,6 +227,11 @@ func TestCompare(t *testing.T) {
 		{"too few trials", all(1, 1, simTarget), trials(1, 1, 0, simTarget), Unclear},
 		{"one boot is not enough", all(1, 3, simTarget), trials(1, 3, 0, simTarget), Unclear},
 		{"nothing tried", nil, all(4, 3, simTarget), Unclear},
+		{"mends it and breaks some boots", all(4, 3, simTarget), append(trials(4, 2, 0, simTarget), noBoot(1)...), Unclear},
+		{"breaks some boots", trials(8, 2, 0, simTarget), append(trials(4, 2, 0, simTarget), noBoot(4)...), Unclear},
+		{"breaks every boot", all(8, 2, simTarget), noBoot(8), Harms},
+		{"mends the boot", noBoot(8), trials(8, 2, 0, simTarget), Helps},
+		{"neither boots", noBoot(8), noBoot(8), Unclear},
 		{"half as often, many trials", trials(20, 10, 100, simTarget), trials(20, 10, 10, simTarget), Helps},
 	} {
 		r := Compare(c.base, c.patched, .99)

@@ -102,6 +102,7 @@ func (s *search) prove(ctx context.Context, a *Answer, new string, old []string)
 			return found{}, err
 		}
 		if !changed || round == contradictions {
+			s.unsettled = s.unsettled || changed
 			return f, nil
 		}
 	}
@@ -498,6 +499,9 @@ func (s *search) grade(a *Answer) {
 		if r.Mark == Skip {
 			weaken(fmt.Sprintf("the merge base %s could not be tried: %s", short(r.Commit), r.Why))
 		}
+	}
+	if s.unsettled {
+		doubt("marks kept changing as trials were added")
 	}
 	switch {
 	case a.Stopped != "":

@@ -97,6 +97,8 @@ type search struct {
 	pools struct{ failing, passing pool }
 	alpha float64 // share of the allowed error that one mark may take
 
+	unsettled bool // the marks still changed when it was given up
+
 	records []Record // of the search under way, in order
 	trials  int
 	boots   map[string]bool
@@ -552,6 +554,7 @@ func (s *search) find(ctx context.Context, new string, old []string) (found, err
 			return found{}, err
 		}
 		if !changed || round == 20 {
+			s.unsettled = s.unsettled || changed
 			return f, nil
 		}
 	}

@@ -10,12 +10,15 @@ const (
 	StepAbort = 129 // ends the bisection: what was seen is no statement about the commit
 )
 
+// StepMore is no exit status: the commit needs further trials.
+const StepMore = -1
+
 // Step says what trials of one commit mean to git bisect run, and why. Without
 // a target every failure counts that shows at the step itself; a failure
 // before it (the stack can't be built) makes the commit one to skip. One hit
-// is enough for bad: how many trials make a commit good is the caller's choice
-// (see PassesFor).
-func Step(outcomes []Outcome, rules Rules, target *Target) (status int, why string) {
+// is enough for bad; for good it takes as many passes as are wanted (see
+// PassesFor), and three trials without a verdict make the commit one to skip.
+func Step(outcomes []Outcome, rules Rules, target *Target, want int) (status int, why string) {
 	l := &lens{rules: rules}
 	if target != nil {
 		l.target = *target
@@ -49,12 +52,14 @@ func Step(outcomes []Outcome, rules Rules, target *Target) (status int, why stri
 		return StepBad, fmt.Sprintf("%s in %d of %d trials", hit.Signature(), hits, hits+passes)
 	case others > 0:
 		return StepSkip, fmt.Sprintf("another failure: %s in %d of %d trials", other.Signature(), others, others+passes)
-	case passes > 0:
+	case passes >= want:
 		return StepGood, fmt.Sprintf("%d trials passed", passes)
-	case voids == 0:
-		return StepAbort, "no trial was done"
+	case voids >= tries && passes == 0, void.Kind == KindBuild, void.Kind == KindNone:
+		return StepSkip, fmt.Sprintf("%s: %s", void.Kind, void.Reason)
+	case voids >= tries:
+		return StepSkip, fmt.Sprintf("%s in %d of %d trials: %s", void.Kind, voids, voids+passes, void.Reason)
 	}
-	return StepSkip, fmt.Sprintf("%s: %s", void.Kind, void.Reason)
+	return StepMore, fmt.Sprintf("%d of %d trials passed so far", passes, want)
 }
 
 // PassesFor is how many independent trials must pass so that a bug that shows

@@ -160,7 +160,7 @@ func TestTryPatch(t *testing.T) {
 	}{
 		{"it mends", h.tip(), fix, 0, "the patch helps", true},
 		{"it breaks", culprit + "^", harm, 1, "the patch harms", false},
-		{"it is not compiled", culprit, words, 3, "the same binary", false},
+		{"it is not compiled", culprit, words, 1, "the same binary", false},
 		{"it is there already", culprit, harm, 2, "does not apply", false},
 	} {
 		t.Run(tc.name, func(t *testing.T) {

@@ -33,12 +33,15 @@ type CaseResult struct {
 
 // A PatchAnswer is what a patch does.
 type PatchAnswer struct {
-	Effect  bisect.Effect `json:"effect"`
-	Cases   []CaseResult  `json:"cases"`
-	Base    string        `json:"base"`
-	Release string        `json:"release"` // of the patched kernel
-	Accel   string        `json:"accel"`
-	CPUs    int           `json:"cpus"`
+	Effect bisect.Effect `json:"effect"`
+	Cases  []CaseResult  `json:"cases"`
+	Base   string        `json:"base"`
+	// SameBinary says that the patch touches nothing that is compiled into
+	// the kernel: there was nothing to try.
+	SameBinary bool   `json:"same_binary,omitempty"`
+	Release    string `json:"release"` // of the patched kernel
+	Accel      string `json:"accel"`
+	CPUs       int    `json:"cpus"`
 }
 
 // Fails tells whether anything failed on the patched kernel.
@@ -48,6 +51,9 @@ func (a PatchAnswer) Fails() bool {
 
 // Sentence says what the patch does.
 func (a PatchAnswer) Sentence() string {
+	if a.SameBinary {
+		return "changes nothing: it touches nothing that is compiled into this kernel, which is the same binary with it and without"
+	}
 	return map[bisect.Effect]string{
 		bisect.Helps: "helps", bisect.Harms: "harms", bisect.Nothing: "changes nothing",
 		bisect.Unclear: "may help or not: that is not clear after so many trials",
@@ -107,7 +113,8 @@ func (t *Tester) TryPatch(ctx context.Context, r PatchRequest) (PatchAnswer, err
 		case p.Failure != "":
 			return a, &NoKernelError{Patched: i == 1, NotApplied: p.Failure == bisect.KindNone, Why: p.Reason, Log: p.Log}
 		case i == 1 && p.Digest == digest:
-			return a, &NoKernelError{Patched: true, Why: "the kernel is the same binary as without: the patch touches nothing that is compiled into it"}
+			a.Effect, a.Release, a.SameBinary = bisect.Nothing, p.Release, true
+			return a, nil
 		}
 		digest, a.Release = p.Digest, p.Release
 	}
@@ -138,7 +145,7 @@ func (t *Tester) TryPatch(ctx context.Context, r PatchRequest) (PatchAnswer, err
 			key := c.Scenario.Name + " " + c.ID
 			res := bisect.Compare(seen[0][key], seen[1][key], r.Confidence)
 			a.Cases = append(a.Cases, CaseResult{c.Scenario.Name, c.ID, res})
-			if res.Effect == bisect.Unclear && res.Base.Runs > 0 && res.Patched.Runs > 0 {
+			if res.Effect == bisect.Unclear && res.Base.Runs+res.Base.BootFailures > 0 && res.Patched.Runs+res.Patched.BootFailures > 0 {
 				open = append(open, c)
 			}
 		}
@@ -160,6 +167,9 @@ func overall(cases []CaseResult) bisect.Effect {
 
 // Text is an answer to the patch, ready to send.
 func (a PatchAnswer) Text(who string, cx bisect.Context) string {
+	if a.SameBinary {
+		return "The patch " + a.Sentence() + ".\n"
+	}
 	var helped []CaseResult
 	for _, c := range a.Cases {
 		if c.Effect == bisect.Helps {

@@ -42,9 +42,14 @@ func (t *Tester) Step(ctx context.Context, r StepRequest) (status int, why strin
 		boots = bootsFor(r.Runs)
 	}
 	var outcomes []bisect.Outcome
-	for done := 0; done < r.Runs; {
-		n := min(r.Runs-done, (r.Runs+boots-1)/boots)
-		done += n
+	want := r.Runs * len(t.Cases)
+	status = bisect.StepMore
+	for left := r.Runs; status == bisect.StepMore; {
+		// A boot that was cut short by a trial without a verdict is made
+		// up for by another one.
+		n := max(1, min(left, (r.Runs+boots-1)/boots))
+		left -= n
+		before := len(outcomes)
 		err := t.Test(ctx, bisect.Request{Subject: r.Subject, Boots: 1, Runs: n}, func(o bisect.Outcome) error {
 			outcomes = append(outcomes, o)
 			return nil
@@ -52,10 +57,10 @@ func (t *Tester) Step(ctx context.Context, r StepRequest) (status int, why strin
 		if err != nil {
 			return bisect.StepAbort, "", err
 		}
-		status, why = bisect.Step(outcomes, r.Rules, r.Target)
-		if status != bisect.StepGood {
-			return status, why, nil
+		if len(outcomes) == before {
+			return bisect.StepAbort, "no trial was done", nil
 		}
+		status, why = bisect.Step(outcomes, r.Rules, r.Target, want)
 	}
 	return status, why, nil
 }

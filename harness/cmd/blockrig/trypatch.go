@@ -30,10 +30,11 @@ func (a *app) tryPatchCommand() *cobra.Command {
 several), run every case of the scenario on both, and say what the patch does,
 with a text ready to send.
 
-Exit status: 0 it helps; 1 it harms, or changes nothing though something fails;
-2 the request was wrong, a patch that does not apply included; 3 not clear, or
-one of the kernels does not build or boot. When nothing fails without it and
-with it, the status is 0.`,
+Exit status: 0 it helps; 1 it harms (a kernel that does not come up with it
+included), or changes nothing though something fails, or nothing of it is
+compiled into the kernel; 2 the request was wrong, a patch that does not apply
+included; 3 not clear, or one of the kernels does not build. When nothing fails
+without it and with it, the status is 0.`,
 		Example: `  blockrig try-patch --repo ~/linux --base v6.18 0001-fix.patch lvm-mirror-dio-read
   blockrig try-patch --repo ~/linux --base HEAD mail.mbox lvm-mirror-dio-read --set length=512`,
 		Args: cobra.ExactArgs(2),
@@ -140,6 +141,8 @@ func (a *app) tellPatch(p trials.PatchAnswer, who, records string, cx bisect.Con
 		if err := a.printJSON(p); err != nil {
 			return err
 		}
+	} else if p.SameBinary {
+		fmt.Fprintf(a.stdout, "the patch %s\n", printable(p.Sentence()))
 	} else {
 		w := tabwriter.NewWriter(a.stdout, 0, 0, 2, ' ', 0)
 		fmt.Fprintln(w, "CASE\tFAILED WITHOUT\tFAILED WITH\tTHE PATCH")
@@ -153,7 +156,7 @@ func (a *app) tellPatch(p trials.PatchAnswer, who, records string, cx bisect.Con
 	}
 	a.say("records: %s", records)
 	switch {
-	case p.Effect == bisect.Harms, p.Effect == bisect.Nothing && p.Fails():
+	case p.Effect == bisect.Harms, p.Effect == bisect.Nothing && (p.Fails() || p.SameBinary):
 		return exitWith(exitFailure)
 	case p.Effect == bisect.Unclear:
 		return exitWith(exitError)
