@@ -348,6 +348,9 @@ func (b *Builder) build(ctx context.Context, j *job) (build Build, err error) {
 		if !errors.As(err, &failed) || ctx.Err() != nil {
 			return Build{}, err
 		}
+		if err := src.intact(ctx); err != nil {
+			return Build{}, err
+		}
 		failed.Log = "build.log"
 		if err := writeJSON(filepath.Join(tmp, fileFailed), failed); err != nil {
 			return Build{}, err
@@ -387,6 +390,9 @@ func (b *Builder) build(ctx context.Context, j *job) (build Build, err error) {
 		return Build{}, err
 	}
 	if build.Kernel, err = build.Complete(ctx, ""); err != nil {
+		return Build{}, err
+	}
+	if err := src.intact(ctx); err != nil {
 		return Build{}, err
 	}
 	build.Took = time.Since(began)

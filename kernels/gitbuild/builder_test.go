@@ -530,6 +530,54 @@ func TestBuildAfterAKilledOne(t *testing.T) {
 	}
 }
 
+// Given a build, when something else writes into its worktree meanwhile (a git
+// that a dead process left running), then nothing of it is kept, neither as a
+// kernel nor as a failure, and the next build is of the commit again.
+func TestBuildOfAnotherTreeIsNotKept(t *testing.T) {
+	g := newRepo(t)
+	ctx := context.Background()
+	spec := Spec{Repo: g.Dir(), Rev: "HEAD"}
+	want, err := open(t, openDir(t), Options{}).BuildSpec(ctx, spec)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, c := range map[string]struct{ file, text string }{
+		"a file of another commit": {"block/bio.c", "int bio(void) { return 7; }\n"},
+		"one that does not build":  {"block/bio.c", "int bio(void) { return }\n"},
+		"one more file":            {"block/more.c", "int more;\n"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			cache, meddle := openDir(t), true
+			b := open(t, cache, Options{Progress: func(phase string, files int) {
+				if phase != "build" || files > 0 || !meddle {
+					return
+				}
+				found, err := filepath.Glob(filepath.Join(cache, "sources", "*", "worktree"))
+				if err != nil || len(found) != 1 {
+					t.Fatal(found, err)
+				}
+				file := filepath.Join(found[0], c.file)
+				if err := os.WriteFile(file, []byte(c.text), 0o644); err != nil {
+					t.Fatal(err)
+				}
+			}})
+			_, err := b.BuildSpec(ctx, spec)
+			var failed *FailedError
+			if err == nil || errors.As(err, &failed) || !strings.Contains(err.Error(), "something else wrote") || !strings.Contains(err.Error(), c.file) {
+				t.Fatalf("%v", err)
+			}
+			if left, _ := os.ReadDir(filepath.Join(cache, "builds")); len(left) != 0 {
+				t.Errorf("left %v", left)
+			}
+			meddle = false
+			got, err := b.BuildSpec(ctx, spec)
+			if err != nil || got.Cached || got.Image256 != want.Image256 {
+				t.Errorf("the next build: %+v, %v", got, err)
+			}
+		})
+	}
+}
+
 func TestDistributionConfigIsCutDown(t *testing.T) {
 	g := newRepo(t)
 	dir := openDir(t)

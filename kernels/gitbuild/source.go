@@ -14,8 +14,10 @@ import (
 
 // A source is the worktree of a repository. Its lock is held.
 type source struct {
-	git *gitcmd.Repo
-	dir string
+	git    *gitcmd.Repo
+	dir    string
+	gitDir string // of the worktree, in the repository
+	tree   string // git's hash of what is built: the commit, and changes to it
 }
 
 // checkout brings the worktree to a commit. Files that don't differ keep
@@ -29,9 +31,8 @@ func (b *Builder) checkout(ctx context.Context, j *job) (*source, error) {
 	if err == nil && !info.Mode().IsRegular() {
 		err = errors.New("not a worktree")
 	}
-	gitDir := ""
 	if err == nil {
-		gitDir, err = s.git.Run(ctx, "rev-parse", "--absolute-git-dir")
+		s.gitDir, err = s.git.Run(ctx, "rev-parse", "--absolute-git-dir")
 	}
 	if err != nil {
 		if ctx.Err() != nil {
@@ -44,12 +45,13 @@ func (b *Builder) checkout(ctx context.Context, j *job) (*source, error) {
 		if _, err := j.repo.Run(ctx, "worktree", "add", "--quiet", "--force", "--no-checkout", "--detach", "--", s.dir, j.commit); err != nil {
 			return nil, fmt.Errorf("make a worktree: %w", err)
 		}
-		if gitDir, err = s.git.Run(ctx, "rev-parse", "--absolute-git-dir"); err != nil {
+		if s.gitDir, err = s.git.Run(ctx, "rev-parse", "--absolute-git-dir"); err != nil {
 			return nil, fmt.Errorf("make a worktree: %w", err)
 		}
 	}
+	s.gitDir = strings.TrimSpace(s.gitDir)
 	// A git that was killed leaves this; nobody else works here now.
-	if err := os.Remove(filepath.Join(strings.TrimSpace(gitDir), "index.lock")); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if err := os.Remove(filepath.Join(s.gitDir, "index.lock")); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("check %s out: %w", j.commit[:12], err)
 	}
 	if _, err := s.git.Run(ctx, "reset", "--quiet", "--hard", j.commit); err != nil {
@@ -116,7 +118,60 @@ func (s *source) change(ctx context.Context, j *job) ([]string, error) {
 			leftOut = append(leftOut, p.name)
 		}
 	}
+	tree, err := s.git.Run(ctx, "write-tree")
+	if err != nil {
+		return nil, fmt.Errorf("check %s out: %w", j.commit[:12], err)
+	}
+	s.tree = tree
 	return leftOut, nil
+}
+
+// intact fails when the worktree is not (or no longer) what was checked out
+// and changed: then something else wrote there, and what was built of it may
+// be anything. The next checkout writes every file anew.
+func (s *source) intact(ctx context.Context) error {
+	what, err := s.foreign(ctx)
+	if err != nil {
+		return fmt.Errorf("check the sources after the build: %w", err)
+	}
+	if what == "" {
+		return nil
+	}
+	// What the index remembers of the files' times is why git leaves them alone.
+	err = os.Remove(filepath.Join(s.gitDir, "index"))
+	if errors.Is(err, fs.ErrNotExist) {
+		err = nil
+	}
+	return errors.Join(fmt.Errorf("build: something else wrote into the worktree %s meanwhile (%s): nothing of this build is kept, the next one checks every file out anew", s.dir, what), err)
+}
+
+// foreign names something in the worktree that is not from git's index, or
+// says that the index is another one.
+func (s *source) foreign(ctx context.Context) (string, error) {
+	if _, err := s.git.Run(ctx, "update-index", "-q", "--refresh"); err != nil {
+		// 1: there are files that differ.
+		if status, ok := gitcmd.Status(err); !ok || status != 1 {
+			return "", err
+		}
+	}
+	for _, args := range [][]string{
+		{"diff-files", "--name-only", "-z", "--ignore-submodules"},
+		// The kernel's Python scripts leave compiled modules beside them.
+		{"ls-files", "-z", "--others", "--exclude-standard", "--exclude=__pycache__/"},
+	} {
+		out, err := s.git.Run(ctx, args...)
+		if err != nil {
+			return "", err
+		}
+		if name, _, _ := strings.Cut(out, "\x00"); name != "" {
+			return gitcmd.Printable(name), nil
+		}
+	}
+	tree, err := s.git.Run(ctx, "write-tree")
+	if err != nil || tree != s.tree {
+		return "git's index", err
+	}
+	return "", nil
 }
 
 // apply changes the worktree's files and index, or nothing.

@@ -13,6 +13,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"syscall"
 	"time"
@@ -156,6 +157,9 @@ func (r *Repo) RunInput(ctx context.Context, stdin []byte, args ...string) (stri
 	if stdin != nil {
 		cmd.Stdin = bytes.NewReader(stdin)
 	}
+	// The parent-death signal belongs to the thread that starts the process.
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
 	err := cmd.Run()
 	if ctx.Err() != nil {
 		return "", fmt.Errorf("git %s: %w", args[0], ctx.Err())
@@ -182,6 +186,7 @@ var settings = [...]string{
 	"-c", "credential.helper=",
 	"-c", "protocol.ext.allow=never",
 	"-c", "diff.external=",
+	"-c", "checkout.workers=1", // files are written by the one process that dies with us
 	"-c", "gc.auto=0",
 	"-c", "maintenance.auto=false",
 	"-c", "submodule.recurse=false",
@@ -200,8 +205,10 @@ func (r *Repo) command(ctx context.Context, args ...string) *exec.Cmd {
 		cmd.Env = append(cmd.Env, "GIT_CEILING_DIRECTORIES="+filepath.Dir(r.dir))
 	}
 	// A group of its own: git's own children end with it, and a Ctrl-C at
-	// the terminal reaches git through the context only.
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	// the terminal reaches git through the context only. A git that outlived
+	// us would go on writing into a worktree that the next one takes for its
+	// own.
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 	cmd.Cancel = func() error {
 		err := syscall.Kill(-cmd.Process.Pid, syscall.SIGTERM)
 		if errors.Is(err, syscall.ESRCH) {

@@ -1,11 +1,16 @@
 package gitcmd
 
 import (
+	"bufio"
 	"context"
+	"errors"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
+	"time"
 )
 
 func newRepo(t *testing.T) (*Repo, string) {
@@ -113,5 +118,74 @@ func TestAtKeepsOutOfARepositoryAround(t *testing.T) {
 	}
 	if _, err := r.At(dir).Run(context.Background(), "rev-parse", "HEAD"); err != nil {
 		t.Error(err)
+	}
+}
+
+// Given a git at work, when the process that started it is killed, then git
+// ends too, so that it does not write into a worktree that someone else has
+// taken over.
+func TestGitDiesWithItsParent(t *testing.T) {
+	const fifoOf = "GITCMD_TEST_FIFO"
+	r, dir := newRepo(t)
+	if fifo := os.Getenv(fifoOf); fifo != "" {
+		// The process that gets killed: git waits for the end of the fifo.
+		_, err := r.Run(t.Context(), "hash-object", "--", fifo)
+		t.Fatalf("git came to an end: %v", err)
+	}
+	fifo := filepath.Join(dir, "fifo")
+	if err := syscall.Mkfifo(fifo, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	parent := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^"+t.Name()+"$")
+	parent.Env = append(os.Environ(), fifoOf+"="+fifo, "TMPDIR="+dir)
+	out, err := parent.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := parent.Start(); err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan string, 1)
+	go func() {
+		defer close(ended)
+		for lines := bufio.NewScanner(out); lines.Scan(); {
+			if text := lines.Text(); strings.Contains(text, "came to an end") {
+				ended <- text
+				return
+			}
+		}
+	}()
+	kill := func() {
+		if err := parent.Process.Kill(); err != nil && !errors.Is(err, os.ErrProcessDone) {
+			t.Error(err)
+		}
+		_ = parent.Wait() // killed
+		for range ended {
+		}
+	}
+	// Opening fails until there is a reader.
+	w := -1
+	for w < 0 {
+		select {
+		case text := <-ended:
+			kill()
+			t.Fatal(text)
+		case <-time.After(10 * time.Millisecond):
+		}
+		if w, err = syscall.Open(fifo, syscall.O_WRONLY|syscall.O_NONBLOCK, 0); err != nil && !errors.Is(err, syscall.ENXIO) {
+			kill()
+			t.Fatal(err)
+		}
+	}
+	defer syscall.Close(w)
+	kill()
+	for range 1000 {
+		if _, err = syscall.Write(w, []byte{'\n'}); err != nil {
+			break
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	if !errors.Is(err, syscall.EPIPE) {
+		t.Errorf("git goes on reading: %v", err)
 	}
 }
