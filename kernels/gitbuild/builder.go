@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -30,8 +31,10 @@ type Options struct {
 	Jobs     int    // of make; 0: one for each CPU
 	Nice     int    // of make
 	NoCcache bool   // leave ccache alone, though it is there
+	// Log, if not nil, is told what was found damaged and is made anew.
+	Log *slog.Logger
 	// Progress, if not nil, is told what a build does: a phase (lock,
-	// checkout, config, build) and how many files were compiled so far.
+	// checkout, config, build; clean: again without old objects) and how many files were compiled so far.
 	Progress func(phase string, files int)
 
 	// Fragments, ConfigFile and Patches are those of kernels that come from
@@ -80,6 +83,8 @@ type FailedError struct {
 	Why    string `json:"why"` // the first error, with file and line where the compiler says so
 	Log    string `json:"log"` // file with make's output
 	Cached bool   `json:"-"`
+
+	damaged bool // over a file of the object tree that looks cut short
 }
 
 func (e *FailedError) Error() string { return "does not build: " + e.Why }
@@ -110,6 +115,9 @@ func Open(ctx context.Context, cacheDir string, opts Options) (*Builder, error) 
 	b := &Builder{opts: opts, cache: filepath.Join(abs, "builds"), work: filepath.Join(abs, "sources"), jobs: opts.Jobs}
 	if b.jobs <= 0 {
 		b.jobs = runtime.NumCPU()
+	}
+	if b.opts.Log == nil {
+		b.opts.Log = slog.New(slog.DiscardHandler)
 	}
 	if b.opts.Progress == nil {
 		b.opts.Progress = func(string, int) {}
@@ -311,7 +319,7 @@ func (b *Build) paths() []*string {
 	return []*string{&b.Image, &b.Config, &b.Map, &b.Vmlinux, &b.Log, &b.Sources}
 }
 
-func (b *Builder) build(ctx context.Context, j *job) (build Build, err error) {
+func (b *Builder) build(ctx context.Context, j *job) (Build, error) {
 	began := time.Now()
 	if err := b.sweep(); err != nil {
 		return Build{}, err
@@ -325,11 +333,29 @@ func (b *Builder) build(ctx context.Context, j *job) (build Build, err error) {
 	if err != nil {
 		return Build{}, err
 	}
-	obj, err := b.objects(j)
+	build, err := b.buildIn(ctx, j, src, began, leftOut, false)
+	var bad *damagedError
+	if errors.As(err, &bad) {
+		b.opts.Log.Warn("the object tree is damaged, as a loss of power leaves it; building from clean", "folder", bad.dir, "err", bad.err)
+		b.opts.Progress("clean", 0)
+		build, err = b.buildIn(ctx, j, src, began, leftOut, true)
+	}
+	return build, err
+}
+
+// buildIn builds what is checked out in the object tree, or, from clean, in
+// an empty one. A *damagedError says that it must be from clean.
+func (b *Builder) buildIn(ctx context.Context, j *job, src *source, began time.Time, leftOut []string, clean bool) (build Build, err error) {
+	obj, err := b.objects(j, clean)
 	if err != nil {
 		return Build{}, err
 	}
 	defer func() { err = errors.Join(err, obj.root.Close()) }()
+	if !obj.fresh {
+		if err := obj.survey(); err != nil {
+			return Build{}, err
+		}
+	}
 	tmp, err := os.MkdirTemp(b.cache, "tmp-")
 	if err != nil {
 		return Build{}, fmt.Errorf("store a build: %w", err)
@@ -350,6 +376,9 @@ func (b *Builder) build(ctx context.Context, j *job) (build Build, err error) {
 		}
 		if err := src.intact(ctx); err != nil {
 			return Build{}, err
+		}
+		if failed.damaged && !obj.fresh {
+			return Build{}, &damagedError{obj.dir, err}
 		}
 		failed.Log = "build.log"
 		if err := writeJSON(filepath.Join(tmp, fileFailed), failed); err != nil {
@@ -390,6 +419,9 @@ func (b *Builder) build(ctx context.Context, j *job) (build Build, err error) {
 		return Build{}, err
 	}
 	if build.Kernel, err = build.Complete(ctx, ""); err != nil {
+		if !obj.fresh && ctx.Err() == nil {
+			err = &damagedError{obj.dir, err}
+		}
 		return Build{}, err
 	}
 	if err := src.intact(ctx); err != nil {

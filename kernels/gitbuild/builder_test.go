@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -263,14 +264,22 @@ func TestHostTroubleIsNotRemembered(t *testing.T) {
 	g := newRepo(t)
 	cache := openDir(t)
 	b := open(t, cache, Options{})
-	g.commit("full disk", map[string]string{"extra": "cc1: fatal error: error writing to x.s: No space left on device\n", "image.sh": "exit 1\n"})
-	_, err := b.BuildSpec(context.Background(), Spec{Repo: g.Dir(), Rev: "HEAD"})
-	var failed *FailedError
-	if err == nil || errors.As(err, &failed) || !strings.Contains(err.Error(), "the disk is full") {
-		t.Errorf("%v", err)
-	}
-	if left, _ := os.ReadDir(filepath.Join(cache, "builds")); len(left) != 0 {
-		t.Errorf("left %v", left)
+	for _, c := range []struct{ extra, image, want string }{
+		{"cc1: fatal error: error writing to x.s: No space left on device\n", "exit 1\n", "the disk is full"},
+		{"\n", "kill -9 $$\n", "a program of the build was killed"}, // as the OOM killer does
+		{"\n", "sh -c 'kill -9 $$'; exit $?\n", "a program of the build was killed"},
+		{"\n", "no-such-tool </dev/null\n", "no-such-tool is missing here"},
+		{"ld: final link failed: memory exhausted\n", "exit 1\n", "not enough memory"},
+	} {
+		g.commit("trouble", map[string]string{"extra": c.extra, "image.sh": c.image})
+		_, err := b.BuildSpec(context.Background(), Spec{Repo: g.Dir(), Rev: "HEAD"})
+		var failed *FailedError
+		if err == nil || errors.As(err, &failed) || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%q, %q: %v", c.extra, c.image, err)
+		}
+		if left, _ := os.ReadDir(filepath.Join(cache, "builds")); len(left) != 0 {
+			t.Errorf("left %v", left)
+		}
 	}
 }
 
@@ -578,6 +587,103 @@ func TestBuildOfAnotherTreeIsNotKept(t *testing.T) {
 	}
 }
 
+// Given an object tree with files that a loss of power left empty or as zeros,
+// when it is gone on with, then they are found, and the kernel is that of a
+// clean tree.
+func TestDamagedObjectsAreMadeAnew(t *testing.T) {
+	ctx := context.Background()
+	link := "ld -r -o /dev/null \"$2\" \"$3\" || exit 1\n" + tree["image.sh"]
+	for _, c := range []struct {
+		name, file, text string
+		image            string // image.sh
+		newBoot          bool   // the machine was started since
+		files            int    // compiled again
+		found            string // in the log
+	}{
+		{"zeros that the linker sees", "main.o", strings.Repeat("\x00", 900), link, false, 2, "file format not recognized"},
+		{"zeros that no one sees", "main.o", strings.Repeat("\x00", 900), tree["image.sh"], true, 2, "main.o is empty"},
+		{"an empty tool", "tool", "", tree["image.sh"], true, 2, "tool is empty"},
+		{"an empty image", "arch/x86/boot/bzImage", "", "[ -e \"$1\" ] && exit 0\n" + tree["image.sh"], false, 2, "bzImage"},
+		{"an empty config", ".config", "", tree["image.sh"], false, 2, ""},
+		{"nothing", "", "", tree["image.sh"], true, 0, ""},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			g := newRepo(t)
+			g.commit("link", map[string]string{"image.sh": c.image + "\n", "Makefile": tree["Makefile"] + "\t@printf x > $(obj)/tool; chmod 755 $(obj)/tool\n"})
+			var log strings.Builder
+			b := open(t, openDir(t), Options{Log: slog.New(slog.NewTextHandler(&log, nil))})
+			spec := Spec{Repo: g.Dir(), Rev: "HEAD"}
+			want, err := b.BuildSpec(ctx, spec)
+			if err != nil {
+				t.Fatal(err)
+			}
+			config, err := os.ReadFile(want.Config)
+			if err != nil {
+				t.Fatal(err)
+			}
+			objs, err := filepath.Glob(filepath.Join(b.work, "*", "obj-*"))
+			if err != nil || len(objs) != 1 {
+				t.Fatal(objs, err)
+			}
+			put := func(name, text string) {
+				t.Helper()
+				file := filepath.Join(objs[0], name)
+				info, err := os.Stat(file)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
+					t.Fatal(err)
+				}
+				if err := os.Chtimes(file, time.Time{}, info.ModTime()); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if c.file != "" {
+				put(c.file, c.text)
+			}
+			if c.newBoot {
+				put(fileBoot, "another")
+			}
+			if err := b.Forget(ctx, spec); err != nil {
+				t.Fatal(err)
+			}
+			got, err := b.BuildSpec(ctx, spec)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got.Image256 != want.Image256 || got.Files != c.files {
+				t.Errorf("%d files, images equal %v", got.Files, got.Image256 == want.Image256)
+			}
+			if now, err := os.ReadFile(got.Config); err != nil || string(now) != string(config) {
+				t.Errorf("another config: %v", err)
+			}
+			if !strings.Contains(log.String(), c.found) || (c.found != "") != strings.Contains(log.String(), "building from clean") {
+				t.Errorf("log: %s", log.String())
+			}
+		})
+	}
+}
+
+// Given a commit that itself makes an object no linker takes, when it is built
+// from clean and fails again, then that is a failure of the commit.
+func TestBadObjectsOfACommitAreItsFailure(t *testing.T) {
+	g := newRepo(t)
+	ctx := context.Background()
+	b := open(t, openDir(t), Options{})
+	if _, err := b.BuildSpec(ctx, Spec{Repo: g.Dir(), Rev: "HEAD"}); err != nil {
+		t.Fatal(err)
+	}
+	g.commit("bad object", map[string]string{"image.sh": "head -c 900 /dev/zero > $2; ld -r -o /dev/null $2\n"})
+	for _, cached := range []bool{false, true} {
+		_, err := b.BuildSpec(ctx, Spec{Repo: g.Dir(), Rev: "HEAD"})
+		var failed *FailedError
+		if !errors.As(err, &failed) || failed.Cached != cached || !strings.Contains(failed.Why, "file format not recognized") {
+			t.Errorf("%v", err)
+		}
+	}
+}
+
 func TestDistributionConfigIsCutDown(t *testing.T) {
 	g := newRepo(t)
 	dir := openDir(t)
@@ -688,6 +794,27 @@ func TestDiagnose(t *testing.T) {
 		{[]string{"<stdin>:1:10: fatal error: gelf.h: No such file or directory"}, "libelf-dev", false},
 		{[]string{"include/linux/compiler-gcc.h:90:1: fatal error: linux/compiler-gcc12.h: No such file or directory"}, "too new for this tree", true},
 		{[]string{"./include/linux/stddef.h:11:9: error: cannot use keyword 'false' as enumeration constant"}, "too new for this tree (gcc 15", true},
+		{[]string{"make[3]: *** [scripts/Makefile.build:250: fs/ext4/inode.o] Error 137"}, "was killed", false},
+		{[]string{"make[3]: *** [scripts/Makefile.build:250: fs/ext4/inode.o] Error 143"}, "was killed", false},
+		{[]string{"make[3]: *** [scripts/Makefile.build:250: fs/ext4/inode.o] Error 1"}, "inode.o] Error 1", true},
+		{[]string{"Killed", "make[1]: *** [x] Error 1"}, "was killed", false},
+		{[]string{"scripts/link-vmlinux.sh: line 49: 12345 Killed                  ${LD} -o x", "make[1]: *** [vmlinux] Error 1"}, "was killed", false},
+		{[]string{"Killed_by is no member", "make[1]: *** [x] Error 1"}, "Error 1", true},
+		{[]string{"collect2: fatal error: ld terminated with signal 9 [Killed]"}, "not enough memory", false},
+		{[]string{"/bin/sh: 1: bc: not found", "make[1]: *** [include/generated/timeconst.h] Error 127"}, "bc is missing here", false},
+		{[]string{"/bin/bash: line 1: gzip: command not found", "make[1]: *** [x.gz] Error 127"}, "gzip is missing here", false},
+		{[]string{"make[1]: bc: No such file or directory", "make[1]: *** [timeconst.h] Error 127"}, "bc is missing here", false},
+		{[]string{"/usr/bin/env: 'python2': No such file or directory", "make[1]: *** [x] Error 127"}, "python2 is missing here", false},
+		{[]string{"/bin/sh: 1: scripts/gone.sh: not found", "make[1]: *** [x] Error 127"}, "Error 127", true},
+		{[]string{"/bin/sh: 1: -E: not found", "make[1]: *** [x] Error 127"}, "Error 127", true},
+		{[]string{"/bin/sh: 1: bc: not found", "/src/x.c:1:1: error: x", "make[1]: *** [x] Error 1"}, "x.c:1:1: error: x", true},
+		{[]string{"gcc: internal compiler error: Segmentation fault signal terminated program cc1"}, "the compiler crashed", false},
+		{[]string{"/src/x.c:9:1: internal compiler error: Segmentation fault"}, "the compiler crashed", false},
+		{[]string{"gcc: internal compiler error: Killed signal terminated program cc1"}, "not enough memory", false},
+		{[]string{"/src/x.c:9:1: internal compiler error: in expand_expr, at expr.c:1", "The bug is not reproducible, so it is likely a hardware or OS problem."}, "the compiler crashed", false},
+		{[]string{"/src/x.c:9:1: internal compiler error: in expand_expr, at expr.c:1", "make: *** [x.o] Error 1"}, "x.o] Error 1", true},
+		{[]string{"gcc: error: x.c: Too many open files"}, "ulimit -n", false},
+		{[]string{"/src/x.c:3:1: error: expected ';'", `    3 | "No space left on device")`, "      | ^ Killed", "make: *** [x.o] Error 1"}, "expected ';'", true},
 		{[]string{"\x1b[31mstrange"}, `\x1b[31mstrange`, true},
 		{nil, "without a word", true},
 	} {

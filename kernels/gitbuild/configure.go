@@ -3,7 +3,6 @@ package gitbuild
 import (
 	"context"
 	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -54,8 +53,11 @@ func (b *Builder) configure(ctx context.Context, j *job, src *source, obj *objec
 		return true, fmt.Errorf("configure: %w", err)
 	}
 	sum := sha256.Sum256([]byte(text + inputs))
-	configured := hex.EncodeToString(sum[:])
-	if was, err := obj.root.ReadFile(fileConfigured); err == nil && string(was) == configured && beforeErr == nil {
+	// With the config's own digest: a loss of power can cut that file short.
+	configured := func(dotConfig []byte) string {
+		return fmt.Sprintf("%x %x", sum, sha256.Sum256(dotConfig))
+	}
+	if was, err := obj.root.ReadFile(fileConfigured); err == nil && beforeErr == nil && string(was) == configured(before) {
 		return true, nil
 	}
 	if err := obj.write(fragment, text, b.user); err != nil {
@@ -80,7 +82,7 @@ func (b *Builder) configure(ctx context.Context, j *job, src *source, obj *objec
 			return true, fmt.Errorf("configure: %w", err)
 		}
 	}
-	if err := obj.write(fileConfigured, configured, b.user); err != nil {
+	if err := obj.write(fileConfigured, configured(after), b.user); err != nil {
 		return true, fmt.Errorf("configure: %w", err)
 	}
 	return true, nil

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/blockrig/blockrig/kernels/gitbuild/gitcmd"
@@ -13,18 +14,44 @@ import (
 // build failed. Such a failure is not remembered.
 var hostTrouble = []struct {
 	line *regexp.Regexp
-	why  string
+	with *regexp.Regexp // another line that must be there
+	why  string         // with $1 of line
 }{
-	{regexp.MustCompile(`No space left on device`), "the disk is full"},
-	{regexp.MustCompile(`Disk quota exceeded`), "the disk quota is used up"},
-	{regexp.MustCompile(`Killed signal terminated program|virtual memory exhausted|Cannot allocate memory|out of memory allocating`), "there is not enough memory; build with fewer jobs"},
-	{regexp.MustCompile(`^make(\[\d+\])?: \*\*\* .*\] (Hangup|Interrupt|Quit|Killed|Terminated)$`), "a program of the build was ended by a signal"},
-	{regexp.MustCompile(`(gelf|libelf)\.h: No such file|<gelf\.h>|libelf-dev`), "libelf's headers are missing; apt-get install libelf-dev"},
-	{regexp.MustCompile(`openssl/\S+\.h: No such file`), "OpenSSL's headers are missing; apt-get install libssl-dev"},
-	{regexp.MustCompile(`(pahole|python3|perl|zstd|lz4|cpio|xz|rsync): (command )?not found`), "a tool is missing"},
-	{regexp.MustCompile(`Read-only file system|Permission denied|Input/output error`), "the build's folder can't be written"},
-	{regexp.MustCompile(`The source tree is not clean`), "the worktree is not clean"},
+	{line: regexp.MustCompile(`No space left on device`), why: "the disk is full"},
+	{line: regexp.MustCompile(`Disk quota exceeded`), why: "the disk quota is used up"},
+	{line: regexp.MustCompile(`Too many open files`), why: "too many files are open; raise the limit (ulimit -n) or build with fewer jobs (--make-jobs)"},
+	{
+		line: regexp.MustCompile(`(Killed|Terminated) signal terminated program|terminated with signal (9|15)\b|(virtual |final link failed: )memory exhausted|Cannot allocate memory|out of memory allocating|fork: (retry: )?Resource temporarily unavailable`),
+		why:  "there is not enough memory; build with fewer jobs (--make-jobs)",
+	},
+	{
+		// Shells say so of what the OOM killer took, or give 128 and the signal.
+		line: regexp.MustCompile(`^(\S+: line \d+: +\d+ )?Killed( |$)|^make(\[\d+\])?: \*\*\* .*\] (Killed|Terminated|Error 137|Error 143)$`),
+		why:  "a program of the build was killed; if it was for want of memory (see dmesg), build with fewer jobs (--make-jobs)",
+	},
+	{line: regexp.MustCompile(`^make(\[\d+\])?: \*\*\* .*\] (Hangup|Interrupt|Quit)$`), why: "a program of the build was ended by a signal"},
+	{
+		// Any other internal error comes of what was compiled.
+		line: regexp.MustCompile(`internal compiler error: (Segmentation fault|Bus error|Illegal instruction)|[Tt]he bug is not reproducible, so it is likely a hardware or OS problem`),
+		why:  "the compiler crashed, as it does with bad or too little memory; build again, and if it crashes there again, with another compiler (--cc)",
+	},
+	{line: regexp.MustCompile(`(gelf|libelf)\.h: No such file|<gelf\.h>|libelf-dev`), why: "libelf's headers are missing; apt-get install libelf-dev"},
+	{line: regexp.MustCompile(`openssl/\S+\.h: No such file`), why: "OpenSSL's headers are missing; apt-get install libssl-dev"},
+	{line: regexp.MustCompile(`\b(pahole|python3|perl|zstd|lz4|cpio|xz|rsync): (?:command )?not found`), why: "$1 is missing here; install it"},
+	// A name with a slash in it would be a file of the tree.
+	{line: regexp.MustCompile(`^\S+: (?:line )?(?:\d+: )?([\w.+][\w.+-]*): (?:[Cc]ommand )?not found$`), with: error127, why: "$1 is missing here; install it"},
+	{line: regexp.MustCompile(`^make(?:\[\d+\])?: ([\w.+][\w.+-]*): No such file or directory$`), with: error127, why: "$1 is missing here; install it"},
+	{line: regexp.MustCompile(`\benv: '?([\w.+-]+)'?: No such file or directory$`), with: error127, why: "$1 is missing here; install it"},
+	{line: regexp.MustCompile(`Read-only file system|Permission denied|Input/output error`), why: "the build's folder can't be written"},
+	{line: regexp.MustCompile(`The source tree is not clean`), why: "the worktree is not clean"},
 }
+
+// error127 is what make says when there is no such command.
+var error127 = regexp.MustCompile(`^make(\[\d+\])?: \*\*\* .*\] Error 127$`)
+
+// quoted is a line of the source that the compiler shows: what is in it says
+// nothing.
+var quoted = regexp.MustCompile(`^ *\d* +\|`)
 
 // tooNew lists what old trees say to compilers and linkers that came after
 // them.
@@ -57,12 +84,19 @@ func diagnose(lines []string, src string) error {
 		}
 		return gitcmd.Printable(line)
 	}
+	lines = slices.DeleteFunc(slices.Clone(lines), quoted.MatchString)
 	for _, line := range lines {
 		for _, t := range hostTrouble {
-			if t.line.MatchString(line) {
-				return fmt.Errorf("build: %s (%s)", t.why, show(line))
+			m := t.line.FindStringSubmatchIndex(line)
+			if m == nil || t.with != nil && !slices.ContainsFunc(lines, t.with.MatchString) {
+				continue
 			}
+			why := t.line.ExpandString(nil, t.why, line, m)
+			return fmt.Errorf("build: %s (%s)", why, show(line))
 		}
+	}
+	if i := slices.IndexFunc(lines, damaged.MatchString); i >= 0 {
+		return &FailedError{Why: show(lines[i]), damaged: true}
 	}
 	first := ""
 	for _, kind := range []*regexp.Regexp{compilerError, linkerError, makeError} {

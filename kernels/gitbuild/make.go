@@ -15,6 +15,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -25,8 +26,10 @@ import (
 // belong to the build's user, who may put anything there, links too: so they
 // are reached through root only.
 type objects struct {
-	dir  string
-	root *os.Root
+	dir   string
+	root  *os.Root
+	fresh bool // nothing is in it yet
+	clean bool // nothing from before is to be used, ccache's objects neither
 }
 
 // fileDirty is in an object tree while make works in it. A make that was
@@ -34,13 +37,17 @@ type objects struct {
 // tree is not gone on with.
 const fileDirty = ".blockrig-dirty"
 
-func (b *Builder) objects(j *job) (*objects, error) {
+// objects opens the job's object tree, an empty one for clean.
+func (b *Builder) objects(j *job, clean bool) (*objects, error) {
 	sum := sha256.Sum256([]byte(j.configText() + string(j.start) + j.compiler.id))
-	o := &objects{dir: filepath.Join(j.dir, "obj-"+hex.EncodeToString(sum[:6]))}
-	if _, err := os.Stat(filepath.Join(o.dir, fileDirty)); err == nil {
+	o := &objects{dir: filepath.Join(j.dir, "obj-"+hex.EncodeToString(sum[:6])), clean: clean}
+	if _, err := os.Stat(filepath.Join(o.dir, fileDirty)); err == nil || clean {
 		if err := os.RemoveAll(o.dir); err != nil {
 			return nil, fmt.Errorf("clear an interrupted build: %w", err)
 		}
+	}
+	if _, err := os.Stat(o.dir); errors.Is(err, fs.ErrNotExist) {
+		o.fresh = true
 	}
 	for _, dir := range []string{o.dir, filepath.Join(b.work, "ccache"), filepath.Join(j.dir, "tmp")} {
 		if err := os.MkdirAll(dir, 0o755); err != nil {
@@ -86,7 +93,7 @@ func (b *Builder) compile(ctx context.Context, j *job, src *source, obj *objects
 	clean := true
 	defer func() {
 		if clean {
-			err = errors.Join(err, obj.root.Remove(fileDirty))
+			err = errors.Join(err, obj.written(b.user), obj.root.Remove(fileDirty))
 		}
 	}()
 	b.opts.Progress("config", 0)
@@ -173,8 +180,8 @@ func killGroup(pid int, sig syscall.Signal) error {
 // environ is all that the build sees of the environment. Fixed time, user,
 // host and version make the same source give the same image.
 func (b *Builder) environ(j *job, obj *objects) []string {
-	return []string{
-		"PATH=" + os.Getenv("PATH"),
+	env := []string{
+		"PATH=" + b.path(),
 		"HOME=" + filepath.Join(j.dir, "tmp"), "TMPDIR=" + filepath.Join(j.dir, "tmp"),
 		"LC_ALL=C", "TZ=UTC",
 		"KBUILD_BUILD_TIMESTAMP=Thu Jan  1 00:00:00 UTC 1970", "SOURCE_DATE_EPOCH=0",
@@ -183,6 +190,20 @@ func (b *Builder) environ(j *job, obj *objects) []string {
 		"CCACHE_DIR=" + filepath.Join(b.work, "ccache"), "CCACHE_BASEDIR=" + b.work, "CCACHE_MAXSIZE=5G",
 		"CCACHE_COMPILERCHECK=content", "CCACHE_NOHASHDIR=1",
 	}
+	if obj.clean {
+		env = append(env, "CCACHE_RECACHE=1")
+	}
+	return env
+}
+
+// path is where the build looks for tools. With a folder that its user can't
+// come to, a missing tool would be one that it may not start.
+func (b *Builder) path() string {
+	path := os.Getenv("PATH")
+	if b.user == nil {
+		return path
+	}
+	return strings.Join(slices.DeleteFunc(filepath.SplitList(path), func(dir string) bool { return !reachable(dir) }), string(filepath.ListSeparator))
 }
 
 // tail passes lines on and keeps the last ones.
