@@ -5,17 +5,16 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
 	"runtime"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/gofrs/flock"
@@ -100,6 +99,8 @@ type Builder struct {
 	work  string // worktrees, object trees, ccache
 	user  *user  // that make runs as; nil: the one we are
 	jobs  int
+
+	checked sync.Map // keys of the entries whose images were read and are right
 }
 
 // Open prepares the cache below cacheDir (blockrig's own cache folder).
@@ -157,7 +158,7 @@ func (b *Builder) BuildSpec(ctx context.Context, spec Spec) (build Build, err er
 	if err != nil {
 		return Build{}, err
 	}
-	if build, err := b.cached(j); err != nil || build.Image != "" {
+	if build, err := b.cached(j); err != nil && !errors.Is(err, errSpoiled) || build.Image != "" {
 		return build, err
 	}
 	b.opts.Progress("lock", 0)
@@ -166,7 +167,11 @@ func (b *Builder) BuildSpec(ctx context.Context, spec Spec) (build Build, err er
 		return Build{}, err
 	}
 	defer func() { err = errors.Join(err, unlock()) }()
-	if build, err := b.cached(j); err != nil || build.Image != "" {
+	build, err = b.cached(j)
+	if errors.Is(err, errSpoiled) {
+		build, err = Build{}, b.drop(j, err)
+	}
+	if err != nil || build.Image != "" {
 		return build, err
 	}
 	return b.build(ctx, j)
@@ -264,52 +269,6 @@ func (j *job) configText() string {
 		fmt.Fprintln(&t, w)
 	}
 	return t.String()
-}
-
-const (
-	fileBuild  = "build.json"
-	fileFailed = "failed.json"
-)
-
-// cached gives a result from the cache; an empty Build when there is none.
-func (b *Builder) cached(j *job) (Build, error) {
-	dir := filepath.Join(b.cache, j.key)
-	if data, err := os.ReadFile(filepath.Join(dir, fileFailed)); err == nil {
-		var f struct {
-			FailedError
-			NotApplied string `json:"not_applied"`
-		}
-		if err := json.Unmarshal(data, &f); err != nil {
-			return Build{}, fmt.Errorf("read the cache: %s: %w", dir, err)
-		}
-		f.Log, f.Cached = filepath.Join(dir, f.Log), true
-		return Build{}, &f.FailedError
-	}
-	data, err := os.ReadFile(filepath.Join(dir, fileBuild))
-	if errors.Is(err, fs.ErrNotExist) {
-		return Build{}, nil
-	}
-	var build Build
-	if err == nil {
-		err = json.Unmarshal(data, &build)
-	}
-	if err != nil {
-		return Build{}, fmt.Errorf("read the cache: %s: %w", dir, err)
-	}
-	for _, p := range build.paths() {
-		if *p != "" {
-			*p = filepath.Join(dir, *p)
-		}
-	}
-	build.Cached = true
-	build.Commit = j.commit
-	build.Exact = j.exact()
-	build.Ref = build.Exact
-	now := time.Now()
-	// For a cache that drops what was not used for long. A reader without
-	// the right to do so is no error.
-	_ = os.Chtimes(dir, now, now)
-	return build, nil
 }
 
 func (j *job) exact() string { return "git:" + j.repo.Dir() + "@" + j.commit }
@@ -428,29 +387,16 @@ func (b *Builder) buildIn(ctx context.Context, j *job, src *source, began time.T
 		return Build{}, err
 	}
 	build.Took = time.Since(began)
-	disk := build
-	for _, p := range disk.paths() {
-		if *p != "" {
-			*p = filepath.Base(*p)
-		}
-	}
-	if err := writeJSON(filepath.Join(tmp, fileBuild), disk); err != nil {
+	if err := storeEntry(tmp, build); err != nil {
 		return Build{}, err
 	}
 	if err := b.keep(tmp, j); err != nil {
 		return Build{}, err
 	}
+	b.checked.Store(j.key, true)
 	build, err = b.cached(j)
 	build.Cached = false
 	return build, err
-}
-
-// keep moves a finished result into place.
-func (b *Builder) keep(tmp string, j *job) error {
-	if err := os.Rename(tmp, filepath.Join(b.cache, j.key)); err != nil {
-		return fmt.Errorf("store a build: %w", err)
-	}
-	return nil
 }
 
 // Forget drops what is known of a spec, so that it is built anew.
@@ -489,17 +435,6 @@ func lock(ctx context.Context, file string) (func() error, error) {
 		return nil, fmt.Errorf("wait for another build: %w", err)
 	}
 	return l.Unlock, nil
-}
-
-func writeJSON(file string, v any) error {
-	data, err := json.MarshalIndent(v, "", "  ")
-	if err == nil {
-		err = os.WriteFile(file, append(data, '\n'), 0o644)
-	}
-	if err != nil {
-		return fmt.Errorf("store a build: %w", err)
-	}
-	return nil
 }
 
 func copyFile(root *os.Root, from, to string) error {

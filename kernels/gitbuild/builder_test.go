@@ -665,6 +665,82 @@ func TestDamagedObjectsAreMadeAnew(t *testing.T) {
 	}
 }
 
+// Given an entry of the cache that was cut short, when it is asked for, then it
+// is made anew, once, and that is said.
+func TestSpoiledEntriesAreMadeAnew(t *testing.T) {
+	g := newRepo(t)
+	ctx := context.Background()
+	good := g.git("rev-parse", "HEAD")
+	bad := g.commit("break it", map[string]string{"block/bio.c": "int bio(void) { return VALUE }\n"})
+	flipped := image()
+	flipped[4000] ^= 1
+	for _, c := range []struct{ name, rev, file, text string }{
+		{"an empty build.json", good, fileBuild, ""},
+		{"half a build.json", good, fileBuild, `{"ref": "git:`},
+		{"a build.json of nothing", good, fileBuild, "{}"},
+		{"no build.json", good, fileBuild, "gone"},
+		{"an empty image", good, "vmlinuz", ""},
+		{"an image of another kernel", good, "vmlinuz", string(flipped)},
+		{"no image", good, "vmlinuz", "gone"},
+		{"an empty config", good, "config", ""},
+		{"an empty list of sources", good, "sources", ""},
+		{"an empty failed.json", bad, fileFailed, ""},
+		{"a failed.json of nothing", bad, fileFailed, "{}"},
+		{"no failed.json", bad, fileFailed, "gone"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			dir := openDir(t)
+			spec := Spec{Repo: g.Dir(), Rev: c.rev}
+			want, wantErr := open(t, dir, Options{}).BuildSpec(ctx, spec)
+			found, err := filepath.Glob(filepath.Join(dir, "builds", "*", c.file))
+			if err != nil || len(found) != 1 {
+				t.Fatal(found, err)
+			}
+			if c.text == "gone" {
+				err = os.Remove(found[0])
+			} else {
+				err = os.WriteFile(found[0], []byte(c.text), 0o644)
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			var log strings.Builder
+			b := open(t, dir, Options{Log: slog.New(slog.NewTextHandler(&log, nil))})
+			for _, cached := range []bool{false, true} {
+				got, err := b.BuildSpec(ctx, spec)
+				var failed *FailedError
+				if errors.As(err, &failed) {
+					got.Cached = failed.Cached
+				}
+				if fmt.Sprint(err) != fmt.Sprint(wantErr) || got.Image256 != want.Image256 || got.Cached != cached {
+					t.Errorf("%+v, %v", got, err)
+				}
+			}
+			if n := strings.Count(log.String(), "is damaged"); n != 1 {
+				t.Errorf("said %d times: %s", n, log.String())
+			}
+		})
+	}
+}
+
+// Given two repositories with the same sources, when both are built at once,
+// then neither fails because the other was first.
+func TestTwoRepositoriesWithTheSameSources(t *testing.T) {
+	g, h := newRepo(t), newRepo(t)
+	dir := openDir(t)
+	var inner Build
+	var innerErr error
+	b := open(t, dir, Options{Progress: func(phase string, files int) {
+		if phase == "build" && files == 0 {
+			inner, innerErr = open(t, dir, Options{}).BuildSpec(t.Context(), Spec{Repo: h.Dir(), Rev: "HEAD"})
+		}
+	}})
+	outer, err := b.BuildSpec(t.Context(), Spec{Repo: g.Dir(), Rev: "HEAD"})
+	if err != nil || innerErr != nil || outer.Image != inner.Image {
+		t.Errorf("%v, %v: %s, %s", err, innerErr, outer.Image, inner.Image)
+	}
+}
+
 // Given a commit that itself makes an object no linker takes, when it is built
 // from clean and fails again, then that is a failure of the commit.
 func TestBadObjectsOfACommitAreItsFailure(t *testing.T) {
