@@ -130,13 +130,18 @@ func Open(ctx context.Context, cacheDir string, opts Options) (*Builder, error) 
 		// A cache in root's home can't be reached by anyone else.
 		if !reachable(abs) {
 			sum := sha256.Sum256([]byte(abs))
-			b.work = filepath.Join("/var/cache/blockrig", "sources-"+hex.EncodeToString(sum[:6]))
+			above := "/var/cache/blockrig"
+			b.work = filepath.Join(above, "sources-"+hex.EncodeToString(sum[:6]))
+			if err := b.makeFolder(above); err != nil {
+				return nil, fmt.Errorf("open build cache: %w", err)
+			}
 		}
 	}
-	for _, dir := range []string{b.cache, b.work} {
-		if err := os.MkdirAll(dir, 0o755); err != nil {
-			return nil, fmt.Errorf("open build cache: %w", err)
-		}
+	if err := b.makeFolder(b.work); err != nil {
+		return nil, fmt.Errorf("open build cache: %w", err)
+	}
+	if err := os.MkdirAll(b.cache, 0o755); err != nil {
+		return nil, fmt.Errorf("open build cache: %w", err)
 	}
 	return b, nil
 }
@@ -248,8 +253,8 @@ func (b *Builder) job(ctx context.Context, spec Spec) (*job, error) {
 	}
 	id := sha256.Sum256([]byte(strings.TrimSpace(out)))
 	j.dir = filepath.Join(b.work, hex.EncodeToString(id[:8]))
-	if err := os.MkdirAll(j.dir, 0o755); err != nil {
-		return nil, fmt.Errorf("make the build's folder: %w", err)
+	if err := b.makeFolder(j.dir); err != nil {
+		return nil, err
 	}
 	sum := sha256.New()
 	fmt.Fprintf(sum, "blockrig build 1\ntree %s\nrevert %s\nmust %v\n", j.tree, j.revert, spec.Must)
@@ -291,6 +296,11 @@ func (b *Builder) build(ctx context.Context, j *job) (Build, error) {
 	leftOut, err := src.change(ctx, j)
 	if err != nil {
 		return Build{}, err
+	}
+	if b.user != nil {
+		if err := openTo(src.dir); err != nil {
+			return Build{}, err
+		}
 	}
 	build, err := b.buildIn(ctx, j, src, began, leftOut, false)
 	var bad *damagedError

@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -430,6 +431,67 @@ func TestBuildRunsUnprivilegedAndInACleanEnvironment(t *testing.T) {
 	}
 	if _, err := os.Stat(build.Image); err != nil {
 		t.Error(err)
+	}
+}
+
+// Given a strict umask, when root builds, then the user that make runs as can
+// come to the sources and the objects: in a new cache, in one that was used
+// before without and with it, and with files that a patch makes.
+func TestBuildUnderAStrictUmask(t *testing.T) {
+	// The umask is the whole process's, so this is one of its own.
+	const childOf = "GITBUILD_TEST_UMASK"
+	if os.Getenv(childOf) == "" {
+		for _, umask := range []string{"027", "077"} {
+			child := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^"+t.Name()+"$")
+			child.Env = append(os.Environ(), childOf+"="+umask)
+			if out, err := child.CombinedOutput(); err != nil {
+				t.Errorf("umask %s: %v\n%s", umask, err, out)
+			}
+		}
+		return
+	}
+	umask, err := strconv.ParseInt(os.Getenv(childOf), 8, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	g := newRepo(t)
+	base := g.git("rev-parse", "HEAD")
+	dir := openDir(t)
+	more := map[string]string{"block/bio.c": "#include \"head.h\"\n#include \"new/more.h\"\nint bio(void) { return MORE; }\n", "new/more.h": "#define MORE 3\n"}
+	next := g.commit("a new file", more)
+	patch := filepath.Join(dir, "new.patch")
+	if err := os.WriteFile(patch, []byte(g.git("format-patch", "--stdout", "-1")+"\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	used := filepath.Join(dir, "used")
+	if _, err := open(t, used, Options{}).BuildSpec(t.Context(), Spec{Repo: g.Dir(), Rev: base}); err != nil {
+		t.Fatal(err)
+	}
+	syscall.Umask(int(umask))
+	for _, cache := range []string{used, filepath.Join(dir, "new", "cache")} {
+		b := open(t, cache, Options{})
+		for _, spec := range []Spec{{Rev: next}, {Rev: base}, {Rev: base, Patches: []string{patch}}} {
+			spec.Repo = g.Dir()
+			if _, err := b.BuildSpec(t.Context(), spec); err != nil {
+				t.Errorf("%s: %v", cache, err)
+			}
+			if err := b.Forget(t.Context(), spec); err != nil {
+				t.Error(err)
+			}
+		}
+		// As an earlier run may have left it.
+		found, err := filepath.Glob(filepath.Join(b.work, "*"))
+		if err != nil || len(found) != 2 {
+			t.Fatal(found, err)
+		}
+		for _, d := range append(found, b.work) {
+			if err := os.Chmod(d, 0o700); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if _, err := open(t, cache, Options{}).BuildSpec(t.Context(), Spec{Repo: g.Dir(), Rev: next}); err != nil {
+			t.Errorf("%s, closed: %v", cache, err)
+		}
 	}
 }
 

@@ -50,8 +50,8 @@ func (b *Builder) objects(j *job, clean bool) (*objects, error) {
 		o.fresh = true
 	}
 	for _, dir := range []string{o.dir, filepath.Join(b.work, "ccache"), filepath.Join(j.dir, "tmp")} {
-		if err := os.MkdirAll(dir, 0o755); err != nil {
-			return nil, fmt.Errorf("make the build's folder: %w", err)
+		if err := b.makeFolder(dir); err != nil {
+			return nil, err
 		}
 		if b.user == nil {
 			continue

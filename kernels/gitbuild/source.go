@@ -60,37 +60,10 @@ func (b *Builder) checkout(ctx context.Context, j *job) (*source, error) {
 	if _, err := s.git.Run(ctx, "clean", "--quiet", "-ffdx"); err != nil {
 		return nil, fmt.Errorf("check %s out: %w", j.commit[:12], err)
 	}
-	if info, err = os.Stat(filepath.Join(s.dir, "Makefile")); err != nil {
+	if _, err = os.Stat(filepath.Join(s.dir, "Makefile")); err != nil {
 		return nil, fmt.Errorf("commit %s has no kernel in it: no Makefile", j.commit[:12])
 	}
-	if b.user != nil && info.Mode()&0o004 == 0 {
-		if err := openTo(s.dir); err != nil {
-			return nil, err
-		}
-	}
 	return s, nil
-}
-
-// openTo lets everyone read a tree that a strict umask closed.
-func openTo(dir string) error {
-	err := filepath.WalkDir(dir, func(p string, d fs.DirEntry, err error) error {
-		if err != nil || d.Type()&fs.ModeSymlink != 0 {
-			return err
-		}
-		info, err := d.Info()
-		if err != nil {
-			return err
-		}
-		mode := info.Mode().Perm() | 0o044
-		if mode&0o100 != 0 {
-			mode |= 0o011
-		}
-		return os.Chmod(p, mode)
-	})
-	if err != nil {
-		return fmt.Errorf("let the build's user read the sources: %w", err)
-	}
-	return nil
 }
 
 // change takes a commit back and applies patches. It gives the patches that

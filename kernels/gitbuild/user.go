@@ -51,3 +51,57 @@ func reachable(dir string) bool {
 		dir = up
 	}
 }
+
+// makeFolder makes a folder and those above it. The build's user, if it is
+// another one, can come there whatever the umask is, also if an earlier run
+// made the folder and a strict umask closed it.
+func (b *Builder) makeFolder(dir string) error {
+	var made []string
+	for up := dir; b.user != nil; up = filepath.Dir(up) {
+		if _, err := os.Stat(up); !errors.Is(err, fs.ErrNotExist) {
+			break
+		}
+		made = append(made, up)
+	}
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return fmt.Errorf("make the build's folder: %w", err)
+	}
+	if b.user == nil {
+		return nil
+	}
+	for _, d := range append(made, dir) {
+		if err := os.Chmod(d, 0o755); err != nil {
+			return fmt.Errorf("make the build's folder: %w", err)
+		}
+	}
+	return nil
+}
+
+// openTo lets everyone read a tree that a strict umask closed: git makes files
+// by the umask of the process, which is not ours to change, and under a umask
+// of its own it would also make the user's repository more open than the user
+// wants it to be. To look at every file takes a fraction of the time that git
+// itself needs for that; those of earlier checkouts are opened with it.
+func openTo(dir string) error {
+	err := filepath.WalkDir(dir, func(p string, d fs.DirEntry, err error) error {
+		if err != nil || d.Type()&fs.ModeSymlink != 0 {
+			return err
+		}
+		info, err := d.Info()
+		if err != nil {
+			return err
+		}
+		mode := info.Mode().Perm() | 0o044
+		if mode&0o100 != 0 {
+			mode |= 0o011
+		}
+		if mode == info.Mode().Perm() {
+			return nil
+		}
+		return os.Chmod(p, mode)
+	})
+	if err != nil {
+		return fmt.Errorf("let the build's user read the sources: %w", err)
+	}
+	return nil
+}
