@@ -49,9 +49,7 @@ type Spec struct {
 	Rev     string   // a commit in it
 	Revert  string   // a commit whose change is taken back; "" is none
 	Patches []string // files for git apply; one that does not apply is left out, and said
-	// Must says that a patch that does not apply is an error
-	// (ErrDoesNotApply).
-	Must bool
+	Try     []string // more of them, after Patches; one that does not apply is an error (ErrDoesNotApply)
 	// Fragments of kernels/config; nil: config.Default().
 	Fragments []string
 	// ConfigFile is a .config to begin with, cut down: what it has as a
@@ -157,7 +155,7 @@ func (b *Builder) Build(ctx context.Context, ref kernels.GitRef) (kernels.Kernel
 
 // BuildSpec gives a kernel from the cache or builds it. The error is a
 // *FailedError when the sources can't be built, and wraps ErrDoesNotApply when
-// Revert, or a patch that must apply, does not apply.
+// Revert, or one of Try, does not apply.
 func (b *Builder) BuildSpec(ctx context.Context, spec Spec) (build Build, err error) {
 	j, err := b.job(ctx, spec)
 	if err != nil {
@@ -200,6 +198,7 @@ type job struct {
 type patch struct {
 	name string
 	text []byte
+	must bool // apply
 }
 
 func (b *Builder) job(ctx context.Context, spec Spec) (*job, error) {
@@ -221,12 +220,12 @@ func (b *Builder) job(ctx context.Context, spec Spec) (*job, error) {
 			return nil, fmt.Errorf("revert: %w", err)
 		}
 	}
-	for _, name := range spec.Patches {
+	for i, name := range slices.Concat(spec.Patches, spec.Try) {
 		text, err := os.ReadFile(name)
 		if err != nil {
 			return nil, fmt.Errorf("patch: %w", err)
 		}
-		j.patches = append(j.patches, patch{name, text})
+		j.patches = append(j.patches, patch{name, text, i >= len(spec.Patches)})
 	}
 	if spec.Fragments == nil {
 		j.spec.Fragments = config.Default()
@@ -257,9 +256,13 @@ func (b *Builder) job(ctx context.Context, spec Spec) (*job, error) {
 		return nil, err
 	}
 	sum := sha256.New()
-	fmt.Fprintf(sum, "blockrig build 1\ntree %s\nrevert %s\nmust %v\n", j.tree, j.revert, spec.Must)
+	fmt.Fprintf(sum, "blockrig build 1\ntree %s\nrevert %s\nmust %v\n", j.tree, j.revert, len(spec.Try) > 0)
 	for _, p := range j.patches {
-		fmt.Fprintf(sum, "patch %x\n", sha256.Sum256(p.text))
+		what := "patch"
+		if p.must {
+			what = "try"
+		}
+		fmt.Fprintf(sum, "%s %x\n", what, sha256.Sum256(p.text))
 	}
 	fmt.Fprintf(sum, "config %x\n%s", sha256.Sum256(j.start), j.configText())
 	fmt.Fprintf(sum, "compiler %s\n", j.compiler.id)

@@ -361,8 +361,17 @@ func TestPatchesAndReverts(t *testing.T) {
 	if err != nil || twice.Image256 != changed.Image256 || !slices.Equal(twice.LeftOut, []string{patch}) {
 		t.Errorf("patched twice: %+v, %v", twice.LeftOut, err)
 	}
-	if _, err := b.BuildSpec(ctx, Spec{Repo: g.Dir(), Rev: end, Patches: []string{patch}, Must: true}); !errors.Is(err, ErrDoesNotApply) {
-		t.Errorf("a patch that must apply: %v", err)
+	if _, err := b.BuildSpec(ctx, Spec{Repo: g.Dir(), Rev: end, Try: []string{patch}}); !errors.Is(err, ErrDoesNotApply) || !strings.Contains(err.Error(), patch) {
+		t.Errorf("a patch to try: %v", err)
+	}
+	// One that mends trees that don't build may be there already.
+	try := filepath.Join(dir, "try.patch")
+	if err := os.WriteFile(try, []byte("--- a/block/bio.c\n+++ b/block/bio.c\n@@ -1,2 +1,2 @@\n #include \"head.h\"\n-int bio(void) { return VALUE; }\n+int bio(void) { return 9; }\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	tried, err := b.BuildSpec(ctx, Spec{Repo: g.Dir(), Rev: end, Patches: []string{patch}, Try: []string{try}})
+	if err != nil || tried.Image256 == changed.Image256 || !slices.Equal(tried.LeftOut, []string{patch}) {
+		t.Errorf("a mend that is left out, and a patch to try: %+v, %v", tried.LeftOut, err)
 	}
 	conflict := g.commit("conflict", map[string]string{"head.h": "#define VALUE 3\n"})
 	if _, err := b.BuildSpec(ctx, Spec{Repo: g.Dir(), Rev: conflict, Revert: culprit}); !errors.Is(err, ErrDoesNotApply) {

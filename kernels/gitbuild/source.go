@@ -84,7 +84,7 @@ func (s *source) change(ctx context.Context, j *job) ([]string, error) {
 	var leftOut []string
 	for _, p := range j.patches {
 		err := s.apply(ctx, p.text)
-		if err != nil && (j.spec.Must || !errors.Is(err, ErrDoesNotApply)) {
+		if err != nil && (p.must || !errors.Is(err, ErrDoesNotApply)) {
 			return nil, fmt.Errorf("patch %s: %w", p.name, err)
 		}
 		if err != nil {

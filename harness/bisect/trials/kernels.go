@@ -115,8 +115,7 @@ func (c *Commits) spec(name string) gitbuild.Spec {
 	spec.Rev, spec.Revert, _ = strings.Cut(name, without)
 	if rev, ok := strings.CutSuffix(spec.Rev, Patched); ok {
 		spec.Rev = rev
-		spec.Patches = append(append([]string{}, spec.Patches...), c.Try...)
-		spec.Must = true
+		spec.Try = c.Try
 	}
 	return spec
 }

@@ -79,7 +79,7 @@ func TestSubjectsAsReferences(t *testing.T) {
 	}{
 		{bisect.Subject{Commit: a}, gitbuild.Spec{Rev: a, Patches: []string{"mend"}}},
 		{bisect.Subject{Commit: a, Revert: b}, gitbuild.Spec{Rev: a, Revert: b, Patches: []string{"mend"}}},
-		{bisect.Subject{Commit: a + Patched}, gitbuild.Spec{Rev: a, Patches: []string{"mend", "try"}, Must: true}},
+		{bisect.Subject{Commit: a + Patched}, gitbuild.Spec{Rev: a, Patches: []string{"mend"}, Try: []string{"try"}}},
 	} {
 		tc.want.Repo = "/a@b/linux"
 		ref := c.Ref(tc.s)
