@@ -116,6 +116,9 @@ func (s *search) end(ctx context.Context, e end) (Record, error) {
 		stop.Why = fmt.Sprintf("the %s fails too, in another way: %s", name, j.why)
 	default:
 		stop.Why = fmt.Sprintf("the %s can't be tried: %s", name, j.why)
+		if j.trouble {
+			stop.Kind = StopTrouble
+		}
 		if strings.HasPrefix(j.why, undecided) {
 			stop.Kind = StopInconclusive
 			stop.Why = fmt.Sprintf("the %s can't be told from the other end: %s; failures that both ends show are no mark of the bug (--bad-when can name what is)", name, j.why)
@@ -188,7 +191,7 @@ func (s *search) learnFrom(ctx context.Context, k *kernel, enough int) (bool, er
 		case e.bootFailures >= tries && e.bootFailures > fails+passes:
 			return false, &StopError{Kind: StopWrongEnd, Why: fmt.Sprintf("the end %s does not boot: %s", short(k.subject.Commit), e.lastError)}
 		case e.errors >= tries && e.errors > fails+passes:
-			return false, &StopError{Kind: StopWrongEnd, Why: fmt.Sprintf("the end %s can't be tried: %s", short(k.subject.Commit), e.lastError)}
+			return false, &StopError{Kind: StopTrouble, Why: fmt.Sprintf("the end %s can't be tried: %s", short(k.subject.Commit), e.lastError)}
 		case fails == 0 && passes >= enough:
 			return false, nil
 		case len(boots) < learnBoots && fails+passes < 4*learnBoots*learnRuns: // should boots come again and again

@@ -54,7 +54,39 @@ func (s *search) search(ctx context.Context, a *Answer) error {
 	if err != nil || f.grows == nil {
 		return err
 	}
-	return s.growth(ctx, a, *f.grows)
+	if err := s.growth(ctx, a, *f.grows); err != nil || a.First == nil || a.Became == nil {
+		return err
+	}
+	// Is it one bug? Taking back where it began must take back all of it.
+	c, err := s.revert(ctx, a.First.Hash)
+	if err != nil || c.Result != Fail {
+		return err
+	}
+	return s.alone(ctx, a)
+}
+
+// alone looks for the target when the other failure turned out to be another
+// bug: then commits with that one can't be tried.
+func (s *search) alone(ctx context.Context, a *Answer) error {
+	s.cfg.Progress(Event{Doing: "goal", Goal: fmt.Sprintf("taking %s back does not mend it, so %s is another bug; looking for %s alone", short(a.First.Hash), *a.Began, s.target.Signature)})
+	a.First, a.Among, a.Checks = nil, nil, nil
+	a.Became, a.BecameChecks, a.Began = nil, nil, nil
+	s.single, s.narrow, s.records = true, nil, nil
+	s.look(&lens{rules: s.cfg.Rules, target: s.target})
+	fail, pass := s.sides()
+	if err := s.trustEnds(ctx, fail[:1], pass); err != nil {
+		return err
+	}
+	_, err := s.prove(ctx, a, s.cfg.New, s.cfg.Old)
+	return err
+}
+
+// sides are the ends that fail and those that pass.
+func (s *search) sides() (fail, pass []string) {
+	if s.newFails {
+		return []string{s.cfg.New}, s.cfg.Old
+	}
+	return s.cfg.Old, []string{s.cfg.New}
 }
 
 // contradictions is how often a search starts over when its checks fail.
@@ -229,17 +261,14 @@ func (s *search) doubt(ctx context.Context) error {
 // target's first commit with the earlier form taken as a pass, then, if that
 // commit's parent shows the earlier form, the first commit that fails at all.
 func (s *search) growth(ctx context.Context, a *Answer, earlier Signature) error {
-	failEnd, passEnds := s.cfg.New, s.cfg.Old
-	if !s.newFails {
-		failEnd, passEnds = s.cfg.Old[0], []string{s.cfg.New}
-	}
+	failEnds, passEnds := s.sides()
 	what := "where %s became %s"
 	if !s.newFails {
 		what = "where %[2]s became %[1]s"
 	}
 	s.cfg.Progress(Event{Doing: "goal", Goal: fmt.Sprintf("the failure may have changed on the way; looking for "+what+": %[1]s counts as a pass", earlier, s.target.Signature)})
 	s.look(&lens{rules: s.cfg.Rules, target: s.target, ignore: []Signature{earlier}})
-	if err := s.trustEnds(ctx, []string{failEnd}, passEnds); err != nil {
+	if err := s.trustEnds(ctx, failEnds[:1], passEnds); err != nil {
 		return err
 	}
 	s.records = nil
@@ -259,33 +288,46 @@ func (s *search) growth(ctx context.Context, a *Answer, earlier Signature) error
 	if s.newFails {
 		edge = parents
 	}
+	became, checks, marks := a.First, a.Checks, s.records
+
+	// Where the failure begins (for a fix: where it ends) in any form.
+	narrow := view{s.lens, s.pools}
+	wide := &lens{rules: s.cfg.Rules, target: s.target, also: []Signature{earlier}}
+	s.look(wide)
+	// The earlier form may show more seldom, or more often.
+	if err := s.trustEnds(ctx, nil, passEnds); err != nil {
+		return err
+	}
 	var shows string
 	for _, c := range edge {
 		k, err := s.kernel(ctx, Subject{Commit: c})
 		if err != nil {
 			return err
 		}
-		if slices.ContainsFunc(k.outcomes, func(o Outcome) bool { return o.Kind == KindVerdict && o.Signature() == earlier }) {
+		j, err := s.judge(ctx, k, 0, s.alpha)
+		if err != nil {
+			return err
+		}
+		if j.state == stateFails {
 			shows = c
 		}
 	}
 	if shows == "" {
 		// The earlier form was another bug, with none of the target's
 		// commits beside it.
+		s.view = narrow
 		return nil
 	}
-	became, checks, marks := a.First, a.Checks, s.records
-
-	// Where the failure begins (for a fix: where it ends) in any form.
+	s.narrow = &narrow
+	s.look(wide)
+	if err := s.trustEnds(ctx, []string{shows}, passEnds); err != nil {
+		return err
+	}
 	what = "began"
 	if !s.newFails {
 		what = "ended"
 	}
 	s.cfg.Progress(Event{Doing: "goal", Goal: fmt.Sprintf("it was at %s; looking for where it %s: %s counts as a failure", short(became.Hash), what, earlier)})
-	s.look(&lens{rules: s.cfg.Rules, target: s.target, also: []Signature{earlier}})
-	if err := s.trustEnds(ctx, []string{shows}, passEnds); err != nil {
-		return err
-	}
 	new, old := shows, s.cfg.Old
 	if !s.newFails {
 		new, old = s.cfg.New, []string{shows}
@@ -423,6 +465,15 @@ func (s *search) revert(ctx context.Context, first string) (Check, error) {
 	if err != nil {
 		return c, err
 	}
+	if s.narrow != nil && j.state == want && want == statePasses {
+		// Neither form may be there, and each has a rate of its own.
+		wide := s.view
+		s.view = *s.narrow
+		defer func() { s.view = wide }()
+		if j, err = s.judge(ctx, k, 0, s.alpha); err != nil {
+			return c, err
+		}
+	}
 	e := s.evidenceOf(k, 0)
 	c.Why = seen(e.hits, e.runs(), len(e.boots))
 	switch j.state {
@@ -512,6 +563,16 @@ func (s *search) grade(a *Answer) {
 	for _, name := range slices.Sorted(maps.Keys(result)) {
 		switch r := result[name]; {
 		case r == Pass:
+		case (name == CheckRevert || name == CheckRevertFix) && a.Became != nil:
+			// Only this ties the two changes together: what they share
+			// otherwise is the step that fails.
+			why := "%s and %s may be two bugs: "
+			if r == Fail {
+				why += "no: " + name
+			} else {
+				why += name + ": not possible"
+			}
+			doubt(fmt.Sprintf(why, *a.Began, a.Target.Signature))
 		case name == CheckRevert || name == CheckRevertFix:
 			if r == Fail {
 				weaken("no: " + name)

@@ -56,6 +56,7 @@ const (
 	StopMergeBase    = "merge-base"     // the merge base has the change, the old end does not
 	StopSkips        = "too-many-skips" // too many commits could not be tried
 	StopInconclusive = "inconclusive"   // the ends can't be told apart
+	StopTrouble      = "trouble"        // this machine can't build or try kernels now; resume goes on
 	StopSeveral      = "several"        // the failing end fails in several ways, none of them most of the time
 )
 
@@ -74,10 +75,11 @@ const (
 
 // judgement is a state and how far it is trusted.
 type judgement struct {
-	state state
-	p     float64 // that fails or passes is right
-	why   string  // for skip and other
-	other Signature
+	state   state
+	p       float64 // that fails or passes is right
+	why     string  // for skip and other
+	trouble bool    // for skip: errors, nothing that the kernel did
+	other   Signature
 }
 
 // search is one search under way.
@@ -93,10 +95,12 @@ type search struct {
 	newFails bool
 	target   Target
 
-	lens  *lens
-	pools struct{ failing, passing pool }
-	alpha float64 // share of the allowed error that one mark may take
+	view
+	narrow *view   // of the search before, when the symptom grew
+	alpha  float64 // share of the allowed error that one mark may take
 
+	troubled  int  // kernels in a row that could not be had for trouble with the machine
+	single    bool // other failures are known to be other bugs
 	unsettled bool // the marks still changed when it was given up
 
 	records []Record // of the search under way, in order
@@ -110,6 +114,12 @@ type search struct {
 type grids struct{ failing, passing *grid }
 
 func newGrids() grids { return grids{failingGrid(), passingGrid()} }
+
+// view is how outcomes are looked at, and what is known of the rates so seen.
+type view struct {
+	lens  *lens
+	pools struct{ failing, passing pool }
+}
 
 func newSearch(cfg Config, h History, t Tester, g grids) (*search, error) {
 	if cfg.Confidence == 0 {
@@ -186,7 +196,17 @@ func (s *search) kernel(ctx context.Context, sub Subject) (*kernel, error) {
 		}
 	}
 	switch p := k.prepared; {
+	case p.Failure == KindError:
+		// Of this machine, it seems, when the one before had it as well:
+		// then every other one would be skipped for it.
+		if s.troubled++; s.troubled == 2 {
+			return nil, &StopError{Kind: StopTrouble, Why: fmt.Sprintf("%s can't be had, and the one tried before it neither: %s", sub, p.Reason)}
+		}
+		for range tries {
+			k.outcomes = append(k.outcomes, Outcome{Kind: KindError, Reason: p.Reason})
+		}
 	case p.Failure != "":
+		s.troubled = 0
 		k.outcomes = append(k.outcomes, Outcome{Kind: KindBuild, Reason: p.Reason, Where: p.Log})
 	case p.Digest != "":
 		if same := s.digests[p.Digest]; same != nil {
@@ -194,6 +214,9 @@ func (s *search) kernel(ctx context.Context, sub Subject) (*kernel, error) {
 			return same, nil
 		}
 		s.digests[p.Digest] = k
+	}
+	if k.prepared.Failure == "" {
+		s.troubled = 0
 	}
 	s.kernels[sub] = k
 	return k, nil
@@ -245,7 +268,7 @@ func (s *search) decide(k *kernel, from int, alpha float64) judgement {
 	case e.bootFailures >= 2 && e.bootFailures > runs+e.otherRuns:
 		return judgement{state: stateSkip, why: "does not boot: " + e.lastError}
 	case e.errors >= tries && e.errors > runs+e.otherRuns:
-		return judgement{state: stateSkip, why: "error: " + e.lastError}
+		return judgement{state: stateSkip, why: "error: " + e.lastError, trouble: true}
 	case e.otherRuns >= 3 && e.otherRuns > runs:
 		o := e.others[0]
 		return judgement{state: stateOther, why: fmt.Sprintf("another failure: %s in %d of %d trials", o.Signature, o.Times, runs+e.otherRuns), other: o.Signature}
@@ -451,7 +474,7 @@ func (s *search) walk(ctx context.Context, new string, old []string) (found, err
 // earlier form of the one looked for: at the same step, and not only once
 // (unless nothing but skipped commits is left).
 func (s *search) grown(stuck bool) *Signature {
-	if s.cfg.Rules != (Rules{}) || len(s.lens.also)+len(s.lens.ignore) > 0 {
+	if s.single || s.cfg.Rules != (Rules{}) || len(s.lens.also)+len(s.lens.ignore) > 0 {
 		return nil
 	}
 	var counts []Count

@@ -46,20 +46,42 @@ var (
 
 // Given three edits of which the second to come makes legs fail and the third
 // makes the read fail, then both changes are named, the first as where it
-// began.
+// began. It is proven when taking that one back takes back all of it.
 func TestSymptomThatGrows(t *testing.T) {
-	for _, c := range []struct{ n, began, became int }{
-		{24, 6, 17}, {24, 1, 23}, {24, 11, 12}, {100, 20, 90}, {100, 50, 52},
+	for _, c := range []struct {
+		n, began, became int
+		reverts          bool
+	}{
+		{24, 6, 17, true},
+		{24, 1, 23, true},
+		{24, 11, 12, true},
+		{100, 20, 90, true},
+		{100, 50, 52, true},
+		{24, 6, 17, false},
 	} {
-		a, err := Run(context.Background(), Config{New: fmt.Sprint("c", c.n-1), Old: []string{"c0"}}, chain(t, c.n), &scripted{does: func(s Subject) Outcome {
-			switch {
-			case at(s) >= c.became:
-				return eio
-			case at(s) >= c.began:
-				return degraded
-			}
-			return simPass
-		}})
+		grade := Proven
+		if !c.reverts {
+			grade = Doubtful
+		}
+		a, err := Run(context.Background(), Config{New: fmt.Sprint("c", c.n-1), Old: []string{"c0"}}, chain(t, c.n), &scripted{
+			does: func(s Subject) Outcome {
+				switch {
+				case s.Revert == fmt.Sprint("c", c.began):
+					return simPass
+				case at(s) >= c.became:
+					return eio
+				case at(s) >= c.began:
+					return degraded
+				}
+				return simPass
+			},
+			prepared: func(s Subject) Prepared {
+				if s.Revert != "" && !c.reverts {
+					return Prepared{Failure: KindNone, Reason: "does not apply"}
+				}
+				return Prepared{}
+			},
+		})
 		if err != nil {
 			t.Fatalf("%+v: %v", c, err)
 		}
@@ -73,8 +95,43 @@ func TestSymptomThatGrows(t *testing.T) {
 		if at(Subject{Commit: a.First.Hash}) != c.began || at(Subject{Commit: a.Became.Hash}) != c.became {
 			t.Errorf("%+v: began at %s, became at %s", c, a.First.Hash, a.Became.Hash)
 		}
-		if *a.Began != degraded.Signature() || a.Target.Signature != eio.Signature() || a.Grade != Proven {
+		if *a.Began != degraded.Signature() || a.Target.Signature != eio.Signature() || a.Grade != grade {
 			t.Errorf("%+v: %v, %v, %s %q", c, a.Began, a.Target, a.Grade, a.Why)
+		}
+	}
+}
+
+// Given an unrelated bug that hides where the failure begins, when it is
+// bisected, then what is named is not called more than doubtful.
+func TestAnotherBugThatHidesTheFirstCommit(t *testing.T) {
+	for _, reverts := range []bool{false, true} {
+		a, err := Run(context.Background(), Config{New: "c63", Old: []string{"c0"}}, chain(t, 64), &scripted{
+			does: func(s Subject) Outcome {
+				switch {
+				case s.Revert == "c10":
+					return simPass
+				case at(s) >= 6 && at(s) <= 14 && s.Revert == "":
+					return eio
+				case at(s) >= 10:
+					return simTarget
+				}
+				return simPass
+			},
+			prepared: func(s Subject) Prepared {
+				if s.Revert != "" && !reverts {
+					return Prepared{Failure: KindNone, Reason: "does not apply"}
+				}
+				return Prepared{}
+			},
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		// With the commit taken back and the failure still there, they are
+		// two bugs, and what lies under the other one can't be told.
+		among := slices.ContainsFunc(a.Among, func(c Commit) bool { return c.Hash == "c10" })
+		if a.Grade != Doubtful || reverts && (a.First != nil || a.Became != nil || !among) {
+			t.Errorf("reverts %v: found %v, became %v, %s %q", reverts, a.First, a.Became, a.Grade, a.Why)
 		}
 	}
 }

@@ -261,7 +261,10 @@ func (s *State) Run(ctx context.Context, cfg Config, h History, t Tester) (*Answ
 	}
 	a, err := Run(ctx, cfg, h, s.tester(t))
 	if err = errors.Join(err, failed); err != nil {
-		if stop, ok := errors.AsType[*StopError](err); ok {
+		switch stop, ok := errors.AsType[*StopError](err); {
+		case ok && stop.Kind == StopTrouble:
+			err = errors.Join(err, s.dropErrors())
+		case ok:
 			err = errors.Join(err, s.saveJSON(fileStop, stop))
 		}
 		return nil, err
@@ -270,6 +273,26 @@ func (s *State) Run(ctx context.Context, cfg Config, h History, t Tester) (*Answ
 		return nil, err
 	}
 	return a, nil
+}
+
+// dropErrors takes the trials without a verdict out of the record, for which
+// the search stopped: going on, they are made again.
+func (s *State) dropErrors() error {
+	data, err := s.root.ReadFile(fileTrials)
+	if err != nil {
+		return fmt.Errorf("read %s: %w", fileTrials, err)
+	}
+	var kept []byte
+	for line := range bytes.Lines(data) {
+		var e entry
+		if err := json.Unmarshal(line, &e); err != nil {
+			return fmt.Errorf("read %s: %w", fileTrials, err)
+		}
+		if e.Trial == nil || e.Trial.Kind != KindError {
+			kept = append(kept, line...)
+		}
+	}
+	return s.write(fileTrials, kept)
 }
 
 // Ended tells whether the search in dir has come to an end, with an answer or
@@ -349,13 +372,18 @@ func (r recorder) Prepare(ctx context.Context, sub Subject) (Prepared, error) {
 	if err != nil {
 		return p, err
 	}
+	if p.Failure == KindError {
+		return p, nil // trouble with the machine: another time it may be had
+	}
 	r.state.asked++
 	return p, r.state.append(entry{Subject: sub, Request: r.state.asked, Prepared: &p})
 }
 
 func (r recorder) Test(ctx context.Context, req Request, record func(Outcome) error) error {
 	left := req.Boots * req.Runs
-	request, last := 0, KindVerdict
+	// A tester may end a request early when an outcome is no verdict, and
+	// others that were under way may come after that one.
+	request, void := 0, false
 	for left > 0 {
 		e, ok := r.state.take(req.Subject, false, request)
 		if !ok {
@@ -364,15 +392,14 @@ func (r recorder) Test(ctx context.Context, req Request, record func(Outcome) er
 		if err := record(*e.Trial); err != nil {
 			return err
 		}
-		request, last = e.Request, e.Trial.Kind
+		request, void = e.Request, void || e.Trial.Kind != KindVerdict
 		if e.Trial.Boot != "" && !slices.Contains(req.Used, e.Trial.Boot) {
 			req.Used = append(slices.Clip(req.Used), e.Trial.Boot)
 		}
 		left--
 	}
-	// A tester may stop after an outcome that is no verdict; and what comes
-	// next was recorded for a later request.
-	if left == 0 || request > 0 && (last != KindVerdict || len(r.state.lines[req.Subject]) > 0) {
+	// What comes next was recorded for a later request.
+	if left == 0 || request > 0 && (void || len(r.state.lines[req.Subject]) > 0) {
 		return nil
 	}
 	if request == 0 {
@@ -382,7 +409,7 @@ func (r recorder) Test(ctx context.Context, req Request, record func(Outcome) er
 	// What is missing of a boot that was cut short is made up for by a boot
 	// of its own.
 	keep := func(o Outcome) error {
-		last = o.Kind
+		void = void || o.Kind != KindVerdict
 		if o.Boot != "" && !slices.Contains(req.Used, o.Boot) {
 			req.Used = append(slices.Clip(req.Used), o.Boot)
 		}
@@ -392,7 +419,7 @@ func (r recorder) Test(ctx context.Context, req Request, record func(Outcome) er
 		return record(o)
 	}
 	for _, part := range []struct{ boots, runs int }{{1, left % req.Runs}, {left / req.Runs, req.Runs}} {
-		if part.boots*part.runs == 0 || last != KindVerdict {
+		if part.boots*part.runs == 0 || void {
 			continue
 		}
 		part := Request{Subject: req.Subject, Boots: part.boots, Runs: part.runs, Used: req.Used}

@@ -212,6 +212,114 @@ func TestFinishedStateNeedsNoTrial(t *testing.T) {
 	}
 }
 
+// several stands for a tester that does trials side by side: one without a
+// verdict ends the request, and others that were under way come after it.
+type several struct {
+	Tester
+	asked int
+	rare  *rand.Rand
+}
+
+func (s *several) Test(ctx context.Context, r Request, record func(Outcome) error) error {
+	s.asked++
+	left := -1
+	return s.Tester.Test(ctx, r, func(o Outcome) error {
+		if left == 0 {
+			return nil
+		}
+		left--
+		if left < 0 && s.rare.IntN(8) == 0 {
+			left = 1
+			o = Outcome{Kind: KindError, Reason: "QEMU died"}
+		}
+		return record(o)
+	})
+}
+
+// Given trials side by side of which some end without a verdict, when the
+// finished search is opened again, then nothing is tried.
+func TestFinishedStateOfTrialsSideBySideNeedsNoTrial(t *testing.T) {
+	for seed := range uint64(8) {
+		w := steadyWorld(.6)
+		dir := filepath.Join(t.TempDir(), "state")
+		s, err := CreateState(dir, wanted{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		cfg := Config{New: w.new, Old: w.old}
+		tester := &several{Tester: &steady{w: w, done: make(map[Subject]int)}, rare: rand.New(rand.NewPCG(seed, 1))}
+		want, err := s.Run(context.Background(), cfg, w.graph, tester)
+		if err := errors.Join(err, s.Close()); err != nil {
+			t.Fatal(err)
+		}
+		if s, err = OpenState(dir, &wanted{}); err != nil {
+			t.Fatal(err)
+		}
+		asked := tester.asked
+		got, err := s.Run(context.Background(), cfg, w.graph, tester)
+		if err := errors.Join(err, s.Close()); err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(want, got); diff != "" || tester.asked != asked {
+			t.Errorf("seed %d: %d more requests, %s", seed, tester.asked-asked, diff)
+		}
+	}
+}
+
+// ailing stands for a machine in trouble: nothing can be built or tried.
+type ailing struct {
+	Tester
+	builds, trials bool // that go wrong
+}
+
+func (a *ailing) Prepare(ctx context.Context, s Subject) (Prepared, error) {
+	if a.builds {
+		return Prepared{Failure: KindError, Reason: "no space left on device"}, nil
+	}
+	return a.Tester.Prepare(ctx, s)
+}
+
+func (a *ailing) Test(ctx context.Context, r Request, record func(Outcome) error) error {
+	if a.trials {
+		return record(Outcome{Kind: KindError, Reason: "no space left on device"})
+	}
+	return a.Tester.Test(ctx, r, record)
+}
+
+// Given a machine in trouble, when a search stops for it and goes on after it
+// was mended, then it comes to the same answer, and does not count as ended
+// before.
+func TestTroubleWithTheMachineIsForgotten(t *testing.T) {
+	w := steadyWorld(1)
+	cfg := Config{New: w.new, Old: w.old}
+	for _, trouble := range []ailing{{builds: true}, {trials: true}} {
+		dir := filepath.Join(t.TempDir(), "state")
+		s, err := CreateState(dir, wanted{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		trouble.Tester = &steady{w: w, done: make(map[Subject]int)}
+		_, err = s.Run(context.Background(), cfg, w.graph, &trouble)
+		stop, ok := errors.AsType[*StopError](err)
+		if !ok || stop.Kind != StopTrouble || !strings.Contains(stop.Why, "no space left") || Ended(dir) {
+			t.Fatalf("%+v: ended %v: %v", trouble, Ended(dir), err)
+		}
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if s, err = OpenState(dir, &wanted{}); err != nil {
+			t.Fatal(err)
+		}
+		a, err := s.Run(context.Background(), cfg, w.graph, trouble.Tester)
+		if err := errors.Join(err, s.Close()); err != nil {
+			t.Fatal(err)
+		}
+		if a.First == nil || a.First.Hash != w.culprit || a.Grade != Proven || !Ended(dir) {
+			t.Errorf("%+v: %v, %s %q", trouble, a.First, a.Grade, a.Why)
+		}
+	}
+}
+
 // Given a search whose ends are wrong, when it has stopped, then its folder
 // says why, and that there is nothing to go on with.
 func TestStoppedStateHasEnded(t *testing.T) {
