@@ -142,7 +142,10 @@ func (s *search) learn(ctx context.Context) (*kernel, error) {
 		candidates = append(candidates, candidate{s.cfg.Old[0], false})
 	}
 	var seen []string
-	for _, enough := range []int{learnBoots * learnRuns, learnMost} {
+	for round, enough := range []int{learnBoots * learnRuns, learnMost} {
+		if round > 0 {
+			s.cfg.Progress(Event{Doing: "goal", Goal: fmt.Sprintf("no failure to look for yet: %s; trying %d times to be sure", strings.Join(seen, ", "), enough)})
+		}
 		seen = seen[:0]
 		for _, c := range candidates {
 			s.cfg.Progress(Event{Doing: "failing end", Commit: c.commit})
@@ -158,13 +161,35 @@ func (s *search) learn(ctx context.Context) (*kernel, error) {
 				s.newFails = c.newFails
 				return k, s.teach(k, c.commit)
 			}
-			seen = append(seen, fmt.Sprintf("%s passed %d trials in %s", short(c.commit), s.evidenceOf(k, 0).runs(), inBoots(len(s.evidenceOf(k, 0).boots))))
+			seen = append(seen, fmt.Sprintf("%s: %s", short(c.commit), shown(k.outcomes)))
 		}
 	}
 	return nil, &StopError{
 		Kind: StopNoFailure,
 		Why:  fmt.Sprintf("no failure to look for: %s", strings.Join(seen, ", ")),
 	}
+}
+
+// shown is what trials came to, none of which counts as bad.
+func shown(outcomes []Outcome) string {
+	boots := make(map[string]bool)
+	times := make(map[string]int)
+	var n int
+	for _, o := range outcomes {
+		if o.Kind != KindVerdict {
+			continue
+		}
+		n++
+		boots[o.Boot] = true
+		times[o.Verdict]++
+	}
+	var ways []string
+	for _, v := range verdicts {
+		if times[v] > 0 {
+			ways = append(ways, fmt.Sprintf("%s %d times", v, times[v]))
+		}
+	}
+	return fmt.Sprintf("%d trials in %s, none of them bad (%s)", n, inBoots(len(boots)), strings.Join(ways, ", "))
 }
 
 // learnFrom tries a kernel until its failures are known (true), or it had

@@ -282,6 +282,9 @@ func (g *Git) step(ctx context.Context, args ...string) (Next, error) {
 		if status == 3 {
 			return Next{}, &StopError{Kind: StopMergeBase, Why: oneLine(out + err.Error())}
 		}
+		if status == 4 && len(g.opts.Paths) > 0 {
+			return Next{}, &StopError{Kind: StopHistory, Why: "no commit between the ends changes " + gitcmd.Printable(strings.Join(g.opts.Paths, " "))}
+		}
 		return Next{}, fmt.Errorf("bisect: %w", err)
 	}
 	head, err := g.tree.Run(ctx, "rev-parse", "--verify", "--quiet", "BISECT_HEAD")
@@ -379,14 +382,14 @@ func (g *Git) MergeBases(ctx context.Context, new string, old []string) ([]strin
 	for _, o := range old {
 		out, err := g.repo.Run(ctx, "merge-base", "--all", "--end-of-options", o, new)
 		if status, ok := gitcmd.Status(err); ok && status == 1 {
-			return nil, fmt.Errorf("%s and %s have no common history", short(o), short(new))
+			return nil, &StopError{Kind: StopHistory, Why: fmt.Sprintf("%s and %s have no common history", short(o), short(new))}
 		}
 		if err != nil {
 			return nil, fmt.Errorf("merge base of %s and %s: %w", short(o), short(new), err)
 		}
 		for _, b := range strings.Fields(out) {
 			if b == new {
-				return nil, fmt.Errorf("%s is an ancestor of %s: the new end must come after the old one", short(new), short(o))
+				return nil, &StopError{Kind: StopHistory, Why: fmt.Sprintf("%s is an ancestor of %s: the new end must come after the old one", short(new), short(o))}
 			}
 			if b != o && !slices.Contains(bases, b) && !slices.Contains(old, b) {
 				bases = append(bases, b)

@@ -181,6 +181,8 @@ func (g *grid) rate(w weights) Rate {
 			r.High = m.mean
 		}
 	}
+	// Between two points of the grid, the mean may lie outside of them.
+	r.Low, r.High = min(r.Low, r.Mean), max(r.High, r.Mean)
 	return r
 }
 

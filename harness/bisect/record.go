@@ -32,6 +32,13 @@ func seen(hits, runs, boots int) string {
 	return fmt.Sprintf("%d of %d trials failed in %s", hits, runs, inBoots(boots))
 }
 
+func inSteps(n int) string {
+	if n == 1 {
+		return "1 step"
+	}
+	return fmt.Sprintf("%d steps", n)
+}
+
 func inBoots(n int) string {
 	if n == 1 {
 		return "1 boot"

@@ -80,9 +80,8 @@ func Summary(a *Answer, c Context) string {
 	if len(a.Target.Titles) > 0 {
 		p(", seen with %s", safe(strings.Join(a.Target.Titles, "; ")))
 	}
-	p("\n%s fail in %s, others in %s; a commit needed %d passes in a row to be good\n",
-		"commits with it", percent(a.FailRate), percent(a.FalseRate), a.PassesNeeded)
-	p("%d steps, %d trials in %s, %s\n", a.Steps, a.Trials, inBoots(a.Boots), spent(a.Seconds))
+	p("\n%s; %d passes in a row make one good\n", rates(a), a.PassesNeeded)
+	p("%s, %d trials in %s, %s\n", inSteps(a.Steps), a.Trials, inBoots(a.Boots), spent(a.Seconds))
 	for _, r := range a.Marks {
 		switch {
 		case r.Other != nil:
@@ -167,9 +166,9 @@ func Report(a *Answer, c Context) string {
 		p("  %s\n", safe(w))
 	}
 	b.WriteString(checks(a))
-	p("\nHow it was found: %d steps between %s and %s, %d trials in %s.\n",
-		a.Steps, safe(c.Old), safe(c.New), a.Trials, inBoots(a.Boots))
-	p("Kernels with it fail in %s of the trials, kernels without in %s.\n", percent(a.FailRate), percent(a.FalseRate))
+	p("\nHow it was found: %s between %s and %s, %d trials in %s.\n",
+		inSteps(a.Steps), safe(c.Old), safe(c.New), a.Trials, inBoots(a.Boots))
+	p("%s.\n", strings.ToUpper(rates(a)[:1])+rates(a)[1:])
 	if len(a.Target.Titles) > 0 {
 		p("Seen with it:\n")
 		for _, t := range a.Target.Titles {
@@ -265,11 +264,24 @@ func safe(s string) string {
 	return strings.ReplaceAll(gitcmd.Printable(s), "\n", " ")
 }
 
-func percent(r Rate) string {
+// rates says how often kernels on either side of the change failed.
+func rates(a *Answer) string {
+	failing, others := "kernels from it on", "those before it"
+	if a.Direction == Fix {
+		failing, others = "kernels before it", "those from it on"
+	}
+	return fmt.Sprintf("%s failed in %s, %s in %s", failing, inTrials(a.FailRate), others, inTrials(a.FalseRate))
+}
+
+func inTrials(r Rate) string {
 	if r.Runs == 0 {
 		return "no trial"
 	}
-	return fmt.Sprintf("%.3g%% (%.3g%% to %.3g%%; %d of %d)", 100*r.Mean, 100*r.Low, 100*r.High, r.Hits, r.Runs)
+	text := fmt.Sprintf("%d of %d trials", r.Hits, r.Runs)
+	if r.Hits > 0 && r.Hits < r.Runs {
+		text += fmt.Sprintf(" (%.2g%%)", 100*float64(r.Hits)/float64(r.Runs))
+	}
+	return text
 }
 
 func spent(seconds float64) string {

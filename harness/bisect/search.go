@@ -56,6 +56,7 @@ const (
 	StopMergeBase    = "merge-base"     // the merge base has the change, the old end does not
 	StopSkips        = "too-many-skips" // too many commits could not be tried
 	StopInconclusive = "inconclusive"   // the ends can't be told apart
+	StopHistory      = "history"        // between the ends there is no commit to try
 	StopTrouble      = "trouble"        // this machine can't build or try kernels now; resume goes on
 	StopSeveral      = "several"        // the failing end fails in several ways, none of them most of the time
 )
@@ -279,6 +280,8 @@ func (s *search) decide(k *kernel, from int, alpha float64) judgement {
 	p := s.chance(k, e)
 	j := judgement{p: p}
 	switch {
+	case e.hits > 0 && e.passes > 0 && runs < mixed:
+		// Rates may differ from commit to commit more than the pools know.
 	case p >= 1-alpha:
 		j.state = stateFails
 	case p <= alpha:
@@ -289,6 +292,9 @@ func (s *search) decide(k *kernel, from int, alpha float64) judgement {
 	}
 	return j
 }
+
+// mixed is how many trials it takes at least when some fail and some pass.
+const mixed = 12
 
 // undecided begins the reason of a skip for want of a difference.
 const undecided = "undecided"

@@ -53,6 +53,9 @@ func Step(outcomes []Outcome, rules Rules, target *Target, want int) (status int
 	case others > 0:
 		return StepSkip, fmt.Sprintf("another failure: %s in %d of %d trials", other.Signature(), others, others+passes)
 	case passes >= want:
+		if rules.BadWhen != nil {
+			return StepGood, shown(outcomes)
+		}
 		return StepGood, fmt.Sprintf("%d trials passed", passes)
 	case voids >= tries && passes == 0, void.Kind == KindBuild, void.Kind == KindNone:
 		return StepSkip, fmt.Sprintf("%s: %s", void.Kind, void.Reason)

@@ -31,7 +31,7 @@ func (s *Search) context(ctx context.Context, a *bisect.Answer, c scenarios.Case
 	r := s.Request
 	cx := bisect.Context{
 		Scenario: strings.TrimSpace(c.Scenario.Name + " " + c.ID), About: c.Scenario.About,
-		Bisect: commandLine(r.Command), Folder: s.Dir(),
+		Bisect: commandLine(withoutFolders(r.Command)), Folder: s.Dir(),
 	}
 	failing := a.Direction == bisect.Regression
 	var end string
@@ -44,7 +44,8 @@ func (s *Search) context(ctx context.Context, a *bisect.Answer, c scenarios.Case
 		}
 		cx.Config = configOf(r.Git.Build)
 	default:
-		cx.Old, cx.New = r.Releases.Old.Name, r.Releases.New.Name
+		// Names such as debian:newest mean something else tomorrow.
+		cx.Old, cx.New = "debian:"+r.Releases.Old.Commit, "debian:"+r.Releases.New.Commit
 		end = r.Releases.New.Commit
 		if !failing {
 			end = r.Releases.Old.Commit
@@ -135,16 +136,41 @@ func commandLine(args []string) string {
 	var out []string
 	for i, a := range args {
 		if i == 0 {
-			a = path.Base(a)
+			a = "blockrig" // whatever it is called here
 		}
-		if a == "" || a[0] == '~' || strings.ContainsFunc(a, func(r rune) bool {
-			return !(r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("-_=+,./:@%^~", r))
-		}) {
-			a = "'" + strings.ReplaceAll(a, "'", `'\''`) + "'"
-		}
-		out = append(out, a)
+		out = append(out, Quoted(a))
 	}
 	return strings.Join(out, " ")
+}
+
+// withoutFolders leaves out the flags that name the user's own folders for
+// results: they are nobody else's business.
+func withoutFolders(args []string) []string {
+	var out []string
+	for i := 0; i < len(args); i++ {
+		name, _, joined := strings.Cut(args[i], "=")
+		switch name {
+		case "--":
+			return append(out, args[i:]...)
+		case "--results", "--state", "--output", "-o":
+			if !joined {
+				i++
+			}
+			continue
+		}
+		out = append(out, args[i])
+	}
+	return out
+}
+
+// Quoted writes an argument for a shell.
+func Quoted(a string) string {
+	if a == "" || a[0] == '~' || strings.ContainsFunc(a, func(r rune) bool {
+		return !(r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("-_=+,./:@%^~", r))
+	}) {
+		a = "'" + strings.ReplaceAll(a, "'", `'\''`) + "'"
+	}
+	return a
 }
 
 // shows finds a recorded trial of a kernel that shows the target: its record,

@@ -27,6 +27,9 @@ type Request struct {
 
 	Git      *GitRequest     `json:"git,omitempty"`
 	Releases *ReleaseRequest `json:"releases,omitempty"`
+	// ThenGit is where commits are bisected once releases have left a range;
+	// its ends follow from that.
+	ThenGit *GitRequest `json:"then_git,omitempty"`
 }
 
 // Scenario is a scenario with the case to bisect with.

@@ -205,7 +205,7 @@ func (s *Search) commits(ctx context.Context, rig *Rig) (*Commits, error) {
 			return nil, err
 		}
 	}
-	return NewCommits(ctx, rig, s.Cache, spec, gitbuild.Options{CC: b.CC, Jobs: b.Jobs, Nice: s.Nice})
+	return NewCommits(ctx, rig, s.Cache, spec, gitbuild.Options{CC: b.CC, Jobs: b.Jobs, Nice: s.Nice, Log: rig.Log})
 }
 
 // NewCommits opens the build cache below cache, and makes the rig's kernel

@@ -149,9 +149,10 @@ func (a *app) rig(m trials.Machine, memory scenarios.Bytes, d *doing) (*trials.R
 	}, nil
 }
 
-// choose gives the case to bisect with; trials that this takes are an
+// choose gives the case to bisect with, with either also when the ends have
+// changed places; trials that this takes are an
 // ordinary run.
-func (a *app) choose(ctx context.Context, rig *trials.Rig, k trials.Kernels, cases []scenarios.Case, bad, good bisect.Subject, o *bisectOptions) (_ scenarios.Case, err error) {
+func (a *app) choose(ctx context.Context, rig *trials.Rig, k trials.Kernels, cases []scenarios.Case, bad, good bisect.Subject, either bool, o *bisectOptions) (_ scenarios.Case, err error) {
 	if len(cases) == 1 {
 		return cases[0], nil
 	}
@@ -173,6 +174,12 @@ func (a *app) choose(ctx context.Context, rig *trials.Rig, k trials.Kernels, cas
 	defer func() { err = errors.Join(err, dir.Remove()) }()
 	t := &trials.Tester{Rig: rig, Kernels: k, Run: run, Dir: dir.Path()}
 	c, err := trials.Choose(ctx, t, cases, bad, good, rules)
+	if errors.Is(err, trials.ErrNoCase) && either {
+		c, err = trials.Choose(ctx, t, cases, good, bad, rules)
+	}
+	if ctx.Err() != nil {
+		a.say("stopped before a case was chosen, so there is nothing to go on with; --case or --set names one at once")
+	}
 	if err != nil {
 		if ctx.Err() == nil {
 			err = badRequest(err)
@@ -229,10 +236,10 @@ func (a *app) search(ctx context.Context, s *trials.Search, report string) (_ *t
 	var stop *bisect.StopError
 	switch {
 	case ctx.Err() != nil:
-		a.say("stopped; go on with: blockrig bisect resume %s", s.Dir())
+		a.say("stopped; go on with:\n  blockrig bisect resume %s", trials.Quoted(s.Dir()))
 		return nil, err
 	case errors.As(err, &stop):
-		return nil, a.sayStop(stop)
+		return nil, a.sayStop(stop, s.Dir())
 	case err != nil:
 		return nil, err
 	}
@@ -257,7 +264,7 @@ func sayEvent(rig *trials.Rig, e bisect.Event) {
 	case r.Fails:
 		state = "fails"
 	}
-	what := fmt.Sprintf("%s, p=%.6g", r.Seen(), r.P)
+	what := fmt.Sprintf("%s, p=%.6g", r.Seen(), min(r.P, .999999))
 	if r.Why != "" {
 		what = r.Why
 	}
@@ -265,10 +272,10 @@ func sayEvent(rig *trials.Rig, e bisect.Event) {
 		what += "; the same binary as " + shortHash(r.SameAs)
 	}
 	left := ""
-	if e.Doing == "step" {
-		left = fmt.Sprintf(" (%d left)", e.Left)
+	if e.Doing == "step" && e.Left > 0 {
+		left = fmt.Sprintf(" (about %d commits left)", e.Left)
 	}
-	rig.Say("%-8s %-12s  %s: %s%s", e.Doing, shortHash(r.Commit), state, what, left)
+	rig.Say("%-10s %-12s  %s: %s%s", e.Doing, shortHash(r.Commit), state, what, left)
 }
 
 func shortHash(s string) string {
@@ -279,7 +286,7 @@ func shortHash(s string) string {
 }
 
 // sayStop ends a bisection that has no answer.
-func (a *app) sayStop(stop *bisect.StopError) error {
+func (a *app) sayStop(stop *bisect.StopError, dir string) error {
 	for _, r := range stop.Seen {
 		what := r.Seen()
 		if r.Why != "" {
@@ -289,7 +296,9 @@ func (a *app) sayStop(stop *bisect.StopError) error {
 	}
 	err := fmt.Errorf("no answer: %w", stop)
 	switch stop.Kind {
-	case bisect.StopWrongEnd, bisect.StopNoFailure, bisect.StopMergeBase:
+	case bisect.StopTrouble:
+		return fmt.Errorf("no answer yet: %w; when that is mended, go on with:\n  blockrig bisect resume %s", stop, trials.Quoted(dir))
+	case bisect.StopWrongEnd, bisect.StopNoFailure, bisect.StopMergeBase, bisect.StopSeveral, bisect.StopHistory:
 		return badRequest(err)
 	}
 	return err
@@ -367,11 +376,7 @@ come to an end.`,
 			if err != nil {
 				return badRequest(err)
 			}
-			o, err := a.search(c.Context(), s, report)
-			if err != nil {
-				return err
-			}
-			return exitOfAnswer(o)
+			return a.searchAll(c.Context(), s, report)
 		},
 	}
 	c.Flags().StringVarP(&report, "output", "o", "", "write the report to `FILE` too")

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -45,6 +47,19 @@ func (g *buildOptions) buildFlags(f *pflag.FlagSet) {
 	f.StringArrayVar(&g.fragments, "fragment", nil, "build with blockrig's config fragment `NAME` too, such as debug or kasan; may be given several times")
 	f.StringVar(&g.cc, "cc", "", "compiler (default gcc)")
 	f.IntVar(&g.make, "make-jobs", 0, "jobs of make (default: one for each CPU)")
+}
+
+// needGit refuses flags about building when nothing is built.
+func needGit(f *pflag.FlagSet, refs ...string) error {
+	if slices.ContainsFunc(refs, func(ref string) bool { return strings.HasPrefix(ref, "git:") }) {
+		return nil
+	}
+	for _, name := range []string{"apply", "config", "fragment", "cc", "make-jobs"} {
+		if f.Changed(name) {
+			return fmt.Errorf("--%s is about kernels that are built from git, and none is", name)
+		}
+	}
+	return nil
 }
 
 // build takes the files of the flags into a request.
@@ -225,7 +240,7 @@ func (a *app) newGit(ctx context.Context, o *bisectOptions, g *gitOptions, name 
 	if g.fix {
 		bad, good = good, bad
 	}
-	c, err := a.choose(ctx, rig, k, cases, bisect.Subject{Commit: bad}, bisect.Subject{Commit: good}, o)
+	c, err := a.choose(ctx, rig, k, cases, bisect.Subject{Commit: bad}, bisect.Subject{Commit: good}, r.Direction == bisect.Either, o)
 	if err != nil {
 		return nil, err
 	}
@@ -244,6 +259,7 @@ func (a *app) commitsOf(ctx context.Context, rig *trials.Rig, repo string, g *gi
 		return nil, err
 	}
 	spec := gitbuild.Spec{Repo: repo, Fragments: opts.Fragments, ConfigFile: opts.ConfigFile, Patches: opts.Patches}
+	opts.Log = a.log
 	return trials.NewCommits(ctx, rig, cache, spec, opts)
 }
 

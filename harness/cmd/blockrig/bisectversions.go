@@ -39,23 +39,24 @@ the series where it changed.`,
 			if err := o.check(); err != nil {
 				return badRequest(err)
 			}
+			var then *trials.GitRequest
 			if thenGit != "" {
-				if _, err := gitcmd.Open(c.Context(), thenGit); err != nil {
+				repo, err := gitcmd.Open(c.Context(), thenGit)
+				if err != nil {
 					return badRequest(fmt.Errorf("--then-git: %w", err))
 				}
+				then = &trials.GitRequest{Repo: repo.Dir()}
+				if then.Build, err = g.build(); err != nil {
+					return badRequest(err)
+				}
+			} else if err := needGit(c.Flags()); err != nil {
+				return badRequest(fmt.Errorf("%w without --then-git", err))
 			}
-			s, err := a.newVersions(c.Context(), &o, good, bad, fix, args[0])
+			s, err := a.newVersions(c.Context(), &o, good, bad, fix, then, args[0])
 			if err != nil {
 				return err
 			}
-			found, err := a.search(c.Context(), s, o.report)
-			if err != nil {
-				return err
-			}
-			if thenGit == "" || found.Answer.Grade == bisect.Doubtful {
-				return exitOfAnswer(found)
-			}
-			return a.goOnWithGit(c.Context(), s, found, thenGit, &o, &g)
+			return a.searchAll(c.Context(), s, o.report)
 		},
 	}
 	f := c.Flags()
@@ -69,7 +70,7 @@ the series where it changed.`,
 }
 
 // newVersions asks Debian which releases there are and makes the bisection.
-func (a *app) newVersions(ctx context.Context, o *bisectOptions, good, bad string, fix bool, name string) (*trials.Search, error) {
+func (a *app) newVersions(ctx context.Context, o *bisectOptions, good, bad string, fix bool, then *trials.GitRequest, name string) (*trials.Search, error) {
 	cases, err := a.casesFor(name, o.only, o.set)
 	if err != nil {
 		return nil, badRequest(err)
@@ -112,11 +113,11 @@ func (a *app) newVersions(ctx context.Context, o *bisectOptions, good, bad strin
 		refs[rel.Version] = rel.Ref
 	}
 	k := &trials.Releases{Lab: rig.Lab, Scenario: cases[0].Scenario, Refs: refs}
-	cs, err := a.choose(ctx, rig, k, cases, bisect.Subject{Commit: badEnd.Version}, bisect.Subject{Commit: goodEnd.Version}, o)
+	cs, err := a.choose(ctx, rig, k, cases, bisect.Subject{Commit: badEnd.Version}, bisect.Subject{Commit: goodEnd.Version}, false, o)
 	if err != nil {
 		return nil, err
 	}
-	r.Scenario, r.Releases = trials.ScenarioOf(cs), rr
+	r.Scenario, r.Releases, r.ThenGit = trials.ScenarioOf(cs), rr, then
 	return a.newSearch(r, o)
 }
 
@@ -148,57 +149,61 @@ func release(ctx context.Context, store *kernels.Store, ref string) (kernels.Ver
 	return kernels.Version{}, fmt.Errorf("%s is %s, which is not in the list of Debian's kernels", ref, k.Exact)
 }
 
+// searchAll does a bisection, and the one of commits that is to follow it.
+func (a *app) searchAll(ctx context.Context, s *trials.Search, report string) error {
+	found, err := a.search(ctx, s, report)
+	if err != nil {
+		return err
+	}
+	if s.Request.ThenGit == nil || found.Answer.Grade == bisect.Doubtful {
+		return exitOfAnswer(found)
+	}
+	return a.goOnWithGit(ctx, s, found, report)
+}
+
 // goOnWithGit bisects the range that the releases leave.
-func (a *app) goOnWithGit(ctx context.Context, s *trials.Search, found *trials.Outcome, repo string, o *bisectOptions, g *gitOptions) error {
+func (a *app) goOnWithGit(ctx context.Context, s *trials.Search, found *trials.Outcome, report string) error {
+	// One that was begun before is gone on with.
+	dir := s.Dir() + "-git"
+	if trials.Unfinished(dir) {
+		gs, err := trials.Open(dir)
+		if err != nil {
+			return badRequest(err)
+		}
+		return a.searchAll(ctx, gs, report)
+	}
 	rng := found.Context.Range
 	if rng == nil {
 		return errors.New("the releases leave no range to go on with")
 	}
-	// The release that was tried, where the repository has it: what a stable
-	// release brought is in there too.
-	to := rng.To
-	r0, err := gitcmd.Open(ctx, repo)
+	git := *s.Request.ThenGit
+	repo, err := gitcmd.Open(ctx, git.Repo)
 	if err != nil {
 		return badRequest(err)
 	}
-	if _, err := r0.Resolve(ctx, "refs/tags/"+rng.First); err == nil {
+	// The release that was tried, where the repository has it: what a stable
+	// release brought is in there too.
+	to := rng.To
+	if _, err := repo.Resolve(ctx, "refs/tags/"+rng.First); err == nil {
 		to = rng.First
 	}
-	for _, tag := range []string{rng.From, to} {
-		if _, err := r0.Resolve(ctx, "refs/tags/"+tag); err != nil {
-			return badRequest(fmt.Errorf("go on with git: %s has no tag %s: fetch Linus's tags, and for stable releases those of the stable repository; then: blockrig bisect git --good %s --bad %s", repo, tag, rng.From, to))
+	ends := [2]*trials.End{{Name: rng.From}, &git.New}
+	git.New.Name = to
+	for _, e := range ends {
+		if e.Commit, err = repo.Resolve(ctx, "refs/tags/"+e.Name); err != nil {
+			return badRequest(fmt.Errorf("go on with git: %s has no tag %s: fetch Linus's tags, and for stable releases those of the stable repository; then:\n  blockrig bisect git --repo %s --good %s --bad %s …", git.Repo, e.Name, trials.Quoted(git.Repo), rng.From, to))
 		}
 	}
-	g.repo, g.good, g.bad = repo, []string{rng.From}, to
-	g.fix = found.Answer.Direction == bisect.Fix
-	if g.fix {
-		g.good, g.bad = []string{to}, rng.From
-	}
-	c, err := s.Case()
-	if err != nil {
-		return err
+	git.Old = []trials.End{*ends[0]}
+	if found.Answer.Direction == bisect.Fix {
+		git.TermOld, git.TermNew = "broken", "fixed"
 	}
 	r := s.Request
-	r.Releases = nil
-	if r.Git, err = g.request(ctx); err != nil {
-		return badRequest(fmt.Errorf("go on with git: %w", err))
-	}
-	if g.fix {
-		r.Git.TermOld, r.Git.TermNew = "broken", "fixed"
-	}
-	r.Scenario = trials.ScenarioOf(c)
-	next := *o
-	if next.state != "" {
-		next.state += "-git"
-	}
+	r.Git, r.Releases, r.ThenGit = &git, nil, nil
 	a.say("going on with the commits of %s..%s", rng.From, to)
-	gs, err := a.newSearch(r, &next)
+	gs, err := trials.Create(dir, r)
 	if err != nil {
-		return err
+		return badRequest(err)
 	}
-	answer, err := a.search(ctx, gs, o.report)
-	if err != nil {
-		return err
-	}
-	return exitOfAnswer(answer)
+	return a.searchAll(ctx, gs, report)
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -18,6 +19,7 @@ type building struct {
 	cache string
 	say   func(what string, done, total int64) // shows how far it is
 	with  buildOptions
+	log   *slog.Logger
 }
 
 // Build implements kernels.Builder.
@@ -26,6 +28,7 @@ func (b building) Build(ctx context.Context, ref kernels.GitRef) (kernels.Kernel
 	if err != nil {
 		return kernels.Kernel{}, err
 	}
+	opts.Log = b.log
 	opts.Progress = func(phase string, files int) {
 		if files > 0 {
 			phase = fmt.Sprintf("%s: %d files", phase, files)

@@ -30,7 +30,7 @@ func (a *app) withStore(f func(*kernels.Store) error) error {
 	if err != nil {
 		return err
 	}
-	store.Progress, store.Builder = p.fetch, building{cache: cache, say: p.fetch}
+	store.Progress, store.Builder = p.fetch, building{cache: cache, say: p.fetch, log: a.log}
 	return f(store)
 }
 

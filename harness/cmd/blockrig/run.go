@@ -63,6 +63,9 @@ else 3. --resume RUN does the rest, on the very same kernels and scenarios.`,
 			if o.boots == 0 {
 				o.boots = int(math.Ceil(math.Sqrt(float64(repeat))))
 			}
+			if err := needGit(c.Flags(), refs...); err != nil {
+				return badRequest(err)
+			}
 			if _, err := o.build.build(); err != nil {
 				return badRequest(err)
 			}

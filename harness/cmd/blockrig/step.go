@@ -217,6 +217,11 @@ func (a *app) step(c *cobra.Command, name, ref string, runs int, rate float64, l
 	case o.sameTitle && like == "":
 		return fail(errors.New("--same-title: the same as what? Name a trial that shows it with --like"))
 	}
+	if ref != "" {
+		if err := needGit(c.Flags(), ref); err != nil {
+			return fail(err)
+		}
+	}
 	if _, err := g.build(); err != nil {
 		return fail(err)
 	}
@@ -283,7 +288,8 @@ func (a *app) step(c *cobra.Command, name, ref string, runs int, rate float64, l
 	if err != nil {
 		return fail(err)
 	}
-	a.log.Info("step", "took", time.Since(began), "records", run.Dir())
+	a.log.Info("step", "took", time.Since(began))
+	a.say("tested %s; records: %s", shortHash(req.Subject.Commit), run.Dir())
 	return status, why, nil
 }
 

@@ -89,7 +89,7 @@ func (a *app) lab(tools string, with buildOptions, p *progress) (*trial.Lab, err
 	if err != nil {
 		return nil, err
 	}
-	store.Progress, store.Builder = p.fetch, building{cache: cache, say: p.fetch, with: with}
+	store.Progress, store.Builder = p.fetch, building{cache: cache, say: p.fetch, with: with, log: a.log}
 	return &trial.Lab{
 		Kernels:   store,
 		Initramfs: &initramfs.Builder{Cache: filepath.Join(cache, "initramfs"), Log: a.log},

@@ -24,14 +24,14 @@ func wrap(text string, width int) []string {
 }
 
 // fold is wrap for each line of text. What a line is broken into is indented
-// as it is.
+// as it is. A command to copy, indented, stays whole.
 func fold(text string, width int) string {
 	if width < 20 {
 		return text
 	}
 	var out []string
 	for line := range strings.SplitSeq(text, "\n") {
-		if len([]rune(line)) <= width {
+		if len([]rune(line)) <= width || strings.HasPrefix(line, "  blockrig ") {
 			out = append(out, line)
 			continue
 		}
