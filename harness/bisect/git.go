@@ -251,6 +251,9 @@ func (g *Git) step(ctx context.Context, args ...string) (Next, error) {
 	if err != nil && !failed {
 		return Next{}, err
 	}
+	if failed && status == 4 && len(g.opts.Paths) > 0 {
+		return Next{}, &StopError{Kind: StopHistory, Why: "no commit between the ends changes " + gitcmd.Printable(strings.Join(g.opts.Paths, " "))}
+	}
 	log, logErr := g.Log(ctx)
 	if logErr != nil {
 		if failed {
@@ -281,9 +284,6 @@ func (g *Git) step(ctx context.Context, args ...string) (Next, error) {
 		// message says so.
 		if status == 3 {
 			return Next{}, &StopError{Kind: StopMergeBase, Why: oneLine(out + err.Error())}
-		}
-		if status == 4 && len(g.opts.Paths) > 0 {
-			return Next{}, &StopError{Kind: StopHistory, Why: "no commit between the ends changes " + gitcmd.Printable(strings.Join(g.opts.Paths, " "))}
 		}
 		return Next{}, fmt.Errorf("bisect: %w", err)
 	}

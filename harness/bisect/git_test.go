@@ -365,6 +365,12 @@ func TestGitWrongEnds(t *testing.T) {
 			}
 		})
 	}
+	t.Run("paths that nothing changes", func(t *testing.T) {
+		_, err := Run(context.Background(), Config{New: last, Old: []string{first}}, repo.open(GitOptions{Paths: []string{"no/such"}}), &scripted{does: func(Subject) Outcome { return simPass }})
+		if stop, ok := errors.AsType[*StopError](err); !ok || stop.Kind != StopHistory || !strings.Contains(stop.Why, "changes no/such") {
+			t.Error(err)
+		}
+	})
 	t.Run("the wrong way round", func(t *testing.T) {
 		_, err := Run(context.Background(), Config{New: first, Old: []string{last}}, repo.open(GitOptions{}), &scripted{does: func(Subject) Outcome { return simPass }})
 		if err == nil || !strings.Contains(err.Error(), "ancestor") {

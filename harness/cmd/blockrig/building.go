@@ -11,6 +11,7 @@ import (
 
 	"github.com/blockrig/blockrig/kernels"
 	"github.com/blockrig/blockrig/kernels/gitbuild"
+	"github.com/blockrig/blockrig/kernels/gitbuild/gitcmd"
 )
 
 // building builds the kernels of git: references with blockrig's own config.
@@ -51,8 +52,17 @@ once is taken from the cache; so is the failure of what does not build.`,
 		Args: cobra.MinimumNArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
 			for _, ref := range args {
-				if !strings.HasPrefix(ref, "git:") {
+				rest, ok := strings.CutPrefix(ref, "git:")
+				i := strings.LastIndexByte(rest, '@')
+				if !ok || i < 0 {
 					return badRequest(fmt.Errorf("kernels build %s: want git:REPO@REV", ref))
+				}
+				repo, err := gitcmd.Open(c.Context(), rest[:i])
+				if err == nil {
+					_, err = repo.Resolve(c.Context(), rest[i+1:])
+				}
+				if err != nil {
+					return badRequest(fmt.Errorf("kernels build %s: %w", ref, err))
 				}
 			}
 			if _, err := g.build(); err != nil { // what is wrong with the files named
