@@ -164,8 +164,7 @@ func (b *Builder) BuildSpec(ctx context.Context, spec Spec) (build Build, err er
 	if build, err := b.cached(j); err != nil && !errors.Is(err, errSpoiled) || build.Image != "" {
 		return build, err
 	}
-	b.opts.Progress("lock", 0)
-	unlock, err := lock(ctx, filepath.Join(j.dir, "lock"))
+	unlock, err := b.lock(ctx, filepath.Join(j.dir, "lock"))
 	if err != nil {
 		return Build{}, err
 	}
@@ -442,8 +441,12 @@ func (b *Builder) sweep() error {
 	return nil
 }
 
-func lock(ctx context.Context, file string) (func() error, error) {
+func (b *Builder) lock(ctx context.Context, file string) (func() error, error) {
 	l := flock.New(file)
+	if ok, err := l.TryLock(); err == nil && !ok {
+		b.opts.Progress("waiting for another build", 0)
+		b.opts.Log.Warn("another blockrig builds from the same repository; waiting until it is done")
+	}
 	if _, err := l.TryLockContext(ctx, 200*time.Millisecond); err != nil {
 		return nil, fmt.Errorf("wait for another build: %w", err)
 	}
