@@ -76,11 +76,11 @@ func Summary(a *Answer, c Context) string {
 	}
 	p("\n")
 	b.WriteString(checks(a))
-	p("\nlooked for %s", a.Target.Signature)
-	if len(a.Target.Titles) > 0 {
-		p(", seen with %s", safe(strings.Join(a.Target.Titles, "; ")))
+	p("\nlooked for %s\n", a.Target.Signature)
+	for _, t := range a.Target.Titles {
+		p("  seen with %s\n", safe(t))
 	}
-	p("\n%s; %d passes in a row make one good\n", rates(a), a.PassesNeeded)
+	p("%s; %d passes in a row make one good\n", rates(a), a.PassesNeeded)
 	p("%s, %d trials in %s, %s\n", inSteps(a.Steps), a.Trials, inBoots(a.Boots), spent(a.Seconds))
 	for _, r := range a.Marks {
 		switch {
