@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"io"
 	"os"
 	"os/exec"
@@ -254,7 +255,7 @@ func (a *app) step(c *cobra.Command, name, ref string, runs int, rate float64, l
 			b.with = g.buildOptions
 			rig.Lab.Kernels.Builder = b
 		}
-		if _, err := rig.Lab.Kernels.Resolve(ctx, ref); err != nil && (errors.Is(err, kernels.ErrRef) || errors.Is(err, kernels.ErrNotFound) || !trial.WrongRequest(err)) {
+		if _, err := rig.Lab.Kernels.Resolve(ctx, ref); err != nil && (errors.Is(err, kernels.ErrRef) || errors.Is(err, kernels.ErrNotFound) || errors.Is(err, fs.ErrNotExist) || !trial.WrongRequest(err)) {
 			return fail(err)
 		}
 		k = &trials.Releases{Lab: rig.Lab, Scenario: cases[0].Scenario, Refs: map[string]string{ref: ref}}
