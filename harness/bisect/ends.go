@@ -216,7 +216,11 @@ func (s *search) learnFrom(ctx context.Context, k *kernel, enough int) (bool, er
 		case e.bootFailures >= tries && e.bootFailures > fails+passes:
 			return false, &StopError{Kind: StopWrongEnd, Why: fmt.Sprintf("the end %s does not boot: %s", short(k.subject.Commit), e.lastError)}
 		case e.errors >= tries && e.errors > fails+passes:
-			return false, &StopError{Kind: StopTrouble, Why: fmt.Sprintf("the end %s can't be tried: %s", short(k.subject.Commit), e.lastError)}
+			kind := StopWrongEnd
+			if e.hostErrors >= tries {
+				kind = StopTrouble
+			}
+			return false, &StopError{Kind: kind, Why: fmt.Sprintf("the end %s can't be tried: %s", short(k.subject.Commit), e.lastError)}
 		case fails == 0 && passes >= enough:
 			return false, nil
 		case len(boots) < learnBoots && fails+passes < 4*learnBoots*learnRuns: // should boots come again and again

@@ -40,6 +40,7 @@ type evidence struct {
 	others []Count
 	hits, passes,
 	otherRuns, errors, bootFailures int
+	hostErrors int    // of errors
 	impossible string // why no kernel could be had
 	lastError  string
 	// log-likelihood of the hits and passes at each point of the grids
@@ -124,6 +125,9 @@ func (e *evidence) count(l *lens, o Outcome, t *tally) {
 			e.impossible = o.Reason
 		default:
 			e.errors++
+			if o.Host {
+				e.hostErrors++
+			}
 			e.lastError = o.Reason
 		}
 	}

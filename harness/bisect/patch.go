@@ -78,7 +78,7 @@ func (r *PatchResult) boots(g *grid) {
 	switch worse := rate(r.Patched) - rate(r.Base); {
 	case worse > 0 && p >= r.Confidence:
 		r.Effect, r.P = Harms, p
-	case worse > 0:
+	case worse > 0 && r.Effect != Harms:
 		r.Effect = Unclear
 	case worse < 0 && p >= r.Confidence && r.Effect == Unclear && r.Patched.Fails == 0:
 		r.Effect, r.P = Helps, p

@@ -45,6 +45,8 @@ func Summary(a *Answer, c Context) string {
 		if len(a.First.Tags) > 0 && c.Range == nil {
 			p("  in %s\n", safe(strings.Join(a.First.Tags, ", ")))
 		}
+	case a.Stopped == StopInconclusive:
+		p("%s: not found; the ends can't be told apart\n", verb)
 	case len(a.Among) == 0:
 		p("%s: not found; it is %s\n", verb, oneOf(a))
 	default:
@@ -80,7 +82,9 @@ func Summary(a *Answer, c Context) string {
 	for _, t := range a.Target.Titles {
 		p("  seen with %s\n", safe(t))
 	}
-	p("%s; %d passes in a row make one good\n", rates(a), a.PassesNeeded)
+	if a.Stopped != StopInconclusive {
+		p("%s; %d passes in a row make one good\n", rates(a), a.PassesNeeded)
+	}
 	p("%s, %d trials in %s, %s\n", inSteps(a.Steps), a.Trials, inBoots(a.Boots), spent(a.Seconds))
 	for _, r := range a.Marks {
 		switch {
@@ -131,6 +135,8 @@ func Report(a *Answer, c Context) string {
 		p("%s\n", wrap(safe(c.About)))
 	}
 	switch {
+	case a.Stopped == StopInconclusive:
+		p("%s\n", wrap("Whether anything changed could not be told: both ends fail now and then."))
 	case a.First == nil && len(a.Among) == 0:
 		p("%s\n", wrap(fmt.Sprintf("This changed with one commit or release that I could not find: it is %s.", oneOf(a))))
 	case a.First == nil:
@@ -147,18 +153,24 @@ func Report(a *Answer, c Context) string {
 		}
 	default:
 		first := what
-		if a.Became != nil && a.Direction != Fix {
+		if a.Became != nil {
 			first = a.Began.String()
 		}
 		p("%s\n", wrap(fmt.Sprintf("The outcome changed with commit %s. With %s the result is %q, with %s it passes.",
 			named(*a.First), failing, first, passing)))
 	}
-	if a.Became != nil && a.Direction != Fix {
-		p("%s\n", wrap(fmt.Sprintf("It became %q with %s.", what, named(*a.Became))))
+	if a.Became != nil {
+		text := fmt.Sprintf("It became %q with %s.", what, named(*a.Became))
+		if a.Direction == Fix {
+			text = fmt.Sprintf("Before that, %q had become %q with %s.", what, a.Began.String(), named(*a.Became))
+		}
+		p("%s\n", wrap(text))
 	}
-	if a.Direction != Fix {
+	switch {
+	case a.Stopped == StopInconclusive: // nothing to tell a tracker
+	case a.Direction != Fix:
 		p("#regzbot introduced: %s\n\n", since.exact)
-	} else {
+	default:
 		p("%s\n", wrap("Stable series that fail would need it."))
 	}
 	p("How sure this is: %s.\n", a.Grade)
@@ -168,7 +180,9 @@ func Report(a *Answer, c Context) string {
 	b.WriteString(checks(a))
 	p("\nHow it was found: %s between %s and %s, %d trials in %s.\n",
 		inSteps(a.Steps), safe(c.Old), safe(c.New), a.Trials, inBoots(a.Boots))
-	p("%s.\n", strings.ToUpper(rates(a)[:1])+rates(a)[1:])
+	if a.Stopped != StopInconclusive {
+		p("%s.\n", strings.ToUpper(rates(a)[:1])+rates(a)[1:])
+	}
 	if len(a.Target.Titles) > 0 {
 		p("Seen with it:\n")
 		for _, t := range a.Target.Titles {

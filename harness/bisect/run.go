@@ -59,7 +59,7 @@ func (s *search) search(ctx context.Context, a *Answer) error {
 	}
 	// Is it one bug? Taking back where it began must take back all of it.
 	c, err := s.revert(ctx, a.First.Hash)
-	if err != nil || c.Result != Fail {
+	if err != nil || c.Result != Fail || s.reverted != stateFails {
 		return err
 	}
 	return s.alone(ctx, a)
@@ -476,6 +476,7 @@ func (s *search) revert(ctx context.Context, first string) (Check, error) {
 	}
 	e := s.evidenceOf(k, 0)
 	c.Why = seen(e.hits, e.runs(), len(e.boots))
+	s.reverted = j.state
 	switch j.state {
 	case want:
 		c.Result = Pass
@@ -547,9 +548,13 @@ func (s *search) grade(a *Answer) {
 	}
 	a.Grade = Proven
 	for _, r := range a.Ends {
-		if r.Mark == Skip {
+		if r.Mark == Skip && a.Stopped == "" {
 			weaken(fmt.Sprintf("the merge base %s could not be tried: %s", short(r.Commit), r.Why))
 		}
+	}
+	if a.Became != nil && a.Direction == Fix {
+		// Taking the fix back brings the last form back, one bug or two.
+		doubt(fmt.Sprintf("%s and %s may be two bugs, each with a fix of its own", a.Target.Signature, *a.Began))
 	}
 	if s.unsettled {
 		doubt("marks kept changing as trials were added")
@@ -563,7 +568,7 @@ func (s *search) grade(a *Answer) {
 	for _, name := range slices.Sorted(maps.Keys(result)) {
 		switch r := result[name]; {
 		case r == Pass:
-		case (name == CheckRevert || name == CheckRevertFix) && a.Became != nil:
+		case name == CheckRevert && a.Became != nil:
 			// Only this ties the two changes together: what they share
 			// otherwise is the step that fails.
 			why := "%s and %s may be two bugs: "

@@ -79,7 +79,7 @@ type judgement struct {
 	state   state
 	p       float64 // that fails or passes is right
 	why     string  // for skip and other
-	trouble bool    // for skip: errors, nothing that the kernel did
+	trouble bool    // for skip: errors of this machine
 	other   Signature
 }
 
@@ -100,9 +100,11 @@ type search struct {
 	narrow *view   // of the search before, when the symptom grew
 	alpha  float64 // share of the allowed error that one mark may take
 
-	troubled  int  // kernels in a row that could not be had for trouble with the machine
-	single    bool // other failures are known to be other bugs
-	unsettled bool // the marks still changed when it was given up
+	ailing    int   // commits in a row that could not be tried for it
+	troubled  int   // kernels in a row that could not be had for trouble with the machine
+	single    bool  // other failures are known to be other bugs
+	reverted  state // of the last kernel with a commit taken back
+	unsettled bool  // the marks still changed when it was given up
 
 	records []Record // of the search under way, in order
 	trials  int
@@ -204,7 +206,7 @@ func (s *search) kernel(ctx context.Context, sub Subject) (*kernel, error) {
 			return nil, &StopError{Kind: StopTrouble, Why: fmt.Sprintf("%s can't be had, and the one tried before it neither: %s", sub, p.Reason)}
 		}
 		for range tries {
-			k.outcomes = append(k.outcomes, Outcome{Kind: KindError, Reason: p.Reason})
+			k.outcomes = append(k.outcomes, Outcome{Kind: KindError, Reason: p.Reason, Host: true})
 		}
 	case p.Failure != "":
 		s.troubled = 0
@@ -269,7 +271,7 @@ func (s *search) decide(k *kernel, from int, alpha float64) judgement {
 	case e.bootFailures >= 2 && e.bootFailures > runs+e.otherRuns:
 		return judgement{state: stateSkip, why: "does not boot: " + e.lastError}
 	case e.errors >= tries && e.errors > runs+e.otherRuns:
-		return judgement{state: stateSkip, why: "error: " + e.lastError, trouble: true}
+		return judgement{state: stateSkip, why: "error: " + e.lastError, trouble: e.hostErrors >= tries}
 	case e.otherRuns >= 3 && e.otherRuns > runs:
 		o := e.others[0]
 		return judgement{state: stateOther, why: fmt.Sprintf("another failure: %s in %d of %d trials", o.Signature, o.Times, runs+e.otherRuns), other: o.Signature}
@@ -450,6 +452,14 @@ func (s *search) walk(ctx context.Context, new string, old []string) (found, err
 			return found{}, err
 		}
 		s.trust(k, j.state)
+		if !j.trouble {
+			s.ailing = 0
+		} else if s.ailing++; s.ailing == 2 {
+			return found{}, &StopError{
+				Kind: StopTrouble, Seen: s.records,
+				Why: fmt.Sprintf("%s can't be tried, and the one before it neither: %s", short(next.Commit), j.why),
+			}
+		}
 		r := s.record(next.Commit, k, j)
 		s.records = append(s.records, r)
 		step := Event{Doing: "step", Commit: next.Commit, Left: next.Left, Record: &r, Marks: slices.Clone(s.records)}

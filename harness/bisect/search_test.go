@@ -160,6 +160,14 @@ func TestSymptomThatShrinks(t *testing.T) {
 	if a.First == nil || a.First.Hash != "c30" || a.Became == nil || a.Became.Hash != "c9" {
 		t.Errorf("mended at %v, shrank at %v", a.First, a.Became)
 	}
+	// It may as well be two bugs, of which the second came before the first
+	// was mended.
+	if a.Grade != Doubtful {
+		t.Errorf("%s %q", a.Grade, a.Why)
+	}
+	if text := Report(a, exampleContext); !strings.Contains(strings.Join(strings.Fields(text), " "), `Before that, "eio in pread" had become "degraded in pread" with c9.`) {
+		t.Error(text)
+	}
 	want := []string{
 		"the failure may have changed on the way; looking for where eio in pread became degraded in pread: degraded in pread counts as a pass",
 		"it was at c9; looking for where it ended: degraded in pread counts as a failure",

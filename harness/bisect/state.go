@@ -275,8 +275,8 @@ func (s *State) Run(ctx context.Context, cfg Config, h History, t Tester) (*Answ
 	return a, nil
 }
 
-// dropErrors takes the trials without a verdict out of the record, for which
-// the search stopped: going on, they are made again.
+// dropErrors takes the trials that this machine spoilt out of the record: the
+// search stopped for them, and going on, they are made again.
 func (s *State) dropErrors() error {
 	data, err := s.root.ReadFile(fileTrials)
 	if err != nil {
@@ -288,7 +288,7 @@ func (s *State) dropErrors() error {
 		if err := json.Unmarshal(line, &e); err != nil {
 			return fmt.Errorf("read %s: %w", fileTrials, err)
 		}
-		if e.Trial == nil || e.Trial.Kind != KindError {
+		if e.Trial == nil || !e.Trial.Host {
 			kept = append(kept, line...)
 		}
 	}

@@ -270,6 +270,7 @@ func TestFinishedStateOfTrialsSideBySideNeedsNoTrial(t *testing.T) {
 type ailing struct {
 	Tester
 	builds, trials bool // that go wrong
+	well           int  // trials before that
 }
 
 func (a *ailing) Prepare(ctx context.Context, s Subject) (Prepared, error) {
@@ -280,10 +281,13 @@ func (a *ailing) Prepare(ctx context.Context, s Subject) (Prepared, error) {
 }
 
 func (a *ailing) Test(ctx context.Context, r Request, record func(Outcome) error) error {
-	if a.trials {
-		return record(Outcome{Kind: KindError, Reason: "no space left on device"})
+	if a.trials && a.well <= 0 {
+		return record(Outcome{Kind: KindError, Reason: "no space left on device", Host: true})
 	}
-	return a.Tester.Test(ctx, r, record)
+	return a.Tester.Test(ctx, r, func(o Outcome) error {
+		a.well--
+		return record(o)
+	})
 }
 
 // Given a machine in trouble, when a search stops for it and goes on after it
@@ -292,7 +296,7 @@ func (a *ailing) Test(ctx context.Context, r Request, record func(Outcome) error
 func TestTroubleWithTheMachineIsForgotten(t *testing.T) {
 	w := steadyWorld(1)
 	cfg := Config{New: w.new, Old: w.old}
-	for _, trouble := range []ailing{{builds: true}, {trials: true}} {
+	for _, trouble := range []ailing{{builds: true}, {trials: true}, {trials: true, well: 24}} {
 		dir := filepath.Join(t.TempDir(), "state")
 		s, err := CreateState(dir, wanted{})
 		if err != nil {

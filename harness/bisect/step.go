@@ -52,15 +52,16 @@ func Step(outcomes []Outcome, rules Rules, target *Target, want int) (status int
 		return StepBad, fmt.Sprintf("%s in %d of %d trials", hit.Signature(), hits, hits+passes)
 	case others > 0:
 		return StepSkip, fmt.Sprintf("another failure: %s in %d of %d trials", other.Signature(), others, others+passes)
+	case voids >= tries && passes == 0, void.Kind == KindBuild, void.Kind == KindNone:
+		return StepSkip, fmt.Sprintf("%s: %s", void.Kind, void.Reason)
+	case voids >= tries:
+		// Before the passes: those may be of other cases alone.
+		return StepSkip, fmt.Sprintf("%s in %d of %d trials: %s", void.Kind, voids, voids+passes, void.Reason)
 	case passes >= want:
 		if rules.BadWhen != nil {
 			return StepGood, shown(outcomes)
 		}
 		return StepGood, fmt.Sprintf("%d trials passed", passes)
-	case voids >= tries && passes == 0, void.Kind == KindBuild, void.Kind == KindNone:
-		return StepSkip, fmt.Sprintf("%s: %s", void.Kind, void.Reason)
-	case voids >= tries:
-		return StepSkip, fmt.Sprintf("%s in %d of %d trials: %s", void.Kind, voids, voids+passes, void.Reason)
 	}
 	return StepMore, fmt.Sprintf("%d of %d trials passed so far", passes, want)
 }

@@ -56,8 +56,9 @@ const maxPoll = time.Second
 
 // minPause is how long blockrig must have stood still to make the words of a
 // guest's watchdogs doubtful: QEMU may have been frozen with it. The kernel's
-// own limits are longer (20 s by default), but may be set shorter.
-const minPause = 5 * time.Second
+// own limits are longer (20 s by default). What blockrig itself waits for in
+// between (qemuWait) is shorter.
+const minPause = 10 * time.Second
 
 // paused says that blockrig stood still in between, "" when it did not.
 func (w *watch) paused() string {

@@ -50,9 +50,11 @@ func (b *Builder) checkout(ctx context.Context, j *job) (*source, error) {
 		}
 	}
 	s.gitDir = strings.TrimSpace(s.gitDir)
-	// A git that was killed leaves this; nobody else works here now.
-	if err := os.Remove(filepath.Join(s.gitDir, "index.lock")); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("check %s out: %w", j.commit[:12], err)
+	// A git that was killed leaves these; nobody else works here now.
+	for _, name := range []string{"index.lock", "HEAD.lock", "ORIG_HEAD.lock"} {
+		if err := os.Remove(filepath.Join(s.gitDir, name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return nil, fmt.Errorf("check %s out: %w", j.commit[:12], err)
+		}
 	}
 	if _, err := s.git.Run(ctx, "reset", "--quiet", "--hard", j.commit); err != nil {
 		return nil, fmt.Errorf("check %s out: %w", j.commit[:12], err)

@@ -2,8 +2,10 @@ package trials
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 
@@ -36,6 +38,10 @@ func Create(dir string, r Request) (*Search, error) {
 	if err := r.Check(); err != nil {
 		return nil, err
 	}
+	dir, err := filepath.Abs(dir)
+	if err != nil {
+		return nil, fmt.Errorf("find the bisection's folder: %w", err)
+	}
 	st, err := bisect.CreateState(dir, r)
 	if err != nil {
 		return nil, err
@@ -46,7 +52,10 @@ func Create(dir string, r Request) (*Search, error) {
 // Open goes on with the one in dir.
 func Open(dir string) (*Search, error) {
 	s := &Search{}
-	var err error
+	dir, err := filepath.Abs(dir) // a slash at its end goes, too
+	if err != nil {
+		return nil, fmt.Errorf("find the bisection's folder: %w", err)
+	}
 	if s.state, err = bisect.OpenState(dir, &s.Request); err != nil {
 		return nil, err
 	}
@@ -67,9 +76,35 @@ func (s *Search) Case() (scenarios.Case, error) { return s.Request.scenarioCase(
 
 // Unfinished tells whether dir holds a bisection that has not come to an end.
 func Unfinished(dir string) bool {
-	_, err := os.Stat(filepath.Join(dir, "request.json"))
-	return err == nil && !bisect.Ended(dir)
+	data, err := os.ReadFile(filepath.Join(dir, "request.json"))
+	if err != nil {
+		return false
+	}
+	if !bisect.Ended(dir) {
+		return true
+	}
+	// With commits still to be bisected, which has not begun.
+	var r Request
+	var a bisect.Answer
+	if err := json.Unmarshal(data, &r); err != nil || r.ThenGit == nil {
+		return false
+	}
+	if data, err = os.ReadFile(filepath.Join(dir, "answer.json")); err != nil || json.Unmarshal(data, &a) != nil || a.Grade == bisect.Doubtful {
+		return false
+	}
+	_, err = os.Stat(GitAfter(dir))
+	return errors.Is(err, fs.ErrNotExist)
 }
+
+// Begun tells whether dir holds a bisection, finished or not.
+func Begun(dir string) bool {
+	_, err := os.Stat(filepath.Join(dir, "request.json"))
+	return err == nil
+}
+
+// GitAfter is the folder of the bisection of commits that follows the one of
+// releases in dir.
+func GitAfter(dir string) string { return filepath.Clean(dir) + "-git" }
 
 // An Outcome is what a bisection came to.
 type Outcome struct {

@@ -132,7 +132,7 @@ func outcomeOf(rec results.Record, r trial.Result) bisect.Outcome {
 	if rec.Verdict != verdict.Error {
 		return o
 	}
-	o.Kind, o.Reason = bisect.KindError, rec.Reason
+	o.Kind, o.Reason, o.Host = bisect.KindError, rec.Reason, r.Report.Host != ""
 	if rec.Phase == protocol.PhaseBoot && r.Report.Host == "" {
 		o.Kind = bisect.KindBoot
 	}

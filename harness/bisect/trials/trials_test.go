@@ -52,7 +52,7 @@ func TestOutcomes(t *testing.T) {
 			"a host that fails while it boots",
 			results.Record{Verdict: "error", Phase: "boot", Reason: "disk full", Signature: "boot/pread/error"},
 			verdict.Report{Step: "pread", Host: "disk full"},
-			bisect.Outcome{Kind: bisect.KindError, Verdict: "error", Phase: "boot", Step: "pread", Reason: "disk full"},
+			bisect.Outcome{Kind: bisect.KindError, Verdict: "error", Phase: "boot", Step: "pread", Reason: "disk full", Host: true},
 		},
 		{
 			"a tool that fails",
@@ -269,5 +269,37 @@ func TestCommandLine(t *testing.T) {
 	got := commandLine([]string{"/usr/bin/blockrig", "run", "--case", "a=1,b=2", "-k", "debian:6.1-1~bpo", "it's", "~x", ""})
 	if want := `blockrig run --case a=1,b=2 -k debian:6.1-1~bpo 'it'\''s' '~x' ''`; got != want {
 		t.Errorf("%s, want %s", got, want)
+	}
+}
+
+// Given folders of bisections that came to different ends, then those are
+// unfinished of which something is left to do.
+func TestUnfinished(t *testing.T) {
+	const then = `{"then_git": {"repo": "/r"}}`
+	for name, tc := range map[string]struct {
+		files map[string]string
+		want  bool
+	}{
+		"empty":                         {nil, false},
+		"begun":                         {map[string]string{"s/request.json": "{}"}, true},
+		"answered":                      {map[string]string{"s/request.json": "{}", "s/answer.json": `{"grade": "proven"}`}, false},
+		"wrong ends":                    {map[string]string{"s/request.json": "{}", "s/stop.json": "{}"}, false},
+		"commits to come":               {map[string]string{"s/request.json": then, "s/answer.json": `{"grade": "proven"}`}, true},
+		"commits to come, but doubtful": {map[string]string{"s/request.json": then, "s/answer.json": `{"grade": "doubtful"}`}, false},
+		"commits begun":                 {map[string]string{"s/request.json": then, "s/answer.json": `{"grade": "proven"}`, "s-git/request.json": "{}"}, false},
+	} {
+		dir := t.TempDir()
+		for file, text := range tc.files {
+			path := filepath.Join(dir, file)
+			if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if got := Unfinished(filepath.Join(dir, "s") + "/"); got != tc.want {
+			t.Errorf("%s: unfinished %v", name, got)
+		}
 	}
 }

@@ -163,9 +163,10 @@ func (a *app) searchAll(ctx context.Context, s *trials.Search, report string) er
 
 // goOnWithGit bisects the range that the releases leave.
 func (a *app) goOnWithGit(ctx context.Context, s *trials.Search, found *trials.Outcome, report string) error {
-	// One that was begun before is gone on with.
-	dir := s.Dir() + "-git"
-	if trials.Unfinished(dir) {
+	// One that was begun before is gone on with; from one that has ended comes
+	// its answer.
+	dir := trials.GitAfter(s.Dir())
+	if trials.Begun(dir) {
 		gs, err := trials.Open(dir)
 		if err != nil {
 			return badRequest(err)
