@@ -38,6 +38,12 @@ func With(more []string) []string {
 // Lean is the fragment of preferences; no kernel needs what it has.
 const Lean = "lean"
 
+// Beside are those of the fragments that hold beside a distribution's config,
+// which has preferences of its own.
+func Beside(fragments []string) []string {
+	return slices.DeleteFunc(slices.Clone(fragments), func(name string) bool { return name == Lean })
+}
+
 // Names lists all fragments.
 func Names() []string {
 	entries, err := fs.ReadDir(files, ".")

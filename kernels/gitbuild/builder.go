@@ -230,7 +230,7 @@ func (b *Builder) job(ctx context.Context, spec Spec) (*job, error) {
 		j.spec.Fragments = config.Default()
 	}
 	if spec.ConfigFile != "" {
-		j.spec.Fragments = slices.DeleteFunc(slices.Clone(j.spec.Fragments), func(name string) bool { return name == config.Lean })
+		j.spec.Fragments = config.Beside(j.spec.Fragments)
 	}
 	if j.wants, err = config.Read(j.spec.Fragments); err != nil {
 		return nil, err

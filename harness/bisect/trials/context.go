@@ -80,7 +80,7 @@ func (s *Search) WriteReport(o *Outcome) (string, error) {
 func configOf(b Build) string {
 	fragments := config.With(b.Fragments)
 	if b.Config != nil {
-		fragments = slices.DeleteFunc(fragments, func(name string) bool { return name == config.Lean })
+		fragments = config.Beside(fragments)
 	}
 	text := "blockrig's fragments " + strings.Join(fragments, ", ")
 	if b.Config != nil {

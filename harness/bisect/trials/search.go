@@ -65,7 +65,7 @@ func Open(dir string) (*Search, error) {
 	return s, nil
 }
 
-// Dir is the search's folder.
+// Dir is the search's folder, an absolute path.
 func (s *Search) Dir() string { return s.state.Dir() }
 
 // Close lets go of the folder.
@@ -119,10 +119,7 @@ func (s *Search) Run(ctx context.Context, rig *Rig, progress func(bisect.Event))
 	if err != nil {
 		return nil, err
 	}
-	dir, err := filepath.Abs(s.Dir())
-	if err != nil {
-		return nil, fmt.Errorf("find the bisection's folder: %w", err)
-	}
+	dir := s.Dir()
 	// What a killed one left; the folder is ours alone.
 	machines := filepath.Join(dir, dirMachines)
 	if err := os.RemoveAll(machines); err != nil {
@@ -224,10 +221,7 @@ func (s *Search) git(ctx context.Context, path string) (*bisect.Git, error) {
 func (s *Search) commits(ctx context.Context, rig *Rig) (*Commits, error) {
 	b := s.Request.Git.Build
 	spec := gitbuild.Spec{Repo: s.Request.Git.Repo, Fragments: config.With(b.Fragments)}
-	dir, err := filepath.Abs(filepath.Join(s.Dir(), dirFiles))
-	if err != nil {
-		return nil, fmt.Errorf("find the bisection's folder: %w", err)
-	}
+	dir := filepath.Join(s.Dir(), dirFiles)
 	for i, p := range b.Patches {
 		name, err := putFile(dir, fmt.Sprintf("%04d-%s", i+1, p.Name), p.Text)
 		if err != nil {
@@ -236,9 +230,11 @@ func (s *Search) commits(ctx context.Context, rig *Rig) (*Commits, error) {
 		spec.Patches = append(spec.Patches, name)
 	}
 	if b.Config != nil {
-		if spec.ConfigFile, err = putFile(dir, "config", b.Config.Text); err != nil {
+		name, err := putFile(dir, "config", b.Config.Text)
+		if err != nil {
 			return nil, err
 		}
+		spec.ConfigFile = name
 	}
 	return NewCommits(ctx, rig, s.Cache, spec, gitbuild.Options{CC: b.CC, Jobs: b.Jobs, Nice: s.Nice, Log: rig.Log})
 }
