@@ -386,8 +386,7 @@ func TestTheCacheServesWithoutTheArchive(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// Given an archive that is gone, and lists that are old, gone, or of
-	// another machine.
+	// Given an archive that is gone, and lists that are first old, then gone.
 	if err := os.RemoveAll(filepath.Join(a.dir, "debian")); err != nil {
 		t.Fatal(err)
 	}
@@ -396,17 +395,20 @@ func TestTheCacheServesWithoutTheArchive(t *testing.T) {
 		t.Fatal(stamps, err)
 	}
 	old := time.Now().Add(-1000 * time.Hour)
-	for name, spoil := range map[string]func() error{
-		"old lists": func() error { return os.Chtimes(stamps[0], old, old) },
-		"no lists":  func() error { return os.RemoveAll(filepath.Join(a.cache, "apt")) },
+	for _, lists := range []struct {
+		are   string
+		spoil func() error
+	}{
+		{"old", func() error { return os.Chtimes(stamps[0], old, old) }},
+		{"gone", func() error { return os.RemoveAll(filepath.Join(a.cache, "apt")) }},
 	} {
-		if err := spoil(); err != nil {
+		if err := lists.spoil(); err != nil {
 			t.Fatal(err)
 		}
 		for _, ref := range []string{"debian:newest", "debian:7", "debian:7.2.12", k.Exact} {
 			got, err := a.open().Resolve(t.Context(), ref)
 			if err != nil || got.Digest != k.Digest {
-				t.Errorf("%s: %s is %+v, %v; want the cached kernel", name, ref, got, err)
+				t.Errorf("lists are %s: %s is %+v, %v; want the cached kernel", lists.are, ref, got, err)
 			}
 		}
 	}
