@@ -15,6 +15,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/blockrig/blockrig/harness/console"
+	"github.com/blockrig/blockrig/harness/stats"
 	"github.com/blockrig/blockrig/harness/verdict"
 )
 
@@ -310,7 +311,7 @@ func TestSummarize(t *testing.T) {
 			records = append(records, rec("", verdict.Pass, ""))
 		}
 		s := Summarize(records, trust)[0]
-		if s.Boots != 10 || s.Interval != Wilson(0, 10) || s.Between != nil || s.RunsToTrust != 29 {
+		if s.Boots != 10 || s.Interval != stats.Wilson(0, 10) || s.Between != nil || s.RunsToTrust != 29 {
 			t.Errorf("got %+v", s)
 		}
 	})
@@ -320,13 +321,13 @@ func TestSummarize(t *testing.T) {
 			records = append(records, rec("a", verdict.Pass, ""))
 		}
 		s := Summarize(records, trust)[0]
-		if s.Boots != 1 || s.Interval != Wilson(0, 1) || s.BootsToTrust != 29 || s.RunsToTrust != 290 {
+		if s.Boots != 1 || s.Interval != stats.Wilson(0, 1) || s.BootsToTrust != 29 || s.RunsToTrust != 290 {
 			t.Errorf("got %+v", s)
 		}
 	})
 	t.Run("only errors", func(t *testing.T) {
 		s := Summarize([]Record{rec("", verdict.Error, "")}, trust)[0]
-		if s.Trials != 0 || s.Interval != (Interval{0, 1}) || s.Flaky {
+		if s.Trials != 0 || s.Interval != (stats.Interval{Low: 0, High: 1}) || s.Flaky {
 			t.Errorf("got %+v", s)
 		}
 	})

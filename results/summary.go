@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/blockrig/blockrig/harness/stats"
 	"github.com/blockrig/blockrig/harness/verdict"
 )
 
@@ -26,12 +27,12 @@ type Summary struct {
 	Boots    int   `json:"boots"`
 	PerBoot  []int `json:"per_boot"` // trials of each boot
 
-	Rate         float64  `json:"rate"`          // 0 without trials
-	Independent  Interval `json:"independent"`   // as if every trial had a boot of its own
-	Interval     Interval `json:"interval"`      // with boots respected
-	Between      *float64 `json:"between_boots"` // part of the variance; null when it can't be known
-	BootsToTrust int      `json:"boots_to_trust"`
-	RunsToTrust  int      `json:"runs_to_trust"`
+	Rate         float64        `json:"rate"`          // 0 without trials
+	Independent  stats.Interval `json:"independent"`   // as if every trial had a boot of its own
+	Interval     stats.Interval `json:"interval"`      // with boots respected
+	Between      *float64       `json:"between_boots"` // part of the variance; null when it can't be known
+	BootsToTrust int            `json:"boots_to_trust"`
+	RunsToTrust  int            `json:"runs_to_trust"`
 }
 
 // A Face is one way in which a case ended: trials with the same signature.
@@ -75,7 +76,7 @@ func Summarize(records []Record, trust Trust) []Summary {
 func summarize(records []Record, trust Trust) Summary {
 	s := Summary{Verdicts: map[verdict.Verdict]int{}, Titles: map[string]int{}, PerBoot: []int{}}
 	var ids []string
-	var boots []Boot
+	var boots []stats.Boot
 	signatures := map[string]bool{}
 	s.Faces = faces(records)
 	for _, r := range records {
@@ -99,7 +100,7 @@ func summarize(records []Record, trust Trust) Summary {
 		if b < 0 {
 			b = len(boots)
 			ids = append(ids, r.BootID)
-			boots = append(boots, Boot{})
+			boots = append(boots, stats.Boot{})
 		}
 		boots[b].Trials++
 		if r.Verdict.Failure() {
@@ -107,7 +108,7 @@ func summarize(records []Record, trust Trust) Summary {
 		}
 	}
 	s.Flaky = len(signatures) > 1
-	s.Failures, s.Trials, _ = total(boots)
+	s.Failures, s.Trials = stats.Total(boots)
 	s.Boots = len(boots)
 	for _, b := range boots {
 		s.PerBoot = append(s.PerBoot, b.Trials)
@@ -115,9 +116,9 @@ func summarize(records []Record, trust Trust) Summary {
 	if s.Trials > 0 {
 		s.Rate = float64(s.Failures) / float64(s.Trials)
 	}
-	s.Independent = Wilson(s.Failures, s.Trials)
-	s.Interval = ByBoot(boots)
-	icc, known := BetweenBoots(boots)
+	s.Independent = stats.Wilson(s.Failures, s.Trials)
+	s.Interval = stats.ByBoot(boots)
+	icc, known := stats.Correlation(boots)
 	if known {
 		s.Between = &icc
 	}
@@ -128,7 +129,7 @@ func summarize(records []Record, trust Trust) Summary {
 	if !known && perBoot > 1 {
 		icc = 1 // see ByBoot
 	}
-	s.BootsToTrust, s.RunsToTrust = BootsToTrust(trust.Rate, trust.Confidence, icc, perBoot)
+	s.BootsToTrust, s.RunsToTrust = stats.BootsToTrust(trust.Rate, trust.Confidence, icc, perBoot)
 	return s
 }
 

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/blockrig/blockrig/harness/stats"
 	"github.com/blockrig/blockrig/harness/verdict"
 )
 
@@ -180,7 +181,7 @@ func (f Face) what() string {
 // tellTrust says what the passes seen are worth, and how many would be
 // enough.
 func tellTrust(b *bytes.Buffer, all []Summary, trust Trust) {
-	n := RunsToTrust(trust.Rate, trust.Confidence)
+	n := stats.RunsToTrust(trust.Rate, trust.Confidence)
 	if n == 0 || !slices.ContainsFunc(all, func(s Summary) bool { return s.Verdicts[verdict.Pass] > 0 }) {
 		return
 	}

@@ -3,6 +3,8 @@ package bisect
 import (
 	"cmp"
 	"slices"
+
+	"github.com/blockrig/blockrig/harness/stats"
 )
 
 // A kernel is all that is known of one subject. Subjects with the same binary
@@ -36,7 +38,7 @@ type evidenceKey struct {
 type evidence struct {
 	upto   int             // outcomes looked at
 	before map[string]bool // boots that came before the outcomes that count
-	boots  map[string]*tally
+	boots  map[string]*stats.Boot
 	others []Count
 	hits, passes,
 	otherRuns, errors, bootFailures int
@@ -44,7 +46,7 @@ type evidence struct {
 	impossible string // why no kernel could be had
 	lastError  string
 	// log-likelihood of the hits and passes at each point of the grids
-	failing, passing weights
+	failing, passing stats.Weights
 }
 
 func (e *evidence) runs() int { return e.hits + e.passes }
@@ -56,9 +58,9 @@ func (s *search) evidenceOf(k *kernel, from int) *evidence {
 	if e == nil {
 		e = &evidence{
 			upto:    from,
-			boots:   make(map[string]*tally),
-			failing: make(weights, len(s.failing.points)),
-			passing: make(weights, len(s.passing.points)),
+			boots:   make(map[string]*stats.Boot),
+			failing: s.failing.None(),
+			passing: s.passing.None(),
 			before:  make(map[string]bool),
 		}
 		for _, o := range k.outcomes[:from] {
@@ -72,7 +74,7 @@ func (s *search) evidenceOf(k *kernel, from int) *evidence {
 		// Outcomes of one boot stand together.
 		boot := k.outcomes[e.upto].Boot
 		t := e.boots[boot]
-		was := tally{}
+		was := stats.Boot{}
 		if t != nil {
 			was = *t
 		}
@@ -87,25 +89,25 @@ func (s *search) evidenceOf(k *kernel, from int) *evidence {
 			continue
 		}
 		if t != nil {
-			e.failing.sub(s.failing.cell(was))
-			e.passing.sub(s.passing.cell(was))
+			e.failing.Sub(s.failing.LogLikelihood(was))
+			e.passing.Sub(s.passing.LogLikelihood(was))
 		}
 		e.boots[boot] = &now
-		e.failing.add(s.failing.cell(now))
-		e.passing.add(s.passing.cell(now))
+		e.failing.Add(s.failing.LogLikelihood(now))
+		e.passing.Add(s.passing.LogLikelihood(now))
 	}
 	return e
 }
 
-func (e *evidence) count(l *lens, o Outcome, t *tally) {
+func (e *evidence) count(l *lens, o Outcome, t *stats.Boot) {
 	switch l.class(o) {
 	case classHit:
 		e.hits++
-		t.hits++
-		t.runs++
+		t.Failures++
+		t.Trials++
 	case classPass:
 		e.passes++
-		t.runs++
+		t.Trials++
 	case classOther:
 		e.otherRuns++
 		sig := o.Signature()
@@ -137,7 +139,7 @@ func (e *evidence) count(l *lens, o Outcome, t *tally) {
 // the ends and of every commit with a mark. A kernel is never judged by its
 // own evidence, so it is left out of the pool it is compared with.
 type pool struct {
-	grid    *grid
+	grid    *stats.Grid
 	members []*kernel
 }
 
@@ -152,18 +154,17 @@ func (p *pool) remove(k *kernel) {
 }
 
 // weightsWithout is the posterior from all members but one.
-func (p *pool) weightsWithout(s *search, without *kernel) weights {
-	w := make(weights, len(p.grid.prior))
-	copy(w, p.grid.prior)
+func (p *pool) weightsWithout(s *search, without *kernel) stats.Weights {
+	w := slices.Clone(p.grid.Prior())
 	for _, m := range p.members {
 		if m == without {
 			continue
 		}
 		e := s.evidenceOf(m, 0)
 		if p.grid == s.failing {
-			w.add(e.failing)
+			w.Add(e.failing)
 		} else {
-			w.add(e.passing)
+			w.Add(e.passing)
 		}
 	}
 	return w

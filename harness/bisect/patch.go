@@ -2,8 +2,9 @@ package bisect
 
 import (
 	"fmt"
-	"math"
 	"strings"
+
+	"github.com/blockrig/blockrig/harness/stats"
 )
 
 // An Effect is what a patch does to a scenario.
@@ -45,7 +46,7 @@ func Compare(base, patched []Outcome, confidence float64) PatchResult {
 	g := comparisonGrid()
 	r := PatchResult{Confidence: confidence}
 	lb, lp := r.Base.tally(base, g), r.Patched.tally(patched, g)
-	r.P = g.differ(lb, lp)
+	r.P = g.Differ(lb, lp)
 	switch less := share(r.Patched.Fails, r.Patched.Runs) < share(r.Base.Fails, r.Base.Runs); {
 	case r.Base.Runs == 0 || r.Patched.Runs == 0:
 		r.Effect = Unclear
@@ -69,11 +70,11 @@ func Compare(base, patched []Outcome, confidence float64) PatchResult {
 
 // boots has the last word when one of the kernels does not always come up: to
 // mend a scenario and break the boot is no help.
-func (r *PatchResult) boots(g *grid) {
+func (r *PatchResult) boots(g *stats.Grid) {
 	if r.Base.BootFailures+r.Patched.BootFailures == 0 {
 		return
 	}
-	p := g.differ(r.Base.bootWeights(g), r.Patched.bootWeights(g))
+	p := g.Differ(r.Base.bootWeights(g), r.Patched.bootWeights(g))
 	rate := func(s Side) float64 { return share(s.BootFailures, s.Boots+s.BootFailures) }
 	switch worse := rate(r.Patched) - rate(r.Base); {
 	case worse > 0 && p >= r.Confidence:
@@ -86,39 +87,18 @@ func (r *PatchResult) boots(g *grid) {
 }
 
 // bootWeights is what a side's boots say of how often it does not come up.
-func (s *Side) bootWeights(g *grid) weights {
-	w := make(weights, len(g.points))
+func (s *Side) bootWeights(g *stats.Grid) stats.Weights {
+	w := g.None()
 	for range s.Boots {
-		w.add(g.cell(tally{0, 1}))
+		w.Add(g.LogLikelihood(stats.Boot{Trials: 1}))
 	}
 	for range s.BootFailures {
-		w.add(g.cell(tally{1, 1}))
+		w.Add(g.LogLikelihood(stats.Boot{Failures: 1, Trials: 1}))
 	}
 	return w
 }
 
-// differ is the probability that two sides do not share one rate.
-func (g *grid) differ(a, b weights) float64 {
-	both := make(weights, len(a))
-	both.add(a)
-	both.add(b)
-	prior := weights(g.prior)
-	same, differ := prior.predict(both), prior.predict(a)+prior.predict(b)
-	return 1 / (1 + math.Exp(same-differ))
-}
-
 func share(n, of int) float64 { return float64(n) / max(1, float64(of)) }
-
-func comparisonGrid() *grid {
-	means := []float64{.005, .01, .02, .04, .07, .11, .16, .23, .31, .4, .5, .6, .7, .8, .88, .94, .98}
-	g := newGrid(point{mean: 1 - 1e-4}, .3, means, func(float64) float64 { return 1 }, []weighted{{0, .5}, {.1, .2}, {.3, .2}, {.6, .1}})
-	for i := range g.prior {
-		g.prior[i] += math.Log(.7)
-	}
-	g.points = append(g.points, point{mean: 1e-4})
-	g.prior = append(g.prior, math.Log(.3))
-	return g
-}
 
 func only(a, b Side) []Signature {
 	var out []Signature
@@ -134,8 +114,8 @@ next:
 	return out
 }
 
-func (s *Side) tally(outcomes []Outcome, g *grid) weights {
-	boots := make(map[string]tally)
+func (s *Side) tally(outcomes []Outcome, g *stats.Grid) stats.Weights {
+	boots := make(map[string]stats.Boot)
 	for _, o := range outcomes {
 		switch o.Kind {
 		case KindVerdict:
@@ -147,10 +127,10 @@ func (s *Side) tally(outcomes []Outcome, g *grid) weights {
 			continue
 		}
 		t := boots[o.Boot]
-		t.runs++
+		t.Trials++
 		s.Runs++
 		if o.Failed() {
-			t.hits++
+			t.Failures++
 			s.Fails++
 		}
 		boots[o.Boot] = t
@@ -164,9 +144,9 @@ func (s *Side) tally(outcomes []Outcome, g *grid) weights {
 			}
 		}
 	}
-	w := make(weights, len(g.points))
+	w := g.None()
 	for _, t := range boots {
-		w.add(g.cell(t))
+		w.Add(g.LogLikelihood(t))
 	}
 	return w
 }

@@ -7,6 +7,8 @@ import (
 	"maps"
 	"slices"
 	"strings"
+
+	"github.com/blockrig/blockrig/harness/stats"
 )
 
 // Run searches. The error is a [*StopError] when the search ended without an
@@ -409,7 +411,7 @@ func (s *search) finish(ctx context.Context, a *Answer) error {
 }
 
 func (s *search) pooled(p *pool) Rate {
-	r := p.grid.rate(p.weightsWithout(s, nil))
+	r := p.grid.Rate(p.weightsWithout(s, nil))
 	for _, m := range p.members {
 		e := s.evidenceOf(m, 0)
 		r.Hits += e.hits
@@ -425,11 +427,11 @@ func (s *search) passesNeeded() int {
 	n := s.batch()
 	lf := s.pools.failing.weightsWithout(s, nil)
 	lp := s.pools.passing.weightsWithout(s, nil)
-	f, p := make(weights, len(lf)), make(weights, len(lp))
+	f, p := s.failing.None(), s.passing.None()
 	for runs := n; runs < s.cfg.MaxRuns; runs += n {
-		f.add(s.failing.cell(tally{0, n}))
-		p.add(s.passing.cell(tally{0, n}))
-		if lf.predict(f)-lp.predict(p) < -logOdds(s.alpha) {
+		f.Add(s.failing.LogLikelihood(stats.Boot{Trials: n}))
+		p.Add(s.passing.LogLikelihood(stats.Boot{Trials: n}))
+		if lf.Predict(f)-lp.Predict(p) < -logOdds(s.alpha) {
 			return runs
 		}
 	}

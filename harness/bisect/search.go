@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"math"
 	"slices"
+
+	"github.com/blockrig/blockrig/harness/stats"
 )
 
 // A Direction says which end of a search fails.
@@ -89,7 +91,7 @@ type search struct {
 	history History
 	tester  Tester
 
-	failing, passing *grid
+	failing, passing *stats.Grid
 	kernels          map[Subject]*kernel
 	digests          map[string]*kernel
 
@@ -114,7 +116,7 @@ type search struct {
 
 // grids are the two sets of hypotheses. They hold a cache, so simulations
 // share them.
-type grids struct{ failing, passing *grid }
+type grids struct{ failing, passing *stats.Grid }
 
 func newGrids() grids { return grids{failingGrid(), passingGrid()} }
 
@@ -256,8 +258,8 @@ func (s *search) run(ctx context.Context, k *kernel, boots, runs int) error {
 // chance is the probability that a kernel fails rather than passes, each being
 // as likely beforehand: a bisection halves what is left.
 func (s *search) chance(k *kernel, e *evidence) float64 {
-	lf := s.pools.failing.weightsWithout(s, k).predict(e.failing)
-	lp := s.pools.passing.weightsWithout(s, k).predict(e.passing)
+	lf := s.pools.failing.weightsWithout(s, k).Predict(e.failing)
+	lp := s.pools.passing.weightsWithout(s, k).Predict(e.passing)
 	return 1 / (1 + math.Exp(lp-lf))
 }
 
@@ -306,7 +308,7 @@ const undecided = "undecided"
 // sqrt(cost*(1-corr)/corr) trials a boot.
 func (s *search) batch() int {
 	w := s.pools.failing.weightsWithout(s, nil)
-	r := s.failing.rate(w)
+	r := s.failing.Rate(w)
 	if r.Mean > .99 {
 		return 2
 	}

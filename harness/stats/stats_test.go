@@ -1,9 +1,11 @@
-package results
+package stats
 
 import (
 	"math"
 	"math/rand/v2"
 	"testing"
+
+	"gonum.org/v1/gonum/stat/distuv"
 )
 
 func near(a, b, within float64) bool { return math.Abs(a-b) <= within }
@@ -33,17 +35,7 @@ func TestWilsonAgainstPublishedValues(t *testing.T) {
 	}
 }
 
-func TestStudentQuantileAgainstTables(t *testing.T) {
-	for df, want := range map[float64]float64{
-		1: 12.706204736, 2: 4.302652730, 5: 2.570581836, 10: 2.228138852, 30: 2.042272456, 1e6: 1.959966,
-	} {
-		if got := studentQuantile(.975, df); !near(got, want, 2e-6) {
-			t.Errorf("df %g: got %.9f, want %.9f", df, got, want)
-		}
-	}
-}
-
-func TestBetweenBoots(t *testing.T) {
+func TestCorrelation(t *testing.T) {
 	for _, tc := range []struct {
 		name  string
 		boots []Boot
@@ -65,7 +57,7 @@ func TestBetweenBoots(t *testing.T) {
 		{"only failures", []Boot{{4, 4}, {4, 4}}, 0, false},
 		{"nothing", nil, 0, false},
 	} {
-		got, ok := BetweenBoots(tc.boots)
+		got, ok := Correlation(tc.boots)
 		if !near(got, tc.want, 1e-6) || ok != tc.ok {
 			t.Errorf("%s: got %g, %v, want %g, %v", tc.name, got, ok, tc.want, tc.ok)
 		}
@@ -97,7 +89,7 @@ func TestByBoot(t *testing.T) {
 	}
 	// ICC .2, size 4: design effect 1.6; df 1.
 	got := ByBoot([]Boot{{3, 4}, {1, 4}})
-	n := 8 / 1.6 * math.Pow(z95/12.706204736, 2)
+	n := 8 / 1.6 * math.Pow(1.959963984540054/12.706204736, 2)
 	if want := wilson(n/2, n); !near(got.Low, want.Low, 1e-6) || !near(got.High, want.High, 1e-6) {
 		t.Errorf("two boots that differ: got %v, want %v", got, want)
 	}
@@ -126,7 +118,7 @@ func TestIntervalsHoldWhatTheySay(t *testing.T) {
 				p := tc.rate
 				if tc.icc > 0 {
 					scale := (1 - tc.icc) / tc.icc
-					p = beta(rng, tc.rate*scale, (1-tc.rate)*scale)
+					p = distuv.Beta{Alpha: tc.rate * scale, Beta: (1 - tc.rate) * scale, Src: rng}.Rand()
 				}
 				for range tc.each {
 					if rng.Float64() < p {
@@ -137,7 +129,7 @@ func TestIntervalsHoldWhatTheySay(t *testing.T) {
 			if i := ByBoot(boots); i.Low <= tc.rate && tc.rate <= i.High {
 				byBoot++
 			}
-			f, n, _ := total(boots)
+			f, n := Total(boots)
 			if i := Wilson(f, n); i.Low <= tc.rate && tc.rate <= i.High {
 				naive++
 			}
@@ -149,27 +141,6 @@ func TestIntervalsHoldWhatTheySay(t *testing.T) {
 		}
 		if tc.icc >= .3 && other > .85 {
 			t.Errorf("rate %g, ICC %g: trials taken for independent held the rate in %.3f; this test shows nothing", tc.rate, tc.icc, other)
-		}
-	}
-}
-
-// beta draws from a beta distribution, as a ratio of gammas (Marsaglia and
-// Tsang 2000).
-func beta(rng *rand.Rand, a, b float64) float64 {
-	x, y := gamma(rng, a), gamma(rng, b)
-	return x / (x + y)
-}
-
-func gamma(rng *rand.Rand, shape float64) float64 {
-	if shape < 1 {
-		return gamma(rng, shape+1) * math.Pow(rng.Float64(), 1/shape)
-	}
-	d := shape - 1./3
-	for {
-		x := rng.NormFloat64()
-		v := math.Pow(1+x/math.Sqrt(9*d), 3)
-		if v > 0 && math.Log(rng.Float64()) < x*x/2+d-d*v+d*math.Log(v) {
-			return d * v
 		}
 	}
 }

@@ -1,0 +1,8 @@
+// Package stats says how far a rate of failures is known: from trials that
+// share boots, whose memory layout and random state they share too, so that
+// they are not independent.
+//
+// [ByBoot] and [BootsToTrust] answer for a set of trials that is complete. A
+// [Grid] weighs hypotheses while trials come in, for a search that decides
+// after each. Both take the trials of a boot to be beta-binomial.
+package stats
