@@ -24,7 +24,7 @@ func (s *Scenario) Cases(set map[string]int64) ([]Case, error) {
 			declared = append(declared, p.Name)
 		}
 		if !slices.Contains(declared, name) {
-			return nil, fmt.Errorf("scenario %s has no parameter %s%s; it has: %s", s.Name, quote(name), didYouMean(name, declared), orNone(declared))
+			return nil, fmt.Errorf("scenario %s has no parameter %s%s; it has: %s", s.Name, quote(name), DidYouMean(name, declared), orNone(declared))
 		}
 	}
 	var cases []Case

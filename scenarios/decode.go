@@ -191,7 +191,7 @@ func (d *decoder) object(path string, n *yaml.Node, fields []field) {
 		k := slices.Index(keys, key.Value)
 		switch {
 		case key.Kind != yaml.ScalarNode || k < 0:
-			d.fail(key.Line, "%sunknown key %s%s; allowed: %s", prefix(path), quote(key.Value), didYouMean(key.Value, keys), keyList(keys))
+			d.fail(key.Line, "%sunknown key %s%s; allowed: %s", prefix(path), quote(key.Value), DidYouMean(key.Value, keys), keyList(keys))
 		case seen[key.Value]:
 			d.fail(key.Line, "%sthe key %s is here twice", prefix(path), key.Value)
 		default:
@@ -295,7 +295,7 @@ func (d *decoder) name(to *string, pattern *regexp.Regexp, allowed string) func(
 func (d *decoder) choice(to *string, allowed ...string) func(string, *yaml.Node) {
 	return func(path string, n *yaml.Node) {
 		if n.Kind != yaml.ScalarNode || !slices.Contains(allowed, n.Value) {
-			d.fail(n.Line, "%s: %s is not known%s; allowed: %s", path, describe(n), didYouMean(n.Value, allowed), keyList(allowed))
+			d.fail(n.Line, "%s: %s is not known%s; allowed: %s", path, describe(n), DidYouMean(n.Value, allowed), keyList(allowed))
 			return
 		}
 		*to = n.Value

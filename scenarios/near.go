@@ -31,7 +31,9 @@ func near(word string, names []string) []string {
 	return out
 }
 
-func didYouMean(word string, names []string) string {
+// DidYouMean is " (did you mean NAME?)" where one of the names is close to the
+// word, else "".
+func DidYouMean(word string, names []string) string {
 	if guesses := near(word, names); len(guesses) > 0 {
 		return " (did you mean " + guesses[0] + "?)"
 	}

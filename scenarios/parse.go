@@ -268,7 +268,7 @@ func (d *decoder) checkParams(s *Scenario) {
 		}
 		used = append(used, name)
 		if !slices.Contains(declared, name) {
-			d.failAt("step."+key, "the parameter %s is not declared in matrix%s; declared: %s", quote(name), didYouMean(name, declared), orNone(declared))
+			d.failAt("step."+key, "the parameter %s is not declared in matrix%s; declared: %s", quote(name), DidYouMean(name, declared), orNone(declared))
 		}
 	}
 	for _, name := range declared {

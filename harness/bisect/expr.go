@@ -1,272 +1,285 @@
 package bisect
 
 import (
+	"errors"
 	"fmt"
+	"maps"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
-	"unicode"
 	"unicode/utf8"
+
+	"github.com/expr-lang/expr"
+	"github.com/expr-lang/expr/ast"
+	"github.com/expr-lang/expr/file"
+	"github.com/expr-lang/expr/vm"
+	"golang.org/x/sys/unix"
+
+	"github.com/blockrig/blockrig/scenarios"
 )
 
-// An Expr is a condition on the outcome of a trial, for --bad-when:
+// An Expr is a condition on the outcome of a trial, for --bad-when, in
+// [Expr's language] without its functions:
 //
-//	expr   = and { "||" and }
-//	and    = not { "&&" not }
-//	not    = [ "!" ] ( "(" expr ")" | test )
-//	test   = field ( "==" | "!=" ) value
-//	       | field ( "=~" | "!~" ) value
-//	       | field "in" "(" value { "," value } ")"
-//	field  = "verdict" | "also" | "phase" | "step" | "errno" | "title"
-//	value  = word | '"' text with \" and \\ '"'
+//	verdict == hang || verdict == eio && errno in (EIO, ENOSPC)
+//	title =~ "^WARNING in scsi_" && !(also == degraded)
 //
-// also and title are sets: == and =~ hold when one of them is, or matches; !=
-// and !~ when none does. =~ and !~ take a regular expression (RE2) that may
-// match anywhere. A trial without a verdict (an error, a kernel that did not
-// boot) never comes before an expression. Verdicts and phases must be ones
-// that exist.
+// The fields are verdict, also, phase, step, errno and title. Besides what
+// Expr has, a word needs no quotes, =~ and !~ stand for matches and not
+// matches (a regular expression, RE2, that may match anywhere), and a list may
+// stand in parentheses. In "…", a backslash is itself but for \" and \\.
+// also and title are sets: a test holds when one of them passes it; != and !~
+// when none is equal or matches. Verdicts, phases and errnos must be ones that
+// exist. A trial without a verdict (an error, a kernel that did not boot)
+// never comes before an expression.
+//
+// [Expr's language]: https://expr-lang.org/docs/language-definition
 type Expr struct {
-	text string
-	eval func(Outcome) bool
+	text    string
+	program *vm.Program
 }
 
-// ParseExpr reads an expression. Errors name the column, counted from 1.
+const (
+	exprBytes = 4096 // of a text
+	exprNodes = 300  // of its syntax tree
+)
+
+// exprOutcome is an outcome as conditions see it.
+type exprOutcome struct {
+	Verdict string   `expr:"verdict"`
+	Also    []string `expr:"also"`
+	Phase   string   `expr:"phase"`
+	Step    string   `expr:"step"`
+	Errno   string   `expr:"errno"`
+	Titles  []string `expr:"title"`
+}
+
+func toExprOutcome(o Outcome) exprOutcome {
+	return exprOutcome{o.Verdict, o.Also, o.Phase, o.Step, o.Errno, o.Titles}
+}
+
+// exprFields are the fields that a condition can ask for, and the values that
+// there are; nil: any.
+var exprFields = map[string][]string{
+	"verdict": verdicts, "also": verdicts, "phase": phases, "step": nil, "errno": errnos(), "title": nil,
+}
+
+// errnos are the names of errno(3); the largest of Linux is 133 (EHWPOISON).
+func errnos() (names []string) {
+	for n := range unix.Errno(134) {
+		if name := unix.ErrnoName(n); name != "" {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
+// ParseExpr reads a condition. Errors are one line and name the column,
+// counted from 1.
 func ParseExpr(text string) (*Expr, error) {
-	p := &exprParser{text: text}
-	p.next()
-	eval, err := p.or()
-	if err == nil && p.tok != "" {
-		err = p.errorf("%s is left over; join conditions with && or ||", p.seen())
+	if len(text) > exprBytes {
+		return nil, fmt.Errorf("expression: it has %d bytes, more than the %d that one can have", len(text), exprBytes)
 	}
-	if err != nil {
-		return nil, err
+	words := readWords(text)
+	tests := &exprTests{}
+	program, err := expr.Compile(words.text,
+		expr.Env(exprOutcome{}), expr.AsBool(), expr.DisableAllBuiltins(), expr.MaxNodes(exprNodes), expr.Patch(tests))
+	switch parse, ok := errors.AsType[*file.Error](err); {
+	case tests.err != nil: // what the compiler says follows from it
+		return nil, fmt.Errorf("expression, column %d: %w", words.column(tests.at), tests.err)
+	case ok:
+		return nil, fmt.Errorf("expression, column %d: %s", words.column(parse.From), safe(parse.Message))
+	case err != nil:
+		return nil, fmt.Errorf("expression: it tests nothing (%s); want such as errno == EIO", safe(err.Error()))
 	}
-	return &Expr{text: text, eval: eval}, nil
+	return &Expr{text: text, program: program}, nil
 }
 
 func (e *Expr) String() string { return e.text }
 
-// Holds tells whether the expression is true of an outcome.
-func (e *Expr) Holds(o Outcome) bool { return e.eval(o) }
+// Holds tells whether the condition is true of an outcome.
+func (e *Expr) Holds(o Outcome) bool {
+	is, err := vm.Run(e.program, toExprOutcome(o))
+	if err != nil {
+		panic(fmt.Sprintf("%s: %v", e.text, err)) // it only compares texts
+	}
+	return is.(bool)
+}
 
-type exprParser struct {
+// exprWords is a condition with the words, texts and signs that are ours put
+// into Expr's form.
+type exprWords struct {
 	text   string
-	pos    int    // after tok
-	start  int    // of tok
-	tok    string // "" at the end
-	quoted bool
-	bad    error
-	depth  int
+	starts [][2]int // of each word: its place in text, and the user's column
 }
 
-func (p *exprParser) errorf(format string, args ...any) error {
-	if p.bad != nil {
-		return p.bad
+var (
+	exprWord   = regexp.MustCompile(`"(?:[^"\\]|\\.)*"|=~|!~|[()]|[\pL\pN_.:/+-]+`)
+	exprPlain  = regexp.MustCompile(`^[\pL_][\pL\pN_]*$`)
+	exprEscape = regexp.MustCompile(`\\(["\\])`)
+)
+
+func readWords(text string) exprWords {
+	var b strings.Builder
+	var w exprWords
+	at, column := 0, 1 // in runes
+	put := func(from, to string) {
+		w.starts = append(w.starts, [2]int{at, column})
+		b.WriteString(to)
+		at += utf8.RuneCountInString(to)
+		column += utf8.RuneCountInString(from)
 	}
-	col := utf8.RuneCountInString(p.text[:p.start]) + 1
-	return fmt.Errorf("expression, column %d: %s", col, fmt.Sprintf(format, args...))
-}
-
-func (p *exprParser) seen() string {
-	if p.tok == "" {
-		return "the end"
+	end, list, before := 0, false, ""
+	for _, m := range exprWord.FindAllStringIndex(text, -1) {
+		between, word := text[end:m[0]], text[m[0]:m[1]]
+		put(between, between)
+		to := word
+		switch {
+		case word == "=~":
+			to = " matches "
+		case word == "!~":
+			to = " not matches "
+		case word == "(" && before == "in" && strings.TrimSpace(between) == "":
+			to, list = "[", true
+		case word == ")" && list:
+			to, list = "]", false
+		case word == "(" || word == ")":
+		case word[0] == '"':
+			to = strconv.Quote(exprEscape.ReplaceAllString(word[1:len(word)-1], "$1"))
+		case !exprPlain.MatchString(word):
+			to = strconv.Quote(word)
+		}
+		put(word, to)
+		end, before = m[1], word
 	}
-	return fmt.Sprintf("%q", p.tok)
+	put(text[end:], text[end:])
+	put("", "")
+	w.text = b.String()
+	return w
 }
 
-// next reads a token.
-func (p *exprParser) next() {
-	rest := strings.TrimLeftFunc(p.text[p.pos:], unicode.IsSpace)
-	p.start = len(p.text) - len(rest)
-	p.quoted = false
-	p.tok = ""
-	if rest == "" {
-		p.pos = len(p.text)
+// column is the user's for a place in the text.
+func (w exprWords) column(at int) int {
+	i, ok := slices.BinarySearchFunc(w.starts, at, func(s [2]int, at int) int { return s[0] - at })
+	if !ok {
+		i--
+	}
+	next := w.starts[min(i+1, len(w.starts)-1)][1]
+	return min(w.starts[i][1]+at-w.starts[i][0], max(next-1, w.starts[i][1]))
+}
+
+// exprTests makes the tests of a syntax tree, such as "errno == EIO", tests of
+// texts, and refuses whatever else but their combinations.
+type exprTests struct {
+	err error
+	at  int
+}
+
+func (t *exprTests) fail(n ast.Node, format string, args ...any) {
+	if t.err == nil {
+		t.err, t.at = fmt.Errorf(format, args...), n.Location().From
+	}
+}
+
+// Visit implements ast.Visitor. Leaves come before what they are part of.
+func (t *exprTests) Visit(node *ast.Node) {
+	switch n := (*node).(type) {
+	case *ast.IdentifierNode, *ast.StringNode, *ast.IntegerNode, *ast.ArrayNode:
+	case *ast.UnaryNode:
+		if n.Operator != "!" && n.Operator != "not" {
+			t.fail(n, "%q can't stand here", n.Operator)
+		}
+	case *ast.BinaryNode:
+		switch n.Operator {
+		case "&&", "||", "and", "or":
+		case "==", "!=", "in", "matches", "contains", "startsWith", "endsWith":
+			t.test(node, n)
+		default:
+			t.fail(n, "%q is no test; there are ==, !=, =~, !~, in, contains, startsWith and endsWith", n.Operator)
+		}
+	default:
+		t.fail(n, "only tests such as errno == EIO, joined with &&, || and !, can stand here")
+	}
+}
+
+func (t *exprTests) test(node *ast.Node, n *ast.BinaryNode) {
+	// "!verdict == hang" is read as "!(verdict == hang)".
+	if not, ok := n.Left.(*ast.UnaryNode); ok {
+		n.Left = not.Node
+		var inner ast.Node = n
+		t.test(&inner, n)
+		not.Node = inner
+		*node = not
 		return
 	}
-	for _, op := range []string{"||", "&&", "==", "!=", "=~", "!~", "!", "(", ")", ","} {
-		if strings.HasPrefix(rest, op) {
-			p.tok = op
-			p.pos = p.start + len(op)
-			return
-		}
-	}
-	if rest[0] == '"' {
-		var b strings.Builder
-		for i := 1; i < len(rest); i++ {
-			switch c := rest[i]; {
-			case c == '"':
-				p.tok, p.quoted, p.pos = b.String(), true, p.start+i+1
-				if p.tok == "" {
-					p.bad = p.errorf("an empty text matches nothing")
-				}
-				return
-			case c == '\\' && i+1 < len(rest) && (rest[i+1] == '"' || rest[i+1] == '\\'):
-				i++
-				b.WriteByte(rest[i])
-			default:
-				b.WriteByte(c)
-			}
-		}
-		p.bad = p.errorf("the text has no closing \"")
-		p.pos = len(p.text)
+	field, ok := n.Left.(*ast.IdentifierNode)
+	if !ok {
+		t.fail(n.Left, "%s is no field; there are verdict, also, phase, step, errno and title", n.Left)
 		return
 	}
-	n := strings.IndexFunc(rest, func(r rune) bool {
-		return !(unicode.IsLetter(r) || unicode.IsDigit(r) || strings.ContainsRune("_-.:/+", r))
-	})
-	if n < 0 {
-		n = len(rest)
-	}
-	if n == 0 {
-		r, size := utf8.DecodeRuneInString(rest)
-		p.bad = p.errorf("%q can't stand here; put texts in \"…\"", r)
-		p.pos = p.start + size
+	known, ok := exprFields[field.Value]
+	if !ok {
+		t.fail(field, "%q is no field; there are verdict, also, phase, step, errno and title%s", field.Value, scenarios.DidYouMean(field.Value, slices.Sorted(maps.Keys(exprFields))))
 		return
 	}
-	p.tok = rest[:n]
-	p.pos = p.start + n
+	list, ok := n.Right.(*ast.ArrayNode)
+	switch {
+	case n.Operator == "in" && (!ok || len(list.Nodes) == 0):
+		t.fail(n.Right, "after in comes a list, such as (hang, bug)")
+		return
+	case n.Operator == "in":
+		for i := range list.Nodes {
+			t.value(&list.Nodes[i], field.Value, known)
+		}
+	case n.Operator == "==" || n.Operator == "!=":
+		t.value(&n.Right, field.Value, known)
+	default:
+		t.value(&n.Right, field.Value, nil)
+	}
+	if field.Value != "also" && field.Value != "title" {
+		return
+	}
+	// Of a set: any(title, # == "…"), and for != not that.
+	negated := n.Operator == "!="
+	if negated {
+		n.Operator = "=="
+	}
+	n.Left = &ast.PointerNode{}
+	ast.Patch(node, &ast.BuiltinNode{Name: "any", Arguments: []ast.Node{field, &ast.PredicateNode{Node: n}}})
+	if negated {
+		*node = &ast.UnaryNode{Operator: "!", Node: *node}
+	}
 }
 
-func (p *exprParser) op(tok string) bool {
-	if p.quoted || p.tok != tok {
-		return false
+// value makes a word or a text of a field's value a text, and checks it.
+func (t *exprTests) value(node *ast.Node, field string, known []string) {
+	var v string
+	switch n := (*node).(type) {
+	case *ast.IdentifierNode:
+		v = n.Value
+	case *ast.StringNode:
+		v = n.Value
+	case *ast.IntegerNode:
+		v = strconv.Itoa(n.Value)
+	default:
+		t.fail(n, "a value for %s is missing before %s", field, n)
+		return
 	}
-	p.next()
-	return true
+	switch {
+	case v == "":
+		t.fail(*node, "an empty text matches nothing")
+	case field == "errno" && unnamedErrno.MatchString(v):
+	case known != nil && !slices.Contains(known, v):
+		what := strings.Replace(field, "also", "verdict", 1)
+		if field == "errno" {
+			t.fail(*node, "%q is no errno%s", v, scenarios.DidYouMean(v, known))
+		} else {
+			t.fail(*node, "%q is no %s; there are %s", v, what, strings.Join(known, ", "))
+		}
+	}
+	ast.Patch(node, &ast.StringNode{Value: v})
 }
 
-func (p *exprParser) or() (func(Outcome) bool, error) {
-	left, err := p.and()
-	for err == nil && p.op("||") {
-		l := left
-		var r func(Outcome) bool
-		if r, err = p.and(); err == nil {
-			left = func(o Outcome) bool { return l(o) || r(o) }
-		}
-	}
-	return left, err
-}
-
-func (p *exprParser) and() (func(Outcome) bool, error) {
-	left, err := p.not()
-	for err == nil && p.op("&&") {
-		l := left
-		var r func(Outcome) bool
-		if r, err = p.not(); err == nil {
-			left = func(o Outcome) bool { return l(o) && r(o) }
-		}
-	}
-	return left, err
-}
-
-func (p *exprParser) not() (func(Outcome) bool, error) {
-	if p.depth++; p.depth > 100 {
-		return nil, p.errorf("too deeply nested")
-	}
-	defer func() { p.depth-- }()
-	if p.op("!") {
-		f, err := p.not()
-		if err != nil {
-			return nil, err
-		}
-		return func(o Outcome) bool { return !f(o) }, nil
-	}
-	if p.op("(") {
-		f, err := p.or()
-		if err != nil {
-			return nil, err
-		}
-		if !p.op(")") {
-			return nil, p.errorf("\")\" is missing before %s", p.seen())
-		}
-		return f, nil
-	}
-	return p.test()
-}
-
-// exprFields are the fields of an outcome that an expression can ask for.
-var exprFields = map[string]struct {
-	get    func(Outcome) []string
-	values []string // all there are; nil: any
-}{
-	"verdict": {func(o Outcome) []string { return []string{o.Verdict} }, verdicts},
-	"also":    {func(o Outcome) []string { return o.Also }, verdicts},
-	"phase":   {func(o Outcome) []string { return []string{o.Phase} }, phases},
-	"step":    {func(o Outcome) []string { return []string{o.Step} }, nil},
-	"errno":   {func(o Outcome) []string { return []string{o.Errno} }, nil},
-	"title":   {func(o Outcome) []string { return o.Titles }, nil},
-}
-
-func (p *exprParser) test() (func(Outcome) bool, error) {
-	name := p.tok
-	field, ok := exprFields[name]
-	if !ok || p.quoted {
-		return nil, p.errorf("%s is no field; there are verdict, also, phase, step, errno and title", p.seen())
-	}
-	p.next()
-	op := p.tok
-	if p.quoted || !slices.Contains([]string{"==", "!=", "=~", "!~", "in"}, op) {
-		return nil, p.errorf("after %s comes ==, !=, =~, !~ or in, not %s", name, p.seen())
-	}
-	p.next()
-	var is func(string) bool
-	switch op {
-	case "==", "!=":
-		v, err := p.value(name, field.values)
-		if err != nil {
-			return nil, err
-		}
-		is = func(s string) bool { return s == v }
-	case "=~", "!~":
-		start := p.start
-		v, err := p.value(name, nil)
-		if err != nil {
-			return nil, err
-		}
-		re, err := regexp.Compile(v)
-		if err != nil {
-			p.start = start
-			return nil, p.errorf("%v", err)
-		}
-		is = re.MatchString
-	case "in":
-		if !p.op("(") {
-			return nil, p.errorf("after in comes a list in parentheses, not %s", p.seen())
-		}
-		var list []string
-		for {
-			v, err := p.value(name, field.values)
-			if err != nil {
-				return nil, err
-			}
-			list = append(list, v)
-			if p.op(")") {
-				break
-			}
-			if !p.op(",") {
-				return nil, p.errorf("the list goes on with , or ends with ), not %s", p.seen())
-			}
-		}
-		is = func(s string) bool { return slices.Contains(list, s) }
-	}
-	none := op == "!=" || op == "!~"
-	return func(o Outcome) bool {
-		return slices.ContainsFunc(field.get(o), is) != none
-	}, nil
-}
-
-func (p *exprParser) value(field string, known []string) (string, error) {
-	if p.bad != nil {
-		return "", p.bad
-	}
-	if p.tok == "" || (!p.quoted && strings.ContainsAny(p.tok, "|&=~!(),")) {
-		return "", p.errorf("a value for %s is missing before %s", field, p.seen())
-	}
-	if known != nil && !slices.Contains(known, p.tok) {
-		return "", p.errorf("%s is no %s; there are %s", p.seen(), strings.Replace(field, "also", "verdict", 1), strings.Join(known, ", "))
-	}
-	v := p.tok
-	p.next()
-	return v, nil
-}
+// unnamedErrno is how the guest reports one that errno(3) has no name for.
+var unnamedErrno = regexp.MustCompile(`^errno [0-9]+$`)
