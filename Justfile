@@ -21,7 +21,7 @@ build: _go
     @CGO_ENABLED=0 go build -trimpath -buildvcs=false -o bin/blockrig ./harness/cmd/blockrig
 
 # the tests that boot nothing
-unit: _go
+unit: deps-build
     go test ./...
 
 # unit, and the tests that boot real kernels
@@ -66,7 +66,7 @@ bench-go: deps build
 deps: _go (_need "qemu-system-x86_64:qemu-system-x86" "qemu-img:qemu-utils" "git:git")
 
 # install what the host needs to build kernels
-deps-build: (_need "gcc:gcc" "/usr/include/stdio.h:libc6-dev" "make:make" "flex:flex" "bison:bison" "bc:bc" "/usr/include/libelf.h:libelf-dev" "ccache:ccache")
+deps-build: _go (_need "git:git" "gcc:gcc" "/usr/include/stdio.h:libc6-dev" "make:make" "flex:flex" "bison:bison" "bc:bc" "/usr/include/libelf.h:libelf-dev" "ccache:ccache")
 
 # list the folders with tests that carry one of the build tags
 [private]
