@@ -31,7 +31,7 @@ func aTrial(t *testing.T) (trial.Spec, trial.Result) {
 	return spec, trial.Result{
 		Judgement: verdict.Judgement{
 			Verdict: verdict.EIO, Also: []verdict.Verdict{verdict.Degraded}, Phase: "step",
-			Reason: "pread failed with EIO", Signature: "step/pread/eio",
+			Reason: "pread failed with EIO", Signature: verdict.Signature{Phase: "step", Step: "pread", Verdict: verdict.EIO},
 		},
 		Report: verdict.Report{
 			Phase: "done", Step: "pread", Asked: 512, Returned: true, Errno: "EIO",
@@ -54,7 +54,7 @@ func TestRecordOfATrial(t *testing.T) {
 	want := Record{
 		Scenario: "lvm-mirror-dio-read", Case: "length=512,memory_offset=32",
 		Kernel:  Kernel{"debian:2.0", "2.0.15-guest"},
-		Verdict: verdict.EIO, Also: []verdict.Verdict{verdict.Degraded}, Signature: "step/pread/eio", Phase: "step",
+		Verdict: verdict.EIO, Also: []verdict.Verdict{verdict.Degraded}, Signature: verdict.Signature{Phase: "step", Step: "pread", Verdict: verdict.EIO}, Phase: "step",
 		Errno: "EIO", Legs: []verdict.Leg{{Name: "253:1", Disk: "a", Health: "R"}},
 		Findings: []Finding{{console.KindIO, "Mirror read failed", "", 700}},
 		Accel:    "tcg", CPUs: 1, Warm: true, BootID: "b-1", BootMS: 5600, TrialMS: 7912,

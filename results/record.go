@@ -20,7 +20,7 @@ type Record struct {
 	Kernel    Kernel            `json:"kernel"`
 	Verdict   verdict.Verdict   `json:"verdict"`
 	Also      []verdict.Verdict `json:"also"`
-	Signature string            `json:"signature"`
+	Signature verdict.Signature `json:"signature"`
 	Phase     string            `json:"phase"`
 	Errno     string            `json:"errno"` // of the step: EINVAL; "" when it did not fail
 	Bytes     int64             `json:"bytes"` // that the step gave

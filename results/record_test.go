@@ -26,7 +26,7 @@ func three() []Record {
 	pass := Record{
 		Scenario: "lvm-mirror-dio-read", Case: "length=4096,memory_offset=32",
 		Kernel:  Kernel{"debian:1.0", "1.0.1-amd64"},
-		Verdict: verdict.Pass, Signature: "done/pread/pass", Phase: "done", Errno: "EINVAL", Outcome: "EINVAL",
+		Verdict: verdict.Pass, Signature: verdict.Signature{Phase: "done", Step: "pread", Verdict: verdict.Pass}, Phase: "done", Errno: "EINVAL", Outcome: "EINVAL",
 		Legs:  []verdict.Leg{{Name: "253:1", Disk: "a", Health: "A", OK: true}},
 		Accel: "tcg", CPUs: 1, BootID: "b-1", BootMS: 5600, TrialMS: 7912,
 		Attempts: []Attempt{{Verdict: verdict.Pass, Reason: "EINVAL", MS: 7912}},
@@ -35,13 +35,13 @@ func three() []Record {
 	hang := pass
 	hang.Kernel = Kernel{"debian:2.0", "2.0.15-amd64"}
 	hang.Verdict, hang.Also = verdict.Hang, []verdict.Verdict{verdict.Bug, verdict.Degraded}
-	hang.Signature = "step/pread/hang: BUG in bio_add_page"
+	hang.Signature = verdict.Signature{Phase: "step", Step: "pread", Verdict: verdict.Hang, Titles: []string{"BUG in bio_add_page"}}
 	hang.Phase, hang.Errno, hang.Outcome, hang.Reason = "step", "", "no answer", "pread can't be killed"
 	hang.Findings = []Finding{{console.KindBug, "BUG in bio_add_page", "block/bio.c:1044", 812}, {console.KindIO, "I/O error", "", 900}}
 	hang.TrialMS = 11050
 	bad := pass
 	bad.Kernel = Kernel{"debian:3.0", ""}
-	bad.Verdict, bad.Phase, bad.Signature = verdict.Error, "boot", "boot/pread/error"
+	bad.Verdict, bad.Phase, bad.Signature = verdict.Error, "boot", verdict.Signature{Phase: "boot", Step: "pread", Verdict: verdict.Error}
 	bad.Errno, bad.Outcome, bad.Legs, bad.Reason = "", "", nil, "the kernel did not come up"
 	bad.Attempts = []Attempt{{verdict.Error, "no output", 100}, {verdict.Error, "no output", 120}, {verdict.Error, "the kernel did not come up", 110}}
 	bad.TrialMS = 110
@@ -159,7 +159,8 @@ func TestTable(t *testing.T) {
 func TestNothingOfTheGuestReachesTheTerminal(t *testing.T) {
 	const evil = "\x1b]0;owned\x07\r\n\x7f\u009b31m\u202e\xff\U000e0041é"
 	r := three()[1]
-	r.Kernel.Release, r.Errno, r.Outcome, r.Reason, r.Signature, r.BootID = evil, evil, evil, evil, evil, evil
+	r.Kernel.Release, r.Errno, r.Outcome, r.Reason, r.BootID = evil, evil, evil, evil, evil
+	r.Signature.Titles = []string{evil}
 	r.Findings = []Finding{{console.Kind(evil), evil, evil, 1}}
 	r.Legs = []verdict.Leg{{Name: evil, Health: evil}}
 
@@ -256,7 +257,7 @@ func TestExitStatus(t *testing.T) {
 func TestSummarize(t *testing.T) {
 	rec := func(boot string, v verdict.Verdict, errno string, titles ...string) Record {
 		r := Record{Scenario: "s", Case: "c", Kernel: Kernel{"debian:1", "1.0"}, BootID: boot, Verdict: v, Errno: errno, Phase: "step"}
-		r.Signature = verdict.Signature("step", "pread", v, titles)
+		r.Signature = verdict.Signature{Phase: "step", Step: "pread", Verdict: v, Titles: titles}
 		for _, title := range titles {
 			r.Findings = append(r.Findings, Finding{Title: title})
 		}

@@ -37,12 +37,12 @@ type Summary struct {
 
 // A Face is one way in which a case ended: trials with the same signature.
 type Face struct {
-	Signature string          `json:"signature"`
-	Verdict   verdict.Verdict `json:"verdict"`
-	Outcome   string          `json:"outcome"` // what the step said, the first time
-	Reason    string          `json:"reason"`  // for the verdict, the first time
-	Trials    int             `json:"trials"`
-	RunDir    string          `json:"run_dir"` // the first trial of which a folder was kept; "" without
+	Signature verdict.Signature `json:"signature"`
+	Verdict   verdict.Verdict   `json:"verdict"`
+	Outcome   string            `json:"outcome"` // what the step said, the first time
+	Reason    string            `json:"reason"`  // for the verdict, the first time
+	Trials    int               `json:"trials"`
+	RunDir    string            `json:"run_dir"` // the first trial of which a folder was kept; "" without
 }
 
 // Trust is what a pass is held against: how rare a failure is to be found,
@@ -136,7 +136,7 @@ func summarize(records []Record, trust Trust) Summary {
 // FaceOf tells the trials of a case on a kernel apart that are worth keeping:
 // by all of the signature, titles too, and errno.
 func FaceOf(r Record) string {
-	return strings.Join([]string{r.Kernel.Ref, r.Kernel.Release, r.Scenario, r.Case, string(r.Verdict), r.Errno, r.Signature}, "\x00")
+	return strings.Join([]string{r.Kernel.Ref, r.Kernel.Release, r.Scenario, r.Case, string(r.Verdict), r.Errno, r.Signature.String()}, "\x00")
 }
 
 func faces(records []Record) []Face {
@@ -162,6 +162,7 @@ func faces(records []Record) []Face {
 // signatureOf is by what two results are told to be the same: phase, step,
 // verdict and errno, but not the titles, since one bug can show several.
 func signatureOf(r Record) string {
-	head, _, _ := strings.Cut(r.Signature, ": ")
-	return head + "/" + string(r.Verdict) + "/" + r.Errno
+	s := r.Signature
+	s.Titles = nil
+	return s.String() + "/" + string(r.Verdict) + "/" + r.Errno
 }

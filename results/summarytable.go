@@ -161,9 +161,10 @@ func (s Summary) tell(b *bytes.Buffer, several bool, style Style) {
 // what says in short what a face is: its signature without the titles, which
 // are counted by themselves, and how many of them it has.
 func (f Face) what() string {
-	text, titles, _ := strings.Cut(f.Signature, ": ")
-	if titles != "" {
-		n := strings.Count(titles, "; ") + 1
+	head := f.Signature
+	head.Titles = nil
+	text := head.String()
+	if n := len(f.Signature.Titles); n > 0 {
 		text += fmt.Sprintf(" with %d title", n)
 		if n > 1 {
 			text += "s"

@@ -13,7 +13,11 @@ import (
 func repeats() []Record {
 	var out []Record
 	add := func(c, release, boot string, v verdict.Verdict, signature, outcome, dir string, titles ...string) {
-		r := Record{Scenario: "lvm-mirror-dio-read", Case: c, Kernel: Kernel{"debian:2", release}, BootID: boot, Verdict: v, Signature: signature, Outcome: outcome, RunDir: dir}
+		s, err := verdict.ParseSignature(signature)
+		if err != nil {
+			panic(err)
+		}
+		r := Record{Scenario: "lvm-mirror-dio-read", Case: c, Kernel: Kernel{"debian:2", release}, BootID: boot, Verdict: v, Signature: s, Outcome: outcome, RunDir: dir}
 		for _, t := range titles {
 			r.Findings = append(r.Findings, Finding{Title: t})
 		}

@@ -45,8 +45,9 @@ const maxWindow = 512 << 20
 
 // ReadAll reads a log to its end, packed with gzip, xz or zstd or not. It
 // fails with ErrEmpty or ErrNoKernelLines where it can't say anything, and
-// with the reader's error; the Log holds what was read up to there.
-func ReadAll(r io.Reader) (*Log, error) {
+// with the reader's error; the Log holds what was read up to there. What is
+// read also goes, unpacked, to the writers.
+func ReadAll(r io.Reader, also ...io.Writer) (*Log, error) {
 	log := &Log{}
 	s := NewScanner(OnMark(func(line int, text string) {
 		if len(log.Marks) >= maxMarks {
@@ -62,7 +63,7 @@ func ReadAll(r io.Reader) (*Log, error) {
 		return log, err
 	}
 	defer done()
-	n, err := io.CopyBuffer(onlyWriter{s}, u, make([]byte, 256<<10))
+	n, err := io.CopyBuffer(io.MultiWriter(append(also, s)...), u, make([]byte, 256<<10))
 	s.Close()
 	log.Findings, log.Release = s.Findings(), s.Release()
 	log.Lines, log.KernelLines, log.Boots, log.Dropped = s.Lines(), s.KernelLines(), s.Boots(), s.Dropped()
@@ -76,9 +77,6 @@ func ReadAll(r io.Reader) (*Log, error) {
 	}
 	return log, nil
 }
-
-// onlyWriter hides all but Write, so that io.CopyBuffer uses its buffer.
-type onlyWriter struct{ io.Writer }
 
 // unpack detects compression by its magic number.
 func unpack(r io.Reader) (io.Reader, func(), error) {

@@ -5,11 +5,11 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"strings"
 	"sync"
 
 	"github.com/blockrig/blockrig/harness/console"
 	"github.com/blockrig/blockrig/harness/verdict"
+	"github.com/blockrig/blockrig/initramfs/protocol"
 )
 
 // maxLog bounds a console log: a flood must not fill the host's disk.
@@ -22,7 +22,8 @@ const maxMarks = 10_000
 type recorder struct {
 	file    *os.File
 	scanner *console.Scanner
-	marks   []verdict.Mark
+	marks   []console.Mark
+	sum     protocol.LogSum // of what was written
 	size    int64
 	cut     bool
 
@@ -93,6 +94,7 @@ func (r *recorder) write(b []byte) error {
 		b = []byte("\n[blockrig: the console log ends here: it has grown too long]\n")
 	}
 	_, _ = r.scanner.Write(b) // never fails
+	_, _ = r.sum.Write(b)     // so does this
 	_, err := r.file.Write(b)
 	return err
 }
@@ -102,11 +104,11 @@ func (r *recorder) mark(line int, text string) {
 	if len(r.marks) == maxMarks {
 		r.marks = r.marks[:maxMarks-1]
 	}
-	r.marks = append(r.marks, verdict.Mark{Line: line, Text: text})
-	switch {
-	case text == verdict.GuestPrefix+"ready":
+	r.marks = append(r.marks, console.Mark{Line: line, Text: text})
+	switch l, _ := protocol.ParseGuestLine(text); {
+	case l.Ready:
 		r.once.ready.Do(func() { close(r.ready) })
-	case strings.HasPrefix(text, verdict.GuestPrefix+"end of trial "):
+	case l.End != nil:
 		r.once.end.Do(func() { close(r.end) })
 	}
 }
@@ -126,7 +128,8 @@ func (r *recorder) finish() []console.Finding {
 
 // close appends the trailer and closes the file.
 func (r *recorder) close(rep verdict.Report) error {
-	trailer, err := verdict.Trailer(rep)
+	r.sum.Close()
+	trailer, err := verdict.Trailer(rep, r.sum.Sum())
 	if err != nil {
 		return errors.Join(err, r.file.Close())
 	}

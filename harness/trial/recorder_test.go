@@ -14,6 +14,7 @@ import (
 
 	"github.com/blockrig/blockrig/harness/console"
 	"github.com/blockrig/blockrig/harness/verdict"
+	"github.com/blockrig/blockrig/initramfs/protocol"
 )
 
 // consoleText is what a boot and a step look like, made short.
@@ -63,7 +64,7 @@ func TestRecorderFindsMarksHoweverTheConsoleComes(t *testing.T) {
 			if !closed(r.ready) || !closed(r.end) || closed(r.dead) {
 				t.Errorf("ready %t, end %t, dead %t; want true, true, false", closed(r.ready), closed(r.end), closed(r.dead))
 			}
-			want := []verdict.Mark{
+			want := []console.Mark{
 				{Line: 2, Text: "blockrig: guest: hello from PID 1 on Linux 6.18.15"},
 				{Line: 3, Text: "blockrig: guest: phase stack"},
 				{Line: 4, Text: "blockrig: guest: ready"},
@@ -181,7 +182,7 @@ func TestTrailerIsALineOfItsOwn(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if before, after, ok := strings.Cut(string(text), "\n"); !ok || before != "[ 1.0] half a li" || !strings.HasPrefix(after, verdict.TrailerPrefix) {
+	if before, after, ok := strings.Cut(string(text), "\n"); !ok || before != "[ 1.0] half a li" || !protocol.HostsLine(after) {
 		t.Errorf("log %q, want the trailer in a line of its own", text)
 	}
 }

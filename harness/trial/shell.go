@@ -9,7 +9,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/blockrig/blockrig/harness/verdict"
 	"github.com/blockrig/blockrig/initramfs/protocol"
 )
 
@@ -168,10 +167,10 @@ const maxGateLine = 64 << 10
 func (g *gate) flush() {
 	line := g.line
 	g.line = nil
-	switch own := bytes.Contains(line, []byte(verdict.GuestPrefix)); {
-	case own && bytes.Contains(line, []byte(verdict.GuestPrefix+"ready")):
+	switch own, ok := protocol.ParseGuestLine(string(line)); {
+	case ok && own.Ready:
 		g.open = true
-	case own:
+	case ok:
 	case g.open:
 		if rest, ok := bytes.CutSuffix(line, []byte("\r\n")); ok {
 			line = append(rest, '\n')

@@ -6,16 +6,16 @@ import (
 	"strings"
 
 	"github.com/blockrig/blockrig/harness/console"
+	"github.com/blockrig/blockrig/initramfs/protocol"
 )
 
 // A Judgement is the answer of a trial.
 type Judgement struct {
-	Verdict Verdict   `json:"verdict"`
-	Also    []Verdict `json:"also"`
-	Phase   string    `json:"phase"`  // where the verdict was earned
-	Reason  string    `json:"reason"` // one line: why this verdict
-	// Signature is phase, step and verdict, plus titles: "step/pread/hang: WARNING in a; …".
-	Signature string `json:"signature"`
+	Verdict   Verdict   `json:"verdict"`
+	Also      []Verdict `json:"also"`
+	Phase     string    `json:"phase"`  // where the verdict was earned
+	Reason    string    `json:"reason"` // one line: why this verdict
+	Signature Signature `json:"signature"`
 }
 
 // evidence is one verdict and what speaks for it.
@@ -32,7 +32,7 @@ func Judge(findings []console.Finding, r Report, phaseOf func(console.Finding) s
 	if r.Host != "" {
 		return judgement(r, []evidence{{verdict: Error, phase: r.Phase, why: r.Host}})
 	}
-	if r.Phase == "boot" || r.Phase == "infra" {
+	if r.Phase == protocol.PhaseBoot || r.Phase == protocol.PhaseInfra {
 		// A kernel that does not come up has not been asked yet.
 		return judgement(r, []evidence{{verdict: Error, phase: r.Phase, why: notUp(findings, r)}})
 	}
@@ -53,7 +53,7 @@ func Judge(findings []console.Finding, r Report, phaseOf func(console.Finding) s
 
 func notUp(findings []console.Finding, r Report) string {
 	why := "the kernel did not come up"
-	if r.Phase == "infra" {
+	if r.Phase == protocol.PhaseInfra {
 		why = "the machine did not start"
 	}
 	if r.Setup != "" {
@@ -86,8 +86,8 @@ func fromFindings(findings []console.Finding, r Report, phaseOf func(console.Fin
 			continue
 		}
 		e := evidence{verdict: v, phase: r.Phase, why: f.Title, title: f.Title}
-		if e.phase == "done" {
-			e.phase = "step"
+		if e.phase == protocol.PhaseDone {
+			e.phase = protocol.PhaseStep
 		}
 		if phaseOf != nil {
 			if p := phaseOf(f); p != "" {
@@ -129,8 +129,8 @@ func verdictOf(k console.Kind) Verdict {
 func fromReport(r Report) []evidence {
 	var out []evidence
 	step := r.Phase
-	if step == "done" {
-		step = "step"
+	if step == protocol.PhaseDone {
+		step = protocol.PhaseStep
 	}
 	add := func(v Verdict, format string, args ...any) {
 		out = append(out, evidence{verdict: v, phase: step, why: fmt.Sprintf(format, args...)})
@@ -199,7 +199,7 @@ func notProven(r Report) string {
 	switch {
 	case r.Setup != "":
 		return r.Setup
-	case r.Phase != "done":
+	case r.Phase != protocol.PhaseDone:
 		return "the trial ended in phase " + r.Phase + " without an answer"
 	case r.Killed != "" && !r.Returned:
 		return "the " + r.Step + " did not return and was killed (" + r.Killed + "); its task could be reaped, so it is slow or waits, and does not hang"
@@ -241,7 +241,7 @@ func judgement(r Report, all []evidence) Judgement {
 		j.Phase = r.Phase
 	}
 	slices.Sort(titles)
-	j.Signature = Signature(j.Phase, r.Step, j.Verdict, titles)
+	j.Signature = Signature{Phase: j.Phase, Step: r.Step, Verdict: j.Verdict, Titles: titles}
 	return j
 }
 
@@ -250,24 +250,6 @@ func rank(v Verdict) int {
 		return i
 	}
 	return len(order)
-}
-
-// Signature names a failure. Two failures are the same when what stands
-// before the titles agrees.
-func Signature(phase, step string, v Verdict, titles []string) string {
-	s := phase + "/" + step + "/" + string(v)
-	if len(titles) > 0 {
-		s += ": " + strings.Join(titles, "; ")
-	}
-	return s
-}
-
-// Same says whether two signatures name the same failure, and whether their
-// titles differ (a drift: one bug can show several).
-func Same(a, b string) (same, drift bool) {
-	ah, at, _ := strings.Cut(a, ": ")
-	bh, bt, _ := strings.Cut(b, ": ")
-	return ah == bh, at != bt
 }
 
 func plural(n int64) string {

@@ -1,5 +1,7 @@
 package verdict
 
+import "github.com/blockrig/blockrig/initramfs/protocol"
+
 // A Report is what guest and host say about a trial, apart from the console.
 type Report struct {
 	Phase  string   `json:"phase"`            // where the trial ended: infra boot disks stack step done
@@ -56,7 +58,7 @@ type Leg struct {
 // Outcome says in the field's words what the step returned.
 func (r Report) Outcome() string {
 	switch {
-	case r.Stuck != nil && r.Phase == "step":
+	case r.Stuck != nil && r.Phase == protocol.PhaseStep:
 		return "no answer"
 	case r.Returned && r.Errno != "":
 		return r.Errno
@@ -64,7 +66,7 @@ func (r Report) Outcome() string {
 		return plural(r.Bytes) + ", wrong"
 	case r.Returned:
 		return plural(r.Bytes)
-	case r.Killed != "", r.Silent != "" && r.Phase == "step":
+	case r.Killed != "", r.Silent != "" && r.Phase == protocol.PhaseStep:
 		return "no answer"
 	case r.Died != "":
 		return "died"

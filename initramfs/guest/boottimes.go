@@ -54,10 +54,12 @@ func takeBootTime(b *protocol.Boot, record string) {
 		{"Trying to unpack rootfs image", &b.UnpackFrom},
 		{"Unpacking initramfs", &b.UnpackFrom},
 		{"Freeing initrd memory", &b.UnpackTo},
-		{protocol.KmsgPrefix, &b.Init},
 	} {
 		if *m.at == 0 && strings.HasPrefix(text, m.begins) {
 			*m.at = us
 		}
+	}
+	if _, ours := protocol.ParseGuestLine(text); ours && b.Init == 0 {
+		b.Init = us
 	}
 }

@@ -28,16 +28,20 @@ func openKmsg() (*kmsg, error) {
 	return &kmsg{f: f}, nil
 }
 
-// say writes one line to the kernel's log. A line that can't be written has
-// been sent over ttyS1 too, so an error is no loss.
+// say writes a line for people to the kernel's log.
 func (k *kmsg) say(format string, args ...any) {
-	line := protocol.KmsgPrefix + oneLine(fmt.Sprintf(format, args...))
-	line = strings.Map(func(r rune) rune {
+	k.write(protocol.GuestLine{Text: oneLine(fmt.Sprintf(format, args...))})
+}
+
+// write writes one line to the kernel's log. What it says has been sent over
+// ttyS1 too, so an error is no loss.
+func (k *kmsg) write(l protocol.GuestLine) {
+	line := strings.Map(func(r rune) rune {
 		if r < ' ' || r == 0x7f {
 			return '?'
 		}
 		return r
-	}, line)
+	}, l.String())
 	if len(line) > kmsgMax {
 		line = line[:kmsgMax] + "…"
 	}
@@ -71,7 +75,7 @@ var signs = []struct {
 }
 
 func signOf(line string) sign {
-	if strings.Contains(line, protocol.KmsgPrefix) {
+	if _, ours := protocol.ParseGuestLine(line); ours {
 		return signNone
 	}
 	for _, s := range signs {

@@ -109,7 +109,7 @@ func (g *guest) run() error {
 	if g.setup.Shell {
 		return g.shell()
 	}
-	g.kmsg.say("ready")
+	g.kmsg.write(protocol.GuestLine{Ready: true})
 	// A snapshot taken now has no half of a message in it.
 	g.rest.Store(true)
 	g.link.send(protocol.FromGuest{Ready: ready})
@@ -142,12 +142,9 @@ func (g *guest) beat() {
 // enter says that a phase, or an action in it, begins.
 func (g *guest) enter(phase, what string) {
 	g.phase = phase
-	if what == "" {
-		g.kmsg.say("phase %s", phase)
-	} else {
-		g.kmsg.say("phase %s: %s", phase, what)
-	}
-	g.link.send(protocol.FromGuest{Phase: &protocol.Phase{Name: phase, What: what}})
+	p := &protocol.Phase{Name: phase, What: what}
+	g.kmsg.write(protocol.GuestLine{Phase: p})
+	g.link.send(protocol.FromGuest{Phase: p})
 }
 
 func (g *guest) fail(err error) {
@@ -163,7 +160,7 @@ func (g *guest) fail(err error) {
 	if g.kmsg != nil {
 		g.kmsg.say("fail in %s: %s: %s", f.Phase, f.What, f.Why)
 	} else {
-		fmt.Fprintf(os.Stderr, "%sfail in %s: %s\n", protocol.KmsgPrefix, f.Phase, f.Why)
+		fmt.Fprintln(os.Stderr, protocol.GuestLine{Text: fmt.Sprintf("fail in %s: %s", f.Phase, f.Why)})
 	}
 	if g.link != nil {
 		g.link.send(protocol.FromGuest{Fail: f})

@@ -30,7 +30,7 @@ func (g *guest) shell() error {
 			return g.wrap("set the size of the console", err)
 		}
 	}
-	g.kmsg.say("ready")
+	g.kmsg.write(protocol.GuestLine{Ready: true})
 	g.link.send(protocol.FromGuest{Ready: &protocol.Ready{}})
 	cmd := exec.Command(shellPath)
 	cmd.Dir = "/"
@@ -59,7 +59,7 @@ func (g *guest) shell() error {
 		g.kmsg.say("the shell's last words may be missing: %v", err)
 	}
 	g.enter(protocol.PhaseDone, "")
-	g.kmsg.say("end of trial 0")
+	g.kmsg.write(protocol.GuestLine{End: new(uint64)})
 	g.link.send(protocol.FromGuest{Result: r})
 	return nil
 }

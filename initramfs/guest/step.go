@@ -263,10 +263,12 @@ func (g *guest) tell(s protocol.Step, r *protocol.Result) {
 		for _, f := range u.Stack {
 			g.kmsg.say("stack: %s", f)
 		}
-	case r.Returned && r.Errno != "":
-		g.kmsg.say("%s returned -1 (%s)", s.Op, r.Errno)
 	case r.Returned:
-		g.kmsg.say("%s returned %d", s.Op, r.Bytes)
+		n := r.Bytes
+		if r.Errno != "" {
+			n = -1
+		}
+		g.kmsg.write(protocol.GuestLine{Returned: &protocol.Returned{Op: s.Op, Bytes: n, Errno: r.Errno}})
 	case r.Died != "":
 		g.kmsg.say("%s: the child died: %s", s.Op, r.Died)
 	default:
@@ -284,7 +286,7 @@ func (g *guest) tell(s protocol.Step, r *protocol.Result) {
 	}
 	g.kmsg.say("disks: %s", strings.Join(io, ", "))
 	g.enter(protocol.PhaseDone, "")
-	g.kmsg.say("end of trial %d", s.Trial)
+	g.kmsg.write(protocol.GuestLine{End: &s.Trial})
 	g.link.send(protocol.FromGuest{Result: r})
 }
 

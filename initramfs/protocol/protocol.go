@@ -8,10 +8,6 @@ const BeatEvery = 200 * time.Millisecond
 // MaxLine is the longest line either side sends, in bytes.
 const MaxLine = 64 << 10
 
-// KmsgPrefix starts every line that the guest writes to /dev/kmsg. The first
-// one marks the end of the boot's baseline in the console log.
-const KmsgPrefix = "blockrig: guest: "
-
 // Phases in the order in which a trial goes through them.
 const (
 	PhaseInfra = "infra" // before the machine runs

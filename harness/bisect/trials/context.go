@@ -15,7 +15,7 @@ import (
 
 	"github.com/blockrig/blockrig/harness/bisect"
 	"github.com/blockrig/blockrig/harness/qemu"
-	"github.com/blockrig/blockrig/harness/verdict"
+	"github.com/blockrig/blockrig/initramfs/protocol"
 	"github.com/blockrig/blockrig/kernels/config"
 	"github.com/blockrig/blockrig/results"
 	"github.com/blockrig/blockrig/scenarios"
@@ -251,8 +251,7 @@ func excerpt(base, name string, rec results.Record) (string, error) {
 		return "", fmt.Errorf("read a failing console: %w", err)
 	}
 	// What the host adds is for blockrig classify.
-	text, _, _ := strings.Cut(string(data), "\n"+verdict.TrailerPrefix)
-	lines := strings.Split(strings.TrimRight(text, "\n"), "\n")
+	lines := slices.DeleteFunc(strings.Split(strings.TrimRight(string(data), "\n"), "\n"), protocol.HostsLine)
 	first := len(lines) - excerptAfter
 	for _, k := range rec.Findings {
 		if k.Line > 0 && k.Line <= len(lines) {

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"strings"
 
 	"github.com/blockrig/blockrig/harness/bisect"
 	"github.com/blockrig/blockrig/results"
@@ -78,13 +77,12 @@ func TargetOf(dir string) (*bisect.Target, error) {
 	if !rec.Verdict.Failure() {
 		return nil, fmt.Errorf("the trial in %s shows no failure: its verdict is %s", dir, rec.Verdict)
 	}
-	head, _, _ := strings.Cut(rec.Signature, ": ")
-	part := strings.Split(head, "/")
-	if len(part) != 3 {
+	s := rec.Signature
+	if s.Verdict == "" {
 		return nil, fmt.Errorf("the trial in %s has no signature", dir)
 	}
 	return &bisect.Target{
-		Signature: bisect.Signature{Phase: part[0], Step: part[1], Verdict: part[2]},
-		Titles:    titles(rec.Signature),
+		Signature: bisect.Signature{Phase: s.Phase, Step: s.Step, Verdict: string(s.Verdict)},
+		Titles:    s.Titles,
 	}, nil
 }

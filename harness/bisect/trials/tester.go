@@ -7,7 +7,6 @@ import (
 	"math"
 	"os"
 	"path/filepath"
-	"strings"
 	"time"
 
 	"github.com/blockrig/blockrig/harness/bisect"
@@ -124,7 +123,7 @@ func (t *Tester) where(dir string) string {
 func outcomeOf(rec results.Record, r trial.Result) bisect.Outcome {
 	o := bisect.Outcome{
 		Kind: bisect.KindVerdict, Verdict: string(rec.Verdict), Phase: rec.Phase, Step: r.Report.Step,
-		Errno: rec.Errno, Titles: titles(rec.Signature), Boot: rec.BootID,
+		Errno: rec.Errno, Titles: rec.Signature.Titles, Boot: rec.BootID,
 	}
 	for _, v := range rec.Also {
 		o.Also = append(o.Also, string(v))
@@ -137,15 +136,6 @@ func outcomeOf(rec results.Record, r trial.Result) bisect.Outcome {
 		o.Kind = bisect.KindBoot
 	}
 	return o
-}
-
-// titles are those of a verdict's signature.
-func titles(signature string) []string {
-	_, list, ok := strings.Cut(signature, ": ")
-	if !ok {
-		return nil
-	}
-	return strings.Split(list, "; ")
 }
 
 // bootsFor spreads trials over boots as one would without knowing how much

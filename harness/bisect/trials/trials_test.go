@@ -32,31 +32,31 @@ func TestOutcomes(t *testing.T) {
 	}{
 		{
 			"a failure",
-			results.Record{Verdict: "hang", Also: []verdict.Verdict{"warn"}, Phase: "step", BootID: "b", Signature: "step/pread/hang: WARNING in a; task hung in b"},
+			results.Record{Verdict: "hang", Also: []verdict.Verdict{"warn"}, Phase: "step", BootID: "b", Signature: verdict.Signature{Phase: "step", Step: "pread", Verdict: verdict.Hang, Titles: []string{"WARNING in a", "task hung in b"}}},
 			verdict.Report{Step: "pread"},
 			bisect.Outcome{Kind: bisect.KindVerdict, Verdict: "hang", Also: []string{"warn"}, Phase: "step", Step: "pread", Titles: []string{"WARNING in a", "task hung in b"}, Boot: "b"},
 		},
 		{
 			"a pass",
-			results.Record{Verdict: "pass", Phase: "done", BootID: "b", Errno: "EINVAL", Signature: "done/pread/pass"},
+			results.Record{Verdict: "pass", Phase: "done", BootID: "b", Errno: "EINVAL", Signature: verdict.Signature{Phase: "done", Step: "pread", Verdict: verdict.Pass}},
 			verdict.Report{Step: "pread"},
 			bisect.Outcome{Kind: bisect.KindVerdict, Verdict: "pass", Phase: "done", Step: "pread", Errno: "EINVAL", Boot: "b"},
 		},
 		{
 			"a kernel that does not come up",
-			results.Record{Verdict: "error", Phase: "boot", Reason: "the kernel did not come up", Signature: "boot/pread/error"},
+			results.Record{Verdict: "error", Phase: "boot", Reason: "the kernel did not come up", Signature: verdict.Signature{Phase: "boot", Step: "pread", Verdict: verdict.Error}},
 			verdict.Report{Step: "pread"},
 			bisect.Outcome{Kind: bisect.KindBoot, Verdict: "error", Phase: "boot", Step: "pread", Reason: "the kernel did not come up"},
 		},
 		{
 			"a host that fails while it boots",
-			results.Record{Verdict: "error", Phase: "boot", Reason: "disk full", Signature: "boot/pread/error"},
+			results.Record{Verdict: "error", Phase: "boot", Reason: "disk full", Signature: verdict.Signature{Phase: "boot", Step: "pread", Verdict: verdict.Error}},
 			verdict.Report{Step: "pread", Host: "disk full"},
 			bisect.Outcome{Kind: bisect.KindError, Verdict: "error", Phase: "boot", Step: "pread", Reason: "disk full", Host: true},
 		},
 		{
 			"a tool that fails",
-			results.Record{Verdict: "error", Phase: "stack", Reason: "lvcreate", BootID: "b", Signature: "stack/pread/error"},
+			results.Record{Verdict: "error", Phase: "stack", Reason: "lvcreate", BootID: "b", Signature: verdict.Signature{Phase: "stack", Step: "pread", Verdict: verdict.Error}},
 			verdict.Report{Step: "pread"},
 			bisect.Outcome{Kind: bisect.KindError, Verdict: "error", Phase: "stack", Step: "pread", Reason: "lvcreate", Boot: "b"},
 		},
@@ -248,13 +248,13 @@ func TestExcerpt(t *testing.T) {
 		lines = append(lines, "quiet")
 	}
 	lines[99] = "WARNING"
-	text := strings.Join(lines, "\n") + "\n\n" + verdict.TrailerPrefix + "{}\n"
+	text := strings.Join(lines, "\n") + "\n\n" + "blockrig: host: {}\n"
 	if err := os.WriteFile(filepath.Join(dir, "console.log"), []byte(text), 0o644); err != nil {
 		t.Fatal(err)
 	}
 	got, err := excerpt(dir, "console.log", results.Record{Findings: []results.Finding{{Line: 100}}})
 	at := strings.Split(got, "\n")
-	if err != nil || at[excerptBefore] != "WARNING" || len(at) > excerptBefore+excerptAfter+1 || strings.Contains(got, verdict.TrailerPrefix) {
+	if err != nil || at[excerptBefore] != "WARNING" || len(at) > excerptBefore+excerptAfter+1 || strings.Contains(got, "blockrig: host") {
 		t.Errorf("%v: %q", err, got)
 	}
 	if _, err := excerpt(dir, "../console.log", results.Record{}); err == nil {

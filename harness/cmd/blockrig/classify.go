@@ -13,6 +13,7 @@ import (
 	"github.com/blockrig/blockrig/harness/console"
 	"github.com/blockrig/blockrig/harness/console/symbols"
 	"github.com/blockrig/blockrig/harness/verdict"
+	"github.com/blockrig/blockrig/initramfs/protocol"
 	"github.com/blockrig/blockrig/results"
 )
 
@@ -52,7 +53,8 @@ func (a *app) classify(ctx context.Context, name, vmlinux string) error {
 			return badRequest(fmt.Errorf("--vmlinux: %w", err))
 		}
 	}
-	log, err := a.readLog(ctx, name)
+	var sum protocol.LogSum
+	log, err := a.readLog(ctx, name, &sum)
 	if err == nil && s != nil {
 		log.Findings, err = s.Resolve(ctx, log.Findings)
 	}
@@ -62,11 +64,10 @@ func (a *app) classify(ctx context.Context, name, vmlinux string) error {
 	if err != nil {
 		return err
 	}
-	l := verdict.Log{Findings: log.Findings, KernelLines: log.KernelLines}
-	for _, m := range log.Marks {
-		l.Marks = append(l.Marks, verdict.Mark(m))
-	}
-	j, err := verdict.JudgeLog(l)
+	sum.Close()
+	j, err := verdict.JudgeLog(verdict.Log{
+		Findings: log.Findings, Marks: log.Marks, KernelLines: log.KernelLines, Trailers: sum.Trailers(),
+	})
 	if err != nil {
 		return fmt.Errorf("%s: %w", name, err)
 	}
@@ -81,7 +82,7 @@ func (a *app) classify(ctx context.Context, name, vmlinux string) error {
 	return exitWith(results.ExitStatus(j.Verdict))
 }
 
-func (a *app) readLog(ctx context.Context, name string) (*console.Log, error) {
+func (a *app) readLog(ctx context.Context, name string, sum *protocol.LogSum) (*console.Log, error) {
 	in := a.stdin
 	if name != "-" {
 		f, err := os.Open(name)
@@ -96,7 +97,7 @@ func (a *app) readLog(ctx context.Context, name string) (*console.Log, error) {
 		}
 		in = f
 	}
-	log, err := readAll(ctx, in)
+	log, err := readAll(ctx, in, sum)
 	if name == "-" {
 		name = "standard input"
 	}
@@ -112,14 +113,14 @@ func (a *app) readLog(ctx context.Context, name string) (*console.Log, error) {
 // readAll is console.ReadAll that ends with ctx. Nothing can end a read from a
 // terminal or a pipe that says nothing: that goroutine is left to the end of
 // the process, which is near.
-func readAll(ctx context.Context, in io.Reader) (*console.Log, error) {
+func readAll(ctx context.Context, in io.Reader, sum *protocol.LogSum) (*console.Log, error) {
 	type answer struct {
 		log *console.Log
 		err error
 	}
 	got := make(chan answer, 1)
 	go func() {
-		log, err := console.ReadAll(in)
+		log, err := console.ReadAll(in, sum)
 		got <- answer{log, err}
 	}()
 	select {

@@ -73,8 +73,8 @@ func TestBooksKeepOneFolderForEachFace(t *testing.T) {
 		tasks = append(tasks, trial.Task{Ref: "debian:1", Case: cases[0], Repeat: n})
 	}
 	spec := trial.Spec{Kernel: kernels.Kernel{Ref: "debian:1", Exact: "debian:1.0", Digest: "d"}, Case: cases[0], Accel: qemu.TCG}
-	ended := func(v verdict.Verdict, signature string) trial.Result {
-		return trial.Result{Judgement: verdict.Judgement{Verdict: v, Phase: "step", Signature: signature}}
+	ended := func(v verdict.Verdict, title string) trial.Result {
+		return trial.Result{Judgement: verdict.Judgement{Verdict: v, Phase: "step", Signature: verdict.Signature{Phase: "step", Verdict: v, Titles: []string{title}}}}
 	}
 	root := t.TempDir()
 	run, err := results.Create(t.Context(), root, []string{"blockrig"})
@@ -94,8 +94,8 @@ func TestBooksKeepOneFolderForEachFace(t *testing.T) {
 		return rec
 	}
 	var kept []bool
-	for i, signature := range []string{"hang: a", "hang: a", "hang: b"} {
-		kept = append(kept, do(b, i, ended(verdict.Hang, signature)).RunDir != "")
+	for i, title := range []string{"a", "a", "b"} {
+		kept = append(kept, do(b, i, ended(verdict.Hang, title)).RunDir != "")
 	}
 	if err := run.Close(); err != nil {
 		t.Fatal(err)
@@ -109,7 +109,7 @@ func TestBooksKeepOneFolderForEachFace(t *testing.T) {
 		t.Errorf("kernels (-want +got):\n%s", diff)
 	}
 	b = newBooks(run, tasks, stored)
-	kept = append(kept, do(b, 3, ended(verdict.Hang, "hang: b")).RunDir != "", do(b, 4, ended(verdict.Pass, "")).RunDir != "")
+	kept = append(kept, do(b, 3, ended(verdict.Hang, "b")).RunDir != "", do(b, 4, ended(verdict.Pass, "")).RunDir != "")
 	if !slices.Equal(kept, []bool{true, false, true, false, true}) {
 		t.Errorf("kept: %v", kept)
 	}

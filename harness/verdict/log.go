@@ -1,0 +1,143 @@
+package verdict
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+
+	"github.com/blockrig/blockrig/harness/console"
+	"github.com/blockrig/blockrig/initramfs/protocol"
+)
+
+// trailer is what the host appends to a saved console log: what guest and
+// host reported, so that the log alone gives the trial's verdict.
+type trailer struct {
+	Report
+	// Log names the log that it was written for; "" where an older blockrig
+	// wrote it.
+	Log string `json:"log,omitempty"`
+}
+
+// Trailer is the line that ends the console log of that name (see
+// protocol.LogSum).
+func Trailer(r Report, log string) (string, error) { return protocol.HostLine(trailer{r, log}) }
+
+// Log is what a kernel log holds, as far as a verdict needs it.
+type Log struct {
+	Findings    []console.Finding
+	Marks       []console.Mark
+	KernelLines int // lines that a kernel wrote
+	Trailers    []protocol.Trailer
+}
+
+// ErrNoKernel says that there is nothing of a kernel in a log.
+var ErrNoKernel = errors.New("not one line of it is a kernel's")
+
+// JudgeLog judges a log alone. One that blockrig saved is judged as the trial
+// was. In any other an I/O error counts as eio, and nothing found is clean.
+func JudgeLog(l Log) (Judgement, error) {
+	if r, ok, err := l.report(); err != nil {
+		return Judgement{}, err
+	} else if ok {
+		return Judge(l.Findings, r, PhaseOf(l.Marks)), nil
+	}
+	if l.KernelLines == 0 {
+		return Judgement{}, ErrNoKernel
+	}
+	r := Report{Phase: phaseAt(l.Marks, -1)}
+	all := fromFindings(l.Findings, r, PhaseOf(l.Marks))
+	for i := range all {
+		if all[i].verdict == Degraded {
+			all[i].verdict = EIO
+		}
+	}
+	for _, f := range l.Findings {
+		if f.Kind == console.KindBoot && !f.Baseline && !f.Consequence {
+			// It says that a kernel did not come up, which is no verdict about it.
+			all = append(all, evidence{verdict: Error, phase: protocol.PhaseBoot, why: f.Title, title: f.Title})
+		}
+	}
+	if len(all) == 0 {
+		all = []evidence{{verdict: Clean, phase: r.Phase, why: "nothing found"}}
+	}
+	return judgement(r, all), nil
+}
+
+// report gives what the host says of the trial, when it is this log's: the
+// one line at its end that was written for it. What was put behind it from
+// another log does not count.
+func (l Log) report() (Report, bool, error) {
+	var old *Report
+	var unread error
+	for i := len(l.Trailers) - 1; i >= 0; i-- {
+		t := l.Trailers[i]
+		var said trailer
+		err := json.Unmarshal(t.Text, &said)
+		switch {
+		case !t.Last:
+		case err != nil && len(l.Trailers) == 1:
+			unread = fmt.Errorf("line %d: the host's report can't be read: %w", t.Line, err)
+		case err != nil:
+		case said.Log == t.After:
+			return said.Report, true, nil
+		case said.Log == "" && l.agrees(said.Report):
+			old = &said.Report // the first one: others were put behind it
+		}
+	}
+	if old != nil {
+		return *old, true, nil
+	}
+	return Report{}, false, unread
+}
+
+// agrees says whether a report that does not name its log can be this one's,
+// by what the guest itself wrote into it.
+func (l Log) agrees(r Report) bool {
+	spoke := false
+	var returned *protocol.Returned
+	for _, m := range l.Marks {
+		g, ok := protocol.ParseGuestLine(m.Text)
+		spoke = spoke || ok
+		if ok && g.Returned != nil {
+			returned = g.Returned
+		}
+	}
+	switch {
+	case r.Phase == "":
+		return false
+	case r.Phase == protocol.PhaseInfra || r.Phase == protocol.PhaseBoot && !spoke:
+		// It asked nothing of the kernel: only of a log that says nothing either.
+		return !spoke && len(l.Findings) == 0
+	case !spoke:
+		return false
+	case returned == nil:
+		return !r.Returned
+	default:
+		// A call that failed has given no bytes, whatever the guest wrote.
+		return r.Returned && r.Errno == returned.Errno && r.Bytes == max(0, returned.Bytes)
+	}
+}
+
+// PhaseOf tells the phase of a finding from the guest's lines around it.
+func PhaseOf(marks []console.Mark) func(console.Finding) string {
+	return func(f console.Finding) string {
+		phase := phaseAt(marks, f.Line)
+		if phase == protocol.PhaseDone {
+			phase = protocol.PhaseStep // what a kernel says late is the step's doing
+		}
+		return phase
+	}
+}
+
+// phaseAt gives the phase in which a line was written; -1 is the end.
+func phaseAt(marks []console.Mark, line int) (phase string) {
+	for _, m := range marks {
+		if line >= 0 && m.Line > line {
+			break
+		}
+		if g, ok := protocol.ParseGuestLine(m.Text); ok && g.Phase != nil {
+			phase = g.Phase.Name
+		}
+	}
+	return phase
+}

@@ -1,0 +1,157 @@
+package verdict
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/blockrig/blockrig/harness/console"
+	"github.com/blockrig/blockrig/initramfs/protocol"
+)
+
+// saved is a log as a trial leaves it: what the console said, and the
+// trailer, which names its log as those of older versions did not.
+func saved(t *testing.T, text string, r Report) string {
+	t.Helper()
+	var sum protocol.LogSum
+	_, _ = sum.Write([]byte(text))
+	line, err := Trailer(r, sum.Sum())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return text + line
+}
+
+// older is the trailer of a version that did not name its log.
+func older(t *testing.T, r Report) string {
+	t.Helper()
+	line, err := Trailer(r, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return line
+}
+
+// judged is what classify says of a text.
+func judged(t *testing.T, text string) (Judgement, error) {
+	t.Helper()
+	var sum protocol.LogSum
+	log, err := console.ReadAll(strings.NewReader(text), &sum)
+	if err != nil && len(log.Marks) == 0 {
+		t.Fatal(err)
+	}
+	sum.Close()
+	return JudgeLog(Log{Findings: log.Findings, Marks: log.Marks, KernelLines: log.KernelLines, Trailers: sum.Trailers()})
+}
+
+const (
+	bootText = "[    0.000000] Linux version 6.18.15 (debian)\r\n" +
+		"[    1.000000] blockrig: guest: hello from PID 1 on Linux 6.18.15\r\n" +
+		"[    2.000000] blockrig: guest: ready\r\n" +
+		"[    3.000000] blockrig: guest: phase step\r\n"
+	passText = bootText + "[    3.100000] blockrig: guest: pread returned 4096\r\n[    3.200000] blockrig: guest: end of trial 7\r\n"
+	hangText = bootText + "[    5.000000] blockrig: guest: pread: pid 52 is not reaped 2000 ms after SIGKILL, state D, wchan 0\r\n"
+	warnText = "[    3.050000] WARNING: CPU: 0 PID: 52 at block/bio.c:1044 bio_add_page+0x18b/0x250\r\n"
+)
+
+var (
+	passed = done(nil)
+	hung   = Report{
+		Phase: "step", Step: "pread", Asked: 4096, Expect: []string{"data"},
+		Killed: "a flood of I/O errors", Stuck: &Stuck{What: "pread", State: "D", Where: "__iomap_dio_rw", MS: 2000},
+	}
+)
+
+// The saved log alone gives the trial's verdict, whatever it was.
+func TestTrailerCarriesTheVerdict(t *testing.T) {
+	for _, tt := range []struct {
+		text string
+		r    Report
+	}{
+		{passText, passed},
+		{strings.Replace(passText, "4096", "-1 (EIO)", 1), done(func(r *Report) { r.Bytes, r.Errno = 0, "EIO" })},
+		{passText, done(func(r *Report) { r.Mismatch = at(7) })},
+		{hangText, hung},
+		{bootText, Report{Phase: "stack", Setup: "mount: \"quoted\"\nand broken"}},
+		{bootText, Report{Phase: "step", Host: "no space left on device"}},
+		{"[    0.0] Linux version 6.18.15 (debian)\r\n[    0.1] half a li\n", Report{Phase: "boot", Setup: "no word from it in 120 s"}},
+		{"\n", Report{Phase: "infra", Setup: "no space left on device"}},
+	} {
+		want := Judge(nil, tt.r, PhaseOf(nil))
+		got, err := judged(t, saved(t, tt.text, tt.r))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("%+v: judged again (-want +got):\n%s", tt.r, diff)
+		}
+		if got, err := judged(t, tt.text+older(t, tt.r)); err != nil || got.Verdict != want.Verdict {
+			t.Errorf("%+v: of an older version: %s, %v; want %s", tt.r, got.Verdict, err, want.Verdict)
+		}
+		mailed := strings.ReplaceAll(strings.ReplaceAll(saved(t, tt.text, tt.r), "\r", ""), "\n", "\n\n")
+		if got, err := judged(t, mailed); err != nil || got.Verdict != want.Verdict {
+			t.Errorf("%+v: with other line ends: %s, %v; want %s", tt.r, got.Verdict, err, want.Verdict)
+		}
+	}
+}
+
+// What was put behind a log from another one does not count.
+func TestATrailerBelongsToItsLog(t *testing.T) {
+	trailerOf := func(log string) string { return log[strings.LastIndex(log, "blockrig: host: "):] }
+	pass, hang := saved(t, passText, passed), saved(t, hangText, hung)
+	infra := saved(t, "\n", Report{Phase: "infra", Setup: "no space left on device"})
+	dmesg := "[    0.000000] Linux version 6.18.15 (debian)\n[   60.000000] watchdog: BUG: soft lockup - CPU#0 stuck for 26s! [x:1]\n"
+	for _, tt := range []struct {
+		name, text string
+		want       Verdict
+	}{
+		{"a hang", hang, Hang},
+		{"a hang with a pass behind it", hang + trailerOf(pass), Hang},
+		{"a hang with an older pass behind it", hang + older(t, passed), Hang},
+		{"a hang with two of them", hang + trailerOf(pass) + trailerOf(infra), Hang},
+		{"an older hang with a pass behind it", hangText + older(t, hung) + trailerOf(pass), Hang},
+		{"an older hang with an older pass behind it", hangText + older(t, hung) + older(t, passed), Hang},
+		{"a pass with a hang behind it", pass + trailerOf(hang), Pass},
+		{"an older pass with an older hang behind it", passText + older(t, passed) + older(t, hung), Pass},
+		{"a kernel log with a pass behind it", dmesg + trailerOf(pass), Hang},
+		{"a kernel log with an older pass behind it", dmesg + older(t, passed), Hang},
+		{"a kernel log with an older error behind it", dmesg + older(t, Report{Phase: "infra", Setup: "x"}), Hang},
+		{"a log without a trailer, with another's", hangText + warnText + trailerOf(pass), Warn},
+		{"a pass with more of a kernel behind it", pass + warnText, Warn},
+		{"two logs, one behind the other", pass + warnText + hang, Warn},
+		{"a trailer in the midst", bootText + trailerOf(pass) + warnText, Warn},
+		{"a trailer of the guest's", bootText + "[    3.1] " + trailerOf(pass) + warnText, Warn},
+	} {
+		if got, err := judged(t, tt.text); err != nil || got.Verdict != tt.want {
+			t.Errorf("%s: %s (%s), %v; want %s", tt.name, got.Verdict, got.Reason, err, tt.want)
+		}
+	}
+}
+
+func TestATrailerThatIsCutOffIsAnError(t *testing.T) {
+	if got, err := judged(t, bootText+"blockrig: host: {\n"); err == nil {
+		t.Errorf("judged as %s", got.Verdict)
+	}
+}
+
+func TestJudgeLogWithoutReport(t *testing.T) {
+	for _, tt := range []struct {
+		name string
+		log  Log
+		want Verdict
+	}{
+		{"nothing found", Log{KernelLines: 3}, Clean},
+		{"I/O errors", Log{KernelLines: 3, Findings: []console.Finding{ioError}}, EIO},
+		{"a warning, then I/O errors", Log{KernelLines: 3, Findings: []console.Finding{warning, ioError}}, Warn},
+		{"no root", Log{KernelLines: 3, Findings: []console.Finding{{Kind: console.KindBoot, Title: "unable to mount root fs"}}}, Error},
+	} {
+		got, err := JudgeLog(tt.log)
+		if err != nil || got.Verdict != tt.want {
+			t.Errorf("%s: got %s, %v; want %s", tt.name, got.Verdict, err, tt.want)
+		}
+	}
+	if _, err := JudgeLog(Log{}); err != ErrNoKernel {
+		t.Errorf("an empty log: got %v, want ErrNoKernel", err)
+	}
+}

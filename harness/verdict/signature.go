@@ -1,0 +1,61 @@
+package verdict
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// A Signature names a failure, so that two can be told to be the same. In
+// JSON it is a text: "step/pread/hang: WARNING in a; BUG: b". The zero value,
+// "", is that of a trial that was not judged.
+type Signature struct {
+	Phase   string
+	Step    string // the operation; "" in a log without a trial's report
+	Verdict Verdict
+	Titles  []string // of the findings, sorted
+}
+
+func (s Signature) String() string {
+	if s.Verdict == "" {
+		return ""
+	}
+	text := s.Phase + "/" + s.Step + "/" + string(s.Verdict)
+	if len(s.Titles) > 0 {
+		text += ": " + strings.Join(s.Titles, "; ")
+	}
+	return text
+}
+
+// ParseSignature reads what String wrote.
+func ParseSignature(text string) (Signature, error) {
+	if text == "" {
+		return Signature{}, nil
+	}
+	head, titles, titled := strings.Cut(text, ": ")
+	phase, rest, ok := strings.Cut(head, "/")
+	i := strings.LastIndexByte(rest, '/')
+	if !ok || i < 0 || !Known(Verdict(rest[i+1:])) && rest[i+1:] != string(Clean) {
+		return Signature{}, fmt.Errorf("%q is no signature; one is PHASE/STEP/VERDICT[: TITLES]", text)
+	}
+	s := Signature{Phase: phase, Step: rest[:i], Verdict: Verdict(rest[i+1:])}
+	if titled {
+		s.Titles = strings.Split(titles, "; ")
+	}
+	return s, nil
+}
+
+// MarshalText implements encoding.TextMarshaler.
+func (s Signature) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
+
+// UnmarshalText implements encoding.TextUnmarshaler.
+func (s *Signature) UnmarshalText(text []byte) (err error) {
+	*s, err = ParseSignature(string(text))
+	return err
+}
+
+// Same says whether two signatures name the same failure, and whether their
+// titles differ (a drift: one bug can show several).
+func (s Signature) Same(t Signature) (same, drift bool) {
+	return s.Phase == t.Phase && s.Step == t.Step && s.Verdict == t.Verdict, !slices.Equal(s.Titles, t.Titles)
+}

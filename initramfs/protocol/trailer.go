@@ -1,0 +1,142 @@
+package protocol
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"hash"
+	"strings"
+)
+
+// hostPrefix begins what the host appends to a console log once the machine
+// is gone.
+const hostPrefix = "blockrig: host: "
+
+// HostLine is a line of the host's that says v in JSON, its line end included.
+func HostLine(v any) (string, error) {
+	b, err := json.Marshal(v)
+	if err != nil {
+		return "", fmt.Errorf("write the report into the console log: %w", err)
+	}
+	return hostPrefix + string(b) + "\n", nil
+}
+
+// HostsLine says whether a line of a console log is the host's.
+func HostsLine(line string) bool { return strings.HasPrefix(line, hostPrefix) }
+
+// A Trailer is a line of the host's in a console log. It counts in the log
+// that it was written for, at its end; anybody can put one behind another.
+type Trailer struct {
+	Line  int    // in the log, from 1
+	Text  []byte // JSON
+	After string // names the log before this line; see LogSum.Sum
+	Last  bool   // nothing but other trailers follows
+}
+
+// maxTrailers and maxTrailer bound the memory that a log can claim.
+const (
+	maxTrailers = 100
+	maxTrailer  = 1 << 20
+)
+
+// A LogSum names a console log by what its lines say, and finds the trailers
+// in it. Line ends and empty lines do not count: they change on a log's way
+// through mails and editors. Write never fails. The zero value is empty.
+type LogSum struct {
+	sum      hash.Hash
+	lines    int    // that have ended
+	begun    []byte // of the line that goes on: as long as it may be a trailer
+	plain    bool   // it is none
+	content  bool   // something of it was summed
+	trailers []Trailer
+}
+
+func (l *LogSum) Write(p []byte) (int, error) {
+	n := len(p)
+	for {
+		part, rest, ended := bytes.Cut(p, []byte("\n"))
+		l.add(part)
+		if !ended {
+			return n, nil
+		}
+		l.end()
+		p = rest
+	}
+}
+
+// add takes a part of a line.
+func (l *LogSum) add(part []byte) {
+	if l.plain {
+		l.count(part)
+		return
+	}
+	if len(l.begun) == 0 && len(part) >= len(hostPrefix) && !bytes.HasPrefix(part, []byte(hostPrefix)) {
+		l.plain = true
+		l.count(part)
+		return
+	}
+	l.begun = append(l.begun, part...)
+	if len(l.begun) >= len(hostPrefix) && !bytes.HasPrefix(l.begun, []byte(hostPrefix)) || len(l.begun) > maxTrailer {
+		l.plain = true
+		l.count(l.begun)
+	}
+}
+
+// end ends a line.
+func (l *LogSum) end() {
+	l.lines++
+	trailer, ok := bytes.CutPrefix(l.begun, []byte(hostPrefix))
+	switch {
+	case l.plain:
+	case ok:
+		if len(l.trailers) == maxTrailers {
+			l.trailers = l.trailers[:maxTrailers-1]
+		}
+		trailer = bytes.Clone(bytes.TrimRight(trailer, "\r"))
+		l.trailers = append(l.trailers, Trailer{Line: l.lines, Text: trailer, After: l.Sum(), Last: true})
+		l.count(l.begun)
+	default:
+		l.count(l.begun)
+	}
+	if l.content {
+		l.hash().Write([]byte{'\n'})
+		for i := range l.trailers {
+			l.trailers[i].Last = l.trailers[i].Last && ok && !l.plain
+		}
+	}
+	l.begun, l.plain, l.content = l.begun[:0], false, false
+}
+
+// count sums a part of a line, without carriage returns.
+func (l *LogSum) count(part []byte) {
+	for len(part) > 0 {
+		text, rest, _ := bytes.Cut(part, []byte{'\r'})
+		if len(text) > 0 {
+			l.content = true
+			l.hash().Write(text)
+		}
+		part = rest
+	}
+}
+
+func (l *LogSum) hash() hash.Hash {
+	if l.sum == nil {
+		l.sum = sha256.New()
+	}
+	return l.sum
+}
+
+// Sum names the log up to the last line that has ended.
+func (l *LogSum) Sum() string { return hex.EncodeToString(l.hash().Sum(nil)) }
+
+// Close ends the last line.
+func (l *LogSum) Close() {
+	if len(l.begun) > 0 || l.plain {
+		l.end()
+	}
+}
+
+// Trailers are those of the lines that have ended, in their order.
+func (l *LogSum) Trailers() []Trailer { return l.trailers }
