@@ -17,8 +17,7 @@ type Graph struct {
 	names   []string
 	index   map[string]int
 	parents [][]int
-	// prefer, if not nil, names commits that are tried before all others.
-	prefer func(i int) bool
+	first   map[int]bool // those tried before all others
 
 	new   int
 	old   []int
@@ -175,37 +174,8 @@ func (g *Graph) next() (Next, error) {
 		return Next{Among: among}, nil
 	}
 	pick := open[0]
-	if g.prefer != nil {
-		// Halve those that are preferred by how many of them each reaches.
-		best, most := -1, -1
-		count := 0
-		for _, c := range list {
-			if g.prefer(c.i) {
-				count++
-			}
-		}
-		if g.prefer(g.new) {
-			count++
-		}
-		for k, c := range open {
-			if !g.prefer(c.i) {
-				continue
-			}
-			below := g.bits()
-			g.ancestors(below, clean, c.i)
-			reach := 0
-			for j := range g.names {
-				if below.has(j) && g.prefer(j) {
-					reach++
-				}
-			}
-			if score := min(reach, count-reach); score > most {
-				best, most = k, score
-			}
-		}
-		if best >= 0 {
-			return Next{Commit: g.names[open[best].i], Left: n / 2}, nil
-		}
+	if i := slices.IndexFunc(open, func(c scored) bool { return g.first[c.i] }); i >= 0 {
+		return Next{Commit: g.names[open[i].i], Left: n / 2}, nil
 	}
 	if pick.i != list[0].i {
 		// The best one was skipped: its neighbours may well be as bad, so

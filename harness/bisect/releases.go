@@ -23,7 +23,6 @@ type Release struct {
 type Releases struct {
 	*Graph
 	versions map[string]version
-	refs     map[string]string
 }
 
 // version is a release's number: 6.18.15, 6.18 (patch 0), 7.3-rc7.
@@ -82,7 +81,7 @@ func (v version) tag() string {
 // NewReleases makes a history of releases, given in any order. Only those that
 // can be had belong in it.
 func NewReleases(list []Release) (*Releases, error) {
-	h := &Releases{Graph: NewGraph(), versions: make(map[string]version), refs: make(map[string]string)}
+	h := &Releases{Graph: NewGraph(), versions: make(map[string]version)}
 	for _, r := range list {
 		v, err := parseVersion(r.Version)
 		if err != nil {
@@ -91,13 +90,13 @@ func NewReleases(list []Release) (*Releases, error) {
 		if _, ok := h.versions[r.Version]; ok {
 			return nil, fmt.Errorf("release %s is there twice", r.Version)
 		}
-		h.versions[r.Version], h.refs[r.Version] = v, r.Ref
+		h.versions[r.Version] = v
 	}
 	sorted := slices.Clone(list)
 	slices.SortFunc(sorted, func(a, b Release) int {
 		return h.versions[a.Version].compare(h.versions[b.Version])
 	})
-	begins := make(map[int]bool)
+	h.first = make(map[int]bool)
 	var before, first string
 	for i, r := range sorted {
 		v := h.versions[r.Version]
@@ -108,7 +107,7 @@ func NewReleases(list []Release) (*Releases, error) {
 				parents = []string{first}
 			}
 			first = r.Version
-			begins[i] = true
+			h.first[i] = true
 		case v.rc > 0 || v.patch == 0 && h.versions[before].rc > 0:
 			// Still the mainline: a series begins with its release, not
 			// with a candidate for it.
@@ -122,12 +121,8 @@ func NewReleases(list []Release) (*Releases, error) {
 		}
 		before = r.Version
 	}
-	h.prefer = func(i int) bool { return begins[i] }
 	return h, nil
 }
-
-// Ref gives the kernel reference of a release.
-func (h *Releases) Ref(version string) string { return h.refs[version] }
 
 // Replay implements History.
 func (h *Releases) Replay(ctx context.Context, new string, old []string, marks []Marked) (Next, error) {

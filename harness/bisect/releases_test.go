@@ -82,7 +82,7 @@ func TestReleases(t *testing.T) {
 				return simPass
 			}}
 			var tries []string
-			a, err := Run(context.Background(), Config{New: c.new, Old: []string{c.old}, Progress: func(e Event) {
+			a, err := Run(context.Background(), Config{New: c.new, Old: []string{c.old}, Releases: true, Progress: func(e Event) {
 				if e.Doing == "step" && e.Record != nil {
 					tries = append(tries, e.Commit)
 				}
@@ -92,6 +92,11 @@ func TestReleases(t *testing.T) {
 			}
 			if a.First == nil || a.First.Hash != c.want || a.Grade != Proven {
 				t.Fatalf("found %v, %s %q", a.First, a.Grade, a.Why)
+			}
+			for _, k := range a.Checks {
+				if k.Result != Pass {
+					t.Errorf("a check of what can't be: %+v", k)
+				}
 			}
 			if (a.Direction == Fix) != c.fix {
 				t.Errorf("a %s", a.Direction)

@@ -193,11 +193,6 @@ func TestStep(t *testing.T) {
 			t.Errorf("%s: %d (%s), want %d", c.name, got, why, c.want)
 		}
 	}
-	for rate, want := range map[float64]int{1: 1, .5: 10, .2: 31, .05: 135} {
-		if got := PassesFor(rate, .999); got != want {
-			t.Errorf("a rate of %v needs %d passes, not %d", rate, want, got)
-		}
-	}
 }
 
 func TestCompare(t *testing.T) {

@@ -56,7 +56,7 @@ func (s *search) search(ctx context.Context, a *Answer) error {
 	if err != nil || f.grows == nil {
 		return err
 	}
-	if err := s.growth(ctx, a, *f.grows); err != nil || a.First == nil || a.Became == nil {
+	if err := s.growth(ctx, a, *f.grows); err != nil || a.First == nil || a.Became == nil || s.cfg.Releases {
 		return err
 	}
 	// Is it one bug? Taking back where it began must take back all of it.
@@ -375,7 +375,7 @@ func (s *search) finish(ctx context.Context, a *Answer) error {
 			return err
 		}
 		a.Between = &b
-	} else {
+	} else if !s.cfg.Releases {
 		revert, err := s.revert(ctx, a.First.Hash)
 		if err != nil {
 			return err
@@ -557,6 +557,9 @@ func (s *search) grade(a *Answer) {
 	if a.Became != nil && a.Direction == Fix {
 		// Taking the fix back brings the last form back, one bug or two.
 		doubt(fmt.Sprintf("%s and %s may be two bugs, each with a fix of its own", a.Target.Signature, *a.Began))
+	}
+	if _, tried := result[CheckRevert]; a.Became != nil && a.Direction != Fix && !tried {
+		doubt(fmt.Sprintf("%s and %s may be two bugs: no release can be made without the first change", *a.Began, a.Target.Signature))
 	}
 	if s.unsettled {
 		doubt("marks kept changing as trials were added")

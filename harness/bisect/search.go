@@ -30,6 +30,7 @@ type Config struct {
 	MaxRuns    int     // trials of one commit before it counts as undecided; 0: 1000
 	MaxSkips   int     // commits that can't be tried before the search stops; 0: 20
 	BootCost   float64 // cost of a boot in trials, to choose how many trials a boot gets; 0: 8
+	Releases   bool    // the history is of releases: none can be taken back, and what went into one is not known
 	Progress   func(Event)
 }
 
@@ -102,8 +103,7 @@ type search struct {
 	narrow *view   // of the search before, when the symptom grew
 	alpha  float64 // share of the allowed error that one mark may take
 
-	ailing    int   // commits in a row that could not be tried for it
-	troubled  int   // kernels in a row that could not be had for trouble with the machine
+	ailing    int   // commits in a row that could not be tried for trouble with this machine
 	single    bool  // other failures are known to be other bugs
 	reverted  state // of the last kernel with a commit taken back
 	unsettled bool  // the marks still changed when it was given up
@@ -202,16 +202,10 @@ func (s *search) kernel(ctx context.Context, sub Subject) (*kernel, error) {
 	}
 	switch p := k.prepared; {
 	case p.Failure == KindError:
-		// Of this machine, it seems, when the one before had it as well:
-		// then every other one would be skipped for it.
-		if s.troubled++; s.troubled == 2 {
-			return nil, &StopError{Kind: StopTrouble, Why: fmt.Sprintf("%s can't be had, and the one tried before it neither: %s", sub, p.Reason)}
-		}
 		for range tries {
 			k.outcomes = append(k.outcomes, Outcome{Kind: KindError, Reason: p.Reason, Host: true})
 		}
 	case p.Failure != "":
-		s.troubled = 0
 		k.outcomes = append(k.outcomes, Outcome{Kind: KindBuild, Reason: p.Reason, Where: p.Log})
 	case p.Digest != "":
 		if same := s.digests[p.Digest]; same != nil {
@@ -219,9 +213,6 @@ func (s *search) kernel(ctx context.Context, sub Subject) (*kernel, error) {
 			return same, nil
 		}
 		s.digests[p.Digest] = k
-	}
-	if k.prepared.Failure == "" {
-		s.troubled = 0
 	}
 	s.kernels[sub] = k
 	return k, nil
@@ -457,6 +448,7 @@ func (s *search) walk(ctx context.Context, new string, old []string) (found, err
 		if !j.trouble {
 			s.ailing = 0
 		} else if s.ailing++; s.ailing == 2 {
+			// Every other one would be skipped for it as well.
 			return found{}, &StopError{
 				Kind: StopTrouble, Seen: s.records,
 				Why: fmt.Sprintf("%s can't be tried, and the one before it neither: %s", short(next.Commit), j.why),
@@ -601,6 +593,7 @@ func (s *search) find(ctx context.Context, new string, old []string) (found, err
 	}
 }
 
+// short is a commit's name for people: a hash is cut to 12 digits.
 func short(commit string) string {
 	if len(commit) == 40 || len(commit) == 64 {
 		return commit[:12]

@@ -17,7 +17,7 @@ const StepMore = -1
 // a target every failure counts that shows at the step itself; a failure
 // before it (the stack can't be built) makes the commit one to skip. One hit
 // is enough for bad; for good it takes as many passes as are wanted (see
-// PassesFor), and three trials without a verdict make the commit one to skip.
+// stats.RunsToTrust), and three trials without a verdict make the commit one to skip.
 func Step(outcomes []Outcome, rules Rules, target *Target, want int) (status int, why string) {
 	l := &lens{rules: rules}
 	if target != nil {
@@ -64,18 +64,4 @@ func Step(outcomes []Outcome, rules Rules, target *Target, want int) (status int
 		return StepGood, fmt.Sprintf("%d trials passed", passes)
 	}
 	return StepMore, fmt.Sprintf("%d of %d trials passed so far", passes, want)
-}
-
-// PassesFor is how many independent trials must pass so that a bug that shows
-// at the given rate is missed with probability 1-confidence at most.
-func PassesFor(rate, confidence float64) int {
-	if rate >= 1 {
-		return 1
-	}
-	n, missed := 0, 1.
-	for missed > 1-confidence && n < 1_000_000 {
-		missed *= 1 - rate
-		n++
-	}
-	return n
 }

@@ -3,17 +3,23 @@ package bisect
 import "context"
 
 // A Subject is a kernel to try: a commit or a release, or a commit with
-// another one's change taken back.
+// another one's change taken back, or with the patches under test.
 type Subject struct {
-	Commit string `json:"commit"`
-	Revert string `json:"revert,omitempty"`
+	Commit  string `json:"commit"`
+	Revert  string `json:"revert,omitempty"`
+	Patched bool   `json:"patched,omitempty"`
 }
 
+// String names the subject for people.
 func (s Subject) String() string {
-	if s.Revert == "" {
-		return s.Commit
+	text := short(s.Commit)
+	if s.Revert != "" {
+		text += " without " + short(s.Revert)
 	}
-	return s.Commit + " without " + s.Revert
+	if s.Patched {
+		text += " with the patch"
+	}
+	return text
 }
 
 // Prepared is a kernel that is ready to boot, or the reason why there is none.

@@ -35,7 +35,7 @@ func Choose(ctx context.Context, t *Tester, cases []scenarios.Case, bad, good bi
 		}
 	}
 	if len(hits) == 0 {
-		return scenarios.Case{}, fmt.Errorf("%w on %s (%s)", ErrNoCase, short(bad.String()), strings.Join(seen, "; "))
+		return scenarios.Case{}, fmt.Errorf("%w on %s (%s)", ErrNoCase, bad.String(), strings.Join(seen, "; "))
 	}
 	passing, err := t.tryEach(ctx, hits, good)
 	if err != nil {
@@ -50,7 +50,7 @@ func Choose(ctx context.Context, t *Tester, cases []scenarios.Case, bad, good bi
 		seen = append(seen, c.ID+": "+said(o))
 	}
 	return scenarios.Case{}, fmt.Errorf("every case that fails on %s does not pass on %s either (%s)",
-		short(bad.String()), short(good.String()), strings.Join(seen, "; "))
+		bad.String(), good.String(), strings.Join(seen, "; "))
 }
 
 func said(o bisect.Outcome) string {
@@ -67,7 +67,7 @@ func (t *Tester) tryEach(ctx context.Context, cases []scenarios.Case, s bisect.S
 		return nil, err
 	}
 	if p.Failure != "" {
-		return nil, fmt.Errorf("%s: %s", short(s.String()), p.Reason)
+		return nil, fmt.Errorf("%s: %s", s.String(), p.Reason)
 	}
 	one := *t
 	one.Cases = cases

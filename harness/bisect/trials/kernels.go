@@ -59,9 +59,6 @@ func (r *Releases) Ref(s bisect.Subject) string { return r.Refs[s.Commit] }
 
 // Prepare implements Kernels: it fetches the kernel.
 func (r *Releases) Prepare(ctx context.Context, s bisect.Subject) (bisect.Prepared, error) {
-	if s.Revert != "" {
-		return failure(bisect.KindNone, errors.New("a release is not taken back like a commit")), nil
-	}
 	began := time.Now()
 	k, err := r.Lab.Kernels.Resolve(ctx, r.Ref(s))
 	var failed *gitbuild.FailedError
@@ -95,26 +92,34 @@ type Commits struct {
 	Scenario *scenarios.Scenario
 	Builder  *gitbuild.Builder
 	Spec     gitbuild.Spec // all but Rev and Revert; Patches mend trees that don't build
-	Try      []string      // patches under test, for subjects that have Patched in their name
+	Try      []string      // patches under test
 	Say      func(format string, args ...any)
 
-	said map[string]bool // patches that were left out
+	subjects map[string]bisect.Subject // by the revision in their references
+	said     map[string]bool           // patches that were left out
 }
 
-// Patched is what follows the name of a commit that gets the patches to try.
-const Patched = " with the patch"
-
-const without = " without "
-
 // Ref implements Kernels.
-func (c *Commits) Ref(s bisect.Subject) string { return "git:" + c.Spec.Repo + "@" + s.String() }
+func (c *Commits) Ref(s bisect.Subject) string {
+	rev := s.Commit
+	if s.Revert != "" {
+		rev += " without " + s.Revert
+	}
+	if s.Patched {
+		rev += " with the patch"
+	}
+	if c.subjects == nil {
+		c.subjects = make(map[string]bisect.Subject)
+	}
+	c.subjects[rev] = s
+	return "git:" + c.Spec.Repo + "@" + rev
+}
 
-// spec is what to build for a subject's name.
-func (c *Commits) spec(name string) gitbuild.Spec {
+// spec is what to build for a subject.
+func (c *Commits) spec(s bisect.Subject) gitbuild.Spec {
 	spec := c.Spec
-	spec.Rev, spec.Revert, _ = strings.Cut(name, without)
-	if rev, ok := strings.CutSuffix(spec.Rev, Patched); ok {
-		spec.Rev = rev
+	spec.Rev, spec.Revert = s.Commit, s.Revert
+	if s.Patched {
 		spec.Try = c.Try
 	}
 	return spec
@@ -125,14 +130,18 @@ func (c *Commits) Build(ctx context.Context, ref kernels.GitRef) (kernels.Kernel
 	if ref.Repo != c.Spec.Repo {
 		return kernels.Kernel{}, fmt.Errorf("repository %s is not the one at hand, %s", ref.Repo, c.Spec.Repo)
 	}
-	b, err := c.Builder.BuildSpec(ctx, c.spec(ref.Rev))
+	s, ok := c.subjects[ref.Rev]
+	if !ok {
+		s.Commit = ref.Rev
+	}
+	b, err := c.Builder.BuildSpec(ctx, c.spec(s))
 	return b.Kernel, err
 }
 
 // Prepare implements Kernels: it builds the kernel.
 func (c *Commits) Prepare(ctx context.Context, s bisect.Subject) (bisect.Prepared, error) {
 	began := time.Now()
-	b, err := c.Builder.BuildSpec(ctx, c.spec(s.String()))
+	b, err := c.Builder.BuildSpec(ctx, c.spec(s))
 	var failed *gitbuild.FailedError
 	switch {
 	case err == nil:
@@ -153,7 +162,7 @@ func (c *Commits) Prepare(ctx context.Context, s bisect.Subject) (bisect.Prepare
 		}
 		if key := s.Commit + name; !c.said[key] && c.Say != nil {
 			c.said[key] = true
-			c.Say("%s: %s does not apply and is left out", short(s.Commit), filepath.Base(name))
+			c.Say("%s: %s does not apply and is left out", bisect.Subject{Commit: s.Commit}, filepath.Base(name))
 		}
 	}
 	if p, err := usable(ctx, c.Lab, b.Kernel, c.Scenario); p != nil || err != nil {
@@ -164,7 +173,7 @@ func (c *Commits) Prepare(ctx context.Context, s bisect.Subject) (bisect.Prepare
 
 // Compiled gives those of the paths that the build of a commit read.
 func (c *Commits) Compiled(ctx context.Context, s bisect.Subject, paths []string) ([]string, error) {
-	b, err := c.Builder.BuildSpec(ctx, c.spec(s.String()))
+	b, err := c.Builder.BuildSpec(ctx, c.spec(s))
 	if err != nil {
 		if ctx.Err() != nil {
 			return nil, err
@@ -172,13 +181,6 @@ func (c *Commits) Compiled(ctx context.Context, s bisect.Subject, paths []string
 		return nil, fmt.Errorf("%w: %w", bisect.ErrNotKnown, err)
 	}
 	return b.Compiled(paths)
-}
-
-func short(commit string) string {
-	if len(commit) >= 40 {
-		return commit[:12]
-	}
-	return commit
 }
 
 func oneLine(err error) string { return strings.Join(strings.Fields(err.Error()), " ") }

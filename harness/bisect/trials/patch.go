@@ -65,7 +65,7 @@ func PatchContext(ctx context.Context, a PatchAnswer, r Request, b Build, repo, 
 	args := append([]string{"blockrig", "try-patch", "--repo", repo, "--base", a.Base}, b.args()...)
 	args = append(args, patch, cmp.Or(r.Scenario.File, r.Scenario.Name))
 	return bisect.Context{
-		Release: a.Release + ", " + short(a.Base), Machine: machineOf(ctx, results.Record{Accel: a.Accel, CPUs: a.CPUs}),
+		Release: a.Release + ", " + bisect.Subject{Commit: a.Base}.String(), Machine: machineOf(ctx, results.Record{Accel: a.Accel, CPUs: a.CPUs}),
 		Command: commandLine(args),
 	}
 }
@@ -103,7 +103,7 @@ func (t *Tester) TryPatch(ctx context.Context, r PatchRequest) (PatchAnswer, err
 		r.Rounds = 5
 	}
 	a := PatchAnswer{Base: r.Base}
-	subjects := [2]bisect.Subject{{Commit: r.Base}, {Commit: r.Base + Patched}}
+	subjects := [2]bisect.Subject{{Commit: r.Base}, {Commit: r.Base, Patched: true}}
 	var digest string
 	for i, s := range subjects {
 		p, err := t.Prepare(ctx, s)

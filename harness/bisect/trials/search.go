@@ -201,7 +201,7 @@ func (s *Search) config() (bisect.Config, error) {
 		}
 		return cfg, nil
 	}
-	cfg.New, cfg.Old = r.Releases.New.Commit, []string{r.Releases.Old.Commit}
+	cfg.New, cfg.Old, cfg.Releases = r.Releases.New.Commit, []string{r.Releases.Old.Commit}, true
 	return cfg, nil
 }
 

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 
 	"github.com/blockrig/blockrig/harness/bisect"
+	"github.com/blockrig/blockrig/harness/stats"
 	"github.com/blockrig/blockrig/results"
 )
 
@@ -19,6 +20,19 @@ type StepRequest struct {
 	Rules   bisect.Rules
 	Target  *bisect.Target // the failure that is looked for; nil: any of the step's
 }
+
+// StepRuns is how many trials of each case must pass for a good, when the bug
+// shows at the given rate on a bad kernel.
+func StepRuns(rate, confidence float64) (int, error) {
+	n := stats.RunsToTrust(rate, confidence)
+	if n == 0 || n > MaxStepRuns {
+		return 0, fmt.Errorf("--rate %v: a good would need more than the %d trials that a step can make; --repeat says how many to make", rate, MaxStepRuns)
+	}
+	return max(3, n), nil
+}
+
+// MaxStepRuns is how many trials of each case a step can make.
+const MaxStepRuns = 100_000
 
 // Step tries a commit for git bisect run: the exit status and why. It stops
 // at the first trial that says bad.

@@ -33,7 +33,7 @@ type Tester struct {
 
 // Prepare implements bisect.Tester.
 func (t *Tester) Prepare(ctx context.Context, s bisect.Subject) (bisect.Prepared, error) {
-	t.Rig.progress("kernel", short(s.String()))
+	t.Rig.progress("kernel", s.String())
 	return t.Kernels.Prepare(ctx, s)
 }
 

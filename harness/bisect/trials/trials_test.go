@@ -79,13 +79,16 @@ func TestSubjectsAsReferences(t *testing.T) {
 	}{
 		{bisect.Subject{Commit: a}, gitbuild.Spec{Rev: a, Patches: []string{"mend"}}},
 		{bisect.Subject{Commit: a, Revert: b}, gitbuild.Spec{Rev: a, Revert: b, Patches: []string{"mend"}}},
-		{bisect.Subject{Commit: a + Patched}, gitbuild.Spec{Rev: a, Patches: []string{"mend"}, Try: []string{"try"}}},
+		{bisect.Subject{Commit: a, Patched: true}, gitbuild.Spec{Rev: a, Patches: []string{"mend"}, Try: []string{"try"}}},
 	} {
 		tc.want.Repo = "/a@b/linux"
 		ref := c.Ref(tc.s)
-		i := strings.LastIndexByte(ref, '@') // as references are split
-		if got := c.spec(ref[i+1:]); ref[:i] != "git:/a@b/linux" || !cmp.Equal(got, tc.want) {
+		if got := c.spec(tc.s); !cmp.Equal(got, tc.want) {
 			t.Errorf("%s: %+v", ref, got)
+		}
+		i := strings.LastIndexByte(ref, '@') // as references are split
+		if got := c.subjects[ref[i+1:]]; ref[:i] != "git:/a@b/linux" || got != tc.s {
+			t.Errorf("%s stands for %+v", ref, got)
 		}
 	}
 	if !slices.Equal(c.Spec.Patches, []string{"mend"}) {

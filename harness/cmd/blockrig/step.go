@@ -211,8 +211,8 @@ func (a *app) step(c *cobra.Command, name, ref string, runs int, rate float64, l
 		return fail(err)
 	}
 	switch {
-	case runs < 0 || runs > 100_000:
-		return fail(fmt.Errorf("--repeat %d: want 1 to 100000", runs))
+	case runs < 0 || runs > trials.MaxStepRuns:
+		return fail(fmt.Errorf("--repeat %d: want 1 to %d", runs, trials.MaxStepRuns))
 	case !(rate > 0 && rate <= 1):
 		return fail(fmt.Errorf("--rate %v: want more than 0, and 1 at most", rate))
 	case o.sameTitle && like == "":
@@ -232,7 +232,9 @@ func (a *app) step(c *cobra.Command, name, ref string, runs int, rate float64, l
 	}
 	req := trials.StepRequest{Runs: runs, Boots: o.lab.boots}
 	if runs == 0 {
-		req.Runs = max(3, bisect.PassesFor(rate, o.confidence))
+		if req.Runs, err = trials.StepRuns(rate, o.confidence); err != nil {
+			return fail(err)
+		}
 	}
 	all := trials.Request{AnyFailure: o.anyFailure, SameTitle: o.sameTitle, BadWhen: o.badWhen}
 	if req.Rules, err = all.Rules(); err != nil {
