@@ -1,19 +1,22 @@
 package kernels
 
 import (
+	"bufio"
 	"bytes"
 	"cmp"
 	"context"
-	"debug/elf"
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 
-	"github.com/u-root/u-root/pkg/boot/bzimage"
+	"github.com/blockrig/blockrig/kernels/internal/decompress"
 )
 
 // ErrNoDirect says that a kernel can only be started as a bzImage.
@@ -53,58 +56,102 @@ func (s *Store) direct(ctx context.Context, k Kernel) (_ string, err error) {
 	if os.Chtimes(path, now, now) == nil {
 		return path, nil // another process was faster
 	}
-	code, err := unpackImage(k.Image)
-	if err != nil {
-		return "", err
-	}
 	if err := makeRoom(dir); err != nil {
 		return "", err
 	}
 	temp := filepath.Join(dir, tmpPrefix+k.Digest)
-	if err := os.WriteFile(temp, code, 0o644); err != nil {
+	out, err := os.Create(temp)
+	if err != nil {
+		return "", err
+	}
+	err = unpackImage(k.Image, out)
+	if err := errors.Join(err, out.Close()); err != nil {
 		return "", errors.Join(err, os.Remove(temp))
 	}
 	return path, os.Rename(temp, path)
 }
 
-// unpackImage gives the ELF file inside a bzImage.
-func unpackImage(image string) ([]byte, error) {
-	data, err := os.ReadFile(image)
+// payloads are the beginnings of what kernels are packed with
+// (arch/x86/boot/compressed/Makefile). All but gzip's are followed by four
+// bytes that say how long the kernel is; gzip's own last four do.
+var payloads = []payload{
+	{"\x1f\x8b", ".gz"}, {"\xfd7zXZ\x00", ".xz"}, {"\x28\xb5\x2f\xfd", ".zst"},
+	{"BZh", ".bz2"}, {"\x5d\x00\x00", ".lzma"}, {"\x02\x21\x4c\x18", ".lz4"},
+}
+
+type payload struct{ begin, suffix string }
+
+// maxKernel bounds an unpacked kernel, in bytes: those of Debian have 70 MB.
+const maxKernel = 1 << 30
+
+// unpackImage writes the ELF file inside a bzImage to out.
+func unpackImage(image string, out *os.File) error {
+	f, err := os.Open(image)
 	if err != nil {
-		return nil, err
-	}
-	if _, err := checkImage(bytes.NewReader(data), int64(len(data))); err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrImage, err)
-	}
-	// The package takes a signature off, with a warning to standard error; it
-	// looks for one behind these two letters.
-	data[0], data[1] = 0, 0
-	var b bzimage.BzImage
-	if err := b.UnmarshalBinary(data); err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrNoDirect, err)
-	}
-	f, err := elf.NewFile(bytes.NewReader(b.KernelCode))
-	if err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrNoDirect, err)
+		return err
 	}
 	defer f.Close()
-	for _, p := range f.Progs {
-		if p.Type != elf.PT_NOTE || p.Filesz > 1<<20 {
-			continue
-		}
-		notes := make([]byte, p.Filesz)
-		if _, err := p.ReadAt(notes, 0); err != nil {
-			return nil, fmt.Errorf("%w: %w", ErrNoDirect, err)
-		}
-		if hasPVH(notes, f.ByteOrder) {
-			return b.KernelCode, nil
-		}
+	info, err := f.Stat()
+	if err != nil {
+		return err
 	}
-	return nil, fmt.Errorf("%w: it has no PVH entry (CONFIG_PVH)", ErrNoDirect)
+	if _, err := checkImage(f, info.Size()); err != nil {
+		return fmt.Errorf("%w: %w", ErrImage, err)
+	}
+	err = unpackPayload(f, out)
+	if host := new(fs.PathError); errors.As(err, &host) {
+		return err // of the disk, not of the kernel
+	}
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrNoDirect, err)
+	}
+	notes, err := readNotes(out)
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrNoDirect, err)
+	}
+	if !slices.ContainsFunc(notes, hasPVH) {
+		return fmt.Errorf("%w: it has no PVH entry (CONFIG_PVH)", ErrNoDirect)
+	}
+	return nil
+}
+
+func unpackPayload(f io.ReaderAt, out io.Writer) error {
+	var head [headSize]byte
+	if _, err := f.ReadAt(head[:], 0); err != nil {
+		return err
+	}
+	le := binary.LittleEndian
+	at, length := setupSize(head[:])+int64(le.Uint32(head[offPayload:])), int64(le.Uint32(head[offPayloadLen:]))
+	var begin [8]byte
+	var size uint32
+	err := errors.Join(readAt(f, uint64(at), &begin), readAt(f, uint64(at+length-4), &size))
+	if err != nil {
+		return fmt.Errorf("it has no payload: %w", err)
+	}
+	i := slices.IndexFunc(payloads, func(p payload) bool { return strings.HasPrefix(string(begin[:]), p.begin) })
+	if i < 0 {
+		return errors.New("how it is packed is not known")
+	}
+	if payloads[i].suffix != ".gz" {
+		length -= 4
+	}
+	r, err := decompress.Reader(payloads[i].suffix, bufio.NewReader(io.NewSectionReader(f, at, length)))
+	if err != nil {
+		return err
+	}
+	n, err := io.Copy(out, decompress.AtMost(r, maxKernel))
+	if err := errors.Join(err, r.Close()); err != nil {
+		return err
+	}
+	if n != int64(size) {
+		return fmt.Errorf("it unpacks to %d bytes, and says it has %d", n, size)
+	}
+	return nil
 }
 
 // hasPVH looks for the note XEN_ELFNOTE_PHYS32_ENTRY.
-func hasPVH(notes []byte, order binary.ByteOrder) bool {
+func hasPVH(notes []byte) bool {
+	order := binary.LittleEndian
 	const phys32Entry = 18
 	for len(notes) >= 12 {
 		name, desc, kind := order.Uint32(notes), order.Uint32(notes[4:]), order.Uint32(notes[8:])

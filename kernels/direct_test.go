@@ -41,7 +41,7 @@ func TestHasPVH(t *testing.T) {
 		"none":           {nil, false},
 		"absurd sizes":   {[]byte{255, 255, 255, 255, 255, 255, 255, 255, 18, 0, 0, 0}, false},
 	} {
-		if got := hasPVH(tt.notes, binary.LittleEndian); got != tt.want {
+		if got := hasPVH(tt.notes); got != tt.want {
 			t.Errorf("%s: got %t, want %t", name, got, tt.want)
 		}
 	}

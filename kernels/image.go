@@ -75,11 +75,7 @@ func checkImage(f io.ReaderAt, size int64) (string, error) {
 	if protocol < protocol64 || head[offLoadFlags]&loadedHigh == 0 || le.Uint16(head[offXLoadFlags:])&kernel64 == 0 {
 		return "", fmt.Errorf("it is no 64-bit bzImage (boot protocol %d.%02d)", protocol>>8, protocol&0xff)
 	}
-	sects := int64(head[offSetupSects])
-	if sects == 0 {
-		sects = 4
-	}
-	setup := (sects + 1) * 512
+	setup := setupSize(head)
 	// syssize is rounded up, so the last paragraph need not be whole.
 	code := int64(le.Uint32(head[offSyssize:])) * paragraph
 	payload := int64(le.Uint32(head[offPayload:])) + int64(le.Uint32(head[offPayloadLen:]))
@@ -102,6 +98,15 @@ func checkImage(f io.ReaderAt, size int64) (string, error) {
 		return "", fmt.Errorf("its header does not say which release it is")
 	}
 	return release, nil
+}
+
+// setupSize gives the bytes before the protected-mode code.
+func setupSize(head []byte) int64 {
+	sects := int64(head[offSetupSects])
+	if sects == 0 {
+		sects = 4
+	}
+	return (sects + 1) * 512
 }
 
 // signatureEnd gives where the signature ends that follows a kernel signed for

@@ -1,7 +1,7 @@
 package kernels
 
 import (
-	"bufio"
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -107,11 +107,7 @@ func describe(ctx context.Context, root *os.Root, paths []string, progress func(
 }
 
 func describeModule(root *os.Root, p string) (info moduleInfo, err error) {
-	data, err := readModule(root, p)
-	if err != nil {
-		return info, err
-	}
-	entries, err := modinfo(data)
+	entries, err := readModinfo(root, p)
 	if err != nil {
 		return info, err
 	}
@@ -156,22 +152,56 @@ func parseSoftdep(text string) (pre, post []string) {
 	return pre, post
 }
 
-func readModule(root *os.Root, p string) ([]byte, error) {
+// inMemory is how much of an unpacked module is held in memory, in bytes;
+// what is longer goes to a file without a name.
+const inMemory = 16 << 20
+
+// readModinfo gives a module's .modinfo. Where that is, is written at the end
+// of the module.
+func readModinfo(root *os.Root, p string) (_ [][2]string, err error) {
+	if path.Ext(p) == ".ko" {
+		f, err := openRegular(root, p)
+		if err != nil {
+			return nil, err
+		}
+		defer f.Close()
+		return modinfo(f)
+	}
 	r, err := openModule(root, p)
 	if err != nil {
 		return nil, err
 	}
-	data, err := io.ReadAll(io.LimitReader(r, maxModule+1))
-	if err := errors.Join(err, r.Close()); err != nil {
+	defer r.Close()
+	var start bytes.Buffer
+	if _, err := io.CopyN(&start, r, inMemory); errors.Is(err, io.EOF) {
+		return modinfo(bytes.NewReader(start.Bytes()))
+	} else if err != nil {
 		return nil, err
 	}
-	if len(data) > maxModule {
-		return nil, fmt.Errorf("it unpacks to more than %d bytes", maxModule)
+	long, err := os.CreateTemp("", "blockrig-module-")
+	if err != nil {
+		return nil, err
 	}
-	return data, nil
+	defer func() { err = errors.Join(err, long.Close()) }()
+	if err := os.Remove(long.Name()); err != nil {
+		return nil, err
+	}
+	if _, err := io.Copy(long, io.MultiReader(&start, r)); err != nil {
+		return nil, err
+	}
+	return modinfo(long)
 }
 
+// openModule gives a module, decompressed.
 func openModule(root *os.Root, p string) (io.ReadCloser, error) {
+	f, err := openRegular(root, p)
+	if err != nil {
+		return nil, err
+	}
+	return decompress.File(strings.TrimPrefix(path.Ext(p), ".ko"), f, maxModule)
+}
+
+func openRegular(root *os.Root, p string) (*os.File, error) {
 	f, err := root.Open(p)
 	if err != nil {
 		return nil, err
@@ -183,37 +213,28 @@ func openModule(root *os.Root, p string) (io.ReadCloser, error) {
 	if err != nil {
 		return nil, errors.Join(err, f.Close())
 	}
-	suffix := path.Ext(p)
-	if suffix == ".ko" {
-		suffix = ""
-	}
-	return decompress.File(suffix, bufferedFile{bufio.NewReader(f), f})
+	return f, nil
 }
 
-// bufferedFile closes the file that it reads.
-type bufferedFile struct {
-	*bufio.Reader
-	io.Closer
-}
+// maxList bounds a list of what is built in, in bytes: Debian's have 200 KB.
+const maxList = 16 << 20
 
 // readBuiltin gives the names and aliases of what is built in, from
 // modules.builtin and modules.builtin.modinfo, and whether there was any.
 func readBuiltin(root *os.Root) (names []string, listed bool, err error) {
-	data, err := root.ReadFile("modules.builtin")
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+	data, listed, err := readList(root, "modules.builtin")
+	if err != nil {
 		return nil, false, err
 	}
-	listed = err == nil
 	for line := range strings.Lines(string(data)) {
 		if name := moduleName(path.Base(strings.TrimSpace(line))); name != "" {
 			names = append(names, name)
 		}
 	}
-	data, err = root.ReadFile("modules.builtin.modinfo")
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+	data, there, err := readList(root, "modules.builtin.modinfo")
+	if err != nil {
 		return nil, false, err
 	}
-	listed = listed || err == nil
 	for entry := range strings.SplitSeq(string(data), "\x00") {
 		// "libcrc32c.alias=crypto-crc32c"
 		key, value, _ := strings.Cut(entry, "=")
@@ -225,5 +246,21 @@ func readBuiltin(root *os.Root) (names []string, listed bool, err error) {
 		}
 	}
 	slices.Sort(names)
-	return slices.Compact(names), listed, nil
+	return slices.Compact(names), listed || there, nil
+}
+
+// readList reads a file that a folder of modules may have.
+func readList(root *os.Root, name string) (data []byte, there bool, err error) {
+	f, err := openRegular(root, name)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, false, nil
+	}
+	if err != nil {
+		return nil, false, err
+	}
+	defer f.Close()
+	if data, err = io.ReadAll(decompress.AtMost(f, maxList)); err != nil {
+		return nil, false, fmt.Errorf("read %s: %w", name, err)
+	}
+	return data, true, nil
 }

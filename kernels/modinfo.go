@@ -1,16 +1,14 @@
 package kernels
 
 import (
-	"bytes"
-	"debug/elf"
-	"errors"
 	"fmt"
+	"io"
 	"strings"
 )
 
-// maxModule bounds what a module may unpack to: the largest of Debian's has
-// about 10 MiB, one with debug information a few hundred.
-const maxModule = 1 << 30
+// maxModule bounds what a module may unpack to, in bytes: the largest of
+// Debian's has 10 MiB, one with debug information ten times that.
+const maxModule = 256 << 20
 
 // moduleSuffixes are the names that modprobe(8) knows.
 var moduleSuffixes = []string{".ko", ".ko.xz", ".ko.zst", ".ko.gz"}
@@ -29,18 +27,10 @@ func moduleName(file string) string {
 func normalise(name string) string { return strings.ReplaceAll(name, "-", "_") }
 
 // modinfo gives the key=value strings of a module's .modinfo section.
-func modinfo(module []byte) ([][2]string, error) {
-	f, err := elf.NewFile(bytes.NewReader(module))
+func modinfo(module io.ReaderAt) ([][2]string, error) {
+	data, err := readSection(module, ".modinfo")
 	if err != nil {
-		return nil, fmt.Errorf("not a kernel module: %w", err)
-	}
-	section := f.Section(".modinfo")
-	if section == nil {
-		return nil, errors.New("not a kernel module: no .modinfo")
-	}
-	data, err := section.Data()
-	if err != nil {
-		return nil, fmt.Errorf("read .modinfo: %w", err)
+		return nil, fmt.Errorf("not a kernel module: .modinfo: %w", err)
 	}
 	var all [][2]string
 	for entry := range strings.SplitSeq(string(data), "\x00") {

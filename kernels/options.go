@@ -5,7 +5,12 @@ import (
 	"fmt"
 	"os"
 	"strings"
+
+	"github.com/blockrig/blockrig/kernels/internal/decompress"
 )
+
+// maxConfig bounds a kernel's config, in bytes: Debian's have 300 KB.
+const maxConfig = 4 << 20
 
 // readOptions reads a kernel's config: "y", "m" or a value for each option
 // that is set.
@@ -16,7 +21,7 @@ func readOptions(file string) (map[string]string, error) {
 	}
 	defer f.Close()
 	options := map[string]string{}
-	scan := bufio.NewScanner(f)
+	scan := bufio.NewScanner(decompress.AtMost(f, maxConfig))
 	for n := 1; scan.Scan(); n++ {
 		line := strings.TrimSpace(scan.Text())
 		if line == "" || line[0] == '#' {

@@ -9,9 +9,8 @@ import (
 	"io/fs"
 	"os"
 	"path"
+	"strconv"
 	"strings"
-
-	"github.com/blakesmith/ar"
 
 	"github.com/blockrig/blockrig/kernels/internal/decompress"
 )
@@ -43,40 +42,80 @@ func ReadDeb(deb string, fn func(hdr *tar.Header, r io.Reader) error) error {
 	return nil
 }
 
+// What a package may unpack to, in bytes: the whole of it, and one file. The
+// largest of a kernel takes 600 MB.
+const (
+	maxUnpacked = 4 << 30
+	maxFile     = 1 << 30
+)
+
 // ReadDebFrom is ReadDeb for a package that f gives.
 func ReadDebFrom(f io.Reader, fn func(hdr *tar.Header, r io.Reader) error) error {
-	in := bufio.NewReaderSize(f, 1<<20)
-	if magic, err := in.Peek(8); err != nil || string(magic) != "!<arch>\n" {
-		return fmt.Errorf("%w: no ar archive", ErrDeb)
+	suffix, member, err := dataMember(bufio.NewReaderSize(f, 1<<20))
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrDeb, err)
 	}
-	members := ar.NewReader(in)
+	data, err := decompress.Reader(suffix, member)
+	if err != nil {
+		return fmt.Errorf("%w: data.tar%s: %w", ErrDeb, suffix, err)
+	}
+	defer data.Close() // says what the last read did
+	return readTar(decompress.AtMost(data, maxUnpacked), fn)
+}
+
+// dataMember finds the member data.tar.SUFFIX of an ar archive (ar(5),
+// deb(5)).
+func dataMember(in io.Reader) (suffix string, data io.Reader, err error) {
+	const magic = "!<arch>\n"
+	var head [60]byte
+	if _, err := io.ReadFull(in, head[:len(magic)]); err != nil || string(head[:len(magic)]) != magic {
+		return "", nil, errors.New("no ar archive")
+	}
 	for n := 0; ; n++ {
-		member, err := members.Next()
-		if errors.Is(err, io.EOF) {
-			return fmt.Errorf("%w: no data member", ErrDeb)
+		if _, err := io.ReadFull(in, head[:]); errors.Is(err, io.EOF) {
+			return "", nil, errors.New("no data member")
+		} else if err != nil {
+			return "", nil, err
 		}
-		if err != nil {
-			return fmt.Errorf("%w: %w", ErrDeb, err)
+		name := strings.TrimRight(string(head[:16]), " /")
+		size, err := strconv.ParseUint(strings.TrimRight(string(head[48:58]), " "), 10, 62)
+		if err != nil || string(head[58:]) != "`\n" {
+			return "", nil, fmt.Errorf("the header of member %d is damaged", n+1)
 		}
-		name := strings.TrimSuffix(strings.TrimSpace(member.Name), "/")
 		if n == 0 && name != "debian-binary" {
-			return fmt.Errorf("%w: it begins with %q, not with debian-binary", ErrDeb, name)
+			return "", nil, fmt.Errorf("it begins with %q, not with debian-binary", name)
 		}
-		if !strings.HasPrefix(name, "data.tar") {
-			continue
+		if suffix, ok := strings.CutPrefix(name, "data.tar"); ok {
+			return suffix, &member{io.LimitedReader{R: in, N: int64(size)}}, nil
 		}
-		data, err := decompress.Reader(strings.TrimPrefix(name, "data.tar"), bufio.NewReaderSize(members, 1<<18))
-		if err != nil {
-			return fmt.Errorf("%w: %s: %w", ErrDeb, name, err)
+		if _, err := io.CopyN(io.Discard, in, int64(size+size%2)); err != nil {
+			return "", nil, errCut
 		}
-		return errors.Join(readTar(tar.NewReader(data), fn), data.Close())
 	}
 }
 
-func readTar(t *tar.Reader, fn func(hdr *tar.Header, r io.Reader) error) error {
+var errCut = errors.New("it is cut short")
+
+// member is a part of a file that must be there whole.
+type member struct{ io.LimitedReader }
+
+func (m *member) Read(p []byte) (int, error) {
+	n, err := m.LimitedReader.Read(p)
+	if err == io.EOF && m.N > 0 {
+		err = errCut // io.ErrUnexpectedEOF is no error to all decompressors
+	}
+	return n, err
+}
+
+func readTar(data io.Reader, fn func(hdr *tar.Header, r io.Reader) error) error {
+	t := tar.NewReader(data)
 	for {
 		hdr, err := t.Next()
 		if errors.Is(err, io.EOF) {
+			// Behind the archive's end there are checksums.
+			if _, err := io.Copy(io.Discard, data); err != nil {
+				return fmt.Errorf("%w: %w", ErrDeb, err)
+			}
 			return nil
 		}
 		if err != nil {
@@ -87,6 +126,9 @@ func readTar(t *tar.Reader, fn func(hdr *tar.Header, r io.Reader) error) error {
 		}
 		if hdr.Name == "." {
 			continue
+		}
+		if hdr.Size > maxFile {
+			return fmt.Errorf("%w: %q has %d bytes; the limit is %d", ErrDeb, hdr.Name, hdr.Size, int64(maxFile))
 		}
 		switch hdr.Typeflag {
 		case tar.TypeReg, tar.TypeDir, tar.TypeSymlink:
