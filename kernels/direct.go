@@ -75,8 +75,12 @@ func (s *Store) direct(ctx context.Context, k Kernel) (_ string, err error) {
 // (arch/x86/boot/compressed/Makefile). All but gzip's are followed by four
 // bytes that say how long the kernel is; gzip's own last four do.
 var payloads = []payload{
-	{"\x1f\x8b", ".gz"}, {"\xfd7zXZ\x00", ".xz"}, {"\x28\xb5\x2f\xfd", ".zst"},
-	{"BZh", ".bz2"}, {"\x5d\x00\x00", ".lzma"}, {"\x02\x21\x4c\x18", ".lz4"},
+	{"\x1f\x8b", ".gz"},
+	{"\xfd7zXZ\x00", ".xz"},
+	{"\x28\xb5\x2f\xfd", ".zst"},
+	{"BZh", ".bz2"},
+	{"\x5d\x00\x00", ".lzma"},
+	{"\x02\x21\x4c\x18", ".lz4"},
 }
 
 type payload struct{ begin, suffix string }
