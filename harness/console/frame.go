@@ -19,7 +19,7 @@ import (
 //	do_region drivers/md/dm-io.c:350 [inline]
 //	do_region (drivers/md/dm-io.c:350 (discriminator 2)) dm_mod
 func parseFrame(s []byte) (Frame, bool) {
-	s = bytes.TrimLeft(s, " \t")
+	s = trimBlanks(s)
 	f := Frame{Reliable: true}
 	if len(s) > 2 && s[0] == '?' && s[1] == ' ' {
 		f.Reliable = false

@@ -92,7 +92,12 @@ var parts = []part{
 	{"Pid: ", func(s *Scanner, r *report, t []byte) partIs { s.cpuLine(r, t); return partYes }, nil},
 	{"Tainted: ", func(s *Scanner, r *report, t []byte) partIs { s.tainted(r, t); return partYes }, nil},
 	{"Not tainted ", func(s *Scanner, r *report, t []byte) partIs { s.tainted(r, t); return partYes }, nil},
-	{"task:", func(s *Scanner, r *report, t []byte) partIs { s.taskLine(r, t[len("task:"):]); return partYes }, nil},
+	{"task:rcu_", rcuTask, []shape{shapeStall}},
+	{"task:", func(s *Scanner, r *report, t []byte) partIs {
+		r.kthread = false
+		s.taskLine(r, t[len("task:"):])
+		return partYes
+	}, nil},
 	{"Hardware name: ", belongsTo, nil},
 	{"Workqueue: ", func(_ *Scanner, r *report, t []byte) partIs {
 		r.f.Workqueue = printable(bytes.TrimRight(t[len("Workqueue: "):], " "))
@@ -107,6 +112,10 @@ var parts = []part{
 	{"EIP: ", func(s *Scanner, r *report, t []byte) partIs { s.ripLine(r, t[5:]); return partYes }, nil},
 	{"EIP is at ", func(s *Scanner, r *report, t []byte) partIs { s.ripLine(r, t[10:]); return partYes }, nil},
 	{"PC is at ", func(s *Scanner, r *report, t []byte) partIs { s.ripLine(r, t[9:]); return partYes }, nil},
+	{"TPC: <", func(s *Scanner, r *report, t []byte) partIs { s.ripLine(r, t[6:]); return partYes }, nil},
+	{"ip is at ", func(s *Scanner, r *report, t []byte) partIs { s.ripLine(r, t[9:]); return partYes }, nil},
+	{"ERA: ", func(s *Scanner, r *report, t []byte) partIs { s.ripLine(r, t[5:]); return partYes }, nil},
+	{"epc   : ", func(s *Scanner, r *report, t []byte) partIs { s.ripLine(r, t[8:]); return partYes }, nil},
 	{"pc : ", func(s *Scanner, r *report, t []byte) partIs { s.ripLine(r, t[5:]); return partYes }, nil},
 	{"epc : ", func(s *Scanner, r *report, t []byte) partIs { s.ripLine(r, t[6:]); return partYes }, nil},
 	{"NIP [", func(s *Scanner, r *report, t []byte) partIs { s.ripLine(r, t[4:]); return partYes }, nil},
@@ -149,13 +158,25 @@ var parts = []part{
 	{"<", contextSwitch, nil},
 
 	// Other CPUs and tasks.
-	{"Sending NMI from CPU ", belongsTo, []shape{shapeStall}},
-	{"NMI backtrace for cpu ", belongsTo, []shape{shapeStall}},
+	{"Sending NMI from CPU ", nextCPU, []shape{shapeStall}},
+	{"NMI backtrace for cpu ", nextCPU, []shape{shapeStall}},
+	{"RCU grace-period kthread stack dump:", rcuTask, []shape{shapeStall}},
+	{"rcu: RCU grace-period kthread stack dump:", rcuTask, []shape{shapeStall}},
 	{"rcu: INFO: Stall ended before state dump start", neverWas, []shape{shapeStall}},
 	{"INFO: Stall ended before state dump start", neverWas, []shape{shapeStall}},
 	{"rcu: ", belongsTo, []shape{shapeStall}},
 	{"Sending NMI from CPU ", afterTrace, nil},
 	{"NMI backtrace for cpu ", afterTrace, nil},
+
+	// Pages: mm/page_owner.c.
+	{"page last allocated via order ", func(_ *Scanner, r *report, _ []byte) partIs { r.into = intoOrigin; return partYes }, nil},
+	{"page last free", func(_ *Scanner, r *report, _ []byte) partIs { r.into = intoNothing; return partYes }, nil},
+
+	// Workqueues: process_one_work.
+	{"last function: ", func(_ *Scanner, r *report, t []byte) partIs {
+		r.function = string(t[len("last function: "):][:symbolLen(t[len("last function: "):])])
+		return partYes
+	}, nil},
 
 	// Sanitizers.
 	{"Read of size ", func(s *Scanner, r *report, t []byte) partIs { r.access = "Read "; s.byTask(r, t); return partYes }, memory},
@@ -170,8 +191,22 @@ var parts = []part{
 	{"Last potentially related work", noMoreFrames, memory},
 }
 
+// rcuTask: the trace that follows is that of RCU's thread, which waits for a
+// CPU that does not let it run.
+func rcuTask(_ *Scanner, r *report, _ []byte) partIs {
+	r.kthread = true
+	return partYes
+}
+
+func nextCPU(_ *Scanner, r *report, _ []byte) partIs {
+	r.kthread = false
+	return partYes
+}
+
 func traceBegins(_ *Scanner, r *report, _ []byte) partIs {
+	r.into = intoTrace
 	switch {
+	case r.kthread:
 	case !r.headed && r.stage <= stageTrace && (r.stage == stageTrace || r.marker.shape != shapeLockdep):
 		r.headed = true
 		r.f.Trace = nil // what looked like frames before was none
@@ -248,7 +283,7 @@ func (s *Scanner) part(m *message) {
 			o.others++
 		}
 	}
-	text := bytes.TrimLeft(m.text, " \t")
+	text := trimBlanks(m.text)
 	if len(text) == 0 {
 		if r.marker.shape == shapeMemory && r.stage == stageTrace && len(r.f.Trace) > 0 {
 			r.stage = stageDone // the next trace is another's
@@ -353,18 +388,27 @@ func (s shape) among(list []shape) bool {
 // lockdepLine reads what lockdep says before the trace: the first lock named
 // is the one that was taken wrongly.
 func (s *Scanner) lockdepLine(r *report, t []byte) {
-	if r.function == "" && t[0] != '#' { // "#0: …" is a lock held
-		if r.atNext {
-			r.atNext = false
-			if f, ok := parseFrame(t); ok {
-				r.function = f.Func
-			}
-		} else if i := bytes.LastIndex(t, []byte(" at: ")); i >= 0 {
-			if f, ok := parseFrame(t[i+5:]); ok {
-				r.function = f.Func
-			}
-		} else {
+	switch {
+	case r.marker.pick == pickBecame:
+		if f, ok := parseFrame(t); ok && r.became && r.function == "" && !s.t.look.has(baseName(f.Func)) {
+			r.function = f.Func
+		}
+		r.became = r.became || bytes.HasPrefix(t, []byte("which became ")) && bytes.HasSuffix(t, []byte(" at:"))
+	case r.held == "" && t[0] != '#': // "#0: …" is a lock held
+		at := t
+		if i := bytes.LastIndex(t, []byte(" at: ")); i >= 0 {
+			at = t[i+5:]
+		} else if !r.atNext {
 			r.atNext = bytes.HasSuffix(t, []byte(") at:"))
+			break
+		}
+		r.atNext = false
+		if f, ok := parseFrame(at); ok {
+			if r.function == "" {
+				r.function = f.Func
+			} else {
+				r.held = f.Func
+			}
 		}
 	}
 	if bytes.Contains(t, []byte("ot tainted")) || bytes.Contains(t, []byte(" Tainted: ")) {
@@ -373,6 +417,15 @@ func (s *Scanner) lockdepLine(r *report, t []byte) {
 }
 
 func (s *Scanner) frame(r *report, f Frame) {
+	switch {
+	case r.kthread || r.into == intoNothing:
+		return
+	case r.into == intoOrigin:
+		if f.Reliable && len(r.origin) < maxFrames {
+			r.origin = append(r.origin, baseName(f.Func))
+		}
+		return
+	}
 	switch r.stage {
 	case stageHead:
 		r.stage = stageTrace

@@ -13,6 +13,7 @@ import (
 //	{name#}   one or more decimal digits
 //	{name$}   one or more hexadecimal digits, "0x" before them allowed
 //	{name@}   one or more bytes of a device's name: letters, digits, "_-.!/"
+//	{name&}   words: letters, blanks and "/-'"
 //	{name*}   anything, blanks included, up to the next text; {_*} may be nothing
 //	{name~}   the same, but up to where the next text last occurs
 //	[[text]]  this text, or nothing
@@ -31,7 +32,7 @@ type token struct {
 	text string // "" for a capture
 	raw  []byte // text again
 	name string
-	mode byte // 'w', '#', '$', '@', '*', '~'; '?' for text that may be missing
+	mode byte // 'w', '#', '$', '@', '&', '*', '~'; '?' for text that may be missing
 }
 
 // captures holds what a pattern's names matched. They alias the line.
@@ -97,11 +98,11 @@ func parsePattern(source string) (pattern, error) {
 		rest = rest[open+end+1:]
 		mode := byte('w')
 		switch name[len(name)-1] {
-		case '#', '$', '@', '*', '~':
+		case '#', '$', '@', '&', '*', '~':
 			mode = name[len(name)-1]
 			name = name[:len(name)-1]
 		}
-		if n := len(p.tokens); n > 0 && p.tokens[n-1].text == "" && (p.tokens[n-1].mode == 'w' || p.tokens[n-1].mode == '*' || p.tokens[n-1].mode == '~') {
+		if n := len(p.tokens); n > 0 && p.tokens[n-1].text == "" && (p.tokens[n-1].mode == 'w' || p.tokens[n-1].mode == '*' || p.tokens[n-1].mode == '&' || p.tokens[n-1].mode == '~') {
 			return p, fmt.Errorf("pattern %q: two captures with no text between", source)
 		}
 		p.tokens = append(p.tokens, token{name: name, mode: mode})
@@ -178,6 +179,9 @@ func (p *pattern) match(s []byte, c *captures) bool {
 				n = len(s)
 			}
 		}
+		if t.mode == '&' && !isWords(s[:n]) {
+			return false
+		}
 		if n == 0 && (t.mode != '*' || t.name != "_") {
 			return false
 		}
@@ -188,6 +192,24 @@ func (p *pattern) match(s []byte, c *captures) bool {
 		s = s[n:]
 	}
 	return !p.atEnd || len(bytes.TrimRight(s, " ")) == 0
+}
+
+// trimBlanks takes off the blanks and tabs that s begins with.
+func trimBlanks(s []byte) []byte {
+	for len(s) > 0 && (s[0] == ' ' || s[0] == '\t') {
+		s = s[1:]
+	}
+	return s
+}
+
+// isWords: letters, blanks and a few signs, but no number, colon or bracket.
+func isWords(s []byte) bool {
+	for _, c := range s {
+		if !(c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c == ' ' || c == '/' || c == '-' || c == '\'') {
+			return false
+		}
+	}
+	return true
 }
 
 func isDigit(c byte) bool { return c >= '0' && c <= '9' }

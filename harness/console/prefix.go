@@ -39,7 +39,7 @@ func split(line []byte) message {
 		s = unquote(s)
 		m.quoted = len(s) != len(line)
 		m.text = s
-		s = bytes.TrimLeft(s, " \t")
+		s = trimBlanks(s)
 	}
 	if len(s) < 3 {
 		return m
@@ -83,7 +83,7 @@ func split(line []byte) message {
 func unquote(s []byte) []byte {
 	rest := s
 	for {
-		t := bytes.TrimLeft(rest, " \t")
+		t := trimBlanks(rest)
 		if len(t) == 0 || t[0] != '>' && (t[0] != '|' || len(t) < 2 || t[1] != ' ') {
 			return rest
 		}

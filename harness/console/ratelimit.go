@@ -55,11 +55,6 @@ func (s *Scanner) folded(m *message) bool {
 	inner := split(bytes.TrimSpace(bytes.TrimSuffix(text, []byte("]"))))
 	inner.origin, inner.stamp, inner.precise = m.origin, nil, false
 	s.ids, s.at = s.t.filter.find(inner.text, s.ids[:0], s.at[:0])
-	clear(s.hits[:])
-	clear(s.dulls[:])
-	for _, id := range s.ids {
-		s.literalHit(id)
-	}
 	s.last = nil
 	if !s.rows(&inner) {
 		return false

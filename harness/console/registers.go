@@ -27,6 +27,9 @@ func (s *Scanner) ripLine(r *report, t []byte) {
 		}
 		t = t[1:]
 	}
+	if i := bytes.IndexByte(t, ' '); i >= 8 && isAddress(t[:i]) { // LoongArch, MIPS
+		t = t[i+1:]
+	}
 	n := symbolLen(t)
 	if n > 0 && n < len(t) && (t[n] == '+' || t[n] == ' ' && n+1 < len(t) && t[n+1] == '(') {
 		r.rip = string(t[:n])

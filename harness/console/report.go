@@ -23,7 +23,9 @@ type report struct {
 	function  string // as the first line, or lockdep, names it
 	function2 string
 	rip       string
-	access    string // "Read " or "Write ", KASAN's
+	held      string   // the function that took the lock held, lockdep's
+	origin    []string // the functions that allocated what it is about
+	access    string   // "Read " or "Write ", KASAN's
 	stage     stage
 	idle      int  // unknown lines since the last that belongs to it
 	others    int  // lines of others since then
@@ -39,7 +41,19 @@ type report struct {
 	// wrapped the one with the command.
 	releaseNext bool
 	modules     bool // the line before was the list of modules
+	kthread     bool // what follows is about RCU's own thread
+	became      bool // what follows is where a lock became what it is
+	into        into
 }
+
+// into says where the frames that follow belong.
+type into uint8
+
+const (
+	intoTrace   into = iota
+	intoOrigin       // how the memory was allocated
+	intoNothing      // how it was freed, or another's
+)
 
 type stage uint8
 
@@ -71,6 +85,7 @@ func (s *Scanner) begin(row int, m *message, text []byte) bool {
 			return false
 		}
 		s.belongs(cur)
+		cur.kthread = cur.kthread || mk.title == rcuKthread
 		if p := s.caps.get("place"); p != nil && cur.f.Place == "" {
 			cur.f.Place = placeString(p)
 		}
@@ -317,8 +332,9 @@ func (s *Scanner) remove(slot int) *report {
 func (s *Scanner) end(slot int) {
 	r := s.remove(slot)
 	r.f.Cut = r.isCut()
-	fn := s.guilty(r)
-	r.f.Title = expand(r.marker.title, fn, func(name string) string {
+	title, skip := r.heading()
+	fn := s.guilty(r, skip)
+	r.f.Title = expand(title, fn, func(name string) string {
 		switch name {
 		case "rw":
 			return r.access

@@ -80,7 +80,7 @@ type Scanner struct {
 	ringAt    int
 	lastStamp uint64
 	caps      captures
-	hits      [8]uint64
+	hits      [16]uint64
 	dulls     [2]uint64
 	ids, at   []int
 	qp        bool   // in a mail in quoted-printable
@@ -274,7 +274,7 @@ func (s *Scanner) message(l []byte) bool {
 	}
 	found := false
 	s.ids, s.at = s.t.filter.find(m.text, s.ids[:0], s.at[:0])
-	if len(s.ids) > 0 {
+	if len(s.ids) > 0 || s.t.heads.begins(trimBlanks(m.text)) || hasInner(m.text) {
 		var kernel bool
 		found, kernel = s.candidate(&m)
 		if kernel && m.origin == originUnknown {
@@ -306,12 +306,8 @@ func (s *Scanner) phrase(text []byte) bool {
 
 // candidate takes a line that may hold a literal of the tables.
 func (s *Scanner) candidate(m *message) (found, kernel bool) {
-	clear(s.hits[:])
-	clear(s.dulls[:])
-	any := false
 	special, specialAt := "", 0
 	for i, id := range s.ids {
-		any = s.literalHit(id) || any
 		if sp := s.t.special[id]; sp != "" && special == "" {
 			special, specialAt = sp, s.at[i]
 		}
@@ -354,7 +350,7 @@ func (s *Scanner) candidate(m *message) (found, kernel bool) {
 			}
 		}
 	}
-	if !any || m.origin == originUser {
+	if m.origin == originUser {
 		return false, kernel
 	}
 	if s.rows(m) {
@@ -363,6 +359,7 @@ func (s *Scanner) candidate(m *message) (found, kernel bool) {
 	// A newline may have been lost: the kernel's line begins within this one.
 	if inner, ok := innerMessage(m.text); ok {
 		inner.caller = max(inner.caller, m.caller)
+		s.ids, s.at = s.t.filter.find(inner.text, s.ids[:0], s.at[:0])
 		if s.rows(&inner) {
 			return true, true
 		}
@@ -370,16 +367,43 @@ func (s *Scanner) candidate(m *message) (found, kernel bool) {
 	return false, kernel
 }
 
-// literalHit notes the rows that have a literal, and reports whether a marker
-// is among them.
-func (s *Scanner) literalHit(id int) bool {
-	for _, r := range s.t.rows[id] {
-		s.hits[r/64] |= 1 << (r % 64)
+// mayMatch notes the rows that text may match, by how it begins and by the
+// literals in it (s.ids), and reports whether a marker is among them.
+func (s *Scanner) mayMatch(text []byte) bool {
+	clear(s.hits[:])
+	any := s.t.heads.find(text, s.hits[:])
+	for _, id := range s.ids {
+		for _, r := range s.t.rows[id] {
+			s.hits[r/64] |= 1 << (r % 64)
+			any = true
+		}
 	}
-	for _, r := range s.t.dull[id] {
-		s.dulls[r/64] |= 1 << (r % 64)
+	if !any {
+		return false
 	}
-	return len(s.t.rows[id]) > 0
+	clear(s.dulls[:])
+	s.t.dullHead.find(text, s.dulls[:])
+	for _, id := range s.ids {
+		for _, r := range s.t.dull[id] {
+			s.dulls[r/64] |= 1 << (r % 64)
+		}
+	}
+	return true
+}
+
+// hasInner reports whether a printk time may stand within s.
+func hasInner(s []byte) bool {
+	for at := 1; at < len(s); {
+		i := bytes.IndexByte(s[at:], '[')
+		if i < 0 || at+i+14 >= len(s) {
+			return false
+		}
+		at += i + 1
+		if (s[at] == ' ' || isDigit(s[at])) && isDigit(s[at+4]) || s[at+5] == '.' {
+			return true
+		}
+	}
+	return false
 }
 
 // innerMessage finds the last printk time within s, and what follows it.
@@ -398,7 +422,10 @@ func innerMessage(s []byte) (message, bool) {
 
 // rows compares the message with the rows whose literal it holds.
 func (s *Scanner) rows(m *message) bool {
-	text := bytes.TrimLeft(m.text, " \t")
+	text := trimBlanks(m.text)
+	if !s.mayMatch(text) {
+		return false
+	}
 	for w, set := range s.dulls {
 		for ; set != 0; set &= set - 1 {
 			if s.t.harmless[w*64+bits.TrailingZeros64(set)].match(text, &s.caps) {

@@ -29,6 +29,8 @@ type tables struct {
 	markers  []pattern
 	harmless []pattern
 	filter   *prefilter
+	heads    *heads     // of the markers that begin with text
+	dullHead *heads     // of the harmless ones
 	rows     [][]uint16 // by literal: rows of markers
 	dull     [][]uint16 // by literal: rows of harmlessLines
 	special  []string   // by literal: one of the lit… above, or ""
@@ -40,7 +42,7 @@ type tables struct {
 }
 
 var compiled = sync.OnceValue(func() *tables {
-	t := &tables{sites: map[string][]uint16{}}
+	t := &tables{sites: map[string][]uint16{}, heads: newHeads(), dullHead: newHeads()}
 	ids := map[string]int{}
 	var literals []string
 	id := func(lit string) int {
@@ -69,8 +71,10 @@ var compiled = sync.OnceValue(func() *tables {
 			dev = dev || k.name == "dev" || k.name == "ata"
 		}
 		t.byDevice = append(t.byDevice, dev)
-		n := id(p.anchor)
-		t.rows[n] = append(t.rows[n], uint16(i))
+		if !t.heads.add(&p, uint16(i)) {
+			n := id(p.anchor)
+			t.rows[n] = append(t.rows[n], uint16(i))
+		}
 		for _, s := range m.sites {
 			t.sites[s] = append(t.sites[s], uint16(i))
 		}
@@ -81,8 +85,10 @@ var compiled = sync.OnceValue(func() *tables {
 			panic(err)
 		}
 		t.harmless = append(t.harmless, p)
-		n := id(p.anchor)
-		t.dull[n] = append(t.dull[n], uint16(i))
+		if !t.dullHead.add(&p, uint16(i)) {
+			n := id(p.anchor)
+			t.dull[n] = append(t.dull[n], uint16(i))
+		}
 	}
 	for _, lit := range []string{litVersion, litMark, litSuppressed, litMessages, litRepeated, litDropped, litOffset, litEncoding} {
 		t.special[id(lit)] = lit

@@ -1,6 +1,10 @@
 package console
 
-import "strings"
+import (
+	"cmp"
+	"slices"
+	"strings"
+)
 
 // expand fills a title: {func} is fn, other names are captures.
 func expand(title, fn string, get func(string) string) string {
@@ -34,44 +38,172 @@ func expand(title, fn string, get func(string) string) string {
 	return strings.TrimRight(out, " ")
 }
 
-// guilty names the function to blame.
-func (s *Scanner) guilty(r *report) string {
-	names := [2]string{r.function, r.rip}
-	if r.marker.shape == shapeStall {
-		names[0] = ""
-	}
-	if r.marker.kind == KindHang && r.marker.shape == shapeTrace && !strings.Contains(r.marker.title, "LOCK") && !strings.Contains(r.marker.title, "lockup") {
-		names = [2]string{}
-	}
-	for _, n := range names {
-		if n = baseName(n); n != "" && !s.t.look.has(n) {
-			return n
+// heading is the form of a report's title, and what it looks through: its
+// marker's, or its place's.
+func (r *report) heading() (title string, skip []string) {
+	if r.marker.class == classAt {
+		file, _, _ := strings.Cut(r.f.Place, ":")
+		fn := baseName(cmp.Or(r.function, r.rip))
+		for i := range sites {
+			if t := &sites[i]; t.kind == r.marker.kind && glob(t.file, file) && (t.fn == "" || glob(t.fn, fn)) {
+				return t.title, t.skip
+			}
 		}
 	}
-	first := ""
-	for pass := range 2 {
+	return r.marker.title, r.marker.skip
+}
+
+// guilty names the function to blame, looking through skip beside lookThrough.
+func (s *Scanner) guilty(r *report, skip []string) string {
+	blamed := func(fn string) bool { return fn != "" && !s.t.look.has(fn) && !matchesAny(skip, fn) }
+	var named []string // before the trace
+	switch r.marker.pick {
+	case pickNamed, pickBecame:
+		if r.function != "" {
+			return entryName(baseName(r.function))
+		}
+	case pickFirst:
+		named = []string{baseName(r.function), baseName(r.held), baseName(r.rip)}
+	case pickStall:
+		named = []string{baseName(r.rip)}
+		if r.rip == "" {
+			named[0] = baseName(r.function)
+		}
+	case pickOrigin:
+		if len(r.origin) == 0 {
+			return ""
+		}
+	}
+	frames, reliable := r.frames()
+	switch r.marker.pick {
+	case pickHang:
+		return entryName(sleeper(frames, reliable, s.t.look))
+	case pickStall:
+		if r.marker.shape == shapeStall {
+			frames = afterInterrupt(frames)
+		}
+		all := slices.DeleteFunc(append(named, frames...), func(fn string) bool { return !blamed(fn) })
+		if fn := loop(all); fn != "" {
+			return entryName(fn)
+		}
+	case pickOrigin:
+		frames = r.origin
+	}
+	for _, fn := range append(named, frames...) {
+		if blamed(fn) {
+			return entryName(fn)
+		}
+	}
+	for _, fn := range append(named, frames...) {
+		if fn != "" {
+			return fn
+		}
+	}
+	return ""
+}
+
+// frames are the functions of the trace, the innermost first: those that the
+// unwinder vouches for, or, where there is none, all.
+func (r *report) frames() (names []string, reliable bool) {
+	for _, reliable = range []bool{true, false} {
 		for _, f := range r.f.Trace {
-			if f.Inlined || strings.HasPrefix(f.Func, "0x") || f.Reliable != (pass == 0) {
-				continue
-			}
-			n := baseName(f.Func)
-			if first == "" {
-				first = n
-			}
-			if !s.t.look.has(n) {
-				return n
+			if !f.Inlined && !strings.HasPrefix(f.Func, "0x") && f.Reliable == reliable {
+				names = append(names, baseName(f.Func))
 			}
 		}
-		if first != "" {
+		if len(names) > 0 {
 			break
 		}
 	}
-	for _, n := range names {
-		if n != "" {
-			return baseName(n)
+	return names, reliable
+}
+
+// entryPrefixes stand before the name of a system call, differently on each
+// architecture and in each release. They are taken off in this order, each
+// once, as syzbot does: "__x64_sys_read" is called sys_read.
+var entryPrefixes = []string{
+	"SYSC_", "SyS_", "sys_", "__x64_", "__ia32_", "__arm64_", "____sys_", "___sys_", "__sys_", "__se_", "__do_sys_",
+	"compat_SYSC_", "compat_SyS_", "ksys_",
+}
+
+func entryName(fn string) string {
+	for _, p := range entryPrefixes {
+		if rest, ok := strings.CutPrefix(fn, p); ok && rest != "" {
+			fn = rest
 		}
 	}
-	return first
+	return fn
+}
+
+// sleeper names the function to blame for a task that sleeps: all who wait
+// for RCU are one kind, and so are those who wait for the network's lock;
+// else it is the first that does more than sleep.
+func sleeper(frames []string, reliable bool, look *nameSet) string {
+	for _, fn := range frames {
+		for _, w := range []string{"synchronize_rcu", "synchronize_srcu", "synchronize_net", "synchronize_sched"} {
+			if strings.Contains(fn, w) {
+				return "synchronize_rcu"
+			}
+		}
+		if strings.Contains(fn, "rtnl_lock") {
+			return fn
+		}
+	}
+	if !reliable {
+		// What older calls left on the stack stands amid the sleeping itself.
+		for i := min(len(frames), staleFrames) - 1; i >= 0; i-- {
+			if strings.Contains(frames[i], "schedule") {
+				frames = frames[i+1:]
+				break
+			}
+		}
+	}
+	for _, fn := range frames {
+		if !look.has(fn) && !matchesAny(sleeping, fn) {
+			return fn
+		}
+	}
+	if len(frames) > 0 {
+		return frames[0]
+	}
+	return ""
+}
+
+// staleFrames is how deep the sleep may begin in a trace of guesses.
+const staleFrames = 12
+
+// loop names the function that stands for a loop: wherever in it the watchdog
+// struck, the one that the kernel's entry called is the same.
+func loop(frames []string) string {
+	for i, fn := range frames {
+		switch {
+		case !matchesAny(entries, fn):
+		case strings.Contains(fn, "smp_call_function"):
+			return "smp_call_function"
+		default:
+			return frames[max(i-1, 0)]
+		}
+	}
+	return ""
+}
+
+// afterInterrupt are the frames that the watchdog's interrupt struck.
+func afterInterrupt(frames []string) []string {
+	for i, fn := range frames {
+		if matchesAny(interrupts, fn) {
+			return frames[i+1:]
+		}
+	}
+	return frames
+}
+
+func matchesAny(globs []string, fn string) bool {
+	for _, g := range globs {
+		if glob(g, fn) {
+			return true
+		}
+	}
+	return false
 }
 
 // normalise takes numbers and addresses out of free text, so that a title is

@@ -1,0 +1,94 @@
+package console
+
+// heads finds the rows that a message may match by how it begins: most rows
+// begin with text, and to compare the beginning is cheaper than to search the
+// line.
+type heads struct {
+	pair  [1 << 16]uint16 // by the first two bytes: index into lists
+	lists [][]headItem    // lists[0] is empty
+}
+
+type headItem struct {
+	text string // the message begins so
+	rows []uint16
+}
+
+// Bounds of a beginning that tells rows from others, in bytes: a shorter one
+// begins too many lines, and the rest of a longer one is left to the pattern.
+const (
+	minHead = 5
+	maxHead = 24
+)
+
+func newHeads() *heads { return &heads{lists: [][]headItem{nil}} }
+
+// add files a row under all beginnings that its pattern allows. It reports
+// false for a pattern that may begin with nearly anything.
+func (h *heads) add(p *pattern, row uint16) bool {
+	texts := p.beginnings()
+	for _, t := range texts {
+		if len(t) < minHead {
+			return false
+		}
+	}
+	for _, t := range texts {
+		h.file(t[:min(len(t), maxHead)], row)
+	}
+	return len(texts) > 0
+}
+
+func (h *heads) file(text string, row uint16) {
+	pair := int(text[0])<<8 | int(text[1])
+	if h.pair[pair] == 0 {
+		h.pair[pair] = uint16(len(h.lists))
+		h.lists = append(h.lists, nil)
+	}
+	list := &h.lists[h.pair[pair]]
+	for i := range *list {
+		if (*list)[i].text == text {
+			(*list)[i].rows = append((*list)[i].rows, row)
+			return
+		}
+	}
+	*list = append(*list, headItem{text, []uint16{row}})
+}
+
+// find sets the bits of the rows that s may match, and reports whether there
+// is any.
+func (h *heads) find(s []byte, bits []uint64) bool {
+	if len(s) < 2 {
+		return false
+	}
+	list := h.lists[h.pair[int(s[0])<<8|int(s[1])]]
+	any := false
+	for i := range list {
+		it := &list[i]
+		if len(s) < len(it.text) || string(s[:len(it.text)]) != it.text {
+			continue
+		}
+		any = true
+		for _, r := range it.rows {
+			bits[r/64] |= 1 << (r % 64)
+		}
+	}
+	return any
+}
+
+// begins reports whether some row may begin as s does.
+func (h *heads) begins(s []byte) bool { return len(s) > 1 && h.pair[int(s[0])<<8|int(s[1])] != 0 }
+
+// beginnings are the texts that a message must begin with one of to match;
+// none where it may begin with anything.
+func (p *pattern) beginnings() []string {
+	var all []string
+	for _, t := range p.tokens {
+		if t.text == "" {
+			return nil
+		}
+		all = append(all, t.text)
+		if t.mode != '?' {
+			return all
+		}
+	}
+	return nil
+}
