@@ -95,8 +95,8 @@ func Guilty(stack []string) string {
 			names = append(names, fn)
 		}
 	}
-	look := compiled().look
-	if fn := sleeper(names, true, look); fn != "" && !look.has(fn) && !matchesAny(sleeping, fn) {
+	t := compiled()
+	if fn := t.sleeper(names, true); fn != "" && !t.look.has(fn) && !t.sleep.has(fn) {
 		return entryName(fn)
 	}
 	return ""

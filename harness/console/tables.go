@@ -26,19 +26,22 @@ const (
 
 // tables are the compiled rows: the same for all scanners, never changed.
 type tables struct {
-	markers  []pattern
-	harmless []pattern
-	filter   *prefilter
-	heads    *heads     // of the markers that begin with text
-	dullHead *heads     // of the harmless ones
-	rows     [][]uint16 // by literal: rows of markers
-	dull     [][]uint16 // by literal: rows of harmlessLines
-	special  []string   // by literal: one of the lit… above, or ""
-	phrases  *prefilter // kernelPhrases
-	look     *nameSet
-	parts    [256][]uint16       // by first byte
-	sites    map[string][]uint16 // by function: rows of markers
-	byDevice []bool              // by row of markers: each device has a finding of its own
+	markers   []pattern
+	harmless  []pattern
+	filter    *prefilter
+	heads     *heads     // of the markers that begin with text
+	dullHead  *heads     // of the harmless ones
+	rows      [][]uint16 // by literal: rows of markers
+	dull      [][]uint16 // by literal: rows of harmlessLines
+	special   []string   // by literal: one of the lit… above, or ""
+	phrases   *prefilter // kernelPhrases
+	look      *nameSet
+	sleep     *nameSet
+	entry     *nameSet
+	interrupt *nameSet
+	parts     [256][]uint16       // by first byte
+	sites     map[string][]uint16 // by function: rows of markers
+	byDevice  []bool              // by row of markers: each device has a finding of its own
 }
 
 var compiled = sync.OnceValue(func() *tables {
@@ -98,6 +101,6 @@ var compiled = sync.OnceValue(func() *tables {
 	for i, p := range parts {
 		t.parts[p.begin[0]] = append(t.parts[p.begin[0]], uint16(i))
 	}
-	t.look = newNameSet(lookThrough)
+	t.look, t.sleep, t.entry, t.interrupt = newNameSet(lookThrough), newNameSet(sleeping), newNameSet(entries), newNameSet(interrupts)
 	return t
 })

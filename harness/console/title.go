@@ -77,13 +77,13 @@ func (s *Scanner) guilty(r *report, skip []string) string {
 	frames, reliable := r.frames()
 	switch r.marker.pick {
 	case pickHang:
-		return entryName(sleeper(frames, reliable, s.t.look))
+		return entryName(s.t.sleeper(frames, reliable))
 	case pickStall:
 		if r.marker.shape == shapeStall {
-			frames = afterInterrupt(frames)
+			frames = s.t.afterInterrupt(frames)
 		}
 		all := slices.DeleteFunc(append(named, frames...), func(fn string) bool { return !blamed(fn) })
-		if fn := loop(all); fn != "" {
+		if fn := s.t.loop(all); fn != "" {
 			return entryName(fn)
 		}
 	case pickOrigin:
@@ -138,7 +138,7 @@ func entryName(fn string) string {
 // sleeper names the function to blame for a task that sleeps: all who wait
 // for RCU are one kind, and so are those who wait for the network's lock;
 // else it is the first that does more than sleep.
-func sleeper(frames []string, reliable bool, look *nameSet) string {
+func (t *tables) sleeper(frames []string, reliable bool) string {
 	for _, fn := range frames {
 		for _, w := range []string{"synchronize_rcu", "synchronize_srcu", "synchronize_net", "synchronize_sched"} {
 			if strings.Contains(fn, w) {
@@ -159,7 +159,7 @@ func sleeper(frames []string, reliable bool, look *nameSet) string {
 		}
 	}
 	for _, fn := range frames {
-		if !look.has(fn) && !matchesAny(sleeping, fn) {
+		if !t.look.has(fn) && !t.sleep.has(fn) {
 			return fn
 		}
 	}
@@ -174,10 +174,10 @@ const staleFrames = 12
 
 // loop names the function that stands for a loop: wherever in it the watchdog
 // struck, the one that the kernel's entry called is the same.
-func loop(frames []string) string {
+func (t *tables) loop(frames []string) string {
 	for i, fn := range frames {
 		switch {
-		case !matchesAny(entries, fn):
+		case !t.entry.has(fn):
 		case strings.Contains(fn, "smp_call_function"):
 			return "smp_call_function"
 		default:
@@ -188,9 +188,9 @@ func loop(frames []string) string {
 }
 
 // afterInterrupt are the frames that the watchdog's interrupt struck.
-func afterInterrupt(frames []string) []string {
+func (t *tables) afterInterrupt(frames []string) []string {
 	for i, fn := range frames {
-		if matchesAny(interrupts, fn) {
+		if t.interrupt.has(fn) {
 			return frames[i+1:]
 		}
 	}
