@@ -89,31 +89,31 @@ func TestClosureOrder(t *testing.T) {
 	}{
 		"nothing": {nil, nil},
 		"dependencies come first, each once": {
-			[]Need{{"CONFIG_DM_MIRROR", "dm-mirror"}, {"CONFIG_DM_MIRROR", "dm_mirror"}},
+			[]Need{{Option: "CONFIG_DM_MIRROR", Module: "dm-mirror"}, {Option: "CONFIG_DM_MIRROR", Module: "dm_mirror"}},
 			[]string{"dm_mod", "dm_late (soft)", "dm_log", "dm_region_hash", "dm_mirror"},
 		},
 		"a soft dependency through an alias takes the generic provider": {
-			[]Need{{"CONFIG_EXT4_FS", "ext4"}},
+			[]Need{{Option: "CONFIG_EXT4_FS", Module: "ext4"}},
 			[]string{"crc32c_generic (soft)", "jbd2", "mbcache", "ext4"},
 		},
 		"a need may be an alias": {
-			[]Need{{"CONFIG_EXT4_FS", "ext3"}},
+			[]Need{{Option: "CONFIG_EXT4_FS", Module: "ext3"}},
 			[]string{"crc32c_generic (soft)", "jbd2", "mbcache", "ext4"},
 		},
 		"soft dependencies that are built in or nowhere are left out": {
-			[]Need{{"CONFIG_BTRFS_FS", "btrfs"}},
+			[]Need{{Option: "CONFIG_BTRFS_FS", Module: "btrfs"}},
 			[]string{"xxhash_generic (soft)", "btrfs"},
 		},
 		"what was soft is needed by itself": {
-			[]Need{{"CONFIG_EXT4_FS", "ext4"}, {"", "crc32c_generic"}},
+			[]Need{{Option: "CONFIG_EXT4_FS", Module: "ext4"}, {Option: "", Module: "crc32c_generic"}},
 			[]string{"crc32c_generic", "jbd2", "mbcache", "ext4"},
 		},
 		"built in by config or by modules.builtin": {
-			[]Need{{"CONFIG_BLK_DEV_SD", "nowhere"}, {"CONFIG_MD", ""}, {"CONFIG_EXT4_FS", "zlib_inflate"}},
+			[]Need{{Option: "CONFIG_BLK_DEV_SD", Module: "nowhere"}, {Option: "CONFIG_MD", Module: ""}, {Option: "CONFIG_EXT4_FS", Module: "zlib_inflate"}},
 			nil,
 		},
-		"a soft dependency that can't be loaded": {[]Need{{"CONFIG_ODD", "soft_odd"}}, []string{"soft_odd"}},
-		"soft dependencies in a ring":            {[]Need{{"CONFIG_RING", "ring_a"}}, []string{"ring_b (soft)", "ring_a"}},
+		"a soft dependency that can't be loaded": {[]Need{{Option: "CONFIG_ODD", Module: "soft_odd"}}, []string{"soft_odd"}},
+		"soft dependencies in a ring":            {[]Need{{Option: "CONFIG_RING", Module: "ring_a"}}, []string{"ring_b (soft)", "ring_a"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			got, err := k.Closure(test.needs)
@@ -137,12 +137,12 @@ func TestClosureRefuses(t *testing.T) {
 		is     error
 		say    string
 	}{
-		"an option that is off":           {with, Need{"CONFIG_XFS_FS", "xfs"}, ErrNeed, "built without CONFIG_XFS_FS"},
-		"an option that must be built in": {with, Need{"CONFIG_DM_MIRROR", ""}, ErrNeed, "built without CONFIG_DM_MIRROR"},
-		"a module that is gone":           {with, Need{"CONFIG_DM_MIRROR", "dm-mirrors"}, ErrNeed, "CONFIG_DM_MIRROR (module dm-mirrors)"},
-		"no config and no module":         {without, Need{"CONFIG_XFS_FS", "xfs"}, ErrNeed, "CONFIG_XFS_FS (module xfs)"},
-		"no modules folder":               {bare, Need{"CONFIG_DM_MIRROR", "dm-mirror"}, ErrNeed, "no modules folder: CONFIG_DM_MIRROR"},
-		"a dependency that is not there":  {with, Need{"CONFIG_ODD", "odd"}, ErrModules, "odd depends on missing_one"},
+		"an option that is off":           {with, Need{Option: "CONFIG_XFS_FS", Module: "xfs"}, ErrNeed, "built without CONFIG_XFS_FS"},
+		"an option that must be built in": {with, Need{Option: "CONFIG_DM_MIRROR", Module: ""}, ErrNeed, "built without CONFIG_DM_MIRROR"},
+		"a module that is gone":           {with, Need{Option: "CONFIG_DM_MIRROR", Module: "dm-mirrors"}, ErrNeed, "CONFIG_DM_MIRROR (module dm-mirrors)"},
+		"no config and no module":         {without, Need{Option: "CONFIG_XFS_FS", Module: "xfs"}, ErrNeed, "CONFIG_XFS_FS (module xfs)"},
+		"no modules folder":               {bare, Need{Option: "CONFIG_DM_MIRROR", Module: "dm-mirror"}, ErrNeed, "no modules folder: CONFIG_DM_MIRROR"},
+		"a dependency that is not there":  {with, Need{Option: "CONFIG_ODD", Module: "odd"}, ErrModules, "odd depends on missing_one"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, err := test.kernel.Closure([]Need{test.need})
@@ -157,7 +157,7 @@ func TestClosureOfAKernelThatSaysNothing(t *testing.T) {
 	// Given an image alone, nothing is known, and the guest will see.
 	k := madeKernel(t, "")
 	k.Modules, k.Index = "", ""
-	got, err := k.Closure([]Need{{"CONFIG_EXT4_FS", "ext4"}})
+	got, err := k.Closure([]Need{{Option: "CONFIG_EXT4_FS", Module: "ext4"}})
 	if err != nil || got != nil {
 		t.Errorf("modules %v, %v; want none and no error", load(got), err)
 	}
@@ -175,7 +175,7 @@ func TestCompleteFillsIn(t *testing.T) {
 	if got != want {
 		t.Errorf("%+v, want %+v", got, want)
 	}
-	modules, err := got.Closure([]Need{{"CONFIG_EXT4_FS", "ext4"}})
+	modules, err := got.Closure([]Need{{Option: "CONFIG_EXT4_FS", Module: "ext4"}})
 	if err != nil || len(modules) != 4 {
 		t.Errorf("closure %v, %v", load(modules), err)
 	}
@@ -193,7 +193,7 @@ func TestCompleteFillsIn(t *testing.T) {
 
 func TestMissingNamesOptions(t *testing.T) {
 	k := madeKernel(t, madeConfig)
-	got, err := k.Missing([]Need{{"CONFIG_XFS_FS", "xfs"}, {"CONFIG_EXT4_FS", "ext4"}, {"CONFIG_KASAN", ""}, {"CONFIG_EXT4_FS", ""}, {"CONFIG_MD", ""}})
+	got, err := k.Missing([]Need{{Option: "CONFIG_XFS_FS", Module: "xfs"}, {Option: "CONFIG_EXT4_FS", Module: "ext4"}, {Option: "CONFIG_KASAN", Module: ""}, {Option: "CONFIG_EXT4_FS", Module: ""}, {Option: "CONFIG_MD", Module: ""}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -201,14 +201,14 @@ func TestMissingNamesOptions(t *testing.T) {
 		t.Errorf("missing (-want +got):\n%s", diff)
 	}
 	k.Config = ""
-	if got, err := k.Missing([]Need{{"CONFIG_XFS_FS", "xfs"}}); err != nil || got != nil {
+	if got, err := k.Missing([]Need{{Option: "CONFIG_XFS_FS", Module: "xfs"}}); err != nil || got != nil {
 		t.Errorf("without a config: %v, %v; want none", got, err)
 	}
 }
 
 func TestOpenModuleDecompresses(t *testing.T) {
 	k := madeKernel(t, madeConfig)
-	modules, err := k.Closure([]Need{{"CONFIG_EXT4_FS", "ext4"}})
+	modules, err := k.Closure([]Need{{Option: "CONFIG_EXT4_FS", Module: "ext4"}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -248,7 +248,7 @@ func TestReadOptionsRefuses(t *testing.T) {
 func BenchmarkClosure(b *testing.B) {
 	k := madeKernel(b, madeConfig)
 	for b.Loop() {
-		if _, err := k.Closure([]Need{{"CONFIG_EXT4_FS", "ext4"}, {"CONFIG_DM_MIRROR", "dm-mirror"}}); err != nil {
+		if _, err := k.Closure([]Need{{Option: "CONFIG_EXT4_FS", Module: "ext4"}, {Option: "CONFIG_DM_MIRROR", Module: "dm-mirror"}}); err != nil {
 			b.Fatal(err)
 		}
 	}

@@ -24,6 +24,8 @@
 //	}
 package kernels
 
+import "github.com/blockrig/blockrig/scenarios"
+
 // A Kernel is a kernel that can be booted, resolved from a reference. All
 // paths are inside the cache, or those the user named.
 type Kernel struct {
@@ -47,7 +49,4 @@ type Module struct {
 }
 
 // A Need is something that a kernel must have: built in, or as a module.
-type Need struct {
-	Option string // CONFIG_DM_MIRROR
-	Module string // dm-mirror, as modprobe(8) takes it; "" for an option that can only be built in
-}
+type Need = scenarios.Need

@@ -316,7 +316,7 @@ func TestAnEntryHoldsWhatIsNeeded(t *testing.T) {
 		if (k.Map != "") != (test.sysmap != "") || k.Config != filepath.Join(dir, "config") || k.Modules != filepath.Join(dir, "modules") {
 			t.Errorf("%s: %+v", test.ref, k)
 		}
-		modules, err := k.Closure([]Need{{"CONFIG_BLK_DEV_DM", "dm-mod"}, {"CONFIG_EXT4_FS", "ext4"}, {"CONFIG_BLK_DEV_SD", "sd_mod"}})
+		modules, err := k.Closure([]Need{{Option: "CONFIG_BLK_DEV_DM", Module: "dm-mod"}, {Option: "CONFIG_EXT4_FS", Module: "ext4"}, {Option: "CONFIG_BLK_DEV_SD", Module: "sd_mod"}})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -633,7 +633,7 @@ func TestAFolderOfModulesIsReadAgainWhenItChanges(t *testing.T) {
 	if again := resolve(); read == 0 || again.Digest == first.Digest {
 		t.Errorf("changed, %d modules were read again, and the digest is %s as before", read, again.Digest)
 	}
-	if _, err := resolve().Closure([]Need{{"CONFIG_EXT4_FS", "new"}}); err != nil {
+	if _, err := resolve().Closure([]Need{{Option: "CONFIG_EXT4_FS", Module: "new"}}); err != nil {
 		t.Error(err)
 	}
 }
@@ -657,7 +657,7 @@ func TestAdd(t *testing.T) {
 	if err != nil || again.Digest != k.Digest || again.Release != "6.12.9" || again.Exact != "local:mine" {
 		t.Errorf("%+v, %v; want %+v", again, err, k)
 	}
-	got, err := again.Closure([]Need{{"CONFIG_EXT4_FS", "ext4"}})
+	got, err := again.Closure([]Need{{Option: "CONFIG_EXT4_FS", Module: "ext4"}})
 	if err != nil || len(got) != 4 {
 		t.Errorf("closure %v, %v", load(got), err)
 	}

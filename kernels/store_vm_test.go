@@ -18,14 +18,14 @@ import (
 
 // storageNeeds are needs of scenarios with AHCI disks, LVM, md and ext4.
 var storageNeeds = []Need{
-	{"CONFIG_SATA_AHCI", "ahci"},
-	{"CONFIG_BLK_DEV_SD", "sd_mod"},
-	{"CONFIG_BLK_DEV_DM", "dm-mod"},
-	{"CONFIG_DM_MIRROR", "dm-mirror"},
-	{"CONFIG_DM_RAID", "dm-raid"},
-	{"CONFIG_BLK_DEV_MD", "md-mod"},
-	{"CONFIG_MD_RAID1", "raid1"},
-	{"CONFIG_EXT4_FS", "ext4"},
+	{Option: "CONFIG_SATA_AHCI", Module: "ahci"},
+	{Option: "CONFIG_BLK_DEV_SD", Module: "sd_mod"},
+	{Option: "CONFIG_BLK_DEV_DM", Module: "dm-mod"},
+	{Option: "CONFIG_DM_MIRROR", Module: "dm-mirror"},
+	{Option: "CONFIG_DM_RAID", Module: "dm-raid"},
+	{Option: "CONFIG_BLK_DEV_MD", Module: "md-mod"},
+	{Option: "CONFIG_MD_RAID1", Module: "raid1"},
+	{Option: "CONFIG_EXT4_FS", Module: "ext4"},
 }
 
 func realStore(t *testing.T, cache string) *Store {

@@ -15,15 +15,16 @@ import (
 	"github.com/blockrig/blockrig/harness/verdict"
 	"github.com/blockrig/blockrig/kernels"
 	"github.com/blockrig/blockrig/scenarios"
+	"github.com/blockrig/blockrig/scenarios/language"
 )
 
 func aTrial(t *testing.T) (trial.Spec, trial.Result) {
 	t.Helper()
-	sc, err := scenarios.Load("lvm-mirror-dio-read")
+	sc, err := language.Load("lvm-mirror-dio-read")
 	if err != nil {
 		t.Fatal(err)
 	}
-	cs, err := sc.Case("length=512,memory_offset=32")
+	cs, err := language.OneCase(sc, "length=512,memory_offset=32")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -34,8 +35,8 @@ func aTrial(t *testing.T) (trial.Spec, trial.Result) {
 			Reason: "pread failed with EIO", Signature: verdict.Signature{Phase: "step", Step: "pread", Verdict: verdict.EIO},
 		},
 		Report: verdict.Report{
-			Phase: "done", Step: "pread", Asked: 512, Returned: true, Errno: "EIO",
-			Legs: []verdict.Leg{{Name: "253:1", Disk: "a", Health: "R"}},
+			Phase: "done", Step: "pread", Asked: 512,
+			Observation: scenarios.Observation{Returned: true, Errno: "EIO", Legs: []scenarios.Leg{{Name: "253:1", Disk: "a", Health: "R"}}},
 		},
 		Findings: []console.Finding{
 			{Kind: console.KindWarn, Title: "of the boot", Baseline: true},
@@ -55,7 +56,7 @@ func TestRecordOfATrial(t *testing.T) {
 		Scenario: "lvm-mirror-dio-read", Case: "length=512,memory_offset=32",
 		Kernel:  Kernel{"debian:2.0", "2.0.15-guest"},
 		Verdict: verdict.EIO, Also: []verdict.Verdict{verdict.Degraded}, Signature: verdict.Signature{Phase: "step", Step: "pread", Verdict: verdict.EIO}, Phase: "step",
-		Errno: "EIO", Legs: []verdict.Leg{{Name: "253:1", Disk: "a", Health: "R"}},
+		Errno: "EIO", Legs: []scenarios.Leg{{Name: "253:1", Disk: "a", Health: "R"}},
 		Findings: []Finding{{console.KindIO, "Mirror read failed", "", 700}},
 		Accel:    "tcg", CPUs: 1, Warm: true, BootID: "b-1", BootMS: 5600, TrialMS: 7912,
 		Attempts: []Attempt{{verdict.Error, "no output", 90}, {verdict.EIO, "pread failed with EIO", 7912}},
@@ -112,7 +113,7 @@ func TestKeepMovesWhatATrialWrote(t *testing.T) {
 		t.Errorf("-want +got:\n%s", diff)
 	}
 	// The scenario that was kept is one that can be run again.
-	again, err := scenarios.Load(filepath.Join(rec.RunDir, ScenarioFile))
+	again, err := language.Load(filepath.Join(rec.RunDir, ScenarioFile))
 	if err != nil || again.Name != rec.Scenario {
 		t.Errorf("the scenario that was kept: %v", err)
 	}

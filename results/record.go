@@ -11,6 +11,7 @@ import (
 
 	"github.com/blockrig/blockrig/harness/console"
 	"github.com/blockrig/blockrig/harness/verdict"
+	"github.com/blockrig/blockrig/scenarios"
 )
 
 // A Record is what is known of one trial: one case on one kernel, once.
@@ -24,7 +25,7 @@ type Record struct {
 	Phase     string            `json:"phase"`
 	Errno     string            `json:"errno"` // of the step: EINVAL; "" when it did not fail
 	Bytes     int64             `json:"bytes"` // that the step gave
-	Legs      []verdict.Leg     `json:"legs"`
+	Legs      []scenarios.Leg   `json:"legs"`
 	Findings  []Finding         `json:"findings"`
 	Accel     string            `json:"accel"` // kvm or tcg
 	CPUs      int               `json:"cpus"`  // of the guest

@@ -17,6 +17,7 @@ import (
 	"github.com/blockrig/blockrig/harness/console"
 	"github.com/blockrig/blockrig/harness/stats"
 	"github.com/blockrig/blockrig/harness/verdict"
+	"github.com/blockrig/blockrig/scenarios"
 )
 
 var update = flag.Bool("update", false, "rewrite golden files")
@@ -27,7 +28,7 @@ func three() []Record {
 		Scenario: "lvm-mirror-dio-read", Case: "length=4096,memory_offset=32",
 		Kernel:  Kernel{"debian:1.0", "1.0.1-amd64"},
 		Verdict: verdict.Pass, Signature: verdict.Signature{Phase: "done", Step: "pread", Verdict: verdict.Pass}, Phase: "done", Errno: "EINVAL", Outcome: "EINVAL",
-		Legs:  []verdict.Leg{{Name: "253:1", Disk: "a", Health: "A", OK: true}},
+		Legs:  []scenarios.Leg{{Name: "253:1", Disk: "a", Health: "A", OK: true}},
 		Accel: "tcg", CPUs: 1, BootID: "b-1", BootMS: 5600, TrialMS: 7912,
 		Attempts: []Attempt{{Verdict: verdict.Pass, Reason: "EINVAL", MS: 7912}},
 		Reason:   "EINVAL", Started: time.Date(2026, 6, 14, 18, 8, 32, 0, time.UTC),
@@ -162,7 +163,7 @@ func TestNothingOfTheGuestReachesTheTerminal(t *testing.T) {
 	r.Kernel.Release, r.Errno, r.Outcome, r.Reason, r.BootID = evil, evil, evil, evil, evil
 	r.Signature.Titles = []string{evil}
 	r.Findings = []Finding{{console.Kind(evil), evil, evil, 1}}
-	r.Legs = []verdict.Leg{{Name: evil, Health: evil}}
+	r.Legs = []scenarios.Leg{{Name: evil, Health: evil}}
 
 	var table, lines bytes.Buffer
 	if err := Table(&table, []Record{r}, Style{}); err != nil {

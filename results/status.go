@@ -1,6 +1,8 @@
 package results
 
-import "github.com/blockrig/blockrig/harness/verdict"
+import (
+	"github.com/blockrig/blockrig/harness/verdict"
+)
 
 // Exit statuses of every verb but step.
 const (

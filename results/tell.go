@@ -64,27 +64,19 @@ func notHeld(off []string) string {
 // does not.
 func deviation(k scenarios.StoryKernel, cs scenarios.Case, rec Record) string {
 	want, ok := k.Expects(cs)
-	if !ok || want.Met(string(rec.Verdict), words(rec.Also)) {
+	if !ok || want.Met(rec.Verdict, rec.Also) {
 		return ""
 	}
 	text := string(rec.Verdict)
 	if len(rec.Also) > 0 {
 		text += " (also " + join(rec.Also) + ")"
 	}
-	text += ", and the story has " + want.Verdict
+	text += ", and the story has " + string(want.Verdict)
 	if len(want.Also) > 0 {
-		text += " with " + strings.Join(want.Also, " or ")
+		text += " with " + strings.ReplaceAll(join(want.Also), ",", " or ")
 	}
 	if rec.Reason != "" {
 		text += ": " + rec.Reason
 	}
 	return text
-}
-
-func words(verdicts []verdict.Verdict) []string {
-	out := make([]string, len(verdicts))
-	for i, v := range verdicts {
-		out[i] = string(v)
-	}
-	return out
 }

@@ -8,15 +8,16 @@ import (
 
 	"github.com/blockrig/blockrig/harness/verdict"
 	"github.com/blockrig/blockrig/scenarios"
+	"github.com/blockrig/blockrig/scenarios/language"
 )
 
 func story(t *testing.T) (*scenarios.Scenario, []scenarios.Case, []Record) {
 	t.Helper()
-	sc, err := scenarios.Load("lvm-mirror-dio-read")
+	sc, err := language.Load("lvm-mirror-dio-read")
 	if err != nil {
 		t.Fatal(err)
 	}
-	cases, err := sc.Cases(nil)
+	cases, err := language.Cases(sc, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -18,15 +18,15 @@ var units = []struct {
 	{"GiB", 1 << 30},
 }
 
-// errSize says what a size may look like.
-var errSize = errors.New("is no size; write bytes or a whole number of KiB, MiB or GiB: 4096, 64KiB, 64MiB, 1GiB")
+// ErrSize says what a size may look like.
+var ErrSize = errors.New("is no size; write bytes or a whole number of KiB, MiB or GiB: 4096, 64KiB, 64MiB, 1GiB")
 
 // ParseBytes reads a size: decimal digits, then nothing, KiB, MiB or GiB.
 func ParseBytes(text string) (Bytes, error) {
 	digits := strings.TrimRight(text, "KMGTiBbgmkt")
-	n, ok := parseInt(digits)
+	n, ok := ParseInt(digits)
 	if !ok || strings.HasPrefix(digits, "-") {
-		return 0, errSize
+		return 0, ErrSize
 	}
 	for _, unit := range units {
 		if text[len(digits):] != unit.suffix {
@@ -37,7 +37,7 @@ func ParseBytes(text string) (Bytes, error) {
 		}
 		return Bytes(n * unit.bytes), nil
 	}
-	return 0, errSize
+	return 0, ErrSize
 }
 
 // String writes a size in the largest unit that divides it.
@@ -50,9 +50,9 @@ func (b Bytes) String() string {
 	return strconv.FormatInt(int64(b), 10)
 }
 
-// parseInt reads a decimal integer and nothing else: YAML's 0x10, 0o17, 010
+// ParseInt reads a decimal integer and nothing else: YAML's 0x10, 0o17, 010
 // and 1_000 mean different things to different readers.
-func parseInt(text string) (int64, bool) {
+func ParseInt(text string) (int64, bool) {
 	n, err := strconv.ParseInt(text, 10, 64)
 	return n, err == nil && strconv.FormatInt(n, 10) == text
 }

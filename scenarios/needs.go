@@ -1,5 +1,12 @@
 package scenarios
 
+// A Need is something that a kernel must have for a scenario: built in, or as
+// a module.
+type Need struct {
+	Option string // CONFIG_DM_MIRROR
+	Module string // dm-mirror, as modprobe(8) takes it; "" for an option that can only be built in
+}
+
 // base is what every guest needs.
 var base = []Need{
 	{"CONFIG_BLK_DEV_INITRD", ""},

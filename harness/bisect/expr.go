@@ -16,7 +16,7 @@ import (
 	"github.com/expr-lang/expr/vm"
 	"golang.org/x/sys/unix"
 
-	"github.com/blockrig/blockrig/scenarios"
+	"github.com/blockrig/blockrig/harness/text"
 )
 
 // An Expr is a condition on the outcome of a trial, for --bad-when, in
@@ -77,11 +77,11 @@ func errnos() (names []string) {
 
 // ParseExpr reads a condition. Errors are one line and name the column,
 // counted from 1.
-func ParseExpr(text string) (*Expr, error) {
-	if len(text) > exprBytes {
-		return nil, fmt.Errorf("expression: it has %d bytes, more than the %d that one can have", len(text), exprBytes)
+func ParseExpr(source string) (*Expr, error) {
+	if len(source) > exprBytes {
+		return nil, fmt.Errorf("expression: it has %d bytes, more than the %d that one can have", len(source), exprBytes)
 	}
-	words := readWords(text)
+	words := readWords(source)
 	tests := &exprTests{}
 	program, err := expr.Compile(words.text,
 		expr.Env(exprOutcome{}), expr.AsBool(), expr.DisableAllBuiltins(), expr.MaxNodes(exprNodes), expr.Patch(tests))
@@ -89,11 +89,11 @@ func ParseExpr(text string) (*Expr, error) {
 	case tests.err != nil: // what the compiler says follows from it
 		return nil, fmt.Errorf("expression, column %d: %w", words.column(tests.at), tests.err)
 	case ok:
-		return nil, fmt.Errorf("expression, column %d: %s", words.column(parse.From), safe(parse.Message))
+		return nil, fmt.Errorf("expression, column %d: %s", words.column(parse.From), text.OneLine(parse.Message))
 	case err != nil:
-		return nil, fmt.Errorf("expression: it tests nothing (%s); want such as errno == EIO", safe(err.Error()))
+		return nil, fmt.Errorf("expression: it tests nothing (%s); want such as errno == EIO", text.OneLine(err.Error()))
 	}
-	return &Expr{text: text, program: program}, nil
+	return &Expr{text: source, program: program}, nil
 }
 
 func (e *Expr) String() string { return e.text }
@@ -220,7 +220,7 @@ func (t *exprTests) test(node *ast.Node, n *ast.BinaryNode) {
 	}
 	known, ok := exprFields[field.Value]
 	if !ok {
-		t.fail(field, "%q is no field; there are verdict, also, phase, step, errno and title%s", field.Value, scenarios.DidYouMean(field.Value, slices.Sorted(maps.Keys(exprFields))))
+		t.fail(field, "%q is no field; there are verdict, also, phase, step, errno and title%s", field.Value, text.DidYouMean(field.Value, slices.Sorted(maps.Keys(exprFields))))
 		return
 	}
 	list, ok := n.Right.(*ast.ArrayNode)
@@ -273,7 +273,7 @@ func (t *exprTests) value(node *ast.Node, field string, known []string) {
 	case known != nil && !slices.Contains(known, v):
 		what := strings.Replace(field, "also", "verdict", 1)
 		if field == "errno" {
-			t.fail(*node, "%q is no errno%s", v, scenarios.DidYouMean(v, known))
+			t.fail(*node, "%q is no errno%s", v, text.DidYouMean(v, known))
 		} else {
 			t.fail(*node, "%q is no %s; there are %s", v, what, strings.Join(known, ", "))
 		}

@@ -13,7 +13,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/blockrig/blockrig/harness/verdict"
-	"github.com/blockrig/blockrig/scenarios"
+	"github.com/blockrig/blockrig/scenarios/language"
 )
 
 // threeKernels are one before the bug of the mirror, one with it, and one
@@ -40,7 +40,7 @@ func fullAnswerOf(r Result) fullAnswer {
 }
 
 func TestColdAndWarmTrialsOfAllScenariosAgree(t *testing.T) {
-	all, err := scenarios.Embedded()
+	all, err := language.Embedded()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -53,7 +53,7 @@ func TestColdAndWarmTrialsOfAllScenariosAgree(t *testing.T) {
 					t.Logf("cold by nature: %s", sc.Cold)
 					return
 				}
-				cases, err := sc.Cases(nil)
+				cases, err := language.Cases(sc, nil)
 				if err != nil {
 					t.Fatal(err)
 				}

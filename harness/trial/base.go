@@ -12,6 +12,7 @@ import (
 
 	"github.com/blockrig/blockrig/harness/qemu"
 	"github.com/blockrig/blockrig/initramfs/protocol"
+	"github.com/blockrig/blockrig/scenarios"
 )
 
 // A Base is a machine that was saved when its stack was ready. Any number of
@@ -51,7 +52,7 @@ func MakeBase(ctx context.Context, spec Spec, dir string) (*Base, *Result) {
 		r := s.end()
 		return nil, &r
 	}
-	s.enter(protocol.PhaseInfra, "")
+	s.enter(scenarios.PhaseInfra, "")
 	if err := s.powerOn(ctx); err != nil {
 		_ = s.host(err)
 		return fail()
@@ -138,7 +139,7 @@ func OpenBase(dir string) (*Base, error) {
 // is of no use, and there was no trial.
 func RunWarm(ctx context.Context, spec Spec, b *Base) (Result, error) {
 	s := newSession(spec)
-	s.enter(protocol.PhaseInfra, "load the saved machine")
+	s.enter(scenarios.PhaseInfra, "load the saved machine")
 	s.res.Warm = true
 	s.res.Release, s.res.BootID, s.res.CPUs, s.res.Accel = b.Release, b.BootID, b.CPUs, b.Accel
 	s.res.Ready = b.Ready

@@ -19,7 +19,7 @@ import (
 	"github.com/blockrig/blockrig/harness/console"
 	"github.com/blockrig/blockrig/harness/qemu"
 	"github.com/blockrig/blockrig/harness/verdict"
-	"github.com/blockrig/blockrig/initramfs/protocol"
+	"github.com/blockrig/blockrig/scenarios"
 )
 
 // midStep runs a warm trial and does something to its machine once the guest
@@ -32,7 +32,7 @@ func midStep(t *testing.T, do func(ctx context.Context, m *qemu.Machine)) Result
 	s := newSession(spec)
 	did := false
 	s.spec.Progress = func(phase, _ string) {
-		if phase == protocol.PhaseStep && !did {
+		if phase == scenarios.PhaseStep && !did {
 			did = true
 			do(ctx, s.m)
 		}
@@ -58,7 +58,7 @@ func killMachine(t testing.TB, pid int, signal syscall.Signal) {
 
 func TestGuestThatSpinsWithInterruptsOffHangs(t *testing.T) {
 	r := midStep(t, func(ctx context.Context, m *qemu.Machine) { replaceTimerHandler(t, ctx, m, spinCode) })
-	if r.Verdict != verdict.Hang || r.Phase != protocol.PhaseStep || r.Report.Silent == "" || r.Report.Host != "" {
+	if r.Verdict != verdict.Hang || r.Phase != scenarios.PhaseStep || r.Report.Silent == "" || r.Report.Host != "" {
 		t.Errorf("want a hang of a guest that is silent\n%s", show(r))
 	}
 	t.Logf("%s; after %v", r.Reason, r.Trial)
@@ -67,7 +67,7 @@ func TestGuestThatSpinsWithInterruptsOffHangs(t *testing.T) {
 func TestGuestThatPanicsInTheStepIsABug(t *testing.T) {
 	r := midStep(t, func(ctx context.Context, m *qemu.Machine) { replaceTimerHandler(t, ctx, m, panicCode) })
 	panics := func(f console.Finding) bool { return f.Kind == console.KindPanic && !f.Baseline }
-	if r.Verdict != verdict.Bug || r.Phase != protocol.PhaseStep || !slices.ContainsFunc(r.Findings, panics) || r.Report.Host != "" {
+	if r.Verdict != verdict.Bug || r.Phase != scenarios.PhaseStep || !slices.ContainsFunc(r.Findings, panics) || r.Report.Host != "" {
 		t.Errorf("want a bug, and a panic among the findings\n%s", show(r))
 	}
 	t.Logf("%s; after %v", r.Reason, r.Trial)
@@ -85,7 +85,7 @@ func TestQEMUKilledInATrialIsTriedAgain(t *testing.T) {
 	v := newSchedule(t, sharedShelf(t), aligned, aligned)
 	var once sync.Once
 	v.Progress = func(_ int, phase, _ string) {
-		if phase == protocol.PhaseStep {
+		if phase == scenarios.PhaseStep {
 			once.Do(func() { killMachine(t, machines(t)[0], syscall.SIGKILL) })
 		}
 	}
@@ -94,7 +94,7 @@ func TestQEMUKilledInATrialIsTriedAgain(t *testing.T) {
 
 	first, second := v.got[0], v.got[1]
 	if a := first.Attempts; len(a) != 2 || a[0].Verdict != verdict.Error || !strings.Contains(a[0].Reason, "signal: killed") ||
-		a[0].Phase != protocol.PhaseStep || a[1].Verdict != verdict.Pass || first.Verdict != verdict.Pass || !first.Warm {
+		a[0].Phase != scenarios.PhaseStep || a[1].Verdict != verdict.Pass || first.Verdict != verdict.Pass || !first.Warm {
 		t.Errorf("attempts %+v, want an error that says that QEMU was killed, and a warm pass\n%s", a, show(first))
 	}
 	if second.Verdict != verdict.Pass || len(second.Attempts) != 1 || !second.Warm {
@@ -281,12 +281,12 @@ func TestInterruptedTrialLeavesNothing(t *testing.T) {
 		name, phase, what string
 		warm              bool
 	}{
-		{"while it boots", protocol.PhaseBoot, "", false},
-		{"while modules are loaded", protocol.PhaseDisks, "load modules", false},
-		{"while the stack is built", protocol.PhaseStack, "mke2fs", false},
+		{"while it boots", scenarios.PhaseBoot, "", false},
+		{"while modules are loaded", scenarios.PhaseDisks, "load modules", false},
+		{"while the stack is built", scenarios.PhaseStack, "mke2fs", false},
 		{"while the machine is saved", "save", "", false},
-		{"while a saved machine is loaded", protocol.PhaseInfra, "load", true},
-		{"in the step", protocol.PhaseStep, "", true},
+		{"while a saved machine is loaded", scenarios.PhaseInfra, "load", true},
+		{"in the step", scenarios.PhaseStep, "", true},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			shelf := t.TempDir()

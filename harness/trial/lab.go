@@ -42,11 +42,7 @@ func (l *Lab) Prepare(ctx context.Context, ref string, sc *scenarios.Scenario) (
 // PrepareKernel is Prepare for a kernel that is there. With shell the
 // initramfs has u-root's shell and core commands too.
 func (l *Lab) PrepareKernel(ctx context.Context, k kernels.Kernel, sc *scenarios.Scenario, shell bool) (Bench, error) {
-	var needs []kernels.Need
-	for _, n := range sc.Needs() {
-		needs = append(needs, kernels.Need{Option: n.Option, Module: n.Module})
-	}
-	modules, err := k.Closure(needs)
+	modules, err := k.Closure(sc.Needs())
 	if err != nil {
 		return Bench{}, fmt.Errorf("kernel %s for scenario %s: %w", k.Ref, sc.Name, err)
 	}

@@ -24,6 +24,7 @@ import (
 	"github.com/blockrig/blockrig/initramfs"
 	"github.com/blockrig/blockrig/kernels"
 	"github.com/blockrig/blockrig/scenarios"
+	"github.com/blockrig/blockrig/scenarios/language"
 )
 
 // Variables that make this test binary play another part.
@@ -112,11 +113,11 @@ func realSpec(ctx context.Context, ref, scenario, id string) (Spec, error) {
 	if err != nil {
 		return Spec{}, err
 	}
-	sc, err := scenarios.Load(scenario)
+	sc, err := language.Load(scenario)
 	if err != nil {
 		return Spec{}, err
 	}
-	c, err := sc.Case(id)
+	c, err := language.OneCase(sc, id)
 	if err != nil {
 		return Spec{}, err
 	}
@@ -316,13 +317,13 @@ func newSchedule(t testing.TB, shelf string, ids ...string) *vmSchedule {
 	if err != nil {
 		t.Fatal(err)
 	}
-	sc, err := scenarios.Load(mirror)
+	sc, err := language.Load(mirror)
 	if err != nil {
 		t.Fatal(err)
 	}
 	v := &vmSchedule{log: &lockedLog{}, dir: t.TempDir(), got: map[int]Result{}}
 	for n, id := range ids {
-		c, err := sc.Case(id)
+		c, err := language.OneCase(sc, id)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -9,7 +9,7 @@ import (
 
 	"github.com/blockrig/blockrig/harness/qemu"
 	"github.com/blockrig/blockrig/harness/verdict"
-	"github.com/blockrig/blockrig/initramfs/protocol"
+	"github.com/blockrig/blockrig/scenarios"
 )
 
 // queue hands tasks to workers. Tasks that can go on from the same base are a
@@ -243,7 +243,7 @@ func (q *queue) trial(ctx context.Context, g *group, i int) Result {
 			return q.cold(ctx, spec) // it may be the base that is at fault
 		}
 		r := q.attempt(ctx, g, i, spec)
-		fromBase = r.Warm && r.Report.Phase != protocol.PhaseInfra
+		fromBase = r.Warm && r.Report.Phase != scenarios.PhaseInfra
 		return r
 	})
 }

@@ -18,7 +18,6 @@ import (
 
 	"github.com/blockrig/blockrig/harness/qemu"
 	"github.com/blockrig/blockrig/harness/verdict"
-	"github.com/blockrig/blockrig/initramfs/protocol"
 	"github.com/blockrig/blockrig/kernels"
 	"github.com/blockrig/blockrig/scenarios"
 )
@@ -85,7 +84,7 @@ func newQueue(t *testing.T, s Schedule, tasks ...Task) *queueTest {
 }
 
 func passed() Result {
-	return Result{Judgement: verdict.Judgement{Verdict: verdict.Pass, Phase: protocol.PhaseDone}}
+	return Result{Judgement: verdict.Judgement{Verdict: verdict.Pass, Phase: scenarios.PhaseDone}}
 }
 
 // boot makes a base that only says which one it is: "kernel/boot N", N from 1.

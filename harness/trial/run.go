@@ -8,12 +8,13 @@ import (
 	"github.com/blockrig/blockrig/harness/qemu"
 	"github.com/blockrig/blockrig/harness/verdict"
 	"github.com/blockrig/blockrig/initramfs/protocol"
+	"github.com/blockrig/blockrig/scenarios"
 )
 
 // Run does a cold trial: from power-on.
 func Run(ctx context.Context, spec Spec) Result {
 	s := newSession(spec)
-	s.enter(protocol.PhaseInfra, "")
+	s.enter(scenarios.PhaseInfra, "")
 	if err := s.powerOn(ctx); err != nil {
 		_ = s.host(err)
 	} else if s.boot(ctx) == nil {
@@ -70,33 +71,12 @@ func (spec Spec) machine(disks []qemu.Disk) qemu.Spec {
 	}
 }
 
-// Names that the guest gives to what it builds; those of the report.
-const (
-	vgName     = "main"
-	lvName     = "lvol0"
-	mdName     = "md0"
-	mountPoint = "/mnt/tmp"
-	fileName   = "testfile"
-)
-
 // setup is what the guest is told before the step.
 func (spec Spec) setup(disks []qemu.Disk) *protocol.Setup {
 	sc := spec.Case.Scenario
-	out := &protocol.Setup{Modules: spec.Modules, Timing: spec.Timing, Require: protocol.Require{DMAAlignment: sc.Require.DMAAlignment}}
+	out := &protocol.Setup{Modules: spec.Modules, Timing: spec.Timing, Require: sc.Require, Stack: sc.Stack}
 	for i, d := range sc.Disks {
-		out.Disks = append(out.Disks, protocol.Disk{ID: d.ID, Serial: disks[i].Serial, Bytes: int64(d.Size)})
-	}
-	if v := sc.Stack.LVM; v != nil {
-		out.Stack.LVM = &protocol.LVM{Type: v.Type, VG: vgName, LV: lvName, Bytes: int64(v.Size), Log: v.Log, Dmeventd: v.Dmeventd}
-	}
-	if m := sc.Stack.MD; m != nil {
-		out.Stack.MD = &protocol.MD{Level: m.Level, Name: mdName}
-	}
-	if e := sc.Stack.Ext4; e != nil {
-		out.Stack.Ext4 = &protocol.Ext4{BlockSize: e.BlockSize, Mount: mountPoint}
-	}
-	if f := sc.Stack.File; f != nil {
-		out.Stack.File = &protocol.File{Name: fileName, Bytes: int64(f.Size)}
+		out.Disks = append(out.Disks, protocol.Disk{Disk: d, Serial: disks[i].Serial})
 	}
 	return out
 }

@@ -7,7 +7,6 @@ import (
 	"log/slog"
 
 	"github.com/blockrig/blockrig/harness/qemu"
-	"github.com/blockrig/blockrig/initramfs/protocol"
 	"github.com/blockrig/blockrig/kernels"
 	"github.com/blockrig/blockrig/scenarios"
 )
@@ -142,7 +141,7 @@ func (s *Schedule) progress(i int, phase, what string) {
 // Failed is the result of a trial that could not be made.
 func Failed(spec Spec, err error) Result {
 	se := newSession(spec)
-	se.enter(protocol.PhaseInfra, "")
+	se.enter(scenarios.PhaseInfra, "")
 	_ = se.host(err)
 	r := se.end()
 	r.Attempts = []Attempt{{Verdict: r.Verdict, Phase: r.Phase, Reason: r.Reason}}

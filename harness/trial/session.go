@@ -15,6 +15,7 @@ import (
 	"github.com/blockrig/blockrig/harness/qemu"
 	"github.com/blockrig/blockrig/harness/verdict"
 	"github.com/blockrig/blockrig/initramfs/protocol"
+	"github.com/blockrig/blockrig/scenarios"
 )
 
 // Guest times that bound a step; together a hang is proven within 3 s.
@@ -176,7 +177,7 @@ func (s *session) boot(ctx context.Context) error {
 
 // start is boot with a setup of the caller's.
 func (s *session) start(ctx context.Context, setup *protocol.Setup) error {
-	s.enter(protocol.PhaseBoot, "")
+	s.enter(scenarios.PhaseBoot, "")
 	var hello *protocol.Hello
 	var clock clockCheck
 	err := s.listen(ctx, func(m protocol.FromGuest) bool {
@@ -214,7 +215,7 @@ func splitBoot(all []Timing, b protocol.Boot) []Timing {
 	var out []Timing
 	for _, t := range all {
 		init := time.Duration(b.Init) * time.Microsecond
-		if t.Phase != protocol.PhaseBoot || init == 0 || t.Took < init {
+		if t.Phase != scenarios.PhaseBoot || init == 0 || t.Took < init {
 			out = append(out, t)
 			continue
 		}
@@ -234,13 +235,11 @@ func (s *session) step(ctx context.Context) error {
 		return s.host(fmt.Errorf("get random bytes: %w", err))
 	}
 	s.trial = uint64(time.Now().UnixNano())
-	c := s.spec.Case.Step
 	start := time.Now()
 	run0, wait0, _ := s.m.VCPUTime()
-	s.res.Report.Phase = protocol.PhaseStep
+	s.res.Report.Phase = scenarios.PhaseStep
 	err := s.send(protocol.ToGuest{Step: &protocol.Step{
-		Trial: s.trial, Entropy: entropy, Op: c.Op, Direct: c.Direct,
-		Offset: c.Offset, Length: c.Length, MemoryOffset: c.MemoryOffset,
+		Step: s.spec.Case.Step, Trial: s.trial, Entropy: entropy,
 		LimitMS: stepLimit.Milliseconds(), IdleMS: stepIdle.Milliseconds(), ReapMS: stepReap.Milliseconds(),
 	}})
 	if err != nil {
@@ -320,19 +319,12 @@ func (s *session) answers(ctx context.Context) error {
 // take copies the guest's answer into the report.
 func (s *session) take(r protocol.Result) {
 	rep := &s.res.Report
-	rep.Phase = protocol.PhaseDone
-	rep.Returned, rep.Bytes, rep.Errno = r.Returned, r.Bytes, r.Errno
-	rep.Mismatch, rep.Overrun = r.Mismatch, r.Overrun
-	rep.Killed, rep.Died = r.Killed, r.Died
-	rep.LegsError, rep.DiskError = r.LegsError, r.DisksError
+	rep.Phase, rep.Observation, rep.DiskError = scenarios.PhaseDone, r.Observation, r.DisksError
 	for _, d := range r.Disks {
 		rep.Reads += d.Reads
 	}
-	for _, l := range r.Legs {
-		rep.Legs = append(rep.Legs, verdict.Leg{Name: l.Name, Disk: l.Disk, Health: l.Health, OK: l.OK})
-	}
 	if r.Unkillable != nil {
-		rep.Phase = protocol.PhaseStep
+		rep.Phase = scenarios.PhaseStep
 		rep.Stuck = stuck(s.spec.Case.Step.Op, *r.Unkillable)
 	}
 }
@@ -424,7 +416,7 @@ func (s *session) listen(ctx context.Context, want func(protocol.FromGuest) bool
 // quiet ends a conversation with a guest that says nothing any more.
 func (s *session) quiet(ctx context.Context, w *watch, inPhase time.Duration) bool {
 	rep := &s.res.Report
-	if rep.Phase == protocol.PhaseBoot {
+	if rep.Phase == scenarios.PhaseBoot {
 		if w.halted() {
 			rep.Setup = fmt.Sprintf("no word from it, and its processor has been at rest for %.0f s", w.given.Seconds())
 			return true

@@ -33,10 +33,12 @@ func testSpec(t *testing.T) Spec {
 		Initrd: "/cache/initramfs", InitrdDigest: "initramfs", Modules: []protocol.Module{{Path: "/lib/dm-mod.ko"}},
 		Accel: qemu.TCG, CPUs: 1, Binary: exe, Dir: "/run/1",
 		Case: scenarios.Case{ID: "length=512", Step: scenarios.Step{Op: "pread", Length: 512}, Scenario: &scenarios.Scenario{
-			Name: "s", Machine: scenarios.Machine{Memory: 384 << 20},
-			Disks:   []scenarios.Disk{{ID: "a", Bus: "ahci", Size: 128 << 20}},
-			Require: scenarios.Require{DMAAlignment: &align},
-			Stack:   scenarios.Stack{LVM: &scenarios.LVM{Type: "mirror", Size: 64 << 20, Log: "disk"}, Ext4: &scenarios.Ext4{BlockSize: 4096}, File: &scenarios.File{Size: 1 << 20}},
+			Name: "s", Setup: scenarios.Setup{
+				Machine: scenarios.Machine{Memory: 384 << 20},
+				Disks:   []scenarios.Disk{{ID: "a", Bus: "ahci", Size: 128 << 20}},
+				Require: scenarios.Require{DMAAlignment: &align},
+				Stack:   scenarios.Stack{LVM: &scenarios.LVM{Type: "mirror", Size: 64 << 20, Log: "disk"}, Ext4: &scenarios.Ext4{BlockSize: 4096}, File: &scenarios.File{Size: 1 << 20}},
+			},
 		}},
 	}
 }

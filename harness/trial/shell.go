@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/blockrig/blockrig/initramfs/protocol"
+	"github.com/blockrig/blockrig/scenarios"
 )
 
 // A Terminal is the host's side of a shell in the guest.
@@ -40,7 +41,7 @@ func Shell(ctx context.Context, spec Spec, t Terminal) (err error) {
 	spec.CPUs = cpus(spec.CPUs, spec.Accel)
 	s := newSession(spec)
 	s.tap = g
-	s.enter(protocol.PhaseInfra, "")
+	s.enter(scenarios.PhaseInfra, "")
 	err = s.powerOn(ctx)
 	defer func() {
 		s.close()

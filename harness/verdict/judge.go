@@ -6,7 +6,7 @@ import (
 	"strings"
 
 	"github.com/blockrig/blockrig/harness/console"
-	"github.com/blockrig/blockrig/initramfs/protocol"
+	"github.com/blockrig/blockrig/scenarios"
 )
 
 // A Judgement is the answer of a trial.
@@ -32,7 +32,7 @@ func Judge(findings []console.Finding, r Report, phaseOf func(console.Finding) s
 	if r.Host != "" {
 		return judgement(r, []evidence{{verdict: Error, phase: r.Phase, why: r.Host}})
 	}
-	if r.Phase == protocol.PhaseBoot || r.Phase == protocol.PhaseInfra {
+	if r.Phase == scenarios.PhaseBoot || r.Phase == scenarios.PhaseInfra {
 		// A kernel that does not come up has not been asked yet.
 		return judgement(r, []evidence{{verdict: Error, phase: r.Phase, why: notUp(findings, r)}})
 	}
@@ -53,7 +53,7 @@ func Judge(findings []console.Finding, r Report, phaseOf func(console.Finding) s
 
 func notUp(findings []console.Finding, r Report) string {
 	why := "the kernel did not come up"
-	if r.Phase == protocol.PhaseInfra {
+	if r.Phase == scenarios.PhaseInfra {
 		why = "the machine did not start"
 	}
 	if r.Setup != "" {
@@ -86,8 +86,8 @@ func fromFindings(findings []console.Finding, r Report, phaseOf func(console.Fin
 			continue
 		}
 		e := evidence{verdict: v, phase: r.Phase, why: f.Title, title: f.Title}
-		if e.phase == protocol.PhaseDone {
-			e.phase = protocol.PhaseStep
+		if e.phase == scenarios.PhaseDone {
+			e.phase = scenarios.PhaseStep
 		}
 		if phaseOf != nil {
 			if p := phaseOf(f); p != "" {
@@ -129,8 +129,8 @@ func verdictOf(k console.Kind) Verdict {
 func fromReport(r Report) []evidence {
 	var out []evidence
 	step := r.Phase
-	if step == protocol.PhaseDone {
-		step = protocol.PhaseStep
+	if step == scenarios.PhaseDone {
+		step = scenarios.PhaseStep
 	}
 	add := func(v Verdict, format string, args ...any) {
 		out = append(out, evidence{verdict: v, phase: step, why: fmt.Sprintf(format, args...)})
@@ -199,7 +199,7 @@ func notProven(r Report) string {
 	switch {
 	case r.Setup != "":
 		return r.Setup
-	case r.Phase != protocol.PhaseDone:
+	case r.Phase != scenarios.PhaseDone:
 		return "the trial ended in phase " + r.Phase + " without an answer"
 	case r.Killed != "" && !r.Returned:
 		return "the " + r.Step + " did not return and was killed (" + r.Killed + "); its task could be reaped, so it is slow or waits, and does not hang"
@@ -222,7 +222,7 @@ func notProven(r Report) string {
 func judgement(r Report, all []evidence) Judgement {
 	best := all[0]
 	for _, e := range all[1:] {
-		if rank(e.verdict) < rank(best.verdict) {
+		if e.verdict.Rank() < best.verdict.Rank() {
 			best = e
 		}
 	}
@@ -236,20 +236,13 @@ func judgement(r Report, all []evidence) Judgement {
 			titles = append(titles, e.title)
 		}
 	}
-	slices.SortFunc(j.Also, func(a, b Verdict) int { return rank(a) - rank(b) })
+	slices.SortFunc(j.Also, func(a, b Verdict) int { return a.Rank() - b.Rank() })
 	if j.Verdict == Pass {
 		j.Phase = r.Phase
 	}
 	slices.Sort(titles)
 	j.Signature = Signature{Phase: j.Phase, Step: r.Step, Verdict: j.Verdict, Titles: titles}
 	return j
-}
-
-func rank(v Verdict) int {
-	if i := slices.Index(order, v); i >= 0 {
-		return i
-	}
-	return len(order)
 }
 
 func plural(n int64) string {

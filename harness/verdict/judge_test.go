@@ -6,6 +6,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/blockrig/blockrig/harness/console"
+	"github.com/blockrig/blockrig/scenarios"
 )
 
 func at(n int64) *int64 { return &n }
@@ -14,8 +15,11 @@ func at(n int64) *int64 { return &n }
 func done(change func(*Report)) Report {
 	r := Report{
 		Phase: "done", Step: "pread", Asked: 4096, Expect: []string{"data", "EINVAL"},
-		Returned: true, Bytes: 4096, Reads: 1,
-		Legs: []Leg{{Name: "253:1", Disk: "a", Health: "A", OK: true}, {Name: "253:2", Disk: "b", Health: "A", OK: true}},
+		Reads: 1,
+		Observation: scenarios.Observation{
+			Returned: true, Bytes: 4096,
+			Legs: []scenarios.Leg{{Name: "253:1", Disk: "a", Health: "A", OK: true}, {Name: "253:2", Disk: "b", Health: "A", OK: true}},
+		},
 	}
 	if change != nil {
 		change(&r)
@@ -106,7 +110,7 @@ func TestJudge(t *testing.T) {
 		{"a console that is not complete", nil, done(func(r *Report) { r.LogError = "cut" }), Error, nil, "done"},
 		{"a console that is not complete, and EIO", nil, done(func(r *Report) { r.Bytes, r.Errno, r.LogError = 0, "EIO", "cut" }), EIO, nil, "step"},
 		{"disks not known", nil, done(func(r *Report) { r.DiskError = "no such file" }), Error, nil, "done"},
-		{"a hang that may be the host's, and an oops", []console.Finding{oops}, Report{Phase: "step", Step: "pread", Killed: "x", Setup: "the host is too busy"}, Bug, nil, "step"},
+		{"a hang that may be the host's, and an oops", []console.Finding{oops}, Report{Phase: "step", Step: "pread", Setup: "the host is too busy"}, Bug, nil, "step"},
 		{"legs not known", nil, done(func(r *Report) { r.LegsError = "no answer" }), Error, nil, "done"},
 
 		{"the boot's own warning", []console.Finding{{Kind: console.KindWarn, Baseline: true}}, done(nil), Pass, nil, "done"},

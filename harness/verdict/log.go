@@ -7,6 +7,7 @@ import (
 
 	"github.com/blockrig/blockrig/harness/console"
 	"github.com/blockrig/blockrig/initramfs/protocol"
+	"github.com/blockrig/blockrig/scenarios"
 )
 
 // trailer is what the host appends to a saved console log: what guest and
@@ -54,7 +55,7 @@ func JudgeLog(l Log) (Judgement, error) {
 	for _, f := range l.Findings {
 		if f.Kind == console.KindBoot && !f.Baseline && !f.Consequence {
 			// It says that a kernel did not come up, which is no verdict about it.
-			all = append(all, evidence{verdict: Error, phase: protocol.PhaseBoot, why: f.Title, title: f.Title})
+			all = append(all, evidence{verdict: Error, phase: scenarios.PhaseBoot, why: f.Title, title: f.Title})
 		}
 	}
 	if len(all) == 0 {
@@ -105,7 +106,7 @@ func (l Log) agrees(r Report) bool {
 	switch {
 	case r.Phase == "":
 		return false
-	case r.Phase == protocol.PhaseInfra || r.Phase == protocol.PhaseBoot && !spoke:
+	case r.Phase == scenarios.PhaseInfra || r.Phase == scenarios.PhaseBoot && !spoke:
 		// It asked nothing of the kernel: only of a log that says nothing either.
 		return !spoke && len(l.Findings) == 0
 	case !spoke:
@@ -122,8 +123,8 @@ func (l Log) agrees(r Report) bool {
 func PhaseOf(marks []console.Mark) func(console.Finding) string {
 	return func(f console.Finding) string {
 		phase := phaseAt(marks, f.Line)
-		if phase == protocol.PhaseDone {
-			phase = protocol.PhaseStep // what a kernel says late is the step's doing
+		if phase == scenarios.PhaseDone {
+			phase = scenarios.PhaseStep // what a kernel says late is the step's doing
 		}
 		return phase
 	}

@@ -8,6 +8,7 @@ import (
 
 	"github.com/blockrig/blockrig/harness/console"
 	"github.com/blockrig/blockrig/initramfs/protocol"
+	"github.com/blockrig/blockrig/scenarios"
 )
 
 // saved is a log as a trial leaves it: what the console said, and the
@@ -59,7 +60,7 @@ var (
 	passed = done(nil)
 	hung   = Report{
 		Phase: "step", Step: "pread", Asked: 4096, Expect: []string{"data"},
-		Killed: "a flood of I/O errors", Stuck: &Stuck{What: "pread", State: "D", Where: "__iomap_dio_rw", MS: 2000},
+		Observation: scenarios.Observation{Killed: "a flood of I/O errors"}, Stuck: &Stuck{What: "pread", State: "D", Where: "__iomap_dio_rw", MS: 2000},
 	}
 )
 

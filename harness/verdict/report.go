@@ -1,6 +1,8 @@
 package verdict
 
-import "github.com/blockrig/blockrig/initramfs/protocol"
+import (
+	"github.com/blockrig/blockrig/scenarios"
+)
 
 // A Report is what guest and host say about a trial, apart from the console.
 type Report struct {
@@ -9,18 +11,9 @@ type Report struct {
 	Asked  int64    `json:"asked"`            // bytes the step asks for
 	Expect []string `json:"expect,omitempty"` // outcomes that pass: "data", or the name of an errno
 
-	Returned bool   `json:"returned,omitempty"` // the system call came back
-	Bytes    int64  `json:"bytes,omitempty"`
-	Errno    string `json:"errno,omitempty"`
-	Mismatch *int64 `json:"mismatch,omitempty"` // first wrong byte of the data
-	Overrun  *int64 `json:"overrun,omitempty"`  // first byte changed outside the asked range
-	Reads    int64  `json:"reads,omitempty"`    // requests that the stack's disks completed
-	Killed   string `json:"killed,omitempty"`   // why the task was killed
-	Died     string `json:"died,omitempty"`     // how the task ended by itself without an answer
-
-	Stuck     *Stuck `json:"stuck,omitempty"` // a task that SIGKILL did not end
-	Legs      []Leg  `json:"legs,omitempty"`
-	LegsError string `json:"legs_error,omitempty"` // why their health is not known
+	scenarios.Observation
+	Reads     int64  `json:"reads,omitempty"`      // requests that the stack's disks completed
+	Stuck     *Stuck `json:"stuck,omitempty"`      // a task that SIGKILL did not end
 	DiskError string `json:"disk_error,omitempty"` // why the disks' I/O counters are not known
 	LogError  string `json:"log_error,omitempty"`  // why the console may not be all
 
@@ -47,18 +40,10 @@ type Stuck struct {
 	MS    int64  `json:"ms"`              // guest time since SIGKILL, milliseconds
 }
 
-// Leg is one leg of a mirror or array.
-type Leg struct {
-	Name   string `json:"name"`
-	Disk   string `json:"disk"`
-	Health string `json:"health"`
-	OK     bool   `json:"ok"`
-}
-
 // Outcome says in the field's words what the step returned.
 func (r Report) Outcome() string {
 	switch {
-	case r.Stuck != nil && r.Phase == protocol.PhaseStep:
+	case r.Stuck != nil && r.Phase == scenarios.PhaseStep:
 		return "no answer"
 	case r.Returned && r.Errno != "":
 		return r.Errno
@@ -66,7 +51,7 @@ func (r Report) Outcome() string {
 		return plural(r.Bytes) + ", wrong"
 	case r.Returned:
 		return plural(r.Bytes)
-	case r.Killed != "", r.Silent != "" && r.Phase == protocol.PhaseStep:
+	case r.Killed != "", r.Silent != "" && r.Phase == scenarios.PhaseStep:
 		return "no answer"
 	case r.Died != "":
 		return "died"

@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/blockrig/blockrig/initramfs/protocol"
+	"github.com/blockrig/blockrig/scenarios"
 )
 
 // ioRequest is what PID 1 tells the child to do.
@@ -25,12 +26,9 @@ type ioRequest struct {
 // ioReply is what the child answers. The first one, sent before any request,
 // has only TID.
 type ioReply struct {
-	TID      int // thread that makes the system call
-	Bytes    int64
-	Errno    string
-	Mismatch *int64
-	Overrun  *int64
-	Fail     string // the child could not try
+	TID int // thread that makes the system call
+	scenarios.Observation
+	Fail string // the child could not try
 }
 
 // child is the process that does the I/O, started before it is needed.
@@ -163,7 +161,7 @@ func doIO(r ioRequest) (ioReply, error) {
 		return ioReply{}, fmt.Errorf("open %s: %w", r.File, err)
 	}
 	n, err := unix.Pread(fd, buf, s.Offset)
-	reply := ioReply{Bytes: int64(max(n, 0))}
+	reply := ioReply{Observation: scenarios.Observation{Returned: true, Bytes: int64(max(n, 0))}}
 	if err != nil {
 		reply.Errno = errnoName(err)
 	}

@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/blockrig/blockrig/initramfs/protocol"
+	"github.com/blockrig/blockrig/scenarios"
 )
 
 // diskWait is how long disks may take to appear after their driver is there.
@@ -119,8 +120,8 @@ func checkSizes(disks []disk) error {
 		if err != nil {
 			return fmt.Errorf("size of disk %s: %w", d.ID, err)
 		}
-		if sectors*512 != d.Bytes {
-			return fmt.Errorf("disk %s has %d bytes, and %d were asked for", d.ID, sectors*512, d.Bytes)
+		if sectors*512 != int64(d.Size) {
+			return fmt.Errorf("disk %s has %d bytes, and %d were asked for", d.ID, sectors*512, d.Size)
 		}
 	}
 	return nil
@@ -170,7 +171,7 @@ func serialFromPage(page []byte) string {
 }
 
 // require checks what the case would be vacuous without.
-func require(r protocol.Require, disks []disk) error {
+func require(r scenarios.Require, disks []disk) error {
 	if r.DMAAlignment == nil {
 		return nil
 	}

@@ -5,12 +5,12 @@ import (
 	"fmt"
 	"strings"
 
-	"github.com/blockrig/blockrig/initramfs/protocol"
+	"github.com/blockrig/blockrig/scenarios"
 )
 
 // legs gives the health of the legs of the volume, and whether they are in
 // sync. A stack without redundancy has none.
-func (g *guest) legs() ([]protocol.Leg, bool, error) {
+func (g *guest) legs() ([]scenarios.Leg, bool, error) {
 	switch s := g.setup.Stack; {
 	case s.MD != nil:
 		return mdLegs(g.top, g.disks)
@@ -42,7 +42,7 @@ func (g *guest) legs() ([]protocol.Leg, bool, error) {
 //
 //	mirror: 2 253:1 253:2 128/128 1 AA 3 disk 253:0 A
 //	raid:   raid1 2 AA 131072/131072 idle 0 0 -
-func parseLegs(t dmTarget) ([]protocol.Leg, bool, error) {
+func parseLegs(t dmTarget) ([]scenarios.Leg, bool, error) {
 	f := strings.Fields(t.params)
 	bad := fmt.Errorf("status of a %s target not understood: %q", t.kind, t.params)
 	switch t.kind {
@@ -54,20 +54,20 @@ func parseLegs(t dmTarget) ([]protocol.Leg, bool, error) {
 		if _, err := fmt.Sscan(f[0], &n); err != nil || n < 1 || len(f) < n+4 || len(f[n+3]) != n {
 			return nil, false, bad
 		}
-		var legs []protocol.Leg
+		var legs []scenarios.Leg
 		for i := range n {
 			h := f[n+3][i]
-			legs = append(legs, protocol.Leg{Name: f[1+i], Health: string(h), OK: h == 'A'})
+			legs = append(legs, scenarios.Leg{Name: f[1+i], Health: string(h), OK: h == 'A'})
 		}
 		return legs, complete(f[n+1]), nil
 	case "raid":
 		if len(f) < 5 {
 			return nil, false, bad
 		}
-		var legs []protocol.Leg
+		var legs []scenarios.Leg
 		for i, h := range f[2] {
 			// 'a': in sync but the array is not yet; 'A': in sync.
-			legs = append(legs, protocol.Leg{Name: fmt.Sprintf("rimage_%d", i), Health: string(h), OK: h == 'A' || h == 'a'})
+			legs = append(legs, scenarios.Leg{Name: fmt.Sprintf("rimage_%d", i), Health: string(h), OK: h == 'A' || h == 'a'})
 		}
 		return legs, complete(f[3]) && f[4] == "idle" && !strings.Contains(f[2], "a"), nil
 	default:

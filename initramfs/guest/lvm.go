@@ -6,11 +6,21 @@ import (
 	"path/filepath"
 	"strings"
 
-	"github.com/blockrig/blockrig/initramfs/protocol"
+	"github.com/blockrig/blockrig/scenarios"
+)
+
+// Names of what the guest builds; those of the report.
+const (
+	vgName     = "main"
+	lvName     = "lvol0"
+	lvPath     = vgName + "/" + lvName
+	mdName     = "md0"
+	mountPoint = "/mnt/tmp"
+	fileName   = "testfile"
 )
 
 // lvm makes one logical volume over all disks.
-func (g *guest) lvm(v protocol.LVM) error {
+func (g *guest) lvm(v scenarios.LVM) error {
 	config := lvmConfig(v.Dmeventd)
 	var nodes []string
 	for _, d := range g.disks {
@@ -22,10 +32,10 @@ func (g *guest) lvm(v protocol.LVM) error {
 	}
 	// vgcreate does what pvcreate does as well (vgcreate(8)); a start of lvm
 	// takes half a second under emulation.
-	if err := run("vgcreate", append([]string{"-q", "--", v.VG}, nodes...)...); err != nil {
+	if err := run("vgcreate", append([]string{"-q", "--", vgName}, nodes...)...); err != nil {
 		return err
 	}
-	args := []string{"-q", "--yes", "--wipesignatures", "n", "--type", v.Type, "-L", fmt.Sprintf("%db", v.Bytes), "-n", v.LV}
+	args := []string{"-q", "--yes", "--wipesignatures", "n", "--type", v.Type, "-L", fmt.Sprintf("%db", int64(v.Size)), "-n", lvName}
 	switch v.Type {
 	case "mirror":
 		args = append(args, "--mirrors", "1", "--mirrorlog", v.Log)
@@ -41,23 +51,23 @@ func (g *guest) lvm(v protocol.LVM) error {
 		// nobody would see to the errors.
 		args = append(args, "--ignoremonitoring")
 	}
-	if err := run("lvcreate", append(args, "--", v.VG)...); err != nil {
+	if err := run("lvcreate", append(args, "--", vgName)...); err != nil {
 		return err
 	}
-	top, err := dmByName(v.VG + "-" + v.LV)
+	top, err := dmByName(vgName + "-" + lvName)
 	if err != nil {
-		return g.wrap("find "+v.VG+"/"+v.LV, err)
+		return g.wrap("find "+lvPath, err)
 	}
 	g.top = top
 	if !v.Dmeventd {
 		return nil
 	}
-	out, err := g.tool("lvm", "lvs", "--config", config, "--noheadings", "-o", "seg_monitor", v.VG+"/"+v.LV)
+	out, err := g.tool("lvm", "lvs", "--config", config, "--noheadings", "-o", "seg_monitor", lvPath)
 	if err != nil {
 		return err
 	}
 	if !strings.Contains(out, "monitored") || strings.Contains(out, "not monitored") {
-		return g.wrap("check that dmeventd monitors "+v.VG+"/"+v.LV, fmt.Errorf("lvs says %q", strings.TrimSpace(out)))
+		return g.wrap("check that dmeventd monitors "+lvPath, fmt.Errorf("lvs says %q", strings.TrimSpace(out)))
 	}
 	return nil
 }

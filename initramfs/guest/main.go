@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/blockrig/blockrig/initramfs/protocol"
+	"github.com/blockrig/blockrig/scenarios"
 )
 
 // ChildName is argv[0] of the process that does the I/O.
@@ -150,7 +151,7 @@ func (g *guest) enter(phase, what string) {
 func (g *guest) fail(err error) {
 	f := &protocol.Fail{Phase: g.phase, Why: err.Error()}
 	if f.Phase == "" {
-		f.Phase = protocol.PhaseBoot
+		f.Phase = scenarios.PhaseBoot
 	}
 	var s *setupError
 	if errors.As(err, &s) {

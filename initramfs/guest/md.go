@@ -8,13 +8,13 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/blockrig/blockrig/initramfs/protocol"
+	"github.com/blockrig/blockrig/scenarios"
 )
 
 // md makes one array over all disks.
-func (g *guest) md(m protocol.MD) error {
+func (g *guest) md(m scenarios.MD) error {
 	args := []string{
-		"--create", "/dev/" + m.Name, "--run", "--metadata=1.2", "--bitmap=none",
+		"--create", "/dev/" + mdName, "--run", "--metadata=1.2", "--bitmap=none",
 		"--level=" + m.Level, fmt.Sprintf("--raid-devices=%d", len(g.disks)),
 	}
 	for _, d := range g.disks {
@@ -23,29 +23,29 @@ func (g *guest) md(m protocol.MD) error {
 	if _, err := g.tool("mdadm", args...); err != nil {
 		return err
 	}
-	top, err := blockDeviceOf(m.Name)
+	top, err := blockDeviceOf(mdName)
 	if err != nil {
-		return g.wrap("find "+m.Name, err)
+		return g.wrap("find "+mdName, err)
 	}
 	g.top = top
 	return nil
 }
 
 // mdLegs reads the members of an array (Documentation/admin-guide/md.rst).
-func mdLegs(b blockDevice, disks []disk) ([]protocol.Leg, bool, error) {
+func mdLegs(b blockDevice, disks []disk) ([]scenarios.Leg, bool, error) {
 	dir := filepath.Join("/sys/block", b.name, "md")
 	members, err := filepath.Glob(filepath.Join(dir, "dev-*"))
 	if err != nil {
 		return nil, false, err
 	}
-	var legs []protocol.Leg
+	var legs []scenarios.Leg
 	for _, m := range members {
 		state, err := os.ReadFile(filepath.Join(m, "state"))
 		if err != nil {
 			return nil, false, fmt.Errorf("state of a member: %w", err)
 		}
 		name := strings.TrimPrefix(filepath.Base(m), "dev-")
-		leg := protocol.Leg{Name: name, Health: strings.TrimSpace(string(state))}
+		leg := scenarios.Leg{Name: name, Health: strings.TrimSpace(string(state))}
 		flags := strings.Split(leg.Health, ",")
 		leg.OK = slices.Contains(flags, "in_sync") &&
 			!slices.ContainsFunc(flags, func(f string) bool { return f == "faulty" || f == "blocked" || f == "spare" })
@@ -68,7 +68,7 @@ func mdLegs(b blockDevice, disks []disk) ([]protocol.Leg, bool, error) {
 		// A kicked member disappears from sysfs once it is removed.
 		for _, d := range disks {
 			if !hasLeg(legs, d.ID) {
-				legs = append(legs, protocol.Leg{Name: d.name, Disk: d.ID, Health: "removed"})
+				legs = append(legs, scenarios.Leg{Name: d.name, Disk: d.ID, Health: "removed"})
 			}
 		}
 	}
@@ -78,7 +78,7 @@ func mdLegs(b blockDevice, disks []disk) ([]protocol.Leg, bool, error) {
 	return legs, strings.TrimSpace(string(action)) == "idle" && strings.TrimSpace(string(degraded)) == "0", nil
 }
 
-func hasLeg(legs []protocol.Leg, id string) bool {
+func hasLeg(legs []scenarios.Leg, id string) bool {
 	for _, l := range legs {
 		if l.Disk == id {
 			return true

@@ -9,58 +9,59 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/blockrig/blockrig/initramfs/protocol"
+	"github.com/blockrig/blockrig/scenarios"
 )
 
 func TestParseLegs(t *testing.T) {
-	leg := func(name, health string) protocol.Leg {
-		return protocol.Leg{Name: name, Health: health, OK: health == "A" || health == "a"}
+	leg := func(name, health string) scenarios.Leg {
+		return scenarios.Leg{Name: name, Health: health, OK: health == "A" || health == "a"}
 	}
 	tests := []struct {
 		name   string
 		target dmTarget
-		legs   []protocol.Leg
+		legs   []scenarios.Leg
 		inSync bool
 	}{
 		{
 			"a mirror in sync",
 			dmTarget{kind: "mirror", params: "2 253:1 253:2 128/128 1 AA 3 disk 253:0 A"},
-			[]protocol.Leg{leg("253:1", "A"), leg("253:2", "A")},
+			[]scenarios.Leg{leg("253:1", "A"), leg("253:2", "A")},
 			true,
 		},
 		{
 			"a mirror that is being synchronised",
 			dmTarget{kind: "mirror", params: "2 253:1 253:2 47/128 1 AA 3 disk 253:0 A"},
-			[]protocol.Leg{leg("253:1", "A"), leg("253:2", "A")},
+			[]scenarios.Leg{leg("253:1", "A"), leg("253:2", "A")},
 			false,
 		},
 		{
 			"a mirror whose first leg failed a read",
 			dmTarget{kind: "mirror", params: "2 253:1 253:2 128/128 1 RA 3 disk 253:0 A"},
-			[]protocol.Leg{leg("253:1", "R"), leg("253:2", "A")},
+			[]scenarios.Leg{leg("253:1", "R"), leg("253:2", "A")},
 			true,
 		},
 		{
 			"a mirror with a core log",
 			dmTarget{kind: "mirror", params: "2 253:0 253:1 64/64 1 AA 1 core"},
-			[]protocol.Leg{leg("253:0", "A"), leg("253:1", "A")},
+			[]scenarios.Leg{leg("253:0", "A"), leg("253:1", "A")},
 			true,
 		},
 		{
 			"a raid1 in sync",
 			dmTarget{kind: "raid", params: "raid1 2 AA 131072/131072 idle 0 0 -"},
-			[]protocol.Leg{leg("rimage_0", "A"), leg("rimage_1", "A")},
+			[]scenarios.Leg{leg("rimage_0", "A"), leg("rimage_1", "A")},
 			true,
 		},
 		{
 			"a raid1 whose second leg failed",
 			dmTarget{kind: "raid", params: "raid1 2 AD 131072/131072 idle 0 0 -"},
-			[]protocol.Leg{leg("rimage_0", "A"), leg("rimage_1", "D")},
+			[]scenarios.Leg{leg("rimage_0", "A"), leg("rimage_1", "D")},
 			true,
 		},
 		{
 			"a raid1 at its first synchronisation",
 			dmTarget{kind: "raid", params: "raid1 2 aa 4096/131072 resync 0 0 -"},
-			[]protocol.Leg{leg("rimage_0", "a"), leg("rimage_1", "a")},
+			[]scenarios.Leg{leg("rimage_0", "a"), leg("rimage_1", "a")},
 			false,
 		},
 	}
@@ -88,7 +89,7 @@ func TestParseLegs(t *testing.T) {
 }
 
 func TestCheckTable(t *testing.T) {
-	mirror := protocol.LVM{Type: "mirror", Log: "disk"}
+	mirror := scenarios.LVM{Type: "mirror", Log: "disk"}
 	good := dmTarget{kind: "mirror", params: "disk 2 253:0 1024 2 253:1 0 253:2 0 1 handle_errors"}
 	if err := checkTable(good, mirror); err != nil {
 		t.Errorf("the mirror of the mail: %v", err)
@@ -96,12 +97,12 @@ func TestCheckTable(t *testing.T) {
 	for _, tt := range []struct {
 		name   string
 		target dmTarget
-		volume protocol.LVM
+		volume scenarios.LVM
 	}{
 		{"no handle_errors", dmTarget{kind: "mirror", params: "disk 2 253:0 1024 2 253:1 0 253:2 0"}, mirror},
 		{"another log", dmTarget{kind: "mirror", params: "core 1 1024 2 253:1 0 253:2 0 1 handle_errors"}, mirror},
 		{"no mirror", dmTarget{kind: "linear", params: "8:0 2048"}, mirror},
-		{"another raid", dmTarget{kind: "raid", params: "raid5_ls 3"}, protocol.LVM{Type: "raid1"}},
+		{"another raid", dmTarget{kind: "raid", params: "raid5_ls 3"}, scenarios.LVM{Type: "raid1"}},
 	} {
 		if err := checkTable(tt.target, tt.volume); err == nil {
 			t.Errorf("%s: accepted", tt.name)

@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/blockrig/blockrig/initramfs/protocol"
+	"github.com/blockrig/blockrig/scenarios"
 )
 
 // prove checks that what the step reads lies on the stack that was asked
@@ -32,20 +33,20 @@ func (g *guest) prove(r *protocol.Ready) error {
 	r.Proof = append(r.Proof, fmt.Sprintf("%s is on %s (%s)", g.file, g.top, g.top.name))
 
 	if s.Ext4 != nil {
-		if err := proveMount(s.Ext4.Mount, g.top); err != nil {
+		if err := proveMount(mountPoint, g.top); err != nil {
 			return err
 		}
 		var fs unix.Statfs_t
-		if err := unix.Statfs(s.Ext4.Mount, &fs); err != nil {
-			return fmt.Errorf("statfs %s: %w", s.Ext4.Mount, err)
+		if err := unix.Statfs(mountPoint, &fs); err != nil {
+			return fmt.Errorf("statfs %s: %w", mountPoint, err)
 		}
 		if fs.Type != unix.EXT4_SUPER_MAGIC || fs.Bsize != int64(s.Ext4.BlockSize) {
-			return fmt.Errorf("%s has a file system of type %#x with blocks of %d bytes, not ext4 with %d", s.Ext4.Mount, fs.Type, fs.Bsize, s.Ext4.BlockSize)
+			return fmt.Errorf("%s has a file system of type %#x with blocks of %d bytes, not ext4 with %d", mountPoint, fs.Type, fs.Bsize, s.Ext4.BlockSize)
 		}
-		r.Proof = append(r.Proof, fmt.Sprintf("%s is ext4 with blocks of %d bytes", s.Ext4.Mount, fs.Bsize))
+		r.Proof = append(r.Proof, fmt.Sprintf("%s is ext4 with blocks of %d bytes", mountPoint, fs.Bsize))
 	}
-	if s.File != nil && st.Size != s.File.Bytes {
-		return fmt.Errorf("%s has %d bytes, not %d", g.file, st.Size, s.File.Bytes)
+	if s.File != nil && st.Size != int64(s.File.Size) {
+		return fmt.Errorf("%s has %d bytes, not %d", g.file, st.Size, s.File.Size)
 	}
 
 	ids, err := g.disksUnder(g.top.devno)
@@ -125,7 +126,7 @@ func (g *guest) proveVolume(r *protocol.Ready) error {
 
 // checkTable compares a volume's dm table with what was asked for. The
 // features of a mirror end its line (dm-raid1.c, parse_features).
-func checkTable(t dmTarget, v protocol.LVM) error {
+func checkTable(t dmTarget, v scenarios.LVM) error {
 	want := map[string]string{"mirror": "mirror", "raid1": "raid", "linear": "linear"}[v.Type]
 	if t.kind != want {
 		return fmt.Errorf("the table has a %s target, not %s: %s", t.kind, want, t)

@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/blockrig/blockrig/initramfs/protocol"
+	"github.com/blockrig/blockrig/scenarios"
 )
 
 // shellPath is u-root's shell in the base that has one.
@@ -42,7 +43,7 @@ func (g *guest) shell() error {
 		cmd.Stdin, cmd.Stdout, cmd.Stderr = strings.NewReader(g.setup.Script), said, said
 		cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	}
-	r := &protocol.Result{Returned: true}
+	r := &protocol.Result{Observation: scenarios.Observation{Returned: true}}
 	if err := cmd.Run(); err != nil {
 		var exit *exec.ExitError
 		if !errors.As(err, &exit) {
@@ -58,7 +59,7 @@ func (g *guest) shell() error {
 	if err := unix.IoctlSetInt(int(tty.Fd()), unix.TCSBRK, 1); err != nil {
 		g.kmsg.say("the shell's last words may be missing: %v", err)
 	}
-	g.enter(protocol.PhaseDone, "")
+	g.enter(scenarios.PhaseDone, "")
 	g.kmsg.write(protocol.GuestLine{End: new(uint64)})
 	g.link.send(protocol.FromGuest{Result: r})
 	return nil

@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/blockrig/blockrig/initramfs/protocol"
+	"github.com/blockrig/blockrig/scenarios"
 )
 
 // syncWait is the guest time that the legs may take to be in sync, and
@@ -28,11 +29,11 @@ func (g *guest) build() (*protocol.Ready, error) {
 	s := g.setup
 	ctx := context.Background() // the guest has no end but the host's
 
-	g.enter(protocol.PhaseDisks, "load modules")
+	g.enter(scenarios.PhaseDisks, "load modules")
 	if err := g.loadModules(s.Modules); err != nil {
 		return nil, g.wrap("load modules", err)
 	}
-	g.enter(protocol.PhaseDisks, "find the disks")
+	g.enter(scenarios.PhaseDisks, "find the disks")
 	disks, err := findDisks(ctx, s.Disks)
 	if err != nil {
 		return nil, g.wrap("find the disks", err)
@@ -42,23 +43,23 @@ func (g *guest) build() (*protocol.Ready, error) {
 		return nil, g.wrap("check preconditions", err)
 	}
 
-	g.enter(protocol.PhaseStack, "")
+	g.enter(scenarios.PhaseStack, "")
 	if err := g.volume(); err != nil {
 		return nil, err
 	}
 	if err := g.fileSystem(); err != nil {
 		return nil, err
 	}
-	g.enter(protocol.PhaseStack, "wait until the legs are in sync")
+	g.enter(scenarios.PhaseStack, "wait until the legs are in sync")
 	legs, err := g.waitInSync()
 	if err != nil {
 		return nil, err
 	}
-	g.enter(protocol.PhaseStack, "wait until the disks rest")
+	g.enter(scenarios.PhaseStack, "wait until the disks rest")
 	if err := g.settle(); err != nil {
 		return nil, err
 	}
-	g.enter(protocol.PhaseStack, "prove the stack")
+	g.enter(scenarios.PhaseStack, "prove the stack")
 	ready := &protocol.Ready{Legs: legs}
 	if s.Timing {
 		if ready.Boot, err = bootTimes(); err != nil {
@@ -113,17 +114,17 @@ func (g *guest) fileSystem() error {
 	if err != nil {
 		return err
 	}
-	if err := os.MkdirAll(s.Ext4.Mount, 0o755); err != nil {
+	if err := os.MkdirAll(mountPoint, 0o755); err != nil {
 		return g.wrap("make the mount point", err)
 	}
-	if _, err := g.tool(FillName, "mount", g.top.node(), s.Ext4.Mount); err != nil {
+	if _, err := g.tool(FillName, "mount", g.top.node(), mountPoint); err != nil {
 		return err
 	}
 	if s.File == nil {
 		return nil
 	}
-	g.file = filepath.Join(s.Ext4.Mount, filepath.Base(s.File.Name))
-	_, err = g.tool(FillName, "write", g.file, strconv.FormatInt(s.File.Bytes, 10))
+	g.file = filepath.Join(mountPoint, fileName)
+	_, err = g.tool(FillName, "write", g.file, strconv.FormatInt(int64(s.File.Size), 10))
 	return err
 }
 
@@ -188,7 +189,7 @@ func writePattern(path string, n int64) (err error) {
 }
 
 // waitInSync waits until every leg is in sync and healthy.
-func (g *guest) waitInSync() ([]protocol.Leg, error) {
+func (g *guest) waitInSync() ([]scenarios.Leg, error) {
 	t := newTicks()
 	for {
 		legs, inSync, err := g.legs()
@@ -209,7 +210,7 @@ func (g *guest) waitInSync() ([]protocol.Leg, error) {
 	}
 }
 
-func legText(legs []protocol.Leg) string {
+func legText(legs []scenarios.Leg) string {
 	var out []string
 	for _, l := range legs {
 		out = append(out, l.Name+" "+l.Health)

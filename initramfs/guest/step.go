@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/blockrig/blockrig/initramfs/protocol"
+	"github.com/blockrig/blockrig/scenarios"
 )
 
 const (
@@ -29,7 +30,7 @@ const (
 // step has the child do one I/O, watches it, and reports what came of it.
 func (g *guest) step(s protocol.Step) error {
 	g.link.setTrial(s.Trial)
-	g.enter(protocol.PhaseStep, "")
+	g.enter(scenarios.PhaseStep, "")
 	if g.setup.Stack.File == nil {
 		return g.wrap(s.Op, errors.New("the stack has no file of known content to read"))
 	}
@@ -155,8 +156,9 @@ func (g *guest) answered(r *protocol.Result, op string, reply ioReply) error {
 	if reply.Fail != "" {
 		return g.wrap(op, errors.New(reply.Fail))
 	}
-	r.Returned, r.Bytes, r.Errno = true, reply.Bytes, reply.Errno
-	r.Mismatch, r.Overrun = reply.Mismatch, reply.Overrun
+	killed := r.Killed // it may have answered all the same
+	r.Observation = reply.Observation
+	r.Killed = killed
 	return nil
 }
 
@@ -227,7 +229,7 @@ func (g *guest) look(r *protocol.Result, before map[string]ioCounts) {
 		g.showBlocked()
 	}
 	type answer struct {
-		legs []protocol.Leg
+		legs []scenarios.Leg
 		err  error
 	}
 	got := make(chan answer, 1)
@@ -285,7 +287,7 @@ func (g *guest) tell(s protocol.Step, r *protocol.Result) {
 		io = append(io, fmt.Sprintf("%s %d reads %d writes", d.ID, d.Reads, d.Writes))
 	}
 	g.kmsg.say("disks: %s", strings.Join(io, ", "))
-	g.enter(protocol.PhaseDone, "")
+	g.enter(scenarios.PhaseDone, "")
 	g.kmsg.write(protocol.GuestLine{End: &s.Trial})
 	g.link.send(protocol.FromGuest{Result: r})
 }

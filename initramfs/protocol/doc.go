@@ -1,6 +1,7 @@
 // Package protocol is what guest and host say to each other over ttyS1: one
-// JSON object a line, both ways. It imports no other room, so that the guest
-// stays small and a host can replay a conversation from a file.
+// JSON object a line, both ways, and the lines that they leave in the console
+// log. It imports no other room but the vocabulary, so that the guest stays
+// small and a host can replay a conversation from a file.
 //
 // The host numbers its trials. Every message of the guest carries the number
 // of the trial it belongs to (0 while it builds the stack), so that nothing

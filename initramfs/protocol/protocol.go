@@ -1,22 +1,16 @@
 package protocol
 
-import "time"
+import (
+	"time"
+
+	"github.com/blockrig/blockrig/scenarios"
+)
 
 // BeatEvery is the longest guest time between two beats of a healthy guest.
 const BeatEvery = 200 * time.Millisecond
 
 // MaxLine is the longest line either side sends, in bytes.
 const MaxLine = 64 << 10
-
-// Phases in the order in which a trial goes through them.
-const (
-	PhaseInfra = "infra" // before the machine runs
-	PhaseBoot  = "boot"  // firmware and kernel, until PID 1 speaks
-	PhaseDisks = "disks" // modules and disks
-	PhaseStack = "stack" // the storage stack, until it is proven
-	PhaseStep  = "step"  // the I/O
-	PhaseDone  = "done"  // the I/O returned and was looked at
-)
 
 // ToGuest is one line from the host; exactly one field is set.
 type ToGuest struct {
@@ -26,15 +20,15 @@ type ToGuest struct {
 
 // Setup is what must be there before the step; a snapshot is taken after it.
 type Setup struct {
-	Modules []Module `json:"modules"` // in the order to load them
-	Disks   []Disk   `json:"disks"`
-	Require Require  `json:"require"`
-	Stack   Stack    `json:"stack"`
-	Timing  bool     `json:"timing,omitempty"` // say in Ready what the boot's time went into
-	Shell   bool     `json:"shell,omitempty"`  // run a shell on ttyS0 once the stack is ready
-	Script  string   `json:"script,omitempty"` // what that shell runs; "" for a person's
-	Rows    uint16   `json:"rows,omitempty"`   // of the person's terminal; 0 when not known
-	Cols    uint16   `json:"cols,omitempty"`
+	Modules []Module          `json:"modules"` // in the order to load them
+	Disks   []Disk            `json:"disks"`
+	Require scenarios.Require `json:"require"`
+	Stack   scenarios.Stack   `json:"stack"`
+	Timing  bool              `json:"timing,omitempty"` // say in Ready what the boot's time went into
+	Shell   bool              `json:"shell,omitempty"`  // run a shell on ttyS0 once the stack is ready
+	Script  string            `json:"script,omitempty"` // what that shell runs; "" for a person's
+	Rows    uint16            `json:"rows,omitempty"`   // of the person's terminal; 0 when not known
+	Cols    uint16            `json:"cols,omitempty"`
 }
 
 // Module is a kernel module in the initramfs.
@@ -46,53 +40,8 @@ type Module struct {
 // Disk is a disk that the machine has. The guest finds it by its serial
 // number: the order of sda and sdb changes between boots.
 type Disk struct {
-	ID     string `json:"id"`
+	scenarios.Disk
 	Serial string `json:"serial"`
-	Bytes  int64  `json:"bytes"`
-}
-
-// Require lists preconditions without which a case says nothing.
-type Require struct {
-	DMAAlignment *int `json:"dma_alignment,omitempty"` // queue/dma_alignment of every disk, bytes minus one
-}
-
-// Stack is built from the bottom up: at most one volume over all disks, at
-// most one file system, at most one file. Without a volume the first disk is
-// used as it is.
-type Stack struct {
-	LVM  *LVM  `json:"lvm,omitempty"`
-	MD   *MD   `json:"md,omitempty"`
-	Ext4 *Ext4 `json:"ext4,omitempty"`
-	File *File `json:"file,omitempty"`
-}
-
-// LVM is one logical volume (lvcreate(8)).
-type LVM struct {
-	Type     string `json:"type"` // mirror, raid1 or linear
-	VG       string `json:"vg"`
-	LV       string `json:"lv"`
-	Bytes    int64  `json:"bytes"`
-	Log      string `json:"log,omitempty"` // of a mirror: disk or core
-	Dmeventd bool   `json:"dmeventd"`      // run dmeventd and monitor the volume
-}
-
-// MD is one md array over all disks (mdadm(8)).
-type MD struct {
-	Level string `json:"level"` // raid1
-	Name  string `json:"name"`  // md0
-}
-
-// Ext4 is a file system (mke2fs(8)) mounted at Mount.
-type Ext4 struct {
-	BlockSize int    `json:"block_size"` // bytes
-	Mount     string `json:"mount"`
-}
-
-// File is a file of known content on the file system: byte i of it is
-// Pattern(i).
-type File struct {
-	Name  string `json:"name"`
-	Bytes int64  `json:"bytes"`
 }
 
 // Pattern is byte i of a file's known content. No two sectors of it are the
@@ -105,16 +54,12 @@ func Pattern(i int64) byte {
 
 // Step is one I/O, done by a child of PID 1.
 type Step struct {
-	Trial        uint64 `json:"trial"`
-	Entropy      []byte `json:"entropy,omitempty"` // credited to the guest's random pool first
-	Op           string `json:"op"`                // pread
-	Direct       bool   `json:"direct"`            // O_DIRECT
-	Offset       int64  `json:"offset"`            // in the file, bytes
-	Length       int64  `json:"length"`            // bytes
-	MemoryOffset int64  `json:"memory_offset"`     // of the buffer from a page boundary, bytes
-	LimitMS      int64  `json:"limit_ms"`          // guest time after which the child is killed whatever it does
-	IdleMS       int64  `json:"idle_ms"`           // guest time without disk activity after which it is killed
-	ReapMS       int64  `json:"reap_ms"`           // guest time after SIGKILL at which it counts as unkillable
+	scenarios.Step
+	Trial   uint64 `json:"trial"`
+	Entropy []byte `json:"entropy,omitempty"` // credited to the guest's random pool first
+	LimitMS int64  `json:"limit_ms"`          // guest time after which the child is killed whatever it does
+	IdleMS  int64  `json:"idle_ms"`           // guest time without disk activity after which it is killed
+	ReapMS  int64  `json:"reap_ms"`           // guest time after SIGKILL at which it counts as unkillable
 }
 
 // FromGuest is one line from the guest; exactly one of the pointers is set.
@@ -146,10 +91,10 @@ type Phase struct {
 
 // Ready says that the stack is built and proven.
 type Ready struct {
-	Proof []string `json:"proof"` // one line per fact that was checked
-	Table string   `json:"table"` // dm table or mdstat line
-	Legs  []Leg    `json:"legs"`
-	Boot  *Boot    `json:"boot,omitempty"` // with Setup.Timing
+	Proof []string        `json:"proof"` // one line per fact that was checked
+	Table string          `json:"table"` // dm table or mdstat line
+	Legs  []scenarios.Leg `json:"legs"`
+	Boot  *Boot           `json:"boot,omitempty"` // with Setup.Timing
 }
 
 // Boot is when the kernel did what, in microseconds of its clock.
@@ -167,26 +112,10 @@ type Started struct {
 // Beat is a sign of life of PID 1.
 type Beat struct{}
 
-// Leg is one leg of a mirror or array and its health.
-type Leg struct {
-	Name   string `json:"name"`   // its device: 253:1, or sda
-	Disk   string `json:"disk"`   // ID of the disk under it
-	Health string `json:"health"` // as the kernel says it: A, D, S, R, U, F; in_sync, faulty
-	OK     bool   `json:"ok"`
-}
-
 // Result is the end of the step.
 type Result struct {
-	Returned   bool        `json:"returned"` // the system call came back
-	Bytes      int64       `json:"bytes"`
-	Errno      string      `json:"errno,omitempty"`
-	Mismatch   *int64      `json:"mismatch,omitempty"`   // first byte that differs from what was written
-	Overrun    *int64      `json:"overrun,omitempty"`    // first byte outside the asked range that was changed, from the buffer's start
-	Killed     string      `json:"killed,omitempty"`     // why PID 1 sent SIGKILL
-	Died       string      `json:"died,omitempty"`       // how the child ended when nobody killed it and the call did not return
+	scenarios.Observation
 	Unkillable *Unkillable `json:"unkillable,omitempty"` // killed and not reaped
-	Legs       []Leg       `json:"legs"`
-	LegsError  string      `json:"legs_error,omitempty"` // why the legs could not be looked at
 	Disks      []DiskIO    `json:"disks"`
 	DisksError string      `json:"disks_error,omitempty"` // why what the disks did is not known
 	MS         int64       `json:"ms"`                    // guest time of the step, milliseconds

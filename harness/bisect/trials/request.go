@@ -8,6 +8,7 @@ import (
 
 	"github.com/blockrig/blockrig/harness/bisect"
 	"github.com/blockrig/blockrig/scenarios"
+	"github.com/blockrig/blockrig/scenarios/language"
 )
 
 // A Request is a bisection as it was asked for. It is all that its folder
@@ -120,12 +121,12 @@ func ScenarioOf(c scenarios.Case) Scenario {
 
 // scenarioCase reads the request's case.
 func (r *Request) scenarioCase() (scenarios.Case, error) {
-	sc, err := scenarios.Parse(r.Scenario.Name, []byte(r.Scenario.Source))
+	sc, err := language.Parse(r.Scenario.Name, []byte(r.Scenario.Source))
 	if err != nil {
 		return scenarios.Case{}, fmt.Errorf("the bisection's scenario: %w", err)
 	}
 	sc.File = r.Scenario.File
-	return sc.Case(r.Scenario.Case)
+	return language.OneCase(sc, r.Scenario.Case)
 }
 
 // Rules are those of the request.

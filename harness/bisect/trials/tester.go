@@ -12,7 +12,6 @@ import (
 	"github.com/blockrig/blockrig/harness/bisect"
 	"github.com/blockrig/blockrig/harness/trial"
 	"github.com/blockrig/blockrig/harness/verdict"
-	"github.com/blockrig/blockrig/initramfs/protocol"
 	"github.com/blockrig/blockrig/results"
 	"github.com/blockrig/blockrig/scenarios"
 )
@@ -132,7 +131,7 @@ func outcomeOf(rec results.Record, r trial.Result) bisect.Outcome {
 		return o
 	}
 	o.Kind, o.Reason, o.Host = bisect.KindError, rec.Reason, r.Report.Host != ""
-	if rec.Phase == protocol.PhaseBoot && r.Report.Host == "" {
+	if rec.Phase == scenarios.PhaseBoot && r.Report.Host == "" {
 		o.Kind = bisect.KindBoot
 	}
 	return o

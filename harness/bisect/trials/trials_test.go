@@ -17,7 +17,7 @@ import (
 	"github.com/blockrig/blockrig/kernels/gitbuild"
 	"github.com/blockrig/blockrig/kernels/gitbuild/gitcmd"
 	"github.com/blockrig/blockrig/results"
-	"github.com/blockrig/blockrig/scenarios"
+	"github.com/blockrig/blockrig/scenarios/language"
 )
 
 // Given trials of every kind, when a search gets them, then only a verdict
@@ -199,11 +199,11 @@ func TestOverall(t *testing.T) {
 // Given a request, when its folder is opened again, then it is the same, and
 // its case too, though the scenario's file is gone.
 func TestRequestOutlivesItsFiles(t *testing.T) {
-	sc, err := scenarios.Load("lvm-mirror-dio-read")
+	sc, err := language.Load("lvm-mirror-dio-read")
 	if err != nil {
 		t.Fatal(err)
 	}
-	c, err := sc.Case("length=512,memory_offset=32")
+	c, err := language.OneCase(sc, "length=512,memory_offset=32")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -136,7 +136,7 @@ func (a *app) rig(m trials.Machine, memory scenarios.Bytes, d *doing) (*trials.R
 	// As many at a time as this machine carries.
 	tasks := make([]trial.Task, 64)
 	for i := range tasks {
-		tasks[i].Case.Scenario = &scenarios.Scenario{Machine: scenarios.Machine{Memory: memory}}
+		tasks[i].Case.Scenario = &scenarios.Scenario{Setup: scenarios.Setup{Machine: scenarios.Machine{Memory: memory}}}
 	}
 	return &trials.Rig{
 		Lab: lab, CPUs: m.CPUs, Jobs: a.jobs(m.Jobs, tasks), Cold: m.Cold, Log: a.log,

@@ -18,7 +18,7 @@ import (
 	"github.com/blockrig/blockrig/initramfs"
 	"github.com/blockrig/blockrig/kernels"
 	"github.com/blockrig/blockrig/kernels/debian"
-	"github.com/blockrig/blockrig/scenarios"
+	"github.com/blockrig/blockrig/scenarios/language"
 )
 
 const (
@@ -244,7 +244,7 @@ type size struct {
 // largestScenario gives the largest needs of the shipped scenarios.
 func largestScenario() size {
 	var out size
-	all, err := scenarios.Embedded()
+	all, err := language.Embedded()
 	if err != nil {
 		return out // whoever uses one will say so
 	}

@@ -9,6 +9,7 @@ import (
 	"github.com/blockrig/blockrig/harness/trial"
 	"github.com/blockrig/blockrig/results"
 	"github.com/blockrig/blockrig/scenarios"
+	"github.com/blockrig/blockrig/scenarios/language"
 )
 
 func (a *app) reproCommand() *cobra.Command {
@@ -33,7 +34,7 @@ verdict could not be had.`,
 			if err := swapKernels(sc, swaps); err != nil {
 				return badRequest(err)
 			}
-			cases, err := sc.Cases(nil)
+			cases, err := language.Cases(sc, nil)
 			if err != nil {
 				return badRequest(err)
 			}

@@ -12,6 +12,7 @@ import (
 	"github.com/blockrig/blockrig/kernels"
 	"github.com/blockrig/blockrig/results"
 	"github.com/blockrig/blockrig/scenarios"
+	"github.com/blockrig/blockrig/scenarios/language"
 )
 
 // A resumption is a run that is gone on with.
@@ -100,13 +101,13 @@ func (a *app) do(ctx context.Context, command []string, timing bool) error {
 // the run began.
 func (a *app) loadScenario(name string) (*scenarios.Scenario, error) {
 	if a.resumed == nil {
-		return scenarios.Load(name)
+		return language.Load(name)
 	}
 	p, ok := a.resumed.plan.Scenario(name)
 	if !ok {
 		return nil, fmt.Errorf("the run's plan does not have scenario %s", name)
 	}
-	return scenarios.Parse(name, []byte(p.Source))
+	return language.Parse(name, []byte(p.Source))
 }
 
 // planOf is the plan of a new run.

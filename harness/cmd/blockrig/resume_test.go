@@ -16,7 +16,7 @@ import (
 	"github.com/blockrig/blockrig/harness/verdict"
 	"github.com/blockrig/blockrig/kernels"
 	"github.com/blockrig/blockrig/results"
-	"github.com/blockrig/blockrig/scenarios"
+	"github.com/blockrig/blockrig/scenarios/language"
 )
 
 func recordOf(tasks []trial.Task, i int, v verdict.Verdict) results.Record {
@@ -60,11 +60,11 @@ func TestLeftOver(t *testing.T) {
 // Given repeats, then one folder is kept for each way in which a case ends,
 // also when the run is gone on with.
 func TestBooksKeepOneFolderForEachFace(t *testing.T) {
-	sc, err := scenarios.Load("plain-dio-read")
+	sc, err := language.Load("plain-dio-read")
 	if err != nil {
 		t.Fatal(err)
 	}
-	cases, err := sc.Cases(nil)
+	cases, err := language.Cases(sc, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

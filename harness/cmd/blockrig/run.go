@@ -9,6 +9,7 @@ import (
 	"github.com/blockrig/blockrig/harness/trial"
 	"github.com/blockrig/blockrig/results"
 	"github.com/blockrig/blockrig/scenarios"
+	"github.com/blockrig/blockrig/scenarios/language"
 )
 
 func (a *app) runCommand() *cobra.Command {
@@ -114,7 +115,7 @@ const (
 // casesOf gives the cases of scenarios, parameters fixed as in set, only those
 // named if any are.
 func (a *app) casesOf(names, set, only []string) ([]scenarios.Case, error) {
-	fixed, err := scenarios.ParseSet(set)
+	fixed, err := language.ParseSet(set)
 	if err != nil {
 		return nil, err
 	}
@@ -126,7 +127,7 @@ func (a *app) casesOf(names, set, only []string) ([]scenarios.Case, error) {
 		}
 		if len(only) > 0 {
 			for _, id := range only {
-				cs, err := sc.Case(id)
+				cs, err := language.OneCase(sc, id)
 				if err != nil {
 					return nil, err
 				}
@@ -134,7 +135,7 @@ func (a *app) casesOf(names, set, only []string) ([]scenarios.Case, error) {
 			}
 			continue
 		}
-		cases, err := sc.Cases(fixed)
+		cases, err := language.Cases(sc, fixed)
 		if err != nil {
 			return nil, err
 		}

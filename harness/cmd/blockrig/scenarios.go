@@ -7,7 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/blockrig/blockrig/scenarios"
+	"github.com/blockrig/blockrig/scenarios/language"
 )
 
 func (a *app) scenariosCommand() *cobra.Command {
@@ -20,7 +20,7 @@ func (a *app) scenariosCommand() *cobra.Command {
 		&cobra.Command{
 			Use: "show SCENARIO", Short: "Print a scenario as it was written", Args: cobra.ExactArgs(1),
 			RunE: func(_ *cobra.Command, args []string) error {
-				sc, err := scenarios.Load(args[0])
+				sc, err := language.Load(args[0])
 				if err != nil {
 					return badRequest(err)
 				}
@@ -35,11 +35,11 @@ func (a *app) scenariosCommand() *cobra.Command {
 			Use: "check FILE…", Short: "Check scenario files", Args: cobra.MinimumNArgs(1),
 			RunE: func(_ *cobra.Command, args []string) error {
 				for _, arg := range args {
-					sc, err := scenarios.Load(arg)
+					sc, err := language.Load(arg)
 					if err != nil {
 						return badRequest(err)
 					}
-					cases, err := sc.Cases(nil)
+					cases, err := language.Cases(sc, nil)
 					if err != nil {
 						return badRequest(err)
 					}
@@ -53,7 +53,7 @@ func (a *app) scenariosCommand() *cobra.Command {
 }
 
 func (a *app) listScenarios() error {
-	all, err := scenarios.Embedded()
+	all, err := language.Embedded()
 	if err != nil {
 		return err
 	}
@@ -73,7 +73,7 @@ func (a *app) listScenarios() error {
 	w := tabwriter.NewWriter(a.stdout, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(w, "SCENARIO\tCASES\tABOUT")
 	for _, sc := range all {
-		cases, err := sc.Cases(nil)
+		cases, err := language.Cases(sc, nil)
 		if err != nil {
 			return err
 		}

@@ -1,4 +1,4 @@
-package scenarios
+package language
 
 import (
 	"errors"
@@ -7,9 +7,11 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/blockrig/blockrig/scenarios"
 )
 
-func good(t *testing.T) *Scenario {
+func good(t *testing.T) *scenarios.Scenario {
 	t.Helper()
 	src, err := os.ReadFile("testdata/good.yaml")
 	if err != nil {
@@ -23,7 +25,7 @@ func good(t *testing.T) *Scenario {
 }
 
 func TestCasesAreTheMatrixInTheFilesOrder(t *testing.T) {
-	cases, err := good(t).Cases(nil)
+	cases, err := Cases(good(t), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -63,7 +65,7 @@ func TestSetFixesAParameter(t *testing.T) {
 		{"a value beyond the page", map[string]int64{"memory_offset": 4096}, nil, "scenario good, case length=512,memory_offset=4096: memory_offset: 4096 is not allowed; it may be from 0 to 4095, inside a page"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			cases, err := good(t).Cases(tc.set)
+			cases, err := Cases(good(t), tc.set)
 			var got []string
 			for _, c := range cases {
 				got = append(got, c.ID)
@@ -88,18 +90,18 @@ func errText(err error) string {
 func TestAlignedFollowsTheDisksAlignment(t *testing.T) {
 	for _, tc := range []struct {
 		mask *int
-		step Step
+		step scenarios.Step
 		want bool
 	}{
-		{nil, Step{Offset: 0, Length: 512, MemoryOffset: 512}, true},
-		{nil, Step{Offset: 512, Length: 513}, false},
-		{nil, Step{Offset: 1, Length: 512}, false},
-		{nil, Step{Length: 512, MemoryOffset: 32}, false},
-		{ptr(3), Step{Length: 516, MemoryOffset: 32}, true},
-		{ptr(4095), Step{Length: 512}, false},
+		{nil, scenarios.Step{Offset: 0, Length: 512, MemoryOffset: 512}, true},
+		{nil, scenarios.Step{Offset: 512, Length: 513}, false},
+		{nil, scenarios.Step{Offset: 1, Length: 512}, false},
+		{nil, scenarios.Step{Length: 512, MemoryOffset: 32}, false},
+		{ptr(3), scenarios.Step{Length: 516, MemoryOffset: 32}, true},
+		{ptr(4095), scenarios.Step{Length: 512}, false},
 	} {
-		s := &Scenario{Require: Require{DMAAlignment: tc.mask}, Step: tc.step}
-		if got := s.makeCase(nil, nil).Aligned; got != tc.want {
+		s := &scenarios.Scenario{Setup: scenarios.Setup{Require: scenarios.Require{DMAAlignment: tc.mask}}, Step: tc.step}
+		if got := makeCase(s, nil, nil).Aligned; got != tc.want {
 			t.Errorf("with mask %v, %+v: aligned %v, want %v", tc.mask, tc.step, got, tc.want)
 		}
 	}
@@ -109,24 +111,24 @@ func ptr[T any](v T) *T { return &v }
 
 func TestCaseIsFoundByItsID(t *testing.T) {
 	s := good(t)
-	all, err := s.Cases(nil)
+	all, err := Cases(s, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, want := range all {
-		got, err := s.Case(want.ID)
+		got, err := OneCase(s, want.ID)
 		if err != nil || got.ID != want.ID || got.Step != want.Step {
 			t.Errorf("Case(%q) = %q, %v", want.ID, got.ID, err)
 		}
 	}
-	if c, err := s.Case("memory_offset=64,length=1024"); err != nil || c.ID != "length=1024,memory_offset=64" {
+	if c, err := OneCase(s, "memory_offset=64,length=1024"); err != nil || c.ID != "length=1024,memory_offset=64" {
 		t.Errorf("parameters in another order: %q, %v", c.ID, err)
 	}
-	if _, err := s.Case("length=512"); !errors.Is(err, ErrNoCase) {
+	if _, err := OneCase(s, "length=512"); !errors.Is(err, ErrNoCase) {
 		t.Errorf("a parameter is missing: %v", err)
 	}
 	for _, id := range []string{"length", "length=a,memory_offset=0", "=1", "length=1,length=2,memory_offset=0"} {
-		if _, err := s.Case(id); err == nil {
+		if _, err := OneCase(s, id); err == nil {
 			t.Errorf("Case(%q) gave no error", id)
 		}
 	}
@@ -153,6 +155,7 @@ func TestNeedsAndToolsFollowTheStack(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	const everyGuest = 6 // options that can only be built in
 	for _, s := range all {
 		var got []string
 		builtIn := 0
@@ -166,8 +169,8 @@ func TestNeedsAndToolsFollowTheStack(t *testing.T) {
 		if diff := cmp.Diff(modules[s.Name], got); diff != "" {
 			t.Errorf("%s: modules (-want +got):\n%s", s.Name, diff)
 		}
-		if builtIn != len(base) {
-			t.Errorf("%s: %d options without a module, want the %d that every guest needs", s.Name, builtIn, len(base))
+		if builtIn != everyGuest {
+			t.Errorf("%s: %d options without a module, want the %d that every guest needs", s.Name, builtIn, everyGuest)
 		}
 		if diff := cmp.Diff(tools[s.Name], s.Tools()); diff != "" {
 			t.Errorf("%s: tools (-want +got):\n%s", s.Name, diff)
@@ -182,7 +185,7 @@ func TestStoryKnowsWhatToExpect(t *testing.T) {
 	}
 	var before, with []string
 	for _, k := range s.Story.Kernels {
-		cases, err := s.Cases(nil)
+		cases, err := Cases(s, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -192,9 +195,9 @@ func TestStoryKnowsWhatToExpect(t *testing.T) {
 				t.Errorf("%s %s: nothing expected", k.Ref, c.ID)
 			}
 			if k.Role == "with" {
-				with = append(with, c.ID+" "+e.Verdict)
+				with = append(with, c.ID+" "+string(e.Verdict))
 			} else {
-				before = append(before, e.Verdict)
+				before = append(before, string(e.Verdict))
 			}
 		}
 	}
@@ -208,54 +211,5 @@ func TestStoryKnowsWhatToExpect(t *testing.T) {
 	}
 	if diff := cmp.Diff(want, with); diff != "" {
 		t.Errorf("with the bug (-want +got):\n%s", diff)
-	}
-}
-
-func TestExpectationIsMet(t *testing.T) {
-	hang := StoryExpect{Verdict: "hang", Also: []string{"warn", "bug"}}
-	for _, tc := range []struct {
-		expect  StoryExpect
-		verdict string
-		also    []string
-		want    bool
-	}{
-		{hang, "hang", []string{"bug"}, true},
-		{hang, "hang", []string{"degraded", "warn"}, true},
-		{hang, "hang", []string{"degraded"}, false},
-		{hang, "hang", nil, false},
-		{hang, "bug", []string{"warn"}, false},
-		{StoryExpect{Verdict: "pass"}, "pass", nil, true},
-		{StoryExpect{Verdict: "pass"}, "error", nil, false},
-	} {
-		if got := tc.expect.Met(tc.verdict, tc.also); got != tc.want {
-			t.Errorf("%+v met by %s, also %v: %v, want %v", tc.expect, tc.verdict, tc.also, got, tc.want)
-		}
-	}
-}
-
-func TestSentenceNamesTheReleases(t *testing.T) {
-	story := &Story{
-		Kernels: []StoryKernel{{Role: "before"}, {Role: "with"}, {Role: "with"}},
-		Holds:   "Good on ${before}, bad on ${with}.",
-	}
-	if got, want := story.Sentence([]string{"1.0", "2.0", "2.1"}), "Good on 1.0, bad on 2.0, 2.1."; got != want {
-		t.Errorf("got %q, want %q", got, want)
-	}
-}
-
-func TestBytesReadAndWrite(t *testing.T) {
-	for _, tc := range []struct {
-		text string
-		want Bytes
-	}{{"0", 0}, {"512", 512}, {"64KiB", 64 << 10}, {"1MiB", 1 << 20}, {"3GiB", 3 << 30}, {"1537MiB", 1537 << 20}} {
-		b, err := ParseBytes(tc.text)
-		if err != nil || b != tc.want || b.String() != tc.text {
-			t.Errorf("%s: got %d, %q, %v", tc.text, b, b, err)
-		}
-	}
-	for _, text := range []string{"", "MiB", "1 MiB", "1mib", "1MB", "1M", "1.5MiB", "+1", "-1", "01", "1e3", "1TiB", "1MiBKiB", "99999999999999999999"} {
-		if b, err := ParseBytes(text); err == nil {
-			t.Errorf("%q was read as %d", text, b)
-		}
 	}
 }

@@ -1,7 +1,6 @@
-package scenarios
+package language
 
 import (
-	"embed"
 	"errors"
 	"fmt"
 	"io"
@@ -11,17 +10,17 @@ import (
 	"slices"
 	"strings"
 	"syscall"
-)
 
-//go:embed *.yaml
-var shipped embed.FS
+	"github.com/blockrig/blockrig/harness/text"
+	"github.com/blockrig/blockrig/scenarios"
+)
 
 // ErrUnknown says that there is no scenario of that name.
 var ErrUnknown = errors.New("no such scenario")
 
 // Names lists the scenarios that ship with blockrig, sorted.
 func Names() ([]string, error) {
-	files, err := fs.Glob(shipped, "*.yaml")
+	files, err := fs.Glob(scenarios.Shipped, "*.yaml")
 	if err != nil {
 		return nil, fmt.Errorf("list shipped scenarios: %w", err)
 	}
@@ -33,12 +32,12 @@ func Names() ([]string, error) {
 }
 
 // Embedded gives the scenarios that ship with blockrig, sorted by name.
-func Embedded() ([]*Scenario, error) {
+func Embedded() ([]*scenarios.Scenario, error) {
 	names, err := Names()
 	if err != nil {
 		return nil, err
 	}
-	all := make([]*Scenario, len(names))
+	all := make([]*scenarios.Scenario, len(names))
 	for i, name := range names {
 		if all[i], err = loadShipped(name); err != nil {
 			return nil, err
@@ -47,8 +46,8 @@ func Embedded() ([]*Scenario, error) {
 	return all, nil
 }
 
-func loadShipped(name string) (*Scenario, error) {
-	src, err := shipped.ReadFile(name + ".yaml")
+func loadShipped(name string) (*scenarios.Scenario, error) {
+	src, err := scenarios.Shipped.ReadFile(name + ".yaml")
 	if err != nil {
 		return nil, fmt.Errorf("read shipped scenario: %w", err)
 	}
@@ -57,7 +56,7 @@ func loadShipped(name string) (*Scenario, error) {
 
 // Load reads a scenario: one that ships with blockrig, by its name, or else a
 // file, by its path. What is wrong inside a file is an *Error.
-func Load(arg string) (*Scenario, error) {
+func Load(arg string) (*scenarios.Scenario, error) {
 	names, err := Names()
 	if err != nil {
 		return nil, err
@@ -67,7 +66,7 @@ func Load(arg string) (*Scenario, error) {
 	}
 	src, err := readFile(arg)
 	if errors.Is(err, fs.ErrNotExist) && !looksLikePath(arg) {
-		guesses := near(arg, names)
+		guesses := text.Near(arg, names)
 		if len(guesses) == 0 {
 			return nil, fmt.Errorf("%w: %s; there are: %s; a file is named by its path", ErrUnknown, quote(arg), keyList(names))
 		}

@@ -1,4 +1,4 @@
-package scenarios
+package language
 
 import (
 	"bytes"
@@ -29,7 +29,7 @@ func TestShippedScenariosAreSound(t *testing.T) {
 		if s.File != "" || len(s.Source) == 0 {
 			t.Errorf("%s: file %q, %d bytes of source", s.Name, s.File, len(s.Source))
 		}
-		cases, err := s.Cases(nil)
+		cases, err := Cases(s, nil)
 		if err != nil {
 			t.Errorf("%s: %v", s.Name, err)
 		}
@@ -143,12 +143,12 @@ func FuzzParse(f *testing.F) {
 			}
 			return
 		}
-		cases, err := s.Cases(nil)
+		cases, err := Cases(s, nil)
 		if err != nil || len(cases) == 0 {
 			t.Fatalf("accepted, but its cases are %d, %v", len(cases), err)
 		}
 		for _, c := range cases {
-			again, err := s.Case(c.ID)
+			again, err := OneCase(s, c.ID)
 			if err != nil || again.Step != c.Step {
 				t.Fatalf("case %q is not found again: %v", c.ID, err)
 			}

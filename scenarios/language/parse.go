@@ -1,4 +1,6 @@
-package scenarios
+// Package language reads scenarios: YAML in, a scenarios.Scenario and its
+// cases out, and for every mistake the place where it stands.
+package language
 
 import (
 	"fmt"
@@ -7,6 +9,9 @@ import (
 
 	"golang.org/x/sys/unix"
 	"gopkg.in/yaml.v3"
+
+	"github.com/blockrig/blockrig/harness/text"
+	"github.com/blockrig/blockrig/scenarios"
 )
 
 var (
@@ -19,8 +24,8 @@ var (
 )
 
 const (
-	mib = Bytes(1) << 20
-	gib = Bytes(1) << 30
+	mib = scenarios.Bytes(1) << 20
+	gib = scenarios.Bytes(1) << 30
 
 	maxCases = 4096
 	// ahciPorts is what QEMU's ich9-ahci has.
@@ -31,9 +36,9 @@ const (
 // a wrong type, a value that can't work, or a second document is an *Error
 // with the line and what is allowed. name stands in the error and is where
 // the source came from.
-func Parse(name string, src []byte) (*Scenario, error) {
+func Parse(name string, src []byte) (*scenarios.Scenario, error) {
 	d := &decoder{file: name, at: map[string]*yaml.Node{}}
-	s := &Scenario{Source: slices.Clone(src), StepParams: map[string]string{}}
+	s := &scenarios.Scenario{Source: slices.Clone(src), StepParams: map[string]string{}}
 	if root := d.document(src); root != nil {
 		d.scenario(s, root)
 	}
@@ -52,7 +57,7 @@ func Parse(name string, src []byte) (*Scenario, error) {
 	return s, nil
 }
 
-func (d *decoder) scenario(s *Scenario, root *yaml.Node) {
+func (d *decoder) scenario(s *scenarios.Scenario, root *yaml.Node) {
 	readers := map[string]field{
 		"name":    {required: true, read: d.name(&s.Name, namePattern, "a name of at most 64 small letters, digits and hyphens")},
 		"about":   {required: true, read: d.text(&s.About)},
@@ -74,7 +79,7 @@ func (d *decoder) scenario(s *Scenario, root *yaml.Node) {
 	d.object("", root, fields)
 }
 
-func (d *decoder) machine(to *Machine) func(string, *yaml.Node) {
+func (d *decoder) machine(to *scenarios.Machine) func(string, *yaml.Node) {
 	return func(path string, n *yaml.Node) {
 		d.object(path, n, []field{
 			// Below 128 MiB a distribution's kernel does not unpack its initramfs.
@@ -83,13 +88,13 @@ func (d *decoder) machine(to *Machine) func(string, *yaml.Node) {
 	}
 }
 
-func (d *decoder) disks(to *[]Disk) func(string, *yaml.Node) {
+func (d *decoder) disks(to *[]scenarios.Disk) func(string, *yaml.Node) {
 	return func(path string, n *yaml.Node) {
 		d.list(path, n, ahciPorts, func(path string, n *yaml.Node) {
-			var disk Disk
+			var disk scenarios.Disk
 			d.object(path, n, []field{
 				{"id", true, d.name(&disk.ID, diskPattern, "a name of at most 16 small letters, digits and hyphens that begins with a letter")},
-				{"bus", true, d.choice(&disk.Bus, "ahci")},
+				{"bus", true, choice(d, &disk.Bus, "ahci")},
 				{"size", true, d.size(&disk.Size, 512, 1024*gib, 512)},
 			})
 			for _, other := range *to {
@@ -102,7 +107,7 @@ func (d *decoder) disks(to *[]Disk) func(string, *yaml.Node) {
 	}
 }
 
-func (d *decoder) require(to *Require) func(string, *yaml.Node) {
+func (d *decoder) require(to *scenarios.Require) func(string, *yaml.Node) {
 	return func(path string, n *yaml.Node) {
 		d.object(path, n, []field{
 			{"dma_alignment", false, func(path string, n *yaml.Node) {
@@ -119,36 +124,36 @@ func (d *decoder) require(to *Require) func(string, *yaml.Node) {
 	}
 }
 
-func (d *decoder) stack(to *Stack) func(string, *yaml.Node) {
+func (d *decoder) stack(to *scenarios.Stack) func(string, *yaml.Node) {
 	return func(path string, n *yaml.Node) {
 		d.object(path, n, []field{
 			{"lvm", false, func(path string, n *yaml.Node) {
-				to.LVM = &LVM{}
+				to.LVM = &scenarios.LVM{}
 				d.object(path, n, []field{
-					{"type", true, d.choice(&to.LVM.Type, "mirror", "raid1", "linear")},
+					{"type", true, choice(d, &to.LVM.Type, "mirror", "raid1", "linear")},
 					{"size", true, d.size(&to.LVM.Size, extent, 512*gib, extent)},
-					{"log", false, d.choice(&to.LVM.Log, "disk", "core")},
+					{"log", false, choice(d, &to.LVM.Log, "disk", "core")},
 					{"dmeventd", false, d.boolean(&to.LVM.Dmeventd)},
 				})
 			}},
 			{"md", false, func(path string, n *yaml.Node) {
-				to.MD = &MD{}
+				to.MD = &scenarios.MD{}
 				d.object(path, n, []field{
-					{"level", true, d.choice(&to.MD.Level, "raid1")},
+					{"level", true, choice(d, &to.MD.Level, "raid1")},
 				})
 			}},
 			{"ext4", true, func(path string, n *yaml.Node) {
-				to.Ext4 = &Ext4{}
+				to.Ext4 = &scenarios.Ext4{}
 				var size string
 				// x86's page is 4 KiB; a larger block is not mounted.
 				d.object(path, n, []field{
-					{"block_size", true, d.choice(&size, "1024", "2048", "4096")},
+					{"block_size", true, choice(d, &size, "1024", "2048", "4096")},
 				})
-				block, _ := parseInt(size)
+				block, _ := scenarios.ParseInt(size)
 				to.Ext4.BlockSize = int(block)
 			}},
 			{"file", true, func(path string, n *yaml.Node) {
-				to.File = &File{}
+				to.File = &scenarios.File{}
 				d.object(path, n, []field{
 					{"size", true, d.size(&to.File.Size, 1, 256*gib, 1)},
 				})
@@ -157,7 +162,7 @@ func (d *decoder) stack(to *Stack) func(string, *yaml.Node) {
 	}
 }
 
-func (d *decoder) step(s *Scenario) func(string, *yaml.Node) {
+func (d *decoder) step(s *scenarios.Scenario) func(string, *yaml.Node) {
 	return func(path string, n *yaml.Node) {
 		number := func(key string, to *int64) field {
 			return field{key, true, func(path string, n *yaml.Node) {
@@ -165,7 +170,7 @@ func (d *decoder) step(s *Scenario) func(string, *yaml.Node) {
 					s.StepParams[key] = m[1]
 					return
 				}
-				if v, ok := parseInt(n.Value); n.Kind == yaml.ScalarNode && ok {
+				if v, ok := scenarios.ParseInt(n.Value); n.Kind == yaml.ScalarNode && ok {
 					*to = v
 					return
 				}
@@ -173,7 +178,7 @@ func (d *decoder) step(s *Scenario) func(string, *yaml.Node) {
 			}}
 		}
 		d.object(path, n, []field{
-			{"op", true, d.choice(&s.Step.Op, "pread")},
+			{"op", true, choice(d, &s.Step.Op, "pread")},
 			{"direct", true, d.boolean(&s.Step.Direct)},
 			number("offset", &s.Step.Offset),
 			number("length", &s.Step.Length),
@@ -182,7 +187,7 @@ func (d *decoder) step(s *Scenario) func(string, *yaml.Node) {
 	}
 }
 
-func (d *decoder) expect(to *Expect) func(string, *yaml.Node) {
+func (d *decoder) expect(to *scenarios.Expect) func(string, *yaml.Node) {
 	return func(path string, n *yaml.Node) {
 		d.object(path, n, []field{
 			{"aligned", false, d.outcomes(&to.Aligned)},
@@ -218,7 +223,7 @@ func isErrno(name string) bool {
 	return false
 }
 
-func (d *decoder) matrix(to *[]Param) func(string, *yaml.Node) {
+func (d *decoder) matrix(to *[]scenarios.Param) func(string, *yaml.Node) {
 	return func(path string, n *yaml.Node) {
 		if n.Kind != yaml.MappingNode || len(n.Content) == 0 {
 			d.fail(n.Line, "%s: a mapping of parameters to their values is wanted here, such as length: [512, 4096], not %s", path, describe(n))
@@ -231,11 +236,11 @@ func (d *decoder) matrix(to *[]Param) func(string, *yaml.Node) {
 				d.fail(key.Line, "%s: a parameter's name has at most 32 small letters, digits and underscores and begins with a letter, not %s", path, describe(key))
 				return
 			}
-			if slices.ContainsFunc(*to, func(p Param) bool { return p.Name == key.Value }) {
+			if slices.ContainsFunc(*to, func(p scenarios.Param) bool { return p.Name == key.Value }) {
 				d.fail(key.Line, "%s: the key %s is here twice", path, key.Value)
 				return
 			}
-			param := Param{Name: key.Value}
+			param := scenarios.Param{Name: key.Value}
 			at := path + "." + key.Value
 			d.at[at] = key
 			d.list(at, n.Content[i+1], maxCases, func(path string, n *yaml.Node) {
@@ -255,7 +260,7 @@ func (d *decoder) matrix(to *[]Param) func(string, *yaml.Node) {
 }
 
 // checkParams holds what is declared against what is used.
-func (d *decoder) checkParams(s *Scenario) {
+func (d *decoder) checkParams(s *scenarios.Scenario) {
 	var declared []string
 	for _, p := range s.Matrix {
 		declared = append(declared, p.Name)
@@ -268,7 +273,7 @@ func (d *decoder) checkParams(s *Scenario) {
 		}
 		used = append(used, name)
 		if !slices.Contains(declared, name) {
-			d.failAt("step."+key, "the parameter %s is not declared in matrix%s; declared: %s", quote(name), DidYouMean(name, declared), orNone(declared))
+			d.failAt("step."+key, "the parameter %s is not declared in matrix%s; declared: %s", quote(name), text.DidYouMean(name, declared), orNone(declared))
 		}
 	}
 	for _, name := range declared {
@@ -287,9 +292,9 @@ func orNone(names []string) string {
 
 // checkCases makes every case of the matrix and refuses what one of them
 // can't do, with the line of the value that is to blame.
-func (d *decoder) checkCases(s *Scenario) {
-	err := s.eachCase(nil, func(c Case) error {
-		if bad := s.checkStep(c.Step); bad != nil {
+func (d *decoder) checkCases(s *scenarios.Scenario) {
+	err := eachCase(s, nil, func(c scenarios.Case) error {
+		if bad := checkStep(s, c.Step); bad != nil {
 			d.failAt(d.blame(s, c, bad.key), "%s", bad.msg)
 			return d.err
 		}
@@ -298,7 +303,7 @@ func (d *decoder) checkCases(s *Scenario) {
 			class = "aligned"
 		}
 		if len(c.Expect) == 0 {
-			d.failAt("expect", "the key %s is missing, and the case %s is %s", class, c.label(), class)
+			d.failAt("expect", "the key %s is missing, and the case %s is %s", class, label(c), class)
 			return d.err
 		}
 		return nil
@@ -312,7 +317,7 @@ func (d *decoder) checkCases(s *Scenario) {
 }
 
 // blame is the path of the value that a step's key has in a case.
-func (d *decoder) blame(s *Scenario, c Case, key string) string {
+func (d *decoder) blame(s *scenarios.Scenario, c scenarios.Case, key string) string {
 	name, ok := s.StepParams[key]
 	if !ok {
 		return "step." + key

@@ -1,9 +1,10 @@
-package scenarios
+package language
 
 import (
 	"fmt"
-	"strconv"
 	"unicode/utf8"
+
+	"github.com/blockrig/blockrig/harness/text"
 )
 
 // An Error is what is wrong with a scenario file, and where.
@@ -15,13 +16,7 @@ type Error struct {
 
 // Error gives FILE:LINE: message.
 func (e *Error) Error() string {
-	return fmt.Sprintf("%s:%d: %s", quoteBare(e.File), e.Line, e.Msg)
-}
-
-// quoteBare makes a name fit for a message, without quotes around it.
-func quoteBare(s string) string {
-	q := strconv.Quote(s)
-	return q[1 : len(q)-1]
+	return fmt.Sprintf("%s:%d: %s", text.Escape(e.File), e.Line, e.Msg)
 }
 
 // quote makes a value of a file fit for a message: escaped, and cut to 40

@@ -1,6 +1,10 @@
-package scenarios
+package language
 
-import "fmt"
+import (
+	"fmt"
+
+	"github.com/blockrig/blockrig/scenarios"
+)
 
 const (
 	// extent is LVM's default physical extent (vgcreate(8)). LVM's own
@@ -13,7 +17,7 @@ const (
 )
 
 // checkStack refuses a stack that can't be built on the disks.
-func (d *decoder) checkStack(s *Scenario) {
+func (d *decoder) checkStack(s *scenarios.Scenario) {
 	lvm, md, disks := s.Stack.LVM, s.Stack.MD, len(s.Disks)
 	switch {
 	case lvm != nil && md != nil:
@@ -56,9 +60,9 @@ func (d *decoder) wantDisks(have, least, most int, why string) {
 }
 
 // checkRoom refuses disks that are too small for the stack.
-func (d *decoder) checkRoom(s *Scenario) {
-	var volume Bytes // 0: as large as the disks let it be
-	need, why := Bytes(0), ""
+func (d *decoder) checkRoom(s *scenarios.Scenario) {
+	var volume scenarios.Bytes // 0: as large as the disks let it be
+	need, why := scenarios.Bytes(0), ""
 	ext4 := ext4Room(s.Stack.File.Size)
 	switch lvm, md := s.Stack.LVM, s.Stack.MD; {
 	case lvm != nil:
@@ -87,8 +91,8 @@ func (d *decoder) checkRoom(s *Scenario) {
 
 // ext4Room is the smallest device on which mke2fs(8) makes a file system with
 // a journal, inode tables and room for a file of that size.
-func ext4Room(file Bytes) Bytes {
+func ext4Room(file scenarios.Bytes) scenarios.Bytes {
 	return roundUp(file+file/8+16*mib, mib)
 }
 
-func roundUp(n, unit Bytes) Bytes { return (n + unit - 1) / unit * unit }
+func roundUp(n, unit scenarios.Bytes) scenarios.Bytes { return (n + unit - 1) / unit * unit }

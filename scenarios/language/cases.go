@@ -1,4 +1,4 @@
-package scenarios
+package language
 
 import (
 	"errors"
@@ -6,6 +6,9 @@ import (
 	"maps"
 	"slices"
 	"strings"
+
+	"github.com/blockrig/blockrig/harness/text"
+	"github.com/blockrig/blockrig/scenarios"
 )
 
 // stepKeys are the keys of a step for which a parameter can stand.
@@ -14,26 +17,26 @@ var stepKeys = []string{"offset", "length", "memory_offset"}
 // pageSize is that of the only architecture that there is, in bytes.
 const pageSize = 4096
 
-// Cases gives the cases of the scenario: every combination of its matrix, the
+// Cases gives the cases of a scenario: every combination of its matrix, the
 // first parameter changing slowest. A parameter in set has that value alone,
 // which may be one outside the matrix.
-func (s *Scenario) Cases(set map[string]int64) ([]Case, error) {
+func Cases(s *scenarios.Scenario, set map[string]int64) ([]scenarios.Case, error) {
 	for _, name := range slices.Sorted(maps.Keys(set)) {
 		var declared []string
 		for _, p := range s.Matrix {
 			declared = append(declared, p.Name)
 		}
 		if !slices.Contains(declared, name) {
-			return nil, fmt.Errorf("scenario %s has no parameter %s%s; it has: %s", s.Name, quote(name), DidYouMean(name, declared), orNone(declared))
+			return nil, fmt.Errorf("scenario %s has no parameter %s%s; it has: %s", s.Name, quote(name), text.DidYouMean(name, declared), orNone(declared))
 		}
 	}
-	var cases []Case
-	err := s.eachCase(set, func(c Case) error {
-		if bad := s.checkStep(c.Step); bad != nil {
-			return fmt.Errorf("scenario %s, case %s: %s: %s", s.Name, c.label(), bad.key, bad.msg)
+	var cases []scenarios.Case
+	err := eachCase(s, set, func(c scenarios.Case) error {
+		if bad := checkStep(s, c.Step); bad != nil {
+			return fmt.Errorf("scenario %s, case %s: %s: %s", s.Name, label(c), bad.key, bad.msg)
 		}
 		if len(c.Expect) == 0 {
-			return fmt.Errorf("scenario %s, case %s: the scenario does not say what to expect of it", s.Name, c.label())
+			return fmt.Errorf("scenario %s, case %s: the scenario does not say what to expect of it", s.Name, label(c))
 		}
 		cases = append(cases, c)
 		return nil
@@ -45,8 +48,8 @@ func (s *Scenario) Cases(set map[string]int64) ([]Case, error) {
 }
 
 // eachCase calls do with every case in order, until it fails.
-func (s *Scenario) eachCase(set map[string]int64, do func(Case) error) error {
-	params := make([]Param, len(s.Matrix))
+func eachCase(s *scenarios.Scenario, set map[string]int64, do func(scenarios.Case) error) error {
+	params := make([]scenarios.Param, len(s.Matrix))
 	for i, p := range s.Matrix {
 		params[i] = p
 		if v, ok := set[p.Name]; ok {
@@ -58,7 +61,7 @@ func (s *Scenario) eachCase(set map[string]int64, do func(Case) error) error {
 	}
 	place := make([]int, len(params))
 	for {
-		if err := do(s.makeCase(params, place)); err != nil {
+		if err := do(makeCase(s, params, place)); err != nil {
 			return err
 		}
 		i := len(place) - 1
@@ -74,14 +77,14 @@ func (s *Scenario) eachCase(set map[string]int64, do func(Case) error) error {
 	}
 }
 
-func (s *Scenario) makeCase(params []Param, place []int) Case {
-	c := Case{Scenario: s, Step: s.Step}
+func makeCase(s *scenarios.Scenario, params []scenarios.Param, place []int) scenarios.Case {
+	c := scenarios.Case{Scenario: s, Step: s.Step}
 	var id []string
 	value := map[string]int64{}
 	for i, p := range params {
 		v := p.Values[place[i]]
 		value[p.Name] = v
-		c.Params = append(c.Params, Setting{Name: p.Name, Value: v})
+		c.Params = append(c.Params, scenarios.Setting{Name: p.Name, Value: v})
 		id = append(id, fmt.Sprintf("%s=%d", p.Name, v))
 	}
 	c.ID = strings.Join(id, ",")
@@ -95,7 +98,7 @@ func (s *Scenario) makeCase(params []Param, place []int) Case {
 			c.Step.MemoryOffset = value[name]
 		}
 	}
-	unit := s.alignment()
+	unit := alignment(s)
 	c.Aligned = c.Step.Offset%unit == 0 && c.Step.Length%unit == 0 && c.Step.MemoryOffset%unit == 0
 	c.Expect = s.Expect.Misaligned
 	if c.Aligned {
@@ -106,14 +109,15 @@ func (s *Scenario) makeCase(params []Param, place []int) Case {
 
 // alignment is what an address, an offset and a length have to be multiples
 // of to be aligned, in bytes.
-func (s *Scenario) alignment() int64 {
+func alignment(s *scenarios.Scenario) int64 {
 	if s.Require.DMAAlignment != nil {
 		return int64(*s.Require.DMAAlignment) + 1
 	}
 	return 512
 }
 
-func (c Case) label() string {
+// label names a case for people.
+func label(c scenarios.Case) string {
 	if c.ID == "" {
 		return "without parameters"
 	}
@@ -123,7 +127,7 @@ func (c Case) label() string {
 // A badStep is what a step can't do, and the key that is to blame.
 type badStep struct{ key, msg string }
 
-func (s *Scenario) checkStep(step Step) *badStep {
+func checkStep(s *scenarios.Scenario, step scenarios.Step) *badStep {
 	file := int64(s.Stack.File.Size)
 	// The buffer has to fit into the guest beside everything else.
 	buffer := int64(s.Machine.Memory) / 4
@@ -151,7 +155,7 @@ func ParseSet(settings []string) (map[string]int64, error) {
 		if !ok || name == "" {
 			return nil, fmt.Errorf("%s is no setting; write parameter=value", quote(text))
 		}
-		v, ok := parseInt(value)
+		v, ok := scenarios.ParseInt(value)
 		if !ok {
 			return nil, fmt.Errorf("%s: the value must be a decimal integer", quote(text))
 		}
@@ -166,25 +170,25 @@ func ParseSet(settings []string) (map[string]int64, error) {
 // ErrNoCase says that a scenario has no case of that name.
 var ErrNoCase = errors.New("no such case")
 
-// Case gives the case with that ID. Its parameters may stand in any order,
+// OneCase gives the case of a scenario with that ID. Its parameters may stand in any order,
 // and their values may lie outside the matrix, but all must be there.
-func (s *Scenario) Case(id string) (Case, error) {
+func OneCase(s *scenarios.Scenario, id string) (scenarios.Case, error) {
 	var settings []string
 	if id != "" {
 		settings = strings.Split(id, ",")
 	}
 	set, err := ParseSet(settings)
 	if err != nil {
-		return Case{}, fmt.Errorf("case %s: %w", quote(id), err)
+		return scenarios.Case{}, fmt.Errorf("case %s: %w", quote(id), err)
 	}
 	for _, p := range s.Matrix {
 		if _, ok := set[p.Name]; !ok {
-			return Case{}, fmt.Errorf("case %s of scenario %s: parameter %s is missing: %w", quote(id), s.Name, p.Name, ErrNoCase)
+			return scenarios.Case{}, fmt.Errorf("case %s of scenario %s: parameter %s is missing: %w", quote(id), s.Name, p.Name, ErrNoCase)
 		}
 	}
-	cases, err := s.Cases(set)
+	cases, err := Cases(s, set)
 	if err != nil {
-		return Case{}, err
+		return scenarios.Case{}, err
 	}
 	return cases[0], nil
 }

@@ -1,4 +1,4 @@
-package scenarios
+package language
 
 import (
 	"bytes"
@@ -13,6 +13,9 @@ import (
 	"unicode/utf8"
 
 	"gopkg.in/yaml.v3"
+
+	"github.com/blockrig/blockrig/harness/text"
+	"github.com/blockrig/blockrig/scenarios"
 )
 
 // maxSource is the size of the largest scenario file, in bytes. It is far
@@ -62,7 +65,7 @@ func (d *decoder) failAt(path, format string, args ...any) {
 // use for and a reader can trip over: anchors, aliases, tags.
 func (d *decoder) document(src []byte) *yaml.Node {
 	if len(src) > maxSource {
-		d.fail(1, "the file has more than %s, the most a scenario may have", Bytes(maxSource))
+		d.fail(1, "the file has more than %s, the most a scenario may have", scenarios.Bytes(maxSource))
 		return nil
 	}
 	if line, what := badText(src); line != 0 {
@@ -102,11 +105,11 @@ func (d *decoder) document(src []byte) *yaml.Node {
 func (d *decoder) plain(n *yaml.Node) {
 	switch {
 	case n.Kind == yaml.AliasNode:
-		d.fail(n.Line, "aliases (*%s) are not part of the scenario language; write the value out", quoteBare(n.Value))
+		d.fail(n.Line, "aliases (*%s) are not part of the scenario language; write the value out", text.Escape(n.Value))
 	case n.Anchor != "":
-		d.fail(n.Line, "anchors (&%s) are not part of the scenario language; write the value out", quoteBare(n.Anchor))
+		d.fail(n.Line, "anchors (&%s) are not part of the scenario language; write the value out", text.Escape(n.Anchor))
 	case n.Style&yaml.TaggedStyle != 0:
-		d.fail(n.Line, "tags (%s) are not part of the scenario language; write the value alone", quoteBare(n.Tag))
+		d.fail(n.Line, "tags (%s) are not part of the scenario language; write the value alone", text.Escape(n.Tag))
 	}
 	for _, child := range n.Content {
 		if d.err != nil {
@@ -191,7 +194,7 @@ func (d *decoder) object(path string, n *yaml.Node, fields []field) {
 		k := slices.Index(keys, key.Value)
 		switch {
 		case key.Kind != yaml.ScalarNode || k < 0:
-			d.fail(key.Line, "%sunknown key %s%s; allowed: %s", prefix(path), quote(key.Value), DidYouMean(key.Value, keys), keyList(keys))
+			d.fail(key.Line, "%sunknown key %s%s; allowed: %s", prefix(path), quote(key.Value), text.DidYouMean(key.Value, keys), keyList(keys))
 		case seen[key.Value]:
 			d.fail(key.Line, "%sthe key %s is here twice", prefix(path), key.Value)
 		default:
@@ -292,13 +295,17 @@ func (d *decoder) name(to *string, pattern *regexp.Regexp, allowed string) func(
 }
 
 // choice reads one of the allowed words.
-func (d *decoder) choice(to *string, allowed ...string) func(string, *yaml.Node) {
+func choice[T ~string](d *decoder, to *T, allowed ...T) func(string, *yaml.Node) {
+	words := make([]string, len(allowed))
+	for i, word := range allowed {
+		words[i] = string(word)
+	}
 	return func(path string, n *yaml.Node) {
-		if n.Kind != yaml.ScalarNode || !slices.Contains(allowed, n.Value) {
-			d.fail(n.Line, "%s: %s is not known%s; allowed: %s", path, describe(n), DidYouMean(n.Value, allowed), keyList(allowed))
+		if n.Kind != yaml.ScalarNode || !slices.Contains(words, n.Value) {
+			d.fail(n.Line, "%s: %s is not known%s; allowed: %s", path, describe(n), text.DidYouMean(n.Value, words), keyList(words))
 			return
 		}
-		*to = n.Value
+		*to = T(n.Value)
 	}
 }
 
@@ -314,13 +321,13 @@ func (d *decoder) boolean(to *bool) func(string, *yaml.Node) {
 }
 
 // size reads a size from least to most bytes, a multiple of unit.
-func (d *decoder) size(to *Bytes, least, most, unit Bytes) func(string, *yaml.Node) {
+func (d *decoder) size(to *scenarios.Bytes, least, most, unit scenarios.Bytes) func(string, *yaml.Node) {
 	return func(path string, n *yaml.Node) {
 		if n.Kind != yaml.ScalarNode {
-			d.fail(n.Line, "%s: %s %v", path, describe(n), errSize)
+			d.fail(n.Line, "%s: %s %v", path, describe(n), scenarios.ErrSize)
 			return
 		}
-		b, err := ParseBytes(n.Value)
+		b, err := scenarios.ParseBytes(n.Value)
 		switch {
 		case err != nil:
 			d.fail(n.Line, "%s: %s %v", path, describe(n), err)
@@ -337,7 +344,7 @@ func (d *decoder) size(to *Bytes, least, most, unit Bytes) func(string, *yaml.No
 // integer reads a decimal integer.
 func (d *decoder) integer(to *int64) func(string, *yaml.Node) {
 	return func(path string, n *yaml.Node) {
-		v, ok := parseInt(n.Value)
+		v, ok := scenarios.ParseInt(n.Value)
 		if n.Kind != yaml.ScalarNode || n.Style != 0 || !ok {
 			d.fail(n.Line, "%s: a decimal integer is wanted here, not %s", path, describe(n))
 			return

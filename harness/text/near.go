@@ -1,13 +1,13 @@
-package scenarios
+package text
 
 import (
 	"slices"
 	"strings"
 )
 
-// near gives those of names that a person may have meant by word, best first:
+// Near gives those of names that a person may have meant by word, best first:
 // names that differ in few characters, or hold the word.
-func near(word string, names []string) []string {
+func Near(word string, names []string) []string {
 	if len(word) > 100 {
 		return nil
 	}
@@ -31,10 +31,10 @@ func near(word string, names []string) []string {
 	return out
 }
 
-// DidYouMean is " (did you mean NAME?)" where one of the names is close to the
-// word, else "".
+// DidYouMean is " (did you mean NAME?)" for the name that is nearest to word; ""
+// when none is near.
 func DidYouMean(word string, names []string) string {
-	if guesses := near(word, names); len(guesses) > 0 {
+	if guesses := Near(word, names); len(guesses) > 0 {
 		return " (did you mean " + guesses[0] + "?)"
 	}
 	return ""
