@@ -23,15 +23,13 @@ type GitOptions struct {
 	Paths       []string
 	TermOld     string // "" is good
 	TermNew     string // "" is bad
-	At          string // full hash that the worktree begins at; "" is the repository's HEAD
+	At          string // full hash that HEAD is; "" is the user's HEAD
 }
 
-// Git is a history that git's own bisect walks through, in a worktree of its
-// own without files: the user's tree, index and HEAD are never touched.
+// Git is a history that git's own bisect walks through, in a repository of its
+// own without files: nothing is written to the user's.
 type Git struct {
 	repo *gitcmd.Repo
-	tree *gitcmd.Repo
-	dir  string // the worktree's own git folder
 	opts GitOptions
 }
 
@@ -63,84 +61,55 @@ func CheckTerms(old, new string) error {
 	return nil
 }
 
-// OpenGit takes a worktree in dir, which must not exist or be left from an
+// OpenGit makes a repository in dir, which must not exist or be left from an
 // earlier OpenGit with the same dir: then it is made anew.
 func OpenGit(ctx context.Context, repo *gitcmd.Repo, dir string, opts GitOptions) (*Git, error) {
 	if err := CheckTerms(opts.TermOld, opts.TermNew); err != nil {
 		return nil, err
 	}
 	opts.TermOld, opts.TermNew = cmp.Or(opts.TermOld, "good"), cmp.Or(opts.TermNew, "bad")
-	if opts.At == "" {
-		opts.At = "HEAD"
-	} else if !gitcmd.IsHash(opts.At) {
-		return nil, fmt.Errorf("%q is no commit's full hash", opts.At)
-	}
-	abs, err := filepath.Abs(dir)
+	dir, err := filepath.Abs(dir)
 	if err != nil {
-		return nil, fmt.Errorf("worktree %s: %w", dir, err)
+		return nil, fmt.Errorf("folder of the bisection: %w", err)
 	}
-	g := &Git{repo: repo, tree: repo.At(abs), opts: opts}
-	if err := g.remove(ctx); err != nil {
+	if err := removeGit(dir); err != nil {
 		return nil, err
 	}
-	if _, err := repo.Run(ctx, "worktree", "add", "--quiet", "--no-checkout", "--detach", "--", abs, opts.At); err != nil {
-		return nil, fmt.Errorf("make a worktree for the bisection: %w", err)
+	g := &Git{opts: opts}
+	if g.repo, err = repo.Borrow(ctx, filepath.Join(dir, ".git"), dir); err != nil {
+		return nil, err
 	}
-	out, err := g.tree.Run(ctx, "rev-parse", "--absolute-git-dir")
-	if err != nil {
-		return nil, fmt.Errorf("find the bisection's files: %w", err)
+	if opts.At == "" {
+		return g, nil
 	}
-	g.dir = strings.TrimSuffix(out, "\n")
+	if !gitcmd.IsHash(opts.At) {
+		return nil, fmt.Errorf("%q is no commit's full hash", opts.At)
+	}
+	if _, err := g.repo.Run(ctx, "update-ref", "--no-deref", "HEAD", opts.At); err != nil {
+		return nil, fmt.Errorf("begin at %s: %w", short(opts.At), err)
+	}
 	return g, nil
 }
 
-// Dir is the worktree: git bisect log and visualize work there.
-func (g *Git) Dir() string { return g.tree.Dir() }
+// Dir is the repository's folder: git bisect log and visualize work there.
+func (g *Git) Dir() string { return g.repo.Dir() }
 
-// Remove takes the worktree away.
-func (g *Git) Remove(ctx context.Context) error { return g.remove(ctx) }
+// Remove takes the repository away.
+func (g *Git) Remove() error { return removeGit(g.repo.Dir()) }
 
-// remove ends a worktree, also one that a killed process left half made.
-func (g *Git) remove(ctx context.Context) error {
-	dir := g.tree.Dir()
-	list, err := g.repo.Run(ctx, "worktree", "list", "--porcelain", "-z")
-	if err != nil {
-		return fmt.Errorf("list worktrees: %w", err)
-	}
-	// Git's name of the folder may go through other symbolic links.
-	names := []string{dir}
-	if parent, err := filepath.EvalSymlinks(filepath.Dir(dir)); err == nil {
-		names = append(names, filepath.Join(parent, filepath.Base(dir)))
-	}
-	for _, line := range strings.Split(list, "\x00") {
-		path, ok := strings.CutPrefix(line, "worktree ")
-		if !ok || !slices.Contains(names, path) {
-			continue
-		}
-		// Twice: the second one is for a locked one.
-		if _, err := g.repo.Run(ctx, "worktree", "remove", "--force", "--force", "--", path); err != nil {
-			return fmt.Errorf("remove the bisection's worktree: %w", err)
-		}
-	}
-	fi, err := os.Lstat(dir)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	if err != nil {
-		return fmt.Errorf("worktree: %w", err)
-	}
-	// What is left is ours if it is empty or only has a worktree's .git file.
+// removeGit removes what is ours: a folder with nothing but .git in it.
+func removeGit(dir string) error {
 	entries, err := os.ReadDir(dir)
-	if err != nil || !fi.IsDir() {
-		return fmt.Errorf("%s is in the way of the bisection's worktree", dir)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("%s is in the way of the bisection: %w", dir, err)
 	}
 	for _, e := range entries {
-		if e.Name() != ".git" || !e.Type().IsRegular() {
-			return fmt.Errorf("%s is in the way of the bisection's worktree: it has %s", dir, e.Name())
+		if e.Name() != ".git" {
+			return fmt.Errorf("%s is in the way of the bisection: it has %s", dir, gitcmd.Printable(e.Name()))
 		}
 	}
 	if err := os.RemoveAll(dir); err != nil {
-		return fmt.Errorf("remove the bisection's worktree: %w", err)
+		return fmt.Errorf("remove the bisection's repository: %w", err)
 	}
 	return nil
 }
@@ -205,7 +174,7 @@ func (g *Git) Replay(ctx context.Context, new string, old []string, marks []Mark
 		}
 		fmt.Fprintf(&log, "git bisect %s %s\n", g.term(m.Mark), m.Commit)
 	}
-	f, err := os.CreateTemp(g.dir, "blockrig-replay-*") // goes with the worktree
+	f, err := os.CreateTemp(g.repo.GitDir(), "blockrig-replay-*") // goes with the repository
 	if err != nil {
 		return Next{}, fmt.Errorf("write a log to replay: %w", err)
 	}
@@ -223,7 +192,7 @@ func (g *Git) Replay(ctx context.Context, new string, old []string, marks []Mark
 // forget drops what git bisect remembers of good commits' ancestry: it is
 // only valid for the ends it was made with.
 func (g *Git) forget() error {
-	if err := os.Remove(filepath.Join(g.dir, "BISECT_ANCESTORS_OK")); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if err := os.Remove(filepath.Join(g.repo.GitDir(), "BISECT_ANCESTORS_OK")); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("start over: %w", err)
 	}
 	return nil
@@ -239,7 +208,7 @@ func (g *Git) Mark(ctx context.Context, m Marked) (Next, error) {
 
 // bisect runs one of git's bisect commands.
 func (g *Git) bisect(ctx context.Context, args ...string) (string, error) {
-	return g.tree.Run(ctx, append([]string{"bisect"}, args...)...)
+	return g.repo.Run(ctx, append([]string{"bisect"}, args...)...)
 }
 
 var leftSyntax = regexp.MustCompile(`(?m)^Bisecting: (\d+) revisions? left`)
@@ -287,7 +256,7 @@ func (g *Git) step(ctx context.Context, args ...string) (Next, error) {
 		}
 		return Next{}, fmt.Errorf("bisect: %w", err)
 	}
-	head, err := g.tree.Run(ctx, "rev-parse", "--verify", "--quiet", "BISECT_HEAD")
+	head, err := g.repo.Run(ctx, "rev-parse", "--verify", "--quiet", "BISECT_HEAD")
 	if err != nil {
 		return Next{}, fmt.Errorf("git bisect named no commit: %s", oneLine(out))
 	}
@@ -309,7 +278,7 @@ func (g *Git) left(ctx context.Context) (int, error) {
 		args = append(args, "--first-parent")
 	}
 	args = append(args, "refs/bisect/"+g.opts.TermNew, "--not", "--glob=refs/bisect/"+g.opts.TermOld+"-*", "--")
-	out, err := g.tree.Run(ctx, append(args, g.opts.Paths...)...)
+	out, err := g.repo.Run(ctx, append(args, g.opts.Paths...)...)
 	if err != nil {
 		return 0, fmt.Errorf("count the commits that are left: %w", err)
 	}
@@ -326,17 +295,17 @@ func (g *Git) Between(ctx context.Context) (Between, error) {
 	fail := func(err error) (Between, error) {
 		return Between{}, fmt.Errorf("find what the marks leave: %w", err)
 	}
-	out, err := g.tree.Run(ctx, "rev-parse", "--verify", "refs/bisect/"+g.opts.TermNew)
+	out, err := g.repo.Run(ctx, "rev-parse", "--verify", "refs/bisect/"+g.opts.TermNew)
 	if err != nil {
 		return fail(err)
 	}
 	b.New = strings.TrimSpace(out)
-	out, err = g.tree.Run(ctx, "for-each-ref", "--format=%(objectname)", "refs/bisect/"+g.opts.TermOld+"-*")
+	out, err = g.repo.Run(ctx, "for-each-ref", "--format=%(objectname)", "refs/bisect/"+g.opts.TermOld+"-*")
 	if err != nil {
 		return fail(err)
 	}
 	if b.Old = strings.Fields(out); len(b.Old) > 1 {
-		out, err = g.tree.Run(ctx, append([]string{"merge-base", "--independent"}, b.Old...)...)
+		out, err = g.repo.Run(ctx, append([]string{"merge-base", "--independent"}, b.Old...)...)
 		if err != nil {
 			return fail(err)
 		}
@@ -434,7 +403,7 @@ func (g *Git) Files(ctx context.Context, commit string) ([]string, error) {
 // Log implements History.
 func (g *Git) Log(ctx context.Context) (string, error) {
 	// What git bisect log prints, without starting it.
-	out, err := os.ReadFile(filepath.Join(g.dir, "BISECT_LOG"))
+	out, err := os.ReadFile(filepath.Join(g.repo.GitDir(), "BISECT_LOG"))
 	if err != nil {
 		return "", fmt.Errorf("log of the bisection: %w", err)
 	}

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"maps"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -29,12 +28,7 @@ type gitRepo struct {
 func newGitRepo(t *testing.T) *gitRepo {
 	t.Helper()
 	dir := t.TempDir()
-	cmd := exec.Command("git", "init", "-q", "-b", "main", dir)
-	cmd.Env = gitcmd.Environ(os.Environ())
-	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Fatalf("git init: %v: %s", err, out)
-	}
-	r, err := gitcmd.Open(context.Background(), dir)
+	r, err := gitcmd.Init(filepath.Join(dir, ".git"), dir)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -72,7 +66,7 @@ func (g *gitRepo) commit(name string, parents ...string) string {
 
 func (g *gitRepo) git(stdin string, args ...string) string {
 	g.t.Helper()
-	out, err := g.RunInput(context.Background(), []byte(stdin), args...)
+	out, err := g.RunInput(context.Background(), strings.NewReader(stdin), args...)
 	if err != nil {
 		g.t.Fatal(err)
 	}
@@ -94,9 +88,19 @@ func (g *gitRepo) line(n int) (first, last string) {
 	return first, last
 }
 
+// borrow opens the repository as blockrig does a user's.
+func (g *gitRepo) borrow() *gitcmd.Repo {
+	g.t.Helper()
+	r, err := gitcmd.Open(context.Background(), g.t.TempDir(), g.Dir())
+	if err != nil {
+		g.t.Fatal(err)
+	}
+	return r
+}
+
 func (g *gitRepo) open(opts GitOptions) *Git {
 	g.t.Helper()
-	h, err := OpenGit(context.Background(), g.Repo, filepath.Join(g.t.TempDir(), "worktree"), opts)
+	h, err := OpenGit(context.Background(), g.borrow(), filepath.Join(g.t.TempDir(), "worktree"), opts)
 	if err != nil {
 		g.t.Fatal(err)
 	}
@@ -266,10 +270,10 @@ func TestGitLeavesTheUsersTreeAlone(t *testing.T) {
 	if before != after {
 		t.Errorf("before:\n%s\nafter:\n%s", before, after)
 	}
-	if out, err := h.tree.Run(context.Background(), "bisect", "log"); err != nil || !strings.Contains(out, "first bad commit") {
+	if out, err := h.repo.Run(context.Background(), "bisect", "log"); err != nil || !strings.Contains(out, "first bad commit") {
 		t.Errorf("git bisect log in the worktree: %v\n%s", err, out)
 	}
-	if err := h.Remove(context.Background()); err != nil {
+	if err := h.Remove(); err != nil {
 		t.Fatal(err)
 	}
 	if out := repo.git("", "worktree", "list"); strings.Count(out, "\n") != 0 {
@@ -430,7 +434,7 @@ func TestGitTermsAreChecked(t *testing.T) {
 		{TermOld: "x", TermNew: "x"},
 		{TermNew: "a b"},
 	} {
-		if _, err := OpenGit(context.Background(), repo.Repo, filepath.Join(t.TempDir(), "w"), o); err == nil {
+		if _, err := OpenGit(context.Background(), repo.borrow(), filepath.Join(t.TempDir(), "w"), o); err == nil {
 			t.Errorf("%+v was taken", o)
 		}
 	}
@@ -441,7 +445,7 @@ func TestGitWorktreeIsMadeAnewAfterACrash(t *testing.T) {
 	first, last := repo.line(8)
 	dir := filepath.Join(t.TempDir(), "worktree")
 	ctx := context.Background()
-	h, err := OpenGit(ctx, repo.Repo, dir, GitOptions{})
+	h, err := OpenGit(ctx, repo.borrow(), dir, GitOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -450,15 +454,10 @@ func TestGitWorktreeIsMadeAnewAfterACrash(t *testing.T) {
 		t.Fatal(err)
 	}
 	// A process that is killed leaves locks.
-	out, err := h.tree.Run(ctx, "rev-parse", "--absolute-git-dir")
-	if err != nil {
+	if err := os.WriteFile(filepath.Join(h.repo.GitDir(), "HEAD.lock"), nil, 0o644); err != nil {
 		t.Fatal(err)
 	}
-	gitDir := strings.TrimSpace(out)
-	if err := os.WriteFile(filepath.Join(gitDir, "HEAD.lock"), nil, 0o644); err != nil {
-		t.Fatal(err)
-	}
-	h, err = OpenGit(ctx, repo.Repo, dir, GitOptions{})
+	h, err = OpenGit(ctx, repo.borrow(), dir, GitOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -471,7 +470,7 @@ func TestGitWorktreeIsMadeAnewAfterACrash(t *testing.T) {
 	if err := os.MkdirAll(filepath.Join(other, "data"), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := OpenGit(ctx, repo.Repo, other, GitOptions{}); err == nil || !strings.Contains(err.Error(), "in the way") {
+	if _, err := OpenGit(ctx, repo.borrow(), other, GitOptions{}); err == nil || !strings.Contains(err.Error(), "in the way") {
 		t.Error(err)
 	}
 }

@@ -388,7 +388,7 @@ func TestHelperSearch(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r, err := gitcmd.Open(ctx, repo)
+	r, err := gitcmd.Open(ctx, dir+"-cache", repo)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -93,6 +93,7 @@ var ErrDoesNotApply = errors.New("does not apply")
 // processes may use one cache.
 type Builder struct {
 	opts  Options
+	home  string // blockrig's own cache folder
 	cache string // results
 	work  string // worktrees, object trees, ccache
 	user  *user  // that make runs as; nil: the one we are
@@ -111,7 +112,7 @@ func Open(ctx context.Context, cacheDir string, opts Options) (*Builder, error) 
 	if strings.HasPrefix(opts.CC, "-") || strings.ContainsAny(opts.CC, " \t\n$'\"\\;&|") {
 		return nil, fmt.Errorf("compiler %q: give the name or path of one program", opts.CC)
 	}
-	b := &Builder{opts: opts, cache: filepath.Join(abs, "builds"), work: filepath.Join(abs, "sources"), jobs: opts.Jobs}
+	b := &Builder{opts: opts, home: abs, cache: filepath.Join(abs, "builds"), work: filepath.Join(abs, "sources"), jobs: opts.Jobs}
 	if b.jobs <= 0 {
 		b.jobs = runtime.NumCPU()
 	}
@@ -155,8 +156,19 @@ func (b *Builder) Build(ctx context.Context, ref kernels.GitRef) (kernels.Kernel
 
 // BuildSpec gives a kernel from the cache or builds it. The error is a
 // *FailedError when the sources can't be built, and wraps ErrDoesNotApply when
-// Revert, or one of Try, does not apply.
-func (b *Builder) BuildSpec(ctx context.Context, spec Spec) (build Build, err error) {
+// Revert, or one of Try, does not apply, and kernels.ErrNotFound when there is
+// no such repository, no such commit in it, or not all of it.
+func (b *Builder) BuildSpec(ctx context.Context, spec Spec) (Build, error) {
+	build, err := b.buildSpec(ctx, spec)
+	var wrong *gitcmd.RequestError
+	var missing *gitcmd.MissingError
+	if errors.As(err, &wrong) || errors.As(err, &missing) {
+		err = fmt.Errorf("%w: %w", kernels.ErrNotFound, err)
+	}
+	return build, err
+}
+
+func (b *Builder) buildSpec(ctx context.Context, spec Spec) (build Build, err error) {
 	j, err := b.job(ctx, spec)
 	if err != nil {
 		return Build{}, err
@@ -203,7 +215,7 @@ type patch struct {
 func (b *Builder) job(ctx context.Context, spec Spec) (*job, error) {
 	j := &job{spec: spec}
 	var err error
-	if j.repo, err = gitcmd.Open(ctx, spec.Repo); err != nil {
+	if j.repo, err = gitcmd.Open(ctx, b.home, spec.Repo); err != nil {
 		return nil, err
 	}
 	if j.commit, err = j.repo.Resolve(ctx, spec.Rev); err != nil {
@@ -246,10 +258,7 @@ func (b *Builder) job(ctx context.Context, spec Spec) (*job, error) {
 	if j.compiler, err = b.findCompiler(ctx); err != nil {
 		return nil, err
 	}
-	if out, err = j.repo.Run(ctx, "rev-parse", "--path-format=absolute", "--git-common-dir"); err != nil {
-		return nil, err
-	}
-	id := sha256.Sum256([]byte(strings.TrimSpace(out)))
+	id := sha256.Sum256([]byte(j.repo.Common()))
 	j.dir = filepath.Join(b.work, hex.EncodeToString(id[:8]))
 	if err := b.makeFolder(j.dir); err != nil {
 		return nil, err

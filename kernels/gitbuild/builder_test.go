@@ -88,12 +88,7 @@ func newRepo(t *testing.T) *repo {
 	t.Helper()
 	// Not t.TempDir: make runs as a user that can't come there.
 	dir := openDir(t)
-	cmd := exec.Command("git", "init", "-q", "-b", "main", dir)
-	cmd.Env = gitcmd.Environ(os.Environ())
-	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Fatalf("git init: %v: %s", err, out)
-	}
-	r, err := gitcmd.Open(context.Background(), dir)
+	r, err := gitcmd.Init(filepath.Join(dir, ".git"), dir)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -593,7 +588,7 @@ func TestBuildAfterAKilledOne(t *testing.T) {
 	if err != nil || len(objs) != 1 {
 		t.Fatal(objs, err)
 	}
-	for _, file := range []string{filepath.Join(objs[0], fileDirty), filepath.Join(g.Dir(), ".git", "worktrees", "worktree", "index.lock")} {
+	for _, file := range []string{filepath.Join(objs[0], fileDirty), filepath.Join(filepath.Dir(objs[0]), "git", "index.lock")} {
 		if err := os.WriteFile(file, nil, 0o644); err != nil {
 			t.Fatal(err)
 		}

@@ -1,6 +1,7 @@
 package gitbuild
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -9,52 +10,37 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/blockrig/blockrig/kernels"
 	"github.com/blockrig/blockrig/kernels/gitbuild/gitcmd"
 )
 
-// A source is the worktree of a repository. Its lock is held.
+// A source is a commit in a worktree. Its lock is held.
 type source struct {
-	git    *gitcmd.Repo
-	dir    string
-	gitDir string // of the worktree, in the repository
-	tree   string // git's hash of what is built: the commit, and changes to it
+	git  *gitcmd.Repo
+	dir  string // the worktree
+	tree string // git's hash of what is built: the commit, and changes to it
 }
 
 // checkout brings the worktree to a commit. Files that don't differ keep
 // their times, so that make leaves their objects alone.
 func (b *Builder) checkout(ctx context.Context, j *job) (*source, error) {
 	s := &source{dir: filepath.Join(j.dir, "worktree")}
-	s.git = j.repo.At(s.dir)
-	// Without a .git of its own git would take the folder for a part of a
-	// repository around it.
-	info, err := os.Lstat(filepath.Join(s.dir, ".git"))
-	if err == nil && !info.Mode().IsRegular() {
-		err = errors.New("not a worktree")
-	}
-	if err == nil {
-		s.gitDir, err = s.git.Run(ctx, "rev-parse", "--absolute-git-dir")
-	}
-	if err != nil {
-		if ctx.Err() != nil {
-			return nil, err
-		}
-		// There is none yet, or the repository forgot it.
+	gitDir := filepath.Join(j.dir, "git")
+	// Without an index git knows nothing of the files that are there.
+	if _, err := os.Stat(filepath.Join(gitDir, "index")); err != nil {
 		if err := os.RemoveAll(s.dir); err != nil {
 			return nil, fmt.Errorf("make a worktree: %w", err)
 		}
-		if _, err := j.repo.Run(ctx, "worktree", "add", "--quiet", "--force", "--no-checkout", "--detach", "--", s.dir, j.commit); err != nil {
-			return nil, fmt.Errorf("make a worktree: %w", err)
-		}
-		if s.gitDir, err = s.git.Run(ctx, "rev-parse", "--absolute-git-dir"); err != nil {
-			return nil, fmt.Errorf("make a worktree: %w", err)
-		}
 	}
-	s.gitDir = strings.TrimSpace(s.gitDir)
 	// A git that was killed leaves these; nobody else works here now.
 	for _, name := range []string{"index.lock", "HEAD.lock", "ORIG_HEAD.lock"} {
-		if err := os.Remove(filepath.Join(s.gitDir, name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		if err := os.Remove(filepath.Join(gitDir, name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return nil, fmt.Errorf("check %s out: %w", j.commit[:12], err)
 		}
+	}
+	var err error
+	if s.git, err = j.repo.Borrow(ctx, gitDir, s.dir); err != nil {
+		return nil, err
 	}
 	if _, err := s.git.Run(ctx, "reset", "--quiet", "--hard", j.commit); err != nil {
 		return nil, fmt.Errorf("check %s out: %w", j.commit[:12], err)
@@ -62,8 +48,8 @@ func (b *Builder) checkout(ctx context.Context, j *job) (*source, error) {
 	if _, err := s.git.Run(ctx, "clean", "--quiet", "-ffdx"); err != nil {
 		return nil, fmt.Errorf("check %s out: %w", j.commit[:12], err)
 	}
-	if _, err = os.Stat(filepath.Join(s.dir, "Makefile")); err != nil {
-		return nil, fmt.Errorf("commit %s has no kernel in it: no Makefile", j.commit[:12])
+	if _, err := os.Stat(filepath.Join(s.dir, "Makefile")); err != nil {
+		return nil, fmt.Errorf("%w: commit %s has no kernel in it: no Makefile", kernels.ErrNotFound, j.commit[:12])
 	}
 	return s, nil
 }
@@ -113,7 +99,7 @@ func (s *source) intact(ctx context.Context) error {
 		return nil
 	}
 	// What the index remembers of the files' times is why git leaves them alone.
-	err = os.Remove(filepath.Join(s.gitDir, "index"))
+	err = os.Remove(filepath.Join(s.git.GitDir(), "index"))
 	if errors.Is(err, fs.ErrNotExist) {
 		err = nil
 	}
@@ -155,7 +141,7 @@ func (s *source) apply(ctx context.Context, text []byte) error {
 	if err != nil {
 		return err
 	}
-	_, err = s.git.RunInput(ctx, text, "apply", "--index", "--3way", "--whitespace=nowarn", "-")
+	_, err = s.git.RunInput(ctx, bytes.NewReader(text), "apply", "--index", "--3way", "--whitespace=nowarn", "-")
 	if err == nil {
 		// --3way takes a change that is there already.
 		after, err := s.git.Run(ctx, "write-tree")

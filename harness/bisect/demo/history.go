@@ -131,7 +131,7 @@ func (p plan) make(ctx context.Context, s *source) (*history, error) {
 	if p.grow {
 		branch += "-grow"
 	}
-	err = fastImport(ctx, s.repo.Dir(), func(w *bufio.Writer) error {
+	err = fastImport(ctx, s.repo, func(w *bufio.Writer) error {
 		from := s.base
 		for i, e := range edits {
 			if err := e.apply(files); err != nil {

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/exec"
 	"path"
 	"path/filepath"
 	"regexp"
@@ -68,7 +67,7 @@ func fetch(ctx context.Context, cache, suite string, say func(string, ...any)) (
 			return nil, err
 		}
 	}
-	repo, err := gitcmd.Open(ctx, dir)
+	repo, err := gitcmd.Init(dir, "")
 	if err != nil {
 		return nil, err
 	}
@@ -119,32 +118,24 @@ func makeRepo(ctx context.Context, apt *debian.Apt, p debian.Package, dir string
 	defer in.Close()
 	say("importing it into git")
 	bare := filepath.Join(tmp, "repo")
-	if err := initRepo(ctx, bare); err != nil {
+	repo, err := gitcmd.Init(bare, "")
+	if err != nil {
 		return err
 	}
-	if err := importTar(ctx, bare, in, p); err != nil {
+	if err := importTar(ctx, repo, in, p); err != nil {
 		return err
 	}
 	return os.Rename(bare, dir)
 }
 
-func initRepo(ctx context.Context, dir string) error {
-	cmd := exec.CommandContext(ctx, "git", "init", "--quiet", "--bare", "--initial-branch=main", "--", dir)
-	cmd.Env = gitcmd.Environ(os.Environ())
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return fmt.Errorf("git init: %w: %s", err, out)
-	}
-	return nil
-}
-
 // importTar feeds the archive to git fast-import, so that the tree is never
 // unpacked.
-func importTar(ctx context.Context, dir string, archive io.Reader, p debian.Package) error {
+func importTar(ctx context.Context, repo *gitcmd.Repo, archive io.Reader, p debian.Package) error {
 	r, err := xz.NewReader(bufio.NewReaderSize(archive, 1<<20))
 	if err != nil {
 		return fmt.Errorf("read the sources: %w", err)
 	}
-	return fastImport(ctx, dir, func(w *bufio.Writer) error {
+	return fastImport(ctx, repo, func(w *bufio.Writer) error {
 		var tree strings.Builder
 		in := tar.NewReader(r)
 		for mark := 1; ; mark++ {
@@ -207,30 +198,18 @@ func writeCommit(w io.Writer, ref, message string, n int) {
 }
 
 // fastImport runs git fast-import with what write gives it.
-func fastImport(ctx context.Context, dir string, write func(*bufio.Writer) error) error {
-	cmd := exec.CommandContext(ctx, "git", "-C", dir, "-c", "core.compression=1", "fast-import", "--quiet", "--force", "--done")
-	cmd.Env = gitcmd.Environ(os.Environ())
-	var said strings.Builder
-	cmd.Stdout, cmd.Stderr = &said, &said
-	in, err := cmd.StdinPipe()
-	if err != nil {
-		return fmt.Errorf("git fast-import: %w", err)
-	}
-	if err := cmd.Start(); err != nil {
-		return fmt.Errorf("git fast-import: %w", err)
-	}
-	w := bufio.NewWriterSize(in, 1<<20)
-	// Without "done" nothing is kept.
-	err = write(w)
-	if err == nil {
-		_, err = w.WriteString("done\n")
-	}
-	if err == nil {
-		err = w.Flush()
-	}
-	closed := in.Close()
-	if wait := cmd.Wait(); wait != nil {
-		return errors.Join(err, fmt.Errorf("git fast-import: %w: %s", wait, said.String()))
-	}
-	return errors.Join(err, closed)
+func fastImport(ctx context.Context, repo *gitcmd.Repo, write func(*bufio.Writer) error) error {
+	r, pipe := io.Pipe()
+	written := make(chan error, 1)
+	go func() {
+		w := bufio.NewWriterSize(pipe, 1<<20)
+		err := write(w)
+		if err == nil {
+			_, err = w.WriteString("done\n") // without it nothing is kept
+		}
+		err = errors.Join(err, w.Flush())
+		written <- errors.Join(err, pipe.CloseWithError(err))
+	}()
+	_, err := repo.RunInput(ctx, r, "-c", "core.compression=1", "fast-import", "--quiet", "--force", "--done")
+	return errors.Join(err, r.CloseWithError(err), <-written)
 }

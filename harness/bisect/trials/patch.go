@@ -1,6 +1,7 @@
 package trials
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"errors"
@@ -241,7 +242,7 @@ func Mbox(ctx context.Context, repo *gitcmd.Repo, file File, dir string) ([]stri
 			return nil, fmt.Errorf("read %s: %w", file.Name, err)
 		}
 		patch := filepath.Join(dir, e.Name()+".patch")
-		if _, err := repo.RunInput(ctx, mail, "mailinfo", filepath.Join(dir, e.Name()+".msg"), patch); err != nil {
+		if _, err := repo.RunInput(ctx, bytes.NewReader(mail), "mailinfo", filepath.Join(dir, e.Name()+".msg"), patch); err != nil {
 			return nil, fmt.Errorf("read mail %s of %s: %w", e.Name(), file.Name, err)
 		}
 		text, err := os.ReadFile(patch)

@@ -156,10 +156,10 @@ func (s *Search) Run(ctx context.Context, rig *Rig, progress func(bisect.Event))
 			return nil, err
 		}
 		defer func() {
-			// One that was interrupted keeps its worktree: git bisect log
+			// One that was interrupted keeps its repository: git bisect log
 			// works there.
 			if ctx.Err() == nil {
-				err = errors.Join(err, git.Remove(ctx))
+				err = errors.Join(err, git.Remove())
 			}
 		}()
 		t.Kernels = commits
@@ -207,7 +207,7 @@ func (s *Search) config() (bisect.Config, error) {
 
 // git is the history, in the state's worktree.
 func (s *Search) git(ctx context.Context, path string) (*bisect.Git, error) {
-	repo, err := gitcmd.Open(ctx, path)
+	repo, err := gitcmd.Open(ctx, s.Cache, path)
 	if err != nil {
 		return nil, err
 	}

@@ -3,7 +3,6 @@ package trials
 import (
 	"errors"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -136,10 +135,7 @@ index 0000000..1111111 100644
 // the mail did to them is undone; cover letters are none.
 func TestMbox(t *testing.T) {
 	dir := t.TempDir()
-	if out, err := exec.CommandContext(t.Context(), "git", "init", "-q", dir).CombinedOutput(); err != nil {
-		t.Fatalf("git init: %v: %s", err, out)
-	}
-	repo, err := gitcmd.Open(t.Context(), dir)
+	repo, err := gitcmd.Init(filepath.Join(dir, ".git"), dir)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -88,9 +88,18 @@ func (g *buildOptions) build() (trials.Build, error) {
 	return b, nil
 }
 
+// openRepo opens a repository of the user's.
+func openRepo(ctx context.Context, path string) (*gitcmd.Repo, error) {
+	cache, err := cacheDir()
+	if err != nil {
+		return nil, err
+	}
+	return gitcmd.Open(ctx, cache, path)
+}
+
 // request resolves the names of commits.
 func (g *gitOptions) request(ctx context.Context) (*trials.GitRequest, error) {
-	repo, err := gitcmd.Open(ctx, g.repo)
+	repo, err := openRepo(ctx, g.repo)
 	if err != nil {
 		return nil, err
 	}
@@ -150,8 +159,9 @@ func (a *app) bisectGit() *cobra.Command {
 		Long: `Find the first bad commit between --good and --bad in the kernel repository
 REPO, or with --fix, the first good one. Kernels are built in a folder of
 blockrig's own: the repository's files and index are not touched. git's own
-bisect runs in a worktree in the bisection's folder, where git bisect log and
-git bisect visualize work meanwhile.`,
+bisect runs in a repository of its own in the bisection's folder, where git
+bisect log and git bisect visualize work meanwhile. Nothing that the repository's
+config or hooks name is run.`,
 		Example: `  blockrig bisect git --repo ~/linux --good v6.17 --bad v6.18 lvm-mirror-dio-read --case length=512,memory_offset=32
   blockrig bisect git --repo ~/linux --good v6.17 --bad v6.18 md-raid1-dio-read -- block drivers/md fs/iomap
   blockrig bisect git --repo ~/linux --fix --bad v6.18 --good master lvm-mirror-dio-read --bad-when 'verdict in (eio, hang)'`,

@@ -11,7 +11,6 @@ import (
 	"github.com/blockrig/blockrig/harness/bisect"
 	"github.com/blockrig/blockrig/harness/bisect/trials"
 	"github.com/blockrig/blockrig/kernels"
-	"github.com/blockrig/blockrig/kernels/gitbuild/gitcmd"
 )
 
 func (a *app) bisectVersions() *cobra.Command {
@@ -41,7 +40,7 @@ the series where it changed.`,
 			}
 			var then *trials.GitRequest
 			if thenGit != "" {
-				repo, err := gitcmd.Open(c.Context(), thenGit)
+				repo, err := openRepo(c.Context(), thenGit)
 				if err != nil {
 					return badRequest(fmt.Errorf("--then-git: %w", err))
 				}
@@ -178,7 +177,7 @@ func (a *app) goOnWithGit(ctx context.Context, s *trials.Search, found *trials.O
 		return errors.New("the releases leave no range to go on with")
 	}
 	git := *s.Request.ThenGit
-	repo, err := gitcmd.Open(ctx, git.Repo)
+	repo, err := openRepo(ctx, git.Repo)
 	if err != nil {
 		return badRequest(err)
 	}

@@ -11,7 +11,6 @@ import (
 
 	"github.com/blockrig/blockrig/kernels"
 	"github.com/blockrig/blockrig/kernels/gitbuild"
-	"github.com/blockrig/blockrig/kernels/gitbuild/gitcmd"
 )
 
 // building builds the kernels of git: references with blockrig's own config.
@@ -57,7 +56,7 @@ once is taken from the cache; so is the failure of what does not build.`,
 				if !ok || i < 0 {
 					return badRequest(fmt.Errorf("kernels build %s: want git:REPO@REV", ref))
 				}
-				repo, err := gitcmd.Open(c.Context(), rest[:i])
+				repo, err := openRepo(c.Context(), rest[:i])
 				if err == nil {
 					_, err = repo.Resolve(c.Context(), rest[i+1:])
 				}

@@ -20,7 +20,6 @@ import (
 	"github.com/blockrig/blockrig/harness/bisect/trials"
 	"github.com/blockrig/blockrig/harness/trial"
 	"github.com/blockrig/blockrig/kernels"
-	"github.com/blockrig/blockrig/kernels/gitbuild/gitcmd"
 )
 
 const stepVerb = "step"
@@ -302,7 +301,7 @@ func (a *app) bisected(ctx context.Context) (repo, commit string, err error) {
 	if err != nil {
 		return "", "", fmt.Errorf("find the repository: %w", err)
 	}
-	r, err := gitcmd.Open(ctx, wd)
+	r, err := openRepo(ctx, wd)
 	if err != nil {
 		return "", "", fmt.Errorf("this is no git repository; stand in one, or name a kernel with --kernel: %w", err)
 	}
@@ -313,10 +312,11 @@ func (a *app) bisected(ctx context.Context) (repo, commit string, err error) {
 	if commit, err = r.Resolve(ctx, "HEAD"); err != nil {
 		return "", "", err
 	}
-	if _, err := r.Run(ctx, "diff-index", "--quiet", "HEAD", "--"); err != nil {
-		if status, ok := gitcmd.Status(err); !ok || status != 1 {
-			return "", "", err
-		}
+	changed, err := r.Changed(ctx)
+	if err != nil {
+		return "", "", err
+	}
+	if changed {
 		a.say("changes that are not committed are not built; give them as a patch with --apply")
 	}
 	return r.Dir(), commit, nil

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
-	"strings"
 	"text/tabwriter"
 
 	"github.com/spf13/cobra"
@@ -70,7 +69,7 @@ func (a *app) tryPatch(ctx context.Context, patch, name, base, who string, repea
 	if err != nil {
 		return badRequest(err)
 	}
-	repo, err := gitcmd.Open(ctx, g.repo)
+	repo, err := openRepo(ctx, g.repo)
 	if err != nil {
 		return badRequest(err)
 	}
@@ -166,16 +165,12 @@ func (a *app) tellPatch(p trials.PatchAnswer, who, records string, cx bisect.Con
 
 // gitUser is who git thinks the user is.
 func gitUser(ctx context.Context, repo *gitcmd.Repo) (string, error) {
-	var parts []string
-	for _, key := range []string{"user.name", "user.email"} {
-		v, err := repo.Run(ctx, "config", "--get", key)
-		if status, ok := gitcmd.Status(err); ok && status == 1 {
-			return "Your Name <your@address>", nil
-		}
-		if err != nil {
-			return "", err
-		}
-		parts = append(parts, strings.TrimSpace(v))
+	name, address, err := repo.User(ctx)
+	if err != nil {
+		return "", err
 	}
-	return fmt.Sprintf("%s <%s>", parts[0], parts[1]), nil
+	if name == "" || address == "" {
+		return "Your Name <your@address>", nil
+	}
+	return fmt.Sprintf("%s <%s>", name, address), nil
 }

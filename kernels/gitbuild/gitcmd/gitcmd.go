@@ -1,34 +1,62 @@
-// Package gitcmd runs git on a repository of the user's so that nothing of
-// the caller's environment, and nothing that the repository brings along,
-// changes what git does: no GIT_* variables, no hooks, no file-system monitor,
-// no pager, no editor, no prompt, no remote helper. Names that come from a
-// person are checked here before git sees them.
+// Package gitcmd runs git for the work on a repository of the user's so that
+// nothing of that repository runs, and nothing is written to it.
+//
+// A repository is more than data: its config, hooks and attributes name
+// programs that git starts (filters, merge drivers, file-system monitors,
+// transports for objects that a partial clone lacks, …). So git never runs
+// there. It runs in a repository of our own that borrows the objects and has
+// a copy of the references, with a config and an environment that we wrote.
+// What is in the sources' .gitattributes stays without effect: no program is
+// configured under the names in it. Objects that the user's repository lacks
+// are an error, a [MissingError]. Who owns the user's repository does not
+// matter.
+//
+// Names that come from a person are checked here before git sees them.
 package gitcmd
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"runtime"
 	"strings"
 	"syscall"
 	"time"
 	"unicode"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
 )
 
-// A Repo is a repository or one of its worktrees.
+// A Repo is a repository of our own.
 type Repo struct {
-	dir string
-	own bool // dir must itself be a worktree, not a folder in one
+	dir    string // the user's repository as it was opened, or our worktree
+	gitDir string
+	tree   string // our worktree; "" is none
+	from   *lender
 }
+
+// A RequestError is about a repository or revision that is not there, or can't
+// be the name of one.
+type RequestError struct{ err error }
+
+func (e *RequestError) Error() string { return e.err.Error() }
+
+func (e *RequestError) Unwrap() error { return e.err }
+
+func wrong(format string, args ...any) error { return &RequestError{fmt.Errorf(format, args...)} }
 
 // An Error is a git command that exited with a status other than 0.
 type Error struct {
-	Args   []string // without the settings that every call gets
+	Args   []string
 	Status int
 	Stderr string
 }
@@ -54,81 +82,121 @@ func Status(err error) (int, bool) {
 	return 0, false
 }
 
-// Open checks that path is a local repository or worktree. A URL, a transport
-// helper ("ext::…") and anything that looks like an option are refused.
-func Open(ctx context.Context, path string) (*Repo, error) {
-	switch {
-	case path == "":
-		return nil, errors.New("no repository given")
-	case strings.HasPrefix(path, "-"):
-		return nil, fmt.Errorf("repository %q looks like an option; write ./%s if it is a folder", path, Printable(path))
-	case strings.Contains(path, "::"), strings.Contains(path, "://"):
-		return nil, fmt.Errorf("repository %q is no local folder: clone it first and give the clone", path)
-	case hasControl(path):
-		return nil, fmt.Errorf("repository %q has control characters in its name", path)
+// A MissingError is an object that the user's repository lacks.
+type MissingError struct {
+	Object  string // its hash
+	Repo    string // git folder of the repository
+	Partial bool   // the repository is a partial clone
+}
+
+func (e *MissingError) Error() string {
+	msg := fmt.Sprintf("object %s is missing in %s", e.Object, Printable(e.Repo))
+	if e.Partial {
+		msg += ", a partial clone, and blockrig fetches nothing: complete it with git fetch --refetch --no-filter"
 	}
-	abs, err := filepath.Abs(path)
-	if err != nil {
-		return nil, fmt.Errorf("repository %q: %w", path, err)
+	return msg
+}
+
+// Init makes a repository of our own that borrows from none, or opens one that
+// was made so. Its git folder is gitDir; a tree of "" is no worktree.
+func Init(gitDir, tree string) (*Repo, error) {
+	r := &Repo{dir: cmp.Or(tree, gitDir), gitDir: gitDir, tree: tree}
+	for _, dir := range []string{"objects", "refs"} {
+		if err := os.MkdirAll(filepath.Join(gitDir, dir), 0o755); err != nil {
+			return nil, fmt.Errorf("make a repository: %w", err)
+		}
 	}
-	fi, err := os.Stat(abs)
-	if err != nil {
-		return nil, fmt.Errorf("repository %q: %w", path, err)
+	files := map[string]string{"config": fmt.Sprintf(config, "sha1"), "HEAD": "ref: refs/heads/main\n"}
+	if _, err := os.Stat(filepath.Join(gitDir, "HEAD")); err == nil {
+		delete(files, "HEAD")
 	}
-	if !fi.IsDir() {
-		return nil, fmt.Errorf("repository %q is not a folder", path)
-	}
-	r := &Repo{dir: abs}
-	if _, err := r.Run(ctx, "rev-parse", "--git-dir"); err != nil {
-		return nil, fmt.Errorf("repository %q: %w", path, err)
+	if err := r.write(files); err != nil {
+		return nil, fmt.Errorf("make a repository: %w", err)
 	}
 	return r, nil
 }
 
-// Dir is the absolute path that the repository was opened with.
+// Dir is the absolute path that the user's repository was opened with, or of
+// our worktree.
 func (r *Repo) Dir() string { return r.dir }
 
-// At gives another worktree of a repository. When dir is not the top of one,
-// its commands fail, also if a repository is around it.
-func (r *Repo) At(dir string) *Repo { return &Repo{dir: dir, own: true} }
+// GitDir is the git folder of our own repository.
+func (r *Repo) GitDir() string { return r.gitDir }
 
 // Resolve turns the name of a commit into its full hash. Options, ranges and
-// control characters are refused.
+// control characters are refused. The error is a [RequestError] when the
+// name is wrong.
 func (r *Repo) Resolve(ctx context.Context, rev string) (string, error) {
 	if err := CheckRev(rev); err != nil {
 		return "", err
 	}
+	if strings.Contains(rev, "@{") {
+		if err := r.copyLogs(); err != nil {
+			return "", fmt.Errorf("look %q up: %w", rev, err)
+		}
+	}
 	out, err := r.Run(ctx, "rev-parse", "--verify", "--quiet", "--end-of-options", rev+"^{commit}")
 	if err != nil {
 		if _, ok := Status(err); ok {
-			return "", fmt.Errorf("no commit %q in %s", rev, Printable(r.dir))
+			return "", wrong("no commit %q in %s", rev, Printable(r.dir))
 		}
 		return "", err
 	}
 	hash := strings.TrimSpace(out)
 	if !IsHash(hash) {
-		return "", fmt.Errorf("revision %q is not a single commit", rev)
+		return "", wrong("revision %q is not a single commit", rev)
 	}
 	return hash, nil
 }
 
-// CheckRev refuses what can't be the name of one commit.
+// copyLogs copies what the user's repository remembers of where its references
+// were.
+func (r *Repo) copyLogs() error {
+	if r.from == nil {
+		return nil
+	}
+	logs := map[string]string{}
+	for _, dir := range []string{r.from.gitDir, r.from.common} {
+		err := filepath.WalkDir(filepath.Join(dir, "logs"), func(p string, d fs.DirEntry, err error) error {
+			if err != nil || !d.Type().IsRegular() {
+				return nil // as if there were none
+			}
+			name, err := filepath.Rel(dir, p)
+			if _, ok := logs[name]; ok || err != nil {
+				return err
+			}
+			text, err := readFile(p)
+			logs[name] = string(text)
+			return errors.Join(err, os.MkdirAll(filepath.Join(r.gitDir, filepath.Dir(name)), 0o755))
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return r.write(logs)
+}
+
+// CheckRev refuses what can't be the name of one commit. The error is a
+// [RequestError].
 func CheckRev(rev string) error {
+	why := ""
 	switch {
 	case rev == "":
-		return errors.New("no revision given")
+		return wrong("no revision given")
 	case strings.HasPrefix(rev, "-"):
-		return fmt.Errorf("revision %q looks like an option", rev)
-	case strings.HasPrefix(rev, "^"), strings.Contains(rev, ".."):
-		return fmt.Errorf("revision %q is a range; one commit is needed", rev)
+		why = "looks like an option"
+	case strings.HasPrefix(rev, "^"), strings.Contains(rev, ".."), strings.Contains(rev, "^@"), strings.Contains(rev, "^!"), strings.Contains(rev, "^-"):
+		why = "is a range; one commit is needed"
 	case strings.Contains(rev, "::"):
-		return fmt.Errorf("revision %q looks like a transport helper", rev)
+		why = "looks like a transport helper"
 	case hasControl(rev):
-		return fmt.Errorf("revision %q has control characters in it", rev)
+		why = "has control characters in it"
 	case len(rev) > 1000:
-		return fmt.Errorf("revision %.40q… is too long", rev)
+		return wrong("revision %.40q… is too long", rev)
+	default:
+		return nil
 	}
-	return nil
+	return wrong("revision %q %s", rev, why)
 }
 
 // IsHash tells whether s is a full object name (SHA-1 or SHA-256).
@@ -150,23 +218,22 @@ func (r *Repo) Run(ctx context.Context, args ...string) (string, error) {
 }
 
 // RunInput is Run with something on standard input.
-func (r *Repo) RunInput(ctx context.Context, stdin []byte, args ...string) (string, error) {
+func (r *Repo) RunInput(ctx context.Context, stdin io.Reader, args ...string) (string, error) {
 	cmd := r.command(ctx, args...)
 	var stdout, stderr bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
-	if stdin != nil {
-		cmd.Stdin = bytes.NewReader(stdin)
-	}
-	// The parent-death signal belongs to the thread that starts the process.
-	runtime.LockOSThread()
-	defer runtime.UnlockOSThread()
-	err := cmd.Run()
+	cmd.Stdin = stdin
+	err := run(cmd)
 	if ctx.Err() != nil {
 		return "", fmt.Errorf("git %s: %w", args[0], ctx.Err())
 	}
 	var exit *exec.ExitError
 	if errors.As(err, &exit) {
-		return stdout.String(), &Error{Args: args, Status: exit.ExitCode(), Stderr: stderr.String()}
+		err := &Error{Args: args, Status: exit.ExitCode(), Stderr: stderr.String()}
+		if missing := r.missing(ctx, err); missing != nil {
+			return "", missing
+		}
+		return stdout.String(), err
 	}
 	if err != nil {
 		return "", fmt.Errorf("run git: %w", err)
@@ -174,35 +241,76 @@ func (r *Repo) RunInput(ctx context.Context, stdin []byte, args ...string) (stri
 	return stdout.String(), nil
 }
 
-// settings come before every command: each turns off something that would run
-// a program named by the repository or the user, or start work in the
-// background.
-var settings = [...]string{
-	"--no-pager",
-	"-c", "core.hooksPath=/dev/null",
-	"-c", "core.fsmonitor=false",
-	"-c", "core.editor=false",
-	"-c", "core.askPass=false",
-	"-c", "credential.helper=",
-	"-c", "protocol.ext.allow=never",
-	"-c", "diff.external=",
-	"-c", "checkout.workers=1", // files are written by the one process that dies with us
-	"-c", "gc.auto=0",
-	"-c", "maintenance.auto=false",
-	"-c", "submodule.recurse=false",
-	"-c", "commit.gpgSign=false",
-	"-c", "log.showSignature=false",
-	"-c", "color.ui=false",
-	"-c", "core.quotePath=true",
-	"-c", "advice.detachedHead=false",
+var hashes = regexp.MustCompile(`\b[0-9a-f]{40}(?:[0-9a-f]{24})?\b`)
+
+// missing finds an object that git spoke of and that is not there.
+func (r *Repo) missing(ctx context.Context, e *Error) error {
+	found := hashes.FindAllString(e.Stderr, 100)
+	if len(found) == 0 || r.from == nil || e.Args[0] == "cat-file" {
+		return nil
+	}
+	out, err := r.RunInput(ctx, strings.NewReader(strings.Join(found, "\n")+"\n"), "cat-file", "--batch-check")
+	if err != nil {
+		return nil // git's own message it is
+	}
+	for line := range strings.Lines(out) {
+		if hash, ok := strings.CutSuffix(strings.TrimSpace(line), " missing"); ok {
+			return &MissingError{hash, r.from.common, r.from.partial}
+		}
+	}
+	return nil
+}
+
+// run runs a command from a thread that may set no file's times. Git does so
+// to objects that it would write and finds in the repository that it borrows
+// from, so that git gc there keeps them; where it may not, it writes them into
+// ours.
+func run(cmd *exec.Cmd) error {
+	done := make(chan error)
+	go func() {
+		// The thread, which can't be used for anything else, ends with this
+		// goroutine, as it is not unlocked. So does what would die with it: by
+		// then there is nothing.
+		runtime.LockOSThread()
+		if err := forbidTimes(); err != nil {
+			done <- err
+			return
+		}
+		done <- cmd.Run()
+	}()
+	return <-done
+}
+
+var (
+	noTimes = [...]unix.SockFilter{
+		{Code: unix.BPF_LD | unix.BPF_W | unix.BPF_ABS}, // the number of the system call
+		{Code: unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K, Jf: 1, K: unix.SYS_UTIMENSAT},
+		{Code: unix.BPF_RET | unix.BPF_K, K: unix.SECCOMP_RET_ERRNO | uint32(unix.EPERM)},
+		{Code: unix.BPF_RET | unix.BPF_K, K: unix.SECCOMP_RET_ALLOW},
+	}
+	noTimesProgram = unix.SockFprog{Len: uint16(len(noTimes)), Filter: &noTimes[0]}
+)
+
+// forbidTimes makes utimensat fail in this thread and in what it starts. A
+// kernel without seccomp (prctl(2): EINVAL) is left as it is.
+func forbidTimes() error {
+	err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
+	if err == nil {
+		err = unix.Prctl(unix.PR_SET_SECCOMP, unix.SECCOMP_MODE_FILTER, uintptr(unsafe.Pointer(&noTimesProgram)), 0, 0)
+	}
+	if err != nil && !errors.Is(err, unix.EINVAL) {
+		return fmt.Errorf("start git: %w", err)
+	}
+	return nil
 }
 
 func (r *Repo) command(ctx context.Context, args ...string) *exec.Cmd {
-	all := append([]string{"-C", r.dir}, settings[:]...)
-	cmd := exec.CommandContext(ctx, "git", append(all, args...)...)
-	cmd.Env = Environ(os.Environ())
-	if r.own {
-		cmd.Env = append(cmd.Env, "GIT_CEILING_DIRECTORIES="+filepath.Dir(r.dir))
+	cmd := exec.CommandContext(ctx, "git", args...)
+	cmd.Dir = r.gitDir
+	cmd.Env = append(environ(), "GIT_DIR="+r.gitDir)
+	if r.tree != "" {
+		cmd.Dir = r.tree
+		cmd.Env = append(cmd.Env, "GIT_WORK_TREE="+r.tree)
 	}
 	// A group of its own: git's own children end with it, and a Ctrl-C at
 	// the terminal reaches git through the context only. A git that outlived
@@ -220,21 +328,32 @@ func (r *Repo) command(ctx context.Context, args ...string) *exec.Cmd {
 	return cmd
 }
 
-// Environ is the part of an environment that git may see, and what it must.
-func Environ(environ []string) []string {
-	var out []string
-	for _, kv := range environ {
-		name, _, _ := strings.Cut(kv, "=")
-		switch name {
-		case "PATH", "HOME", "USER", "LOGNAME", "TMPDIR", "XDG_CONFIG_HOME":
-			out = append(out, kv)
+// environ is all the environment that git sees: no GIT_* of the caller's, no
+// home with a config in it, and no program that is looked for in the folder
+// one stands in.
+func environ() []string {
+	return []string{
+		"PATH=" + Path(os.Getenv("PATH")), "HOME=/nonexistent", "LC_ALL=C", "TZ=UTC",
+		"GIT_CONFIG_NOSYSTEM=1", "GIT_CONFIG_SYSTEM=/dev/null", "GIT_CONFIG_GLOBAL=/dev/null", "GIT_ATTR_NOSYSTEM=1",
+		"GIT_NO_LAZY_FETCH=1", "GIT_ALLOW_PROTOCOL=none", "GIT_TERMINAL_PROMPT=0", "GIT_OPTIONAL_LOCKS=0",
+		"GIT_PAGER=cat", "GIT_EDITOR=false", "GIT_ASKPASS=false", "SSH_ASKPASS=false",
+	}
+}
+
+// Path leaves the folders of a search path that don't depend on where one
+// stands.
+func Path(list string) string {
+	var kept []string
+	for _, dir := range filepath.SplitList(list) {
+		if filepath.IsAbs(dir) {
+			kept = append(kept, dir)
 		}
 	}
-	return append(out,
-		"LC_ALL=C", "TZ=UTC",
-		"GIT_TERMINAL_PROMPT=0", "GIT_OPTIONAL_LOCKS=0", "GIT_PAGER=cat",
-		"GIT_EDITOR=false", "GIT_ASKPASS=false", "SSH_ASKPASS=false")
+	return strings.Join(kept, string(filepath.ListSeparator))
 }
+
+// lockPoll is how often a lock is tried that another process has for a moment.
+const lockPoll = 20 * time.Millisecond
 
 // Printable makes text of unknown origin safe to show: control characters but
 // line feeds become their escapes.

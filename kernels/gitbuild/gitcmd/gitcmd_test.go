@@ -13,24 +13,33 @@ import (
 	"time"
 )
 
+// newRepo makes a repository, the user's, with one commit that is tagged v1,
+// and opens it.
 func newRepo(t *testing.T) (*Repo, string) {
 	t.Helper()
 	dir := t.TempDir()
-	r := &Repo{dir: dir}
+	theirs, err := Init(filepath.Join(dir, ".git"), dir)
+	if err != nil {
+		t.Fatal(err)
+	}
 	for _, args := range [][]string{
-		{"init", "-q", "-b", "main", "."},
 		{"-c", "user.name=A", "-c", "user.email=a@example.org", "commit", "-q", "--allow-empty", "-m", "one"},
 		{"tag", "v1"},
 	} {
-		if _, err := r.Run(context.Background(), args...); err != nil {
+		if _, err := theirs.Run(t.Context(), args...); err != nil {
 			t.Fatal(err)
 		}
+	}
+	r, err := Open(t.Context(), t.TempDir(), dir)
+	if err != nil {
+		t.Fatal(err)
 	}
 	return r, dir
 }
 
 func TestOpenRefusesWhatIsNoLocalFolder(t *testing.T) {
 	_, dir := newRepo(t)
+	cache := t.TempDir()
 	file := filepath.Join(dir, "file")
 	if err := os.WriteFile(file, nil, 0o644); err != nil {
 		t.Fatal(err)
@@ -46,11 +55,11 @@ func TestOpenRefusesWhatIsNoLocalFolder(t *testing.T) {
 		file:                      "not a folder",
 		filepath.Dir(t.TempDir()): "not a git repository",
 	} {
-		if _, err := Open(context.Background(), path); err == nil || !strings.Contains(err.Error(), want) {
+		if _, err := Open(t.Context(), cache, path); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("Open(%q) = %v, want %q", path, err, want)
 		}
 	}
-	if _, err := Open(context.Background(), dir); err != nil {
+	if _, err := Open(t.Context(), cache, dir); err != nil {
 		t.Error(err)
 	}
 }
@@ -79,23 +88,6 @@ func TestResolveRefusesOptionsAndRanges(t *testing.T) {
 	}
 }
 
-func TestHooksAndEnvironmentDoNotReachGit(t *testing.T) {
-	r, dir := newRepo(t)
-	ran := filepath.Join(dir, "ran")
-	hook := filepath.Join(dir, ".git", "hooks", "post-checkout")
-	if err := os.WriteFile(hook, []byte("#!/bin/sh\ntouch "+ran+"\n"), 0o755); err != nil {
-		t.Fatal(err)
-	}
-	t.Setenv("GIT_DIR", "/nowhere")
-	t.Setenv("GIT_EXTERNAL_DIFF", "touch "+ran)
-	if _, err := r.Run(context.Background(), "checkout", "-q", "--detach", "v1"); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := os.Stat(ran); !os.IsNotExist(err) {
-		t.Errorf("a hook ran: %v", err)
-	}
-}
-
 func TestErrorsAreOneSafeLine(t *testing.T) {
 	r, _ := newRepo(t)
 	_, err := r.Run(context.Background(), "rev-parse", "--verify", "a\x1b[31m")
@@ -104,20 +96,6 @@ func TestErrorsAreOneSafeLine(t *testing.T) {
 	}
 	if strings.Contains(err.Error(), "\x1b") {
 		t.Errorf("control codes in %q", err)
-	}
-}
-
-func TestAtKeepsOutOfARepositoryAround(t *testing.T) {
-	r, dir := newRepo(t)
-	inner := filepath.Join(dir, "cache", "worktree")
-	if err := os.MkdirAll(inner, 0o755); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := r.At(inner).Run(context.Background(), "reset", "--hard"); err == nil {
-		t.Error("a command reached the repository around the folder")
-	}
-	if _, err := r.At(dir).Run(context.Background(), "rev-parse", "HEAD"); err != nil {
-		t.Error(err)
 	}
 }
 

@@ -1,0 +1,249 @@
+package gitcmd
+
+import (
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// plain runs git in a folder as a person does, with no config of theirs.
+func plain(t *testing.T, dir string, args ...string) string {
+	t.Helper()
+	c := exec.CommandContext(t.Context(), "git", append([]string{"-C", dir}, args...)...)
+	c.Env = append(environ(), "GIT_ALLOW_PROTOCOL=file", "GIT_AUTHOR_NAME=A", "GIT_AUTHOR_EMAIL=a@example.org", "GIT_COMMITTER_NAME=A", "GIT_COMMITTER_EMAIL=a@example.org")
+	var said strings.Builder
+	c.Stderr = &said
+	out, err := c.Output()
+	if err != nil {
+		t.Fatalf("git %q: %v\n%s", args, err, said.String())
+	}
+	return strings.TrimSpace(string(out))
+}
+
+// Given repositories of all forms, when names are looked up in what is
+// borrowed from them, then each is the commit that git itself finds there.
+func TestNamesAreThoseOfTheRepository(t *testing.T) {
+	shapes := map[string]struct {
+		init []string
+		then func(t *testing.T, dir string) (at string)
+		revs []string
+	}{
+		"loose references":  {},
+		"packed references": {then: func(t *testing.T, dir string) string { plain(t, dir, "pack-refs", "--all"); return dir }},
+		"packed and changed": {then: func(t *testing.T, dir string) string {
+			plain(t, dir, "pack-refs", "--all")
+			plain(t, dir, "branch", "-f", "side", "HEAD~3")
+			return dir
+		}},
+		"packed objects": {then: func(t *testing.T, dir string) string { plain(t, dir, "gc", "-q"); return dir }},
+		"a detached HEAD": {then: func(t *testing.T, dir string) string {
+			plain(t, dir, "checkout", "-q", "--detach", "HEAD~2")
+			return dir
+		}},
+		"SHA-256": {init: []string{"--object-format=sha256"}},
+		"a subfolder": {then: func(t *testing.T, dir string) string {
+			sub := filepath.Join(dir, "a", "b")
+			if err := os.MkdirAll(sub, 0o755); err != nil {
+				t.Fatal(err)
+			}
+			return sub
+		}},
+		"a bare one": {then: func(t *testing.T, dir string) string {
+			plain(t, dir, "clone", "-q", "--bare", ".", "bare")
+			return filepath.Join(dir, "bare")
+		}},
+		"a symbolic link": {then: func(t *testing.T, dir string) string {
+			link := filepath.Join(t.TempDir(), "link")
+			if err := os.Symlink(dir, link); err != nil {
+				t.Fatal(err)
+			}
+			return link
+		}},
+		"another worktree": {
+			then: func(t *testing.T, dir string) string {
+				plain(t, dir, "bisect", "start", "--no-checkout", "HEAD", "HEAD~5")
+				tree := filepath.Join(dir, "tree")
+				plain(t, dir, "worktree", "add", "-q", "--detach", tree, "HEAD~4")
+				return tree
+			},
+		},
+		"while it is bisected": {
+			then: func(t *testing.T, dir string) string {
+				plain(t, dir, "bisect", "start", "--no-checkout", "HEAD", "HEAD~5")
+				return dir
+			},
+			revs: []string{"BISECT_HEAD", "refs/bisect/bad"},
+		},
+		"after a fetch": {
+			then: func(t *testing.T, dir string) string {
+				plain(t, dir, "clone", "-q", ".", "clone")
+				clone := filepath.Join(dir, "clone")
+				plain(t, clone, "fetch", "-q", "origin", "side")
+				return clone
+			},
+			revs: []string{"FETCH_HEAD", "origin", "origin/HEAD", "origin/side"},
+		},
+		"borrowing itself": {
+			then: func(t *testing.T, dir string) string {
+				plain(t, dir, "clone", "-q", "--shared", ".", "one")
+				plain(t, dir, "clone", "-q", "--shared", "one", "two")
+				two := filepath.Join(dir, "two")
+				if err := os.WriteFile(filepath.Join(two, ".git", "objects", "info", "alternates"), []byte("../../../one/.git/objects\n"), 0o644); err != nil {
+					t.Fatal(err)
+				}
+				return two
+			},
+		},
+		"a shallow one": {then: func(t *testing.T, dir string) string {
+			plain(t, dir, "clone", "-q", "--depth=3", "file://"+dir, "clone")
+			return filepath.Join(dir, "clone")
+		}},
+		"replaced": {then: func(t *testing.T, dir string) string { plain(t, dir, "replace", "HEAD~1", "HEAD~4"); return dir }},
+		"grafted": {then: func(t *testing.T, dir string) string {
+			graft := plain(t, dir, "rev-parse", "HEAD") + " " + plain(t, dir, "rev-parse", "HEAD~4") + "\n"
+			if err := os.WriteFile(filepath.Join(dir, ".git", "info", "grafts"), []byte(graft), 0o644); err != nil {
+				t.Fatal(err)
+			}
+			return dir
+		}},
+	}
+	for name, c := range shapes {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			plain(t, dir, append([]string{"init", "-q", "-b", "main"}, c.init...)...)
+			for range 6 {
+				plain(t, dir, "commit", "-q", "--allow-empty", "-m", "x")
+			}
+			plain(t, dir, "branch", "side", "HEAD~1")
+			plain(t, dir, "tag", "-a", "-m", "x", "v1", "HEAD~2")
+			plain(t, dir, "tag", "light/one", "HEAD~1")
+			if c.then != nil {
+				dir = c.then(t, dir)
+			}
+			r, err := Open(t.Context(), t.TempDir(), dir)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, rev := range append(c.revs, "HEAD", "main", "side", "v1", "v1~1", "light/one", "HEAD~1", "HEAD~2", "HEAD@{0}", "@") {
+				out, _ := exec.CommandContext(t.Context(), "git", "-C", dir, "rev-parse", "--verify", "--quiet", rev+"^{commit}").Output() // nothing when it is none
+				want := strings.TrimSpace(string(out))
+				if got, err := r.Resolve(t.Context(), rev); got != want || (err == nil) != (want != "") {
+					t.Errorf("%s is %q, %v; want %s", rev, got, err, want)
+				}
+			}
+			w, err := r.Borrow(t.Context(), filepath.Join(t.TempDir(), "git"), filepath.Join(t.TempDir(), "tree"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			want := plain(t, dir, "rev-list", "HEAD")
+			if got, err := w.Run(t.Context(), "rev-list", "HEAD"); err != nil || strings.TrimSpace(got) != want {
+				t.Errorf("the history is\n%s%v, want\n%s", got, err, want)
+			}
+			if got, err := w.Run(t.Context(), "for-each-ref", "refs/bisect"); err != nil || got != "" {
+				t.Errorf("a bisection of the user's came along: %s, %v", got, err)
+			}
+		})
+	}
+}
+
+// Given names that git would not take, or that are no files, when references
+// are copied, then they are left out and do no harm.
+func TestWhatIsNoReferenceIsLeftOut(t *testing.T) {
+	dir := t.TempDir()
+	plain(t, dir, "init", "-q", "-b", "main")
+	plain(t, dir, "commit", "-q", "--allow-empty", "-m", "x")
+	head := plain(t, dir, "rev-parse", "HEAD")
+	refs := filepath.Join(dir, ".git", "refs", "heads")
+	for name, text := range map[string]string{
+		"a\nb": head, "x.lock": head, ".dot": head, "odd": "no hash", "loop": "ref: refs/heads/loop", "short": head[:39], "packed": head,
+	} {
+		if err := os.WriteFile(filepath.Join(refs, name), []byte(text+"\n"), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if out, err := exec.CommandContext(t.Context(), "mkfifo", filepath.Join(refs, "fifo")).CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	if err := os.Symlink("/etc/passwd", filepath.Join(refs, "link")); err != nil {
+		t.Fatal(err)
+	}
+	packed := head + " refs/../../x\n" + head + " refs/heads/good\nnonsense\n" + head + " refs/heads/a b\n"
+	if err := os.WriteFile(filepath.Join(dir, ".git", "packed-refs"), []byte(packed), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	r, err := Open(t.Context(), t.TempDir(), dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := r.Run(t.Context(), "for-each-ref", "--format=%(refname)")
+	if want := "refs/heads/good\nrefs/heads/main\nrefs/heads/packed\n"; err != nil || out != want {
+		t.Errorf("%q, %v; want %q", out, err, want)
+	}
+}
+
+// Given references that changed since the last time, when the repository is
+// opened again, then they are the new ones, and what is gone is gone.
+func TestReferencesAreRenewed(t *testing.T) {
+	dir, cache := t.TempDir(), t.TempDir()
+	plain(t, dir, "init", "-q", "-b", "main")
+	for range 4 {
+		plain(t, dir, "commit", "-q", "--allow-empty", "-m", "x")
+	}
+	plain(t, dir, "tag", "v1")
+	plain(t, dir, "bisect", "start", "--no-checkout", "HEAD", "HEAD~3")
+	if r, err := Open(t.Context(), cache, dir); err != nil {
+		t.Fatal(err)
+	} else if _, err := r.Resolve(t.Context(), "BISECT_HEAD"); err != nil {
+		t.Fatal(err)
+	}
+	plain(t, dir, "bisect", "reset")
+	plain(t, dir, "tag", "-d", "v1")
+	plain(t, dir, "commit", "-q", "--allow-empty", "-m", "y")
+	r, err := Open(t.Context(), cache, dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, rev := range []string{"BISECT_HEAD", "v1"} {
+		if got, err := r.Resolve(t.Context(), rev); err == nil {
+			t.Errorf("%s is still %s", rev, got)
+		}
+	}
+	if got, err := r.Resolve(t.Context(), "HEAD"); err != nil || got != plain(t, dir, "rev-parse", "HEAD") {
+		t.Errorf("HEAD is %s, %v", got, err)
+	}
+}
+
+// Given a repository that can't be read as one, then that is said.
+func TestDamagedRepositories(t *testing.T) {
+	for name, c := range map[string]struct {
+		config, want string
+	}{
+		"a bad config":           {"[core\n", "bad config line 1"},
+		"an unknown hash":        {"[extensions]\nobjectFormat = sha3\n", "object format"},
+		"references in reftable": {"[extensions]\nrefStorage = reftable\n", "refs migrate"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			plain(t, dir, "init", "-q")
+			if err := os.WriteFile(filepath.Join(dir, ".git", "config"), []byte(c.config), 0o644); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := Open(t.Context(), t.TempDir(), dir); err == nil || !strings.Contains(err.Error(), c.want) {
+				t.Errorf("%v, want %q", err, c.want)
+			}
+		})
+	}
+	dir := t.TempDir()
+	for _, text := range []string{"nonsense", "gitdir: /nowhere\n", "gitdir: a\nb\n"} {
+		if err := os.WriteFile(filepath.Join(dir, ".git"), []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		var wrong *RequestError
+		if _, err := Open(t.Context(), t.TempDir(), dir); !errors.As(err, &wrong) {
+			t.Errorf("%q: %v", text, err)
+		}
+	}
+}
