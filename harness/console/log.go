@@ -1,15 +1,9 @@
 package console
 
 import (
-	"bufio"
-	"bytes"
-	"compress/gzip"
 	"errors"
 	"fmt"
 	"io"
-
-	"github.com/klauspost/compress/zstd"
-	"github.com/ulikunitz/xz"
 )
 
 // ErrNoKernelLines says that a file holds no line of a kernel, so that
@@ -43,8 +37,8 @@ const maxMarks = 10_000
 // maxWindow bounds the memory that a zstd file may ask for, in bytes.
 const maxWindow = 512 << 20
 
-// ReadAll reads a log to its end, packed with gzip, xz or zstd or not. It
-// fails with ErrEmpty or ErrNoKernelLines where it can't say anything, and
+// ReadAll reads a log to its end, packed or not, in any form that the package
+// knows. It fails with ErrEmpty or ErrNoKernelLines where it can't say anything, and
 // with the reader's error; the Log holds what was read up to there. What is
 // read also goes, unpacked, to the writers.
 func ReadAll(r io.Reader, also ...io.Writer) (*Log, error) {
@@ -58,12 +52,13 @@ func ReadAll(r io.Reader, also ...io.Writer) (*Log, error) {
 		}
 		log.Marks = append(log.Marks, Mark{line, text})
 	}))
-	u, done, err := unpack(r)
+	lines, sample, done, err := openLog(r)
+	defer done()
 	if err != nil {
 		return log, err
 	}
-	defer done()
-	n, err := io.CopyBuffer(io.MultiWriter(append(also, s)...), u, make([]byte, 256<<10))
+	s.learned = learn(sample)
+	n, err := io.CopyBuffer(io.MultiWriter(append(also, s)...), lines, make([]byte, 256<<10))
 	s.Close()
 	log.Findings, log.Release = s.Findings(), s.Release()
 	log.Lines, log.KernelLines, log.Boots, log.Dropped = s.Lines(), s.KernelLines(), s.Boots(), s.Dropped()
@@ -77,37 +72,3 @@ func ReadAll(r io.Reader, also ...io.Writer) (*Log, error) {
 	}
 	return log, nil
 }
-
-// unpack detects compression by its magic number.
-func unpack(r io.Reader) (io.Reader, func(), error) {
-	b := bufio.NewReaderSize(r, 64<<10)
-	magic, err := b.Peek(6)
-	if err != nil && !errors.Is(err, io.EOF) {
-		return nil, nil, fmt.Errorf("read kernel log: %w", err)
-	}
-	none := func() {}
-	switch {
-	case bytes.HasPrefix(magic, []byte{0x1f, 0x8b}):
-		z, err := gzip.NewReader(b)
-		if err != nil {
-			return nil, nil, fmt.Errorf("unpack gzip: %w", err)
-		}
-		return z, none, nil
-	case bytes.HasPrefix(magic, []byte{0xfd, '7', 'z', 'X', 'Z', 0}):
-		z, err := xz.NewReader(b)
-		if err != nil {
-			return nil, nil, fmt.Errorf("unpack xz: %w", err)
-		}
-		return z, none, nil
-	case bytes.HasPrefix(magic, []byte{0x28, 0xb5, 0x2f, 0xfd}):
-		z, err := zstd.NewReader(b, zstd.WithDecoderMaxWindow(maxWindow), zstd.WithDecoderConcurrency(1))
-		if err != nil {
-			return nil, nil, fmt.Errorf("unpack zstd: %w", err)
-		}
-		return z, z.Close, nil
-	}
-	return onlyReader{b}, none, nil
-}
-
-// onlyReader hides bufio.Reader's WriteTo, which would bypass the buffer.
-type onlyReader struct{ io.Reader }

@@ -35,9 +35,10 @@ func split(line []byte) message {
 			return m
 		}
 	}
-	if len(s) > 0 && (s[0] == '>' || s[0] == '|' || s[0] == ' ' || s[0] == '\t') {
+	if len(s) > 0 && (s[0] == '>' || s[0] == '|' || s[0] == ' ' || s[0] == '\t' || s[0] == '*' || s[0] == '`' || s[0] == '-' || s[0] == '+' || s[0] == 0xef || s[0] == '<' && len(s) > 1 && !isDigit(s[1])) {
 		s = unquote(s)
 		m.quoted = len(s) != len(line)
+		s = markup(s)
 		m.text = s
 		s = trimBlanks(s)
 	}
@@ -45,6 +46,10 @@ func split(line []byte) message {
 		return m
 	}
 	switch c := s[0]; {
+	case isDigit(c):
+		if m.kmsg(s) {
+			return m
+		}
 	case c == '<':
 		if rest, ok := priority(s); ok {
 			s = rest
@@ -56,6 +61,9 @@ func split(line []byte) message {
 			m.origin = originKernel
 			m.text = s
 		}
+	case c == 'k' && bytes.HasPrefix(s, []byte("kernel:")):
+		m.tagged(nil, bytes.TrimPrefix(s[len("kernel:"):], []byte(" ")), originKernel)
+		return m
 	case c >= 'a' && c <= 'z':
 		if rest, kern, ok := facility(s); ok {
 			s = rest
@@ -65,6 +73,9 @@ func split(line []byte) message {
 				m.origin = originKernel
 			}
 		}
+	}
+	if len(s) > 2 && s[1] == '/' && s[0] >= 'A' && s[0] <= 'Z' && m.brief(s) {
+		return m
 	}
 	if len(s) == 0 {
 		return m
@@ -92,6 +103,78 @@ func unquote(s []byte) []byte {
 			rest = rest[1:]
 		}
 	}
+}
+
+// markup takes off what a mail program, a web page or a tracker put around a
+// line: emphasis and code marks of Markdown, list marks, HTML tags.
+func markup(s []byte) []byte {
+	s = bytes.TrimPrefix(s, []byte("\ufeff"))
+	for _, tag := range []string{"<pre>", "<code>", "<p>", "<tt>", "<br>", "<li>", "<div>"} {
+		s = bytes.TrimPrefix(s, []byte(tag))
+	}
+	for _, list := range []string{"- ", "* ", "+", "-"} {
+		if rest, ok := bytes.CutPrefix(s, []byte(list)); ok && len(rest) > 2 && rest[0] == '[' && (rest[1] == ' ' || isDigit(rest[1])) {
+			return rest
+		}
+	}
+	if rest := bytes.TrimLeft(s, "*`"); len(rest) < len(s) && len(rest) > 0 && rest[0] != ' ' && s[len(s)-1] == s[0] {
+		return bytes.TrimRight(rest, "*` ")
+	}
+	return s
+}
+
+// kmsg reads a record of /dev/kmsg, as netconsole sends it too:
+//
+//	6,339,5140900,-;text
+//	6.12.0,6,339,5140900,-,caller=T1;text
+func (m *message) kmsg(s []byte) bool {
+	end := bytes.IndexByte(s[:min(len(s), 128)], ';')
+	if end < 0 {
+		return false
+	}
+	head := s[:end]
+	if i := bytes.IndexByte(head, ','); i > 0 && isRelease(head[:i]) {
+		head = head[i+1:]
+	}
+	var numbers [3]int64
+	for i := range numbers {
+		n := 0
+		for n < len(head) && n < 18 && isDigit(head[n]) {
+			numbers[i] = numbers[i]*10 + int64(head[n]-'0')
+			n++
+		}
+		if n == 0 || n >= len(head) || head[n] != ',' {
+			return false
+		}
+		head = head[n+1:]
+	}
+	m.stamp, m.usec, m.precise, m.text = s[:end], numbers[2], true, s[end+1:]
+	m.origin = originKernel
+	if numbers[0]>>3 != 0 { // its facility: not the kernel's
+		m.origin = originUser
+	}
+	if _, caller, ok := bytes.Cut(head, []byte(",caller=")); ok {
+		m.callerID(append(append([]byte("["), caller...), ']'))
+	}
+	return true
+}
+
+// brief reads Android's "W/kernel  (    0): text".
+func (m *message) brief(s []byte) bool {
+	open := bytes.IndexByte(s[:min(len(s), 48)], '(')
+	if open < 0 {
+		return false
+	}
+	end := bytes.Index(s[open:min(len(s), open+12)], []byte("): "))
+	if end < 0 {
+		return false
+	}
+	who := originForeign
+	if tag := bytes.TrimRight(s[2:open], " "); string(tag) == "kernel" {
+		who = originKernel
+	}
+	m.tagged(s[:open+end+1], s[open+end+3:], who)
+	return true
 }
 
 // priority takes off "<6>", printk's or syslog's.
@@ -143,6 +226,10 @@ func facility(s []byte) (rest []byte, kern, ok bool) {
 //	[   12.345678]            printk
 //	[   12.345678][  T123]    printk with caller id; also "[T123]" after a blank
 //	[    1.0 <    0.1>]       dmesg -d
+//	[<    0.000010>]          dmesg --time-format=delta
+//	[   12.345678@1]          some phones: the CPU; also "]@1 "
+//	[19318.46 / 11-29 21:16:45.862]  others: the time of day
+//	[2026-06-14T18:08:32Z]    a collector's, maybe before printk's
 //	[Sun May 17 17:22:52 2026]  dmesg -T
 //	[Jun14 18:08] [  +0.1]    dmesg -e
 func (m *message) bracket(s []byte) ([]byte, bool) {
@@ -168,15 +255,26 @@ func (m *message) bracket(s []byte) ([]byte, bool) {
 			}
 			i++
 		}
-		if i-from < 3 {
-			return nil, false
+		if i < len(s) && s[i] == '@' {
+			for i++; i < len(s) && isDigit(s[i]); i++ {
+			}
 		}
-		if i < len(s) && s[i] == ' ' { // dmesg -d
-			end := bytes.IndexByte(s[i:min(len(s), i+24)], '>')
+		if i+2 < len(s) && s[i] == ' ' {
+			end := -1
+			switch s[i+1] {
+			case ']':
+				end = 0
+			case '/':
+				end = bytes.IndexByte(s[i:min(len(s), i+32)], ']') - 1
+			default: // dmesg -d
+				end = bytes.IndexByte(s[i:min(len(s), i+24)], '>')
+			}
 			if end < 0 {
 				return nil, false
 			}
 			i += end + 1
+		} else if i-from < 3 {
+			return nil, false
 		}
 		if i >= len(s) || s[i] != ']' {
 			return nil, false
@@ -197,6 +295,18 @@ func (m *message) bracket(s []byte) ([]byte, bool) {
 		}
 		i = end
 		m.usec = clock(s[12:])
+	case i == start && i == 1 && s[1] == '<': // dmesg --time-format=delta
+		end := bytes.Index(s[:min(len(s), 24)], []byte(">]"))
+		if end < 0 || bytes.IndexByte(s[:end], '.') < 0 || isAddress(s[2:end]) {
+			return nil, false
+		}
+		i = end + 1
+	case i < len(s) && (i == start || s[i] == '-' || s[i] == ':'): // a date in any language
+		end := bytes.IndexByte(s[:min(len(s), 48)], ']')
+		if end < 9 || !hasClock(s[:end+1]) {
+			return nil, false
+		}
+		i, m.usec = end, clock(s[:end])
 	default:
 		return nil, false
 	}
@@ -206,15 +316,72 @@ func (m *message) bracket(s []byte) ([]byte, bool) {
 	}
 	rest := s[i+1:]
 	if len(rest) > 0 && rest[0] == '[' {
-		return m.callerID(rest), true
+		return m.stamped(m.callerID(rest)), true
+	}
+	if len(rest) > 0 && rest[0] == '@' { // a phone's CPU
+		if n := bytes.IndexByte(rest[:min(len(rest), 4)], ' '); n > 1 {
+			rest = rest[n:]
+		}
 	}
 	if len(rest) > 0 && rest[0] == ' ' {
 		rest = rest[1:]
 		if len(rest) > 2 && rest[0] == '[' {
-			return m.callerID(rest), true
+			return m.stamped(m.callerID(rest)), true
 		}
 	}
+	if len(rest) > 2 && (rest[0] == ' ' || rest[0] == '(' || rest[1] == '(' || rest[1] == '[' || rest[0] == 'c' && isDigit(rest[1])) {
+		return m.stamped(rest), true
+	}
 	return rest, true
+}
+
+// stamped takes off what comes between the time and the message: a second
+// time, and what vendors add of CPU and task, in brackets:
+//
+//	(2)[123:kworker/2:1]text      MediaTek
+//	[2:   comm:  133] text        Samsung
+//	c2 123 text                   Spreadtrum
+func (m *message) stamped(s []byte) []byte {
+	t := trimBlanks(s)
+	if len(t) < 4 {
+		return s
+	}
+	if t[0] == '[' && !m.precise {
+		if inner := (message{usec: -1, origin: m.origin}); t[1] == ' ' || isDigit(t[1]) {
+			if rest, ok := inner.bracket(t); ok && inner.precise {
+				m.usec, m.precise, m.caller = inner.usec, true, inner.caller
+				return rest
+			}
+		}
+	}
+	if (t[1] == '(' || t[1] == '[') && (t[0] == '-' || t[0] == '.' || t[0] >= 'A' && t[0] <= 'Z') {
+		t = t[1:]
+	}
+	switch {
+	case t[0] == '(' && isDigit(t[1]):
+		end := bytes.IndexByte(t[:min(len(t), 5)], ')')
+		if end < 0 || end+1 >= len(t) || t[end+1] != '[' {
+			return s
+		}
+		t = t[end+1:]
+		fallthrough
+	case t[0] == '[' && (t[1] == ' ' || isDigit(t[1])):
+		end := bytes.IndexByte(t[:min(len(t), 48)], ']')
+		if end < 0 {
+			return s
+		}
+		id, comm, ok := bytes.Cut(t[1:end], []byte(":"))
+		if id = bytes.TrimSpace(id); !ok || len(digits(id)) != len(id) || bytes.IndexAny(comm, "abcdefghijklmnopqrstuvwxyz") < 0 {
+			return s
+		}
+		return bytes.TrimPrefix(t[end+1:], []byte(" "))
+	case t[0] == 'c' && isDigit(t[1]) && (t[2] == ' ' || t[3] == ' '):
+		rest := trimBlanks(t[3:])
+		if n := len(digits(rest)); n > 0 && n < len(rest) && rest[n] == ' ' {
+			return trimBlanks(rest[n:])
+		}
+	}
+	return s
 }
 
 // callerID takes off "[  T123] " or "[C1] ", printk's caller.
@@ -234,6 +401,9 @@ func (m *message) callerID(s []byte) []byte {
 		n = n*10 + uint64(s[i]-'0')
 		i++
 	}
+	for i > from && i < len(s) && s[i] == ' ' {
+		i++
+	}
 	if i == from || i >= len(s) || s[i] != ']' {
 		return s
 	}
@@ -250,6 +420,10 @@ func (m *message) callerID(s []byte) []byte {
 func (m *message) finish(s []byte) {
 	m.text = s
 	if len(s) == 0 || !isWord(s[0]) {
+		return
+	}
+	if rest, ok := bytes.CutPrefix(s, []byte("kernel: ")); ok {
+		m.text = rest
 		return
 	}
 	i := bytes.IndexByte(s[:min(len(s), 65)], ' ')
@@ -300,9 +474,64 @@ func ident(s []byte) (rest []byte, who origin) {
 //	2026-06-14T18:08:32.1Z [    1.2] text   continuous integration
 //	Sun 2026-06-14 18:08:32 UTC host kernel:  journalctl -o short-full
 //	1718388512.123456 host kernel:          journalctl -o short-unix
+//	6月 14 18:08:32 host kernel:            the same in other languages
+//	Fri Jun 14 18:08:32 2026 kern.warn kernel:  busybox, OpenWrt
+//	06-14 18:08:32.123  1234  1234 W kernel  : text  Android's logcat
 func (m *message) date(s []byte) {
+	i := dateLen(s)
+	iso := i > 19 && s[19] == ','
+	if i == 0 || i == len(s) && !iso {
+		return
+	}
+	stamp := s[:i]
+	m.usec = clock(stamp)
+	rest := bytes.TrimPrefix(s[i:], []byte(" "))
+	if iso { // dmesg --time-format=iso
+		m.stamp, m.text, m.origin = stamp, m.callerID0(rest), originKernel
+		return
+	}
+	rest = trimBlanks(rest)
+	if len(rest) > 5 && len(digits(rest[:5])) == 4 && rest[4] == ' ' { // a year
+		if t := trimBlanks(rest[4:]); len(t) > 0 && !isDigit(t[0]) {
+			rest = t
+		}
+	}
+	if m.logcat(stamp, rest) {
+		return
+	}
+	if len(rest) > 0 && rest[0] == '<' {
+		if t, ok := priority(rest); ok {
+			rest = t
+		}
+	}
+	// The host, a facility, a stream's name may stand before who wrote it.
+	for n := 0; n < 4 && len(rest) > 0; n++ {
+		if rest[0] == '[' {
+			if t, ok := m.bracket(rest); ok {
+				m.finish(t)
+				return
+			}
+		}
+		if t, who := ident(rest); who == originKernel || who == originForeign && (n == 1 || n > 1 && bytes.IndexByte(rest[:len(rest)-len(t)], '[') > 0) {
+			m.tagged(stamp, t, who)
+			return
+		}
+		if n > 0 && bytes.HasPrefix(rest, []byte("kernel - ")) { // RFC 5424 without its priority
+			_, t, _ := bytes.Cut(rest[len("kernel - "):], []byte(" - "))
+			m.tagged(stamp, bytes.TrimPrefix(t, []byte("\ufeff")), originKernel)
+			return
+		}
+		h := bytes.IndexByte(rest[:min(len(rest), 65)], ' ')
+		if h <= 0 {
+			return
+		}
+		rest = trimBlanks(rest[h:])
+	}
+}
+
+// dateLen is the length of the date and time that s begins with, 0 without.
+func dateLen(s []byte) int {
 	i := 0
-	comma := false
 	switch {
 	case len(s) > 15 && isMonth(s) && s[3] == ' ' && (s[4] == ' ' || isDigit(s[4])) && isClock(s[7:]):
 		i = 15
@@ -310,64 +539,80 @@ func (m *message) date(s []byte) {
 		i = 14
 	case len(s) > 19 && isISO(s):
 		i = 19
-		comma = s[19] == ','
 	case len(s) > 24 && isWeekday(s) && s[3] == ' ' && isISO(s[4:]):
 		i = 23
 		if z := bytes.IndexByte(s[i+1:min(len(s), i+12)], ' '); z > 0 {
 			i += 1 + z
 		}
-	case isDigit(s[0]):
+	case isDigit(s[0]) && !(len(s) > 8 && (s[2] == ':' || s[2] == '-' || s[2] == '.' || s[2] == ' ')) && !otherDate(s):
 		for i < len(s) && isDigit(s[i]) {
 			i++
 		}
 		if i < 9 || i >= len(s) || s[i] != '.' {
-			return
+			return 0
 		}
 	default:
-		return
+		if i = clockAt(s[:min(len(s), 36)]); i < 0 {
+			return 0
+		}
+		i += 8
 	}
 	for i < len(s) && s[i] != ' ' { // fraction and zone
 		i++
 	}
-	if i == len(s) && !comma {
-		return
-	}
-	stamp := s[:i]
-	rest := s[min(i+1, len(s)):]
-	m.usec = clock(stamp)
-	if comma {
-		m.stamp, m.text, m.origin = stamp, rest, originKernel
-		m.text = m.callerID0(rest)
-		return
-	}
-	if len(rest) > 0 && (rest[0] == '[' || rest[0] == '<') {
-		if rest[0] == '<' {
-			if t, ok := priority(rest); ok {
-				rest = t
-			}
-		}
-		if len(rest) > 0 && rest[0] == '[' {
-			if t, ok := m.bracket(rest); ok {
-				m.finish(t)
-				return
-			}
+	return i
+}
+
+// otherDate: 2026/06/14 18:08:32, 14.06.2026 18:08:32
+func otherDate(s []byte) bool {
+	i := clockAt(s[:min(len(s), 24)])
+	return i > 0 && i <= 12
+}
+
+// clockAt finds 18:08:32 as a word of its own, or -1.
+func clockAt(s []byte) int {
+	for i := 0; i+8 <= len(s); i++ {
+		if s[i+2] == ':' && isClock(s[i:]) && (i == 0 || s[i-1] == ' ' || s[i-1] == 'T' || s[i-1] == '-' || s[i-1] == ',') &&
+			(i+8 == len(s) || !isWord(s[i+8]) && s[i+8] != ':' || s[i+8] == 'Z') {
+			return i
 		}
 	}
-	if t, who := ident(rest); who == originKernel {
-		m.tagged(stamp, t, who)
-		return
+	return -1
+}
+
+func hasClock(s []byte) bool { return clockAt(s[1:]) >= 0 }
+
+// logcat reads "1234  1234 W kernel  : text", what Android puts after a time.
+func (m *message) logcat(stamp, s []byte) bool {
+	pid := digits(s)
+	s = trimBlanks(s[len(pid):])
+	tid := digits(s)
+	s = trimBlanks(s[len(tid):])
+	if pid == "" || tid == "" || len(s) < 4 || s[1] != ' ' || s[0] < 'A' || s[0] > 'Z' {
+		return false
 	}
-	h := bytes.IndexByte(rest[:min(len(rest), 65)], ' ')
-	if h <= 0 {
-		return
+	text := s[2:]
+	who := originForeign
+	if pid == "0" {
+		who = originKernel
 	}
-	if t, who := ident(rest[h+1:]); who != originUnknown {
-		m.tagged(stamp, t, who)
+	if i := bytes.IndexByte(text, ':'); i >= 0 && i < 40 && len(text) > i+1 && text[i+1] == ' ' && (who == originForeign || bytes.HasPrefix(text, []byte("kernel")) || len(bytes.TrimSpace(text[:i])) == 0) {
+		if tag := bytes.TrimSpace(text[:i]); string(tag) == "kernel" {
+			who = originKernel
+		}
+		text = text[i+2:]
 	}
+	m.tagged(stamp, text, who)
+	return true
 }
 
 // tagged is called when a log daemon said who wrote text.
 func (m *message) tagged(stamp, text []byte, who origin) {
+	if who == originKernel && len(text) > 3 && text[0] == '<' {
+		if rest, ok := priority(text); ok {
+			text = rest
+		}
+	}
 	m.stamp, m.text, m.origin = stamp, text, who
 	if who == originKernel && len(text) > 0 && text[0] == '[' {
 		if rest, ok := m.bracket(text); ok { // syslog keeps the printk time
@@ -408,9 +653,9 @@ func (m *message) rfc5424(s []byte) bool {
 		return false
 	}
 	if s[0] == '-' {
-		s = bytes.TrimPrefix(s[1:], []byte(" "))
+		s = bytes.TrimPrefix(bytes.TrimPrefix(s[1:], []byte(" ")), []byte("\ufeff"))
 	} else if end := bytes.Index(s, []byte("] ")); end >= 0 {
-		s = s[end+2:]
+		s = bytes.TrimPrefix(s[end+2:], []byte("\ufeff"))
 	}
 	who := originForeign
 	if string(name) == "kernel" {

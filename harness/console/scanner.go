@@ -87,6 +87,7 @@ type Scanner struct {
 	soft      []byte // lines of one that are one line
 	timed     bool   // a line with a time was seen
 	sig       []byte // scratch
+	learned   string // the shape of an unknown prefix
 }
 
 // An entry is a finding with what is needed to know it again.
@@ -252,6 +253,14 @@ func (s *Scanner) line(l []byte, dirty bool) {
 // message takes one line, and reports whether the kernel wrote it.
 func (s *Scanner) message(l []byte) bool {
 	m := split(l)
+	if m.origin == originUnknown && s.learned != "" {
+		if rest, ok := cutPrefix(m.text, s.learned); ok {
+			stamp := m.text[:len(m.text)-len(rest)]
+			if m = split(rest); len(m.stamp) == 0 {
+				m.stamp = stamp
+			}
+		}
+	}
 	open := s.open[0] != nil
 	if m.origin == originForeign {
 		if open {
