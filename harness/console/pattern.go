@@ -127,11 +127,22 @@ func parsePattern(source string) (pattern, error) {
 }
 
 // match compares p with s and fills c.
-func (p *pattern) match(s []byte, c *captures) bool {
+func (p *pattern) match(s []byte, c *captures) bool { return p.compare(s, c, false) }
+
+// matchCut compares p with the beginning of a message.
+func (p *pattern) matchCut(s []byte, c *captures) bool { return p.compare(s, c, true) }
+
+func (p *pattern) compare(s []byte, c *captures, cut bool) bool {
 	c.n = 0
 	for i := 0; i < len(p.tokens); i++ {
 		t := &p.tokens[i]
+		if cut && i > 0 && len(s) == 0 {
+			return true
+		}
 		if t.text != "" {
+			if cut && (i > 0 || len(s) >= maxHead) && t.mode != '?' && len(s) < len(t.text) && t.text[:len(s)] == string(s) {
+				return true
+			}
 			if len(s) < len(t.text) || string(s[:len(t.text)]) != t.text {
 				if t.mode == '?' {
 					continue
@@ -165,8 +176,11 @@ func (p *pattern) match(s []byte, c *captures) bool {
 				} else {
 					n = bytes.Index(s, p.tokens[i+1].raw)
 				}
-				if n < 0 {
+				if n < 0 && !cut {
 					return false
+				}
+				if n < 0 {
+					n = len(s)
 				}
 				if t.mode == 'w' && bytes.IndexByte(s[:n], ' ') >= 0 {
 					return false

@@ -88,6 +88,7 @@ type Scanner struct {
 	timed     bool   // a line with a time was seen
 	sig       []byte // scratch
 	learned   string // the shape of an unknown prefix
+	wrap      wrap
 }
 
 // An entry is a finding with what is needed to know it again.
@@ -118,7 +119,7 @@ func (a when) soonAfter(b when) bool { return a.within(b, 60_000_000) }
 func NewScanner(opts ...Option) *Scanner {
 	s := &Scanner{
 		t: compiled(), seed: maphash.MakeSeed(), index: map[string][]*entry{}, lastRow: map[int]*entry{},
-		owed: map[int]int64{}, stamps: map[uint64]int{},
+		owed: map[int]int64{}, stamps: map[uint64]int{}, wrap: wrap{row: noWrap},
 	}
 	for _, o := range opts {
 		o(s)
@@ -262,6 +263,9 @@ func (s *Scanner) message(l []byte) bool {
 		}
 	}
 	open := s.open[0] != nil
+	if s.wrap.row != noWrap && s.continued(&m, l) {
+		return true
+	}
 	if m.origin == originForeign {
 		if open {
 			s.foreign()
@@ -298,6 +302,9 @@ func (s *Scanner) message(l []byte) bool {
 			}
 		}
 		s.part(&m)
+	}
+	if s.t.heads.begins(trimBlanks(m.text)) {
+		s.mayContinue(&m, l, found)
 	}
 	return m.origin != originUnknown
 }
@@ -432,16 +439,24 @@ func innerMessage(s []byte) (message, bool) {
 // rows compares the message with the rows whose literal it holds.
 func (s *Scanner) rows(m *message) bool {
 	text := trimBlanks(m.text)
+	row := s.row(m, text)
+	return row >= 0 && s.begin(row, m, text)
+}
+
+// row is the row that text matches, s.caps its captures; -1 where none does.
+// The literals in it are s.ids.
+func (s *Scanner) row(m *message, text []byte) int {
 	if !s.mayMatch(text) {
-		return false
+		return -1
 	}
 	for w, set := range s.dulls {
 		for ; set != 0; set &= set - 1 {
 			if s.t.harmless[w*64+bits.TrailingZeros64(set)].match(text, &s.caps) {
-				return false
+				return -1
 			}
 		}
 	}
+	cut := len(text) >= minCut && text[len(text)-1] == '>'
 	for w, set := range s.hits {
 		for ; set != 0; set &= set - 1 {
 			row := w*64 + bits.TrailingZeros64(set)
@@ -449,14 +464,20 @@ func (s *Scanner) rows(m *message) bool {
 			if mk.loose && m.origin != originKernel && (s.timed || s.kernelLines == 0) {
 				continue
 			}
-			if !s.t.markers[row].match(text, &s.caps) || !s.valid() {
-				continue
+			if s.t.markers[row].match(text, &s.caps) && s.valid() {
+				return row
 			}
-			return s.begin(row, m, text)
+			if cut && !mk.loose && s.t.markers[row].matchCut(text[:len(text)-1], &s.caps) && s.valid() {
+				return row
+			}
 		}
 	}
-	return false
+	return -1
 }
+
+// minCut is the least length of a line that a pager cut, which it marks with
+// ">" at the end, in bytes.
+const minCut = 40
 
 // valid rejects captures that can't be what their names say.
 func (s *Scanner) valid() bool {
