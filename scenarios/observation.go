@@ -10,6 +10,9 @@ const (
 	PhaseDone  = "done"  // the I/O returned and was looked at
 )
 
+// Phases are all of them, in that order.
+var Phases = []string{PhaseInfra, PhaseBoot, PhaseDisks, PhaseStack, PhaseStep, PhaseDone}
+
 // An Observation is what a step showed.
 type Observation struct {
 	Returned  bool   `json:"returned,omitempty"` // the system call came back

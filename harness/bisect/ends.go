@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"strings"
+
+	"github.com/blockrig/blockrig/scenarios"
 )
 
 const (
@@ -173,7 +175,7 @@ func (s *search) learn(ctx context.Context) (*kernel, error) {
 // shown is what trials came to, none of which counts as bad.
 func shown(outcomes []Outcome) string {
 	boots := make(map[string]bool)
-	times := make(map[string]int)
+	times := make(map[scenarios.Verdict]int)
 	var n int
 	for _, o := range outcomes {
 		if o.Kind != KindVerdict {
@@ -184,7 +186,7 @@ func shown(outcomes []Outcome) string {
 		times[o.Verdict]++
 	}
 	var ways []string
-	for _, v := range verdicts {
+	for _, v := range scenarios.Verdicts {
 		if times[v] > 0 {
 			ways = append(ways, fmt.Sprintf("%s %d times", v, times[v]))
 		}

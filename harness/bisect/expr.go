@@ -17,6 +17,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/blockrig/blockrig/harness/text"
+	"github.com/blockrig/blockrig/scenarios"
 )
 
 // An Expr is a condition on the outcome of a trial, for --bad-when, in
@@ -56,13 +57,21 @@ type exprOutcome struct {
 }
 
 func toExprOutcome(o Outcome) exprOutcome {
-	return exprOutcome{o.Verdict, o.Also, o.Phase, o.Step, o.Errno, o.Titles}
+	return exprOutcome{string(o.Verdict), texts(o.Also), o.Phase, o.Step, o.Errno, o.Titles}
 }
 
 // exprFields are the fields that a condition can ask for, and the values that
 // there are; nil: any.
 var exprFields = map[string][]string{
-	"verdict": verdicts, "also": verdicts, "phase": phases, "step": nil, "errno": errnos(), "title": nil,
+	"verdict": texts(scenarios.Verdicts), "also": texts(scenarios.Verdicts), "phase": scenarios.Phases, "step": nil, "errno": errnos(), "title": nil,
+}
+
+func texts[T ~string](list []T) []string {
+	out := make([]string, len(list))
+	for i, v := range list {
+		out[i] = string(v)
+	}
+	return out
 }
 
 // errnos are the names of errno(3); the largest of Linux is 133 (EHWPOISON).

@@ -3,11 +3,13 @@ package bisect
 import (
 	"strings"
 	"testing"
+
+	"github.com/blockrig/blockrig/scenarios"
 )
 
 func TestExpr(t *testing.T) {
 	o := Outcome{
-		Kind: KindVerdict, Verdict: "hang", Also: []string{"warn", "degraded"},
+		Kind: KindVerdict, Verdict: "hang", Also: []scenarios.Verdict{"warn", "degraded"},
 		Phase: "step", Step: "pread", Titles: []string{"WARNING in bio_add_page", `say "x" \ y`},
 	}
 	for text, want := range map[string]bool{

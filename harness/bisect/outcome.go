@@ -1,8 +1,10 @@
 package bisect
 
 import (
+	"cmp"
 	"slices"
-	"strings"
+
+	"github.com/blockrig/blockrig/scenarios"
 )
 
 // A Kind says what came of a trial.
@@ -18,28 +20,19 @@ const (
 	KindNone    Kind = "not-possible"  // what was asked for can't be made: a revert that does not apply
 )
 
-// VerdictPass is the verdict of a trial that went as its scenario expects.
-const VerdictPass = "pass"
-
-// verdicts are all that a trial can have, worst first (design: Verdicts).
-var verdicts = []string{"corrupt", "hang", "bug", "warn", "eio", "degraded", "errno", VerdictPass}
-
-// phases are all that a trial goes through.
-var phases = []string{"infra", "boot", "disks", "stack", "step", "done"}
-
 // An Outcome is what one trial of one commit showed.
 type Outcome struct {
-	Kind    Kind     `json:"kind"`
-	Verdict string   `json:"verdict,omitempty"` // for KindVerdict
-	Also    []string `json:"also,omitempty"`
-	Phase   string   `json:"phase,omitempty"`
-	Step    string   `json:"step,omitempty"`
-	Errno   string   `json:"errno,omitempty"`
-	Titles  []string `json:"titles,omitempty"` // of the findings, normalised
-	Boot    string   `json:"boot,omitempty"`   // boot ID; trials of one boot are not independent
-	Reason  string   `json:"reason,omitempty"` // for every other kind: what went wrong
-	Where   string   `json:"where,omitempty"`  // the trial's record, or the build's log
-	Seconds float64  `json:"seconds,omitempty"`
+	Kind    Kind                `json:"kind"`
+	Verdict scenarios.Verdict   `json:"verdict,omitempty"` // for KindVerdict
+	Also    []scenarios.Verdict `json:"also,omitempty"`
+	Phase   string              `json:"phase,omitempty"`
+	Step    string              `json:"step,omitempty"`
+	Errno   string              `json:"errno,omitempty"`
+	Titles  []string            `json:"titles,omitempty"` // of the findings, normalised
+	Boot    string              `json:"boot,omitempty"`   // boot ID; trials of one boot are not independent
+	Reason  string              `json:"reason,omitempty"` // for every other kind: what went wrong
+	Where   string              `json:"where,omitempty"`  // the trial's record, or the build's log
+	Seconds float64             `json:"seconds,omitempty"`
 	// Host tells of an error that it is this machine's, not one that comes
 	// with the kernel, such as a stack that can't be built.
 	Host bool `json:"host,omitempty"`
@@ -47,7 +40,7 @@ type Outcome struct {
 
 // Failed tells whether the kernel got a verdict other than pass.
 func (o Outcome) Failed() bool {
-	return o.Kind == KindVerdict && o.Verdict != VerdictPass
+	return o.Kind == KindVerdict && o.Verdict != scenarios.Pass
 }
 
 // Signature is what two failures must share to be the same one.
@@ -57,23 +50,23 @@ func (o Outcome) Signature() Signature {
 
 // A Signature names a class of failures.
 type Signature struct {
-	Verdict string `json:"verdict"`
-	Phase   string `json:"phase"`
-	Step    string `json:"step,omitempty"`
+	Verdict scenarios.Verdict `json:"verdict"`
+	Phase   string            `json:"phase"`
+	Step    string            `json:"step,omitempty"`
 }
 
 func (s Signature) String() string {
 	where := s.Phase
 	if s.Step != "" {
 		where = s.Step
-		if s.Phase != "step" && s.Phase != "done" {
+		if s.Phase != scenarios.PhaseStep && s.Phase != scenarios.PhaseDone {
 			where = s.Phase + " (" + s.Step + ")"
 		}
 	}
 	if where == "" {
-		return s.Verdict
+		return string(s.Verdict)
 	}
-	return s.Verdict + " in " + where
+	return string(s.Verdict) + " in " + where
 }
 
 // samePlace tells whether two signatures differ in their verdict only: then
@@ -83,11 +76,7 @@ func (s Signature) samePlace(t Signature) bool {
 }
 
 func compareSignatures(a, b Signature) int {
-	if c := slices.Index(verdicts, a.Verdict) - slices.Index(verdicts, b.Verdict); c != 0 {
-		return c
-	}
-	if c := strings.Compare(a.Phase, b.Phase); c != 0 {
-		return c
-	}
-	return strings.Compare(a.Step, b.Step)
+	all := scenarios.Verdicts
+	return cmp.Or(cmp.Compare(slices.Index(all, a.Verdict), slices.Index(all, b.Verdict)),
+		cmp.Compare(a.Phase, b.Phase), cmp.Compare(a.Step, b.Step))
 }

@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/blockrig/blockrig/scenarios"
 )
 
 // chain makes a line c0 … c(n-1).
@@ -35,8 +37,8 @@ func at(s Subject) int {
 	return n
 }
 
-func outcome(verdict string, titles ...string) Outcome {
-	return Outcome{Kind: KindVerdict, Verdict: verdict, Phase: "step", Step: "pread", Titles: titles}
+func outcome(v scenarios.Verdict, titles ...string) Outcome {
+	return Outcome{Kind: KindVerdict, Verdict: v, Phase: "step", Step: "pread", Titles: titles}
 }
 
 var (

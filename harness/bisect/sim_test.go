@@ -11,6 +11,8 @@ import (
 	"strconv"
 	"sync"
 	"testing"
+
+	"github.com/blockrig/blockrig/scenarios"
 )
 
 // A world is a history with one bug in it, and kernels that show it more or
@@ -183,7 +185,7 @@ func (w *world) rateOf(commit string) float64 {
 }
 
 var (
-	simTarget = Outcome{Kind: KindVerdict, Verdict: "hang", Also: []string{"warn"}, Phase: "step", Step: "pread", Titles: []string{"WARNING in a"}}
+	simTarget = Outcome{Kind: KindVerdict, Verdict: "hang", Also: []scenarios.Verdict{"warn"}, Phase: "step", Step: "pread", Titles: []string{"WARNING in a"}}
 	simPass   = Outcome{Kind: KindVerdict, Verdict: "pass", Phase: "done", Step: "pread", Errno: "EINVAL"}
 	simOther  = Outcome{Kind: KindVerdict, Verdict: "bug", Phase: "step", Step: "pread", Titles: []string{"BUG in b"}}
 )

@@ -1,6 +1,10 @@
 package bisect
 
-import "fmt"
+import (
+	"fmt"
+
+	"github.com/blockrig/blockrig/scenarios"
+)
 
 // Exit statuses of a test for git bisect run (git-bisect(1)).
 const (
@@ -29,7 +33,7 @@ func Step(outcomes []Outcome, rules Rules, target *Target, want int) (status int
 		c := l.class(o)
 		if target == nil && rules == (Rules{}) && o.Failed() {
 			c = classOther
-			if o.Phase == "step" || o.Phase == "done" {
+			if o.Phase == scenarios.PhaseStep || o.Phase == scenarios.PhaseDone {
 				c = classHit
 			}
 		}

@@ -3,6 +3,8 @@ package bisect
 import (
 	"cmp"
 	"slices"
+
+	"github.com/blockrig/blockrig/scenarios"
 )
 
 // Rules say which outcomes count as the failure that is looked for. The zero
@@ -103,7 +105,7 @@ func (l *lens) class(o Outcome) class {
 			return classHit
 		}
 		return classPass
-	case o.Verdict == VerdictPass:
+	case o.Verdict == scenarios.Pass:
 		return classPass
 	case l.rules.AnyFailure:
 		return classHit

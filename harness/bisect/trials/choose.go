@@ -55,7 +55,7 @@ func Choose(ctx context.Context, t *Tester, cases []scenarios.Case, bad, good bi
 
 func said(o bisect.Outcome) string {
 	if o.Kind == bisect.KindVerdict {
-		return o.Verdict
+		return string(o.Verdict)
 	}
 	return string(o.Kind) + ": " + o.Reason
 }

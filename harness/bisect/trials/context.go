@@ -196,7 +196,7 @@ func (s *Search) shows(ref string, t bisect.Target) (results.Record, string, err
 		if err := json.Unmarshal(data, &rec); err != nil {
 			return results.Record{}, "", fmt.Errorf("%s: %w", f, err)
 		}
-		if string(rec.Verdict) != t.Signature.Verdict || rec.Phase != t.Signature.Phase {
+		if rec.Verdict != t.Signature.Verdict || rec.Phase != t.Signature.Phase {
 			continue
 		}
 		if rec.Kernel.Ref == ref {

@@ -96,7 +96,7 @@ func TargetOf(dir string) (*bisect.Target, error) {
 		return nil, fmt.Errorf("the trial in %s has no signature", dir)
 	}
 	return &bisect.Target{
-		Signature: bisect.Signature{Phase: s.Phase, Step: s.Step, Verdict: string(s.Verdict)},
+		Signature: bisect.Signature{Phase: s.Phase, Step: s.Step, Verdict: s.Verdict},
 		Titles:    s.Titles,
 	}, nil
 }

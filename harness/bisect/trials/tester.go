@@ -121,11 +121,8 @@ func (t *Tester) where(dir string) string {
 // outcomeOf says what a trial is to a search.
 func outcomeOf(rec results.Record, r trial.Result) bisect.Outcome {
 	o := bisect.Outcome{
-		Kind: bisect.KindVerdict, Verdict: string(rec.Verdict), Phase: rec.Phase, Step: r.Report.Step,
+		Kind: bisect.KindVerdict, Verdict: rec.Verdict, Also: rec.Also, Phase: rec.Phase, Step: r.Report.Step,
 		Errno: rec.Errno, Titles: rec.Signature.Titles, Boot: rec.BootID,
-	}
-	for _, v := range rec.Also {
-		o.Also = append(o.Also, string(v))
 	}
 	if rec.Verdict != verdict.Error {
 		return o
