@@ -12,9 +12,8 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"syscall"
 
-	"github.com/gofrs/flock"
+	"github.com/blockrig/blockrig/harness/cachedir"
 )
 
 // Files of a state folder.
@@ -25,21 +24,19 @@ const (
 	fileLog     = "git-bisect.log" // git bisect's own log; follows from the marks
 	fileAnswer  = "answer.json"    // when the search has ended
 	fileStop    = "stop.json"      // instead, when it ended without one
-	fileLock    = "lock"
 	dirWorktree = "worktree"
 )
 
 // A State is a folder that holds a search: it can be stopped at any moment,
-// kill -9 and power loss included, and go on with every trial that was
+// kill -9 and power loss included, and resumed with every trial that was
 // finished.
 type State struct {
-	dir   string
-	root  *os.Root
-	lock  *flock.Flock
-	file  *os.File
-	lines map[Subject][]entry // recorded, not yet asked for again
-	asked int                 // requests so far
-	fail  error               // a write that failed: nothing may follow it
+	folder *cachedir.Folder
+	root   *os.Root
+	file   *os.File
+	lines  map[Subject][]entry // recorded, not yet asked for again
+	asked  int                 // requests so far
+	fail   error               // a write that failed: nothing may follow it
 }
 
 // entry is a line of trials.jsonl: a kernel prepared, or a trial.
@@ -53,11 +50,9 @@ type entry struct {
 	Trial    *Outcome  `json:"trial,omitempty"`
 }
 
-// ErrBusy is the error of a state that another process has open.
-var ErrBusy = errors.New("another blockrig is at work on it")
-
 // CreateState makes a folder for a search that request describes. The folder
-// must not exist, or be empty.
+// must not exist, or be empty. The error wraps [cachedir.ErrBusy] when another
+// process is just making it.
 func CreateState(dir string, request any) (*State, error) {
 	data, err := json.MarshalIndent(request, "", "  ")
 	if err != nil {
@@ -66,44 +61,43 @@ func CreateState(dir string, request any) (*State, error) {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return nil, fmt.Errorf("make %s: %w", dir, err)
 	}
-	s, err := lockState(dir)
+	s, err := holdState(dir)
 	if err != nil {
 		return nil, err
 	}
+	fail := func(err error) (*State, error) { return nil, errors.Join(err, s.Close()) }
 	entries, err := os.ReadDir(dir)
 	if err != nil {
-		return nil, errors.Join(fmt.Errorf("look into %s: %w", dir, err), s.Close())
+		return fail(fmt.Errorf("look into %s: %w", dir, err))
 	}
 	if slices.ContainsFunc(entries, func(e os.DirEntry) bool { return e.Name() == fileRequest }) {
-		return nil, errors.Join(fmt.Errorf("%s holds a bisection already; go on with it (bisect resume) or take another folder", dir), s.Close())
+		return fail(fmt.Errorf("%s holds a bisection already; resume it (bisect resume) or name another folder", dir))
 	}
 	for _, e := range entries {
 		// A folder without a request is one whose making was cut short.
 		switch e.Name() {
-		case fileLock, fileTrials, fileRequest + ".tmp":
+		case fileTrials, ".blockrig.lock", ".new-" + fileRequest:
 		default:
-			return nil, errors.Join(fmt.Errorf("%s is not empty", dir), s.Close())
+			return fail(fmt.Errorf("%s is not empty", dir))
 		}
 	}
 	s.file, err = s.root.OpenFile(fileTrials, os.O_CREATE|os.O_TRUNC|os.O_WRONLY|os.O_APPEND, 0o644)
 	if err != nil {
-		return nil, errors.Join(fmt.Errorf("make %s: %w", fileTrials, err), s.Close())
+		return fail(fmt.Errorf("make %s: %w", fileTrials, err))
 	}
-	if err := s.write(fileRequest, append(data, '\n')); err != nil {
-		return nil, errors.Join(err, s.Close())
+	if err := cachedir.WriteFile(s.root, fileRequest, append(data, '\n')); err != nil {
+		return fail(err)
 	}
 	return s, nil
 }
 
-// OpenState goes on with a search and reads its request into request.
+// OpenState resumes a search and reads its request into request. The error
+// wraps [cachedir.ErrBusy] when another process has it open.
 func OpenState(dir string, request any) (*State, error) {
-	if _, err := os.Stat(filepath.Join(dir, fileRequest)); err != nil {
-		if errors.Is(err, fs.ErrNotExist) {
-			return nil, fmt.Errorf("%s holds no bisection (no %s in it)", dir, fileRequest)
-		}
-		return nil, fmt.Errorf("open %s: %w", dir, err)
+	if !Begun(dir) {
+		return nil, fmt.Errorf("%s holds no bisection (no %s in it)", dir, fileRequest)
 	}
-	s, err := lockState(dir)
+	s, err := holdState(dir)
 	if err != nil {
 		return nil, err
 	}
@@ -113,20 +107,16 @@ func OpenState(dir string, request any) (*State, error) {
 	return s, nil
 }
 
-func lockState(dir string) (*State, error) {
-	root, err := os.OpenRoot(dir)
+func holdState(dir string) (*State, error) {
+	f, err := cachedir.Hold(dir)
 	if err != nil {
-		return nil, fmt.Errorf("open %s: %w", dir, err)
+		return nil, fmt.Errorf("bisection in %s: %w", dir, err)
 	}
-	s := &State{dir: dir, root: root, lock: flock.New(filepath.Join(dir, fileLock)), lines: make(map[Subject][]entry)}
-	ok, err := s.lock.TryLock()
-	if err == nil && !ok {
-		err = ErrBusy
-	}
+	root, err := os.OpenRoot(f.Path())
 	if err != nil {
-		return nil, errors.Join(fmt.Errorf("lock %s: %w", dir, err), root.Close())
+		return nil, errors.Join(fmt.Errorf("open %s: %w", dir, err), f.Release())
 	}
-	return s, nil
+	return &State{folder: f, root: root, lines: make(map[Subject][]entry)}, nil
 }
 
 func (s *State) load(request any) error {
@@ -137,7 +127,7 @@ func (s *State) load(request any) error {
 	dec := json.NewDecoder(bytes.NewReader(data))
 	dec.DisallowUnknownFields()
 	if err := dec.Decode(request); err != nil {
-		return fmt.Errorf("%s: %w", filepath.Join(s.dir, fileRequest), err)
+		return fmt.Errorf("%s: %w", filepath.Join(s.Dir(), fileRequest), err)
 	}
 	s.file, err = s.root.OpenFile(fileTrials, os.O_CREATE|os.O_RDWR|os.O_APPEND, 0o644)
 	if err != nil {
@@ -165,21 +155,21 @@ func (s *State) load(request any) error {
 		dec := json.NewDecoder(bytes.NewReader(line))
 		dec.DisallowUnknownFields()
 		if err := dec.Decode(&e); err != nil {
-			return fmt.Errorf("%s:%d: %w", filepath.Join(s.dir, fileTrials), n, err)
+			return fmt.Errorf("%s:%d: %w", filepath.Join(s.Dir(), fileTrials), n, err)
 		}
 		if e.Commit == "" || (e.Prepared == nil) == (e.Trial == nil) {
-			return fmt.Errorf("%s:%d: neither a kernel nor a trial", filepath.Join(s.dir, fileTrials), n)
+			return fmt.Errorf("%s:%d: neither a kernel nor a trial", filepath.Join(s.Dir(), fileTrials), n)
 		}
 		s.lines[e.Subject] = append(s.lines[e.Subject], e)
 		s.asked = max(s.asked, e.Request)
 	}
 }
 
-// Dir is the state's folder.
-func (s *State) Dir() string { return s.dir }
+// Dir is the state's folder, an absolute path.
+func (s *State) Dir() string { return s.folder.Path() }
 
-// Worktree is where the search's git worktree belongs.
-func (s *State) Worktree() string { return filepath.Join(s.dir, dirWorktree) }
+// Worktree is the folder for git's own bisect.
+func (s *State) Worktree() string { return filepath.Join(s.Dir(), dirWorktree) }
 
 // Close lets go of the folder.
 func (s *State) Close() error {
@@ -187,42 +177,7 @@ func (s *State) Close() error {
 	if s.file != nil {
 		err = s.file.Close()
 	}
-	return errors.Join(err, s.lock.Unlock(), s.root.Close())
-}
-
-// write puts a file in place whole, or not at all.
-func (s *State) write(name string, data []byte) error {
-	tmp := name + ".tmp"
-	f, err := s.root.Create(tmp)
-	if err != nil {
-		return fmt.Errorf("write %s: %w", name, err)
-	}
-	_, err = f.Write(data)
-	if err == nil {
-		err = f.Sync()
-	}
-	if err = errors.Join(err, f.Close()); err == nil {
-		err = s.root.Rename(tmp, name)
-	}
-	if err == nil {
-		err = s.syncDir()
-	}
-	if err != nil {
-		return fmt.Errorf("write %s: %w", name, err)
-	}
-	return nil
-}
-
-func (s *State) syncDir() error {
-	d, err := s.root.Open(".")
-	if err != nil {
-		return err
-	}
-	err = d.Sync()
-	if errors.Is(err, syscall.EINVAL) { // file systems that can't
-		err = nil
-	}
-	return errors.Join(err, d.Close())
+	return errors.Join(err, s.root.Close(), s.folder.Release())
 }
 
 // append adds a line to the trials; when it returns, the line outlives a
@@ -241,7 +196,7 @@ func (s *State) append(e entry) error {
 	if err != nil {
 		// Part of a line may be there; another one after it could not be
 		// read again.
-		s.fail = fmt.Errorf("record a trial in %s: %w", s.dir, err)
+		s.fail = fmt.Errorf("record a trial in %s: %w", s.Dir(), err)
 	}
 	return s.fail
 }
@@ -292,16 +247,43 @@ func (s *State) dropErrors() error {
 			kept = append(kept, line...)
 		}
 	}
-	return s.write(fileTrials, kept)
+	return cachedir.WriteFile(s.root, fileTrials, kept)
 }
+
+// Begun tells whether dir holds a search, ended or not.
+func Begun(dir string) bool { return has(dir, fileRequest) }
 
 // Ended tells whether the search in dir has come to an end, with an answer or
 // without one.
-func Ended(dir string) bool {
-	return slices.ContainsFunc([]string{fileAnswer, fileStop}, func(name string) bool {
-		_, err := os.Stat(filepath.Join(dir, name))
-		return err == nil
-	})
+func Ended(dir string) bool { return has(dir, fileAnswer) || has(dir, fileStop) }
+
+func has(dir, name string) bool {
+	_, err := os.Stat(filepath.Join(dir, name))
+	return err == nil
+}
+
+// ReadState reads the request of the search in dir, and its answer, nil where
+// there is none yet. Another process may have it open.
+func ReadState(dir string, request any) (*Answer, error) {
+	data, err := os.ReadFile(filepath.Join(dir, fileRequest))
+	if err != nil {
+		return nil, fmt.Errorf("read the bisection in %s: %w", dir, err)
+	}
+	if err := json.Unmarshal(data, request); err != nil {
+		return nil, fmt.Errorf("%s: %w", filepath.Join(dir, fileRequest), err)
+	}
+	data, err = os.ReadFile(filepath.Join(dir, fileAnswer))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read the bisection in %s: %w", dir, err)
+	}
+	a := &Answer{}
+	if err := json.Unmarshal(data, a); err != nil {
+		return nil, fmt.Errorf("%s: %w", filepath.Join(dir, fileAnswer), err)
+	}
+	return a, nil
 }
 
 func (s *State) saveMarks(ctx context.Context, marks []Record, h History) error {
@@ -312,14 +294,14 @@ func (s *State) saveMarks(ctx context.Context, marks []Record, h History) error 
 	if err != nil {
 		return err
 	}
-	return s.write(fileLog, []byte(log))
+	return cachedir.WriteFile(s.root, fileLog, []byte(log))
 }
 
 func (s *State) save(a *Answer) error {
 	if err := s.saveJSON(fileMarks, a.Marks); err != nil {
 		return err
 	}
-	if err := s.write(fileLog, []byte(a.Log)); err != nil {
+	if err := cachedir.WriteFile(s.root, fileLog, []byte(a.Log)); err != nil {
 		return err
 	}
 	return s.saveJSON(fileAnswer, a)
@@ -330,7 +312,7 @@ func (s *State) saveJSON(name string, v any) error {
 	if err != nil {
 		return fmt.Errorf("write %s: %w", name, err)
 	}
-	return s.write(name, append(data, '\n'))
+	return cachedir.WriteFile(s.root, name, append(data, '\n'))
 }
 
 // recorder is a tester that answers from the state as long as it can.

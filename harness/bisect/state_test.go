@@ -18,6 +18,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/blockrig/blockrig/kernels/gitbuild/gitcmd"
+
+	"github.com/blockrig/blockrig/harness/cachedir"
 )
 
 var errCrash = errors.New("crash")
@@ -181,7 +183,7 @@ func TestFinishedStateNeedsNoTrial(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := OpenState(dir, &wanted{}); !errors.Is(err, ErrBusy) {
+	if _, err := OpenState(dir, &wanted{}); !errors.Is(err, cachedir.ErrBusy) {
 		t.Errorf("a second process: %v", err)
 	}
 	if err := s.Close(); err != nil {

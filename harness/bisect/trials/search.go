@@ -2,10 +2,8 @@ package trials
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
 
@@ -76,30 +74,13 @@ func (s *Search) Case() (scenarios.Case, error) { return s.Request.scenarioCase(
 
 // Unfinished tells whether dir holds a bisection that has not come to an end.
 func Unfinished(dir string) bool {
-	data, err := os.ReadFile(filepath.Join(dir, "request.json"))
-	if err != nil {
-		return false
-	}
 	if !bisect.Ended(dir) {
-		return true
+		return bisect.Begun(dir)
 	}
 	// With commits still to be bisected, which has not begun.
 	var r Request
-	var a bisect.Answer
-	if err := json.Unmarshal(data, &r); err != nil || r.ThenGit == nil {
-		return false
-	}
-	if data, err = os.ReadFile(filepath.Join(dir, "answer.json")); err != nil || json.Unmarshal(data, &a) != nil || a.Grade == bisect.Doubtful {
-		return false
-	}
-	_, err = os.Stat(GitAfter(dir))
-	return errors.Is(err, fs.ErrNotExist)
-}
-
-// Begun tells whether dir holds a bisection, finished or not.
-func Begun(dir string) bool {
-	_, err := os.Stat(filepath.Join(dir, "request.json"))
-	return err == nil
+	a, err := bisect.ReadState(dir, &r)
+	return err == nil && a != nil && r.ThenGit != nil && a.Grade != bisect.Doubtful && !bisect.Begun(GitAfter(dir))
 }
 
 // GitAfter is the folder of the bisection of commits that follows the one of

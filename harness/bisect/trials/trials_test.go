@@ -11,6 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/blockrig/blockrig/harness/bisect"
+	"github.com/blockrig/blockrig/harness/cachedir"
 	"github.com/blockrig/blockrig/harness/trial"
 	"github.com/blockrig/blockrig/harness/verdict"
 	"github.com/blockrig/blockrig/kernels/gitbuild"
@@ -213,7 +214,7 @@ func TestRequestOutlivesItsFiles(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := Open(dir); !errors.Is(err, bisect.ErrBusy) {
+	if _, err := Open(dir); !errors.Is(err, cachedir.ErrBusy) {
 		t.Errorf("opened twice: %v", err)
 	}
 	if err := s.Close(); err != nil {

@@ -165,7 +165,7 @@ func (a *app) goOnWithGit(ctx context.Context, s *trials.Search, found *trials.O
 	// One that was begun before is gone on with; from one that has ended comes
 	// its answer.
 	dir := trials.GitAfter(s.Dir())
-	if trials.Begun(dir) {
+	if bisect.Begun(dir) {
 		gs, err := trials.Open(dir)
 		if err != nil {
 			return badRequest(err)
