@@ -215,11 +215,11 @@ func (s *search) learnFrom(ctx context.Context, k *kernel, enough int) (bool, er
 		switch {
 		case e.impossible != "":
 			return false, &StopError{Kind: StopWrongEnd, Why: fmt.Sprintf("the end %s can't be built: %s", short(k.subject.Commit), e.impossible)}
-		case e.bootFailures >= tries && e.bootFailures > fails+passes:
+		case e.bootFailures > fails+passes:
 			return false, &StopError{Kind: StopWrongEnd, Why: fmt.Sprintf("the end %s does not boot: %s", short(k.subject.Commit), e.lastError)}
-		case e.errors >= tries && e.errors > fails+passes:
+		case e.errors > fails+passes:
 			kind := StopWrongEnd
-			if e.hostErrors >= tries {
+			if e.hostTrouble() {
 				kind = StopTrouble
 			}
 			return false, &StopError{Kind: kind, Why: fmt.Sprintf("the end %s can't be tried: %s", short(k.subject.Commit), e.lastError)}

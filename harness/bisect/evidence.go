@@ -51,6 +51,9 @@ type evidence struct {
 
 func (e *evidence) runs() int { return e.hits + e.passes }
 
+// hostTrouble tells whether most errors are this machine's.
+func (e *evidence) hostTrouble() bool { return 2*e.hostErrors > e.errors }
+
 // evidenceOf brings the evidence up to date with the outcomes.
 func (s *search) evidenceOf(k *kernel, from int) *evidence {
 	key := evidenceKey{s.lens, from}

@@ -202,9 +202,7 @@ func (s *search) kernel(ctx context.Context, sub Subject) (*kernel, error) {
 	}
 	switch p := k.prepared; {
 	case p.Failure == KindError:
-		for range tries {
-			k.outcomes = append(k.outcomes, Outcome{Kind: KindError, Reason: p.Reason, Host: true})
-		}
+		k.outcomes = append(k.outcomes, Outcome{Kind: KindError, Reason: p.Reason, Host: true})
 	case p.Failure != "":
 		k.outcomes = append(k.outcomes, Outcome{Kind: KindBuild, Reason: p.Reason, Where: p.Log})
 	case p.Digest != "":
@@ -218,7 +216,8 @@ func (s *search) kernel(ctx context.Context, sub Subject) (*kernel, error) {
 	return k, nil
 }
 
-// tries is how often something that may go away is tried before it counts.
+// tries is how often something that may go away is tried before it counts. A
+// trial without a verdict was tried as often before it is an outcome.
 const tries = 3
 
 // run adds trials to a kernel.
@@ -261,10 +260,10 @@ func (s *search) decide(k *kernel, from int, alpha float64) judgement {
 	switch {
 	case e.impossible != "":
 		return judgement{state: stateSkip, why: e.impossible}
-	case e.bootFailures >= 2 && e.bootFailures > runs+e.otherRuns:
+	case e.bootFailures > runs+e.otherRuns:
 		return judgement{state: stateSkip, why: "does not boot: " + e.lastError}
-	case e.errors >= tries && e.errors > runs+e.otherRuns:
-		return judgement{state: stateSkip, why: "error: " + e.lastError, trouble: e.hostErrors >= tries}
+	case e.errors > runs+e.otherRuns:
+		return judgement{state: stateSkip, why: "error: " + e.lastError, trouble: e.hostTrouble()}
 	case e.otherRuns >= 3 && e.otherRuns > runs:
 		o := e.others[0]
 		return judgement{state: stateOther, why: fmt.Sprintf("another failure: %s in %d of %d trials", o.Signature, o.Times, runs+e.otherRuns), other: o.Signature}

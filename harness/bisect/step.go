@@ -21,7 +21,8 @@ const StepMore = -1
 // a target every failure counts that shows at the step itself; a failure
 // before it (the stack can't be built) makes the commit one to skip. One hit
 // is enough for bad; for good it takes as many passes as are wanted (see
-// stats.RunsToTrust), and three trials without a verdict make the commit one to skip.
+// stats.RunsToTrust). A trial without a verdict before any pass makes the
+// commit one to skip, as do three beside passes.
 func Step(outcomes []Outcome, rules Rules, target *Target, want int) (status int, why string) {
 	l := &lens{rules: rules}
 	if target != nil {
@@ -56,7 +57,7 @@ func Step(outcomes []Outcome, rules Rules, target *Target, want int) (status int
 		return StepBad, fmt.Sprintf("%s in %d of %d trials", hit.Signature(), hits, hits+passes)
 	case others > 0:
 		return StepSkip, fmt.Sprintf("another failure: %s in %d of %d trials", other.Signature(), others, others+passes)
-	case voids >= tries && passes == 0, void.Kind == KindBuild, void.Kind == KindNone:
+	case voids > 0 && passes == 0:
 		return StepSkip, fmt.Sprintf("%s: %s", void.Kind, void.Reason)
 	case voids >= tries:
 		// Before the passes: those may be of other cases alone.
