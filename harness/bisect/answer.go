@@ -54,7 +54,7 @@ type Answer struct {
 	First      *Commit   `json:"first,omitempty"`   // the commit; nil when it could not be found
 	Among      []Commit  `json:"among,omitempty"`   // then, with only skipped ones left, it is one of these
 	Between    *Between  `json:"between,omitempty"` // without First: where it is
-	Stopped    string    `json:"stopped,omitempty"` // why the search could not go on, a Stop constant
+	Stopped    string    `json:"stopped,omitempty"` // why the search had to stop, a Stop constant
 	Grade      Grade     `json:"grade"`
 	Why        []string  `json:"why,omitempty"` // why not proven
 	Confidence float64   `json:"confidence"`    // product of all marks' probabilities

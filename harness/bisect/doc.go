@@ -40,6 +40,6 @@
 // # State
 //
 // A [State] is a folder. Every trial is a line in it before the next begins.
-// The search is a function of its trials alone, so going on after a crash is
+// The search is a function of its trials alone, so resuming after a crash is
 // running it again with the recorded trials answered from the folder.
 package bisect

@@ -79,7 +79,7 @@ type end struct {
 }
 
 func (s *search) end(ctx context.Context, e end) (Record, error) {
-	s.cfg.Progress(Event{Doing: e.name, Commit: e.commit})
+	s.stage(e.name, e.commit)
 	k, err := s.kernel(ctx, Subject{Commit: e.commit})
 	if err != nil {
 		return Record{}, err
@@ -95,22 +95,22 @@ func (s *search) end(ctx context.Context, e end) (Record, error) {
 	}
 	if j.state == want {
 		s.trust(k, j.state)
-		s.cfg.Progress(Event{Doing: e.name, Commit: e.commit, Record: &r})
+		s.cfg.Progress(Event{Stage: e.name, Commit: e.commit, Record: &r})
 		return r, nil
 	}
 	stop := &StopError{Kind: e.kind, Seen: []Record{r}}
 	name := e.name + " " + short(e.commit)
 	counts := r.Seen()
 	if e.kind == StopMergeBase && s.mark(j.state) == Skip {
-		// As git does: go on, and say so in the answer.
-		s.cfg.Progress(Event{Doing: e.name, Commit: e.commit, Record: &r})
+		// As git does: continue, and say so in the answer.
+		s.cfg.Progress(Event{Stage: e.name, Commit: e.commit, Record: &r})
 		return r, nil
 	}
 	switch j.state {
 	case stateFails:
 		stop.Why = fmt.Sprintf("the %s should pass, but shows %s too (%s)", name, s.target.Signature, counts)
 		if e.kind == StopMergeBase {
-			stop.Why = fmt.Sprintf("the %s fails, the old end does not: the bug was mended between them, so there is nothing to find that way; bisect for the fix instead, with this one as the old end", name)
+			stop.Why = fmt.Sprintf("the %s fails, the old end does not: the bug was fixed between them, so there is no regression to find; bisect for the fix instead, with this one as the old end", name)
 		}
 	case statePasses:
 		stop.Why = fmt.Sprintf("the %s should fail, but passes (%s)", name, counts)
@@ -123,7 +123,7 @@ func (s *search) end(ctx context.Context, e end) (Record, error) {
 		}
 		if strings.HasPrefix(j.why, undecided) {
 			stop.Kind = StopInconclusive
-			stop.Why = fmt.Sprintf("the %s can't be told from the other end: %s; failures that both ends show are no mark of the bug (--bad-when can name what is)", name, j.why)
+			stop.Why = fmt.Sprintf("nothing shows that the %s differs from the other end: %s; failures that both ends show are no mark of the bug (--bad-when can name what is)", name, j.why)
 		}
 	}
 	return Record{}, stop
@@ -146,11 +146,11 @@ func (s *search) learn(ctx context.Context) (*kernel, error) {
 	var seen []string
 	for round, enough := range []int{learnBoots * learnRuns, learnMost} {
 		if round > 0 {
-			s.cfg.Progress(Event{Doing: "goal", Goal: fmt.Sprintf("no failure to look for yet: %s; trying %d times to be sure", strings.Join(seen, ", "), enough)})
+			s.note("no failure to look for yet: %s; trying %d times to be sure", strings.Join(seen, ", "), enough)
 		}
 		seen = seen[:0]
 		for _, c := range candidates {
-			s.cfg.Progress(Event{Doing: "failing end", Commit: c.commit})
+			s.stage("failing end", c.commit)
 			k, err := s.kernel(ctx, Subject{Commit: c.commit})
 			if err != nil {
 				return nil, err
@@ -225,7 +225,7 @@ func (s *search) learnFrom(ctx context.Context, k *kernel, enough int) (bool, er
 			return false, &StopError{Kind: kind, Why: fmt.Sprintf("the end %s can't be tried: %s", short(k.subject.Commit), e.lastError)}
 		case fails == 0 && passes >= enough:
 			return false, nil
-		case len(boots) < learnBoots && fails+passes < 4*learnBoots*learnRuns: // should boots come again and again
+		case len(boots) < learnBoots && fails+passes < 4*learnBoots*learnRuns: // should the tester repeat boots
 			if err := s.run(ctx, k, learnBoots-len(boots), learnRuns); err != nil {
 				return false, err
 			}

@@ -43,7 +43,7 @@ type evidence struct {
 	hits, passes,
 	otherRuns, errors, bootFailures int
 	hostErrors int    // of errors
-	impossible string // why no kernel could be had
+	impossible string // why there is no kernel
 	lastError  string
 	// log-likelihood of the hits and passes at each point of the grids
 	failing, passing stats.Weights

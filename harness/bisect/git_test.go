@@ -358,7 +358,7 @@ func TestGitWrongEnds(t *testing.T) {
 				return simPass
 			}
 			return simTarget
-		}, StopMergeBase, "the bug was mended between them"},
+		}, StopMergeBase, "the bug was fixed between them"},
 		{"the bad end does not boot", last, first, func(Subject) Outcome { return Outcome{Kind: KindBoot, Reason: "no output"} }, StopWrongEnd, "does not boot: no output"},
 	} {
 		t.Run(c.name, func(t *testing.T) {

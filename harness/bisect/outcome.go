@@ -33,7 +33,7 @@ type Outcome struct {
 	Reason  string              `json:"reason,omitempty"` // for every other kind: what went wrong
 	Where   string              `json:"where,omitempty"`  // the trial's record, or the build's log
 	Seconds float64             `json:"seconds,omitempty"`
-	// Host tells of an error that it is this machine's, not one that comes
+	// Host says of an error that it is this machine's, not one that comes
 	// with the kernel, such as a stack that can't be built.
 	Host bool `json:"host,omitempty"`
 }

@@ -69,7 +69,7 @@ func Compare(base, patched []Outcome, confidence float64) PatchResult {
 }
 
 // boots has the last word when one of the kernels does not always come up: to
-// mend a scenario and break the boot is no help.
+// fix a scenario and break the boot is no help.
 func (r *PatchResult) boots(g *stats.Grid) {
 	if r.Base.BootFailures+r.Patched.BootFailures == 0 {
 		return

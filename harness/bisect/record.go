@@ -32,6 +32,51 @@ func seen(hits, runs, boots int) string {
 	return fmt.Sprintf("%d of %d trials failed in %s", hits, runs, inBoots(boots))
 }
 
+// finding is what the commit's trials came to, for people.
+func (r Record) finding() string {
+	if r.Why != "" {
+		return r.Why
+	}
+	return r.Seen()
+}
+
+// String is a line for people; "" when there is nothing to say.
+func (e Event) String() string {
+	r := e.Record
+	if r == nil {
+		return e.Note
+	}
+	state := "passes"
+	switch {
+	case r.Other != nil:
+		state = "other"
+	case r.Mark == Skip:
+		state = "skipped"
+	case r.Fails:
+		state = "fails"
+	}
+	text := fmt.Sprintf("%-10s %-12s  %s: %s", e.Stage, short(r.Commit), state, r.finding())
+	if r.Why == "" {
+		text += fmt.Sprintf(", p=%.6g", min(r.P, .999999))
+	}
+	if r.SameAs != "" {
+		text += "; the same binary as " + short(r.SameAs)
+	}
+	if e.Stage == "step" && e.Left > 0 {
+		text += fmt.Sprintf(" (about %d commits left)", e.Left)
+	}
+	return text
+}
+
+// Lines say what was seen when the search stopped, for people.
+func (e *StopError) Lines() []string {
+	var out []string
+	for _, r := range e.Seen {
+		out = append(out, fmt.Sprintf("seen: %s: %s", short(r.Commit), r.finding()))
+	}
+	return out
+}
+
 func inSteps(n int) string {
 	if n == 1 {
 		return "1 step"

@@ -10,7 +10,7 @@ import (
 	"strings"
 )
 
-// A Release is a released kernel that can be had.
+// A Release is a released kernel that is available.
 type Release struct {
 	Version string // 6.18, 6.18.15, 7.3-rc7
 	Ref     string // the kernel reference that gives it
@@ -79,7 +79,7 @@ func (v version) tag() string {
 }
 
 // NewReleases makes a history of releases, given in any order. Only those that
-// can be had belong in it.
+// are available belong in it.
 func NewReleases(list []Release) (*Releases, error) {
 	h := &Releases{Graph: NewGraph(), versions: make(map[string]version)}
 	for _, r := range list {
@@ -149,8 +149,8 @@ func (h *Releases) Describe(ctx context.Context, commit string) (Commit, error) 
 type Range struct {
 	From, To string // tags of Linus's tree, or of the stable tree; To has the change
 	Mainline bool   // the range is Linus's: v6.17..v6.18
-	First    string // tag of the first release to be had with the change, in To or after it
-	// Note says what the range leaves open: a first release to be had that
+	First    string // tag of the first available release with the change, To or a later one
+	// Note says what the range leaves open: a first available release that
 	// isn't the series' first may have got the change from stable.
 	Note string
 }
@@ -158,7 +158,7 @@ type Range struct {
 func (r Range) String() string { return r.From + ".." + r.To }
 
 // Range turns the first release with a change into the range of commits that
-// brought it. What breaks comes with the mainline as a rule; what mends comes
+// brought it. What breaks comes with the mainline as a rule; what fixes comes
 // to a stable series by itself just as often.
 func (h *Releases) Range(first string, d Direction) (Range, error) {
 	v, ok := h.versions[first]
@@ -185,10 +185,10 @@ func (h *Releases) Range(first string, d Direction) (Range, error) {
 	case v.patch == 0:
 	case d == Fix:
 		r.Mainline = false
-		r.Note = fmt.Sprintf("%s is the first %s to be had: the change came with %s, or with a stable release from %s.1 on", v.tag(), series, series, series)
+		r.Note = fmt.Sprintf("%s is the first available %s: the change came with %s, or with a stable release from %s.1 on", v.tag(), series, series, series)
 	default:
 		r.To = series
-		r.Note = fmt.Sprintf("%s is the first %s to be had: a stable release from %s.1 to it may have brought the change as well", v.tag(), series, series)
+		r.Note = fmt.Sprintf("%s is the first available %s: a stable release from %s.1 to it may have brought the change as well", v.tag(), series, series)
 	}
 	return r, nil
 }

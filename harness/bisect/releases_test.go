@@ -41,7 +41,7 @@ func TestReleases(t *testing.T) {
 		{
 			name: "broken in the mainline", old: "6.17.13", new: "6.18.15",
 			has:  func(v version) bool { return v.minor >= 18 || v.major > 6 },
-			want: "6.18.5", rng: "v6.17..v6.18", note: "v6.18.5 is the first v6.18 to be had",
+			want: "6.18.5", rng: "v6.17..v6.18", note: "v6.18.5 is the first available v6.18",
 			tries: "6.18.5",
 		},
 		{
@@ -59,7 +59,7 @@ func TestReleases(t *testing.T) {
 		{
 			name: "mended, in stable too", old: "6.18.15", new: "7.3.4", fix: true,
 			has:  func(v version) bool { return v.major == 6 },
-			want: "7.2.6", rng: "v6.18..v7.2.6", note: "v7.2.6 is the first v7.2",
+			want: "7.2.6", rng: "v6.18..v7.2.6", note: "v7.2.6 is the first available v7.2",
 			tries: "7.2.6",
 		},
 		{
@@ -83,7 +83,7 @@ func TestReleases(t *testing.T) {
 			}}
 			var tries []string
 			a, err := Run(context.Background(), Config{New: c.new, Old: []string{c.old}, Releases: true, Progress: func(e Event) {
-				if e.Doing == "step" && e.Record != nil {
+				if e.Stage == "step" && e.Record != nil {
 					tries = append(tries, e.Commit)
 				}
 			}}, h, tester)

@@ -46,11 +46,11 @@ func Summary(a *Answer, c Context) string {
 			p("  in %s\n", safe(strings.Join(a.First.Tags, ", ")))
 		}
 	case a.Stopped == StopInconclusive:
-		p("%s: not found; the ends can't be told apart\n", verb)
+		p("%s: not found; nothing shows that the ends differ\n", verb)
 	case len(a.Among) == 0:
 		p("%s: not found; it is %s\n", verb, oneOf(a))
 	default:
-		p("%s: one of %d commits that can't be told apart\n", verb, len(a.Among))
+		p("%s: one of %d commits (those that can't be tried among them)\n", verb, len(a.Among))
 		for _, m := range a.Among {
 			p("  %s\n", named(m))
 		}
@@ -111,7 +111,7 @@ func Report(a *Answer, c Context) string {
 	what := a.Target.Signature.String()
 	since := introduced(a, c)
 	if a.Direction == Fix {
-		p("Subject: %s: mended by %s\n", what, since.short)
+		p("Subject: %s: fixed by %s\n", what, since.short)
 	} else {
 		p("Subject: [REGRESSION] %s since %s\n", what, since.short)
 	}
@@ -136,7 +136,7 @@ func Report(a *Answer, c Context) string {
 	}
 	switch {
 	case a.Stopped == StopInconclusive:
-		p("%s\n", wrap("Whether anything changed could not be told: both ends fail now and then."))
+		p("%s\n", wrap("Nothing shows that anything changed: both ends fail now and then."))
 	case a.First == nil && len(a.Among) == 0:
 		p("%s\n", wrap(fmt.Sprintf("This changed with one commit or release that I could not find: it is %s.", oneOf(a))))
 	case a.First == nil:
@@ -167,7 +167,7 @@ func Report(a *Answer, c Context) string {
 		p("%s\n", wrap(text))
 	}
 	switch {
-	case a.Stopped == StopInconclusive: // nothing to tell a tracker
+	case a.Stopped == StopInconclusive: // nothing for a tracker
 	case a.Direction != Fix:
 		p("#regzbot introduced: %s\n\n", since.exact)
 	default:
@@ -251,7 +251,7 @@ func oneOf(a *Answer) string {
 
 type since struct{ short, exact string }
 
-// introduced is the commit or the range that a tracker is told.
+// introduced is the commit or the range that a tracker gets.
 func introduced(a *Answer, c Context) since {
 	switch {
 	case c.Range != nil:

@@ -104,7 +104,7 @@ func TestTexts(t *testing.T) {
 		},
 		"release": func(a *Answer, c *Context) {
 			a.First = &Commit{Hash: "6.18.5", Title: "Linux 6.18.5", Tags: []string{"v6.18.5"}}
-			c.Range = &Range{From: "v6.17", To: "v6.18", Mainline: true, Note: "v6.18.5 is the first v6.18 to be had: a stable release from v6.18.1 to it may have brought the change as well"}
+			c.Range = &Range{From: "v6.17", To: "v6.18", Mainline: true, Note: "v6.18.5 is the first available v6.18: a stable release from v6.18.1 to it may have brought the change as well"}
 			c.Stable, c.Old, c.New = true, "debian:6.17", "debian:6.18"
 		},
 		"fix": func(a *Answer, c *Context) {

@@ -64,13 +64,13 @@ func (s *search) search(ctx context.Context, a *Answer) error {
 	if err != nil || c.Result != Fail || s.reverted != stateFails {
 		return err
 	}
-	return s.alone(ctx, a)
+	return s.targetOnly(ctx, a)
 }
 
-// alone looks for the target when the other failure turned out to be another
+// targetOnly looks for the target when the other failure turned out to be another
 // bug: then commits with that one can't be tried.
-func (s *search) alone(ctx context.Context, a *Answer) error {
-	s.cfg.Progress(Event{Doing: "goal", Goal: fmt.Sprintf("taking %s back does not mend it, so %s is another bug; looking for %s alone", short(a.First.Hash), *a.Began, s.target.Signature)})
+func (s *search) targetOnly(ctx context.Context, a *Answer) error {
+	s.note("taking %s back does not fix it, so %s is another bug; looking for %s only", short(a.First.Hash), *a.Began, s.target.Signature)
 	a.First, a.Among, a.Checks = nil, nil, nil
 	a.Became, a.BecameChecks, a.Began = nil, nil, nil
 	s.single, s.narrow, s.records = true, nil, nil
@@ -118,7 +118,7 @@ func (s *search) prove(ctx context.Context, a *Answer, new string, old []string)
 			return found{}, err
 		}
 		a.First = &d
-		wrong, err := s.again(ctx, a, f.first)
+		wrong, err := s.confirm(ctx, a, f.first)
 		if err != nil {
 			return found{}, err
 		}
@@ -142,9 +142,9 @@ func (s *search) prove(ctx context.Context, a *Answer, new string, old []string)
 	}
 }
 
-// again tries the commit and its parents once more, from fresh boots. It is
+// confirm tries the commit and its parents once more, from fresh boots. It is
 // true when what they show contradicts the marks.
-func (s *search) again(ctx context.Context, a *Answer, first string) (bool, error) {
+func (s *search) confirm(ctx context.Context, a *Answer, first string) (bool, error) {
 	parents, err := s.history.Parents(ctx, first)
 	if err != nil {
 		return false, err
@@ -193,7 +193,7 @@ func (s *search) again(ctx context.Context, a *Answer, first string) (bool, erro
 // fresh judges a kernel by trials of new boots alone and notes a deviation in
 // the check. It is true when they say the opposite of the mark.
 func (s *search) fresh(ctx context.Context, k *kernel, commit string, want Mark, c *Check) (bool, error) {
-	s.cfg.Progress(Event{Doing: "check", Commit: commit})
+	s.stage("check", commit)
 	from := len(k.outcomes)
 	if k.prepared.Failure == "" {
 		if err := s.run(ctx, k, 2, s.batch()); err != nil {
@@ -242,7 +242,7 @@ func (s *search) doubt(ctx context.Context) error {
 		return 0
 	})
 	for _, r := range marks[:min(3, len(marks))] {
-		s.cfg.Progress(Event{Doing: "again", Commit: r.Commit})
+		s.stage("again", r.Commit)
 		k, err := s.kernel(ctx, Subject{Commit: r.Commit})
 		if err != nil {
 			return err
@@ -268,7 +268,7 @@ func (s *search) growth(ctx context.Context, a *Answer, earlier Signature) error
 	if !s.newFails {
 		what = "where %[2]s became %[1]s"
 	}
-	s.cfg.Progress(Event{Doing: "goal", Goal: fmt.Sprintf("the failure may have changed on the way; looking for "+what+": %[1]s counts as a pass", earlier, s.target.Signature)})
+	s.note("the failure may have changed on the way; looking for "+what+": %[1]s counts as a pass", earlier, s.target.Signature)
 	s.look(&lens{rules: s.cfg.Rules, target: s.target, ignore: []Signature{earlier}})
 	if err := s.trustEnds(ctx, failEnds[:1], passEnds); err != nil {
 		return err
@@ -329,7 +329,7 @@ func (s *search) growth(ctx context.Context, a *Answer, earlier Signature) error
 	if !s.newFails {
 		what = "ended"
 	}
-	s.cfg.Progress(Event{Doing: "goal", Goal: fmt.Sprintf("it was at %s; looking for where it %s: %s counts as a failure", short(became.Hash), what, earlier)})
+	s.note("it was at %s; looking for where it %s: %s counts as a failure", short(became.Hash), what, earlier)
 	new, old := shows, s.cfg.Old
 	if !s.newFails {
 		new, old = s.cfg.New, []string{shows}
@@ -454,7 +454,7 @@ func (s *search) revert(ctx context.Context, first string) (Check, error) {
 		c.Why = "a merge or a first commit has no one change to take back"
 		return c, nil
 	}
-	s.cfg.Progress(Event{Doing: "revert", Commit: first})
+	s.stage("revert", first)
 	k, err := s.kernel(ctx, Subject{Commit: s.cfg.New, Revert: first})
 	if err != nil {
 		return c, err

@@ -17,7 +17,7 @@ type Direction string
 const (
 	Either     Direction = ""
 	Regression Direction = "regression" // the new end fails: what broke it
-	Fix        Direction = "fix"        // the old end fails: what mended it
+	Fix        Direction = "fix"        // the old end fails: what fixed it
 )
 
 // Config is what to search for.
@@ -34,17 +34,17 @@ type Config struct {
 	Progress   func(Event)
 }
 
-// An Event tells what a search is doing.
+// An Event is what a search does from now on, or what came of it.
 type Event struct {
-	Doing  string   // "bad end", "good end", "step", "check", "goal", …
-	Goal   string   // with "goal": what is looked for from now on, a sentence
+	Stage  string   // "new end", "old end", "step", "check", …; "" with a note
+	Note   string   // what is looked for from now on, a sentence
 	Commit string   // what is tried
 	Left   int      // commits left after this step, about
 	Record *Record  // set when a mark was made
 	Marks  []Record // with the mark of a step: all marks so far
 }
 
-// A StopError is a search that could not go on. Where trials have shown a
+// A StopError ends a search without an answer. Where trials have shown a
 // part of the history to hold the change, Run makes a doubtful answer of it.
 type StopError struct {
 	Kind string   `json:"kind"` // one of the Stop constants
@@ -58,9 +58,9 @@ const (
 	StopNoFailure    = "no-failure"     // the failing end did not fail
 	StopMergeBase    = "merge-base"     // the merge base has the change, the old end does not
 	StopSkips        = "too-many-skips" // too many commits could not be tried
-	StopInconclusive = "inconclusive"   // the ends can't be told apart
+	StopInconclusive = "inconclusive"   // nothing shows that the ends differ
 	StopHistory      = "history"        // between the ends there is no commit to try
-	StopTrouble      = "trouble"        // this machine can't build or try kernels now; resume goes on
+	StopTrouble      = "trouble"        // this machine can't build or try kernels now; resume continues
 	StopSeveral      = "several"        // the failing end fails in several ways, none of them most of the time
 )
 
@@ -175,6 +175,14 @@ func newSearch(cfg Config, h History, t Tester, g grids) (*search, error) {
 	s.look(&lens{rules: cfg.Rules})
 	return s, nil
 }
+
+// note says what is looked for from now on.
+func (s *search) note(format string, args ...any) {
+	s.cfg.Progress(Event{Note: fmt.Sprintf(format, args...)})
+}
+
+// stage says what is tried from now on.
+func (s *search) stage(stage, commit string) { s.cfg.Progress(Event{Stage: stage, Commit: commit}) }
 
 // look changes the lens; what is known of rates starts over with it.
 func (s *search) look(l *lens) {
@@ -328,7 +336,7 @@ func (s *search) judge(ctx context.Context, k *kernel, from int, alpha float64) 
 			continue
 		}
 		if idle == tries {
-			return judgement{state: stateSkip, why: "no further boots were to be had"}, nil
+			return judgement{state: stateSkip, why: "there were no further boots"}, nil
 		}
 		e := s.evidenceOf(k, from)
 		runs := s.batch()
@@ -346,7 +354,7 @@ func (s *search) judge(ctx context.Context, k *kernel, from int, alpha float64) 
 	}
 }
 
-// lessKnown is a kernel that a kernel which could not be told from it so far is
+// lessKnown is a kernel that one without a decision so far is
 // compared with, and of which much less is known: one more trial of it then
 // says more than one more of the kernel that is judged.
 func (s *search) lessKnown(k *kernel, from int) *kernel {
@@ -434,7 +442,7 @@ func (s *search) walk(ctx context.Context, new string, old []string) (found, err
 		return found{}, err
 	}
 	for next.Commit != "" {
-		s.cfg.Progress(Event{Doing: "step", Commit: next.Commit, Left: next.Left})
+		s.cfg.Progress(Event{Stage: "step", Commit: next.Commit, Left: next.Left})
 		k, err := s.kernel(ctx, Subject{Commit: next.Commit})
 		if err != nil {
 			return found{}, err
@@ -450,12 +458,12 @@ func (s *search) walk(ctx context.Context, new string, old []string) (found, err
 			// Every other one would be skipped for it as well.
 			return found{}, &StopError{
 				Kind: StopTrouble, Seen: s.records,
-				Why: fmt.Sprintf("%s can't be tried, and the one before it neither: %s", short(next.Commit), j.why),
+				Why: fmt.Sprintf("%s can't be tried, nor could the one before it: %s", short(next.Commit), j.why),
 			}
 		}
 		r := s.record(next.Commit, k, j)
 		s.records = append(s.records, r)
-		step := Event{Doing: "step", Commit: next.Commit, Left: next.Left, Record: &r, Marks: slices.Clone(s.records)}
+		step := Event{Stage: "step", Commit: next.Commit, Left: next.Left, Record: &r, Marks: slices.Clone(s.records)}
 		if g := s.grown(false); g != nil {
 			return found{grows: g}, nil
 		}
@@ -513,7 +521,7 @@ func countSkips(records []Record) int {
 	return n
 }
 
-// stepAlpha is the error that a mark may have while the search goes on. What
+// stepAlpha is the error that a mark may have while the search lasts. What
 // later commits show makes earlier marks more certain, so that most of them
 // end up below alpha without another trial; settle sees to the rest.
 func (s *search) stepAlpha() float64 { return min(4*s.alpha, .01) }
@@ -556,7 +564,7 @@ func (s *search) settle(ctx context.Context, alpha float64) (bool, error) {
 		if err != nil {
 			return false, err
 		}
-		s.cfg.Progress(Event{Doing: "again", Commit: r.Commit})
+		s.stage("again", r.Commit)
 		j, err := s.judge(ctx, k, 0, alpha)
 		if err != nil {
 			return false, err

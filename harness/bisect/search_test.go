@@ -138,13 +138,13 @@ func TestAnotherBugThatHidesTheFirstCommit(t *testing.T) {
 	}
 }
 
-// Given a symptom that shrinks until it is mended, then the fix is what ended
+// Given a symptom that shrinks until it is fixed, then the fix is what ended
 // it, and where it shrank is named.
 func TestSymptomThatShrinks(t *testing.T) {
 	var goals []string
 	progress := func(e Event) {
-		if e.Goal != "" {
-			goals = append(goals, e.Goal)
+		if e.Note != "" {
+			goals = append(goals, e.Note)
 		}
 	}
 	a, err := Run(context.Background(), Config{New: "c39", Old: []string{"c0"}, Direction: Fix, Progress: progress}, chain(t, 40), &scripted{does: func(s Subject) Outcome {
@@ -160,10 +160,10 @@ func TestSymptomThatShrinks(t *testing.T) {
 		t.Fatal(err)
 	}
 	if a.First == nil || a.First.Hash != "c30" || a.Became == nil || a.Became.Hash != "c9" {
-		t.Errorf("mended at %v, shrank at %v", a.First, a.Became)
+		t.Errorf("fixed at %v, shrank at %v", a.First, a.Became)
 	}
 	// It may as well be two bugs, of which the second came before the first
-	// was mended.
+	// was fixed.
 	if a.Grade != Doubtful {
 		t.Errorf("%s %q", a.Grade, a.Why)
 	}
@@ -462,7 +462,7 @@ func TestContradictionIsMended(t *testing.T) {
 			tester := &lying{scripted: scripted{does: fails}, commit: repo.hashes[c.commit], lies: 2, says: c.says}
 			again := 0
 			progress := func(e Event) {
-				if e.Doing == "again" {
+				if e.Stage == "again" {
 					again++
 				}
 			}

@@ -231,7 +231,7 @@ func (s *State) Run(ctx context.Context, cfg Config, h History, t Tester) (*Answ
 }
 
 // dropErrors takes the trials that this machine spoilt out of the record: the
-// search stopped for them, and going on, they are made again.
+// search stopped for them, and makes them again when it is resumed.
 func (s *State) dropErrors() error {
 	data, err := s.root.ReadFile(fileTrials)
 	if err != nil {
@@ -355,7 +355,7 @@ func (r recorder) Prepare(ctx context.Context, sub Subject) (Prepared, error) {
 		return p, err
 	}
 	if p.Failure == KindError {
-		return p, nil // trouble with the machine: another time it may be had
+		return p, nil // trouble with the machine: another time there may be one
 	}
 	r.state.asked++
 	return p, r.state.append(entry{Subject: sub, Request: r.state.asked, Prepared: &p})

@@ -43,12 +43,12 @@ type Request struct {
 }
 
 // A Tester tries kernels. Both methods return an error only when the search
-// can't go on (the context ended, the disk is full); what goes wrong with one
+// must stop (the context ended, the disk is full); what goes wrong with one
 // kernel is an outcome. Trials of one boot must be recorded one after the
 // other with the same boot ID.
 type Tester interface {
-	// Prepare builds or fetches the kernel. A search that goes on after a
-	// stop asks for trials of a kernel without preparing it again.
+	// Prepare builds or fetches the kernel. A search that is resumed
+	// asks for trials of a kernel without preparing it again.
 	Prepare(ctx context.Context, s Subject) (Prepared, error)
 	// Test calls record once for each trial as soon as it is done. It may
 	// stop early after an outcome that isn't a verdict. When record fails

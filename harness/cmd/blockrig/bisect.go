@@ -18,10 +18,10 @@ import (
 
 	"github.com/blockrig/blockrig/harness/bisect"
 	"github.com/blockrig/blockrig/harness/bisect/trials"
+	"github.com/blockrig/blockrig/harness/cachedir"
 	"github.com/blockrig/blockrig/harness/qemu"
 	"github.com/blockrig/blockrig/harness/trial"
 	"github.com/blockrig/blockrig/kernels"
-	"github.com/blockrig/blockrig/kernels/gitbuild/gitcmd"
 	"github.com/blockrig/blockrig/scenarios"
 )
 
@@ -178,7 +178,7 @@ func (a *app) choose(ctx context.Context, rig *trials.Rig, k trials.Kernels, cas
 		c, err = trials.Choose(ctx, t, cases, good, bad, rules)
 	}
 	if ctx.Err() != nil {
-		a.say("stopped before a case was chosen, so there is nothing to go on with; --case or --set names one at once")
+		a.say("stopped before a case was chosen, so there is nothing to resume; --case or --set names one at once")
 	}
 	if err != nil {
 		if ctx.Err() == nil {
@@ -231,12 +231,16 @@ func (a *app) search(ctx context.Context, s *trials.Search, report string) (_ *t
 		return nil, err
 	}
 	rig.Say("bisection in %s", s.Dir())
-	o, err := s.Run(ctx, rig, func(e bisect.Event) { sayEvent(rig, e) })
+	o, err := s.Run(ctx, rig, func(e bisect.Event) {
+		if text := e.String(); text != "" {
+			rig.Say("%s", text)
+		}
+	})
 	d.end()
 	var stop *bisect.StopError
 	switch {
 	case ctx.Err() != nil:
-		a.say("stopped; go on with:\n  blockrig bisect resume %s", trials.Quoted(s.Dir()))
+		a.say("stopped; resume with:\n  blockrig bisect resume %s", trials.Quoted(s.Dir()))
 		return nil, err
 	case errors.As(err, &stop):
 		return nil, a.sayStop(stop, s.Dir())
@@ -246,58 +250,15 @@ func (a *app) search(ctx context.Context, s *trials.Search, report string) (_ *t
 	return o, a.tell(s, o, report)
 }
 
-// sayEvent says what a person wants to know at once.
-func sayEvent(rig *trials.Rig, e bisect.Event) {
-	if e.Goal != "" {
-		rig.Say("%s", e.Goal)
-	}
-	r := e.Record
-	if r == nil {
-		return
-	}
-	state := "passes"
-	switch {
-	case r.Other != nil:
-		state = "other"
-	case r.Mark == bisect.Skip:
-		state = "skipped"
-	case r.Fails:
-		state = "fails"
-	}
-	what := fmt.Sprintf("%s, p=%.6g", r.Seen(), min(r.P, .999999))
-	if r.Why != "" {
-		what = r.Why
-	}
-	if r.SameAs != "" {
-		what += "; the same binary as " + shortHash(r.SameAs)
-	}
-	left := ""
-	if e.Doing == "step" && e.Left > 0 {
-		left = fmt.Sprintf(" (about %d commits left)", e.Left)
-	}
-	rig.Say("%-10s %-12s  %s: %s%s", e.Doing, shortHash(r.Commit), state, what, left)
-}
-
-func shortHash(s string) string {
-	if gitcmd.IsHash(s) {
-		return s[:12]
-	}
-	return s
-}
-
 // sayStop ends a bisection that has no answer.
 func (a *app) sayStop(stop *bisect.StopError, dir string) error {
-	for _, r := range stop.Seen {
-		what := r.Seen()
-		if r.Why != "" {
-			what = r.Why
-		}
-		a.say("seen: %s: %s", shortHash(r.Commit), what)
+	for _, line := range stop.Lines() {
+		a.say("%s", line)
 	}
 	err := fmt.Errorf("no answer: %w", stop)
 	switch stop.Kind {
 	case bisect.StopTrouble:
-		return fmt.Errorf("no answer yet: %w; when that is mended, go on with:\n  blockrig bisect resume %s", stop, trials.Quoted(dir))
+		return fmt.Errorf("no answer yet: %w; when that is fixed, resume with:\n  blockrig bisect resume %s", stop, trials.Quoted(dir))
 	case bisect.StopWrongEnd, bisect.StopNoFailure, bisect.StopMergeBase, bisect.StopSeveral, bisect.StopHistory:
 		return badRequest(err)
 	}
@@ -329,22 +290,12 @@ func (a *app) tell(s *trials.Search, o *trials.Outcome, report string) error {
 }
 
 // writeWhole writes a file whole or not at all.
-func writeWhole(path, text string) (err error) {
-	f, err := os.CreateTemp(filepath.Dir(path), ".blockrig-*")
+func writeWhole(path, text string) error {
+	root, err := os.OpenRoot(filepath.Dir(path))
 	if err != nil {
 		return fmt.Errorf("write %s: %w", path, err)
 	}
-	_, err = f.WriteString(text)
-	if err == nil {
-		err = f.Chmod(0o644)
-	}
-	if err = errors.Join(err, f.Close()); err == nil {
-		err = os.Rename(f.Name(), path)
-	}
-	if err != nil {
-		return errors.Join(fmt.Errorf("write %s: %w", path, err), os.Remove(f.Name()))
-	}
-	return nil
+	return errors.Join(cachedir.WriteFile(root, filepath.Base(path), []byte(text)), root.Close())
 }
 
 func exitOfAnswer(o *trials.Outcome) error {
@@ -357,8 +308,8 @@ func exitOfAnswer(o *trials.Outcome) error {
 func (a *app) bisectResume() *cobra.Command {
 	var report string
 	c := &cobra.Command{
-		Use: "resume [DIR]", Short: "Go on with a bisection that was stopped",
-		Long: `Go on with a bisection that was stopped, by Ctrl-C, kill -9 or a power loss. No
+		Use: "resume [DIR]", Short: "Resume a bisection that was stopped",
+		Long: `Resume a bisection that was stopped, by Ctrl-C, kill -9 or a power loss. No
 trial that was finished is made again. Without DIR: the last one that has not
 come to an end.`,
 		Args: cobra.MaximumNArgs(1),
@@ -399,7 +350,7 @@ func (a *app) lastOpen() (string, error) {
 			return dir, nil
 		}
 	}
-	return "", fmt.Errorf("there is no unfinished bisection to go on with in %s; name its folder", root)
+	return "", fmt.Errorf("there is no unfinished bisection to resume in %s; name its folder", root)
 }
 
 // newSearch makes the folder of a bisection.

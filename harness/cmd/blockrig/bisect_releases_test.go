@@ -14,7 +14,7 @@ import (
 )
 
 // Given all releases that Debian has, when they are bisected for what broke
-// the misaligned read and for what mended it, then the answers lie in the
+// the misaligned read and for what fixed it, then the answers lie in the
 // series where it changed.
 func TestBisectAllReleases(t *testing.T) {
 	for _, tc := range []struct {
@@ -23,7 +23,7 @@ func TestBisectAllReleases(t *testing.T) {
 		series string
 	}{
 		{"what broke it", []string{"--good", "debian:6.17", "--bad", "debian:6.18"}, "6.18."},
-		{"what mended it", []string{"--good", "debian:newest", "--bad", "debian:6.18", "--fix"}, "7."},
+		{"what fixed it", []string{"--good", "debian:newest", "--bad", "debian:6.18", "--fix"}, "7."},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			args := append([]string{

@@ -291,7 +291,7 @@ func (a *app) step(c *cobra.Command, name, ref string, runs int, rate float64, l
 		return fail(err)
 	}
 	a.log.Info("step", "took", time.Since(began))
-	a.say("tested %s; records: %s", shortHash(req.Subject.Commit), run.Dir())
+	a.say("tested %s; records: %s", req.Subject, run.Dir())
 	return status, why, nil
 }
 
