@@ -2,24 +2,23 @@ package initramfs
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"os"
-	"path/filepath"
 	"slices"
+	"sync"
 	"time"
 
+	"github.com/blockrig/blockrig/harness/cachedir"
 	"github.com/blockrig/blockrig/kernels"
 	"github.com/blockrig/blockrig/kernels/debian"
 )
 
 // recipe is part of every key in the cache. It changes with the way members
 // are made, so that an older blockrig's are not taken for this one's.
-const recipe = "blockrig initramfs 1"
+const recipe = "blockrig initramfs 2"
 
 // What each folder of the cache keeps at most, counted by last use.
 const (
@@ -31,7 +30,8 @@ const (
 )
 
 // A Builder makes initramfs images and keeps them in a cache. The zero value
-// works; several Builders and processes may share a cache.
+// works, and must not be copied; several Builders and processes may share a
+// cache.
 type Builder struct {
 	// Cache is its folder; "" is $XDG_CACHE_HOME/blockrig/initramfs.
 	Cache string
@@ -40,6 +40,9 @@ type Builder struct {
 	// Debian says how guest tools are fetched: mirror, keyring, progress. Its
 	// CacheDir and Suites are set here.
 	Debian debian.Config
+
+	mu   sync.Mutex
+	dirs map[string]*cachedir.Dir
 }
 
 // A Request says what an initramfs holds.
@@ -94,27 +97,27 @@ func (b *Builder) build(ctx context.Context, r Request) (Initramfs, error) {
 		digests = append(digests, m.Digest)
 		tools = append(tools, m.Sources...)
 	}
-	images, err := b.store("images")
+	images, err := b.dir("images", keepImages)
 	if err != nil {
 		return Initramfs{}, err
 	}
-	m, err := b.ensure(ctx, images, keyOf(digests...), keepImages, func(w io.Writer) ([]string, error) {
+	m, err := b.ensure(ctx, images, keyOf(digests...), func(ctx context.Context, w archiveWriter) error {
 		if len(r.Modules) > 0 {
 			mod, err := b.modules(ctx, r)
 			if err != nil {
-				return nil, err
+				return err
 			}
 			members = append(members, mod)
 		}
 		if err := writeInit(w, r, exe); err != nil {
-			return nil, err
+			return err
 		}
 		for _, m := range members {
 			if err := appendFile(w, m.path); err != nil {
-				return nil, err
+				return err
 			}
 		}
-		return nil, nil
+		return nil
 	})
 	if err != nil {
 		return Initramfs{}, err
@@ -143,84 +146,6 @@ func (b *Builder) cachedMembers(ctx context.Context, r Request) ([]member, error
 	return members, nil
 }
 
-// A member is a finished cpio archive in the cache, and the record beside it.
-type member struct {
-	path string
-
-	Digest  string   `json:"digest"` // hex SHA-256 of the archive
-	Bytes   int64    `json:"bytes"`
-	Sources []string `json:"sources,omitempty"`
-}
-
-// find returns the member of that key, and false when it isn't there whole.
-func (s store) find(key string) (member, bool) {
-	var m member
-	if !s.readJSON(key+".json", &m) {
-		return member{}, false
-	}
-	m.path = s.path(key + ".cpio")
-	fi, err := os.Stat(m.path)
-	return m, err == nil && fi.Size() == m.Bytes && m.Digest != ""
-}
-
-// ensure returns the member of that key, made by write if need be: by one
-// process, while others wait. write returns the member's sources. At most
-// keep members stay.
-func (b *Builder) ensure(ctx context.Context, s store, key string, keep int, write func(io.Writer) ([]string, error)) (m member, err error) {
-	m, ok := s.find(key)
-	if ok {
-		return m, s.use(key + ".cpio")
-	}
-	unlock, err := s.lock(ctx)
-	if err != nil {
-		return member{}, err
-	}
-	defer func() { err = errors.Join(err, unlock()) }()
-	if m, ok = s.find(key); ok {
-		return m, s.use(key + ".cpio")
-	}
-	m = member{path: s.path(key + ".cpio")}
-	err = s.create(key+".cpio", func(w io.Writer) error {
-		h := sha256.New()
-		n := &countWriter{w: io.MultiWriter(w, h)}
-		if m.Sources, err = write(n); err != nil {
-			return err
-		}
-		m.Digest, m.Bytes = hex.EncodeToString(h.Sum(nil)), n.n
-		return ctx.Err()
-	})
-	if err != nil {
-		return member{}, err
-	}
-	if err := s.createJSON(key+".json", m); err != nil {
-		return member{}, err
-	}
-	return m, s.keep(keep, ".cpio")
-}
-
-type countWriter struct {
-	w io.Writer
-	n int64
-}
-
-func (c *countWriter) Write(p []byte) (int, error) {
-	n, err := c.w.Write(p)
-	c.n += int64(n)
-	return n, err
-}
-
-func (b *Builder) store(name string) (store, error) {
-	dir := b.Cache
-	if dir == "" {
-		cache, err := os.UserCacheDir()
-		if err != nil {
-			return store{}, fmt.Errorf("find the cache: %w", err)
-		}
-		dir = filepath.Join(cache, "blockrig", "initramfs")
-	}
-	return store{dir: filepath.Join(dir, name)}, nil
-}
-
 func (b *Builder) log() *slog.Logger {
 	if b.Log == nil {
 		return slog.New(slog.DiscardHandler)
@@ -228,14 +153,8 @@ func (b *Builder) log() *slog.Logger {
 	return b.Log
 }
 
-// An exeRecord remembers the digest of an executable, so that a warm build
-// need not read it.
-type exeRecord struct {
-	ID     fileID `json:"id"`
-	Digest string `json:"digest"`
-}
-
-// executable returns the digest of a static executable.
+// executable returns the digest of a static executable. It is remembered, so
+// that a warm build need not read the file.
 func (b *Builder) executable(ctx context.Context, path string) (digest string, err error) {
 	if path == "" {
 		return "", errors.New("no executable for /init was named")
@@ -244,34 +163,30 @@ func (b *Builder) executable(ctx context.Context, path string) (digest string, e
 	if err != nil {
 		return "", fmt.Errorf("stat executable: %w", err)
 	}
-	s, err := b.store("executables")
-	if err != nil {
-		return "", err
-	}
-	name := fmt.Sprintf("%x-%x.json", id.Dev, id.Ino)
-	var rec exeRecord
-	if s.readJSON(name, &rec) && rec.ID == id && rec.Digest != "" {
-		return rec.Digest, nil
-	}
-	data, id, err := readExecutable(path)
-	if err != nil {
-		return "", err
-	}
-	digest = hexSum(data)
 	// A file changed twice within a tick of the kernel's clock looks like one
 	// changed once, so what is brand new is not remembered.
 	if time.Since(time.Unix(0, id.Ctime)) < time.Second {
-		return digest, nil
+		data, _, err := readExecutable(path)
+		return hexSum(data), err
 	}
-	unlock, err := s.lock(ctx)
+	d, err := b.dir("executables", keepImages)
 	if err != nil {
 		return "", err
 	}
-	defer func() { err = errors.Join(err, unlock()) }()
-	if err := s.createJSON(name, exeRecord{ID: id, Digest: digest}); err != nil {
+	e, err := d.Get(ctx, keyOf(recipe, fmt.Sprint(id)), func(_ context.Context, dir string) error {
+		data, read, err := readExecutable(path)
+		if err == nil && read != id {
+			err = fmt.Errorf("executable %s changed while it was read: try again", path)
+		}
+		if err != nil {
+			return err
+		}
+		return writeRecord(dir, hexSum(data))
+	})
+	if err != nil {
 		return "", err
 	}
-	return digest, s.keep(keepImages, ".json")
+	return digest, errors.Join(readRecord(e, &digest), e.Close())
 }
 
 // lvmCommands are the names under which a shell's user expects LVM.
@@ -335,15 +250,21 @@ func modulesKey(r Request) string {
 }
 
 func (b *Builder) modules(ctx context.Context, r Request) (member, error) {
-	s, err := b.store("modules")
+	d, err := b.dir("modules", keepModules)
 	if err != nil {
 		return member{}, err
 	}
-	return b.ensure(ctx, s, modulesKey(r), keepModules, func(w io.Writer) ([]string, error) {
-		var t tree
-		if err := collectModules(ctx, &t, r.Kernel, r.Modules); err != nil {
-			return nil, err
+	return b.ensure(ctx, d, modulesKey(r), func(ctx context.Context, w archiveWriter) (err error) {
+		tmp, err := os.MkdirTemp(w.dir, "modules-")
+		if err != nil {
+			return err
 		}
-		return nil, t.write(w)
+		defer func() { err = errors.Join(err, os.RemoveAll(tmp)) }()
+		var t tree
+		defer func() { err = errors.Join(err, t.close()) }()
+		if err := collectModules(ctx, &t, r.Kernel, r.Modules, tmp); err != nil {
+			return err
+		}
+		return t.write(w)
 	})
 }

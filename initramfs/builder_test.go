@@ -300,7 +300,7 @@ func TestABadRequestIsOneLine(t *testing.T) {
 				t.Errorf("%q has more than a line", err)
 			}
 			for _, f := range cacheFiles(t, b.Cache) {
-				if strings.Contains(f, tempPrefix) || strings.Contains(f, ".cpio") {
+				if strings.Contains(f, ".new-") || strings.Contains(f, ".cpio") {
 					t.Errorf("%s stayed behind", f)
 				}
 			}

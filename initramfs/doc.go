@@ -44,15 +44,13 @@
 //
 // # The cache
 //
-// $XDG_CACHE_HOME/blockrig/initramfs holds, each in a folder with a lock:
-// images, modules, tools, shell, debian (all tools of a suite, of which tools
-// takes a part) and executables (which digest a file had when it was last
-// looked at). Each file has the digest of what went in as its name, comes with
-// a record (.json) and appears by rename. Temporary files are made only under
-// the lock of their folder, so whoever takes it removes what a dead process
-// left. The images and members that were used last are kept, older ones are
-// removed when new ones come, and none that was used within the hour. It may
-// be removed as a whole whenever no blockrig runs.
+// $XDG_CACHE_HOME/blockrig/initramfs holds a cachedir.Dir each of images,
+// modules, tools, shell, debian (all tools of a suite, of which tools takes a
+// part) and executables (which digest a file had). An entry has the digest of
+// what went in as its key, and an archive and a record (.json) in it. Those
+// that were used last are kept, older ones are removed when new ones come, and
+// none that was used within the hour. It may be removed as a whole whenever no
+// blockrig runs.
 //
 // Guest tools from Debian stay at the version that was fetched first until
 // the cache is removed or tools.yaml changes; Initramfs.Tools says which.

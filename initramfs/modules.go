@@ -2,12 +2,16 @@ package initramfs
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
+	"os"
 	"path/filepath"
 	"regexp"
 	"runtime"
+	"strconv"
 	"strings"
+	"sync/atomic"
 
 	"golang.org/x/sync/errgroup"
 
@@ -17,6 +21,9 @@ import (
 // maxModule bounds one unpacked module, bytes. The largest of Debian's is
 // below 10 MiB; one with debug information may be ten times that.
 const maxModule = 256 << 20
+
+// maxModules bounds all modules of one image, unpacked, bytes.
+const maxModules = 1 << 30
 
 var releaseRE = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._+~-]*$`)
 
@@ -58,14 +65,17 @@ func modulePaths(k kernels.Kernel, modules []kernels.Module) ([]string, error) {
 
 // collectModules adds modules to the tree, unpacked: the kernel of an
 // initramfs without modprobe takes them as they are, and to unpack them here
-// costs less than to do it in the guest.
-func collectModules(ctx context.Context, t *tree, k kernels.Kernel, modules []kernels.Module) error {
+// costs less than to do it in the guest. They are unpacked into files in tmp,
+// since nothing bounds what a kernel of somebody's needs but maxModules.
+func collectModules(ctx context.Context, t *tree, k kernels.Kernel, modules []kernels.Module, tmp string) error {
 	paths, err := modulePaths(k, modules)
 	if err != nil {
 		return err
 	}
 	// xz is slow, and there are some dozens.
-	data := make([][]byte, len(modules))
+	files := make([]string, len(modules))
+	left := new(atomic.Int64)
+	left.Store(maxModules)
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(runtime.GOMAXPROCS(0))
 	for i, m := range modules {
@@ -73,8 +83,8 @@ func collectModules(ctx context.Context, t *tree, k kernels.Kernel, modules []ke
 			if err := ctx.Err(); err != nil {
 				return err
 			}
-			var err error
-			if data[i], err = readModule(k, m); err != nil {
+			files[i] = filepath.Join(tmp, strconv.Itoa(i))
+			if err := unpackModule(k, m, files[i], left); err != nil {
 				return fmt.Errorf("kernel %s: module %s: %w", k.Ref, m.Name, err)
 			}
 			return nil
@@ -84,25 +94,35 @@ func collectModules(ctx context.Context, t *tree, k kernels.Kernel, modules []ke
 		return err
 	}
 	for i, p := range paths {
-		if err := t.file(p, 0o644, data[i]); err != nil {
+		if err := t.fileFrom(p, 0o644, files[i]); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func readModule(k kernels.Kernel, m kernels.Module) ([]byte, error) {
+// unpackModule writes a module to the file to. All together may have as many
+// bytes as are left.
+func unpackModule(k kernels.Kernel, m kernels.Module, to string, left *atomic.Int64) (err error) {
 	r, err := k.OpenModule(m)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	defer r.Close()
-	data, err := io.ReadAll(io.LimitReader(r, maxModule+1))
+	f, err := os.Create(to)
 	if err != nil {
-		return nil, fmt.Errorf("unpack %s: %w", m.Path, err)
+		return err
 	}
-	if len(data) > maxModule {
-		return nil, fmt.Errorf("%s unpacks to more than %d bytes", m.Path, maxModule)
+	defer func() { err = errors.Join(err, f.Close()) }()
+	n, err := io.Copy(f, io.LimitReader(r, maxModule+1))
+	if err != nil {
+		return fmt.Errorf("unpack %s: %w", m.Path, err)
 	}
-	return data, nil
+	if n > maxModule {
+		return fmt.Errorf("%s unpacks to more than %d bytes", m.Path, maxModule)
+	}
+	if left.Add(-n) < 0 {
+		return fmt.Errorf("the modules unpack to more than %d bytes", maxModules)
+	}
+	return nil
 }

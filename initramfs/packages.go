@@ -19,6 +19,10 @@ import (
 // maxPackageFile bounds one file that is kept of a package, bytes.
 const maxPackageFile = 64 << 20
 
+// maxPackages bounds all that is kept of all packages, bytes: the real ones
+// have a tenth of that.
+const maxPackages = 512 << 20
+
 // libDir is where Debian's linker looks first.
 const libDir = "usr/lib/x86_64-linux-gnu"
 
@@ -36,6 +40,7 @@ type packageFS struct {
 	closure []debian.Package        // what the tools depend on, dependencies first
 	entries map[string]packageEntry // by canonical path, of the packages that were read
 	loaded  map[string]bool         // by name of package
+	spooled int64                   // bytes in dir
 }
 
 type packageEntry struct {
@@ -163,6 +168,9 @@ func (p *packageFS) spool(name string, r io.Reader) (path string, err error) {
 	n, err := io.Copy(f, io.LimitReader(r, maxPackageFile+1))
 	if err != nil {
 		return "", err
+	}
+	if p.spooled += n; p.spooled > maxPackages {
+		return "", fmt.Errorf("the files to choose from have more than %d bytes", maxPackages)
 	}
 	if n > maxPackageFile {
 		return "", fmt.Errorf("%s is larger than %d bytes", name, maxPackageFile)

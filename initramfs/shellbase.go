@@ -1,7 +1,6 @@
 package initramfs
 
 import (
-	"bytes"
 	"context"
 	_ "embed"
 	"errors"
@@ -10,12 +9,12 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"strings"
 	"syscall"
-	"time"
 
 	"github.com/u-root/u-root/pkg/cpio"
+
+	"github.com/blockrig/blockrig/harness/child"
 )
 
 // ShellPath is u-root's shell in an image with Request.Shell.
@@ -51,48 +50,46 @@ var ErrNoGo = errors.New("the Go toolchain is not installed, which builds u-root
 
 // shell makes the member with u-root's shell and core commands.
 func (b *Builder) shell(ctx context.Context) (member, error) {
-	s, err := b.store("shell")
+	d, err := b.dir("shell", keepShells)
 	if err != nil {
 		return member{}, err
 	}
 	key := keyOf(append([]string{recipe, "shell", string(shellGoMod), string(shellGoSum)}, shellLeftOut...)...)
-	return b.ensure(ctx, s, key, keepShells, func(w io.Writer) ([]string, error) {
+	return b.ensure(ctx, d, key, func(ctx context.Context, w archiveWriter) error {
 		b.log().Info("building u-root's shell and core commands")
-		version, err := buildShell(ctx, w, s.dir)
-		if err != nil {
-			return nil, fmt.Errorf("build u-root's shell: %w", err)
+		if err := buildShell(ctx, w); err != nil {
+			return fmt.Errorf("build u-root's shell: %w", err)
 		}
-		return []string{version}, nil
+		return nil
 	})
 }
 
 // buildShell has u-root's builder make the commands, and writes the member.
-// It works in a temporary folder in dir, whose store is locked.
-func buildShell(ctx context.Context, w io.Writer, dir string) (version string, err error) {
+func buildShell(ctx context.Context, w archiveWriter) (err error) {
 	goTool, err := exec.LookPath("go")
 	if err != nil {
-		return "", ErrNoGo
+		return ErrNoGo
 	}
-	tmp, err := os.MkdirTemp(dir, tempPrefix)
+	tmp, err := os.MkdirTemp(w.dir, "build-")
 	if err != nil {
-		return "", fmt.Errorf("make temporary folder: %w", err)
+		return fmt.Errorf("make temporary folder: %w", err)
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(tmp)) }()
 	// Go passes over a module that is TMPDIR itself, so each has its folder.
 	module, work := filepath.Join(tmp, "module"), filepath.Join(tmp, "work")
 	for _, d := range []string{module, work} {
 		if err := os.Mkdir(d, 0o700); err != nil {
-			return "", fmt.Errorf("make temporary folder: %w", err)
+			return fmt.Errorf("make temporary folder: %w", err)
 		}
 	}
 	for name, data := range map[string][]byte{"go.mod": shellGoMod, "go.sum": shellGoSum} {
 		if err := os.WriteFile(filepath.Join(module, name), data, 0o644); err != nil {
-			return "", fmt.Errorf("write module: %w", err)
+			return fmt.Errorf("write module: %w", err)
 		}
 	}
 	builder := filepath.Join(tmp, "mkuimage")
 	if _, err := runGo(ctx, module, work, goTool, "build", "-o", builder, mkuimage); err != nil {
-		return "", err
+		return err
 	}
 	out := filepath.Join(tmp, "shell.cpio")
 	args := []string{"-o", out, "-tmp-dir", work, "-initcmd=", "-uinitcmd=", "-defaultsh=gosh", "--", core + "*"}
@@ -100,27 +97,29 @@ func buildShell(ctx context.Context, w io.Writer, dir string) (version string, e
 		args = append(args, "-"+core+c)
 	}
 	if _, err := runGo(ctx, module, work, builder, args...); err != nil {
-		return "", err
+		return err
 	}
-	version, err = runGo(ctx, module, work, goTool, "list", "-m", "github.com/u-root/u-root")
+	version, err := runGo(ctx, module, work, goTool, "list", "-m", "github.com/u-root/u-root")
 	if err != nil {
-		return "", err
+		return err
 	}
-	data, err := os.ReadFile(out)
+	w.m.Sources = []string{strings.TrimSpace(version)}
+	archive, err := os.Open(out)
 	if err != nil {
-		return "", fmt.Errorf("read u-root's archive: %w", err)
+		return fmt.Errorf("read u-root's archive: %w", err)
 	}
-	t, err := shellTree(data)
+	defer archive.Close()
+	t, err := shellTree(archive)
 	if err != nil {
-		return "", err
+		return err
 	}
-	return strings.TrimSpace(version), t.write(w)
+	return t.write(w)
 }
 
 // shellTree takes the commands from u-root's archive; the skeleton has its
 // own folders.
-func shellTree(data []byte) (*tree, error) {
-	recs, err := cpio.ReadAllRecords(cpio.Newc.Reader(bytes.NewReader(data)))
+func shellTree(archive io.ReaderAt) (*tree, error) {
+	recs, err := cpio.ReadAllRecords(cpio.Newc.Reader(archive))
 	if err != nil {
 		return nil, fmt.Errorf("read u-root's archive: %w", err)
 	}
@@ -154,37 +153,12 @@ func shellTree(data []byte) (*tree, error) {
 // runGo runs a command that may start compilers, and ends all of them with
 // the context or with blockrig.
 func runGo(ctx context.Context, dir, tmp, name string, args ...string) (stdout string, err error) {
-	cmd := exec.CommandContext(ctx, name, args...)
+	cmd := exec.Command(name, args...)
 	cmd.Dir = dir
 	cmd.Env = append(os.Environ(),
 		"PWD="+dir, "GO111MODULE=on", "GOWORK=off", "CGO_ENABLED=0", "GOOS=linux", "GOARCH=amd64", "GOAMD64=v1",
 		// Not the user's flags: they may forbid modules, or change the output.
 		"GOFLAGS=-mod=readonly", "GBB_PATH=", "UROOT_SOURCE=", "TMPDIR="+tmp)
-	var out, msg bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &out, &msg
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
-	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
-	cmd.WaitDelay = 5 * time.Second
-	// The signal comes when the thread that started the child ends.
-	runtime.LockOSThread()
-	defer runtime.UnlockOSThread()
-	if err := cmd.Run(); err != nil {
-		if ctx.Err() != nil {
-			return "", context.Cause(ctx)
-		}
-		return "", fmt.Errorf("%s: %w: %s", filepath.Base(name), err, lastLines(msg.String(), 5))
-	}
-	return out.String(), nil
-}
-
-// lastLines gives the end of a command's messages as one line.
-func lastLines(text string, n int) string {
-	lines := strings.FieldsFunc(text, func(r rune) bool { return r == '\n' })
-	if len(lines) > n {
-		lines = lines[len(lines)-n:]
-	}
-	for i := range lines {
-		lines[i] = strings.TrimSpace(lines[i])
-	}
-	return strings.Join(lines, "; ")
+	out, err := child.Output(ctx, cmd, child.Options{Signal: syscall.SIGKILL, Contain: true}, 1<<20)
+	return string(out), err
 }

@@ -35,7 +35,7 @@ func TestOnlyTheCommandsAreTakenFromURootsArchive(t *testing.T) {
 		cpio.StaticFile("etc/resolv.conf", "nameserver 8.8.8.8\n", 0o644),
 		cpio.CharDev("dev/console", 0o600, 5, 1),
 	)
-	tr, err := shellTree(data)
+	tr, err := shellTree(bytes.NewReader(data))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -47,11 +47,11 @@ func TestOnlyTheCommandsAreTakenFromURootsArchive(t *testing.T) {
 }
 
 func TestAnArchiveWithoutAShellIsRefused(t *testing.T) {
-	_, err := shellTree(archiveOf(t, cpio.StaticFile("bbin/bb", "program", 0o755)))
+	_, err := shellTree(bytes.NewReader(archiveOf(t, cpio.StaticFile("bbin/bb", "program", 0o755))))
 	if err == nil || !strings.Contains(err.Error(), "bbin/gosh") {
 		t.Errorf("got %v", err)
 	}
-	if _, err := shellTree([]byte("no archive")); err == nil {
+	if _, err := shellTree(strings.NewReader("no archive")); err == nil {
 		t.Error("text was taken for an archive")
 	}
 }

@@ -2,161 +2,150 @@ package initramfs
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"hash"
 	"io"
-	"io/fs"
 	"os"
 	"path/filepath"
-	"slices"
-	"strings"
 	"time"
 
-	"github.com/gofrs/flock"
+	"github.com/blockrig/blockrig/harness/cachedir"
 )
 
-// A store is one folder of the cache: finished files under their keys, and,
-// only while its lock is held, temporary ones. So whoever gets the lock knows
-// that temporary files there were left by a process that died.
-type store struct {
+// Files of an entry of the cache.
+const (
+	archiveFile = "archive.cpio"
+	recordFile  = "record.json" // a member, or a stock
+)
+
+// stay is how long an image and what it is made of stay after they were used
+// last: another process may be about to start a machine from them.
+const stay = time.Hour
+
+// dir gives one of the folders of the cache, which keeps so many entries. It
+// is the same one at every call, and knows what it has checked.
+func (b *Builder) dir(name string, keep int) (*cachedir.Dir, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if d := b.dirs[name]; d != nil {
+		return d, nil
+	}
+	root := b.Cache
+	if root == "" {
+		cache, err := os.UserCacheDir()
+		if err != nil {
+			return nil, fmt.Errorf("find the cache: %w", err)
+		}
+		root = filepath.Join(cache, "blockrig", "initramfs")
+	}
+	if b.dirs == nil {
+		b.dirs = make(map[string]*cachedir.Dir)
+	}
+	d := cachedir.New(filepath.Join(root, name), cachedir.Options{What: "part of an initramfs", Keep: keep, MinAge: stay, Log: b.log()})
+	b.dirs[name] = d
+	return d, nil
+}
+
+// A member is a finished cpio archive in the cache, and the record beside it.
+type member struct {
+	path string
+
+	Digest  string            `json:"digest"` // hex SHA-256 of the archive
+	Bytes   int64             `json:"bytes"`
+	Sources []string          `json:"sources,omitempty"`
+	Seen    map[string]fileID `json:"seen,omitempty"` // of the host, by path; when one changes, it is out of date
+}
+
+// An archive is what a member is written to. dir is for temporary files, which
+// must be gone when the member is finished.
+type archiveWriter struct {
+	io.Writer
 	dir string
+	m   *member
 }
 
-const tempPrefix = ".tmp-"
-
-// lockPoll is how often a lock that another process holds is tried.
-const lockPoll = 20 * time.Millisecond
-
-// lock takes the store for writing and sweeps it. Readers need no lock: what
-// is there under its key is complete.
-func (s store) lock(ctx context.Context) (unlock func() error, err error) {
-	if err := os.MkdirAll(s.dir, 0o755); err != nil {
-		return nil, fmt.Errorf("make cache folder: %w", err)
-	}
-	l := flock.New(filepath.Join(s.dir, ".lock"))
-	if _, err := l.TryLockContext(ctx, lockPoll); err != nil {
-		return nil, fmt.Errorf("lock cache folder %s: %w", s.dir, err)
-	}
-	if err := s.sweep(); err != nil {
-		return nil, errors.Join(err, l.Unlock())
-	}
-	return l.Unlock, nil
-}
-
-func (s store) sweep() error {
-	entries, err := os.ReadDir(s.dir)
-	if err != nil {
-		return fmt.Errorf("sweep cache folder: %w", err)
-	}
-	for _, e := range entries {
-		if strings.HasPrefix(e.Name(), tempPrefix) {
-			if err := os.RemoveAll(filepath.Join(s.dir, e.Name())); err != nil {
-				return fmt.Errorf("sweep cache folder: %w", err)
-			}
+// ensure returns the member of that key, made by write if need be, by one
+// process while others wait.
+func (b *Builder) ensure(ctx context.Context, d *cachedir.Dir, key string, write func(ctx context.Context, w archiveWriter) error) (member, error) {
+	for {
+		e, err := d.Get(ctx, key, func(ctx context.Context, dir string) error { return makeMember(ctx, dir, write) })
+		if err != nil {
+			return member{}, err
+		}
+		m := member{path: filepath.Join(e.Path(), archiveFile)}
+		if err := readRecord(e, &m); err != nil {
+			return member{}, errors.Join(err, e.Close())
+		}
+		why := changed(m.Seen)
+		if why == nil {
+			return m, e.Close()
+		}
+		if err := e.Discard(ctx, why); err != nil {
+			return member{}, err
 		}
 	}
-	return nil
 }
 
-func (s store) path(name string) string { return filepath.Join(s.dir, name) }
-
-// create makes name from what write writes; it appears whole or not at all.
-// The caller holds the lock.
-func (s store) create(name string, write func(io.Writer) error) (err error) {
-	f, err := os.CreateTemp(s.dir, tempPrefix)
+func makeMember(ctx context.Context, dir string, write func(ctx context.Context, w archiveWriter) error) (err error) {
+	f, err := os.Create(filepath.Join(dir, archiveFile))
 	if err != nil {
 		return fmt.Errorf("make cache file: %w", err)
 	}
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, ignoreNotExist(f.Close()), ignoreNotExist(os.Remove(f.Name())))
-		}
-	}()
-	if err := write(f); err != nil {
+	defer func() { err = errors.Join(err, f.Close()) }()
+	var m member
+	sum := &summer{w: f, sum: sha256.New()}
+	if err := write(ctx, archiveWriter{sum, dir, &m}); err != nil {
 		return err
 	}
-	if err := f.Chmod(0o644); err != nil {
-		return fmt.Errorf("write %s: %w", s.path(name), err)
+	m.Digest, m.Bytes = hex.EncodeToString(sum.sum.Sum(nil)), sum.n
+	return writeRecord(dir, m)
+}
+
+// A summer sums up what goes through it.
+type summer struct {
+	w   io.Writer
+	sum hash.Hash
+	n   int64
+}
+
+func (s *summer) Write(p []byte) (int, error) {
+	n, err := s.w.Write(p)
+	s.sum.Write(p[:n]) // never fails
+	s.n += int64(n)
+	return n, err
+}
+
+func writeRecord(dir string, v any) error {
+	text, err := json.MarshalIndent(v, "", "\t")
+	if err == nil {
+		err = os.WriteFile(filepath.Join(dir, recordFile), append(text, '\n'), 0o644)
 	}
-	// Else a crash of the host could leave the name with the file's length
-	// but not its bytes.
-	if err := f.Sync(); err != nil {
-		return fmt.Errorf("write %s: %w", s.path(name), err)
-	}
-	if err := f.Close(); err != nil {
-		return fmt.Errorf("write %s: %w", s.path(name), err)
-	}
-	if err := os.Rename(f.Name(), s.path(name)); err != nil {
-		return fmt.Errorf("write %s: %w", s.path(name), err)
+	if err != nil {
+		return fmt.Errorf("write cache file: %w", err)
 	}
 	return nil
 }
 
-func ignoreNotExist(err error) error {
-	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrClosed) {
-		return nil
+func readRecord(e *cachedir.Entry, v any) error {
+	text, err := os.ReadFile(filepath.Join(e.Path(), recordFile))
+	if err == nil {
+		err = json.Unmarshal(text, v)
 	}
-	return err
-}
-
-// createJSON is create for a record.
-func (s store) createJSON(name string, v any) error {
-	return s.create(name, func(w io.Writer) error {
-		e := json.NewEncoder(w)
-		e.SetIndent("", "\t")
-		return e.Encode(v)
-	})
-}
-
-// readJSON reads a record into v; false when there is none that can be read.
-// A record is only ever a shortcut to what can be made again, so one that is
-// broken counts as absent.
-func (s store) readJSON(name string, v any) bool {
-	data, err := os.ReadFile(s.path(name))
-	return err == nil && json.Unmarshal(data, v) == nil
-}
-
-// use marks name as used now, for keep.
-func (s store) use(name string) error {
-	now := time.Now()
-	return os.Chtimes(s.path(name), now, now)
-}
-
-// keep removes all but the n files with this suffix that were used last, and
-// their records. What was used in the last hour stays in any case: another
-// process may be about to start a machine from it. The caller holds the lock.
-func (s store) keep(n int, suffix string) error {
-	entries, err := os.ReadDir(s.dir)
 	if err != nil {
-		return fmt.Errorf("clean cache folder: %w", err)
+		return fmt.Errorf("read cache file: %w", err)
 	}
-	type used struct {
-		name string
-		at   time.Time
-	}
-	var files []used
-	for _, e := range entries {
-		if !strings.HasSuffix(e.Name(), suffix) || strings.HasPrefix(e.Name(), ".") {
-			continue
-		}
-		fi, err := e.Info()
-		if err != nil {
-			return fmt.Errorf("clean cache folder: %w", err)
-		}
-		files = append(files, used{e.Name(), fi.ModTime()})
-	}
-	slices.SortFunc(files, func(a, b used) int { return b.at.Compare(a.at) })
-	for i, f := range files {
-		if i < n || time.Since(f.at) < time.Hour {
-			continue
-		}
-		base := strings.TrimSuffix(f.name, suffix)
-		// The record first: it is what says that the file is there.
-		for _, name := range []string{base + ".json", f.name} {
-			if err := os.Remove(s.path(name)); ignoreNotExist(err) != nil {
-				return fmt.Errorf("clean cache folder: %w", err)
-			}
+	return nil
+}
+
+// changed tells which of the host's files is another one by now.
+func changed(seen map[string]fileID) error {
+	for path, id := range seen {
+		if now, err := statID(path); err != nil || now != id {
+			return fmt.Errorf("the host has changed %s", path)
 		}
 	}
 	return nil

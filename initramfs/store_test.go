@@ -1,82 +1,43 @@
 package initramfs
 
 import (
+	"bytes"
 	"context"
 	"errors"
-	"fmt"
 	"io"
+	"log/slog"
 	"os"
+	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
-	"time"
+
+	"github.com/blockrig/blockrig/harness/cachedir"
 )
 
-func TestAFileAppearsWholeOrNotAtAll(t *testing.T) {
-	s := store{dir: t.TempDir()}
-	broken := errors.New("no more input")
-	err := s.create("x", func(w io.Writer) error {
-		if _, err := w.Write(make([]byte, 1<<20)); err != nil {
-			return err
-		}
-		return broken
-	})
-	if !errors.Is(err, broken) {
-		t.Errorf("got %v", err)
-	}
-	if left := list(t, s.dir); len(left) > 0 {
-		t.Errorf("%q stayed behind", left)
-	}
-}
-
-func TestTheLocksHolderSweepsWhatADeadProcessLeft(t *testing.T) {
-	s := store{dir: t.TempDir()}
-	for _, name := range []string{tempPrefix + "1/deep", "kept"} {
-		if err := os.MkdirAll(s.path(name), 0o755); err != nil {
-			t.Fatal(err)
-		}
-	}
-	unlock, err := s.lock(t.Context())
+// things is a folder of the cache for a test's members.
+func things(t *testing.T, b *Builder) *cachedir.Dir {
+	t.Helper()
+	d, err := b.dir("things", 4)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got := list(t, s.dir); !slices.Equal(got, []string{"kept"}) {
-		t.Errorf("there is %q", got)
-	}
-	// And a second one waits, for as long as its context lets it.
-	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
-	defer cancel()
-	if _, err := s.lock(ctx); !errors.Is(err, context.DeadlineExceeded) {
-		t.Errorf("the second holder: %v", err)
-	}
-	if err := unlock(); err != nil {
-		t.Fatal(err)
-	}
-	unlock, err = s.lock(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := unlock(); err != nil {
-		t.Fatal(err)
-	}
+	return d
 }
 
 func TestAMemberIsMadeOnce(t *testing.T) {
 	b := &Builder{Cache: t.TempDir()}
-	s, err := b.store("things")
-	if err != nil {
-		t.Fatal(err)
-	}
 	var made atomic.Int32
 	var wg sync.WaitGroup
 	for range 8 {
 		wg.Go(func() {
-			m, err := b.ensure(t.Context(), s, "key", 4, func(w io.Writer) ([]string, error) {
+			m, err := b.ensure(t.Context(), things(t, b), "key", func(_ context.Context, w archiveWriter) error {
 				made.Add(1)
-				time.Sleep(20 * time.Millisecond) // long enough that all the others wait
+				w.m.Sources = []string{"source"}
 				_, err := io.WriteString(w, "content")
-				return []string{"source"}, err
+				return err
 			})
 			if err != nil || m.Bytes != 7 || m.Digest != hexSum([]byte("content")) || !slices.Equal(m.Sources, []string{"source"}) {
 				t.Errorf("%+v, %v", m, err)
@@ -89,85 +50,82 @@ func TestAMemberIsMadeOnce(t *testing.T) {
 	}
 }
 
-func TestAMemberThatIsNotWholeIsMadeAgain(t *testing.T) {
-	for name, spoil := range map[string]func(path string) error{
-		"shorter":          func(p string) error { return os.Truncate(p+".cpio", 3) },
-		"gone":             func(p string) error { return os.Remove(p + ".cpio") },
-		"without a record": func(p string) error { return os.Remove(p + ".json") },
-		"a broken record":  func(p string) error { return os.WriteFile(p+".json", []byte("{"), 0o644) },
+func TestADamagedMemberIsMadeAgain(t *testing.T) {
+	for name, spoil := range map[string]func(dir string) error{
+		"shorter":          func(dir string) error { return os.Truncate(filepath.Join(dir, archiveFile), 3) },
+		"gone":             func(dir string) error { return os.Remove(filepath.Join(dir, archiveFile)) },
+		"changed":          func(dir string) error { return os.WriteFile(filepath.Join(dir, archiveFile), []byte("cantent"), 0o644) },
+		"without a record": func(dir string) error { return os.Remove(filepath.Join(dir, recordFile)) },
+		"a broken record":  func(dir string) error { return os.WriteFile(filepath.Join(dir, recordFile), []byte("{"), 0o644) },
 	} {
 		t.Run(name, func(t *testing.T) {
-			b := &Builder{Cache: t.TempDir()}
-			s, err := b.store("things")
-			if err != nil {
-				t.Fatal(err)
-			}
+			var log bytes.Buffer
+			b := &Builder{Cache: t.TempDir(), Log: slog.New(slog.NewTextHandler(&log, nil))}
 			make := func() member {
-				m, err := b.ensure(t.Context(), s, "key", 4, func(w io.Writer) ([]string, error) {
+				m, err := b.ensure(t.Context(), things(t, b), "key", func(_ context.Context, w archiveWriter) error {
 					_, err := io.WriteString(w, "content")
-					return nil, err
+					return err
 				})
 				if err != nil {
 					t.Fatal(err)
 				}
 				return m
 			}
-			make()
-			if err := spoil(s.path("key")); err != nil {
+			if err := spoil(filepath.Dir(make().path)); err != nil {
 				t.Fatal(err)
 			}
 			data, err := os.ReadFile(make().path)
 			if err != nil || string(data) != "content" {
 				t.Errorf("%q, %v", data, err)
 			}
+			if n := strings.Count(log.String(), "is made again"); n != 1 {
+				t.Errorf("said %d times, want once: %s", n, &log)
+			}
 		})
+	}
+}
+
+func TestAMemberOfTheHostsFilesIsMadeAgainWhenTheyChange(t *testing.T) {
+	b, file := &Builder{Cache: t.TempDir()}, filepath.Join(t.TempDir(), "tool")
+	made := 0
+	for _, version := range []string{"1", "1", "1.1"} {
+		if old, _ := os.ReadFile(file); string(old) != version {
+			if err := os.WriteFile(file, []byte(version), 0o644); err != nil {
+				t.Fatal(err)
+			}
+		}
+		m, err := b.ensure(t.Context(), things(t, b), "key", func(_ context.Context, w archiveWriter) error {
+			made++
+			id, err := statID(file)
+			w.m.Seen = map[string]fileID{file: id}
+			_, werr := io.WriteString(w, version)
+			return errors.Join(err, werr)
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if data, err := os.ReadFile(m.path); err != nil || string(data) != version {
+			t.Errorf("%q, %v; want that of version %s", data, err, version)
+		}
+	}
+	if made != 2 {
+		t.Errorf("made %d times, want once for each version", made)
 	}
 }
 
 func TestAFailureLeavesNoMember(t *testing.T) {
 	b := &Builder{Cache: t.TempDir()}
-	s, err := b.store("things")
-	if err != nil {
-		t.Fatal(err)
-	}
 	ctx, cancel := context.WithCancel(t.Context())
-	_, err = b.ensure(ctx, s, "key", 4, func(w io.Writer) ([]string, error) {
+	_, err := b.ensure(ctx, things(t, b), "key", func(_ context.Context, w archiveWriter) error {
 		cancel() // Ctrl-C in the midst of it
 		_, err := io.WriteString(w, "content")
-		return nil, err
+		return err
 	})
 	if !errors.Is(err, context.Canceled) {
 		t.Errorf("got %v", err)
 	}
-	if got := list(t, s.dir); len(got) > 0 {
+	if got := list(t, things(t, b).Path()); len(got) > 0 {
 		t.Errorf("there is %q", got)
-	}
-}
-
-func TestOnlyTheLastUsedFilesAreKept(t *testing.T) {
-	s := store{dir: t.TempDir()}
-	for i := range 6 {
-		for _, suffix := range []string{".cpio", ".json"} {
-			name := s.path(fmt.Sprint(i, suffix))
-			if err := os.WriteFile(name, nil, 0o644); err != nil {
-				t.Fatal(err)
-			}
-			// The higher the number the longer ago; 0 to 2 within the hour.
-			at := time.Now().Add(-25 * time.Minute * time.Duration(i))
-			if err := os.Chtimes(name, at, at); err != nil {
-				t.Fatal(err)
-			}
-		}
-	}
-	if err := s.use("5.cpio"); err != nil {
-		t.Fatal(err)
-	}
-	if err := s.keep(2, ".cpio"); err != nil {
-		t.Fatal(err)
-	}
-	want := []string{"0.cpio", "0.json", "1.cpio", "1.json", "2.cpio", "2.json", "5.cpio", "5.json"}
-	if got := list(t, s.dir); !slices.Equal(got, want) {
-		t.Errorf("there is %q, want %q", got, want)
 	}
 }
 
@@ -180,7 +138,7 @@ func list(t testing.TB, dir string) []string {
 	}
 	var names []string
 	for _, e := range entries {
-		if e.Name() != ".lock" {
+		if !strings.HasSuffix(e.Name(), ".lock") {
 			names = append(names, e.Name())
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"os"
 	"path"
 	"path/filepath"
 	"slices"
@@ -38,6 +39,16 @@ func canonical(name string) (string, error) {
 // empty and ready.
 type tree struct {
 	records map[string]cpio.Record
+	open    []*os.File // that records read
+}
+
+// close closes the files that it was made of.
+func (t *tree) close() error {
+	var errs []error
+	for _, f := range t.open {
+		errs = append(errs, f.Close())
+	}
+	return errors.Join(errs...)
 }
 
 func (t *tree) add(r cpio.Record) error {
@@ -63,6 +74,24 @@ func (t *tree) put(r cpio.Record) {
 
 func (t *tree) file(name string, perm uint64, data []byte) error {
 	return t.add(cpio.StaticRecord(data, cpio.Info{Name: name, Mode: cpio.S_IFREG | perm}))
+}
+
+// fileFrom is file with what a file holds, which is read when the tree is
+// written; close comes after that.
+func (t *tree) fileFrom(name string, perm uint64, path string) error {
+	f, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	t.open = append(t.open, f)
+	info, err := f.Stat()
+	if err != nil {
+		return err
+	}
+	return t.add(cpio.Record{
+		ReaderAt: io.NewSectionReader(f, 0, info.Size()), // a writer would close the file
+		Info:     cpio.Info{Name: name, Mode: cpio.S_IFREG | perm, FileSize: uint64(info.Size())},
+	})
 }
 
 func (t *tree) link(name, target string) error {

@@ -54,6 +54,7 @@ type Entry struct {
 	key  string
 	path string
 	lock *flock.Flock
+	is   fs.FileInfo // of the lock: another entry in its place has another
 
 	once     sync.Once
 	manifest *manifest
@@ -116,9 +117,9 @@ func (d *Dir) lease(ctx context.Context, key string) (*Entry, error) {
 		} else if err != nil {
 			return nil, err
 		}
-		if isOf(lock, path) {
+		if info := isOf(lock, path); info != nil {
 			used(path)
-			return &Entry{dir: d, key: key, path: path, lock: lock}, nil
+			return &Entry{dir: d, key: key, path: path, lock: lock, is: info}, nil
 		}
 		if err := lock.Close(); err != nil {
 			return nil, err
@@ -150,7 +151,8 @@ func (e *Entry) Verify(ctx context.Context, files ...string) error {
 
 // Discard removes the entry, which is of no use, and gives it up; why is said
 // in the log. If another one has been made in its place, that one stays. Other
-// users of this one find out by themselves.
+// users of this one find out by themselves. One that was closed can be
+// discarded, too.
 func (e *Entry) Discard(ctx context.Context, why error) (err error) {
 	defer wrap(&err, "remove "+e.dir.name(e.key))
 	return errors.Join(e.dir.setAside(ctx, e.key, e, why), e.Close())
@@ -179,7 +181,8 @@ func (d *Dir) setAside(ctx context.Context, key string, e *Entry, why error) err
 		return err
 	}
 	var old string
-	if e == nil || isOf(e.lock, path) {
+	now, serr := os.Lstat(filepath.Join(path, lockName))
+	if e == nil || serr == nil && os.SameFile(now, e.is) {
 		old, err = setAside(path)
 	}
 	if err = errors.Join(err, unlock()); missing(err) || old == "" && err == nil {
@@ -248,8 +251,10 @@ func (d *Dir) make(ctx context.Context, key string, make func(ctx context.Contex
 		}
 	}
 	// Shared while nobody can take it to make room.
+	e := &Entry{dir: d, key: key, path: path, lock: f.lock}
 	err = f.publish(ctx, path, func() error {
 		used(path)
+		e.is = isOf(f.lock, path)
 		_, err := f.lock.TryRLock()
 		return err
 	})
@@ -259,7 +264,7 @@ func (d *Dir) make(ctx context.Context, key string, make func(ctx context.Contex
 	if err != nil {
 		return nil, err
 	}
-	return &Entry{dir: d, key: key, path: path, lock: f.lock}, d.Trim(ctx)
+	return e, d.Trim(ctx)
 }
 
 // await waits until the process that makes the entry of that key has ended or

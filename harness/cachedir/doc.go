@@ -62,10 +62,11 @@
 //
 // # On the disk
 //
-// Names that begin with a dot are this package's. In a root: .blockrig.lock,
-// locked for moments while a folder is made, renamed or swept; .new-NAME,
-// a folder being made; .old-…, a folder being removed. In a folder:
-// .blockrig.lock, locked shared by who uses an entry and exclusively by who
-// holds or makes a folder, its time that of the last use; .blockrig.manifest.
+// Names that begin with a dot are this package's. In a root:
+// .blockrig.root.lock, locked for moments while a folder is made, renamed or
+// swept; .new-NAME, a folder being made; .old-…, a folder being removed. In a
+// folder: .blockrig.lock, locked shared by who uses an entry and exclusively by
+// who holds or makes a folder, its time that of the last use;
+// .blockrig.manifest.
 // Locks are flock(2)'s: the kernel gives them up with the process.
 package cachedir

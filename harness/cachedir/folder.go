@@ -146,7 +146,7 @@ func Hold(path string) (*Folder, error) {
 		if err := try(f.lock); err != nil {
 			return nil, err
 		}
-		if isOf(f.lock, path) {
+		if isOf(f.lock, path) != nil {
 			return f, nil
 		}
 		// Who held it has just let go of it.

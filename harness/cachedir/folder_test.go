@@ -42,7 +42,7 @@ func TestSweepLeavesWhatIsNotOurs(t *testing.T) {
 	if got := names(t, root); !slices.Equal(got, []string{"other", "work-1", "work-2", "work-file", "work-link"}) {
 		t.Errorf("there is %q", got)
 	}
-	if got := names(t, outside); !slices.Equal(got, []string{"precious"}) {
+	if got := names(t, outside); !slices.Equal(got, []string{lockName, "precious"}) {
 		t.Errorf("outside there is %q", got)
 	}
 	must(t, Sweep(t.Context(), filepath.Join(root, "none"), "work-", nil))
@@ -104,6 +104,16 @@ func TestAFolderAppearsWholeAndHeld(t *testing.T) {
 	if got := names(t, root); len(got) > 0 {
 		t.Errorf("left %q", got)
 	}
+}
+
+func TestAHeldFolderCanHoldScratchFolders(t *testing.T) {
+	d := New(t.TempDir(), Options{})
+	e := get(t, d, "k", func(ctx context.Context, dir string) error {
+		f, err := Scratch(ctx, dir, "unpack-")
+		return errors.Join(err, f.Remove(), content(dir))
+	})
+	must(t, e.Close())
+	must(t, New(d.Path(), Options{}).check(t, "k"))
 }
 
 func TestHoldOfNothingIsAnError(t *testing.T) {

@@ -15,8 +15,12 @@ import (
 // ErrBusy says that another process, or another part of this one, holds it.
 var ErrBusy = errors.New("in use by another process")
 
-// lockName is a file that is locked, in a root and in each of its folders.
-const lockName = ".blockrig.lock"
+// Files that are locked: in each folder, and in a root of folders, which may
+// be such a folder itself.
+const (
+	lockName = ".blockrig.lock"
+	rootName = ".blockrig.root.lock"
+)
 
 // lockPoll is how often a lock that somebody else holds is tried: flock(2)
 // can't wait for it and for a context.
@@ -64,15 +68,18 @@ func try(l *flock.Flock) error {
 
 // lockRoot keeps others from making, renaming and sweeping folders in root.
 func lockRoot(ctx context.Context, root string) (unlock func() error, err error) {
-	return Lock(ctx, filepath.Join(root, lockName))
+	return Lock(ctx, filepath.Join(root, rootName))
 }
 
-// isOf tells whether a lock that was taken is that of the folder at path, and
-// not of one that was there before.
-func isOf(l *flock.Flock, path string) bool {
+// isOf gives what tells the folder at path from another, if a lock that was
+// taken is that folder's, and not of one that was there before; else nil.
+func isOf(l *flock.Flock, path string) fs.FileInfo {
 	held, err1 := l.Stat()
 	now, err2 := os.Lstat(filepath.Join(path, lockName))
-	return err1 == nil && err2 == nil && os.SameFile(held, now)
+	if err1 != nil || err2 != nil || !os.SameFile(held, now) {
+		return nil
+	}
+	return held
 }
 
 func missing(err error) bool { return errors.Is(err, fs.ErrNotExist) }

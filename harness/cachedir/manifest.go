@@ -133,7 +133,7 @@ func list(root *os.Root) (map[string]*file, error) {
 		switch {
 		case err != nil:
 			return err
-		case d.IsDir() || name == lockName || name == manifestName:
+		case d.IsDir() || name == lockName || name == rootName || name == manifestName:
 			return nil
 		case d.Type() == fs.ModeSymlink:
 			target, err := root.Readlink(name)

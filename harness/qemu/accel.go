@@ -11,6 +11,8 @@ import (
 	"path/filepath"
 	"strings"
 	"time"
+
+	"github.com/blockrig/blockrig/harness/child"
 )
 
 // Accel is how QEMU runs the guest's CPU.
@@ -36,7 +38,7 @@ var ErrNoKVM = errors.New("KVM can't be used")
 type Probe struct {
 	Binary string // QEMU, "" for DefaultBinary
 	Kernel string // a kernel to boot, without initrd; it must come up on a sound host
-	// Dir is a folder of blockrig's (see NewWorkDir) for the machine's files.
+	// Dir is a folder of blockrig's for the machine's files.
 	Dir string
 	// StateDir keeps what was found; it holds for this boot of the host.
 	StateDir string
@@ -134,9 +136,9 @@ func (p Probe) identify(ctx context.Context) (probeKey, error) {
 	if err != nil {
 		return probeKey{}, fmt.Errorf("QEMU is missing (Debian: apt install qemu-system-x86): %w", err)
 	}
-	version, err := exec.CommandContext(ctx, path, "--version").Output()
+	version, err := child.Output(ctx, exec.Command(path, "--version"), child.Options{}, 64<<10)
 	if err != nil {
-		return probeKey{}, fmt.Errorf("%s --version: %w", path, err)
+		return probeKey{}, fmt.Errorf("ask for QEMU's version: %w", err)
 	}
 	boot, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
 	if err != nil {

@@ -7,7 +7,7 @@
 // inherited descriptors, so that a machine has no name on the host and leaves
 // none behind.
 //
-//	dir, err := qemu.NewWorkDir(root)            // removed by dir.Remove, or by a later Sweep(root)
+//	dir, err := cachedir.Scratch(ctx, root, "machine-")
 //	disk, err := qemu.CreateDisk(ctx, dir.Path(), "a", 64<<20, qemu.Raw)
 //	m, err := qemu.Start(ctx, qemu.Spec{
 //		Accel: qemu.TCG, CPUs: 1, MemoryMiB: 512,
@@ -20,7 +20,7 @@
 // Save writes a machine to a folder, from which any number of machines start
 // in some 50 ms, at the same time if need be:
 //
-//	err = m.Save(ctx, saved)                                  // ends m
+//	err = m.Save(ctx, saved)                                  // ends m; an entry of a cachedir.Dir
 //	m, err = qemu.Start(ctx, qemu.Spec{From: saved, Dir: dir.Path()})
 //	if errors.Is(err, qemu.ErrRestore) { … }                  // make it anew
 //

@@ -154,7 +154,7 @@ func (m *Machine) launch(more ...*os.File) error {
 	if err = closeAll(err); err != nil {
 		if m.proc != nil {
 			m.proc.kill()
-			<-m.proc.exited
+			<-m.proc.Done()
 		}
 		return errors.Join(err, m.console.Close(), m.control.Close(), m.mon.Disconnect())
 	}
@@ -186,7 +186,7 @@ func (m *Machine) watch(events <-chan qmp.Event) {
 	for e := range events { // until the connection ends
 		m.note(e)
 	}
-	<-m.proc.exited
+	<-m.proc.Done()
 	_ = m.mon.Disconnect() // never fails; ends the caller's events
 
 	m.mu.Lock()
@@ -222,7 +222,7 @@ func (m *Machine) Console() io.Reader { return m.console }
 func (m *Machine) Control() io.ReadWriteCloser { return m.control }
 
 // PID is QEMU's process ID.
-func (m *Machine) PID() int { return m.proc.cmd.Process.Pid }
+func (m *Machine) PID() int { return m.proc.Pid() }
 
 // Args is the command line QEMU was started with, its path first. Descriptor
 // numbers in it are the child's.
@@ -278,7 +278,7 @@ func (m *Machine) execute(ctx context.Context, command string, args, out any) er
 // betterError replaces that the QMP connection ended by why: that QEMU ended
 // says more than that its socket did.
 func (m *Machine) betterError(err error) error {
-	if !errors.Is(err, ErrMonitorClosed) || !m.proc.within(time.Second) {
+	if !errors.Is(err, ErrMonitorClosed) || !m.proc.Within(time.Second) {
 		return err
 	}
 	<-m.done

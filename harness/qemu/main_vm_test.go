@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/blockrig/blockrig/harness/cachedir"
 	"github.com/blockrig/blockrig/harness/qemu"
 )
 
@@ -37,7 +38,7 @@ func TestMain(m *testing.M) {
 // orphan is a process that starts a machine, tells its process ID, and waits
 // to be killed.
 func orphan(root string) error {
-	dir, err := qemu.NewWorkDir(root)
+	dir, err := cachedir.Scratch(context.Background(), root, "machine-")
 	if err != nil {
 		return err
 	}

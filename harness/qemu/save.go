@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
 	"path/filepath"
 
@@ -15,10 +14,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Save stops the machine, writes its state, memory and disks into a new
-// folder and ends the machine, whatever comes of it; Close must be called all
-// the same. The folder appears whole, and safely on the host's disk, or not at
-// all; a Sweep of its parent removes what a killed process left of it. Spec.From makes machines of it, which themselves can't be saved.
+// Save stops the machine, writes its state, memory and disks into the new
+// folder dir and ends the machine, whatever comes of it; Close must be called
+// all the same. When it fails, the folder is removed; that it is kept whole and
+// unchanged is the caller's (cachedir's) care. Spec.From makes machines of it,
+// which themselves can't be saved.
 //
 // The disks' files are moved, not copied, where the folder is on their file
 // system.
@@ -41,25 +41,15 @@ func (m *Machine) Save(ctx context.Context, dir string) (err error) {
 		return errors.New("it was saved before, or came from a saved one itself, or was closed")
 	}
 	defer func() { err = errors.Join(err, ram.Close()) }()
-	dir, err = filepath.Abs(dir)
-	if err != nil {
-		return err
-	}
-	if _, err := os.Lstat(dir); !errors.Is(err, fs.ErrNotExist) {
-		return errors.Join(fs.ErrExist, err)
-	}
-	// What a process that is killed leaves here, a Sweep of the parent removes.
-	work, err := NewWorkDir(filepath.Dir(dir))
-	if err != nil {
+	if err := os.Mkdir(dir, 0o755); err != nil {
 		return err
 	}
 	defer func() {
 		if err != nil {
-			err = errors.Join(err, work.Remove())
+			err = errors.Join(err, os.RemoveAll(dir))
 		}
 	}()
-	temp := work.Path()
-	root, err := os.OpenRoot(temp)
+	root, err := os.OpenRoot(dir)
 	if err != nil {
 		return err
 	}
@@ -76,20 +66,14 @@ func (m *Machine) Save(ctx context.Context, dir string) (err error) {
 		return err
 	}
 	for _, d := range m.spec.Disks {
-		if err := saveDisk(ctx, root, temp, d); err != nil {
+		if err := saveDisk(ctx, root, dir, d); err != nil {
 			return fmt.Errorf("disk %s: %w", d.ID, err)
 		}
-	}
-	if err := m.describe(root); err != nil {
-		return err
 	}
 	if err := ctx.Err(); err != nil {
 		return context.Cause(ctx)
 	}
-	if err := syncFile(root, "."); err != nil {
-		return err
-	}
-	return work.moveTo(dir)
+	return m.describe(root)
 }
 
 // saveState has QEMU write the state of CPUs and devices, without the memory,
@@ -118,7 +102,7 @@ func (m *Machine) saveState(ctx context.Context, root *os.Root) (err error) {
 	if err := ended.wait(ctx); err != nil {
 		return fmt.Errorf("write the machine's state: %w", err)
 	}
-	return f.Sync()
+	return nil
 }
 
 // setCapabilities prepares for a state without memory, and for MIGRATION
@@ -192,10 +176,7 @@ func saveRAM(ctx context.Context, root *os.Root, ram *os.File) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, out.Close()) }()
-	if err := copySparse(ctx, out, ram); err != nil {
-		return err
-	}
-	return out.Sync()
+	return copySparse(ctx, out, ram)
 }
 
 // saveDisk moves the disk's file into the folder.
@@ -205,10 +186,7 @@ func saveDisk(ctx context.Context, root *os.Root, path string, d Disk) (err erro
 	if errors.Is(err, unix.EXDEV) {
 		err = copyDisk(ctx, root, d)
 	}
-	if err != nil {
-		return err
-	}
-	return syncFile(root, name)
+	return err
 }
 
 func copyDisk(ctx context.Context, root *os.Root, d Disk) (err error) {
@@ -252,15 +230,7 @@ func (m *Machine) describe(root *os.Root) error {
 		return err
 	}
 	_, err = f.Write(append(text, '\n'))
-	return errors.Join(err, f.Sync(), f.Close())
-}
-
-func syncFile(root *os.Root, name string) error {
-	f, err := root.Open(name)
-	if err != nil {
-		return err
-	}
-	return errors.Join(f.Sync(), f.Close())
+	return errors.Join(err, f.Close())
 }
 
 // copySparse copies a file into an empty one of no content; what is zero in

@@ -26,7 +26,7 @@ type Spec struct {
 	Disks []Disk
 
 	// Dir is a folder of the caller's for this machine's files, made by
-	// blockrig; see NewWorkDir.
+	// blockrig.
 	Dir string
 
 	// From is a folder made by Save. The machine continues where that one was

@@ -15,6 +15,7 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/blockrig/blockrig/harness/cachedir"
 	"github.com/blockrig/blockrig/harness/qemu"
 )
 
@@ -95,7 +96,7 @@ func TestMachineDiesWithItsProcess(t *testing.T) {
 	if err := syscall.Kill(pid, 0); err != nil {
 		t.Fatalf("QEMU %d: %v", pid, err)
 	}
-	if err := qemu.Sweep(ctx, root); err != nil {
+	if err := cachedir.Sweep(ctx, root, "machine-", nil); err != nil {
 		t.Fatal(err)
 	}
 	if dirs, err := filepath.Glob(filepath.Join(root, "machine-*")); err != nil || len(dirs) != 1 {
@@ -110,7 +111,7 @@ func TestMachineDiesWithItsProcess(t *testing.T) {
 
 	// then QEMU ends too, and a sweep clears up.
 	gone(t, ctx, pid)
-	if err := qemu.Sweep(ctx, root); err != nil {
+	if err := cachedir.Sweep(ctx, root, "machine-", nil); err != nil {
 		t.Fatal(err)
 	}
 	if dirs, err := filepath.Glob(filepath.Join(root, "machine-*")); err != nil || len(dirs) != 0 {

@@ -17,7 +17,7 @@ func (m *Machine) VCPUTime() (run, wait time.Duration, err error) {
 		r, w, err := schedstat(fmt.Sprintf("/proc/%d/task/%d/schedstat", m.PID(), tid))
 		if err != nil {
 			select {
-			case <-m.proc.exited:
+			case <-m.proc.Done():
 				err = ErrEnded
 			default:
 			}

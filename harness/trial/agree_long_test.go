@@ -4,6 +4,7 @@ package trial
 
 import (
 	"context"
+	"errors"
 	"os"
 	"path/filepath"
 	"slices"
@@ -44,7 +45,7 @@ func TestColdAndWarmTrialsOfAllScenariosAgree(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	shelf := &Shelf{Dir: t.TempDir()}
+	cache := &BaseCache{Dir: t.TempDir()}
 	trials := 0
 	for _, ref := range threeKernels {
 		for _, sc := range all {
@@ -58,7 +59,7 @@ func TestColdAndWarmTrialsOfAllScenariosAgree(t *testing.T) {
 					t.Fatal(err)
 				}
 				for _, c := range cases {
-					cold, warm := bothWays(t, shelf, ref, sc.Name, c.ID)
+					cold, warm := bothWays(t, cache, ref, sc.Name, c.ID)
 					trials += 2
 					if diff := cmp.Diff(fullAnswerOf(cold), fullAnswerOf(warm)); diff != "" {
 						t.Errorf("%s (-cold +warm):\n%scold: %s\nwarm: %s", c.ID, diff, show(cold), show(warm))
@@ -76,8 +77,8 @@ func TestColdAndWarmTrialsOfAllScenariosAgree(t *testing.T) {
 	}
 }
 
-// bothWays makes a trial from power-on, and one from the shelf.
-func bothWays(t *testing.T, shelf *Shelf, ref, scenario, id string) (cold, warm Result) {
+// bothWays makes a trial from power-on, and one from the cache of bases.
+func bothWays(t *testing.T, cache *BaseCache, ref, scenario, id string) (cold, warm Result) {
 	t.Helper()
 	ctx := testContext(t)
 	spec, err := realSpec(ctx, ref, scenario, id)
@@ -95,21 +96,21 @@ func bothWays(t *testing.T, shelf *Shelf, ref, scenario, id string) (cold, warm 
 	cold = RunAttempts(ctx, spec, Run)
 
 	spec.Dir = dir("boot")
-	l, r, err := shelf.take(ctx, spec, 0, func(dir string) (*Base, *Result) { return MakeBase(ctx, spec, dir) })
-	if r != nil {
-		t.Fatalf("no base\n%s", show(*r))
+	b, err := cache.get(ctx, spec, 0, func(ctx context.Context, dir string) error { return MakeBase(ctx, spec, dir) })
+	if no, ok := errors.AsType[*BootError](err); ok {
+		t.Fatalf("no base\n%s", show(no.Result))
 	}
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer func() {
-		if err := l.release(); err != nil {
+		if err := b.Close(); err != nil {
 			t.Error(err)
 		}
 	}()
 	spec.Dir = dir("warm")
 	warm = RunAttempts(ctx, spec, func(ctx context.Context, spec Spec) Result {
-		r, err := RunWarm(ctx, spec, l.Base)
+		r, err := RunWarm(ctx, spec, b)
 		if err != nil {
 			t.Errorf("load: %v", err)
 		}

@@ -5,11 +5,11 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"time"
 
+	"github.com/blockrig/blockrig/harness/cachedir"
 	"github.com/blockrig/blockrig/harness/qemu"
 	"github.com/blockrig/blockrig/initramfs/protocol"
 	"github.com/blockrig/blockrig/scenarios"
@@ -18,8 +18,16 @@ import (
 // A Base is a machine that was saved when its stack was ready. Any number of
 // warm trials, at the same time too, go on from it; none changes it.
 type Base struct {
-	Dir string
+	*cachedir.Entry
 	baseInfo
+}
+
+// Close gives up the base; a nil one is none.
+func (b *Base) Close() error {
+	if b == nil {
+		return nil
+	}
+	return b.Entry.Close()
 }
 
 // baseInfo is base.json.
@@ -43,22 +51,18 @@ const (
 // after it has said so.
 const readyWait = 5 * time.Second
 
-// MakeBase boots a machine for spec's kernel and stack and saves it in the new
-// folder dir, which appears whole or not at all. When the stack did not get
-// ready, that is a result: of every case on that stack.
-func MakeBase(ctx context.Context, spec Spec, dir string) (*Base, *Result) {
+// MakeBase boots a machine for spec's kernel and stack and saves it in the
+// empty folder dir, an entry of a BaseCache. The error is a *BootError when the
+// machine could not be had.
+func MakeBase(ctx context.Context, spec Spec, dir string) error {
 	s := newSession(spec)
-	fail := func() (*Base, *Result) {
-		r := s.end()
-		return nil, &r
-	}
 	s.enter(scenarios.PhaseInfra, "")
 	if err := s.powerOn(ctx); err != nil {
 		_ = s.host(err)
-		return fail()
+		return &BootError{Result: s.end()}
 	}
 	if s.boot(ctx) != nil {
-		return fail()
+		return &BootError{Result: s.end()}
 	}
 	took := time.Since(s.res.Started)
 	s.progress("save", "")
@@ -75,28 +79,28 @@ func MakeBase(ctx context.Context, spec Spec, dir string) (*Base, *Result) {
 	}
 	if err := s.save(ctx, dir, info); err != nil {
 		_ = s.host(fmt.Errorf("save the machine: %w", err))
-		s.res.unsaved = true
-		return fail()
+		return &BootError{Result: s.end(), Unsaved: true}
 	}
-	return &Base{Dir: dir, baseInfo: info}, nil
+	return nil
+}
+
+// A BootError is a boot that gave no base.
+type BootError struct {
+	Result  Result // of every case on that stack
+	Unsaved bool   // instead: the stack was ready, and the machine could not be saved
+}
+
+func (e *BootError) Error() string {
+	return fmt.Sprintf("%s in phase %s: %s", e.Result.Verdict, e.Result.Phase, e.Result.Reason)
 }
 
 // save writes the base. The machine has ended when it returns.
-func (s *session) save(ctx context.Context, dir string, info baseInfo) (err error) {
-	temp, err := os.MkdirTemp(filepath.Dir(dir), newPrefix+filepath.Base(dir)+"-*")
-	if err != nil {
-		return err
-	}
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, os.RemoveAll(temp))
-		}
-	}()
-	if err := s.m.Save(ctx, filepath.Join(temp, baseMachine)); err != nil {
+func (s *session) save(ctx context.Context, dir string, info baseInfo) error {
+	if err := s.m.Save(ctx, filepath.Join(dir, baseMachine)); err != nil {
 		return err
 	}
 	<-s.rec.done // the console is complete now; its trailer is no part of it
-	if err := s.rec.copyTo(filepath.Join(temp, baseConsole)); err != nil {
+	if err := s.rec.copyTo(filepath.Join(dir, baseConsole)); err != nil {
 		return err
 	}
 	s.close()
@@ -107,30 +111,22 @@ func (s *session) save(ctx context.Context, dir string, info baseInfo) (err erro
 	if err != nil {
 		return err
 	}
-	if err := os.WriteFile(filepath.Join(temp, baseFile), append(text, '\n'), 0o600); err != nil {
-		return err
-	}
-	return os.Rename(temp, dir)
+	return os.WriteFile(filepath.Join(dir, baseFile), append(text, '\n'), 0o600)
 }
 
-// OpenBase reads a base that was made before.
-func OpenBase(dir string) (*Base, error) {
-	root, err := os.OpenRoot(dir)
+// openBase reads what a base says of itself.
+func openBase(e *cachedir.Entry) (*Base, error) {
+	name := filepath.Join(e.Path(), baseFile)
+	text, err := os.ReadFile(name)
 	if err != nil {
 		return nil, fmt.Errorf("open a saved machine: %w", err)
 	}
-	defer root.Close()
-	f, err := root.Open(baseFile)
-	if err != nil {
-		return nil, fmt.Errorf("open a saved machine: %w", err)
-	}
-	defer f.Close()
-	b := &Base{Dir: dir}
-	if err := json.NewDecoder(io.LimitReader(f, 4<<20)).Decode(&b.baseInfo); err != nil {
-		return nil, fmt.Errorf("open a saved machine: %s: %w", filepath.Join(dir, baseFile), err)
+	b := &Base{Entry: e}
+	if err := json.Unmarshal(text, &b.baseInfo); err != nil {
+		return nil, fmt.Errorf("open a saved machine: %s: %w", name, err)
 	}
 	if b.Ready == nil || b.BootID == "" {
-		return nil, fmt.Errorf("open a saved machine: %s: it does not say what was ready", filepath.Join(dir, baseFile))
+		return nil, fmt.Errorf("open a saved machine: %s: it does not say what was ready", name)
 	}
 	return b, nil
 }
@@ -143,7 +139,16 @@ func RunWarm(ctx context.Context, spec Spec, b *Base) (Result, error) {
 	s.res.Warm = true
 	s.res.Release, s.res.BootID, s.res.CPUs, s.res.Accel = b.Release, b.BootID, b.CPUs, b.Accel
 	s.res.Ready = b.Ready
+	// What has rotted never becomes a verdict: no step before all is checked,
+	// which costs nothing while QEMU loads.
+	checked := make(chan error, 1)
+	go func() { checked <- b.Verify(ctx) }()
 	err := s.resume(ctx, b)
+	if bad := <-checked; errors.Is(bad, cachedir.ErrDamaged) {
+		err = fmt.Errorf("%w: %w", qemu.ErrRestore, bad)
+	} else {
+		err = errors.Join(err, bad)
+	}
 	if err != nil {
 		_ = s.host(err)
 		if !errors.Is(err, qemu.ErrRestore) || ctx.Err() != nil {
@@ -161,8 +166,8 @@ func (s *session) resume(ctx context.Context, b *Base) error {
 	if err := s.record(); err != nil {
 		return err
 	}
-	if err := s.rec.preload(filepath.Join(b.Dir, baseConsole)); err != nil {
+	if err := s.rec.preload(filepath.Join(b.Path(), baseConsole)); err != nil {
 		return fmt.Errorf("%w: %w", qemu.ErrRestore, err)
 	}
-	return s.open(ctx, qemu.Spec{Binary: s.spec.Binary, From: filepath.Join(b.Dir, baseMachine), Dir: s.spec.Dir, Log: s.spec.Log})
+	return s.open(ctx, qemu.Spec{Binary: s.spec.Binary, From: filepath.Join(b.Path(), baseMachine), Dir: s.spec.Dir, Log: s.spec.Log})
 }

@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -82,7 +83,7 @@ func TestSilentQEMUIsNoVerdict(t *testing.T) {
 }
 
 func TestQEMUKilledInATrialIsTriedAgain(t *testing.T) {
-	v := newSchedule(t, sharedShelf(t), aligned, aligned)
+	v := newSchedule(t, sharedCache(t), aligned, aligned)
 	var once sync.Once
 	v.Progress = func(_ int, phase, _ string) {
 		if phase == scenarios.PhaseStep {
@@ -179,25 +180,101 @@ func wantColdPass(t *testing.T, v *vmSchedule, why string) {
 	if log := v.log.String(); !strings.Contains(log, why) || !strings.Contains(log, "save the machine") {
 		t.Errorf("the log does not say %q:\n%s", why, log)
 	}
-	if left := bases(t, v.Shelf); len(left) > 0 {
-		t.Errorf("left on the shelf: %v", left)
+	if left := bases(t, v.Bases.Dir); len(left) > 0 {
+		t.Errorf("left in the cache: %v", left)
 	}
 	wantNothingLeft(t, v.dir)
 }
 
+// flip flips a bit in each of n bytes of a file, all in what is no hole.
+func flip(n int) func(path string) error {
+	return func(path string) error {
+		return edit(path, func(text []byte) {
+			rng := rand.New(rand.NewPCG(1, 2))
+			for done := 0; done < n; {
+				if i := rng.IntN(len(text)); text[i] != 0 || text[i/4096*4096] != 0 {
+					text[i] ^= 1 << rng.IntN(8)
+					done++
+				}
+			}
+		})
+	}
+}
+
+func edit(path string, change func([]byte)) error {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return err
+	}
+	change(text)
+	return os.WriteFile(path, text, 0o600)
+}
+
+// rot is what can happen to a base; names are below its folder.
+var rot = []struct {
+	what, file string
+	damage     func(path string) error
+}{
+	{"300 flips in memory", "machine/ram", flip(300)},
+	{"3,000 flips in memory", "machine/ram", flip(3000)},
+	{"30,000 flips in memory", "machine/ram", flip(30000)},
+	{"2 % of memory zeroed", "machine/ram", func(path string) error {
+		return edit(path, func(text []byte) {
+			for at := 0; at+4096 <= len(text); at += 50 * 4096 {
+				clear(text[at : at+4096])
+			}
+		})
+	}},
+	{"one flip on a disk", "machine/disk-a.raw", flip(1)},
+	{"the state garbled", "machine/state", func(path string) error {
+		return edit(path, func(text []byte) { copy(text, bytes.Repeat([]byte("garbage"), len(text)/7)) })
+	}},
+	{"a line added to the console", "console.log", func(path string) error {
+		f, err := os.OpenFile(path, os.O_WRONLY|os.O_APPEND, 0)
+		if err != nil {
+			return err
+		}
+		_, err = f.WriteString("[    9.000000] BUG: kernel NULL pointer dereference, address: 0000000000000008\n")
+		return errors.Join(err, f.Close())
+	}},
+	{"memory cut short", "machine/ram", func(path string) error { return os.Truncate(path, 4096) }},
+	{"an empty disk", "machine/disk-b.raw", func(path string) error { return os.Truncate(path, 0) }},
+	{"no machine.json", "machine/machine.json", os.Remove},
+	{"another machine.json", "machine/machine.json", flip(1)},
+	{"another base.json", "base.json", flip(1)},
+	{"one file more", "machine/more", func(path string) error { return os.WriteFile(path, nil, 0o600) }},
+	{"another manifest", ".blockrig.manifest", flip(1)},
+	{"no manifest", ".blockrig.manifest", os.Remove},
+}
+
+func TestRotInABaseNeverBecomesAVerdict(t *testing.T) {
+	spec := mirrorSpec(t, aligned)
+	for _, tt := range rot {
+		t.Run(tt.what, func(t *testing.T) {
+			c := copyBase(t, tt.file, tt.damage)
+			anew := errors.New("made anew")
+			b, err := c.get(t.Context(), spec, 0, func(context.Context, string) error { return anew })
+			if errors.Is(err, anew) {
+				return
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer b.Close()
+			spec.Dir = t.TempDir()
+			if r, err := RunWarm(testContext(t), spec, b); !errors.Is(err, qemu.ErrRestore) || r.Verdict != verdict.Error {
+				t.Errorf("error %v, want that the base is of no use\n%s", err, show(r))
+			}
+			wantNothingLeft(t, spec.Dir)
+		})
+	}
+}
+
 func TestDamagedBaseIsMadeAgain(t *testing.T) {
-	for _, tt := range []struct {
-		name, file string
-		damage     func(text []byte) []byte
-		want       string
-	}{
-		{"state garbled", "state", func(b []byte) []byte { return bytes.Repeat([]byte("garbage"), len(b)/7+1)[:len(b)] }, "state"},
-		{"memory cut short", "ram", func([]byte) []byte { return make([]byte, 4096) }, "4096 bytes"},
-	} {
-		t.Run(tt.name, func(t *testing.T) {
-			shelf := t.TempDir()
-			copyBase(t, sharedBase(t).Dir, filepath.Join(shelf, filepath.Base(sharedBase(t).Dir)), tt.file, tt.damage)
-			v := newSchedule(t, shelf, aligned)
+	for _, tt := range []int{1, 4, 6} {
+		t.Run(rot[tt].what, func(t *testing.T) {
+			c := copyBase(t, rot[tt].file, rot[tt].damage)
+			v := newSchedule(t, c.Dir, aligned)
 
 			v.run(t)
 
@@ -205,21 +282,25 @@ func TestDamagedBaseIsMadeAgain(t *testing.T) {
 			if r.Verdict != verdict.Pass || !r.Warm || len(r.Attempts) != 1 || r.BootID == sharedBase(t).BootID {
 				t.Errorf("%d attempts, warm %t, boot %s; want a warm pass from another boot\n%s", len(r.Attempts), r.Warm, r.BootID, show(r))
 			}
-			if log := v.log.String(); !strings.Contains(log, "is of no use and is made again") || !strings.Contains(log, tt.want) {
-				t.Errorf("the log does not say %q:\n%s", tt.want, log)
+			log := v.log.String()
+			if n := strings.Count(log, "is of no use and is made again"); n != 1 || !strings.Contains(log, "the content of "+rot[tt].file) && !strings.Contains(log, rot[tt].file+" has") {
+				t.Errorf("said %d times, want once, with what is damaged:\n%s", n, log)
 			}
-			if left := bases(t, v.Shelf); len(left) != 1 {
-				t.Errorf("on the shelf: %v, want the new base alone", left)
+			if left := bases(t, c.Dir); len(left) != 1 {
+				t.Errorf("in the cache: %v, want the new base alone", left)
 			}
 			wantNothingLeft(t, v.dir)
 		})
 	}
 }
 
-// copyBase makes a base of another one's files, which are only read, and a
-// damaged copy of one of them.
-func copyBase(t *testing.T, from, to, damaged string, damage func([]byte) []byte) {
+// copyBase makes a cache with a copy of the shared base, whose file of that
+// name is damaged. The others are only read, and are the same files.
+func copyBase(t *testing.T, damaged string, damage func(path string) error) *BaseCache {
 	t.Helper()
+	from := sharedBase(t).Path()
+	c := &BaseCache{Dir: t.TempDir()}
+	to := filepath.Join(c.Dir, filepath.Base(from))
 	err := filepath.WalkDir(from, func(path string, d os.DirEntry, err error) error {
 		if err != nil {
 			return err
@@ -232,26 +313,29 @@ func copyBase(t *testing.T, from, to, damaged string, damage func([]byte) []byte
 		switch {
 		case d.IsDir():
 			return os.Mkdir(at, 0o700)
-		case d.Name() != damaged:
+		case d.Name() == ".blockrig.lock":
+			return nil
+		case rel != damaged:
 			return os.Link(path, at)
 		}
 		text, err := os.ReadFile(path)
 		if err != nil {
 			return err
 		}
-		return os.WriteFile(at, damage(text), 0o600)
+		return os.WriteFile(at, text, 0o600)
 	})
-	if err != nil {
+	if err := errors.Join(err, damage(filepath.Join(to, damaged))); err != nil {
 		t.Fatal(err)
 	}
+	return c
 }
 
-func TestTwoProcessesUseOneShelf(t *testing.T) {
-	shelf := t.TempDir()
+func TestTwoProcessesUseOneCacheOfBases(t *testing.T) {
+	cache := t.TempDir()
 	var procs [2]*exec.Cmd
 	var out [2]bytes.Buffer
 	for i := range procs {
-		procs[i] = playing(t, playUser+"="+shelf)
+		procs[i] = playing(t, playUser+"="+cache)
 		procs[i].Stdout, procs[i].Stderr = &out[i], &out[i]
 		if err := procs[i].Start(); err != nil {
 			t.Fatal(err)
@@ -271,8 +355,8 @@ func TestTwoProcessesUseOneShelf(t *testing.T) {
 	if madeA != "false" || madeB != "true" || restA != restB || !strings.HasSuffix(restA, " pass\n") {
 		t.Errorf("the processes say %q", said)
 	}
-	if left := bases(t, &Shelf{Dir: shelf}); len(left) != 1 {
-		t.Errorf("on the shelf: %v, want one base", left)
+	if left := bases(t, cache); len(left) != 1 {
+		t.Errorf("in the cache: %v, want one base", left)
 	}
 }
 
@@ -289,12 +373,12 @@ func TestInterruptedTrialLeavesNothing(t *testing.T) {
 		{"in the step", scenarios.PhaseStep, "", true},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			shelf := t.TempDir()
+			cache := t.TempDir()
 			if tt.warm {
-				shelf = sharedShelf(t)
+				cache = sharedCache(t)
 			}
-			before := bases(t, &Shelf{Dir: shelf})
-			v := newSchedule(t, shelf, aligned, aligned)
+			before := bases(t, cache)
+			v := newSchedule(t, cache, aligned, aligned)
 			ctx, cancel := context.WithCancelCause(testContext(t))
 			enough := errors.New("enough")
 			v.Progress = func(i int, phase, what string) {
@@ -312,8 +396,8 @@ func TestInterruptedTrialLeavesNothing(t *testing.T) {
 				t.Errorf("results of what was interrupted: %+v", v.got)
 			}
 			wantNothingLeft(t, v.dir)
-			if after := bases(t, v.Shelf); !slices.Equal(before, after) {
-				t.Errorf("on the shelf: %v, want what was there before: %v", after, before)
+			if after := bases(t, v.Bases.Dir); !slices.Equal(before, after) {
+				t.Errorf("in the cache: %v, want what was there before: %v", after, before)
 			}
 		})
 	}

@@ -76,7 +76,7 @@ func filesIn(t *testing.T, dir string) map[string]int64 {
 }
 
 func TestManyWarmTrialsInARowLeaveNothing(t *testing.T) {
-	shelf := sharedShelf(t)
+	cache := sharedCache(t)
 	var ids []string
 	for n := range manyTrials {
 		switch {
@@ -88,8 +88,8 @@ func TestManyWarmTrialsInARowLeaveNothing(t *testing.T) {
 			ids = append(ids, aligned)
 		}
 	}
-	v := newSchedule(t, shelf, ids...)
-	files := filesIn(t, shelf)
+	v := newSchedule(t, cache, ids...)
+	files := filesIn(t, cache)
 	var first holding
 	var trials time.Duration
 	done := 0
@@ -145,7 +145,7 @@ func TestManyWarmTrialsInARowLeaveNothing(t *testing.T) {
 			t.Errorf("%s: %d after 20 trials, %d after %d; want at most %d more", c.what, c.first, c.last, done, c.may)
 		}
 	}
-	if diff := cmp.Diff(files, filesIn(t, shelf)); diff != "" {
+	if diff := cmp.Diff(files, filesIn(t, cache)); diff != "" {
 		t.Errorf("files of the saved machine (-before +after):\n%s", diff)
 	}
 }

@@ -29,7 +29,7 @@ import (
 
 // Variables that make this test binary play another part.
 const (
-	playUser  = "BLOCKRIG_TEST_USER"       // run trials from the shelf in this folder
+	playUser  = "BLOCKRIG_TEST_USER"       // run trials from the base cache in this folder
 	playSmall = "BLOCKRIG_TEST_SMALL_DISK" // mount a small file system here
 	playExe   = "BLOCKRIG_TEST_EXE"        // the blockrig to use, built by the parent
 )
@@ -46,7 +46,7 @@ var shared struct {
 	dir string // removed at the end
 
 	lab  func() (*Lab, error)
-	base func() (*lease, error) // of the mirror on withBug; it ends with the process
+	base func() (*Base, error) // of the mirror on withBug; it ends with the process
 
 	mu      sync.Mutex
 	benches map[[2]string]Bench // by reference and scenario
@@ -70,7 +70,7 @@ func testMain(m *testing.M) (code int) {
 	shared.lab = sync.OnceValues(makeLab)
 	shared.base = sync.OnceValues(makeSharedBase)
 	if dir := os.Getenv(playUser); dir != "" {
-		if err := useShelf(dir); err != nil {
+		if err := useBaseCache(dir); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			return 1
 		}
@@ -168,16 +168,16 @@ func mirrorSpec(t testing.TB, id string) Spec {
 	return spec
 }
 
-func makeSharedBase() (*lease, error) {
+func makeSharedBase() (*Base, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), limit)
 	defer cancel()
-	l, _, err := takeFrom(ctx, filepath.Join(shared.dir, "shelf"))
-	return l, err
+	b, _, err := getFrom(ctx, filepath.Join(shared.dir, "bases"))
+	return b, err
 }
 
-// takeFrom takes the base for the mirror on withBug from a shelf, and says
+// getFrom gets the base for the mirror on withBug from a cache, and says
 // whether it had to be made.
-func takeFrom(ctx context.Context, shelf string) (_ *lease, made bool, err error) {
+func getFrom(ctx context.Context, cache string) (_ *Base, made bool, err error) {
 	spec, err := realSpec(ctx, withBug, mirror, aligned)
 	if err != nil {
 		return nil, false, err
@@ -186,22 +186,19 @@ func takeFrom(ctx context.Context, shelf string) (_ *lease, made bool, err error
 	if err != nil {
 		return nil, false, err
 	}
-	l, r, err := (&Shelf{Dir: shelf}).take(ctx, spec, 0, func(dir string) (*Base, *Result) {
+	b, err := (&BaseCache{Dir: cache}).get(ctx, spec, 0, func(ctx context.Context, dir string) error {
 		made = true
 		return MakeBase(ctx, spec, dir)
 	})
-	if r != nil {
-		err = fmt.Errorf("make a base: %s in phase %s: %s", r.Verdict, r.Phase, r.Reason)
-	}
-	return l, made, err
+	return b, made, err
 }
 
-// useShelf takes a base from a shelf as another process does, runs a trial
+// useBaseCache gets a base from a cache as another process does, runs a trial
 // from it, and prints whether it made the base, the boot, and the verdict.
-func useShelf(shelf string) error {
+func useBaseCache(cache string) error {
 	ctx, cancel := context.WithTimeout(context.Background(), limit)
 	defer cancel()
-	l, made, err := takeFrom(ctx, shelf)
+	b, made, err := getFrom(ctx, cache)
 	if err != nil {
 		return err
 	}
@@ -210,9 +207,9 @@ func useShelf(shelf string) error {
 		return err
 	}
 	spec.Dir = shared.dir
-	r, err := RunWarm(ctx, spec, l.Base)
+	r, err := RunWarm(ctx, spec, b)
 	fmt.Println(made, r.BootID, r.Verdict)
-	return errors.Join(err, l.release())
+	return errors.Join(err, b.Close())
 }
 
 // sharedBase is a machine with the mirror on withBug, for any number of tests.
@@ -222,11 +219,11 @@ func sharedBase(t testing.TB) *Base {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return b.Base
+	return b
 }
 
-// sharedShelf is where the shared base stands.
-func sharedShelf(t testing.TB) string { return filepath.Dir(sharedBase(t).Dir) }
+// sharedCache is the folder of the cache that has the shared base.
+func sharedCache(t testing.TB) string { return filepath.Dir(sharedBase(t).Path()) }
 
 // warmTrial runs a case of the mirror scenario from the shared base.
 func warmTrial(t testing.TB, id string) Result {
@@ -311,7 +308,7 @@ type vmSchedule struct {
 	got   map[int]Result
 }
 
-func newSchedule(t testing.TB, shelf string, ids ...string) *vmSchedule {
+func newSchedule(t testing.TB, cache string, ids ...string) *vmSchedule {
 	t.Helper()
 	lab, err := shared.lab()
 	if err != nil {
@@ -332,7 +329,7 @@ func newSchedule(t testing.TB, shelf string, ids ...string) *vmSchedule {
 	v.Lab, v.CPUs, v.Jobs = lab, 1, 1
 	v.Log = slog.New(slog.NewTextHandler(io.MultiWriter(v.log, t.Output()), &slog.HandlerOptions{Level: slog.LevelInfo}))
 	v.Accelerate = func(context.Context, kernels.Kernel) (qemu.Accel, error) { return qemu.TCG, nil }
-	v.Shelf = &Shelf{Dir: shelf, Log: v.Log}
+	v.Bases = &BaseCache{Dir: cache, Log: v.Log}
 	v.Begin = func(int, Spec) (string, error) { return os.MkdirTemp(v.dir, "") }
 	v.Done = func(i int, r Result) error {
 		v.got[i] = r

@@ -24,7 +24,7 @@ type queue struct {
 	// What a trial is. The tests of the queue itself put in something quicker.
 	cold func(context.Context, Spec) Result
 	warm func(context.Context, Spec, *Base) (Result, error)
-	boot func(context.Context, Spec, string) (*Base, *Result)
+	boot func(context.Context, Spec, string) error
 
 	mu     sync.Mutex
 	more   *sync.Cond // something changed: a base is there, or it is over
@@ -51,7 +51,7 @@ type group struct {
 	cold    bool // every task is from power-on
 	state   groupState
 	maker   int // the task that makes the base; valid while it is made
-	lease   *lease
+	base    *Base
 	pending []int // tasks, in order
 	running int   // tasks begun and not done
 }
@@ -76,7 +76,7 @@ func (s *Schedule) queue(tasks []Task, accel qemu.Accel, benches map[benchKey]Be
 		spec.Progress = func(phase, what string) { s.progress(i, phase, what) }
 		spec.Image, spec.Timing = images[b], s.Timing
 		q.specs[i], q.fail[i] = spec, broken[b]
-		key := groupKey{b, t.Repeat % max(1, s.Boots), s.Shelf == nil || t.Case.Scenario.Cold != "" || q.fail[i] != nil}
+		key := groupKey{b, t.Repeat % max(1, s.Boots), s.Bases == nil || t.Case.Scenario.Cold != "" || q.fail[i] != nil}
 		if key.cold {
 			key.boot = 0
 		}
@@ -110,7 +110,7 @@ func (q *queue) run(ctx context.Context) error {
 	workers.Wait()
 	errs := []error{q.ended, q.unlocked}
 	for _, g := range q.groups {
-		errs = append(errs, g.lease.release())
+		errs = append(errs, g.base.Close())
 	}
 	if ctx.Err() != nil {
 		errs = append(errs, fmt.Errorf("interrupted: %w", context.Cause(ctx)))
@@ -221,8 +221,8 @@ func (q *queue) drop(t Task) {
 // room for others.
 func (q *queue) letGo(g *group) {
 	if g.running == 0 && len(g.pending) == 0 {
-		q.unlocked = errors.Join(q.unlocked, g.lease.release())
-		g.lease = nil
+		q.unlocked = errors.Join(q.unlocked, g.base.Close())
+		g.base = nil
 	}
 }
 
@@ -256,20 +256,20 @@ func (q *queue) attempt(ctx context.Context, g *group, i int, spec Spec) Result 
 		if g.cold {
 			return q.cold(ctx, spec)
 		}
-		l, r := q.base(ctx, g, spec)
+		b, r := q.base(ctx, g, spec)
 		switch {
 		case r != nil:
 			return *r
-		case l == nil:
+		case b == nil:
 			return q.cold(ctx, spec)
 		}
-		res, err := q.warm(ctx, spec, l.Base)
+		res, err := q.warm(ctx, spec, b)
 		if err == nil || again {
 			return res
 		}
 		// The base is of no use. What the try left in the folder would be in
 		// the way of the next.
-		if err := q.renew(ctx, g, i, l, err); err != nil {
+		if err := q.renew(ctx, g, i, b, err); err != nil {
 			return Failed(spec, err)
 		}
 		if err := clearDir(spec.Dir); err != nil {
@@ -280,28 +280,24 @@ func (q *queue) attempt(ctx context.Context, g *group, i int, spec Spec) Result 
 
 // base gives the group's base. Without one, and without a result, the trial
 // is to be cold.
-func (q *queue) base(ctx context.Context, g *group, spec Spec) (*lease, *Result) {
+func (q *queue) base(ctx context.Context, g *group, spec Spec) (*Base, *Result) {
 	q.mu.Lock()
-	l, state := g.lease, g.state
+	b, state := g.base, g.state
 	q.mu.Unlock()
-	if l != nil || state == ready {
-		return l, nil
+	if b != nil || state == ready {
+		return b, nil
 	}
 	sub := spec
 	sub.Dir = filepath.Join(spec.Dir, "base")
-	l, r, err := q.s.Shelf.take(ctx, spec, g.boot, func(dir string) (*Base, *Result) {
+	b, err := q.s.Bases.get(ctx, spec, g.boot, func(ctx context.Context, dir string) error {
 		// It may be made twice: what another process removes at once, to make room.
 		if err := clearDir(sub.Dir); err != nil {
-			r := Failed(spec, err)
-			return nil, &r
+			return &BootError{Result: Failed(spec, err)}
 		}
 		return q.boot(ctx, sub, dir)
 	})
-	if r != nil && !r.unsaved {
-		return nil, r
-	}
-	if r != nil {
-		err = errors.New(r.Report.Host)
+	if no, ok := errors.AsType[*BootError](err); ok && !no.Unsaved {
+		return nil, &no.Result
 	}
 	if ctx.Err() != nil {
 		r := Failed(spec, fmt.Errorf("interrupted: %w", context.Cause(ctx)))
@@ -312,31 +308,26 @@ func (q *queue) base(ctx context.Context, g *group, spec Spec) (*lease, *Result)
 	}
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if g.lease != nil {
+	if g.base != nil {
 		// Another task, whose try with the one before failed too, was quicker.
-		if err := l.release(); err != nil {
+		if err := b.Close(); err != nil {
 			r := Failed(spec, err)
 			return nil, &r
 		}
-		return g.lease, nil
+		return g.base, nil
 	}
-	g.lease, g.state = l, ready
+	g.base, g.state = b, ready
 	q.more.Broadcast()
-	return l, nil
+	return b, nil
 }
 
 // renew removes a base that can't be loaded.
-func (q *queue) renew(ctx context.Context, g *group, i int, bad *lease, why error) error {
+func (q *queue) renew(ctx context.Context, g *group, i int, bad *Base, why error) error {
 	q.mu.Lock()
-	mine := g.lease == bad
-	if mine {
-		g.lease, g.state, g.maker = nil, making, i
+	if g.base == bad {
+		g.base, g.state, g.maker = nil, making, i
 	}
 	q.mu.Unlock()
-	var err error
-	if mine {
-		err = bad.release()
-	}
-	// Whoever finds out first: no other may take it from the shelf again.
-	return errors.Join(err, q.s.Shelf.discard(ctx, bad.Dir, bad.BootID, why))
+	// Whoever finds out first: no other may take it from the cache again.
+	return bad.Discard(ctx, why)
 }

@@ -13,9 +13,9 @@ import (
 	"sync"
 	"testing"
 
-	"github.com/gofrs/flock"
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/blockrig/blockrig/harness/cachedir"
 	"github.com/blockrig/blockrig/harness/qemu"
 	"github.com/blockrig/blockrig/harness/verdict"
 	"github.com/blockrig/blockrig/kernels"
@@ -45,8 +45,8 @@ func newQueue(t *testing.T, s Schedule, tasks ...Task) *queueTest {
 	t.Helper()
 	qt := &queueTest{Schedule: &s, got: map[int]Result{}}
 	s.Log = slog.New(slog.NewTextHandler(&qt.log, nil))
-	if s.Shelf != nil {
-		s.Shelf.Log = s.Log
+	if s.Bases != nil {
+		s.Bases.Log = s.Log
 	}
 	s.Begin = func(i int, _ Spec) (string, error) {
 		qt.mu.Lock()
@@ -88,23 +88,16 @@ func passed() Result {
 }
 
 // boot makes a base that only says which one it is: "kernel/boot N", N from 1.
-func (qt *queueTest) boot(_ context.Context, spec Spec, dir string) (*Base, *Result) {
+func (qt *queueTest) boot(_ context.Context, spec Spec, dir string) error {
 	qt.mu.Lock()
 	qt.boots = append(qt.boots, spec.Kernel.Ref)
 	id := fmt.Sprintf("%s/boot %d", spec.Kernel.Ref, len(qt.boots))
 	qt.mu.Unlock()
-	if err := putBase(dir, id); err != nil {
-		r := Failed(spec, err)
-		return nil, &r
-	}
-	return &Base{Dir: dir}, nil
+	return putBase(dir, id)
 }
 
-// putBase makes the smallest folder that OpenBase takes.
+// putBase writes the smallest base that there can be.
 func putBase(dir, bootID string) error {
-	if err := os.Mkdir(dir, 0o700); err != nil {
-		return err
-	}
 	return os.WriteFile(filepath.Join(dir, baseFile), []byte(`{"boot_id": "`+bootID+`", "ready": {}}`), 0o600)
 }
 
@@ -125,7 +118,7 @@ func tasks(ref string, sc *scenarios.Scenario, id string, n int) (out []Task) {
 
 func TestLongestComesFirst(t *testing.T) {
 	warm, cold := &scenarios.Scenario{Name: "warm"}, &scenarios.Scenario{Name: "cold", Cold: "it reboots"}
-	qt := newQueue(t, Schedule{Jobs: 1, Shelf: &Shelf{Dir: t.TempDir()}}, slices.Concat(
+	qt := newQueue(t, Schedule{Jobs: 1, Bases: &BaseCache{Dir: t.TempDir()}}, slices.Concat(
 		tasks("few", warm, "x", 1), tasks("many", warm, "x", 3), tasks("many", cold, "x", 2))...)
 
 	qt.run(t)
@@ -149,11 +142,11 @@ func TestLongestComesFirst(t *testing.T) {
 func TestWorkersGoOnWhileABaseIsMade(t *testing.T) {
 	// Given a kernel that takes long to boot, with the most to do,
 	sc := &scenarios.Scenario{Name: "s"}
-	qt := newQueue(t, Schedule{Jobs: 2, Shelf: &Shelf{Dir: t.TempDir()}},
+	qt := newQueue(t, Schedule{Jobs: 2, Bases: &BaseCache{Dir: t.TempDir()}},
 		slices.Concat(tasks("slow", sc, "x", 4), tasks("quick", sc, "x", 3))...)
 	others := make(chan struct{})
 	boot := qt.q.boot
-	qt.q.boot = func(ctx context.Context, spec Spec, dir string) (*Base, *Result) {
+	qt.q.boot = func(ctx context.Context, spec Spec, dir string) error {
 		if spec.Kernel.Ref == "slow" {
 			<-others
 		}
@@ -185,7 +178,7 @@ func TestWorkersGoOnWhileABaseIsMade(t *testing.T) {
 func TestRepeatsAreSpreadOverBoots(t *testing.T) {
 	sc := &scenarios.Scenario{Name: "s"}
 	all := slices.Concat(tasks("k", sc, "x", 6), tasks("k", sc, "y", 6))
-	qt := newQueue(t, Schedule{Jobs: 3, Boots: 2, Shelf: &Shelf{Dir: t.TempDir()}}, all...)
+	qt := newQueue(t, Schedule{Jobs: 3, Boots: 2, Bases: &BaseCache{Dir: t.TempDir()}}, all...)
 
 	qt.run(t)
 
@@ -198,7 +191,7 @@ func TestRepeatsAreSpreadOverBoots(t *testing.T) {
 	}
 }
 
-func TestWithoutAShelfEveryTrialIsCold(t *testing.T) {
+func TestWithoutACacheOfBasesEveryTrialIsCold(t *testing.T) {
 	sc := &scenarios.Scenario{Name: "s"}
 	qt := newQueue(t, Schedule{Jobs: 2}, tasks("k", sc, "x", 3)...)
 	qt.run(t)
@@ -214,12 +207,11 @@ func TestWithoutAShelfEveryTrialIsCold(t *testing.T) {
 
 func TestBootThatFailsIsTheTrialAndTheNextOneTriesAgain(t *testing.T) {
 	sc := &scenarios.Scenario{Name: "s"}
-	qt := newQueue(t, Schedule{Jobs: 2, Shelf: &Shelf{Dir: t.TempDir()}}, tasks("k", sc, "x", 4)...)
+	qt := newQueue(t, Schedule{Jobs: 2, Bases: &BaseCache{Dir: t.TempDir()}}, tasks("k", sc, "x", 4)...)
 	boot, tries := qt.q.boot, 0
-	qt.q.boot = func(ctx context.Context, spec Spec, dir string) (*Base, *Result) {
+	qt.q.boot = func(ctx context.Context, spec Spec, dir string) error {
 		if tries++; tries <= MaxAttempts { // one at a time: others would be a race
-			r := Failed(spec, fmt.Errorf("boot %d broke", tries))
-			return nil, &r
+			return &BootError{Result: Failed(spec, fmt.Errorf("boot %d broke", tries))}
 		}
 		return boot(ctx, spec, dir)
 	}
@@ -243,13 +235,11 @@ func TestBootThatFailsIsTheTrialAndTheNextOneTriesAgain(t *testing.T) {
 
 func TestMachineThatCannotBeSavedMakesTrialsCold(t *testing.T) {
 	sc := &scenarios.Scenario{Name: "s"}
-	qt := newQueue(t, Schedule{Jobs: 2, Shelf: &Shelf{Dir: t.TempDir()}}, tasks("k", sc, "x", 4)...)
+	qt := newQueue(t, Schedule{Jobs: 2, Bases: &BaseCache{Dir: t.TempDir()}}, tasks("k", sc, "x", 4)...)
 	boots := 0
-	qt.q.boot = func(_ context.Context, spec Spec, _ string) (*Base, *Result) {
+	qt.q.boot = func(_ context.Context, spec Spec, _ string) error {
 		boots++
-		r := Failed(spec, errors.New("no space left on device"))
-		r.unsaved = true
-		return nil, &r
+		return &BootError{Result: Failed(spec, errors.New("no space left on device")), Unsaved: true}
 	}
 
 	qt.run(t)
@@ -270,8 +260,8 @@ func TestMachineThatCannotBeSavedMakesTrialsCold(t *testing.T) {
 func TestBaseThatIsOfNoUseIsMadeAgainOnce(t *testing.T) {
 	// Given two workers that find out at the same time,
 	sc := &scenarios.Scenario{Name: "s"}
-	shelf := &Shelf{Dir: t.TempDir()}
-	qt := newQueue(t, Schedule{Jobs: 2, Shelf: shelf}, tasks("k", sc, "x", 4)...)
+	cache := &BaseCache{Dir: t.TempDir()}
+	qt := newQueue(t, Schedule{Jobs: 2, Bases: cache}, tasks("k", sc, "x", 4)...)
 	var both sync.WaitGroup
 	both.Add(2)
 	warm := qt.q.warm
@@ -299,50 +289,43 @@ func TestBaseThatIsOfNoUseIsMadeAgainOnce(t *testing.T) {
 	if got := strings.Count(qt.log.String(), "it is garbled"); got != 1 {
 		t.Errorf("the reason is logged %d times, want once: %s", got, &qt.log)
 	}
-	wantFree(t, shelf)
+	wantFree(t, cache)
 }
 
-// wantFree checks that nobody uses a base of the shelf.
-func wantFree(t *testing.T, sh *Shelf) {
+// wantFree checks that nobody uses a base: then there can be made room.
+func wantFree(t *testing.T, c *BaseCache) {
 	t.Helper()
-	locks, err := filepath.Glob(filepath.Join(sh.Dir, "*"+lockSuffix))
-	if err != nil || len(locks) == 0 {
-		t.Fatalf("locks %v, %v", locks, err)
+	if err := cachedir.New(c.Dir, cachedir.Options{Limit: 1}).Trim(t.Context()); err != nil {
+		t.Fatal(err)
 	}
-	for _, path := range locks {
-		lock := flock.New(path)
-		if ok, err := lock.TryLock(); err != nil || !ok {
-			t.Errorf("%s is still locked (%v)", filepath.Base(path), err)
-		}
-		if err := lock.Close(); err != nil {
-			t.Error(err)
-		}
+	if left := bases(t, c.Dir); len(left) > 0 {
+		t.Errorf("somebody still uses %v", left)
 	}
 }
 
 func TestBaseIsGivenUpWhenItsTasksAreDone(t *testing.T) {
 	// Given room for one base,
 	sc := &scenarios.Scenario{Name: "s"}
-	shelf := &Shelf{Dir: t.TempDir(), Limit: 1}
+	cache := &BaseCache{Dir: t.TempDir(), Limit: 1}
 	var all []Task
 	for _, ref := range []string{"a", "b", "c", "d"} {
 		all = append(all, tasks(ref, sc, "x", 1)...)
 	}
-	qt := newQueue(t, Schedule{Jobs: 1, Shelf: shelf}, all...)
+	qt := newQueue(t, Schedule{Jobs: 1, Bases: cache}, all...)
 
 	// when one kernel comes after the other,
 	qt.run(t)
 
 	// then each base has made room for the next.
-	if left := bases(t, shelf); len(left) != 1 {
+	if left := bases(t, cache.Dir); len(left) != 1 {
 		t.Errorf("bases %v, want only the last one", left)
 	}
-	wantFree(t, shelf)
+	wantFree(t, cache)
 }
 
 func TestBaseThatIsNeverOfUseIsAnErrorWithItsReason(t *testing.T) {
 	sc := &scenarios.Scenario{Name: "s"}
-	qt := newQueue(t, Schedule{Jobs: 1, Shelf: &Shelf{Dir: t.TempDir()}}, tasks("k", sc, "x", 1)...)
+	qt := newQueue(t, Schedule{Jobs: 1, Bases: &BaseCache{Dir: t.TempDir()}}, tasks("k", sc, "x", 1)...)
 	qt.q.warm = func(ctx context.Context, spec Spec, b *Base) (Result, error) {
 		// As the real one does it, from a folder that is no machine's.
 		return RunWarm(ctx, spec, b)
@@ -362,7 +345,7 @@ func TestBaseThatIsNeverOfUseIsAnErrorWithItsReason(t *testing.T) {
 func TestUntilEndsTheRepeatsOfItsCaseOnly(t *testing.T) {
 	sc := &scenarios.Scenario{Name: "s"}
 	all := slices.Concat(tasks("k", sc, "bad", 5), tasks("k", sc, "good", 5), tasks("other", sc, "bad", 5))
-	qt := newQueue(t, Schedule{Jobs: 1, Shelf: &Shelf{Dir: t.TempDir()}}, all...)
+	qt := newQueue(t, Schedule{Jobs: 1, Bases: &BaseCache{Dir: t.TempDir()}}, all...)
 	qt.Until = func(r Result) bool { return r.Verdict.Failure() }
 	qt.q.warm = func(_ context.Context, spec Spec, _ *Base) (Result, error) {
 		r := passed()
@@ -387,8 +370,8 @@ func TestEndOfContextRecordsWhatIsDone(t *testing.T) {
 	reason := errors.New("enough")
 	ctx, cancel := context.WithCancelCause(t.Context())
 	sc := &scenarios.Scenario{Name: "s"}
-	shelf := &Shelf{Dir: t.TempDir()}
-	qt := newQueue(t, Schedule{Jobs: 2, Shelf: shelf}, tasks("k", sc, "x", 20)...)
+	cache := &BaseCache{Dir: t.TempDir()}
+	qt := newQueue(t, Schedule{Jobs: 2, Bases: cache}, tasks("k", sc, "x", 20)...)
 	warm := qt.q.warm
 	qt.q.warm = func(ctx context.Context, spec Spec, b *Base) (Result, error) {
 		qt.mu.Lock()
@@ -415,7 +398,7 @@ func TestEndOfContextRecordsWhatIsDone(t *testing.T) {
 			t.Errorf("task %d, which was interrupted, is recorded as %s", i, r.Verdict)
 		}
 	}
-	wantFree(t, shelf)
+	wantFree(t, cache)
 }
 
 func TestErrorOfDoneEndsTheQueue(t *testing.T) {
@@ -440,7 +423,7 @@ func TestErrorOfDoneEndsTheQueue(t *testing.T) {
 func TestBrokenTaskDoesNotStopTheOthers(t *testing.T) {
 	sc, broken := &scenarios.Scenario{Name: "s"}, &scenarios.Scenario{Name: "broken"}
 	all := slices.Concat(tasks("k", broken, "x", 2), tasks("k", sc, "x", 3))
-	s := Schedule{Jobs: 2, Shelf: &Shelf{Dir: t.TempDir()}}
+	s := Schedule{Jobs: 2, Bases: &BaseCache{Dir: t.TempDir()}}
 	qt := newQueue(t, s, all...)
 	for i := range 2 {
 		qt.q.fail[i] = errors.New("no tools for it")

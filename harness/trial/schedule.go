@@ -42,8 +42,8 @@ type Schedule struct {
 	// a kernel to find it out with.
 	Accelerate func(ctx context.Context, k kernels.Kernel) (qemu.Accel, error)
 
-	// Shelf keeps machines for warm trials; nil makes every trial cold.
-	Shelf *Shelf
+	// Bases keeps machines for warm trials; nil makes every trial cold.
+	Bases *BaseCache
 	// Boots is how many boots of a kernel the repeats of a case are spread
 	// over; 0 is one.
 	Boots int

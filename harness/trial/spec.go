@@ -58,8 +58,6 @@ type Result struct {
 
 	Attempts []Attempt // all that were made; the last one is this result
 
-	unsaved bool // the stack was ready, and the machine could not be saved
-
 	Console string   // path of the console log, trailer included
 	Events  string   // path of the messages exchanged
 	Args    []string // QEMU's command line

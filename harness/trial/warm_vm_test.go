@@ -3,6 +3,7 @@
 package trial
 
 import (
+	"context"
 	"errors"
 	"slices"
 	"testing"
@@ -70,19 +71,19 @@ func TestWarmTrialOnAPlainDiskAnswersAsAColdOne(t *testing.T) {
 	}
 	spec.Dir = t.TempDir()
 	ctx := testContext(t)
-	l, r, err := (&Shelf{Dir: t.TempDir()}).take(ctx, spec, 0, func(dir string) (*Base, *Result) { return MakeBase(ctx, spec, dir) })
-	if err != nil || r != nil {
-		t.Fatal(err, r)
+	b, err := (&BaseCache{Dir: t.TempDir()}).get(ctx, spec, 0, func(ctx context.Context, dir string) error { return MakeBase(ctx, spec, dir) })
+	if err != nil {
+		t.Fatal(err)
 	}
 	defer func() {
-		if err := l.release(); err != nil {
+		if err := b.Close(); err != nil {
 			t.Error(err)
 		}
 	}()
 	want := answer{Verdict: verdict.Pass, Phase: "done", Also: []verdict.Verdict{}, Returned: true, Errno: "EINVAL"}
 
 	spec.Dir = t.TempDir()
-	warm, err := RunWarm(ctx, spec, l.Base)
+	warm, err := RunWarm(ctx, spec, b)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -61,7 +61,7 @@ func (t *Tester) Test(ctx context.Context, req bisect.Request, record func(bisec
 			return fmt.Errorf("make the folder of saved machines: %w", err)
 		}
 		defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-		s.Shelf = &trial.Shelf{Dir: dir, Log: t.Rig.Log}
+		s.Bases = &trial.BaseCache{Dir: dir, Log: t.Rig.Log}
 	}
 	return t.run(ctx, s, tasks, record)
 }

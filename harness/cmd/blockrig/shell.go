@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
+	"github.com/blockrig/blockrig/harness/cachedir"
 	"github.com/blockrig/blockrig/harness/qemu"
 	"github.com/blockrig/blockrig/harness/trial"
 	"github.com/blockrig/blockrig/scenarios"
@@ -125,7 +126,7 @@ func (a *app) script() (string, error) {
 }
 
 // shellSpec makes all that the machine needs.
-func (a *app) shellSpec(ctx context.Context, cs scenarios.Case, ref string, o labOptions, p *progress) (trial.Spec, *qemu.WorkDir, error) {
+func (a *app) shellSpec(ctx context.Context, cs scenarios.Case, ref string, o labOptions, p *progress) (trial.Spec, *cachedir.Folder, error) {
 	lab, err := a.lab(o.tools, o.build, p)
 	if err != nil {
 		return trial.Spec{}, nil, err

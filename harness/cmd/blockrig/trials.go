@@ -12,6 +12,7 @@ import (
 
 	"github.com/spf13/pflag"
 
+	"github.com/blockrig/blockrig/harness/cachedir"
 	"github.com/blockrig/blockrig/harness/qemu"
 	"github.com/blockrig/blockrig/harness/trial"
 	"github.com/blockrig/blockrig/initramfs"
@@ -127,7 +128,7 @@ func (a *app) trials(ctx context.Context, tasks []trial.Task, o labOptions) (_ d
 	if err != nil {
 		return none, err
 	}
-	shelf, err := a.shelf(o)
+	bases, err := a.bases(o)
 	if err != nil {
 		return none, err
 	}
@@ -153,7 +154,7 @@ func (a *app) trials(ctx context.Context, tasks []trial.Task, o labOptions) (_ d
 	if err != nil {
 		return none, err
 	}
-	err = a.schedule(ctx, lab, shelf, p, books, left, todo, records, o)
+	err = a.schedule(ctx, lab, bases, p, books, left, todo, records, o)
 	out := done{asked: len(tasks)}
 	for _, r := range records {
 		if r != nil {
@@ -168,7 +169,7 @@ func (a *app) trials(ctx context.Context, tasks []trial.Task, o labOptions) (_ d
 
 // schedule does tasks, whose places in the run are in places, and puts their
 // records there.
-func (a *app) schedule(ctx context.Context, lab *trial.Lab, shelf *trial.Shelf, p *progress, books *books,
+func (a *app) schedule(ctx context.Context, lab *trial.Lab, bases *trial.BaseCache, p *progress, books *books,
 	tasks []trial.Task, places []int, records []*results.Record, o labOptions,
 ) error {
 	if len(tasks) == 0 {
@@ -178,7 +179,7 @@ func (a *app) schedule(ctx context.Context, lab *trial.Lab, shelf *trial.Shelf, 
 	p.tasks(tasks, jobs, len(records)-len(tasks), newEstimate(tasks, jobs, o.boots, o.cold))
 	s := &trial.Schedule{
 		Lab: lab, CPUs: o.cpus, Jobs: jobs, Log: a.log, Progress: p.phase,
-		Timing: o.timing, Shelf: shelf, Boots: o.boots,
+		Timing: o.timing, Bases: bases, Boots: o.boots,
 		Accelerate: func(ctx context.Context, k kernels.Kernel) (qemu.Accel, error) {
 			return a.accelerate(ctx, qemu.Accel(o.accel), k)
 		},
@@ -231,8 +232,8 @@ func (a *app) jobs(asked int, tasks []trial.Task) int {
 	return max(1, jobs)
 }
 
-// shelf is where machines are saved; nil when every trial is to be cold.
-func (a *app) shelf(o labOptions) (*trial.Shelf, error) {
+// bases is where machines are saved; nil when every trial is to be cold.
+func (a *app) bases(o labOptions) (*trial.BaseCache, error) {
 	if o.cold {
 		return nil, nil
 	}
@@ -244,7 +245,7 @@ func (a *app) shelf(o labOptions) (*trial.Shelf, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &trial.Shelf{Dir: filepath.Join(cache, "snapshots"), Limit: int64(limit), Log: a.log}, nil
+	return &trial.BaseCache{Dir: filepath.Join(cache, "snapshots"), Limit: int64(limit), Log: a.log}, nil
 }
 
 // sayTiming says where the time of a trial went.
@@ -336,16 +337,16 @@ func firstTime(dir, text string, log *slog.Logger) bool {
 
 // workDir makes a folder in the cache that goes with this process, and removes
 // those that blockrigs left that were killed.
-func workDir(ctx context.Context) (*qemu.WorkDir, error) {
+func workDir(ctx context.Context) (*cachedir.Folder, error) {
 	cache, err := cacheDir()
 	if err != nil {
 		return nil, err
 	}
 	root := filepath.Join(cache, "machines")
-	if err := qemu.Sweep(ctx, root); err != nil {
+	if err := cachedir.Sweep(ctx, root, "machine-", nil); err != nil {
 		return nil, err
 	}
-	return qemu.NewWorkDir(root)
+	return cachedir.Scratch(ctx, root, "machine-")
 }
 
 // chooseAccel settles the choice of an accelerator, and says why it fell on

@@ -7,10 +7,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"os/exec"
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/blockrig/blockrig/harness/child"
 )
 
 // ErrNoTool says that neither tool is there.
@@ -43,18 +46,20 @@ type call struct {
 
 // A process is a running tool for one file.
 type process struct {
-	cmd    *exec.Cmd
-	llvm   bool
-	in     io.WriteCloser
-	out    *bufio.Reader
-	stderr *tail
+	*child.Process
+	name string
+	llvm bool
+	in   io.WriteCloser
+	pipe *os.File // from its stdout
+	out  *bufio.Reader
+	said *child.Tail // on stderr
 }
 
-// waitFor is how long a tool may take to end once its input is closed.
-const waitFor = 5 * time.Second
+// endWait is how long a tool may take to end once its input is closed.
+const endWait = 5 * time.Second
 
 // start executes the tool for a file. The process lives until close.
-func (t tool) start(path string, relocatable bool) (*process, error) {
+func (t tool) start(path string, relocatable bool) (_ *process, err error) {
 	// A name that looks like an option is none: it stands behind one.
 	args := []string{"-a", "-f", "-i", "-e", path}
 	if relocatable {
@@ -63,35 +68,35 @@ func (t tool) start(path string, relocatable bool) (*process, error) {
 	if t.llvm {
 		args = []string{"--output-style=LLVM", "--functions=linkage", "--inlines", "--no-demangle", "--obj=" + path}
 	}
-	p := &process{cmd: exec.Command(t.path, args...), llvm: t.llvm, stderr: &tail{}}
-	p.cmd.Stderr = p.stderr
-	p.cmd.WaitDelay = waitFor
-	in, err := p.cmd.StdinPipe()
+	cmd := exec.Command(t.path, args...)
+	p := &process{name: t.path, llvm: t.llvm, said: &child.Tail{Limit: 1000}}
+	cmd.Stderr = p.said
+	if p.in, err = cmd.StdinPipe(); err != nil {
+		return nil, fmt.Errorf("execute %s: %w", t.path, err)
+	}
+	out, in, err := os.Pipe()
 	if err != nil {
 		return nil, fmt.Errorf("execute %s: %w", t.path, err)
 	}
-	out, err := p.cmd.StdoutPipe()
-	if err != nil {
-		return nil, fmt.Errorf("execute %s: %w", t.path, err)
+	cmd.Stdout, p.pipe, p.out = in, out, bufio.NewReader(out)
+	p.Process, err = child.Start(context.Background(), cmd, child.Options{})
+	if err = errors.Join(err, in.Close()); err != nil {
+		return nil, errors.Join(err, out.Close())
 	}
-	if err := p.cmd.Start(); err != nil {
-		return nil, fmt.Errorf("execute %s: %w", t.path, err)
-	}
-	p.in, p.out = in, bufio.NewReader(out)
 	return p, nil
 }
 
 // ask returns the calls at an address, none if the tool doesn't know it. When
 // ctx is done it kills the process and returns ctx's error.
 func (p *process) ask(ctx context.Context, addr uint64) ([]call, error) {
-	stop := context.AfterFunc(ctx, func() { p.cmd.Process.Kill() })
+	stop := context.AfterFunc(ctx, p.Kill)
 	defer stop()
 	calls, err := p.exchange(addr)
 	if cause := context.Cause(ctx); cause != nil {
 		return nil, cause
 	}
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w%s", p.cmd.Path, err, p.stderr)
+		return nil, p.failed(err)
 	}
 	return calls, nil
 }
@@ -172,29 +177,24 @@ func (p *process) line() (string, error) {
 }
 
 func (p *process) close() error {
+	late := time.AfterFunc(endWait, p.Kill)
+	defer late.Stop()
 	closeErr := p.in.Close()
 	// What it still writes would block it.
 	_, drainErr := io.Copy(io.Discard, p.out)
-	if err := p.cmd.Wait(); err != nil {
-		return fmt.Errorf("%s: %w%s", p.cmd.Path, err, p.stderr)
+	err := p.Wait()
+	if err != nil {
+		err = p.failed(err)
+	} else {
+		err = errors.Join(closeErr, drainErr)
 	}
-	return errors.Join(closeErr, drainErr)
+	return errors.Join(err, p.pipe.Close())
 }
 
-// A tail keeps the end of what a tool complains of.
-type tail struct{ text []byte }
-
-func (t *tail) Write(p []byte) (int, error) {
-	t.text = append(t.text, p...)
-	if n := len(t.text) - 1000; n > 0 {
-		t.text = append(t.text[:0], t.text[n:]...)
+// failed adds what the tool complained of.
+func (p *process) failed(err error) error {
+	if text := p.said.Line(); text != "" {
+		return fmt.Errorf("%s: %w (%s)", p.name, err, text)
 	}
-	return len(p), nil
-}
-
-func (t *tail) String() string {
-	if len(t.text) == 0 {
-		return ""
-	}
-	return fmt.Sprintf(" (%q)", bytes.TrimSpace(t.text))
+	return fmt.Errorf("%s: %w", p.name, err)
 }
