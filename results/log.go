@@ -9,6 +9,8 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+
+	"github.com/blockrig/blockrig/harness/text"
 )
 
 // TrialsFile holds the record of every trial of a run, one a line, in the
@@ -22,7 +24,7 @@ const maxTrials = 1 << 30
 // Record adds the record of a trial of which no folder is kept.
 func (r *Run) Record(rec Record) error {
 	rec.RunDir = ""
-	line, err := EncodeLine(rec)
+	line, err := text.JSONLine(rec)
 	if err == nil {
 		_, err = decode(line) // what could not be read again must not be stored
 	}
@@ -47,7 +49,7 @@ func (r *Run) append(rec Record) (err error) {
 	if rec.RunDir != "" {
 		rec.RunDir = filepath.Base(rec.RunDir) // a store may be moved
 	}
-	line, err := EncodeLine(rec)
+	line, err := text.JSONLine(rec)
 	if err != nil {
 		return err
 	}

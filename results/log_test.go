@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/blockrig/blockrig/harness/text"
 	"github.com/blockrig/blockrig/harness/verdict"
 )
 
@@ -85,13 +86,13 @@ func TestATrialThatCantBeRecordedIsNotStored(t *testing.T) {
 func TestTrialsFileIsNotTrusted(t *testing.T) {
 	root := t.TempDir()
 	run := create(t, root)
-	good, err := EncodeLine(task(three()[0], 7))
+	good, err := text.JSONLine(task(three()[0], 7))
 	if err != nil {
 		t.Fatal(err)
 	}
 	led := three()[0]
 	led.RunDir = "../../../etc"
-	away, err := EncodeLine(led)
+	away, err := text.JSONLine(led)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -231,21 +232,5 @@ func TestLastNewline(t *testing.T) {
 		if err := f.Close(); err != nil {
 			t.Fatal(err)
 		}
-	}
-}
-
-func TestHarmlessLines(t *testing.T) {
-	for text, want := range map[string]string{
-		"":                         "",
-		"a\n\tb\n":                 "a\n\tb\n",
-		"a\x1b[31m\nb\r\u202e\n\n": `a\u001b[31m` + "\n" + `b\u000d\u202e` + "\n\n",
-		"\x00":                     `\u0000`,
-	} {
-		if got := HarmlessLines(text); got != want {
-			t.Errorf("%q: got %q, want %q", text, got, want)
-		}
-	}
-	if got := HarmlessLines("a\xffb\n"); got != "a\ufffdb\n" {
-		t.Errorf("broken UTF-8: %q", got)
 	}
 }

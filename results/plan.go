@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"path/filepath"
+
+	"github.com/blockrig/blockrig/harness/text"
 )
 
 // planFile is what it takes to go on with a run.
@@ -52,7 +54,7 @@ func (p Plan) Scenario(name string) (PlannedScenario, bool) {
 // SetPlan says what the run is to do. It may be called again when more is
 // known.
 func (r *Run) SetPlan(p Plan) error {
-	line, err := EncodeLine(p)
+	line, err := text.JSONLine(p)
 	if err == nil {
 		r.mu.Lock()
 		defer r.mu.Unlock()

@@ -12,6 +12,8 @@ import (
 	"slices"
 	"strings"
 	"syscall"
+
+	"github.com/blockrig/blockrig/harness/text"
 )
 
 // maxStored is the size of the largest result.json or run.json that is read,
@@ -116,7 +118,7 @@ func runIDs(store *os.Root) ([]string, error) {
 func readRun(store *os.Root, root, id string) Stored {
 	s := Stored{Info: Info{ID: id}}
 	broken := func(name string, err error) {
-		s.Broken = append(s.Broken, fmt.Errorf("read %s: %w", Harmless(path.Join(root, id, name)), err))
+		s.Broken = append(s.Broken, fmt.Errorf("read %s: %w", text.Escape(path.Join(root, id, name)), err))
 	}
 	src, err := readStored(store, path.Join(id, infoFile))
 	if err == nil {

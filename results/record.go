@@ -7,9 +7,9 @@ import (
 	"fmt"
 	"io"
 	"time"
-	"unicode/utf8"
 
 	"github.com/blockrig/blockrig/harness/console"
+	"github.com/blockrig/blockrig/harness/text"
 	"github.com/blockrig/blockrig/harness/verdict"
 	"github.com/blockrig/blockrig/scenarios"
 )
@@ -99,7 +99,7 @@ func orEmpty[T any](list []T) []T {
 // WriteJSON writes one object a line for each record.
 func WriteJSON(w io.Writer, records ...Record) error {
 	for _, r := range records {
-		line, err := EncodeLine(r)
+		line, err := text.JSONLine(r)
 		if err != nil {
 			return err
 		}
@@ -113,7 +113,7 @@ func WriteJSON(w io.Writer, records ...Record) error {
 // WriteSummaries writes one object a line for each summary.
 func WriteSummaries(w io.Writer, all ...Summary) error {
 	for _, s := range all {
-		line, err := EncodeLine(s)
+		line, err := text.JSONLine(s)
 		if err != nil {
 			return err
 		}
@@ -122,29 +122,6 @@ func WriteSummaries(w io.Writer, all ...Summary) error {
 		}
 	}
 	return nil
-}
-
-// EncodeLine gives v as one line of JSON that is harmless on a terminal:
-// encoding/json leaves DEL, the C1 control codes and marks that turn the
-// direction of text as they are.
-func EncodeLine(v any) ([]byte, error) {
-	var b bytes.Buffer
-	enc := json.NewEncoder(&b)
-	enc.SetEscapeHTML(false)
-	if err := enc.Encode(v); err != nil {
-		return nil, fmt.Errorf("encode result: %w", err)
-	}
-	var out bytes.Buffer
-	for src := b.Bytes(); len(src) > 0; {
-		r, size := utf8.DecodeRune(src)
-		if r >= utf8.RuneSelf && !harmless(r) || r == 0x7f {
-			writeEscape(&out, r)
-		} else {
-			out.Write(src[:size])
-		}
-		src = src[size:]
-	}
-	return out.Bytes(), nil
 }
 
 // decode reads a record that was stored, and refuses one that can't be a

@@ -16,6 +16,7 @@ import (
 
 	"github.com/blockrig/blockrig/harness/console"
 	"github.com/blockrig/blockrig/harness/stats"
+	"github.com/blockrig/blockrig/harness/text"
 	"github.com/blockrig/blockrig/harness/verdict"
 	"github.com/blockrig/blockrig/scenarios"
 )
@@ -177,7 +178,7 @@ func TestNothingOfTheGuestReachesTheTerminal(t *testing.T) {
 			t.Errorf("%s: %d lines in %q", name, n, out)
 		}
 		for _, c := range out {
-			if c != '\n' && !harmless(c) {
+			if c != '\n' && !text.Printable(c) {
 				t.Errorf("%s holds %U: %q", name, c, out)
 			}
 		}

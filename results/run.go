@@ -15,6 +15,8 @@ import (
 	"time"
 
 	"github.com/gofrs/flock"
+
+	"github.com/blockrig/blockrig/harness/text"
 )
 
 // Names inside a store and its runs. Those with a dot are hidden from readers.
@@ -114,7 +116,7 @@ func (r *Run) start(temp string) error {
 }
 
 func writeInfo(dir string, info Info) error {
-	line, err := EncodeLine(info)
+	line, err := text.JSONLine(info)
 	if err != nil {
 		return err
 	}

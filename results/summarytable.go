@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"github.com/blockrig/blockrig/harness/stats"
+	"github.com/blockrig/blockrig/harness/text"
 	"github.com/blockrig/blockrig/harness/verdict"
 )
 
@@ -19,31 +20,17 @@ import (
 // then what there is to say of each that has more than one face or showed
 // something on its console, then what passes are worth.
 func SummaryTable(w io.Writer, all []Summary, trust Trust, style Style) error {
+	t := text.Table{
+		Head:  []string{"SCENARIO", "KERNEL", "CASE", "VERDICT", "TRIALS", "BOOTS", "FAILED", "95% INTERVAL", "BETWEEN BOOTS", "TO TRUST A PASS"},
+		Color: style.Color, Width: style.Width, Numbers: true, Several: true,
+	}
 	several := false
 	for _, s := range all {
 		several = several || s.Scenario != all[0].Scenario
+		t.Add(s.Scenario, orDash(kernelName(s.Kernel)), orDash(s.Case), s.verdict(), s.trials(), s.Boots, s.failed(),
+			percent(s.Interval.Low)+" to "+percent(s.Interval.High), s.between(), s.toTrust())
 	}
-	rows := [][]cell{{{"KERNEL", ""}, {"CASE", ""}, {"VERDICT", ""}, {"TRIALS", ""}, {"BOOTS", ""}, {"FAILED", ""}, {"95% INTERVAL", ""}, {"BETWEEN BOOTS", ""}, {"TO TRUST A PASS", ""}}}
-	for _, s := range all {
-		rows = append(rows, []cell{
-			{orDash(kernelName(s.Kernel)), ""},
-			{orDash(s.Case), ""},
-			s.verdict(),
-			{s.trials(), ""},
-			{fmt.Sprint(s.Boots), ""},
-			{s.failed(), ""},
-			{percent(s.Interval.Low) + " to " + percent(s.Interval.High), ""},
-			{s.between(), ""},
-			{s.toTrust(), ""},
-		})
-	}
-	if several {
-		rows[0] = append([]cell{{"SCENARIO", ""}}, rows[0]...)
-		for i, s := range all {
-			rows[i+1] = append([]cell{{orDash(s.Scenario), ""}}, rows[i+1]...)
-		}
-	}
-	if err := writeRows(w, rows, style); err != nil {
+	if err := t.Write(w); err != nil {
 		return err
 	}
 	var b bytes.Buffer
@@ -58,16 +45,16 @@ func SummaryTable(w io.Writer, all []Summary, trust Trust, style Style) error {
 }
 
 // verdict is the one verdict of all trials, or flaky.
-func (s Summary) verdict() cell {
+func (s Summary) verdict() text.Cell {
 	if s.Flaky {
-		return cell{"flaky", "31"}
+		return text.Cell{Text: "flaky", Color: "31"}
 	}
 	for _, v := range s.order() {
 		if v != verdict.Error || len(s.Verdicts) == 1 {
-			return cell{string(v), color(v)}
+			return coloured(v)
 		}
 	}
-	return cell{"-", ""}
+	return text.Cell{Text: "-"}
 }
 
 // order is the verdicts that occurred, the most frequent first.
@@ -135,15 +122,15 @@ func (s Summary) tell(b *bytes.Buffer, several bool, style Style) {
 	if s.Case != "" {
 		name += ", " + s.Case
 	}
-	fmt.Fprintf(b, "\n%s:\n", Harmless(name))
+	fmt.Fprintf(b, "\n%s:\n", text.Escape(name))
 	for _, f := range s.Faces {
 		v := string(f.Verdict)
-		if c := color(f.Verdict); style.Color && c != "" {
-			v = "\x1b[" + c + "m" + v + "\x1b[0m"
+		if style.Color {
+			v = text.Paint(color(f.Verdict), v)
 		}
-		fmt.Fprintf(b, "%6d × %s, %s", f.Trials, v, Harmless(f.what()))
+		fmt.Fprintf(b, "%6d × %s, %s", f.Trials, v, text.Escape(f.what()))
 		if f.RunDir != "" {
-			fmt.Fprintf(b, "; the first: %s", Harmless(filepath.Base(f.RunDir)))
+			fmt.Fprintf(b, "; the first: %s", text.Escape(filepath.Base(f.RunDir)))
 		}
 		b.WriteByte('\n')
 	}
@@ -154,7 +141,7 @@ func (s Summary) tell(b *bytes.Buffer, several bool, style Style) {
 		if i == 0 {
 			b.WriteString("  and on the console:\n")
 		}
-		fmt.Fprintf(b, "%6d × %s\n", s.Titles[t], Harmless(t))
+		fmt.Fprintf(b, "%6d × %s\n", s.Titles[t], text.Escape(t))
 	}
 }
 

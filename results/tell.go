@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/blockrig/blockrig/harness/text"
 	"github.com/blockrig/blockrig/harness/verdict"
 	"github.com/blockrig/blockrig/scenarios"
 )
@@ -40,8 +41,8 @@ func Tell(sc *scenarios.Scenario, cases []scenarios.Case, records []Record) Told
 			used[at] = true
 			rec := records[at]
 			releases[i] = kernelName(rec.Kernel)
-			if text := deviation(k, cs, rec); text != "" {
-				off = append(off, Harmless(fmt.Sprintf("%s, %s: %s", releases[i], orDash(cs.ID), text)))
+			if said := deviation(k, cs, rec); said != "" {
+				off = append(off, text.Escape(fmt.Sprintf("%s, %s: %s", releases[i], orDash(cs.ID), said)))
 				failed = failed || rec.Verdict != verdict.Error
 			}
 		}

@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+
+	"github.com/blockrig/blockrig/harness/text"
 )
 
 // Files of a trial's folder.
@@ -93,7 +95,7 @@ func (t *Trial) store(rec Record) error {
 	if err := os.RemoveAll(t.Scratch); err != nil {
 		return err
 	}
-	line, err := EncodeLine(rec)
+	line, err := text.JSONLine(rec)
 	if err != nil {
 		return err
 	}

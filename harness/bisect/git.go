@@ -14,6 +14,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/blockrig/blockrig/harness/text"
 	"github.com/blockrig/blockrig/kernels/gitbuild/gitcmd"
 )
 
@@ -105,7 +106,7 @@ func removeGit(dir string) error {
 	}
 	for _, e := range entries {
 		if e.Name() != ".git" {
-			return fmt.Errorf("%s is in the way of the bisection: it has %s", dir, gitcmd.Printable(e.Name()))
+			return fmt.Errorf("%s is in the way of the bisection: it has %s", dir, text.Escape(e.Name()))
 		}
 	}
 	if err := os.RemoveAll(dir); err != nil {
@@ -221,7 +222,7 @@ func (g *Git) step(ctx context.Context, args ...string) (Next, error) {
 		return Next{}, err
 	}
 	if failed && status == 4 && len(g.opts.Paths) > 0 {
-		return Next{}, &StopError{Kind: StopHistory, Why: "no commit between the ends changes " + gitcmd.Printable(strings.Join(g.opts.Paths, " "))}
+		return Next{}, &StopError{Kind: StopHistory, Why: "no commit between the ends changes " + text.Escape(strings.Join(g.opts.Paths, " "))}
 	}
 	log, logErr := g.Log(ctx)
 	if logErr != nil {
@@ -252,13 +253,13 @@ func (g *Git) step(ctx context.Context, args ...string) (Next, error) {
 		// 3: the merge base is new though an old end is beyond it; the
 		// message says so.
 		if status == 3 {
-			return Next{}, &StopError{Kind: StopMergeBase, Why: oneLine(out + err.Error())}
+			return Next{}, &StopError{Kind: StopMergeBase, Why: text.OneLine(out + err.Error())}
 		}
 		return Next{}, fmt.Errorf("bisect: %w", err)
 	}
 	head, err := g.repo.Run(ctx, "rev-parse", "--verify", "--quiet", "BISECT_HEAD")
 	if err != nil {
-		return Next{}, fmt.Errorf("git bisect named no commit: %s", oneLine(out))
+		return Next{}, fmt.Errorf("git bisect named no commit: %s", text.OneLine(out))
 	}
 	n := Next{Commit: strings.TrimSpace(head)}
 	if m := leftSyntax.FindStringSubmatch(out); m != nil {
@@ -322,10 +323,6 @@ func bracketed(line, prefix string) (string, bool) {
 	}
 	hash, _, ok := strings.Cut(rest, "]")
 	return hash, ok && gitcmd.IsHash(hash)
-}
-
-func oneLine(s string) string {
-	return gitcmd.Printable(strings.Join(strings.Fields(s), " "))
 }
 
 // Parents implements History.

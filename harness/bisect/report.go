@@ -8,7 +8,7 @@ import (
 	"unicode"
 	"unicode/utf8"
 
-	"github.com/blockrig/blockrig/kernels/gitbuild/gitcmd"
+	"github.com/blockrig/blockrig/harness/text"
 )
 
 // Context is what a text says besides the answer.
@@ -40,10 +40,10 @@ func Summary(a *Answer, c Context) string {
 	case a.First != nil:
 		p("%s: %s\n", verb, named(*a.First))
 		if a.First.Author != "" {
-			p("  author %s, %s\n", safe(a.First.Author), a.First.Date.Format(time.DateOnly))
+			p("  author %s, %s\n", text.Escape(a.First.Author), a.First.Date.Format(time.DateOnly))
 		}
 		if len(a.First.Tags) > 0 && c.Range == nil {
-			p("  in %s\n", safe(strings.Join(a.First.Tags, ", ")))
+			p("  in %s\n", text.Escape(strings.Join(a.First.Tags, ", ")))
 		}
 	case a.Stopped == StopInconclusive:
 		p("%s: not found; nothing shows that the ends differ\n", verb)
@@ -74,13 +74,13 @@ func Summary(a *Answer, c Context) string {
 	}
 	p("\nthis is %s", strings.ToUpper(string(a.Grade)))
 	if len(a.Why) > 0 {
-		p(": %s", safe(strings.Join(a.Why, "; ")))
+		p(": %s", text.Escape(strings.Join(a.Why, "; ")))
 	}
 	p("\n")
 	b.WriteString(checks(a))
 	p("\nlooked for %s\n", a.Target.Signature)
 	for _, t := range a.Target.Titles {
-		p("  seen with %s\n", safe(t))
+		p("  seen with %s\n", text.Escape(t))
 	}
 	if a.Stopped != StopInconclusive {
 		p("%s; %d passes in a row make one good\n", rates(a), a.PassesNeeded)
@@ -89,15 +89,15 @@ func Summary(a *Answer, c Context) string {
 	for _, r := range a.Marks {
 		switch {
 		case r.Other != nil:
-			p("another bug at %s: %s\n", short(r.Commit), safe(r.Why))
+			p("another bug at %s: %s\n", short(r.Commit), text.Escape(r.Why))
 		case r.Mark == Skip:
-			p("skipped %s: %s\n", short(r.Commit), safe(r.Why))
+			p("skipped %s: %s\n", short(r.Commit), text.Escape(r.Why))
 		case len(r.Drift) > 0:
-			p("other titles at %s: %s\n", short(r.Commit), safe(strings.Join(r.Drift, "; ")))
+			p("other titles at %s: %s\n", short(r.Commit), text.Escape(strings.Join(r.Drift, "; ")))
 		}
 	}
 	if c.Folder != "" {
-		p("record in %s\n", safe(c.Folder))
+		p("record in %s\n", text.Escape(c.Folder))
 	}
 	return b.String()
 }
@@ -116,7 +116,7 @@ func Report(a *Answer, c Context) string {
 		p("Subject: [REGRESSION] %s since %s\n", what, since.short)
 	}
 	if a.First != nil && a.First.Author != "" {
-		p("To: %s\n", safe(a.First.Author))
+		p("To: %s\n", text.Escape(a.First.Author))
 	}
 	switch {
 	case a.Direction == Fix:
@@ -132,7 +132,7 @@ func Report(a *Answer, c Context) string {
 		failing, passing = passing, failing
 	}
 	if c.About != "" {
-		p("%s\n", wrap(safe(c.About)))
+		p("%s\n", wrap(text.OneLine(c.About)))
 	}
 	switch {
 	case a.Stopped == StopInconclusive:
@@ -147,7 +147,7 @@ func Report(a *Answer, c Context) string {
 		p("\n")
 	case c.Range != nil:
 		p("%s\n", wrap(fmt.Sprintf("It changed in %s: %s is the first release that I could try and that %s.",
-			c.Range, safe(a.First.Title), map[Direction]string{Regression: "fails", Fix: "no longer fails"}[a.Direction])))
+			c.Range, text.Escape(a.First.Title), map[Direction]string{Regression: "fails", Fix: "no longer fails"}[a.Direction])))
 		if c.Range.Note != "" {
 			p("%s\n", wrap("("+c.Range.Note+")"))
 		}
@@ -160,11 +160,11 @@ func Report(a *Answer, c Context) string {
 			named(*a.First), failing, first, passing)))
 	}
 	if a.Became != nil {
-		text := fmt.Sprintf("It became %q with %s.", what, named(*a.Became))
+		became := fmt.Sprintf("It became %q with %s.", what, named(*a.Became))
 		if a.Direction == Fix {
-			text = fmt.Sprintf("Before that, %q had become %q with %s.", what, a.Began.String(), named(*a.Became))
+			became = fmt.Sprintf("Before that, %q had become %q with %s.", what, a.Began.String(), named(*a.Became))
 		}
-		p("%s\n", wrap(text))
+		p("%s\n", wrap(became))
 	}
 	switch {
 	case a.Stopped == StopInconclusive: // nothing for a tracker
@@ -175,35 +175,35 @@ func Report(a *Answer, c Context) string {
 	}
 	p("How sure this is: %s.\n", a.Grade)
 	for _, w := range a.Why {
-		p("  %s\n", safe(w))
+		p("  %s\n", text.Escape(w))
 	}
 	b.WriteString(checks(a))
 	p("\nHow it was found: %s between %s and %s, %d trials in %s.\n",
-		inSteps(a.Steps), safe(c.Old), safe(c.New), a.Trials, inBoots(a.Boots))
+		inSteps(a.Steps), text.Escape(c.Old), text.Escape(c.New), a.Trials, inBoots(a.Boots))
 	if a.Stopped != StopInconclusive {
 		p("%s.\n", strings.ToUpper(rates(a)[:1])+rates(a)[1:])
 	}
 	if len(a.Target.Titles) > 0 {
 		p("Seen with it:\n")
 		for _, t := range a.Target.Titles {
-			p("  %s\n", safe(t))
+			p("  %s\n", text.Escape(t))
 		}
 	}
-	p("\nScenario: %s\n", safe(c.Scenario))
+	p("\nScenario: %s\n", text.Escape(c.Scenario))
 	if c.Release != "" {
-		p("Kernel:   %s\n", safe(c.Release))
+		p("Kernel:   %s\n", text.Escape(c.Release))
 	}
 	if c.Config != "" {
-		p("Config:   %s\n", safe(c.Config))
+		p("Config:   %s\n", text.Escape(c.Config))
 	}
 	if c.Machine != "" {
-		p("Machine:  %s\n", safe(c.Machine))
+		p("Machine:  %s\n", text.Escape(c.Machine))
 	}
 	if c.Command != "" {
-		p("To reproduce:\n  %s\n", safe(c.Command))
+		p("To reproduce:\n  %s\n", text.Escape(c.Command))
 	}
 	if c.Bisect != "" {
-		p("To bisect:\n  %s\n", safe(c.Bisect))
+		p("To bisect:\n  %s\n", text.Escape(c.Bisect))
 	}
 	if c.Console != "" {
 		p("\nConsole:\n%s", Defang(c.Console))
@@ -211,7 +211,7 @@ func Report(a *Answer, c Context) string {
 	if a.Log != "" && c.Range == nil {
 		p("\nBisection log:\n")
 		for line := range strings.Lines(a.Log) {
-			p("  %s\n", safe(strings.TrimRight(line, "\n")))
+			p("  %s\n", text.Escape(strings.TrimRight(line, "\n")))
 		}
 	}
 	return b.String()
@@ -224,14 +224,14 @@ func checks(a *Answer) string {
 		for _, k := range checks {
 			fmt.Fprintf(&b, "  %-12s  %s", k.Result, k.Name)
 			if k.Why != "" {
-				fmt.Fprintf(&b, " (%s)", safe(k.Why))
+				fmt.Fprintf(&b, " (%s)", text.Escape(k.Why))
 			}
 			b.WriteString("\n")
 		}
 	}
 	list(a.Checks)
 	if a.Became != nil {
-		fmt.Fprintf(&b, "  for the second change, %s:\n", short(safe(a.Became.Hash)))
+		fmt.Fprintf(&b, "  for the second change, %s:\n", short(text.Escape(a.Became.Hash)))
 		list(a.BecameChecks)
 	}
 	return b.String()
@@ -244,9 +244,9 @@ func oneOf(a *Answer) string {
 	}
 	var old []string
 	for _, o := range a.Between.Old {
-		old = append(old, short(safe(o)))
+		old = append(old, short(text.Escape(o)))
 	}
-	return fmt.Sprintf("one of %d after %s, up to %s", a.Between.Commits, strings.Join(old, " and "), short(safe(a.Between.New)))
+	return fmt.Sprintf("one of %d after %s, up to %s", a.Between.Commits, strings.Join(old, " and "), short(text.Escape(a.Between.New)))
 }
 
 type since struct{ short, exact string }
@@ -257,25 +257,21 @@ func introduced(a *Answer, c Context) since {
 	case c.Range != nil:
 		return since{c.Range.String(), c.Range.String()}
 	case a.First != nil && a.Grade != Doubtful:
-		return since{short(a.First.Hash) + " (\"" + safe(a.First.Title) + "\")", a.First.Hash}
+		return since{short(a.First.Hash) + " (\"" + text.Escape(a.First.Title) + "\")", a.First.Hash}
 	}
 	// What is certain: the part of the history that is left or, where marks
 	// contradict, only the ends.
 	if b := a.Between; b != nil && len(b.Old) == 1 {
-		return since{short(safe(b.Old[0])) + ".." + short(safe(b.New)), safe(b.Old[0]) + ".." + safe(b.New)}
+		return since{short(text.Escape(b.Old[0])) + ".." + short(text.Escape(b.New)), text.Escape(b.Old[0]) + ".." + text.Escape(b.New)}
 	}
-	return since{short(safe(c.Old)) + ".." + short(safe(c.New)), safe(c.Old) + ".." + safe(c.New)}
+	return since{short(text.Escape(c.Old)) + ".." + short(text.Escape(c.New)), text.Escape(c.Old) + ".." + text.Escape(c.New)}
 }
 
 func named(c Commit) string {
 	if c.Title == "" || c.Title == c.Hash {
-		return safe(c.Hash)
+		return text.Escape(c.Hash)
 	}
-	return fmt.Sprintf("%s (\"%s\")", short(safe(c.Hash)), safe(c.Title))
-}
-
-func safe(s string) string {
-	return strings.ReplaceAll(gitcmd.Printable(s), "\n", " ")
+	return fmt.Sprintf("%s (\"%s\")", short(text.Escape(c.Hash)), text.Escape(c.Title))
 }
 
 // rates says how often kernels on either side of the change failed.
@@ -303,25 +299,7 @@ func spent(seconds float64) string {
 }
 
 // wrap breaks a paragraph at 72 columns, as mails to the kernel's lists are.
-func wrap(text string) string {
-	var b strings.Builder
-	col := 0
-	for _, w := range strings.Fields(text) {
-		n := utf8.RuneCountInString(w)
-		switch {
-		case col > 0 && col+1+n > 72:
-			b.WriteString("\n")
-			col = 0
-		case col > 0:
-			b.WriteString(" ")
-			col++
-		}
-		b.WriteString(w)
-		col += n
-	}
-	b.WriteString("\n")
-	return b.String()
-}
+func wrap(s string) string { return strings.Join(text.Wrap(s, 72), "\n") + "\n" }
 
 const (
 	consoleLines = 80  // of an excerpt
@@ -343,7 +321,7 @@ func Defang(console string) string {
 	for line := range strings.Lines(console) {
 		line = strings.TrimRightFunc(line, unicode.IsSpace)
 		line = strings.ReplaceAll(line, "\t", "    ")
-		line = gitcmd.Printable(line)
+		line = text.Escape(line)
 		if utf8.RuneCountInString(line) > consoleWidth {
 			line = string([]rune(line)[:consoleWidth]) + " …"
 		}
@@ -370,21 +348,21 @@ func Defang(console string) string {
 // TestedBy is a text to send as an answer to a patch.
 func TestedBy(r PatchResult, who string, c Context) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s\n", wrap(safe(r.Sentence())))
+	fmt.Fprintf(&b, "%s\n", wrap(text.Escape(r.Sentence())))
 	if c.Scenario != "" {
-		fmt.Fprintf(&b, "Scenario: %s\n", safe(c.Scenario))
+		fmt.Fprintf(&b, "Scenario: %s\n", text.Escape(c.Scenario))
 	}
 	if c.Release != "" {
-		fmt.Fprintf(&b, "Kernel:   %s\n", safe(c.Release))
+		fmt.Fprintf(&b, "Kernel:   %s\n", text.Escape(c.Release))
 	}
 	if c.Machine != "" {
-		fmt.Fprintf(&b, "Machine:  %s\n", safe(c.Machine))
+		fmt.Fprintf(&b, "Machine:  %s\n", text.Escape(c.Machine))
 	}
 	if c.Command != "" {
-		fmt.Fprintf(&b, "To reproduce:\n  %s\n", safe(c.Command))
+		fmt.Fprintf(&b, "To reproduce:\n  %s\n", text.Escape(c.Command))
 	}
 	if r.Effect == Helps && len(r.Appeared) == 0 && r.Patched.Errors+r.Patched.BootFailures == 0 {
-		fmt.Fprintf(&b, "\nTested-by: %s\n", safe(who))
+		fmt.Fprintf(&b, "\nTested-by: %s\n", text.Escape(who))
 	}
 	return b.String()
 }

@@ -16,6 +16,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/blockrig/blockrig/harness/text"
 )
 
 // Options of a child; none need be set.
@@ -256,20 +258,16 @@ func (t *Tail) Text() (text string, cut bool) {
 // Line is what is kept in one line that is fit for a terminal: the lines
 // joined by "; ", what can't be printed escaped.
 func (t *Tail) Line() string {
-	text, cut := t.Text()
+	kept, cut := t.Text()
 	if cut { // the first line is a part of one
-		if _, rest, ok := strings.Cut(text, "\n"); ok {
-			text = rest
+		if _, rest, ok := strings.Cut(kept, "\n"); ok {
+			kept = rest
 		}
 	}
 	var lines []string
-	for line := range strings.FieldsFuncSeq(text, func(r rune) bool { return r == '\n' || r == '\r' }) {
+	for line := range strings.FieldsFuncSeq(kept, func(r rune) bool { return r == '\n' || r == '\r' }) {
 		if line = strings.TrimSpace(line); line != "" {
-			quoted := fmt.Sprintf("%q", line)
-			if quoted[1:len(quoted)-1] != strings.ReplaceAll(line, `"`, `\"`) {
-				line = quoted
-			}
-			lines = append(lines, line)
+			lines = append(lines, text.Escape(line))
 		}
 	}
 	return strings.Join(lines, "; ")

@@ -207,7 +207,7 @@ func TestOutputIsBounded(t *testing.T) {
 		t.Errorf("got %d bytes, %v", len(out), err)
 	}
 	_, err = Output(t.Context(), shell(`echo one >&2; printf 'two\033[31m\n' >&2; exit 1`), Options{}, 100)
-	if err == nil || err.Error() != `sh: exit status 1: one; "two\x1b[31m"` {
+	if err == nil || err.Error() != `sh: exit status 1: one; two\u001b[31m` {
 		t.Errorf("got %v", err)
 	}
 }

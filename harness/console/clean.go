@@ -1,6 +1,11 @@
 package console
 
-import "unicode/utf8"
+import (
+	"strings"
+	"unicode/utf8"
+
+	"github.com/blockrig/blockrig/harness/text"
+)
 
 // clean takes terminal control codes and other bytes that are no text out of
 // a line, into dst: ANSI escapes (CSI, OSC, character sets), NUL and other
@@ -55,36 +60,16 @@ func escape(s []byte, i int) int {
 	return i
 }
 
-// printable is s as text that a terminal shows and JSON can hold: control
-// bytes and what is no UTF-8 become U+FFFD.
+// printable is s as text that a terminal shows and JSON can hold: a tab becomes
+// a space, and what a terminal may not get U+FFFD.
 func printable(s []byte) string {
-	ok := true
-	for _, c := range s {
-		if c < 0x20 || c >= 0x7f {
-			ok = false
-			break
-		}
-	}
-	if ok {
-		return string(s)
-	}
-	out := make([]byte, 0, len(s)+8)
-	for len(s) > 0 {
-		r, n := utf8.DecodeRune(s)
+	return strings.Map(func(r rune) rune {
 		switch {
 		case r == '\t':
-			out = append(out, ' ')
-		case r < 0x20 || r >= 0x7f && r < 0xa0 || r == utf8.RuneError || isBidi(r):
-			out = utf8.AppendRune(out, utf8.RuneError)
-		default:
-			out = append(out, s[:n]...)
+			return ' '
+		case !text.Printable(r):
+			return utf8.RuneError
 		}
-		s = s[n:]
-	}
-	return string(out)
-}
-
-// isBidi reports the controls that change the order in which text is shown.
-func isBidi(r rune) bool {
-	return r == 0x200e || r == 0x200f || r >= 0x202a && r <= 0x202e || r >= 0x2066 && r <= 0x2069
+		return r
+	}, string(s))
 }

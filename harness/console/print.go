@@ -6,6 +6,8 @@ import (
 	"io"
 	"strconv"
 	"strings"
+
+	"github.com/blockrig/blockrig/harness/text"
 )
 
 // colours of kinds, as SGR parameters (ECMA-48, 8.3.117).
@@ -23,11 +25,9 @@ var colours = map[Kind]string{
 // writer's error.
 func Print(w io.Writer, findings []Finding, color bool) error {
 	b := bufio.NewWriter(w)
-	paint := func(sgr, s string) string {
-		if !color || s == "" {
-			return s
-		}
-		return "\x1b[" + sgr + "m" + s + "\x1b[0m"
+	paint := text.Paint
+	if !color {
+		paint = func(_, s string) string { return s }
 	}
 	for i, f := range findings {
 		if i > 0 {
@@ -37,9 +37,9 @@ func Print(w io.Writer, findings []Finding, color bool) error {
 		if !ok {
 			sgr = "1"
 		}
-		fmt.Fprintf(b, "%s %s", paint(sgr, fmt.Sprintf("%-5s", shown(string(f.Kind)))), paint("1", shown(f.Title)))
+		fmt.Fprintf(b, "%s %s", paint(sgr, fmt.Sprintf("%-5s", text.Escape(string(f.Kind)))), paint("1", text.Escape(f.Title)))
 		if f.Place != "" {
-			fmt.Fprintf(b, "  %s", shown(f.Place))
+			fmt.Fprintf(b, "  %s", text.Escape(f.Place))
 		}
 		fmt.Fprintln(b)
 		fmt.Fprintf(b, "      %s\n", paint("2", strings.Join(facts(f), ", ")))
@@ -69,20 +69,20 @@ func facts(f Finding) []string {
 	}
 	switch {
 	case f.PID != 0 && f.Comm != "":
-		all = append(all, fmt.Sprintf("%s (PID %d)", shown(f.Comm), f.PID))
+		all = append(all, fmt.Sprintf("%s (PID %d)", text.Escape(f.Comm), f.PID))
 	case f.PID != 0:
 		all = append(all, fmt.Sprintf("PID %d", f.PID))
 	case f.Comm != "":
-		all = append(all, shown(f.Comm))
+		all = append(all, text.Escape(f.Comm))
 	}
 	if f.Workqueue != "" {
-		all = append(all, "workqueue "+shown(f.Workqueue))
+		all = append(all, "workqueue "+text.Escape(f.Workqueue))
 	}
 	if f.Release != "" {
-		all = append(all, "kernel "+shown(f.Release))
+		all = append(all, "kernel "+text.Escape(f.Release))
 	}
 	if f.Tainted != "" {
-		all = append(all, "tainted "+shown(f.Tainted))
+		all = append(all, "tainted "+text.Escape(f.Tainted))
 	}
 	for _, x := range []struct {
 		is   bool
@@ -107,7 +107,7 @@ func frameLine(f Frame, paint func(sgr, s string) string) string {
 	} else {
 		b.WriteString("? ")
 	}
-	b.WriteString(shown(f.Func))
+	b.WriteString(text.Escape(f.Func))
 	switch {
 	case f.Inlined:
 		b.WriteString(" (inlined)")
@@ -117,17 +117,13 @@ func frameLine(f Frame, paint func(sgr, s string) string) string {
 		fmt.Fprintf(&b, "+%#x", f.Offset)
 	}
 	if f.Module != "" {
-		b.WriteString(" [" + shown(f.Module) + "]")
+		b.WriteString(" [" + text.Escape(f.Module) + "]")
 	}
 	if f.File != "" {
-		b.WriteString("  " + shown(f.File) + ":" + strconv.Itoa(f.SrcLine))
+		b.WriteString("  " + text.Escape(f.File) + ":" + strconv.Itoa(f.SrcLine))
 	}
 	if !f.Reliable {
 		return paint("2", b.String())
 	}
 	return b.String()
 }
-
-// shown is s as a terminal may get it: a Finding may come from a file that
-// someone else wrote.
-func shown(s string) string { return printable([]byte(s)) }

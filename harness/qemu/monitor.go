@@ -15,6 +15,8 @@ import (
 
 	"github.com/digitalocean/go-qemu/qmp"
 	"golang.org/x/sys/unix"
+
+	"github.com/blockrig/blockrig/harness/text"
 )
 
 const (
@@ -390,7 +392,7 @@ func (m *Monitor) take(line []byte) error {
 		} `json:"error"`
 	}
 	if err := json.Unmarshal(line, &msg); err != nil {
-		return fmt.Errorf("QMP: not a QMP message: %s: %w", Quote(line, 80), err)
+		return fmt.Errorf("QMP: not a QMP message: %s: %w", text.Excerpt(line, 80), err)
 	}
 	switch {
 	case msg.QMP != nil:
@@ -408,7 +410,7 @@ func (m *Monitor) take(line []byte) error {
 	case msg.Event != "":
 		var e qmp.Event
 		if err := json.Unmarshal(line, &e); err != nil {
-			return fmt.Errorf("QMP: not a QMP event: %s: %w", Quote(line, 80), err)
+			return fmt.Errorf("QMP: not a QMP event: %s: %w", text.Excerpt(line, 80), err)
 		}
 		m.mu.Lock()
 		defer m.mu.Unlock()
@@ -426,12 +428,12 @@ func (m *Monitor) take(line []byte) error {
 	case msg.ID == nil:
 		// Replies carry the id of their command, except to what QEMU could
 		// not parse; every command we send is JSON.
-		return fmt.Errorf("QMP: a reply to nothing: %s", Quote(line, 200))
+		return fmt.Errorf("QMP: a reply to nothing: %s", text.Excerpt(line, 200))
 	}
 
 	r := reply{line: line}
 	if msg.Error != nil {
-		r.err = &CommandError{Class: msg.Error.Class, Desc: Quote([]byte(msg.Error.Desc), 1000)}
+		r.err = &CommandError{Class: msg.Error.Class, Desc: text.Excerpt([]byte(msg.Error.Desc), 1000)}
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()

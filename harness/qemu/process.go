@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/blockrig/blockrig/harness/child"
+	"github.com/blockrig/blockrig/harness/text"
 )
 
 // stderrKept is how much of the end of QEMU's stderr is kept, in bytes.
@@ -55,12 +56,12 @@ func startProcess(binary string, args []string, dir string, files []*os.File) (*
 func (p *process) failure() error {
 	err := p.Wait()
 	if state := p.State(); state != nil && !state.Success() {
-		text, cut := p.stderr.Text()
-		text = Quote([]byte(text), stderrKept)
+		said, cut := p.stderr.Text()
+		said = text.OneLine(said)
 		if cut {
-			text = "…" + text
+			said = "…" + said
 		}
-		return &ExitError{Status: state.String(), Stderr: text}
+		return &ExitError{Status: state.String(), Stderr: said}
 	} else if state == nil {
 		return fmt.Errorf("wait for QEMU: %w", err)
 	}

@@ -12,6 +12,8 @@ import (
 
 	"github.com/digitalocean/go-qemu/qmp"
 	"golang.org/x/sys/unix"
+
+	"github.com/blockrig/blockrig/harness/text"
 )
 
 // Save stops the machine, writes its state, memory and disks into the new
@@ -161,7 +163,7 @@ func (m *Machine) migrationError(ctx context.Context) error {
 	if err := m.execute(ctx, "query-migrate", nil, &q); err != nil {
 		return err
 	}
-	return fmt.Errorf("QEMU: migration %s: %s", q.Status, Quote([]byte(q.Desc), 500))
+	return fmt.Errorf("QEMU: migration %s: %s", q.Status, text.Excerpt([]byte(q.Desc), 500))
 }
 
 // saveRAM copies the memory, leaving holes where it is zero.

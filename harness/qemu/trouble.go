@@ -7,6 +7,8 @@ import (
 	"strings"
 
 	"github.com/digitalocean/go-qemu/qmp"
+
+	"github.com/blockrig/blockrig/harness/text"
 )
 
 // ErrHost marks trouble of the host or of QEMU, which says nothing about the
@@ -27,22 +29,22 @@ func (m *Machine) Troubled() <-chan struct{} { return m.faulted }
 // note takes what matters to the machine itself out of an event.
 func (m *Machine) note(e qmp.Event) {
 	m.spec.Log.Debug("QEMU event", "event", e.Event, "data", e.Data)
-	text := func(key string) string {
+	said := func(key string) string {
 		s, _ := e.Data[key].(string)
-		return Quote([]byte(s), 200)
+		return text.Excerpt([]byte(s), 200)
 	}
 	switch e.Event {
 	case "SHUTDOWN":
 		m.mu.Lock()
-		m.shutdown = text("reason")
+		m.shutdown = said("reason")
 		m.mu.Unlock()
 
 	case "BLOCK_IO_ERROR":
-		if text("action") == "ignore" {
+		if said("action") == "ignore" {
 			return
 		}
-		disk := strings.TrimPrefix(text("node-name"), nodeName(""))
-		m.fault(fmt.Errorf("%w: QEMU can't %s the file of disk %s: %s", ErrHost, text("operation"), disk, text("reason")))
+		disk := strings.TrimPrefix(said("node-name"), nodeName(""))
+		m.fault(fmt.Errorf("%w: QEMU can't %s the file of disk %s: %s", ErrHost, said("operation"), disk, said("reason")))
 
 	case "STOP":
 		// Most stops are our own; the status tells the others.

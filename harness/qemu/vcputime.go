@@ -6,6 +6,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/blockrig/blockrig/harness/text"
 )
 
 // VCPUTime is how long the machine's virtual CPUs ran on the host's and how
@@ -36,18 +38,18 @@ func (m *Machine) VCPUThreads() int { return len(m.vcpus) }
 // schedstat reads one thread's times on CPU and on the run queue, see
 // Documentation/scheduler/sched-stats.rst.
 func schedstat(path string) (run, wait time.Duration, err error) {
-	text, err := os.ReadFile(path)
+	stat, err := os.ReadFile(path)
 	if err != nil {
 		return 0, 0, err
 	}
-	fields := strings.Fields(string(text))
+	fields := strings.Fields(string(stat))
 	if len(fields) < 2 {
-		return 0, 0, fmt.Errorf("%s: unexpected content %s", path, Quote(text, 80))
+		return 0, 0, fmt.Errorf("%s: unexpected content %s", path, text.Excerpt(stat, 80))
 	}
 	r, errRun := strconv.ParseInt(fields[0], 10, 64)
 	w, errWait := strconv.ParseInt(fields[1], 10, 64)
 	if errRun != nil || errWait != nil {
-		return 0, 0, fmt.Errorf("%s: unexpected content %s", path, Quote(text, 80))
+		return 0, 0, fmt.Errorf("%s: unexpected content %s", path, text.Excerpt(stat, 80))
 	}
 	return time.Duration(r), time.Duration(w), nil
 }

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/blockrig/blockrig/harness/qemu"
+	"github.com/blockrig/blockrig/harness/text"
 	"github.com/blockrig/blockrig/harness/verdict"
 	"github.com/blockrig/blockrig/initramfs/protocol"
 	"github.com/blockrig/blockrig/scenarios"
@@ -152,7 +153,7 @@ func (s *session) close() {
 	}
 	// What could not be recorded can't be judged either.
 	if err := errors.Join(errs...); err != nil && s.res.Report.Host == "" {
-		s.res.Report.Host = oneLine(err)
+		s.res.Report.Host = text.OneLine(err.Error())
 	}
 	if s.rec == nil {
 		return
@@ -163,10 +164,10 @@ func (s *session) close() {
 	}
 	// Before the trailer: what it says is what was judged.
 	if err := s.spec.removeDisks(); err != nil && s.res.Report.Host == "" {
-		s.res.Report.Host = oneLine(err)
+		s.res.Report.Host = text.OneLine(err.Error())
 	}
 	if err := s.rec.close(s.res.Report); err != nil && s.res.Report.Host == "" {
-		s.res.Report.Host = oneLine(err)
+		s.res.Report.Host = text.OneLine(err.Error())
 	}
 }
 
@@ -298,7 +299,7 @@ func (s *session) drain(ctx context.Context) {
 // What the console shows still counts.
 func (s *session) noHang(why error) {
 	s.res.Report.Stuck = nil
-	s.res.Report.Setup = oneLine(why)
+	s.res.Report.Setup = text.OneLine(why.Error())
 }
 
 // answers says whether QEMU itself is well: it answers, and its machine runs.
@@ -336,7 +337,7 @@ func stuck(what string, u protocol.Unkillable) *verdict.Stuck {
 // host notes trouble of the host and ends the conversation.
 func (s *session) host(err error) error {
 	if s.res.Report.Host == "" {
-		s.res.Report.Host = oneLine(err)
+		s.res.Report.Host = text.OneLine(err.Error())
 	}
 	return errStopped
 }
@@ -489,10 +490,6 @@ func (s *session) ended(err error) error {
 	}
 	s.res.Report.Reset = "the guest ended the machine (" + why + ")"
 	return errStopped
-}
-
-func oneLine(err error) string {
-	return strings.Join(strings.Fields(err.Error()), " ")
 }
 
 // removeDisks removes the disks of a trial that is over: its own, or the

@@ -4,10 +4,11 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
-	"encoding/json"
 	"fmt"
 	"hash"
 	"strings"
+
+	"github.com/blockrig/blockrig/harness/text"
 )
 
 // hostPrefix begins what the host appends to a console log once the machine
@@ -16,11 +17,11 @@ const hostPrefix = "blockrig: host: "
 
 // HostLine is a line of the host's that says v in JSON, its line end included.
 func HostLine(v any) (string, error) {
-	b, err := json.Marshal(v)
+	line, err := text.JSONLine(v) // the same value when the log was read as text
 	if err != nil {
 		return "", fmt.Errorf("write the report into the console log: %w", err)
 	}
-	return hostPrefix + string(b) + "\n", nil
+	return hostPrefix + string(line), nil
 }
 
 // HostsLine says whether a line of a console log is the host's.

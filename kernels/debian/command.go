@@ -14,6 +14,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/blockrig/blockrig/harness/text"
 )
 
 // aptGet runs one apt-get command on the private state, in dir.
@@ -108,8 +110,8 @@ func complaint(stderr string) string {
 	for _, prefix := range []string{"E: ", "W: "} {
 		var said []string
 		for line := range strings.SplitSeq(stderr, "\n") {
-			if text, ok := strings.CutPrefix(line, prefix); ok {
-				said = append(said, printable(strings.TrimSpace(text)))
+			if line, ok := strings.CutPrefix(line, prefix); ok {
+				said = append(said, text.OneLine(line))
 			}
 		}
 		if len(said) > 4 {
@@ -119,14 +121,5 @@ func complaint(stderr string) string {
 			return strings.Join(said, "; ")
 		}
 	}
-	return printable(strings.TrimSpace(stderr))
-}
-
-func printable(s string) string {
-	return strings.Map(func(r rune) rune {
-		if !strconv.IsPrint(r) {
-			return ' '
-		}
-		return r
-	}, s)
+	return text.OneLine(stderr)
 }

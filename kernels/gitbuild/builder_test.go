@@ -957,7 +957,7 @@ func TestDiagnose(t *testing.T) {
 		{[]string{"/src/x.c:9:1: internal compiler error: in expand_expr, at expr.c:1", "make: *** [x.o] Error 1"}, "x.o] Error 1", true},
 		{[]string{"gcc: error: x.c: Too many open files"}, "ulimit -n", false},
 		{[]string{"/src/x.c:3:1: error: expected ';'", `    3 | "No space left on device")`, "      | ^ Killed", "make: *** [x.o] Error 1"}, "expected ';'", true},
-		{[]string{"\x1b[31mstrange"}, `\x1b[31mstrange`, true},
+		{[]string{"\x1b[31mstrange"}, `\u001b[31mstrange`, true},
 		{nil, "without a word", true},
 	} {
 		err := diagnose(c.lines, "/src")

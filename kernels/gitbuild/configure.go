@@ -15,8 +15,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/blockrig/blockrig/harness/text"
 	"github.com/blockrig/blockrig/kernels/config"
-	"github.com/blockrig/blockrig/kernels/gitbuild/gitcmd"
 )
 
 // distribution lists options of distributions' configs that need files or
@@ -177,7 +177,7 @@ func dependsOn(src, option string) (depends string, found bool) {
 					break
 				}
 				if rest, ok := strings.CutPrefix(line, "depends on "); ok {
-					all = append(all, gitcmd.Printable(rest))
+					all = append(all, text.Escape(rest))
 				}
 			}
 		}

@@ -7,7 +7,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/blockrig/blockrig/kernels/gitbuild/gitcmd"
+	"github.com/blockrig/blockrig/harness/text"
 )
 
 // hostTrouble lists what says that this machine, not the source, is why a
@@ -82,7 +82,7 @@ func diagnose(lines []string, src string) error {
 		if len(line) > 300 {
 			line = line[:300] + "…"
 		}
-		return gitcmd.Printable(line)
+		return text.Escape(line)
 	}
 	lines = slices.DeleteFunc(slices.Clone(lines), quoted.MatchString)
 	for _, line := range lines {

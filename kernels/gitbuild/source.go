@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/blockrig/blockrig/harness/text"
 	"github.com/blockrig/blockrig/kernels"
 	"github.com/blockrig/blockrig/kernels/gitbuild/gitcmd"
 )
@@ -125,7 +126,7 @@ func (s *source) foreign(ctx context.Context) (string, error) {
 			return "", err
 		}
 		if name, _, _ := strings.Cut(out, "\x00"); name != "" {
-			return gitcmd.Printable(name), nil
+			return text.Escape(name), nil
 		}
 	}
 	tree, err := s.git.Run(ctx, "write-tree")
@@ -167,8 +168,8 @@ func firstError(err error) string {
 		return err.Error()
 	}
 	for line := range strings.Lines(e.Stderr) {
-		if text, ok := strings.CutPrefix(line, "error: "); ok {
-			return gitcmd.Printable(strings.TrimSpace(text))
+		if why, ok := strings.CutPrefix(line, "error: "); ok {
+			return text.OneLine(why)
 		}
 	}
 	return "there are conflicts"

@@ -5,10 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
-	"strings"
 	"time"
 
 	"github.com/blockrig/blockrig/harness/bisect"
+	"github.com/blockrig/blockrig/harness/text"
 	"github.com/blockrig/blockrig/harness/trial"
 	"github.com/blockrig/blockrig/kernels"
 	"github.com/blockrig/blockrig/kernels/gitbuild"
@@ -27,7 +27,7 @@ type Kernels interface {
 
 // failure is a kernel that could not be had.
 func failure(kind bisect.Kind, err error) bisect.Prepared {
-	return bisect.Prepared{Failure: kind, Reason: oneLine(err)}
+	return bisect.Prepared{Failure: kind, Reason: text.OneLine(err.Error())}
 }
 
 // usable builds the initramfs of a kernel that is there, and finds out what
@@ -182,5 +182,3 @@ func (c *Commits) Compiled(ctx context.Context, s bisect.Subject, paths []string
 	}
 	return b.Compiled(paths)
 }
-
-func oneLine(err error) string { return strings.Join(strings.Fields(err.Error()), " ") }

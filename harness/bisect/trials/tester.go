@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/blockrig/blockrig/harness/bisect"
+	"github.com/blockrig/blockrig/harness/text"
 	"github.com/blockrig/blockrig/harness/trial"
 	"github.com/blockrig/blockrig/harness/verdict"
 	"github.com/blockrig/blockrig/results"
@@ -106,7 +107,7 @@ func (t *Tester) run(ctx context.Context, s *trial.Schedule, tasks []trial.Task,
 	}
 	err := s.Run(ctx, tasks)
 	if err != nil && ctx.Err() == nil && recorded == 0 && trial.WrongRequest(err) {
-		return record(bisect.Outcome{Kind: bisect.KindError, Reason: oneLine(err)})
+		return record(bisect.Outcome{Kind: bisect.KindError, Reason: text.OneLine(err.Error())})
 	}
 	return err
 }

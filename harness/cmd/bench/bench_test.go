@@ -65,8 +65,8 @@ func TestTable(t *testing.T) {
 	}
 	want := `WHAT             MEASURED  TARGET                    NOTE
 a trial          0.35 s    at most 0.40 s   reached  median of 3
-two jobs to one  1.50 x    at least 1.70 x  missed   
-all              150 s     -                         
+two jobs to one  1.50 x    at least 1.70 x  missed
+all              150 s     -
 `
 	if b.String() != want {
 		t.Errorf("got:\n%s\nwant:\n%s", b.String(), want)

@@ -4,7 +4,8 @@ import (
 	"fmt"
 	"io"
 	"slices"
-	"text/tabwriter"
+
+	"github.com/blockrig/blockrig/harness/text"
 )
 
 // A row is a figure beside what is to be reached.
@@ -54,13 +55,12 @@ func number(v float64) string {
 }
 
 func printTable(w io.Writer, rows []row) error {
-	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(t, "WHAT\tMEASURED\tTARGET\t\tNOTE")
+	t := text.Table{Head: []string{"WHAT", "MEASURED", "TARGET", "", "NOTE"}}
 	for _, r := range rows {
 		measured, target, verdict := r.cells()
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\n", r.what, measured, target, verdict, r.note)
+		t.Add(r.what, measured, target, verdict, r.note)
 	}
-	return t.Flush()
+	return t.Write(w)
 }
 
 // median is the middle one, or the mean of the two in the middle; 0 of none.

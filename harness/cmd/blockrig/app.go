@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
+	"github.com/blockrig/blockrig/harness/text"
 	"github.com/blockrig/blockrig/harness/trial"
 	"github.com/blockrig/blockrig/results"
 )
@@ -104,7 +105,7 @@ func run(args []string, stdin io.Reader, stdout, stderr *os.File) int {
 	if ctx.Err() != nil {
 		err = withoutInterruption(ctx, err)
 	}
-	fmt.Fprintln(stderr, "blockrig: "+printable(err.Error()))
+	fmt.Fprintln(stderr, "blockrig: "+text.EscapeLines(err.Error()))
 	if stepping {
 		return abortStep()
 	}
@@ -196,16 +197,30 @@ func cacheDir() (string, error) {
 	return filepath.Join(dir, "blockrig"), nil
 }
 
-// printable makes control codes in text from outside harmless. It may have
-// several lines.
-func printable(s string) string { return results.HarmlessLines(s) }
-
 // printJSON prints one object on a line.
 func (a *app) printJSON(v any) error {
-	line, err := results.EncodeLine(v)
+	line, err := text.JSONLine(v)
 	if err != nil {
 		return err
 	}
 	_, err = a.stdout.Write(line)
 	return err
+}
+
+// printList prints what a list verb found: one object a line, or a table that
+// add puts each into.
+func printList[T any](a *app, all []T, t text.Table, add func(*text.Table, T)) error {
+	if a.format == "json" {
+		for _, v := range all {
+			if err := a.printJSON(v); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	t.Color, t.Width = a.outTerm, a.width
+	for _, v := range all {
+		add(&t, v)
+	}
+	return t.Write(a.stdout)
 }

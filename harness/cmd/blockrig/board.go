@@ -5,8 +5,8 @@ import (
 	"strings"
 	"sync"
 	"time"
-	"unicode/utf8"
 
+	"github.com/blockrig/blockrig/harness/text"
 	"github.com/blockrig/blockrig/harness/trial"
 	"github.com/blockrig/blockrig/results"
 )
@@ -53,8 +53,8 @@ func (b *board) begin(tasks []trial.Task, jobs, earlier int, e *estimate) {
 		if several || name == "" {
 			name = strings.TrimSuffix(t.Case.Scenario.Name+" "+name, " ")
 		}
-		b.names = append(b.names, results.Harmless(name))
-		b.kernels = append(b.kernels, results.Harmless(t.Ref))
+		b.names = append(b.names, text.Escape(name))
+		b.kernels = append(b.kernels, text.Escape(t.Ref))
 	}
 	b.machines = make([]machine, jobs)
 	for i := range b.machines {
@@ -65,10 +65,10 @@ func (b *board) begin(tasks []trial.Task, jobs, earlier int, e *estimate) {
 }
 
 // say shows what is done for all.
-func (b *board) say(text string) {
+func (b *board) say(what string) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.common = results.Harmless(text)
+	b.common = text.Escape(what)
 }
 
 // phase notes what a task is at.
@@ -76,7 +76,7 @@ func (b *board) phase(i int, phase, what string) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if i < 0 || i >= len(b.names) {
-		b.common = results.Harmless(strings.TrimSpace(phase + " " + what))
+		b.common = text.Escape(strings.TrimSpace(phase + " " + what))
 		return
 	}
 	b.common = ""
@@ -94,7 +94,7 @@ func (b *board) phase(i int, phase, what string) {
 	if m.phase != phase {
 		m.phase, m.since = phase, b.now()
 	}
-	m.what = results.Harmless(what)
+	m.what = text.Escape(what)
 }
 
 // free gives a line that no task has, -1 without.
@@ -143,21 +143,21 @@ func (b *board) line(n, width int) string {
 	defer b.mu.Unlock()
 	if n >= len(b.machines) || b.machines[n].kernel == "" {
 		if n == 0 {
-			return fit(b.common, width)
+			return text.Cut(b.common, width)
 		}
 		return ""
 	}
 	m := b.machines[n]
-	text := fmt.Sprintf("%s  %s  %-5s", m.kernel, m.name, m.phase)
+	line := fmt.Sprintf("%s  %s  %-5s", m.kernel, m.name, m.phase)
 	// Of a command its name is enough: "lvm lvcreate", "mke2fs".
 	what, _, _ := strings.Cut(m.what, " -")
 	if s := b.now().Sub(m.since); m.task >= 0 && s >= time.Second {
-		text += fmt.Sprintf(" %2.0f s", s.Seconds())
+		line += fmt.Sprintf(" %2.0f s", s.Seconds())
 	}
 	if what != "" {
-		text += "  " + what
+		line += "  " + what
 	}
-	return fit(text, width)
+	return text.Cut(line, width)
 }
 
 // barWidth is that of the bar in the line of all, in columns.
@@ -171,18 +171,18 @@ func (b *board) total(width int) string {
 		return ""
 	}
 	full := barWidth * b.done / b.all
-	text := "[" + strings.Repeat("=", full) + strings.Repeat(" ", barWidth-full) + "]"
-	text += fmt.Sprintf(" %d of %d trials", b.done, b.all)
+	line := "[" + strings.Repeat("=", full) + strings.Repeat(" ", barWidth-full) + "]"
+	line += fmt.Sprintf(" %d of %d trials", b.done, b.all)
 	if b.failed > 0 {
-		text += fmt.Sprintf(", %d failed", b.failed)
+		line += fmt.Sprintf(", %d failed", b.failed)
 	}
 	if b.errors > 0 {
-		text += fmt.Sprintf(", %d without a verdict", b.errors)
+		line += fmt.Sprintf(", %d without a verdict", b.errors)
 	}
 	if left, ok := b.est.left(b.now()); ok && b.done < b.all {
-		text += ", " + remaining(left) + " left"
+		line += ", " + remaining(left) + " left"
 	}
-	return fit(text, width)
+	return text.Cut(line, width)
 }
 
 // remaining gives a time with no more precision than an estimate has.
@@ -197,13 +197,4 @@ func remaining(d time.Duration) string {
 	default:
 		return fmt.Sprintf("%.1f h", d.Hours())
 	}
-}
-
-// fit cuts text to width columns. Harmless text has one column a rune, near
-// enough for what kernels and scenarios are called.
-func fit(text string, width int) string {
-	if width <= 0 || utf8.RuneCountInString(text) <= width {
-		return text
-	}
-	return string([]rune(text)[:width-1]) + "…"
 }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/blockrig/blockrig/harness/console"
 	"github.com/blockrig/blockrig/harness/console/symbols"
+	"github.com/blockrig/blockrig/harness/text"
 	"github.com/blockrig/blockrig/harness/verdict"
 	"github.com/blockrig/blockrig/initramfs/protocol"
 	"github.com/blockrig/blockrig/results"
@@ -158,7 +159,7 @@ func (a *app) printClassified(j verdict.Judgement, log *console.Log) error {
 	if log.Release != "" {
 		fmt.Fprintf(&b, " [Linux %s]", log.Release)
 	}
-	if _, err := fmt.Fprintln(a.stdout, results.Harmless(b.String())); err != nil {
+	if _, err := fmt.Fprintln(a.stdout, text.Escape(b.String())); err != nil {
 		return err
 	}
 	// What counts comes first: a boot may say a lot before the trial.

@@ -1,13 +1,11 @@
 package main
 
 import (
-	"bytes"
 	"fmt"
-	"io"
 
 	"github.com/spf13/cobra"
 
-	"github.com/blockrig/blockrig/results"
+	"github.com/blockrig/blockrig/harness/text"
 )
 
 // A health is the answer of one of doctor's checks.
@@ -56,28 +54,11 @@ Exit status: 0 trials can be made; 3 something is missing.`,
 }
 
 func (a *app) printHealth(all []health) error {
-	if a.format == "json" {
-		for _, h := range all {
-			if err := a.printJSON(h); err != nil {
-				return err
-			}
-		}
-		return nil
-	}
-	var b bytes.Buffer
-	const columns = "%-13s  %-7s  %s\n"
-	fmt.Fprintf(&b, columns, "CHECK", "STATUS", "DETAIL")
-	for _, h := range all {
-		name, st := h.Check, h.Status
-		lines := wrap(results.Harmless(h.Detail), a.width-24)
+	t := text.Table{Head: []string{"CHECK", "STATUS", "DETAIL"}, Wrap: true}
+	return printList(a, all, t, func(t *text.Table, h health) {
+		t.Add(h.Check, h.Status, h.Detail)
 		if h.Mend != "" {
-			lines = append(lines, "mend: "+results.Harmless(h.Mend)) // whole, to be copied
+			t.Add("", "", text.Cell{Text: "mend: " + h.Mend, Whole: true})
 		}
-		for _, line := range lines {
-			fmt.Fprintf(&b, columns, name, st, line)
-			name, st = "", ""
-		}
-	}
-	_, err := io.Copy(a.stdout, &b)
-	return err
+	})
 }

@@ -5,6 +5,8 @@ import (
 	"io"
 	"sync"
 	"time"
+
+	"github.com/blockrig/blockrig/harness/text"
 )
 
 // doing is a line that says what goes on now, on a terminal only.
@@ -34,12 +36,10 @@ func (d *doing) set(phase, what string) {
 	if d.out == nil {
 		return
 	}
-	text := phase
 	if what != "" {
-		text += ": " + what
+		phase += ": " + what
 	}
-	r := []rune(printable(text))
-	d.text = string(r[:min(len(r), 76)])
+	d.text = text.Cut(text.Escape(phase), 76)
 	if now := time.Now(); now.Sub(d.drawn) >= redraw {
 		d.drawn, d.shown = now, true
 		fmt.Fprintf(d.out, "\r%s\x1b[K", d.text)

@@ -4,11 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
-	"text/tabwriter"
 
 	"github.com/spf13/cobra"
 
+	"github.com/blockrig/blockrig/harness/text"
 	"github.com/blockrig/blockrig/kernels"
 )
 
@@ -61,48 +62,28 @@ func (a *app) listKernels(s *kernels.Store, prefix string) error {
 	if err != nil {
 		return err
 	}
-	w := tabwriter.NewWriter(a.stdout, 0, 0, 2, ' ', 0)
-	if a.format == "table" {
-		fmt.Fprintln(w, "REFERENCE\tRELEASE\tSIZE")
-	}
-	for _, e := range all {
-		if !strings.HasPrefix(e.Version, prefix) {
-			continue
-		}
-		if a.format == "json" {
-			if err := a.printJSON(e); err != nil {
-				return err
-			}
-			continue
-		}
-		fmt.Fprintf(w, "%s\t%s\t%d MB\n", printable(e.Exact), printable(e.Release), e.Bytes/1e6)
-	}
-	return w.Flush()
+	all = slices.DeleteFunc(all, func(e kernels.Entry) bool { return !strings.HasPrefix(e.Version, prefix) })
+	t := text.Table{Head: []string{"REFERENCE", "RELEASE", "SIZE"}}
+	return printList(a, all, t, func(t *text.Table, e kernels.Entry) {
+		t.Add(e.Exact, e.Release, megabytes(e.Bytes))
+	})
 }
+
+func megabytes(n int64) string { return fmt.Sprintf("%d MB", n/1e6) }
 
 func (a *app) listAvailable(ctx context.Context, s *kernels.Store, prefix string) error {
 	all, err := s.Available(ctx, prefix)
 	if err != nil {
 		return err
 	}
-	w := tabwriter.NewWriter(a.stdout, 0, 0, 2, ' ', 0)
-	if a.format == "table" {
-		fmt.Fprintln(w, "REFERENCE\tRELEASE\tFETCH\tSUITES")
-	}
-	for _, v := range all {
-		if a.format == "json" {
-			if err := a.printJSON(v); err != nil {
-				return err
-			}
-			continue
-		}
+	t := text.Table{Head: []string{"REFERENCE", "RELEASE", "FETCH", "SUITES"}}
+	return printList(a, all, t, func(t *text.Table, v kernels.Version) {
 		note := strings.Join(v.Suites, " ")
 		if v.Missing != "" {
 			note += " (not usable: " + v.Missing + ")"
 		}
-		fmt.Fprintf(w, "%s\t%s\t%d MB\t%s\n", printable(v.Ref), printable(v.Release), v.Bytes/1e6, printable(note))
-	}
-	return w.Flush()
+		t.Add(v.Ref, v.Release, megabytes(v.Bytes), note)
+	})
 }
 
 func (a *app) kernelsFetch() *cobra.Command {
@@ -134,7 +115,7 @@ func (a *app) printKernel(k kernels.Kernel) error {
 	if a.format == "json" {
 		return a.printJSON(k)
 	}
-	_, err := fmt.Fprintf(a.stdout, "%s  %s\n", printable(k.Exact), printable(k.Release))
+	_, err := fmt.Fprintf(a.stdout, "%s  %s\n", text.EscapeLines(k.Exact), text.EscapeLines(k.Release))
 	return err
 }
 

@@ -5,10 +5,10 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
-	"text/tabwriter"
 
 	"github.com/spf13/cobra"
 
+	"github.com/blockrig/blockrig/harness/text"
 	"github.com/blockrig/blockrig/results"
 )
 
@@ -33,25 +33,15 @@ func (a *app) listResults() error {
 	if err != nil {
 		return err
 	}
-	if a.format == "json" {
-		for _, r := range runs {
-			if err := a.printJSON(r.Info); err != nil {
-				return err
-			}
-		}
-		return nil
-	}
-	w := tabwriter.NewWriter(a.stdout, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(w, "RUN\tTRIALS\tCOMMAND")
-	for _, r := range runs {
+	t := text.Table{Head: []string{"RUN", "TRIALS", "COMMAND"}}
+	return printList(a, runs, t, func(t *text.Table, r results.Stored) {
 		trials := strconv.Itoa(len(r.Records))
 		if r.Plan.Tasks > len(r.Records) {
 			trials += fmt.Sprintf(" of %d", r.Plan.Tasks)
 		}
-		fmt.Fprintf(w, "%s\t%s\t%s\n", r.Info.ID, trials, results.Harmless(commandLine(r.Info.Command)))
+		t.Add(r.Info.ID, trials, commandLine(r.Info.Command))
 		a.sayBroken(r)
-	}
-	return w.Flush()
+	})
 }
 
 // commandLine is a command as its user knows it.

@@ -1,12 +1,14 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"strings"
-	"text/tabwriter"
 
 	"github.com/spf13/cobra"
 
+	"github.com/blockrig/blockrig/harness/text"
+	"github.com/blockrig/blockrig/scenarios"
 	"github.com/blockrig/blockrig/scenarios/language"
 )
 
@@ -57,37 +59,18 @@ func (a *app) listScenarios() error {
 	if err != nil {
 		return err
 	}
-	if a.format == "json" {
-		for _, sc := range all {
-			if err := a.printJSON(sc); err != nil {
-				return err
-			}
-		}
-		return nil
-	}
-	name := len("SCENARIO")
-	for _, sc := range all {
-		name = max(name, len(sc.Name))
-	}
-	left := name + len("  CASES  ")
-	w := tabwriter.NewWriter(a.stdout, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(w, "SCENARIO\tCASES\tABOUT")
-	for _, sc := range all {
-		cases, err := language.Cases(sc, nil)
-		if err != nil {
-			return err
-		}
-		about := strings.Join(strings.Fields(sc.About), " ")
+	t := text.Table{Head: []string{"SCENARIO", "CASES", "ABOUT"}, Wrap: true}
+	var bad error
+	err = printList(a, all, t, func(t *text.Table, sc *scenarios.Scenario) {
+		about := text.OneLine(sc.About)
 		if first, _, ok := strings.Cut(about, ". "); ok {
 			about = first + "."
 		}
-		lines := wrap(printable(about), a.width-left)
-		fmt.Fprintf(w, "%s\t%d\t%s\n", sc.Name, len(cases), lines[0])
-		for _, line := range lines[1:] {
-			fmt.Fprintf(w, "\t\t%s\n", line)
-		}
-	}
-	return w.Flush()
+		cases, err := language.Cases(sc, nil)
+		bad = errors.Join(bad, err)
+		t.Add(sc.Name, len(cases), about)
+	})
+	return errors.Join(err, bad)
 }
 
 // needVerb is what a command does that only has others below it.

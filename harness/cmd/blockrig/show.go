@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/blockrig/blockrig/harness/text"
 	"github.com/blockrig/blockrig/results"
 )
 
@@ -118,12 +119,12 @@ func (a *app) showTrials(records []results.Record, shown []int, full bool) error
 // showTrial tells all of one trial.
 func showTrial(w io.Writer, n int, r results.Record) error {
 	var b strings.Builder
-	line := func(name, text string) {
-		if text != "" {
-			fmt.Fprintf(&b, "  %-9s %s\n", name, results.Harmless(text))
+	line := func(name, value string) {
+		if value != "" {
+			fmt.Fprintf(&b, "  %-9s %s\n", name, text.Escape(value))
 		}
 	}
-	fmt.Fprintf(&b, "%d: %s, %s, %s: %s\n", n, results.Harmless(r.Kernel.Release), results.Harmless(r.Scenario), results.Harmless(r.Case), r.Verdict)
+	fmt.Fprintf(&b, "%d: %s, %s, %s: %s\n", n, text.Escape(r.Kernel.Release), text.Escape(r.Scenario), text.Escape(r.Case), r.Verdict)
 	line("reason", r.Reason)
 	var also []string
 	for _, v := range r.Also {

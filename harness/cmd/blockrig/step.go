@@ -18,6 +18,7 @@ import (
 
 	"github.com/blockrig/blockrig/harness/bisect"
 	"github.com/blockrig/blockrig/harness/bisect/trials"
+	"github.com/blockrig/blockrig/harness/text"
 	"github.com/blockrig/blockrig/harness/trial"
 	"github.com/blockrig/blockrig/kernels"
 )
@@ -44,7 +45,7 @@ func isStep(root *cobra.Command, args []string) bool {
 // whatever else goes wrong may end with anything.
 func superviseStep(args []string, stderr io.Writer) int {
 	abort := func(format string, a ...any) int {
-		fmt.Fprintf(stderr, "blockrig: step: %s; this ends the bisection\n", printable(fmt.Sprintf(format, a...)))
+		fmt.Fprintf(stderr, "blockrig: step: %s; this ends the bisection\n", text.EscapeLines(fmt.Sprintf(format, a...)))
 		return bisect.StepAbort
 	}
 	exe, err := os.Executable()
@@ -179,7 +180,7 @@ built, makes the commit one to skip, as do a kernel that does not build or boot.
 			if a.format == "json" {
 				err = a.printJSON(map[string]string{"mark": word, "why": why})
 			} else {
-				_, err = fmt.Fprintf(a.stdout, "%s: %s\n", word, printable(why))
+				_, err = fmt.Fprintf(a.stdout, "%s: %s\n", word, text.EscapeLines(why))
 			}
 			if err != nil {
 				return err

@@ -14,6 +14,7 @@ import (
 
 	"github.com/blockrig/blockrig/harness/cachedir"
 	"github.com/blockrig/blockrig/harness/qemu"
+	"github.com/blockrig/blockrig/harness/text"
 	"github.com/blockrig/blockrig/harness/trial"
 	"github.com/blockrig/blockrig/initramfs"
 	"github.com/blockrig/blockrig/kernels"
@@ -294,7 +295,7 @@ func (a *app) resultsRoot() (string, error) {
 
 // say tells a person something that is not the answer.
 func (a *app) say(format string, args ...any) {
-	fmt.Fprintln(a.stderr, fold(printable(fmt.Sprintf(format, args...)), a.errWidth))
+	fmt.Fprintln(a.stderr, text.Fold(text.EscapeLines(fmt.Sprintf(format, args...)), a.errWidth))
 }
 
 // accelerate chooses the accelerator, and says so when it is not what one

@@ -5,12 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
-	"text/tabwriter"
 
 	"github.com/spf13/cobra"
 
 	"github.com/blockrig/blockrig/harness/bisect"
 	"github.com/blockrig/blockrig/harness/bisect/trials"
+	"github.com/blockrig/blockrig/harness/text"
 	"github.com/blockrig/blockrig/kernels/gitbuild/gitcmd"
 )
 
@@ -130,9 +130,9 @@ func (a *app) tryPatch(ctx context.Context, patch, name, base, who string, repea
 }
 
 func (a *app) tellPatch(p trials.PatchAnswer, who, records string, cx bisect.Context, report string) error {
-	text := p.Text(who, cx)
+	reply := p.Text(who, cx)
 	if report != "" {
-		if err := writeWhole(report, text); err != nil {
+		if err := writeWhole(report, reply); err != nil {
 			return err
 		}
 	}
@@ -141,17 +141,16 @@ func (a *app) tellPatch(p trials.PatchAnswer, who, records string, cx bisect.Con
 			return err
 		}
 	} else if p.SameBinary {
-		fmt.Fprintf(a.stdout, "the patch %s\n", printable(p.Sentence()))
+		fmt.Fprintf(a.stdout, "the patch %s\n", text.EscapeLines(p.Sentence()))
 	} else {
-		w := tabwriter.NewWriter(a.stdout, 0, 0, 2, ' ', 0)
-		fmt.Fprintln(w, "CASE\tFAILED WITHOUT\tFAILED WITH\tTHE PATCH")
+		t := text.Table{Head: []string{"CASE", "FAILED WITHOUT", "FAILED WITH", "THE PATCH"}}
 		for _, c := range p.Cases {
-			fmt.Fprintf(w, "%s\t%d of %d\t%d of %d\t%s\n", printable(c.Case), c.Base.Fails, c.Base.Runs, c.Patched.Fails, c.Patched.Runs, c.Effect)
+			t.Add(c.Case, fmt.Sprintf("%d of %d", c.Base.Fails, c.Base.Runs), fmt.Sprintf("%d of %d", c.Patched.Fails, c.Patched.Runs), c.Effect)
 		}
-		if err := w.Flush(); err != nil {
+		if err := t.Write(a.stdout); err != nil {
 			return err
 		}
-		fmt.Fprintf(a.stdout, "\nthe patch %s\n\n%s", printable(p.Sentence()), printable(text))
+		fmt.Fprintf(a.stdout, "\nthe patch %s\n\n%s", text.EscapeLines(p.Sentence()), text.EscapeLines(reply))
 	}
 	a.say("records: %s", records)
 	switch {

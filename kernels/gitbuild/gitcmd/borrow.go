@@ -16,6 +16,8 @@ import (
 	"syscall"
 
 	"github.com/gofrs/flock"
+
+	"github.com/blockrig/blockrig/harness/text"
 )
 
 // A lender is a repository of the user's. Only its files are read, as data: no
@@ -371,7 +373,7 @@ func Open(ctx context.Context, cache, path string) (*Repo, error) {
 	case path == "":
 		return nil, wrong("no repository given")
 	case strings.HasPrefix(path, "-"):
-		return bad(fmt.Errorf("it looks like an option; write ./%s if it is a folder", Printable(path)))
+		return bad(fmt.Errorf("it looks like an option; write ./%s if it is a folder", text.Escape(path)))
 	case strings.Contains(path, "::"), strings.Contains(path, "://"):
 		return bad(errors.New("it is no local folder: clone it first and give the clone"))
 	case hasControl(path):

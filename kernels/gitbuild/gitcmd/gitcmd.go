@@ -34,6 +34,8 @@ import (
 	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/blockrig/blockrig/harness/text"
 )
 
 // A Repo is a repository of our own.
@@ -70,7 +72,7 @@ func (e *Error) Error() string {
 	if msg == "" {
 		msg = "no message"
 	}
-	return fmt.Sprintf("git %s: exit status %d: %s", what, e.Status, Printable(msg))
+	return fmt.Sprintf("git %s: exit status %d: %s", what, e.Status, text.OneLine(msg))
 }
 
 // Status gives the exit status of a git command that failed with err.
@@ -90,7 +92,7 @@ type MissingError struct {
 }
 
 func (e *MissingError) Error() string {
-	msg := fmt.Sprintf("object %s is missing in %s", e.Object, Printable(e.Repo))
+	msg := fmt.Sprintf("object %s is missing in %s", e.Object, text.Escape(e.Repo))
 	if e.Partial {
 		msg += ", a partial clone, and blockrig fetches nothing: complete it with git fetch --refetch --no-filter"
 	}
@@ -138,7 +140,7 @@ func (r *Repo) Resolve(ctx context.Context, rev string) (string, error) {
 	out, err := r.Run(ctx, "rev-parse", "--verify", "--quiet", "--end-of-options", rev+"^{commit}")
 	if err != nil {
 		if _, ok := Status(err); ok {
-			return "", wrong("no commit %q in %s", rev, Printable(r.dir))
+			return "", wrong("no commit %q in %s", rev, text.Escape(r.dir))
 		}
 		return "", err
 	}
@@ -354,20 +356,6 @@ func Path(list string) string {
 
 // lockPoll is how often a lock is tried that another process has for a moment.
 const lockPoll = 20 * time.Millisecond
-
-// Printable makes text of unknown origin safe to show: control characters but
-// line feeds become their escapes.
-func Printable(s string) string {
-	var b strings.Builder
-	for _, c := range s {
-		if c != '\n' && !unicode.IsPrint(c) {
-			fmt.Fprintf(&b, "\\x%02x", c)
-			continue
-		}
-		b.WriteRune(c)
-	}
-	return b.String()
-}
 
 func hasControl(s string) bool {
 	return strings.ContainsFunc(s, unicode.IsControl)
