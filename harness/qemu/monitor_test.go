@@ -188,7 +188,7 @@ func TestMonitorRefusal(t *testing.T) {
 	if !errors.As(err, &refused) || refused.Class != "GenericError" {
 		t.Fatalf("error %v, want a CommandError", err)
 	}
-	if got, want := err.Error(), `QMP migrate: no\x1b[31m`; got != want {
+	if got, want := err.Error(), `QMP migrate: no\u001b[31m`; got != want {
 		t.Errorf("error %q, want %q", got, want)
 	}
 	if m.Err() != nil {
@@ -328,7 +328,7 @@ func TestMonitorEndOfConnection(t *testing.T) {
 		want string // in the error
 	}{
 		{"closed", func(p *peer) { p.conn.Close() }, "connection closed"},
-		{"garbage", func(p *peer) { p.say("\x1b[2Jwhat?") }, `not a QMP message: \x1b[2Jwhat?`},
+		{"garbage", func(p *peer) { p.say("\x1b[2Jwhat?") }, `not a QMP message: \u001b[2Jwhat?`},
 		{"an array", func(p *peer) { p.say("[1]") }, "not a QMP message"},
 		{"reply without id", func(p *peer) { p.say(`{"return": {}}`) }, "a reply to nothing"},
 		{"second greeting", func(p *peer) { p.say("%s", greeting) }, "a second greeting"},
