@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/blockrig/blockrig/harness/bisect"
+	"github.com/blockrig/blockrig/harness/child"
 )
 
 // The case in which the misaligned read gives EIO.
@@ -115,13 +116,11 @@ func bisectWith(ctx context.Context, command, state string, h *history, stdout, 
 		}()
 	}
 	began := time.Now()
-	cmd := exec.CommandContext(ctx, command, "bisect", "git", "--repo", h.repo.Dir(), "--good", h.base, "--bad", h.tip(),
+	cmd := exec.Command(command, "bisect", "git", "--repo", h.repo.Dir(), "--good", h.base, "--bad", h.tip(),
 		"--case", caseID, "--state", state, scenario)
 	cmd.Stdout, cmd.Stderr = stdout, stderr
-	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
-	cmd.WaitDelay = time.Minute
-	if err := cmd.Run(); err != nil {
-		return nil, fmt.Errorf("%s bisect git: %w", command, err)
+	if err := child.Run(ctx, cmd, child.Options{Grace: time.Minute}); err != nil {
+		return nil, fmt.Errorf("bisect git: %w", err)
 	}
 	r := &run{took: time.Since(began)}
 	data, err := os.ReadFile(filepath.Join(state, "answer.json"))

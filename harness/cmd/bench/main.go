@@ -18,6 +18,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/blockrig/blockrig/harness/child"
 )
 
 func main() {
@@ -305,8 +307,8 @@ func (b *bencher) goBenchmarks() error {
 		{"./harness/console", "BenchmarkQuiet", "MB/s", row{what: "classify a quiet log", unit: "MB/s", limit: 300, least: true}, 1},
 		{"./harness/console", "BenchmarkReports", "MB/s", row{what: "classify a log full of reports", unit: "MB/s", limit: 50, least: true}, 1},
 	} {
-		cmd := exec.CommandContext(b.ctx, "go", "test", "-run", "^$", "-bench", "^"+g.name+"$", "-count", "3", g.pkg)
-		out, err := cmd.CombinedOutput()
+		cmd := exec.Command("go", "test", "-run", "^$", "-bench", "^"+g.name+"$", "-count", "3", g.pkg)
+		out, err := child.Output(b.ctx, cmd, child.Options{}, 1<<20)
 		if err != nil {
 			return fmt.Errorf("%s: %w\n%s", g.name, err, out)
 		}
