@@ -87,6 +87,13 @@ func readExecutable(path string) ([]byte, fileID, error) {
 	return data, id, nil
 }
 
+// CheckExecutable says why a file can't be the guest's /init. The error wraps
+// ErrDynamic when it is not static.
+func CheckExecutable(path string) error {
+	_, _, err := readExecutable(path)
+	return err
+}
+
 func checkStatic(data []byte) error {
 	f, err := elf.NewFile(bytes.NewReader(data))
 	if err != nil {

@@ -1,12 +1,14 @@
 package cachedir
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
+	"sync"
 	"testing"
 	"time"
 )
@@ -163,5 +165,30 @@ func TestAWrittenFileReplacesTheOldOne(t *testing.T) {
 	}
 	if err := WriteFile(root, "../outside", nil); err == nil {
 		t.Error("it left its folder")
+	}
+}
+
+func TestWritersOfOneFileDoNotMix(t *testing.T) {
+	root, err := os.OpenRoot(t.TempDir())
+	must(t, err)
+	defer root.Close()
+	var all sync.WaitGroup
+	for i := range 8 {
+		all.Go(func() {
+			for range 10 {
+				text := bytes.Repeat([]byte{byte('a' + i)}, 1000*(i+1))
+				if err := WriteFile(root, "file", text); err != nil {
+					t.Error(err)
+				}
+				got, err := root.ReadFile("file")
+				if err != nil || len(got) != 1000*int(got[0]-'a'+1) || bytes.Count(got, got[:1]) != len(got) {
+					t.Errorf("%d bytes of several writers, %v", len(got), err)
+				}
+			}
+		})
+	}
+	all.Wait()
+	if got := names(t, root.Name()); !slices.Equal(got, []string{"file"}) {
+		t.Errorf("there is %q", got)
 	}
 }

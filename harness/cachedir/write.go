@@ -7,23 +7,29 @@ import (
 	"os"
 	"path/filepath"
 	"syscall"
+
+	"golang.org/x/sys/unix"
 )
 
 // WriteFile puts a file in place in root, whole or not at all; when it
-// returns, the file outlives a loss of power. The caller keeps others from
-// writing the same file at once.
+// returns, the file outlives a loss of power. Of several who write the same
+// file at once, one is the last.
 func WriteFile(root *os.Root, name string, data []byte) (err error) {
 	defer wrap(&err, "write "+filepath.Join(root.Name(), name))
 	temp := filepath.Join(filepath.Dir(name), newPrefix+filepath.Base(name))
-	f, err := root.OpenFile(temp, os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o644)
+	f, err := openAlone(root, temp)
 	if err != nil {
 		return err
 	}
-	_, err = f.Write(data)
+	defer func() { err = errors.Join(err, f.Close()) }()
+	err = f.Truncate(0) // one that was killed may have left something
+	if err == nil {
+		_, err = f.Write(data)
+	}
 	if err == nil {
 		err = f.Sync()
 	}
-	if err = errors.Join(err, f.Close()); err == nil {
+	if err == nil {
 		err = root.Rename(temp, name)
 	}
 	if err != nil {
@@ -34,6 +40,29 @@ func WriteFile(root *os.Root, name string, data []byte) (err error) {
 		return err
 	}
 	return errors.Join(syncFolder(d), d.Close())
+}
+
+// openAlone opens a temporary file that nobody else has, for the moments that
+// it takes to write it.
+func openAlone(root *os.Root, temp string) (*os.File, error) {
+	for {
+		f, err := root.OpenFile(temp, os.O_CREATE|os.O_RDWR, 0o644)
+		if err != nil {
+			return nil, err
+		}
+		if err := unix.Flock(int(f.Fd()), unix.LOCK_EX); err != nil {
+			return nil, errors.Join(err, f.Close())
+		}
+		held, err1 := f.Stat()
+		now, err2 := root.Lstat(temp)
+		if err1 == nil && err2 == nil && os.SameFile(held, now) {
+			return f, nil
+		}
+		// It has its name by now.
+		if err := errors.Join(err1, f.Close()); err != nil {
+			return nil, err
+		}
+	}
 }
 
 func syncFolder(d *os.File) error {

@@ -102,7 +102,7 @@ func start(ctx context.Context, spec Spec) (*Machine, error) {
 		err = m.restore(limited)
 	}
 	if err != nil {
-		err = m.betterError(err)
+		err = m.explain(err)
 		if spec.From != "" && ctx.Err() == nil {
 			err = fmt.Errorf("%w: %w", ErrRestore, err)
 		}
@@ -221,6 +221,10 @@ func (m *Machine) Console() io.Reader { return m.console }
 // the machine's end fails with ErrEnded.
 func (m *Machine) Control() io.ReadWriteCloser { return m.control }
 
+// ConsoleInput is what the guest reads from ttyS0. A write after the machine's
+// end fails with ErrEnded.
+func (m *Machine) ConsoleInput() io.Writer { return m.console }
+
 // PID is QEMU's process ID.
 func (m *Machine) PID() int { return m.proc.Pid() }
 
@@ -272,12 +276,12 @@ func (m *Machine) Status(ctx context.Context) (string, error) {
 
 // execute is Monitor.Execute with the better error.
 func (m *Machine) execute(ctx context.Context, command string, args, out any) error {
-	return m.betterError(m.mon.Execute(ctx, command, args, out))
+	return m.explain(m.mon.Execute(ctx, command, args, out))
 }
 
-// betterError replaces that the QMP connection ended by why: that QEMU ended
-// says more than that its socket did.
-func (m *Machine) betterError(err error) error {
+// explain gives the reason for which QEMU ended in place of the mere end of
+// its QMP connection.
+func (m *Machine) explain(err error) error {
 	if !errors.Is(err, ErrMonitorClosed) || !m.proc.Within(time.Second) {
 		return err
 	}

@@ -9,6 +9,8 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+
+	"github.com/blockrig/blockrig/harness/cachedir"
 )
 
 // probeStateFile holds what ChooseAccel found out, in Probe.StateDir.
@@ -58,7 +60,7 @@ func recallProbe(path string, key probeKey, log *slog.Logger) (probeOutcome, boo
 }
 
 // rememberProbe replaces the file whole: another process may read it now.
-func rememberProbe(path string, key probeKey, outcome probeOutcome) (err error) {
+func rememberProbe(path string, key probeKey, outcome probeOutcome) error {
 	text, err := json.MarshalIndent(probeState{Key: key, Outcome: outcome}, "", "\t")
 	if err != nil {
 		return err
@@ -66,20 +68,12 @@ func rememberProbe(path string, key probeKey, outcome probeOutcome) (err error) 
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return err
 	}
-	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*")
+	root, err := os.OpenRoot(filepath.Dir(path))
 	if err != nil {
 		return err
 	}
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, os.Remove(f.Name()))
-		}
-	}()
-	_, err = f.Write(append(text, '\n'))
-	if err = errors.Join(err, f.Close()); err != nil {
-		return err
-	}
-	return os.Rename(f.Name(), path)
+	defer root.Close()
+	return cachedir.WriteFile(root, filepath.Base(path), append(text, '\n'))
 }
 
 // readUntil reads until one of the texts was seen, or to the end.

@@ -2,7 +2,6 @@ package qemu
 
 import (
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -80,13 +79,16 @@ func writeQcow2(w io.WriterAt, size int64, backing string, format Format) error 
 	return nil
 }
 
-// qcow2Size is the size in bytes of the disk in a qcow2 image.
-func qcow2Size(path string) (size int64, err error) {
+// diskSize is the size in bytes of the disk in an image.
+func diskSize(path string, format Format) (size int64, err error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return 0, err
 	}
-	defer func() { err = errors.Join(err, f.Close()) }()
+	defer f.Close()
+	if format == Raw {
+		return f.Seek(0, io.SeekEnd)
+	}
 	var head [32]byte
 	if _, err := f.ReadAt(head[:], 0); err != nil {
 		return 0, fmt.Errorf("%s: %w", path, err)

@@ -44,7 +44,7 @@ func (m *Machine) launchSaved() (err error) {
 
 	m.spec.Disks = nil
 	for _, d := range s.Disks {
-		o, err := overlay(m.spec.Dir, d, filepath.Join(m.spec.From, diskFile(d)), s.Bytes[diskFile(d)])
+		o, err := overlay(m.spec.Dir, d, filepath.Join(m.spec.From, diskFile(d)))
 		if err != nil {
 			return fmt.Errorf("overlay of disk %s: %w", d.ID, err)
 		}
@@ -54,14 +54,11 @@ func (m *Machine) launchSaved() (err error) {
 }
 
 // overlay makes a file in dir that takes what is written to d, whose content
-// is in the file base of so many bytes.
-func overlay(dir string, d Disk, base string, bytes int64) (Disk, error) {
-	size := bytes
-	if d.Format == Qcow2 {
-		var err error
-		if size, err = qcow2Size(base); err != nil {
-			return Disk{}, err
-		}
+// is in the file base.
+func overlay(dir string, d Disk, base string) (Disk, error) {
+	size, err := diskSize(base, d.Format)
+	if err != nil {
+		return Disk{}, err
 	}
 	root, err := os.OpenRoot(dir)
 	if err != nil {

@@ -95,7 +95,7 @@ func (m *Machine) saveState(ctx context.Context, root *os.Root) (err error) {
 
 	ended := m.watchMigration()
 	defer ended.stop()
-	if err := m.betterError(m.mon.SendFile(ctx, savedState, f)); err != nil {
+	if err := m.explain(m.mon.SendFile(ctx, savedState, f)); err != nil {
 		return err
 	}
 	if err := m.execute(ctx, "migrate", map[string]string{"uri": "fd:" + savedState}, nil); err != nil {
@@ -137,7 +137,7 @@ func (w migrationWatch) wait(ctx context.Context) error {
 		select {
 		case e, ok := <-w.events:
 			if !ok {
-				return w.m.betterError(ErrMonitorClosed)
+				return w.m.explain(ErrMonitorClosed)
 			}
 			if e.Event != "MIGRATION" {
 				continue
@@ -210,29 +210,16 @@ func (m *Machine) describe(root *os.Root) error {
 		Layout: savedLayout, QEMU: m.Version(),
 		Accel: m.spec.Accel, CPU: cpuModel(m.spec.Accel), CPUs: m.spec.CPUs, MemoryMiB: m.spec.MemoryMiB,
 		Kernel: m.spec.Kernel, Initrd: m.spec.Initrd, Append: m.spec.Append,
-		Bytes: map[string]int64{},
 	}
 	for _, d := range m.spec.Disks {
 		d.Path = diskFile(d)
 		s.Disks = append(s.Disks, d)
 	}
-	for _, name := range s.files() {
-		info, err := root.Lstat(name)
-		if err != nil {
-			return err
-		}
-		s.Bytes[name] = info.Size()
-	}
 	text, err := json.MarshalIndent(s, "", "\t")
 	if err != nil {
 		return err
 	}
-	f, err := root.OpenFile(savedMachine, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(append(text, '\n'))
-	return errors.Join(err, f.Close())
+	return root.WriteFile(savedMachine, append(text, '\n'), 0o600)
 }
 
 // copySparse copies a file into an empty one of no content; what is zero in

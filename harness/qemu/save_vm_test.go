@@ -342,7 +342,6 @@ func TestDamagedSavedMachine(t *testing.T) {
 		{"no machine.json", func(dir string) error { return os.Remove(filepath.Join(dir, "machine.json")) }, "machine.json"},
 		{"no memory", func(dir string) error { return os.Remove(filepath.Join(dir, "ram")) }, "ram"},
 		{"memory cut short", func(dir string) error { return os.Truncate(filepath.Join(dir, "ram"), 4096) }, "4096 bytes"},
-		{"disk cut short", func(dir string) error { return os.Truncate(filepath.Join(dir, "disk-a.raw"), 512) }, "512 bytes"},
 		{"state is a link", func(dir string) error {
 			name := filepath.Join(dir, "state")
 			return errors.Join(os.Remove(name), os.Symlink("/etc/passwd", name))
@@ -356,7 +355,7 @@ func TestDamagedSavedMachine(t *testing.T) {
 			return errors.Join(err, f.Close())
 		}, "exit status 1"},
 		{"machine.json garbled", edit("{", "["), "machine.json"},
-		{"of another layout", edit(`"layout": 1`, `"layout": 0`), "layout 0"},
+		{"of another layout", edit(`"layout": 2`, `"layout": 0`), "layout 0"},
 		{"of another QEMU", edit(`"qemu": "`, `"qemu": "9`), "it was saved by QEMU 9"},
 		{"of another CPU", edit(`"cpu": "max`, `"cpu": "min`), "it has CPU min"},
 		{"of another memory size", edit(`"memory_mib": 64`, `"memory_mib": 65`), "for 65 MiB"},

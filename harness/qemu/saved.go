@@ -18,7 +18,7 @@ const (
 
 // savedLayout changes whenever a folder of another layout, or of a machine
 // with other devices, can no longer be read.
-const savedLayout = 1
+const savedLayout = 2
 
 // A saved machine is what machine.json holds: all that a machine must have in
 // common with the one it continues.
@@ -31,9 +31,6 @@ type saved struct {
 	MemoryMiB int    `json:"memory_mib"`
 	Disks     []Disk `json:"disks"` // Path is inside the folder
 
-	// Bytes of every other file: a folder that was cut short is not loaded.
-	Bytes map[string]int64 `json:"bytes"`
-
 	// For people.
 	Kernel string `json:"kernel"`
 	Initrd string `json:"initrd,omitempty"`
@@ -42,7 +39,8 @@ type saved struct {
 
 func diskFile(d Disk) string { return "disk-" + d.ID + "." + string(d.Format) }
 
-// readSaved reads and checks what a saved folder says of itself.
+// readSaved reads what a saved folder says of itself. That nothing in it has
+// rotted is cachedir's care.
 func readSaved(root *os.Root) (saved, error) {
 	var s saved
 	f, err := root.Open(savedMachine)
@@ -69,12 +67,9 @@ func readSaved(root *os.Root) (saved, error) {
 			return s, err
 		case !info.Mode().IsRegular():
 			return s, fmt.Errorf("%s: not a regular file", name)
-		case info.Size() != s.Bytes[name]:
-			return s, fmt.Errorf("%s: %d bytes, want %d", name, info.Size(), s.Bytes[name])
+		case name == savedRAM && info.Size() != int64(s.MemoryMiB)<<20:
+			return s, fmt.Errorf("%s: %d bytes for %d MiB", name, info.Size(), s.MemoryMiB)
 		}
-	}
-	if want := int64(s.MemoryMiB) << 20; s.Bytes[savedRAM] != want {
-		return s, fmt.Errorf("%s: %d bytes for %d MiB", savedRAM, s.Bytes[savedRAM], s.MemoryMiB)
 	}
 	for _, d := range s.Disks {
 		if !diskID.MatchString(d.ID) || !diskSerial.MatchString(d.Serial) || (d.Format != Raw && d.Format != Qcow2) {
