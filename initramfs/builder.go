@@ -22,11 +22,11 @@ const recipe = "blockrig initramfs 2"
 
 // What each folder of the cache keeps at most, counted by last use.
 const (
-	keepImages  = 32
-	keepModules = 64
-	keepTools   = 16
-	keepStocks  = 2
-	keepShells  = 2
+	keepImages   = 32
+	keepModules  = 64
+	keepTools    = 16
+	keepAllTools = 2
+	keepShells   = 2
 )
 
 // A Builder makes initramfs images and keeps them in a cache. The zero value

@@ -19,7 +19,7 @@ import (
 // Files of an entry of the cache.
 const (
 	archiveFile = "archive.cpio"
-	recordFile  = "record.json" // a member, or a stock
+	recordFile  = "record.json" // of a member, or of all tools
 )
 
 // stay is how long an image and what it is made of stay after they were used
@@ -60,7 +60,7 @@ type member struct {
 	Seen    map[string]fileID `json:"seen,omitempty"` // of the host, by path; when one changes, it is out of date
 }
 
-// An archive is what a member is written to. dir is for temporary files, which
+// An archiveWriter takes a member. dir is for temporary files, which
 // must be gone when the member is finished.
 type archiveWriter struct {
 	io.Writer
@@ -141,7 +141,7 @@ func readRecord(e *cachedir.Entry, v any) error {
 	return nil
 }
 
-// changed tells which of the host's files is another one by now.
+// changed gives an error when one of the host's files is no longer the same.
 func changed(seen map[string]fileID) error {
 	for path, id := range seen {
 		if now, err := statID(path); err != nil || now != id {

@@ -47,7 +47,7 @@ func toolsKey(from string, wanted []string) string {
 	return keyOf(append([]string{recipe, from, hexSum(toolsYAML), hexSum(lvmConf)}, wanted...)...)
 }
 
-func stockName(table toolTable) string {
+func allToolsKey(table toolTable) string {
 	return table.Suite + "-" + keyOf(recipe, hexSum(toolsYAML))[:16]
 }
 
@@ -55,7 +55,7 @@ func stockName(table toolTable) string {
 // them. So all scenarios run the same versions, and once that archive is
 // there, none needs the network.
 func (b *Builder) debianTools(ctx context.Context, w archiveWriter, table toolTable, wanted []string) (err error) {
-	e, all, err := b.debianStock(ctx, table)
+	e, all, err := b.allDebianTools(ctx, table)
 	if err != nil {
 		return err
 	}
@@ -87,20 +87,20 @@ func finishTools(w archiveWriter, t *tree, table toolTable, wanted []string) err
 	return t.write(w)
 }
 
-// A toolRecord says which files of a stock make up a tool.
+// A toolRecord says which files of that archive make up a tool.
 type toolRecord struct {
 	Files   []string `json:"files"`
 	Sources []string `json:"sources"`
 }
 
-// debianStock gives the archive of all Debian's tools, fetched if need be, and
+// allDebianTools gives the archive of all Debian's tools, fetched if need be, and
 // what each tool has in it.
-func (b *Builder) debianStock(ctx context.Context, table toolTable) (*cachedir.Entry, map[string]toolRecord, error) {
-	d, err := b.dir("debian", keepStocks)
+func (b *Builder) allDebianTools(ctx context.Context, table toolTable) (*cachedir.Entry, map[string]toolRecord, error) {
+	d, err := b.dir("debian", keepAllTools)
 	if err != nil {
 		return nil, nil, err
 	}
-	e, err := d.Get(ctx, stockName(table), func(ctx context.Context, dir string) error { return b.fetchStock(ctx, dir, table) })
+	e, err := d.Get(ctx, allToolsKey(table), func(ctx context.Context, dir string) error { return b.fetchAllTools(ctx, dir, table) })
 	if err != nil {
 		return nil, nil, err
 	}
@@ -111,7 +111,7 @@ func (b *Builder) debianStock(ctx context.Context, table toolTable) (*cachedir.E
 	return e, all, nil
 }
 
-func (b *Builder) fetchStock(ctx context.Context, dir string, table toolTable) (err error) {
+func (b *Builder) fetchAllTools(ctx context.Context, dir string, table toolTable) (err error) {
 	b.log().Info("fetching guest tools", "suite", table.Suite, "tools", strings.Join(table.names(), " "))
 	// The package lists and packages aren't needed again.
 	state, err := os.MkdirTemp(dir, "apt-")

@@ -92,6 +92,11 @@ func seal(ctx context.Context, dir string) error {
 }
 
 func readManifest(root *os.Root) (*manifest, error) {
+	if info, err := root.Lstat(manifestName); err != nil {
+		return nil, gone(err)
+	} else if !info.Mode().IsRegular() {
+		return nil, damaged("its manifest is no file")
+	}
 	data, err := root.ReadFile(manifestName)
 	if err != nil {
 		return nil, gone(err)

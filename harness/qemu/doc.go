@@ -22,11 +22,11 @@
 //
 //	err = m.Save(ctx, saved)                                  // ends m; an entry of a cachedir.Dir
 //	m, err = qemu.Start(ctx, qemu.Spec{From: saved, Dir: dir.Path()})
-//	if errors.Is(err, qemu.ErrRestore) { … }                  // make it anew
+//	if errors.Is(err, qemu.ErrRestore) { … }                  // make a new one
 //
 // The folder holds the guest's memory as a flat file, which every machine maps
 // copy-on-write, the disks, over which every machine has its own overlays, and
-// the state of CPUs and devices, some 240 kB. The guest's clocks go on where
+// the state of CPUs and devices, some 240 kB. The guest's clocks continue where
 // they stopped: a machine that is continued late has not missed a tick, and
 // knows nothing of the time in between.
 //
@@ -43,10 +43,10 @@
 //   - The end of this process, even by SIGKILL: the kernel kills QEMU
 //     (PR_SET_PDEATHSIG).
 //   - QEMU itself: the guest reset or powered off, or QEMU failed. Done and
-//     Err tell; the truth comes from wait(2), not from QMP.
+//     Err report it; the truth comes from wait(2), not from QMP.
 //
-// Trouble of the host is no doing of the guest: when a disk's file can't be
+// Trouble of the host is not the guest's: when a disk's file can't be
 // read or written (no space left, say), QEMU stops the machine instead of
-// handing the guest an I/O error, and Trouble tells. A starved virtual CPU
+// handing the guest an I/O error, and Trouble reports it. A starved virtual CPU
 // shows in VCPUTime.
 package qemu

@@ -39,7 +39,7 @@ type Machine struct {
 
 	events  <-chan qmp.Event // the caller's
 	faulted chan struct{}    // closed at the first trouble of the host
-	done    chan struct{}    // closed when all is over and told
+	done    chan struct{}    // closed when all is over and known
 
 	mu       sync.Mutex
 	ram      *os.File // shared with QEMU; nil when there is none, or Save has it
@@ -126,10 +126,10 @@ func (m *Machine) launchNew() error {
 
 // launch starts QEMU with its three connections and more files.
 func (m *Machine) launch(more ...*os.File) error {
-	var near []net.Conn
-	var far []*os.File
+	var ours []net.Conn
+	var theirs []*os.File
 	closeAll := func(err error) error {
-		for _, f := range far {
+		for _, f := range theirs {
 			err = errors.Join(err, f.Close())
 		}
 		return err
@@ -137,20 +137,20 @@ func (m *Machine) launch(more ...*os.File) error {
 	for _, name := range []string{"ttyS0", "ttyS1", "QMP"} { // fdConsole, fdControl, fdQMP
 		n, f, err := socketPair(name)
 		if err != nil {
-			for _, n := range near {
+			for _, n := range ours {
 				err = errors.Join(err, n.Close())
 			}
 			return closeAll(err)
 		}
-		near, far = append(near, n), append(far, f)
+		ours, theirs = append(ours, n), append(theirs, f)
 	}
-	m.console, m.control, m.mon = &serial{conn: near[0]}, &serial{conn: near[1]}, NewMonitor(near[2])
+	m.console, m.control, m.mon = &serial{conn: ours[0]}, &serial{conn: ours[1]}, NewMonitor(ours[2])
 
 	args := m.spec.args()
 	m.args = append([]string{m.spec.Binary}, args...)
 	var err error
-	m.proc, err = startProcess(m.spec.Binary, args, m.spec.Dir, slices.Concat(far, more))
-	// Only while nobody else has the far ends does QEMU's end show at the near ones.
+	m.proc, err = startProcess(m.spec.Binary, args, m.spec.Dir, slices.Concat(theirs, more))
+	// Our ends show that QEMU has ended only if nobody else holds its ends.
 	if err = closeAll(err); err != nil {
 		if m.proc != nil {
 			m.proc.kill()
@@ -181,7 +181,7 @@ func (m *Machine) meet(ctx context.Context) error {
 	return nil
 }
 
-// watch owns the machine's events and tells how it ended.
+// watch owns the machine's events and records how it ended.
 func (m *Machine) watch(events <-chan qmp.Event) {
 	for e := range events { // until the connection ends
 		m.note(e)
@@ -297,7 +297,7 @@ func (m *Machine) Done() <-chan struct{} { return m.done }
 
 // Err is why QEMU failed: an *ExitError when it ended by itself with a failure
 // or was killed by somebody else, the cause of Start's context when that
-// ended. It is nil while QEMU runs, when the guest ended it (Shutdown tells)
+// ended. It is nil while QEMU runs, when the guest ended it (see Shutdown)
 // and when Close did.
 func (m *Machine) Err() error {
 	select {
@@ -312,7 +312,7 @@ func (m *Machine) Err() error {
 
 // Shutdown is the reason QEMU gave when the machine shut down: guest-reset,
 // guest-shutdown, guest-panic, host-qmp-quit, host-signal, …; "" when it did
-// not, or had no time to say so.
+// not, or could not say so in time.
 func (m *Machine) Shutdown() string {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -320,8 +320,8 @@ func (m *Machine) Shutdown() string {
 }
 
 // Close ends the machine and waits until nothing of it is left: QEMU, its
-// descriptors, goroutines. What the guest had said can still be read. It may
-// be called at any time and again.
+// descriptors, goroutines. What the guest has written can still be read. It
+// may be called at any time, more than once.
 func (m *Machine) Close() error {
 	m.closing.Do(func() {
 		m.ask(errClosed)
@@ -343,7 +343,7 @@ func (m *Machine) Close() error {
 }
 
 // takeRAM gives the guest's memory to the caller, who closes it; nil when it
-// is not there to be had.
+// is not there.
 func (m *Machine) takeRAM() *os.File {
 	m.mu.Lock()
 	defer m.mu.Unlock()

@@ -50,7 +50,7 @@ func (e *CommandError) Error() string {
 // go-qemu's Domain works on top of it, and differs from qmp.SocketMonitor in
 // what a harness depends on: a reply of any size arrives in memory of its
 // own, replies are matched by id, every wait ends with its context, and
-// nobody has to read events for commands to go on.
+// commands do not wait for somebody to read events.
 //
 // Its methods may be called from several goroutines.
 type Monitor struct {
@@ -80,7 +80,7 @@ type reply struct {
 }
 
 // NewMonitor makes a Monitor of a connection, which it owns from now on.
-// Nothing is said or read before Connect.
+// Nothing is written or read before Connect.
 func NewMonitor(conn net.Conn) *Monitor {
 	m := &Monitor{
 		conn:    conn,
@@ -353,7 +353,7 @@ func (m *Monitor) fail(reason error) {
 	})
 }
 
-// read takes everything QEMU says apart, until the connection ends.
+// read sorts everything QEMU sends, until the connection ends.
 func (m *Monitor) read() {
 	r := bufio.NewReaderSize(m.conn, 64<<10)
 	for {

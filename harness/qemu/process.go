@@ -48,7 +48,7 @@ func startProcess(binary string, args []string, dir string, files []*os.File) (*
 	cmd.Stderr = p.stderr
 	cmd.ExtraFiles = files
 	var err error
-	p.Process, err = child.Start(context.Background(), cmd, child.Options{}) // ended by end alone
+	p.Process, err = child.Start(context.Background(), cmd, child.Options{}) // only end ends it
 	return p, err
 }
 
@@ -89,17 +89,17 @@ func (p *process) kill() {
 
 // socketPair gives a connection and the file at its other end, for a child to
 // inherit. Nobody else can get at either.
-func socketPair(name string) (near net.Conn, far *os.File, err error) {
+func socketPair(name string) (ours net.Conn, theirs *os.File, err error) {
 	fds, err := syscall.Socketpair(syscall.AF_UNIX, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return nil, nil, fmt.Errorf("socket pair for %s: %w", name, err)
 	}
 	f := os.NewFile(uintptr(fds[0]), name)
-	far = os.NewFile(uintptr(fds[1]), name)
-	near, err = net.FileConn(f) // a copy of the descriptor
+	theirs = os.NewFile(uintptr(fds[1]), name)
+	ours, err = net.FileConn(f) // a copy of the descriptor
 	err = errors.Join(err, f.Close())
 	if err != nil {
-		return nil, nil, errors.Join(fmt.Errorf("socket pair for %s: %w", name, err), far.Close())
+		return nil, nil, errors.Join(fmt.Errorf("socket pair for %s: %w", name, err), theirs.Close())
 	}
-	return near, far, nil
+	return ours, theirs, nil
 }

@@ -9,7 +9,7 @@ import (
 )
 
 // ErrRestore says that a saved machine can't be continued; the cause is
-// wrapped. Making it anew may help.
+// wrapped. A new one may work.
 var ErrRestore = errors.New("can't continue the saved machine")
 
 // launchSaved starts QEMU with copy-on-write memory and disks, waiting for

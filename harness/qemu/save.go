@@ -26,7 +26,7 @@ import (
 // system.
 func (m *Machine) Save(ctx context.Context, dir string) (err error) {
 	defer func() {
-		// What was said while the machine was ended only follows from this.
+		// An error of ending the machine only follows from this one.
 		if closed := m.Close(); err == nil && closed != nil {
 			err = closed
 		}

@@ -12,8 +12,8 @@ import (
 // ErrEnded says that a machine has ended.
 var ErrEnded = errors.New("the machine has ended")
 
-// A serial is this side of a serial port. Once the machine has ended, what
-// it had said can still be read.
+// A serial is this side of a serial port. What the machine wrote before it
+// ended can still be read.
 type serial struct {
 	conn net.Conn
 
@@ -58,8 +58,8 @@ func (s *serial) Close() error {
 	return err
 }
 
-// finish takes in what the machine, which has ended, had still said, and
-// closes the connection.
+// finish reads what is left of a machine that has ended, and closes the
+// connection.
 func (s *serial) finish() error {
 	s.mu.Lock() // a Read in progress ends: the other side is gone
 	defer s.mu.Unlock()

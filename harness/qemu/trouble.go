@@ -47,7 +47,7 @@ func (m *Machine) note(e qmp.Event) {
 		m.fault(fmt.Errorf("%w: QEMU can't %s the file of disk %s: %s", ErrHost, said("operation"), disk, said("reason")))
 
 	case "STOP":
-		// Most stops are our own; the status tells the others.
+		// Most stops are our own; the status shows the others.
 		ctx, cancel := context.WithTimeout(context.Background(), RunLimit)
 		defer cancel()
 		var now struct {

@@ -16,7 +16,7 @@ import (
 )
 
 // A Base is a machine that was saved when its stack was ready. Any number of
-// warm trials, at the same time too, go on from it; none changes it.
+// warm trials continue from it, at the same time too; none changes it.
 type Base struct {
 	*cachedir.Entry
 	baseInfo
@@ -53,7 +53,7 @@ const readyWait = 5 * time.Second
 
 // MakeBase boots a machine for spec's kernel and stack and saves it in the
 // empty folder dir, an entry of a BaseCache. The error is a *BootError when the
-// machine could not be had.
+// machine could not be made.
 func MakeBase(ctx context.Context, spec Spec, dir string) error {
 	s := newSession(spec)
 	s.enter(scenarios.PhaseInfra, "")
