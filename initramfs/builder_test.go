@@ -7,8 +7,10 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -353,5 +355,51 @@ func BenchmarkNewExecutable(b *testing.B) {
 		if err := os.Remove(img.Path); err != nil {
 			b.Fatal(err)
 		}
+	}
+}
+
+// Given a module of 100 MiB that takes 10 kB in its package, when it is
+// unpacked, then it goes to a file and not through memory, and no further than
+// all modules may.
+func TestModulesAreUnpackedToFilesWithinABound(t *testing.T) {
+	const size = 100 << 20
+	k := testKernel(t)
+	m := kernels.Module{Name: "big", Path: "big.ko.zst"}
+	var packed bytes.Buffer
+	w, err := zstd.NewWriter(&packed)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 100 {
+		if _, err := w.Write(make([]byte, size/100)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := errors.Join(w.Close(), os.WriteFile(filepath.Join(k.Modules, m.Path), packed.Bytes(), 0o644)); err != nil {
+		t.Fatal(err)
+	}
+	left := new(atomic.Int64)
+	left.Store(size + 1)
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	if err := unpackModule(k, m, filepath.Join(t.TempDir(), "m"), left); err != nil || left.Load() != 1 {
+		t.Errorf("%d bytes left, %v", left.Load(), err)
+	}
+	runtime.ReadMemStats(&after)
+	if took := after.TotalAlloc - before.TotalAlloc; took > size/2 {
+		t.Errorf("it took %d bytes of memory", took)
+	}
+	if err := unpackModule(k, m, filepath.Join(t.TempDir(), "m"), left); err == nil || !strings.Contains(err.Error(), "the modules unpack to more than") {
+		t.Errorf("a second one: %v, want that there is no room for it", err)
+	}
+}
+
+func TestWhatIsKeptOfPackagesIsBounded(t *testing.T) {
+	p := &packageFS{dir: t.TempDir(), spooled: maxPackages - 3}
+	if _, err := p.spool("fits", strings.NewReader("abc")); err != nil {
+		t.Errorf("the last that fits: %v", err)
+	}
+	if _, err := p.spool("more", strings.NewReader("d")); err == nil {
+		t.Error("more than that was kept")
 	}
 }
