@@ -29,7 +29,7 @@ const libDir = "usr/lib/x86_64-linux-gnu"
 // An archive is where packages come from: a debian.Apt.
 type archive interface {
 	Depends(ctx context.Context, suite string, names ...string) ([]debian.Package, error)
-	Download(ctx context.Context, name, version, suite string) (string, error)
+	Download(ctx context.Context, dir string, packages ...debian.Package) ([]string, error)
 }
 
 // A packageFS takes tools from Debian packages, which are read and not
@@ -37,7 +37,7 @@ type archive interface {
 type packageFS struct {
 	archive archive
 	dir     string                  // temporary: what was read is there and not in memory
-	closure []debian.Package        // what the tools depend on, dependencies first
+	closure []debian.Package        // what the tools depend on, and they themselves
 	entries map[string]packageEntry // by canonical path, of the packages that were read
 	loaded  map[string]bool         // by name of package
 	spooled int64                   // bytes in dir
@@ -107,11 +107,11 @@ func (p *packageFS) load(ctx context.Context, name string) error {
 	if !ok {
 		return fmt.Errorf("fetch guest tools: the package %s is not among those found", name)
 	}
-	deb, err := p.archive.Download(ctx, pkg.Name, pkg.Version, pkg.Suite)
+	debs, err := p.archive.Download(ctx, p.dir, pkg)
 	if err != nil {
 		return fmt.Errorf("fetch guest tools: %w", err)
 	}
-	err = debian.ReadDeb(deb, func(hdr *tar.Header, r io.Reader) error {
+	err = debian.ReadDeb(debs[0], func(hdr *tar.Header, r io.Reader) error {
 		if err := ctx.Err(); err != nil {
 			return err
 		}

@@ -97,12 +97,15 @@ func (a *fakeArchive) Depends(context.Context, string, ...string) ([]debian.Pack
 	return all, nil
 }
 
-func (a *fakeArchive) Download(_ context.Context, name, version, suite string) (string, error) {
-	if version != "1" || suite != "sid" {
-		return "", fmt.Errorf("asked for %s %s of %s", name, version, suite)
+func (a *fakeArchive) Download(_ context.Context, _ string, packages ...debian.Package) (debs []string, err error) {
+	for _, p := range packages {
+		if p.Version != "1" || p.Suite != "sid" {
+			return nil, fmt.Errorf("asked for %s %s of %s", p.Name, p.Version, p.Suite)
+		}
+		a.fetched = append(a.fetched, p.Name)
+		debs = append(debs, filepath.Join(a.dir, p.Name+".deb"))
 	}
-	a.fetched = append(a.fetched, name)
-	return filepath.Join(a.dir, name+".deb"), nil
+	return debs, nil
 }
 
 func newFakeArchive(t *testing.T) *fakeArchive {

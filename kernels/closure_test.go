@@ -165,44 +165,20 @@ func TestClosureOfAKernelThatSaysNothing(t *testing.T) {
 
 func TestCompleteFillsIn(t *testing.T) {
 	made := madeKernel(t, madeConfig)
-	index := filepath.Join(t.TempDir(), "index.json")
-	got, err := Kernel{Ref: "git:x@y", Image: made.Image, Config: made.Config, Modules: made.Modules}.Complete(t.Context(), index)
+	got, err := Kernel{Ref: "git:x@y", Image: made.Image, Config: made.Config}.Complete()
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := made
-	want.Ref, want.Exact, want.Index = "git:x@y", "", index
-	if got != want {
-		t.Errorf("%+v, want %+v", got, want)
-	}
-	modules, err := got.Closure([]Need{{Option: "CONFIG_EXT4_FS", Module: "ext4"}})
-	if err != nil || len(modules) != 4 {
-		t.Errorf("closure %v, %v", load(modules), err)
+	if got.Release != "6.12.9" || len(got.Digest) != 64 || got.Digest == made.Digest {
+		t.Errorf("%+v, want the release and another digest than with modules", got)
 	}
 	for name, k := range map[string]Kernel{
-		"no image":        {Image: made.Config},
-		"no config":       {Image: made.Image, Config: made.Image},
-		"an empty folder": {Image: made.Image, Modules: t.TempDir()},
-		"no folder":       {Image: made.Image, Modules: filepath.Join(made.Modules, "missing")},
+		"no image":  {Image: made.Config},
+		"no config": {Image: made.Image, Config: made.Image},
 	} {
-		if k, err := k.Complete(t.Context(), index); err == nil {
+		if k, err := k.Complete(); err == nil {
 			t.Errorf("%s: %+v", name, k)
 		}
-	}
-}
-
-func TestMissingNamesOptions(t *testing.T) {
-	k := madeKernel(t, madeConfig)
-	got, err := k.Missing([]Need{{Option: "CONFIG_XFS_FS", Module: "xfs"}, {Option: "CONFIG_EXT4_FS", Module: "ext4"}, {Option: "CONFIG_KASAN", Module: ""}, {Option: "CONFIG_EXT4_FS", Module: ""}, {Option: "CONFIG_MD", Module: ""}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if diff := cmp.Diff([]string{"CONFIG_XFS_FS", "CONFIG_KASAN", "CONFIG_EXT4_FS"}, got); diff != "" {
-		t.Errorf("missing (-want +got):\n%s", diff)
-	}
-	k.Config = ""
-	if got, err := k.Missing([]Need{{Option: "CONFIG_XFS_FS", Module: "xfs"}}); err != nil || got != nil {
-		t.Errorf("without a config: %v, %v; want none", got, err)
 	}
 }
 

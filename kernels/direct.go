@@ -3,7 +3,6 @@ package kernels
 import (
 	"bufio"
 	"bytes"
-	"cmp"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -14,7 +13,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/blockrig/blockrig/kernels/internal/decompress"
 )
@@ -38,37 +36,19 @@ func (s *Store) Direct(ctx context.Context, k Kernel) (string, error) {
 	return path, nil
 }
 
-func (s *Store) direct(ctx context.Context, k Kernel) (_ string, err error) {
-	dir := filepath.Join(s.dir, "direct")
-	path := filepath.Join(dir, k.Digest+".elf")
-	now := time.Now()
-	if os.Chtimes(path, now, now) == nil {
-		return path, nil
-	}
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return "", err
-	}
-	unlock, err := s.lock(ctx, "direct")
+func (s *Store) direct(ctx context.Context, k Kernel) (string, error) {
+	const name = "vmlinux"
+	e, err := s.unpacked.Get(ctx, k.Digest, func(_ context.Context, dir string) error {
+		out, err := os.Create(filepath.Join(dir, name))
+		if err != nil {
+			return err
+		}
+		return errors.Join(unpackImage(k.Image, out), out.Close())
+	})
 	if err != nil {
 		return "", err
 	}
-	defer func() { err = errors.Join(err, unlock()) }()
-	if os.Chtimes(path, now, now) == nil {
-		return path, nil // another process was faster
-	}
-	if err := makeRoom(dir); err != nil {
-		return "", err
-	}
-	temp := filepath.Join(dir, tmpPrefix+k.Digest)
-	out, err := os.Create(temp)
-	if err != nil {
-		return "", err
-	}
-	err = unpackImage(k.Image, out)
-	if err := errors.Join(err, out.Close()); err != nil {
-		return "", errors.Join(err, os.Remove(temp))
-	}
-	return path, os.Rename(temp, path)
+	return filepath.Join(e.Path(), name), e.Close()
 }
 
 // payloads are the beginnings of what kernels are packed with
@@ -170,34 +150,4 @@ func hasPVH(notes []byte) bool {
 		notes = notes[n+d:]
 	}
 	return false
-}
-
-// makeRoom removes the least recently used, and what was not finished.
-func makeRoom(dir string) error {
-	entries, err := os.ReadDir(dir)
-	if err != nil {
-		return err
-	}
-	type file struct {
-		path string
-		used time.Time
-	}
-	var files []file
-	var errs []error
-	for _, e := range entries {
-		path := filepath.Join(dir, e.Name())
-		info, err := e.Info()
-		switch {
-		case err != nil: // gone meanwhile
-		case filepath.Ext(path) != ".elf":
-			errs = append(errs, os.Remove(path))
-		default:
-			files = append(files, file{path, info.ModTime()})
-		}
-	}
-	slices.SortFunc(files, func(a, b file) int { return cmp.Compare(b.used.UnixNano(), a.used.UnixNano()) })
-	for _, f := range files[min(keepDirect-1, len(files)):] {
-		errs = append(errs, os.Remove(f.path))
-	}
-	return errors.Join(errs...)
 }

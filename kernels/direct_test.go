@@ -7,7 +7,6 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
-	"time"
 )
 
 func note(name string, kind uint32, desc []byte) []byte {
@@ -44,35 +43,6 @@ func TestHasPVH(t *testing.T) {
 		if got := hasPVH(tt.notes); got != tt.want {
 			t.Errorf("%s: got %t, want %t", name, got, tt.want)
 		}
-	}
-}
-
-// The least recently used go, and what was not finished.
-func TestMakeRoom(t *testing.T) {
-	dir := t.TempDir()
-	now := time.Now()
-	for i := range keepDirect + 2 {
-		path := filepath.Join(dir, string(rune('a'+i))+".elf")
-		if err := os.WriteFile(path, nil, 0o644); err != nil {
-			t.Fatal(err)
-		}
-		at := now.Add(time.Duration(i) * time.Minute)
-		if err := os.Chtimes(path, at, at); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if err := os.WriteFile(filepath.Join(dir, tmpPrefix+"x"), nil, 0o644); err != nil {
-		t.Fatal(err)
-	}
-	if err := makeRoom(dir); err != nil {
-		t.Fatal(err)
-	}
-	entries, err := os.ReadDir(dir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if len(entries) != keepDirect-1 || entries[0].Name() != "d.elf" {
-		t.Errorf("kept %d, from %s on; want %d, from d.elf", len(entries), entries[0].Name(), keepDirect-1)
 	}
 }
 

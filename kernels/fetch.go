@@ -16,31 +16,36 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/blockrig/blockrig/kernels/debian"
 )
 
 // resolveDebian gives the kernel that r means, from the cache or fetched.
 func (s *Store) resolveDebian(ctx context.Context, r debianRef) (Kernel, error) {
-	cached, err := s.List()
+	cached, err := s.sound()
 	if err != nil {
 		return Kernel{}, err
 	}
 	// What names one kernel alone needs no network when that is there.
 	for _, e := range cached {
 		if v := e.version(); e.Package != "" && r.suite == "" && (r.version == v.Package || r.version == v.Release) {
-			return e.Kernel, nil
+			if e, err := s.open(ctx, e.Name); !errors.Is(err, fs.ErrNotExist) {
+				return e.Kernel, err
+			}
 		}
 	}
 	v, err := s.choose(ctx, r, cached)
 	if err != nil {
 		return Kernel{}, err
 	}
-	name := v.folder()
-	e, err := s.entry(name)
-	if errors.Is(err, fs.ErrNotExist) {
-		e, err = s.fetch(ctx, v)
+	e, err := s.fetch(ctx, v)
+	if errors.Is(err, debian.ErrDownload) && v.at == "" && ctx.Err() == nil {
+		// Its mirror may no longer have what older lists name.
+		if apt, aptErr := s.openApt(ctx, ""); aptErr == nil && apt.Update(ctx) == nil {
+			if again, chooseErr := s.choose(ctx, r, cached); chooseErr == nil && again.folder() != v.folder() || again.at != v.at {
+				e, err = s.fetch(ctx, again)
+			}
+		}
 	}
 	return e.Kernel, err
 }
@@ -48,13 +53,19 @@ func (s *Store) resolveDebian(ctx context.Context, r debianRef) (Kernel, error) 
 // choose finds the version that r means. When Debian can't be asked, one in
 // the cache has to do.
 func (s *Store) choose(ctx context.Context, r debianRef, cached []Entry) (Version, error) {
-	known, err := s.versions(ctx, false)
+	known, err := s.versions(ctx, "", false)
 	if err == nil {
 		if v, pickErr := r.pick(known); pickErr == nil && r.exactly(v) {
 			return v, nil // newer lists would say the same
 		}
-		if known, err = s.versions(ctx, true); err == nil {
-			return r.pick(known)
+		if known, err = s.versions(ctx, "", true); err == nil {
+			v, err := r.pick(known)
+			if err != nil {
+				if old, found := s.chooseOld(ctx, r); found {
+					return old, nil
+				}
+			}
+			return v, err
 		}
 	}
 	if ctx.Err() != nil {
@@ -74,6 +85,30 @@ func (s *Store) choose(ctx context.Context, r debianRef, cached []Entry) (Versio
 	return v, nil
 }
 
+// chooseOld finds the version that r means in a suite as it was.
+func (s *Store) chooseOld(ctx context.Context, r debianRef) (Version, bool) {
+	cfg, _, err := debianConfiguration()
+	if err != nil {
+		return Version{}, false // said before
+	}
+	for _, suite := range cfg.Suites {
+		if suite.At == "" || r.suite != "" && r.suite != suite.Name {
+			continue
+		}
+		known, err := s.versions(ctx, suite.At, true)
+		if err != nil {
+			if ctx.Err() == nil {
+				s.log.Warn("an archive of the past can't be asked for the kernel", "suite", suite.Name, "at", suite.At, "error", err)
+			}
+			continue
+		}
+		if v, err := r.pick(known); err == nil {
+			return v, true
+		}
+	}
+	return Version{}, false
+}
+
 // folder names the kernel's folder in the cache, by what it is made of.
 func (v Version) folder() string {
 	sum := sha256.New()
@@ -83,63 +118,38 @@ func (v Version) folder() string {
 	if v.packages == nil { // one in the cache, see choose
 		return v.name
 	}
-	return fmt.Sprintf("debian-%s-%s-%x", v.Version, strings.ReplaceAll(v.Package, ":", "_"), sum.Sum(nil)[:4])
+	return fmt.Sprintf("%s%s-%s-%x", debianPrefix, v.Version, strings.ReplaceAll(v.Package, ":", "_"), sum.Sum(nil)[:4])
 }
 
-// fetch downloads a kernel's packages and makes an entry of them.
-func (s *Store) fetch(ctx context.Context, v Version) (e Entry, err error) {
-	name := v.folder()
-	unlock, err := s.lock(ctx, name)
-	if err != nil {
-		return e, err
-	}
-	defer func() { err = errors.Join(err, unlock()) }()
-	// Another process may have fetched it while this one waited.
-	if e, err = s.entry(name); !errors.Is(err, fs.ErrNotExist) {
-		return e, err
-	}
-	apt, err := s.openApt(ctx)
-	if err != nil {
-		return e, err
-	}
-	tmp, err := s.newTemp()
-	if err != nil {
-		return e, err
-	}
-	defer func() { err = errors.Join(err, tmp.drop()) }()
-	root, err := os.OpenRoot(tmp.path)
-	if err != nil {
-		return e, err
-	}
-	defer func() { err = errors.Join(err, root.Close()) }()
-	var debs []string
-	// The packages are ten times as large as what is kept of them.
-	defer func() {
-		for _, deb := range debs {
-			err = errors.Join(err, apt.Discard(deb))
+// fetch gives the kernel from the cache, or downloads its packages.
+func (s *Store) fetch(ctx context.Context, v Version) (Entry, error) {
+	return s.get(ctx, v.folder(), func(ctx context.Context, root *os.Root) (Entry, error) {
+		if v.packages == nil {
+			return Entry{}, fmt.Errorf("%w: %s was in the cache, and was damaged", ErrNotFound, v.Ref)
 		}
-	}()
-	for _, p := range v.packages {
-		deb, err := apt.Download(ctx, p.Name, p.Version, p.Suite)
+		apt, err := s.openApt(ctx, v.at)
 		if err != nil {
-			return e, err
+			return Entry{}, err
 		}
-		debs = append(debs, deb)
-		if err := s.unpack(ctx, deb, v.Release, root); err != nil {
-			return e, err
+		// The packages are ten times as large as what is kept of them.
+		const debs = "debs"
+		if err := root.Mkdir(debs, 0o755); err != nil {
+			return Entry{}, err
 		}
-	}
-	e = Entry{
-		Name: name, Version: v.Version, Package: v.Package, Suites: v.Suites, Added: time.Now().UTC().Truncate(time.Second),
-		Kernel: Kernel{Exact: v.Ref, Release: v.Release, Image: "vmlinuz", Config: "config", Modules: "modules"},
-	}
-	if err := s.finish(ctx, root, &e); err != nil {
-		return e, err
-	}
-	if err := tmp.keep(filepath.Join(s.dir, name)); err != nil {
-		return e, err
-	}
-	return s.entry(name)
+		files, err := apt.Download(ctx, filepath.Join(root.Name(), debs), v.packages...)
+		if err != nil {
+			return Entry{}, err
+		}
+		for _, deb := range files {
+			if err := s.unpack(ctx, deb, v.Release, root); err != nil {
+				return Entry{}, err
+			}
+		}
+		return Entry{
+			Version: v.Version, Package: v.Package, Suites: v.Suites,
+			Kernel: Kernel{Exact: v.Ref, Release: v.Release, Image: "vmlinuz", Config: "config", Modules: "modules"},
+		}, root.RemoveAll(debs)
+	})
 }
 
 // unpack puts what a kernel's package holds where an entry has it. Modules
@@ -330,7 +340,7 @@ func (s *Store) finish(ctx context.Context, root *os.Root, e *Entry) error {
 	if err != nil {
 		return err
 	}
-	return writeJSON(filepath.Join(root.Name(), entryFile), e)
+	return writeJSON(root, entryFile, e)
 }
 
 func (s *Store) finishModules(ctx context.Context, root *os.Root, e *Entry) error {
@@ -350,7 +360,7 @@ func (s *Store) finishModules(ctx context.Context, root *os.Root, e *Entry) erro
 		return err
 	}
 	e.Index = "modules.json"
-	return writeJSON(filepath.Join(root.Name(), e.Index), ix)
+	return writeJSON(root, e.Index, ix)
 }
 
 // check refuses an empty folder and modules of another kernel.
@@ -399,26 +409,12 @@ func addDigest(sum hash.Hash, root *os.Root, name, file string) error {
 	return errors.Join(err, f.Close())
 }
 
-// writeJSON replaces a file as a whole.
-func writeJSON(file string, v any) (err error) {
+func writeJSON(root *os.Root, name string, v any) error {
 	data, err := json.MarshalIndent(v, "", "\t")
 	if err != nil {
 		return err
 	}
-	f, err := os.CreateTemp(filepath.Dir(file), tmpPrefix)
-	if err != nil {
-		return err
-	}
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, os.Remove(f.Name()))
-		}
-	}()
-	_, err = f.Write(append(data, '\n'))
-	if err := errors.Join(err, f.Chmod(0o644), f.Close()); err != nil {
-		return err
-	}
-	return os.Rename(f.Name(), file)
+	return root.WriteFile(name, append(data, '\n'), 0o644)
 }
 
 // A counter tells how much was read, and stops with its context.

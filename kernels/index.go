@@ -21,13 +21,12 @@ import (
 )
 
 // indexFormat changes whenever an index written before must not be used.
-const indexFormat = 1
+const indexFormat = 2
 
 // A moduleIndex is what is known of a folder of modules. Reading it takes
 // milliseconds, reading all modules many seconds.
 type moduleIndex struct {
 	Format  int                   `json:"format"`
-	Key     string                `json:"key,omitempty"`    // of a user's folder: names, sizes and times
 	Digest  string                `json:"digest,omitempty"` // of a user's folder: contents
 	Modules map[string]moduleInfo `json:"modules"`          // by normalised name
 	Builtin []string              `json:"builtin"`          // normalised names and aliases, sorted

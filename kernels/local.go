@@ -9,16 +9,13 @@ import (
 	"os"
 	"path"
 	"path/filepath"
-	"time"
+	"slices"
 )
-
-// localPrefix begins the folder names of kernels that Add put into the cache.
-const localPrefix = "local-"
 
 // Add copies a kernel into the cache, where local:NAME names it. modulesDir
 // and config may be "". Of the modules those for disks, file systems and the
 // like are kept. A name that is taken is refused.
-func (s *Store) Add(ctx context.Context, name, image, modulesDir, config string) (k Kernel, err error) {
+func (s *Store) Add(ctx context.Context, name, image, modulesDir, config string) (Kernel, error) {
 	fail := func(err error) (Kernel, error) { return Kernel{}, fmt.Errorf("add kernel %q: %w", name, err) }
 	ref, err := parseReference("local:" + name)
 	if err != nil {
@@ -34,60 +31,45 @@ func (s *Store) Add(ctx context.Context, name, image, modulesDir, config string)
 			return fail(err)
 		}
 	}
-	unlock, err := s.lock(ctx, localPrefix+name)
-	if err != nil {
-		return fail(err)
-	}
-	defer func() { err = errors.Join(err, unlock()) }()
-	if _, err := s.entry(localPrefix + name); err == nil {
-		return fail(fmt.Errorf("there is one of this name; remove it first (local:%s)", name))
-	}
-	tmp, err := s.newTemp()
-	if err != nil {
-		return fail(err)
-	}
-	defer func() { err = errors.Join(err, tmp.drop()) }()
-	root, err := os.OpenRoot(tmp.path)
-	if err != nil {
-		return fail(err)
-	}
-	defer func() { err = errors.Join(err, root.Close()) }()
-	e := Entry{
-		Name: localPrefix + name, Version: release, Added: time.Now().UTC().Truncate(time.Second),
-		Kernel: Kernel{Exact: ref.text, Release: release, Image: "vmlinuz"},
-	}
-	if err := copyFile(root, "vmlinuz", image); err != nil {
-		return fail(err)
-	}
-	if config != "" {
-		e.Config = "config"
-		if err := copyFile(root, e.Config, config); err != nil {
-			return fail(err)
+	added := false
+	e, err := s.get(ctx, localPrefix+name, func(ctx context.Context, root *os.Root) (Entry, error) {
+		added = true
+		e := Entry{Version: release, Kernel: Kernel{Exact: ref.text, Release: release, Image: "vmlinuz"}}
+		if err := copyFile(root, e.Image, image); err != nil {
+			return e, err
 		}
-	}
-	if modulesDir != "" {
-		e.Modules = "modules"
-		if err := copyModules(ctx, root, modulesDir); err != nil {
-			return fail(err)
+		if config != "" {
+			e.Config = "config"
+			if err := copyFile(root, e.Config, config); err != nil {
+				return e, err
+			}
 		}
+		if modulesDir != "" {
+			e.Modules = "modules"
+			return e, copyModules(ctx, root, modulesDir)
+		}
+		return e, nil
+	})
+	if err == nil && !added {
+		err = fmt.Errorf("there is one of this name; remove it first (local:%s)", name)
 	}
-	if err := s.finish(ctx, root, &e); err != nil {
+	if err != nil {
 		return fail(err)
 	}
-	if err := tmp.keep(filepath.Join(s.dir, e.Name)); err != nil {
-		return fail(err)
-	}
-	return s.resolveLocal(name)
+	return e.Kernel, nil
 }
 
-func (s *Store) resolveLocal(name string) (Kernel, error) {
-	e, err := s.entry(localPrefix + name)
-	if errors.Is(err, fs.ErrNotExist) {
-		all, err := s.List()
-		if err != nil {
-			return Kernel{}, err
-		}
+func (s *Store) resolveLocal(ctx context.Context, name string) (Kernel, error) {
+	all, err := s.List()
+	if err != nil {
+		return Kernel{}, err
+	}
+	if !slices.ContainsFunc(all, func(e Entry) bool { return e.Name == localPrefix+name }) {
 		return Kernel{}, fmt.Errorf("%w in the cache; it has %s", ErrNotFound, exacts(all))
+	}
+	e, err := s.open(ctx, localPrefix+name)
+	if errors.Is(err, fs.ErrNotExist) {
+		return Kernel{}, errors.New("it was damaged and is removed; add it again (blockrig kernels add)")
 	}
 	return e.Kernel, err
 }

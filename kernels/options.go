@@ -42,20 +42,8 @@ func readOptions(file string) (map[string]string, error) {
 	return options, nil
 }
 
-// Missing gives the options of needs that the kernel's config does not have,
-// neither built in nor as a module, in the order of needs. It gives none when
-// the kernel has no config to look into.
-func (k Kernel) Missing(needs []Need) ([]string, error) {
-	if k.Config == "" {
-		return nil, nil
-	}
-	options, err := readOptions(k.Config)
-	if err != nil {
-		return nil, err
-	}
-	return missing(options, needs), nil
-}
-
+// missing gives the options of needs that the kernel has neither built in nor
+// as a module, in the order of needs.
 func missing(options map[string]string, needs []Need) []string {
 	var lacks []string
 	for _, need := range needs {

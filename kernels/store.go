@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -15,8 +14,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/gofrs/flock"
-
+	"github.com/blockrig/blockrig/harness/cachedir"
 	"github.com/blockrig/blockrig/kernels/debian"
 )
 
@@ -38,18 +36,24 @@ type Store struct {
 	// Builder builds git: references. Without one they are refused.
 	Builder Builder
 
-	dir        string // of the kernels
+	kernels    *cachedir.Dir // Debian's and local ones, by Entry.Name
+	unpacked   *cachedir.Dir // see Direct, by Kernel.Digest
+	indexes    *cachedir.Dir // of users' folders of modules
 	aptDir     string
 	log        *slog.Logger
 	aptSources []string // instead of the machine's
 
 	progressMu sync.Mutex
 	mu         sync.Mutex
-	apt        *debian.Apt
+	apts       map[string]*debian.Apt // by the time that they look into; "" is now
 }
 
+// recently is for how long what was given is not removed to make room: its
+// user has no lease of it.
+const recently = time.Hour
+
 // Open opens the cache of kernels below cacheDir (blockrig's own cache
-// folder), and removes what dead processes left there.
+// folder), and removes what dead processes left there. It makes no folder.
 func Open(cacheDir string, log *slog.Logger) (*Store, error) {
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
@@ -58,14 +62,17 @@ func Open(cacheDir string, log *slog.Logger) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open kernel cache: %w", err)
 	}
-	s := &Store{dir: filepath.Join(abs, "kernels"), aptDir: filepath.Join(abs, "apt"), log: log}
-	for _, sub := range []string{"", "locks", "folders"} {
-		if err := os.MkdirAll(filepath.Join(s.dir, sub), 0o755); err != nil {
+	dir := filepath.Join(abs, "kernels")
+	s := &Store{
+		kernels:  cachedir.New(dir, cachedir.Options{What: "kernel", Log: log}),
+		unpacked: cachedir.New(filepath.Join(dir, "direct"), cachedir.Options{What: "unpacked kernel", Keep: keepDirect, MinAge: recently, Log: log}),
+		indexes:  cachedir.New(filepath.Join(dir, "folders"), cachedir.Options{What: "index of modules", Keep: keepIndexes, MinAge: recently, Log: log}),
+		aptDir:   filepath.Join(abs, "apt"), log: log, apts: map[string]*debian.Apt{},
+	}
+	for _, d := range []*cachedir.Dir{s.kernels, s.unpacked, s.indexes} {
+		if err := d.Trim(context.Background()); err != nil {
 			return nil, fmt.Errorf("open kernel cache: %w", err)
 		}
-	}
-	if err := s.sweep(); err != nil {
-		return nil, fmt.Errorf("open kernel cache: %w", err)
 	}
 	return s, nil
 }
@@ -83,7 +90,7 @@ func (s *Store) Resolve(ctx context.Context, text string) (Kernel, error) {
 	case ref.file != nil:
 		k, err = s.resolveFile(ctx, *ref.file)
 	case ref.local != "":
-		k, err = s.resolveLocal(ref.local)
+		k, err = s.resolveLocal(ctx, ref.local)
 	case s.Builder == nil:
 		err = errors.New("there is nothing here that builds kernels from git")
 	default:
@@ -105,29 +112,37 @@ type Entry struct {
 	Suites  []string  `json:"suites,omitempty"`  // that had it when it was fetched
 	Bytes   int64     `json:"bytes"`             // of disk
 	Added   time.Time `json:"added"`
+	Damaged string    `json:"damaged,omitempty"` // why it can't be used; then only Name is known
 }
 
 // entryFile describes a kernel in its folder. Paths in it are relative to the
 // folder, so that the cache can be moved.
 const entryFile = "kernel.json"
 
-// List gives the kernels in the cache, ordered by version.
+// Folders of kernels begin with one of these.
+const (
+	debianPrefix = "debian-"
+	localPrefix  = "local-" // that Add put there
+)
+
+// List gives the kernels in the cache, ordered by version, the damaged ones
+// first.
 func (s *Store) List() ([]Entry, error) {
-	names, err := os.ReadDir(s.dir)
+	keys, err := s.kernels.Keys()
 	if err != nil {
 		return nil, fmt.Errorf("list kernels: %w", err)
 	}
 	var all []Entry
-	for _, n := range names {
-		if !n.IsDir() || strings.HasPrefix(n.Name(), tmpPrefix) {
+	for _, key := range keys {
+		if !strings.HasPrefix(key, debianPrefix) && !strings.HasPrefix(key, localPrefix) {
 			continue
 		}
-		e, err := s.entry(n.Name())
-		if errors.Is(err, fs.ErrNotExist) {
-			continue // no kernel's folder, or just removed
-		}
+		e, err := s.read(key)
 		if err != nil {
-			return nil, fmt.Errorf("list kernels: %w", err)
+			if _, gone := os.Lstat(filepath.Join(s.kernels.Path(), key)); gone != nil {
+				continue // removed meanwhile
+			}
+			e = Entry{Name: key, Damaged: err.Error()}
 		}
 		all = append(all, e)
 	}
@@ -137,50 +152,103 @@ func (s *Store) List() ([]Entry, error) {
 	return all, nil
 }
 
-// entry reads the kernel in the folder name; the error is fs.ErrNotExist when
-// there is none.
-func (s *Store) entry(name string) (Entry, error) {
-	var e Entry
-	dir := filepath.Join(s.dir, name)
-	data, err := os.ReadFile(filepath.Join(dir, entryFile))
+// sound gives the kernels that List gives, but for the damaged ones.
+func (s *Store) sound() ([]Entry, error) {
+	all, err := s.List()
+	return slices.DeleteFunc(all, func(e Entry) bool { return e.Damaged != "" }), err
+}
+
+// read reads what the folder of that name says of its kernel, which it need
+// not be true: see open.
+func (s *Store) read(name string) (e Entry, err error) {
+	dir := filepath.Join(s.kernels.Path(), name)
+	root, err := os.OpenRoot(dir)
 	if err != nil {
 		return e, err
 	}
-	if err := json.Unmarshal(data, &e); err != nil {
-		return e, fmt.Errorf("%s is damaged, remove it: %w", dir, err)
+	defer root.Close()
+	f, err := openRegular(root, entryFile)
+	if err != nil {
+		return e, err
+	}
+	defer f.Close()
+	if err := json.NewDecoder(f).Decode(&e); err != nil {
+		return e, fmt.Errorf("%s: %w", entryFile, err)
+	}
+	ref, err := parseReference(e.Exact)
+	if err != nil || e.Name != name || ref.debian == nil && localPrefix+ref.local != name || e.Image == "" {
+		return e, fmt.Errorf("%s is of another kernel", entryFile)
 	}
 	for _, p := range []*string{&e.Image, &e.Config, &e.Map, &e.Modules, &e.Vmlinux, &e.Index} {
-		if *p != "" {
-			*p = filepath.Join(dir, *p)
+		if *p == "" {
+			continue
 		}
+		if !filepath.IsLocal(*p) {
+			return e, fmt.Errorf("%s has a path that leads out of its folder", entryFile)
+		}
+		*p = filepath.Join(dir, *p)
 	}
-	e.Name, e.Ref = name, e.Exact
+	e.Ref, e.Damaged = e.Exact, ""
 	return e, nil
 }
 
-// Remove takes a kernel out of the cache. ref is as List gives it (Exact), or
-// any reference that fits one kernel in the cache alone.
-func (s *Store) Remove(text string) error {
-	ref, err := parseReference(text)
+// open gives the kernel in the folder of that name, undamaged; the error is
+// fs.ErrNotExist when there is none. A damaged one is removed.
+func (s *Store) open(ctx context.Context, name string) (Entry, error) {
+	lease, err := s.kernels.Open(ctx, name)
+	if err != nil {
+		return Entry{}, err
+	}
+	e, err := s.read(name)
+	return e, errors.Join(err, lease.Close())
+}
+
+// get is open, or fill makes the kernel in the empty folder root.
+func (s *Store) get(ctx context.Context, name string, fill func(ctx context.Context, root *os.Root) (Entry, error)) (Entry, error) {
+	lease, err := s.kernels.Get(ctx, name, func(ctx context.Context, dir string) error {
+		root, err := os.OpenRoot(dir)
+		if err != nil {
+			return err
+		}
+		e, err := fill(ctx, root)
+		if err == nil {
+			e.Name, e.Added = name, time.Now().UTC().Truncate(time.Second)
+			err = s.finish(ctx, root, &e)
+		}
+		return errors.Join(err, root.Close())
+	})
+	if err != nil {
+		return Entry{}, err
+	}
+	e, err := s.read(name)
+	return e, errors.Join(err, lease.Close())
+}
+
+// Remove takes a kernel out of the cache. ref is as List gives it (Exact, or
+// the Name of a damaged one), or any reference that fits one kernel in the
+// cache alone.
+func (s *Store) Remove(ctx context.Context, text string) error {
+	all, err := s.List()
 	if err != nil {
 		return err
 	}
-	all, err := s.List()
+	i := slices.IndexFunc(all, func(e Entry) bool { return e.Exact == text || e.Name == text })
+	if i >= 0 {
+		return s.kernels.Remove(ctx, all[i].Name)
+	}
+	ref, err := parseReference(text)
 	if err != nil {
 		return err
 	}
 	var fits []Entry
 	for _, e := range all {
-		switch {
-		case e.Exact == text:
-			return s.remove(e)
-		case ref.debian != nil && e.Package != "" && ref.debian.fits(e.version()):
+		if ref.debian != nil && e.Package != "" && ref.debian.fits(e.version()) {
 			fits = append(fits, e)
 		}
 	}
 	switch len(fits) {
 	case 1:
-		return s.remove(fits[0])
+		return s.kernels.Remove(ctx, fits[0].Name)
 	case 0:
 		return fmt.Errorf("%s: %w in the cache; it has %s", text, ErrNotFound, exacts(all))
 	}
@@ -193,112 +261,9 @@ func exacts(all []Entry) string {
 	}
 	var names []string
 	for _, e := range all {
-		names = append(names, e.Exact)
+		names = append(names, cmp.Or(e.Exact, e.Name))
 	}
 	return strings.Join(names, ", ")
-}
-
-// remove renames first, so that a kernel in the cache is always whole.
-func (s *Store) remove(e Entry) error {
-	tmp, err := s.newTemp()
-	if err != nil {
-		return fmt.Errorf("remove %s: %w", e.Exact, err)
-	}
-	err = os.Rename(filepath.Join(s.dir, e.Name), filepath.Join(tmp.path, "old"))
-	if err := errors.Join(err, tmp.drop()); err != nil {
-		return fmt.Errorf("remove %s: %w", e.Exact, err)
-	}
-	return nil
-}
-
-// tmpPrefix begins the names of folders that are being made.
-const tmpPrefix = ".tmp-"
-
-// A temp is a folder being made. It holds a locked file: a folder whose lock
-// is free belongs to a dead process.
-type temp struct {
-	path  string
-	alive *flock.Flock
-}
-
-const aliveFile = ".alive"
-
-func (s *Store) newTemp() (*temp, error) {
-	path, err := os.MkdirTemp(s.dir, tmpPrefix)
-	if err != nil {
-		return nil, err
-	}
-	t := &temp{path, flock.New(filepath.Join(path, aliveFile))}
-	if err := t.alive.Lock(); err != nil {
-		return nil, errors.Join(err, os.RemoveAll(path))
-	}
-	return t, os.Chmod(path, 0o755)
-}
-
-// drop removes the folder, if it was not kept.
-func (t *temp) drop() error {
-	if t.path == "" {
-		return nil
-	}
-	return errors.Join(os.RemoveAll(t.path), t.alive.Close())
-}
-
-// keep gives the finished folder its name.
-func (t *temp) keep(path string) error {
-	if err := os.Remove(filepath.Join(t.path, aliveFile)); err != nil {
-		return err
-	}
-	if err := os.Rename(t.path, path); err != nil {
-		return err
-	}
-	t.path = ""
-	return t.alive.Close()
-}
-
-// sweepAge is how long a folder without a lock is left alone: it may be just
-// about to get it, or about to be kept.
-const sweepAge = time.Minute
-
-func (s *Store) sweep() error {
-	left, err := filepath.Glob(filepath.Join(s.dir, tmpPrefix+"*"))
-	if err != nil {
-		return err
-	}
-	files, err := filepath.Glob(filepath.Join(s.dir, "folders", tmpPrefix+"*"))
-	if err != nil {
-		return err
-	}
-	left = append(left, files...)
-	for _, path := range left {
-		info, err := os.Stat(path)
-		if err != nil || time.Since(info.ModTime()) < sweepAge {
-			continue
-		}
-		if !info.IsDir() { // what writeJSON did not finish
-			if err := os.Remove(path); err != nil {
-				return err
-			}
-			continue
-		}
-		alive := flock.New(filepath.Join(path, aliveFile), flock.SetFlag(os.O_RDWR|os.O_CREATE))
-		if ok, err := alive.TryLock(); err != nil || !ok {
-			continue
-		}
-		s.log.Info("removing what a dead process left", "folder", path)
-		if err := errors.Join(os.RemoveAll(path), alive.Close()); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// lock makes sure that one process at a time makes the kernel of that name.
-func (s *Store) lock(ctx context.Context, name string) (unlock func() error, err error) {
-	l := flock.New(filepath.Join(s.dir, "locks", name))
-	if _, err := l.TryLockContext(ctx, 100*time.Millisecond); err != nil {
-		return nil, errors.Join(fmt.Errorf("wait for another process that fetches it: %w", err), l.Close())
-	}
-	return l.Close, nil
 }
 
 func (s *Store) progress(what string, done, total int64) {

@@ -10,12 +10,11 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
-	"github.com/gofrs/flock"
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/blockrig/blockrig/kernels/debian"
@@ -23,7 +22,7 @@ import (
 )
 
 // suitesForTests leaves the suites that the tests' archives have.
-const suitesForTests = "without: [bookworm, bookworm-security, bookworm-backports, trixie-security, forky]\n"
+const suitesForTests = "without: [bookworm, bookworm-security, bookworm-backports, trixie-security, forky, {suite: trixie-backports, at: 20261120T000000Z}]\n"
 
 // An archive is a small Debian archive and a cache to fetch into.
 type archive struct {
@@ -72,7 +71,7 @@ func (a *archive) open() *Store {
 func (a *archive) left() []string {
 	a.t.Helper()
 	var left []string
-	for _, pattern := range []string{"kernels/.tmp-*", "apt/*/debs/tmp-*", "apt/*/debs/*.deb"} {
+	for _, pattern := range []string{"kernels/.new-*", "kernels/.old-*", "kernels/*/*.deb", "kernels/*/debs", "apt/*/.new-*"} {
 		found, err := filepath.Glob(filepath.Join(a.cache, pattern))
 		if err != nil {
 			a.t.Fatal(err)
@@ -304,11 +303,11 @@ func TestAnEntryHoldsWhatIsNeeded(t *testing.T) {
 			t.Fatal(err)
 		}
 		want := []string{
-			"config", "kernel.json", "modules/kernel/crypto/crc32c_generic.ko.xz", "modules/kernel/drivers/md/dm-mod.ko.xz",
+			".blockrig.lock", ".blockrig.manifest", "config", "kernel.json", "modules/kernel/crypto/crc32c_generic.ko.xz", "modules/kernel/drivers/md/dm-mod.ko.xz",
 			"modules/kernel/fs/ext4/ext4.ko.xz", "modules/kernel/net/netlink-like.ko.xz", "modules/modules.builtin", "modules/modules.order", "modules.json", "vmlinuz",
 		}
 		if test.sysmap != "" {
-			want = append([]string{"System.map"}, want...)
+			want = slices.Insert(want, 2, "System.map")
 		}
 		if diff := cmp.Diff(want, files); diff != "" {
 			t.Errorf("%s holds (-want +got):\n%s", test.ref, diff)
@@ -341,7 +340,7 @@ func TestTwoAtOnceFetchOnce(t *testing.T) {
 			s := a.openWith(slog.New(countHandler{slog.DiscardHandler, func(message string) {
 				mu.Lock()
 				defer mu.Unlock()
-				if message == "fetching package" {
+				if message == "fetching packages" {
 					fetched++
 				}
 			}}))
@@ -390,25 +389,26 @@ func TestTheCacheServesWithoutTheArchive(t *testing.T) {
 	if err := os.RemoveAll(filepath.Join(a.dir, "debian")); err != nil {
 		t.Fatal(err)
 	}
-	stamps, err := filepath.Glob(filepath.Join(a.cache, "apt/*/updated"))
-	if err != nil || len(stamps) != 1 {
-		t.Fatal(stamps, err)
+	lists, err := filepath.Glob(filepath.Join(a.cache, "apt/*/2*"))
+	if err != nil || len(lists) != 1 {
+		t.Fatal(lists, err)
 	}
-	old := time.Now().Add(-1000 * time.Hour)
-	for _, lists := range []struct {
-		are   string
+	for _, given := range []struct {
+		lists string
 		spoil func() error
 	}{
-		{"old", func() error { return os.Chtimes(stamps[0], old, old) }},
+		{"old", func() error {
+			return os.Rename(lists[0], filepath.Join(filepath.Dir(lists[0]), "20200101T000000.000Z"))
+		}},
 		{"gone", func() error { return os.RemoveAll(filepath.Join(a.cache, "apt")) }},
 	} {
-		if err := lists.spoil(); err != nil {
+		if err := given.spoil(); err != nil {
 			t.Fatal(err)
 		}
 		for _, ref := range []string{"debian:newest", "debian:7", "debian:7.2.12", k.Exact} {
 			got, err := a.open().Resolve(t.Context(), ref)
 			if err != nil || got.Digest != k.Digest {
-				t.Errorf("lists are %s: %s is %+v, %v; want the cached kernel", lists.are, ref, got, err)
+				t.Errorf("lists are %s: %s is %+v, %v; want the cached kernel", given.lists, ref, got, err)
 			}
 		}
 	}
@@ -482,33 +482,19 @@ func TestCancelLeavesNothing(t *testing.T) {
 	}
 }
 
-func TestOpenSweepsWhatTheDeadLeft(t *testing.T) {
+func TestOpenSweepsWhatTheDeadLeftAndMakesNothing(t *testing.T) {
 	a := debianArchive(t)
-	s := a.open()
-	old := time.Now().Add(-time.Hour)
-	makeTemp := func(name string) string {
-		path := filepath.Join(s.dir, tmpPrefix+name)
-		writeAll(t, path, map[string][]byte{aliveFile: nil, "modules/kernel/x.ko": []byte("x")})
-		return path
-	}
-	// Given the folder of a dead process, and of one that lives, an hour old.
-	dead, alive := makeTemp("dead"), makeTemp("alive")
-	lock := flock.New(filepath.Join(alive, aliveFile))
-	if err := lock.Lock(); err != nil {
-		t.Fatal(err)
-	}
-	defer lock.Close()
-	young := makeTemp("young")
-	for _, path := range []string{dead, alive} {
-		if err := os.Chtimes(path, old, old); err != nil {
-			t.Fatal(err)
-		}
-	}
 	a.open()
-	for path, want := range map[string]bool{dead: false, alive: true, young: true} {
-		if _, err := os.Stat(path); (err == nil) != want {
-			t.Errorf("%s is there: %v, want %v", filepath.Base(path), err == nil, want)
-		}
+	if made, err := os.ReadDir(a.cache); err != nil || len(made) != 0 {
+		t.Errorf("opening made %v, %v", made, err)
+	}
+	// Given the folder of a dead process,
+	dead := filepath.Join(a.cache, "kernels/.new-debian-1")
+	writeAll(t, dead, map[string][]byte{".blockrig.lock": nil, "debs/linux.deb": []byte("half")})
+	// when the cache is opened, then it is gone.
+	a.open()
+	if _, err := os.Stat(dead); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("%s: %v, want it gone", dead, err)
 	}
 }
 
@@ -537,14 +523,14 @@ func TestListAndRemove(t *testing.T) {
 	if diff := cmp.Diff([]string{"debian:6.18.15-1~bpo13+1", "debian:6.18.15-1", "debian:7.2.12-1"}, list()); diff != "" {
 		t.Errorf("list (-want +got):\n%s", diff)
 	}
-	if err := s.Remove("debian:6.18"); err == nil || !strings.Contains(err.Error(), "several kernels in the cache fit, name one: debian:6.18.15-1~bpo13+1, debian:6.18.15-1") {
+	if err := s.Remove(t.Context(), "debian:6.18"); err == nil || !strings.Contains(err.Error(), "several kernels in the cache fit, name one: debian:6.18.15-1~bpo13+1, debian:6.18.15-1") {
 		t.Errorf("an ambiguous reference: %v", err)
 	}
-	if err := s.Remove("debian:5"); !errors.Is(err, ErrNotFound) {
+	if err := s.Remove(t.Context(), "debian:5"); !errors.Is(err, ErrNotFound) {
 		t.Errorf("a kernel that is not there: %v", err)
 	}
 	for _, ref := range []string{"debian:7.2", "debian:6.18.15-1"} {
-		if err := s.Remove(ref); err != nil {
+		if err := s.Remove(t.Context(), ref); err != nil {
 			t.Error(err)
 		}
 	}
@@ -679,10 +665,10 @@ func TestAdd(t *testing.T) {
 	if _, err := s.Resolve(t.Context(), "local:yours"); !errors.Is(err, ErrNotFound) || !strings.Contains(err.Error(), "it has local:mine") {
 		t.Errorf("a name that is not there: %v", err)
 	}
-	if err := s.Remove("local:mine"); err != nil {
+	if err := s.Remove(t.Context(), "local:mine"); err != nil {
 		t.Error(err)
 	}
-	left, err := filepath.Glob(filepath.Join(cache, "kernels", ".tmp-*"))
+	left, err := filepath.Glob(filepath.Join(cache, "kernels", ".[no]*-*"))
 	if all, listErr := s.List(); err != nil || listErr != nil || all != nil || left != nil {
 		t.Errorf("left behind: %v %v %v %v", all, left, err, listErr)
 	}

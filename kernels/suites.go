@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -20,20 +21,56 @@ var debianYAML []byte
 
 // debianConfig is the content of debian.yaml.
 type debianConfig struct {
-	Suites         []string `yaml:"suites"`
-	Without        []string `yaml:"without"`
-	Mirror         string   `yaml:"mirror"`
-	SecurityMirror string   `yaml:"security_mirror"`
-	Keyring        string   `yaml:"keyring"`
+	Suites         []suite `yaml:"suites"`
+	Without        []suite `yaml:"without"`
+	Mirror         string  `yaml:"mirror"`
+	SecurityMirror string  `yaml:"security_mirror"`
+	Snapshot       string  `yaml:"snapshot"`
+	Keyring        string  `yaml:"keyring"`
 }
 
-// debianConfigFile is where the user's debian.yaml is.
-func debianConfigFile() (string, error) {
+// A suite is one of Debian's, as it is ("sid") or as it was ("{suite: sid,
+// at: 20261120T000000Z}").
+type suite struct {
+	Name string
+	At   string // "" is now
+}
+
+var timeRE = regexp.MustCompile(`^[0-9]{8}T[0-9]{6}Z$`)
+
+// UnmarshalYAML implements yaml.Unmarshaler.
+func (s *suite) UnmarshalYAML(n *yaml.Node) error {
+	s.Name = n.Value
+	if n.Kind == yaml.MappingNode {
+		for i := 0; i < len(n.Content); i += 2 {
+			switch key, value := n.Content[i], n.Content[i+1].Value; key.Value {
+			case "suite":
+				s.Name = value
+			case "at":
+				s.At = value
+			default:
+				return fmt.Errorf("line %d: %q is no key of a suite; want {suite: NAME, at: TIME}", key.Line, key.Value)
+			}
+		}
+		if !timeRE.MatchString(s.At) {
+			return fmt.Errorf("line %d: %q is no time; want one such as 20261120T000000Z", n.Line, s.At)
+		}
+	}
+	if !suiteRE.MatchString(s.Name) {
+		return fmt.Errorf("line %d: %q is no name of a suite", n.Line, s.Name)
+	}
+	return nil
+}
+
+// debianConfiguration reads the configuration, and says where the user's is.
+func debianConfiguration() (cfg debianConfig, file string, err error) {
 	dir, err := os.UserConfigDir()
 	if err != nil {
-		return "", fmt.Errorf("find the user's configuration: %w", err)
+		return cfg, "", fmt.Errorf("find the user's configuration: %w", err)
 	}
-	return filepath.Join(dir, "blockrig", "debian.yaml"), nil
+	file = filepath.Join(dir, "blockrig", "debian.yaml")
+	cfg, err = loadDebianConfig(file)
+	return cfg, file, err
 }
 
 // loadDebianConfig merges the user's file, if there is one, on top of the
@@ -59,12 +96,14 @@ func loadDebianConfig(file string) (debianConfig, error) {
 			cfg.Suites = append(cfg.Suites, suite)
 		}
 	}
-	cfg.Suites = slices.DeleteFunc(cfg.Suites, func(suite string) bool { return slices.Contains(user.Without, suite) })
-	if len(cfg.Suites) == 0 {
+	cfg.Suites = slices.DeleteFunc(cfg.Suites, func(s suite) bool {
+		return slices.ContainsFunc(user.Without, func(without suite) bool { return without == s || without == suite{Name: s.Name} })
+	})
+	if !slices.ContainsFunc(cfg.Suites, func(s suite) bool { return s.At == "" }) {
 		return cfg, fmt.Errorf("%s: no suite is left to look into", file)
 	}
 	for _, o := range []struct{ into, value *string }{
-		{&cfg.Mirror, &user.Mirror}, {&cfg.SecurityMirror, &user.SecurityMirror}, {&cfg.Keyring, &user.Keyring},
+		{&cfg.Mirror, &user.Mirror}, {&cfg.SecurityMirror, &user.SecurityMirror}, {&cfg.Snapshot, &user.Snapshot}, {&cfg.Keyring, &user.Keyring},
 	} {
 		if *o.value != "" {
 			*o.into = *o.value
@@ -84,7 +123,7 @@ func decodeDebianConfig(file string, data []byte) (debianConfig, error) {
 	case errors.Is(err, io.EOF): // nothing but comments
 		return cfg, nil
 	case errors.As(err, &types):
-		return cfg, fmt.Errorf("%s (keys are suites, without, mirror, security_mirror, keyring)", place(file, types.Errors[0]))
+		return cfg, fmt.Errorf("%s (keys are suites, without, mirror, security_mirror, snapshot, keyring)", place(file, types.Errors[0]))
 	case err != nil:
 		return cfg, errors.New(place(file, strings.TrimPrefix(err.Error(), "yaml: ")))
 	}
@@ -95,21 +134,7 @@ func decodeDebianConfig(file string, data []byte) (debianConfig, error) {
 		}
 		return cfg, fmt.Errorf("%s:%d: a second document; only one is read", file, node.Line)
 	}
-	return cfg, checkSuites(file, data)
-}
-
-// checkSuites refuses what is no name of a suite, at its line.
-func checkSuites(file string, data []byte) error {
-	var doc struct{ Suites, Without []yaml.Node }
-	if err := yaml.Unmarshal(data, &doc); err != nil {
-		return fmt.Errorf("%s: %w", file, err)
-	}
-	for _, n := range append(doc.Suites, doc.Without...) {
-		if !suiteRE.MatchString(n.Value) {
-			return fmt.Errorf("%s:%d: %q is no name of a suite", file, n.Line, n.Value)
-		}
-	}
-	return nil
+	return cfg, nil
 }
 
 // place makes "line 3: what" into "file:3: what".

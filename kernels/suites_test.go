@@ -3,6 +3,7 @@ package kernels
 import (
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -15,7 +16,7 @@ func TestTheUsersSuitesAreMerged(t *testing.T) {
 	if err != nil || len(shipped.Suites) < 5 {
 		t.Fatalf("what is shipped: %+v, %v", shipped, err)
 	}
-	text := "suites: [duke, sid]\nwithout: [bookworm]\nmirror: http://mirror.example/debian\n"
+	text := "suites: [duke, sid, {suite: sid, at: 20200101T000000Z}]\nwithout: [bookworm, trixie-backports]\nmirror: http://mirror.example/debian\nsnapshot: http://past.example\n"
 	if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
 		t.Fatal(err)
 	}
@@ -24,11 +25,9 @@ func TestTheUsersSuitesAreMerged(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := shipped
-	want.Suites = append(append([]string(nil), shipped.Suites[1:]...), "duke")
-	want.Mirror = "http://mirror.example/debian"
-	if shipped.Suites[0] != "bookworm" {
-		t.Fatalf("the test takes bookworm for the first suite, which is %s", shipped.Suites[0])
-	}
+	want.Suites = slices.DeleteFunc(slices.Clone(shipped.Suites), func(s suite) bool { return s.Name == "bookworm" || s.Name == "trixie-backports" })
+	want.Suites = append(want.Suites, suite{Name: "duke"}, suite{Name: "sid", At: "20200101T000000Z"})
+	want.Mirror, want.Snapshot = "http://mirror.example/debian", "http://past.example"
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("merged (-want +got):\n%s", diff)
 	}
@@ -42,13 +41,18 @@ func TestTheUsersSuitesAreMerged(t *testing.T) {
 
 func TestBrokenConfigurationNamesFileAndLine(t *testing.T) {
 	for text, say := range map[string]string{
-		"suites: [sid]\nmirorr: x\n":             ":2: field mirorr not found",
-		"suites: [sid]\nsuites: [sid]\n":         ":2: ",
-		"suites: sid\n":                          ":1: cannot unmarshal",
-		"\nsuites:\n - \"sid\\nTrusted: yes\"\n": ":3: \"sid\\nTrusted: yes\" is no name of a suite",
-		"suites: [sid]\n---\nsuites: [sid]\n":    ":2: a second document",
-		"suites: [\n":                            ":",
-		"mirror: {a: b}\n":                       ":1: cannot unmarshal",
+		"suites: [sid]\nmirorr: x\n":                         ":2: field mirorr not found",
+		"suites: [sid]\nsuites: [sid]\n":                     ":2: ",
+		"suites: sid\n":                                      ":1: cannot unmarshal",
+		"\nsuites:\n - \"sid\\nTrusted: yes\"\n":             ":3: \"sid\\nTrusted: yes\" is no name of a suite",
+		"suites: [sid]\n---\nsuites: [sid]\n":                ":2: a second document",
+		"suites: [\n":                                        ":",
+		"mirror: {a: b}\n":                                   ":1: cannot unmarshal",
+		"suites:\n - sid\n - {suite: sid}\n":                 ":3: \"\" is no time",
+		"suites: [{suite: sid, at: tomorrow}]\n":             ":1: \"tomorrow\" is no time; want one such as 20261120T000000Z",
+		"suites:\n - suite: sid\n   att: 20261120T000000Z\n": ":3: \"att\" is no key of a suite",
+		"suites: [[sid]]\n":                                  ":1: \"\" is no name of a suite",
+		"without: [\"/\"]\n":                                 ":1: \"/\" is no name of a suite",
 	} {
 		file := filepath.Join(t.TempDir(), "debian.yaml")
 		if err := os.WriteFile(file, []byte(text), 0o644); err != nil {

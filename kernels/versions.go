@@ -2,15 +2,11 @@ package kernels
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/blockrig/blockrig/kernels/debian"
 )
@@ -27,6 +23,7 @@ type Version struct {
 	Bytes   int64    `json:"bytes"`             // to fetch
 
 	packages []debian.Package
+	at       string // time of the archive that has it; "" is now
 	name     string // of its folder, of one in the cache
 }
 
@@ -35,7 +32,7 @@ type Version struct {
 // before its release. Those that can't be used are among them, with the
 // reason in Missing.
 func (s *Store) Available(ctx context.Context, prefix string) ([]Version, error) {
-	all, err := s.versions(ctx, true)
+	all, err := s.versions(ctx, "", true)
 	if err != nil {
 		return nil, fmt.Errorf("list Debian's kernels: %w", err)
 	}
@@ -111,92 +108,81 @@ func compareKernels(versionA, packageA, versionB, packageB string) int {
 	return debian.CompareVersions(packageA, packageB)
 }
 
-// openApt gives the apt state for kernels, made at its first use.
-func (s *Store) openApt(ctx context.Context) (*debian.Apt, error) {
+// openApt gives the apt state for kernels, of now or of a time in the past,
+// made at its first use.
+func (s *Store) openApt(ctx context.Context, at string) (*debian.Apt, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.apt != nil {
-		return s.apt, nil
+	if apt := s.apts[at]; apt != nil {
+		return apt, nil
 	}
-	file, err := debianConfigFile()
+	cfg, file, err := debianConfiguration()
 	if err != nil {
 		return nil, err
 	}
-	cfg, err := loadDebianConfig(file)
-	if err != nil {
-		return nil, err
+	var suites []string
+	for _, suite := range cfg.Suites {
+		if suite.At == at {
+			suites = append(suites, suite.Name)
+		}
 	}
-	s.apt, err = debian.Open(ctx, debian.Config{
-		CacheDir: s.aptDir, Suites: cfg.Suites, Sources: s.aptSources,
-		Mirror: cfg.Mirror, SecurityMirror: cfg.SecurityMirror, Keyring: cfg.Keyring,
+	apt, err := debian.Open(ctx, debian.Config{
+		CacheDir: s.aptDir, Suites: suites, At: at, Sources: s.aptSources,
+		Mirror: cfg.Mirror, SecurityMirror: cfg.SecurityMirror, Snapshot: cfg.Snapshot, Keyring: cfg.Keyring,
+		Wanted:   `linux-(image|base|binary|modules)-[0-9].*-amd64(-unsigned)?`,
 		Progress: s.progress, Log: s.log,
 	})
 	if errors.Is(err, debian.ErrNoMirror) {
 		return nil, fmt.Errorf("%w (configuration is %s)", err, file)
 	}
-	return s.apt, err
+	if err == nil {
+		s.apts[at] = apt
+	}
+	return apt, err
+}
+
+// CheckDebian says why debian: references can't be looked up on this machine:
+// there is no apt, or no mirror is known (debian.ErrNoApt, debian.ErrNoMirror,
+// wrapped). It uses no network. Else it gives the mirror and the keyring that
+// its packages are verified with, "" for those that apt trusts.
+func (s *Store) CheckDebian(ctx context.Context) (mirror, keyring string, err error) {
+	a, err := s.openApt(ctx, "")
+	if err != nil {
+		return "", "", err
+	}
+	mirror, keyring = a.Archive()
+	return mirror, keyring, nil
 }
 
 // errNoKernels says that the package lists name no kernel at all.
 var errNoKernels = errors.New("the package lists name no kernel; they may be cut short, or no suite of debian.yaml has any")
 
-// availableFile holds what versions found out, for as long as the package
-// lists stay the same: reading those takes much longer.
-const availableFile = "available.json"
-
-type available struct {
-	Format   int                `json:"format"`
-	State    string             `json:"state"` // of apt
-	Updated  time.Time          `json:"updated"`
-	Versions []Version          `json:"versions"`
-	Packages [][]debian.Package `json:"packages"`
-}
-
-// versions gives all of Debian's kernels, oldest first. Without refresh, what
-// is known is enough, and it is none when nothing is.
-func (s *Store) versions(ctx context.Context, refresh bool) ([]Version, error) {
-	apt, err := s.openApt(ctx)
+// versions gives the kernels of Debian's suites, of now or as they were,
+// oldest first. Without refresh, what is known is enough, and it is none when
+// nothing is.
+func (s *Store) versions(ctx context.Context, at string, refresh bool) ([]Version, error) {
+	apt, err := s.openApt(ctx, at)
 	if err != nil {
 		return nil, err
 	}
+	look := apt.Known
 	if refresh {
-		if err := apt.Refresh(ctx); err != nil {
-			return nil, err
-		}
+		look = apt.Packages
 	}
-	updated, err := apt.Updated()
-	if err != nil || updated.IsZero() {
-		return nil, err
-	}
-	var known available
-	file := filepath.Join(s.dir, availableFile)
-	if data, err := os.ReadFile(file); err == nil && json.Unmarshal(data, &known) == nil &&
-		known.Format == indexFormat && known.State == apt.Dir() && known.Updated.Equal(updated) && len(known.Packages) == len(known.Versions) {
-		for i := range known.Versions {
-			known.Versions[i].packages = known.Packages[i]
-		}
-		return known.Versions, nil
-	}
-	if !refresh {
-		return nil, nil
-	}
-	found, err := apt.Search(ctx, `linux-(image|base|binary|modules)-[0-9].*-amd64(-unsigned)?`)
+	found, err := look(ctx)
 	if err != nil {
 		return nil, err
 	}
-	known = available{Format: indexFormat, State: apt.Dir(), Updated: updated, Versions: findKernels(found)}
-	if len(known.Versions) == 0 {
+	all := findKernels(found)
+	if refresh && len(all) == 0 {
 		// No archive is without one: the lists are not all there. That is
-		// nothing to remember, nor to refuse a cached kernel for.
+		// nothing to refuse a cached kernel for.
 		return nil, errNoKernels
 	}
-	for _, v := range known.Versions {
-		known.Packages = append(known.Packages, v.packages)
+	for i := range all {
+		all[i].at = at
 	}
-	if err := writeJSON(file, known); err != nil {
-		return nil, err
-	}
-	return known.Versions, nil
+	return all, nil
 }
 
 // A release of the plain flavour: neither cloud-amd64 nor rt-amd64.

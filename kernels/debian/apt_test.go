@@ -3,13 +3,16 @@ package debian
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -26,13 +29,29 @@ func pkg(t *testing.T, name, version, suite, fields string) archivetest.Package 
 	}
 }
 
-func open(t *testing.T, dir, sources string, suites ...string) *Apt {
+func openApt(t *testing.T, dir, sources string, suites ...string) *Apt {
 	t.Helper()
-	a, err := Open(t.Context(), Config{CacheDir: filepath.Join(dir, "cache"), Suites: suites, Sources: []string{sources}})
+	a, err := Open(t.Context(), Config{CacheDir: filepath.Join(dir, "cache"), Suites: suites, Sources: []string{sources}, Wanted: ".*"})
 	if err != nil {
 		t.Fatal(err)
 	}
 	return a
+}
+
+// find gives the newest package of that name.
+func find(t *testing.T, a *Apt, name string) Package {
+	t.Helper()
+	all, err := a.Packages(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range slices.Backward(all) {
+		if p.Name == name {
+			return p
+		}
+	}
+	t.Fatalf("there is no package %s in %v", name, names(all))
+	return Package{}
 }
 
 func names(pkgs []Package) []string {
@@ -43,88 +62,154 @@ func names(pkgs []Package) []string {
 	return all
 }
 
-func TestSearchOrdersByNameAndVersion(t *testing.T) {
+func TestPackagesAreOrderedByNameAndVersion(t *testing.T) {
 	dir := t.TempDir()
 	sources := archivetest.Archive(t, dir,
 		pkg(t, "linux-b", "6.9-1", "sid", ""), pkg(t, "linux-b", "6.10-1", "trixie", ""), pkg(t, "linux-b", "6.10~rc1-1", "sid", ""),
 		pkg(t, "linux-a", "1-1", "sid", ""), pkg(t, "linux-a", "1-1", "trixie", ""), pkg(t, "linux-abc", "1-1", "trixie", ""))
-	a := open(t, dir, sources, "trixie", "sid")
-	got, err := a.Search(t.Context(), "linux-[ab]")
+	a, err := Open(t.Context(), Config{CacheDir: filepath.Join(dir, "cache"), Suites: []string{"trixie", "sid"}, Sources: []string{sources}, Wanted: "linux-[ab]"})
 	if err != nil {
 		t.Fatal(err)
+	}
+	if got, err := a.Known(t.Context()); err != nil || got != nil {
+		t.Errorf("before an update %v, %v are known; want none", names(got), err)
 	}
 	want := []string{"linux-a 1-1 trixie", "linux-a 1-1 sid", "linux-b 6.9-1 sid", "linux-b 6.10~rc1-1 sid", "linux-b 6.10-1 trixie"}
-	if diff := cmp.Diff(want, names(got)); diff != "" {
-		t.Errorf("packages (-want +got):\n%s", diff)
+	for _, look := range []func(context.Context) ([]Package, error){a.Packages, a.Known} {
+		got, err := look(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(want, names(got)); diff != "" {
+			t.Errorf("packages (-want +got):\n%s", diff)
+		}
 	}
 }
 
-func TestFindUpdatesOnceWhenMissing(t *testing.T) {
-	dir := t.TempDir()
-	sources := archivetest.Archive(t, dir, pkg(t, "tool", "1-1", "sid", ""))
-	a := open(t, dir, sources, "sid")
-	if _, err := a.Find(t.Context(), "tool", "", ""); err != nil {
-		t.Fatal(err)
-	}
-	// Given lists an hour old, when the archive has got another version,
-	// then that is found, since a miss asks the archive again.
-	archivetest.Archive(t, dir, pkg(t, "tool", "2-1", "sid", ""))
-	age(t, a)
-	if _, err := a.Find(t.Context(), "tool", "2-1", ""); !errors.Is(err, ErrNotFound) || !strings.Contains(err.Error(), "there is 1-1 in sid") {
-		t.Errorf("the same Apt updates twice, or does not say what there is: %v", err)
-	}
-	a = open(t, dir, sources, "sid")
-	if _, err := a.Find(t.Context(), "tool", "2-1", "sid"); err != nil {
-		t.Error(err)
-	}
-	if _, err := a.Find(t.Context(), "tool", "", "trixie"); err == nil || !strings.Contains(err.Error(), "not among those configured: sid") {
-		t.Errorf("a suite that is not configured: %v", err)
-	}
-}
-
-func age(t *testing.T, a *Apt) {
+// age makes the lists older.
+func age(t *testing.T, a *Apt, by time.Duration) {
 	t.Helper()
-	at, err := a.Updated()
+	keys, err := a.lists.Keys()
+	if err != nil || len(keys) != 1 {
+		t.Fatal(keys, err)
+	}
+	at, err := time.Parse(keyFormat, keys[0])
 	if err != nil {
 		t.Fatal(err)
 	}
-	at = at.Add(-2 * missAge)
-	if err := os.Chtimes(a.stamp(), at, at); err != nil {
+	if err := os.Rename(filepath.Join(a.lists.Path(), keys[0]), filepath.Join(a.lists.Path(), at.Add(-by).Format(keyFormat))); err != nil {
 		t.Fatal(err)
+	}
+}
+
+func TestOldListsAreUpdatedOnce(t *testing.T) {
+	dir := t.TempDir()
+	sources := archivetest.Archive(t, dir, pkg(t, "tool", "1-1", "sid", ""))
+	a := openApt(t, dir, sources, "sid")
+	find(t, a, "tool")
+	archivetest.Archive(t, dir, pkg(t, "tool", "2-1", "sid", ""))
+	// Given lists that are young, then they are used;
+	if p := find(t, openApt(t, dir, sources, "sid"), "tool"); p.Version != "1-1" {
+		t.Errorf("young lists were updated: %v", p)
+	}
+	// old ones are updated, once in a process.
+	age(t, a, 13*time.Hour)
+	if p := find(t, a, "tool"); p.Version != "1-1" {
+		t.Errorf("the same Apt updates twice: %v", p)
+	}
+	a = openApt(t, dir, sources, "sid")
+	if p := find(t, a, "tool"); p.Version != "2-1" {
+		t.Errorf("old lists were not updated: %v", p)
+	}
+	if keys, err := a.lists.Keys(); err != nil || len(keys) != 1 {
+		t.Errorf("%v, %v are kept; want one set of lists", keys, err)
 	}
 }
 
 func TestOldListsServeWhenTheArchiveIsAway(t *testing.T) {
 	dir := t.TempDir()
 	sources := archivetest.Archive(t, dir, pkg(t, "tool", "1-1", "sid", ""))
-	if err := open(t, dir, sources, "sid").Update(t.Context()); err != nil {
+	a := openApt(t, dir, sources, "sid")
+	if err := a.Update(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	if err := os.RemoveAll(filepath.Join(dir, "debian")); err != nil {
 		t.Fatal(err)
 	}
-	a, err := Open(t.Context(), Config{CacheDir: filepath.Join(dir, "cache"), Suites: []string{"sid"}, Sources: []string{sources}, MaxAge: 1})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := a.Find(t.Context(), "tool", "", ""); err != nil {
-		t.Error(err)
-	}
+	age(t, a, 1000*time.Hour)
+	find(t, openApt(t, dir, sources, "sid"), "tool")
 	if err := a.Update(t.Context()); err == nil {
 		t.Error("Update succeeds though the archive is away")
 	}
 }
 
+// Whatever happens to the lists, they are made anew and the package is fetched.
+func TestRottenListsAreMadeAnew(t *testing.T) {
+	files := []string{"apt.conf", "status", "packages.json", "sources/00.sources", "lists/*_Packages", "lists/*Release", "."}
+	for name, spoil := range map[string]func(path string) error{
+		"cut":     func(path string) error { return os.Truncate(path, 10) },
+		"empty":   func(path string) error { return os.Truncate(path, 0) },
+		"flipped": flip,
+		"gone":    os.RemoveAll,
+		"a folder": func(path string) error {
+			return errors.Join(os.RemoveAll(path), os.MkdirAll(filepath.Join(path, "x"), 0o755))
+		},
+		"a link": func(path string) error { return errors.Join(os.RemoveAll(path), os.Symlink("/etc/passwd", path)) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			sources := archivetest.Archive(t, dir, pkg(t, "tool", "1-1", "sid", ""))
+			if err := openApt(t, dir, sources, "sid").Update(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			for _, file := range files {
+				a := openApt(t, dir, sources, "sid")
+				paths, err := filepath.Glob(filepath.Join(a.lists.Path(), "2*", file))
+				if err != nil || len(paths) != 1 {
+					t.Fatalf("%s: %v, %v", file, paths, err)
+				}
+				if info, err := os.Stat(paths[0]); err != nil || info.Mode().IsRegular() && info.Size() == 0 || info.IsDir() && name != "gone" && name[:2] != "a " {
+					continue // can't be cut
+				}
+				if err := spoil(paths[0]); err != nil {
+					t.Fatal(err)
+				}
+				if _, err := a.Download(t.Context(), t.TempDir(), find(t, a, "tool")); err != nil {
+					t.Errorf("%s %s: %v", file, name, err)
+				}
+				if _, err := a.Depends(t.Context(), "sid", "tool"); err != nil {
+					t.Errorf("%s %s: %v", file, name, err)
+				}
+			}
+		})
+	}
+}
+
+func flip(path string) error {
+	data, err := os.ReadFile(path)
+	if err == nil && len(data) > 0 {
+		data[len(data)/2] ^= 4
+		err = os.WriteFile(path, data, 0o644)
+	}
+	return err
+}
+
 func TestASuiteThatIsGoneIsLeftOut(t *testing.T) {
 	dir := t.TempDir()
 	sources := archivetest.Archive(t, dir, pkg(t, "tool", "1-1", "sid", ""))
-	a := open(t, dir, sources, "sid", "buster-backports")
-	got, err := a.Search(t.Context(), "tool")
-	if err != nil || len(got) != 1 {
-		t.Errorf("found %v, %v; want the tool in sid", names(got), err)
+	a := openApt(t, dir, sources, "sid", "buster-backports")
+	find(t, a, "tool")
+	// So is one that was there before.
+	archivetest.Archive(t, dir, pkg(t, "tool", "1-1", "sid", ""), pkg(t, "tool", "2-1", "buster-backports", ""))
+	if err := a.Update(t.Context()); err != nil || find(t, a, "tool").Version != "2-1" {
+		t.Fatal(err)
 	}
-	b := open(t, dir, sources, "buster-backports")
-	if _, err := b.Search(t.Context(), "tool"); err == nil {
+	archivetest.Archive(t, dir, pkg(t, "tool", "1-1", "sid", ""))
+	if err := a.Update(t.Context()); err != nil || find(t, a, "tool").Version != "1-1" {
+		t.Error(err)
+	}
+	b := openApt(t, dir, sources, "buster-backports")
+	if _, err := b.Packages(t.Context()); err == nil {
 		t.Error("no error though no suite can be had")
 	}
 }
@@ -135,10 +220,11 @@ func TestDownloadChecksTheDigest(t *testing.T) {
 	bad.WrongDigest = true
 	gone := pkg(t, "gone", "1-1", "sid", "")
 	gone.Gone = true
-	sources := archivetest.Archive(t, dir, pkg(t, "good", "1:1-1", "sid", ""), bad, gone)
-	a := open(t, dir, sources, "sid")
+	sources := archivetest.Archive(t, dir, pkg(t, "good", "1:1-1", "sid", ""), pkg(t, "other", "2-1", "trixie", ""), bad, gone)
+	a := openApt(t, dir, sources, "sid", "trixie")
 
-	deb, err := a.Download(t.Context(), "good", "", "")
+	into := t.TempDir()
+	debs, err := a.Download(t.Context(), into, find(t, a, "good"), find(t, a, "other"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -147,92 +233,82 @@ func TestDownloadChecksTheDigest(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer root.Close()
-	if err := Extract(deb, root, nil); err != nil {
-		t.Error(err)
-	}
-	// When the file in the cache is damaged, it is fetched again.
-	if err := os.WriteFile(deb, []byte("damaged"), 0o644); err != nil {
-		t.Fatal(err)
-	}
-	if deb, err = a.Download(t.Context(), "good", "1:1-1", "sid"); err != nil {
-		t.Fatal(err)
-	}
-	if err := Extract(deb, root, nil); err != nil {
-		t.Error(err)
-	}
-	for _, name := range []string{"bad", "gone"} {
-		if deb, err := a.Download(t.Context(), name, "", ""); err == nil {
-			t.Errorf("%s: got %s", name, deb)
+	for _, deb := range debs {
+		if err := Extract(deb, root, nil); err != nil {
+			t.Error(err)
 		}
 	}
-	if err := a.Discard(deb); err != nil {
-		t.Error(err)
+	if left, err := filepath.Glob(filepath.Join(into, "*")); err != nil || !slices.Equal(left, debs) {
+		t.Errorf("there is %v, %v; want %v", left, err, debs)
 	}
-	if err := a.Discard(sources); err == nil {
-		t.Error("Discard removes files that are not its own")
-	}
-	left, err := filepath.Glob(filepath.Join(a.dir, "debs", "*[^k]"))
-	if err != nil || len(left) != 0 {
-		t.Errorf("%v, %v are left, want nothing but locks", left, err)
+	for _, name := range []string{"bad", "gone"} {
+		if debs, err := a.Download(t.Context(), t.TempDir(), find(t, a, name)); !errors.Is(err, ErrDownload) {
+			t.Errorf("%s: got %s, %v; want ErrDownload", name, debs, err)
+		}
 	}
 }
 
-func TestDownloadsAtOnceFetchOnce(t *testing.T) {
+func TestUpdatesAtOnceUpdateOnce(t *testing.T) {
 	dir := t.TempDir()
 	sources := archivetest.Archive(t, dir, pkg(t, "tool", "1-1", "sid", ""))
-	var fetched sync.Map
+	var log safeBuffer
 	var group sync.WaitGroup
 	for range 4 {
 		group.Go(func() {
-			a, err := Open(t.Context(), Config{CacheDir: filepath.Join(dir, "cache"), Suites: []string{"sid"}, Sources: []string{sources}})
+			a, err := Open(t.Context(), Config{
+				CacheDir: filepath.Join(dir, "cache"), Suites: []string{"sid"}, Sources: []string{sources}, Log: slog.New(slog.NewTextHandler(&log, nil)),
+			})
 			if err != nil {
 				t.Error(err)
 				return
 			}
-			path, err := a.Download(t.Context(), "tool", "", "")
-			if err != nil {
+			if _, err := a.Depends(t.Context(), "sid", "tool"); err != nil {
 				t.Error(err)
-				return
 			}
-			info, err := os.Stat(path)
-			if err != nil {
-				t.Error(err)
-				return
-			}
-			fetched.Store(info.ModTime(), path)
 		})
 	}
 	group.Wait()
-	count := 0
-	fetched.Range(func(any, any) bool { count++; return true })
-	if count != 1 {
-		t.Errorf("fetched %d times, want once", count)
+	if n := strings.Count(log.String(), "updating package lists"); n != 1 {
+		t.Errorf("updated %d times, want once", n)
 	}
 }
 
-func TestDependsComeFirst(t *testing.T) {
+type safeBuffer struct {
+	mu sync.Mutex
+	strings.Builder
+}
+
+func (b *safeBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.Builder.Write(p)
+}
+
+func TestDependsGivesAllThatIsNeeded(t *testing.T) {
 	dir := t.TempDir()
 	sources := archivetest.Archive(t, dir,
 		pkg(t, "tool", "1-1", "sid", "Depends: libb (>= 2), gone-alt | liba, virtual, ring1\nPre-Depends: libc:any\nRecommends: never\n"),
-		pkg(t, "liba", "1-1", "sid", "Depends: libc (>= 1)\n"), pkg(t, "libb", "1-1", "sid", ""), pkg(t, "libb", "2-1", "trixie", "Depends: libc\n"),
-		pkg(t, "libc", "1-1", "sid", ""), pkg(t, "never", "1-1", "sid", ""),
-		pkg(t, "real1", "1-1", "sid", "Provides: virtual (= 1), other\n"), pkg(t, "real2", "1-1", "sid", "Provides: virtual\n"),
+		pkg(t, "liba", "1-1", "sid", "Depends: libc (>= 1)\n"), pkg(t, "libb", "1-1", "trixie", ""), pkg(t, "libb", "2:2-1", "sid", "Depends: libc\n"),
+		pkg(t, "libc", "1-1", "sid", "Multi-Arch: allowed\n"), pkg(t, "never", "1-1", "sid", ""), pkg(t, "essential", "1-1", "sid", "Essential: yes\n"),
+		pkg(t, "real1", "1-1", "sid", "Provides: virtual (= 1), other\n"),
 		pkg(t, "ring1", "1-1", "sid", "Depends: ring2\n"), pkg(t, "ring2", "1-1", "sid", "Depends: ring1\n"),
 		pkg(t, "broken", "1-1", "sid", "Depends: missing (= 3) | absent\n"))
-	a := open(t, dir, sources, "sid", "trixie")
-	got, err := a.Depends(t.Context(), "", "tool")
+	a := openApt(t, dir, sources, "sid", "trixie")
+	got, err := a.Depends(t.Context(), "sid", "tool")
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := []string{"libc 1-1 sid", "libb 2-1 trixie", "liba 1-1 sid", "real1 1-1 sid", "ring2 1-1 sid", "ring1 1-1 sid", "tool 1-1 sid"}
-	if diff := cmp.Diff(want, names(got)); diff != "" {
+	want := []string{"liba 1-1 sid", "libb 2:2-1 sid", "libc 1-1 sid", "real1 1-1 sid", "ring1 1-1 sid", "ring2 1-1 sid", "tool 1-1 sid"}
+	found := names(got)
+	slices.Sort(found)
+	if diff := cmp.Diff(want, found); diff != "" {
 		t.Errorf("packages (-want +got):\n%s", diff)
 	}
-	if _, err := a.Depends(t.Context(), "sid", "tool"); !errors.Is(err, ErrNotFound) || !strings.Contains(err.Error(), "libb >= 2 (needed by tool)") {
-		t.Errorf("libb is too old in sid, error: %v", err)
+	if _, err := a.Depends(t.Context(), "trixie", "tool"); err == nil || !strings.Contains(err.Error(), "Unable to locate package tool") {
+		t.Errorf("it is not in trixie, error: %v", err)
 	}
-	if _, err := a.Depends(t.Context(), "", "broken"); !errors.Is(err, ErrNotFound) || !strings.Contains(err.Error(), "missing = 3 or absent (needed by broken)") {
-		t.Errorf("a dependency is missing, error: %v", err)
+	if _, err := a.Depends(t.Context(), "sid", "broken"); err == nil {
+		t.Error("a dependency is missing: no error")
 	}
 }
 
@@ -247,10 +323,7 @@ APT::Update::Post-Invoke-Success { "touch ` + hooked + `"; }; APT::Architecture 
 		t.Fatal(err)
 	}
 	t.Setenv("APT_CONFIG", conf)
-	a := open(t, dir, sources, "sid")
-	if _, err := a.Find(t.Context(), "tool", "", ""); err != nil {
-		t.Error(err)
-	}
+	find(t, openApt(t, dir, sources, "sid"), "tool")
 	if _, err := os.Stat(hooked); err == nil {
 		t.Error("a hook of the machine ran")
 	}
@@ -278,7 +351,8 @@ func TestProxiesOfTheMachineAreUsed(t *testing.T) {
 	}
 	t.Setenv("APT_CONFIG", conf)
 	// then lists and packages come through it.
-	if _, err := open(t, dir, sources, "sid").Download(t.Context(), "tool", "", ""); err != nil {
+	a := openApt(t, dir, sources, "sid")
+	if _, err := a.Download(t.Context(), t.TempDir(), find(t, a, "tool")); err != nil {
 		t.Error(err)
 	}
 	if _, ok := hosts.Load("mirror.example"); !ok {
@@ -296,7 +370,7 @@ func TestOpenRefuses(t *testing.T) {
 		"no suite":         {},
 		"a hostile suite":  {Suites: []string{"sid\nTrusted: yes"}},
 		"a hostile mirror": {Suites: []string{"sid"}, Mirror: "http://m\nTrusted: yes"},
-		"a hostile folder": {Suites: []string{"sid"}, CacheDir: dir + `/"; Dir "`},
+		"a hostile time":   {Suites: []string{"sid"}, At: "2026\nTrusted: yes"},
 	} {
 		if _, err := Open(t.Context(), cfg); err == nil {
 			t.Errorf("%s: no error", name)
@@ -315,7 +389,7 @@ func TestOpenRefuses(t *testing.T) {
 func TestCancelEndsApt(t *testing.T) {
 	dir := t.TempDir()
 	sources := archivetest.Archive(t, dir, pkg(t, "tool", "1-1", "sid", ""))
-	a := open(t, dir, sources, "sid")
+	a := openApt(t, dir, sources, "sid")
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	if err := a.Update(ctx); !errors.Is(err, context.Canceled) {

@@ -18,15 +18,6 @@ import (
 	"github.com/blockrig/blockrig/harness/text"
 )
 
-// aptGet runs one apt-get command on the private state, in dir.
-func (a *Apt) aptGet(ctx context.Context, dir, verb string, percent func(float64), args ...string) (string, error) {
-	all := []string{"-q", "-c", a.conf}
-	if percent != nil {
-		all = append(all, "-o", "APT::Status-Fd=3")
-	}
-	return run(ctx, command{name: "apt-get", args: append(append(all, verb), args...), dir: dir, percent: percent})
-}
-
 type command struct {
 	name    string
 	args    []string

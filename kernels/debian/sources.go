@@ -235,39 +235,27 @@ func pickArchive(sources []source, security bool) (source, bool) {
 // archives are the two archives to fetch from. An empty uri: there is none.
 type archives struct{ main, security source }
 
-// stanza writes s for other suites, in deb822 format, for amd64 packages only.
-func (s source) stanza(suites []string) string {
+// with gives the source with another value of a field.
+func (s source) with(name, value string) source {
+	s.fields = slices.DeleteFunc(slices.Clone(s.fields), func(f field) bool { return strings.EqualFold(f.name, name) })
+	s.fields = append(s.fields, field{name, value})
+	return s
+}
+
+// write gives the source for a suite in deb822 format, for amd64 packages
+// only; "" when no archive is known for it.
+func (a archives) write(suite string) string {
+	s := a.main
+	if isSecurity(suite) {
+		s = a.security
+	}
+	if s.uri == "" {
+		return ""
+	}
 	var b strings.Builder
-	fmt.Fprintf(&b, "Types: deb\nURIs: %s\nSuites: %s\nComponents: main\nArchitectures: amd64\nLanguages: none\nTargets: Packages\n",
-		s.uri, strings.Join(suites, " "))
+	fmt.Fprintf(&b, "Types: deb\nURIs: %s\nSuites: %s\nComponents: main\nArchitectures: amd64\nLanguages: none\nTargets: Packages\n", s.uri, suite)
 	for _, f := range s.fields {
 		fmt.Fprintf(&b, "%s: %s\n", f.name, f.value)
 	}
 	return b.String()
-}
-
-// write gives the source list for suites, and the suites that no archive is
-// known for.
-func (a archives) write(suites []string) (list string, without []string) {
-	var main, security []string
-	for _, suite := range suites {
-		switch {
-		case isSecurity(suite) && a.security.uri == "", !isSecurity(suite) && a.main.uri == "":
-			without = append(without, suite)
-		case isSecurity(suite):
-			security = append(security, suite)
-		default:
-			main = append(main, suite)
-		}
-	}
-	if len(main) > 0 {
-		list += a.main.stanza(main)
-	}
-	if len(security) > 0 {
-		if list != "" {
-			list += "\n"
-		}
-		list += a.security.stanza(security)
-	}
-	return list, without
 }

@@ -25,11 +25,25 @@ func lists(t *testing.T, suites []string, files map[string]string) (string, []st
 	var a archives
 	a.main, _ = pickArchive(sources, false)
 	a.security, _ = pickArchive(sources, true)
-	return a.write(suites)
+	var list string
+	var without []string
+	for _, suite := range suites {
+		text := a.write(suite)
+		if text == "" {
+			without = append(without, suite)
+		}
+		list += text
+	}
+	return list, without
+}
+
+func stanza(uri, suite, fields string) string {
+	return "Types: deb\nURIs: " + uri + "\nSuites: " + suite + "\nComponents: main\nArchitectures: amd64\nLanguages: none\nTargets: Packages\n" + fields
 }
 
 func TestSourcesSwapOnlyTheSuite(t *testing.T) {
-	const fixed = "Components: main\nArchitectures: amd64\nLanguages: none\nTargets: Packages\n"
+	const debianKey = "Signed-By: /usr/share/keyrings/debian-archive-keyring.gpg\nCheck-Valid-Until: no\n"
+	const ownKey = "Signed-By: \n -----BEGIN PGP PUBLIC KEY BLOCK-----\n .\n abcd\n -----END PGP PUBLIC KEY BLOCK-----\n"
 	tests := map[string]struct {
 		files   map[string]string
 		want    string
@@ -55,17 +69,15 @@ Signed-By:
  abcd
  -----END PGP PUBLIC KEY BLOCK-----
 `},
-			want: "Types: deb\nURIs: http://mirror.example/debian\nSuites: sid trixie\n" + fixed +
-				"Signed-By: /usr/share/keyrings/debian-archive-keyring.gpg\nCheck-Valid-Until: no\n\n" +
-				"Types: deb\nURIs: http://mirror.example/debian-security\nSuites: trixie-security\n" + fixed +
-				"Signed-By: \n -----BEGIN PGP PUBLIC KEY BLOCK-----\n .\n abcd\n -----END PGP PUBLIC KEY BLOCK-----\n",
+			want: stanza("http://mirror.example/debian", "sid", debianKey) + stanza("http://mirror.example/debian-security", "trixie-security", ownKey) +
+				stanza("http://mirror.example/debian", "trixie", debianKey),
 		},
 		"one-line with options": {
 			files: map[string]string{"debian.list": "# deb http://off.example/debian sid main\n" +
 				"deb-src http://src.example/debian trixie main\n" +
 				"deb [ arch=arm64 signed-by=/etc/k.gpg trusted=yes ] https://mirror.example/debian/ trixie main # end\n"},
-			want: "Types: deb\nURIs: https://mirror.example/debian/\nSuites: sid trixie\n" + fixed +
-				"Signed-By: /etc/k.gpg\nTrusted: yes\n",
+			want: stanza("https://mirror.example/debian/", "sid", "Signed-By: /etc/k.gpg\nTrusted: yes\n") +
+				stanza("https://mirror.example/debian/", "trixie", "Signed-By: /etc/k.gpg\nTrusted: yes\n"),
 			without: []string{"trixie-security"},
 		},
 		"another vendor's bookworm main is not Debian's": {
@@ -75,7 +87,7 @@ Signed-By:
 				"pgdg.list":      "deb http://pg.example/pub/debian bookworm-pgdg main\n",
 				"ignored.backup": "deb http://no.example/debian bookworm main\n",
 			},
-			want:    "Types: deb\nURIs: http://mirror.example/debian\nSuites: sid trixie\n" + fixed,
+			want:    stanza("http://mirror.example/debian", "sid", "") + stanza("http://mirror.example/debian", "trixie", ""),
 			without: []string{"trixie-security"},
 		},
 		"disabled, or not Debian": {

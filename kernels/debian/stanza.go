@@ -12,14 +12,18 @@ import (
 
 // A Package is one version of a package in one suite.
 type Package struct {
-	Name     string
-	Version  string
-	Suite    string // as named in Config.Suites
-	Arch     string // amd64 or all
-	Depends  string // Pre-Depends and Depends, as they stand in the list
-	Provides string
-	Size     int64  // of the .deb, in bytes
-	SHA256   string // of the .deb, hex
+	Name    string
+	Version string
+	Suite   string // as named in Config.Suites
+	Arch    string // amd64 or all
+	Depends string // Pre-Depends and Depends, as they stand in the list
+	Size    int64  // of the .deb, in bytes
+	SHA256  string // of the .deb, hex
+}
+
+// file is the name that apt gives the package's file.
+func (p Package) file() string {
+	return p.Name + "_" + strings.ReplaceAll(p.Version, ":", "%3a") + "_" + p.Arch + ".deb"
 }
 
 // Names and versions go into command lines and file names, so nothing but
@@ -31,9 +35,24 @@ var (
 	sha256RE  = regexp.MustCompile(`^[0-9a-f]{64}$`)
 )
 
+// packages adds to found the packages of a list whose name is wanted.
+func (l list) packages(found []Package, wanted func(name []byte) bool) ([]Package, error) {
+	err := scanList(l.path, func(name, stanza []byte) {
+		if wanted(name) {
+			if p, ok := parsePackage(stanza, l.suite); ok {
+				found = append(found, p)
+			}
+		}
+	})
+	if err != nil {
+		return nil, fmt.Errorf("read package list of %s: %w", l.suite, err)
+	}
+	return found, nil
+}
+
 // scanList calls fn for each stanza of the package list at path, with the
 // package's name and the whole stanza. Both are only valid until fn returns.
-func scanList(path string, fn func(name, stanza []byte) error) error {
+func scanList(path string, fn func(name, stanza []byte)) error {
 	f, err := os.Open(path)
 	if err != nil {
 		return err
@@ -49,9 +68,7 @@ func scanList(path string, fn func(name, stanza []byte) error) error {
 			continue // an empty line too many
 		}
 		name, _, _ := bytes.Cut(rest, []byte("\n"))
-		if err := fn(name, stanza); err != nil {
-			return err
-		}
+		fn(name, stanza)
 	}
 	if err := scan.Err(); err != nil {
 		return fmt.Errorf("read package list %s: %w", path, err)
@@ -87,8 +104,6 @@ func parsePackage(stanza []byte, suite string) (p Package, ok bool) {
 			pre = value
 		case "Depends":
 			depends = value
-		case "Provides":
-			p.Provides = value
 		case "Size":
 			size = value
 		case "SHA256":

@@ -398,7 +398,7 @@ func (b *Builder) buildIn(ctx context.Context, j *job, src *source, began time.T
 	if build.Image256, err = digestFile(build.Image); err != nil {
 		return Build{}, err
 	}
-	if build.Kernel, err = build.Complete(ctx, ""); err != nil {
+	if build.Kernel, err = build.Complete(); err != nil {
 		if !obj.fresh && ctx.Err() == nil {
 			err = &damagedError{obj.dir, err}
 		}

@@ -27,17 +27,15 @@ type source struct {
 	base    string // commit
 }
 
-var sourceName = regexp.MustCompile(`^linux-source-[0-9]+\.[0-9]+$`)
-
 // newest finds the newest package of sources, release candidates left out.
 func newest(ctx context.Context, apt *debian.Apt) (debian.Package, error) {
-	found, err := apt.Search(ctx, `linux-source-[0-9]+\.[0-9]+`)
+	found, err := apt.Packages(ctx)
 	if err != nil {
 		return debian.Package{}, err
 	}
 	var best debian.Package
 	for _, p := range found {
-		if !sourceName.MatchString(p.Name) || strings.Contains(p.Version, "~rc") {
+		if strings.Contains(p.Version, "~rc") {
 			continue
 		}
 		if best.Name == "" || debian.CompareVersions(p.Version, best.Version) > 0 {
@@ -52,7 +50,7 @@ func newest(ctx context.Context, apt *debian.Apt) (debian.Package, error) {
 
 // fetch gives the repository with the sources, from the cache or newly made.
 func fetch(ctx context.Context, cache, suite string, say func(string, ...any)) (*source, error) {
-	apt, err := debian.Open(ctx, debian.Config{CacheDir: filepath.Join(cache, "apt"), Suites: []string{suite}})
+	apt, err := debian.Open(ctx, debian.Config{CacheDir: filepath.Join(cache, "apt"), Suites: []string{suite}, Wanted: `linux-source-[0-9]+\.[0-9]+`})
 	if err != nil {
 		return nil, err
 	}
@@ -84,10 +82,6 @@ const baseTag = "base"
 // makeRepo downloads the package and imports it; the repository appears whole
 // or not at all.
 func makeRepo(ctx context.Context, apt *debian.Apt, p debian.Package, dir string, say func(string, ...any)) (err error) {
-	deb, err := apt.Download(ctx, p.Name, p.Version, p.Suite)
-	if err != nil {
-		return err
-	}
 	if err := os.MkdirAll(filepath.Dir(dir), 0o755); err != nil {
 		return fmt.Errorf("make a repository: %w", err)
 	}
@@ -101,14 +95,18 @@ func makeRepo(ctx context.Context, apt *debian.Apt, p debian.Package, dir string
 		return fmt.Errorf("make a repository: %w", err)
 	}
 	defer func() { err = errors.Join(err, root.Close()) }()
+	debs, err := apt.Download(ctx, tmp, p)
+	if err != nil {
+		return err
+	}
 	const archive = "source.tar.xz"
-	err = debian.Extract(deb, root, func(name string) string {
+	err = debian.Extract(debs[0], root, func(name string) string {
 		if path.Base(name) == p.Name+".tar.xz" {
 			return archive
 		}
 		return ""
 	})
-	if err := errors.Join(err, apt.Discard(deb)); err != nil {
+	if err := errors.Join(err, os.Remove(debs[0])); err != nil {
 		return err
 	}
 	in, err := root.Open(archive)

@@ -141,11 +141,11 @@ func (a *app) kernelsAdd() *cobra.Command {
 func (a *app) kernelsRemove() *cobra.Command {
 	return &cobra.Command{
 		Use: "rm REF…", Short: "Remove kernels from the cache", Args: cobra.MinimumNArgs(1),
-		RunE: func(_ *cobra.Command, args []string) error {
+		RunE: func(c *cobra.Command, args []string) error {
 			return a.withStore(func(s *kernels.Store) error {
 				var errs []error
 				for _, ref := range args {
-					errs = append(errs, s.Remove(ref))
+					errs = append(errs, s.Remove(c.Context(), ref))
 				}
 				return errors.Join(errs...)
 			})
