@@ -158,6 +158,9 @@ func flipByte(path string) error {
 	if err != nil {
 		return err
 	}
+	if len(data) == 0 {
+		return nil
+	}
 	data[len(data)/2] ^= 4
 	return os.WriteFile(path, data, 0o644)
 }

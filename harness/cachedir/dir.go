@@ -110,6 +110,11 @@ func (d *Dir) lease(ctx context.Context, key string) (*Entry, error) {
 				return nil, err
 			}
 			continue
+		} else if info, err := os.Lstat(filepath.Join(path, lockName)); err == nil && !info.Mode().IsRegular() {
+			if err := d.setAside(ctx, key, nil, damaged("its lock is no file")); err != nil {
+				return nil, err
+			}
+			continue
 		}
 		lock := flock.New(filepath.Join(path, lockName))
 		if err := wait(ctx, lock, lock.TryRLockContext); missing(err) {

@@ -1,0 +1,155 @@
+package kernels
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// spoils are what can happen to a file, or to a folder.
+var spoils = map[string]func(path string) error{
+	"cut": func(path string) error {
+		info, err := os.Stat(path)
+		if err != nil {
+			return err
+		}
+		return os.Truncate(path, info.Size()/2)
+	},
+	"empty":   func(path string) error { return os.Truncate(path, 0) },
+	"flipped": flipByte,
+	"gone":    os.RemoveAll,
+	"a folder": func(path string) error {
+		return errors.Join(os.RemoveAll(path), os.MkdirAll(filepath.Join(path, "x"), 0o755))
+	},
+	"a link": func(path string) error { return errors.Join(os.RemoveAll(path), os.Symlink("/etc/passwd", path)) },
+}
+
+func TestWhatIsDamagedIsMadeAnew(t *testing.T) {
+	a := debianArchive(t)
+	want, err := a.open().Resolve(t.Context(), "debian:6.18.9")
+	if err != nil {
+		t.Fatal(err)
+	}
+	other, err := a.open().Resolve(t.Context(), "debian:7.2.12")
+	if err != nil {
+		t.Fatal(err)
+	}
+	files := []string{"vmlinuz", "config", "kernel.json", "modules.json", "modules/modules.builtin", "modules/kernel/fs/ext4/ext4.ko.xz", ".blockrig.manifest", ".blockrig.lock"}
+	for name, spoil := range spoils {
+		for _, file := range files {
+			if err := spoil(filepath.Join(filepath.Dir(want.Image), file)); err != nil {
+				t.Fatal(err)
+			}
+			s := a.open()
+			// The other kernel is listed, and used.
+			all, err := s.List()
+			if err != nil || len(all) != 2 || all[1].Exact != other.Exact {
+				t.Errorf("%s %s: the list is %+v, %v", file, name, all, err)
+			}
+			if got, err := s.Resolve(t.Context(), "debian:7.2.12"); err != nil || got.Digest != other.Digest {
+				t.Errorf("%s %s: the other kernel is %+v, %v", file, name, got, err)
+			}
+			// This one is there again.
+			got, err := s.Resolve(t.Context(), want.Exact)
+			if err != nil || got != (Kernel{
+				Ref: want.Exact, Exact: want.Exact, Release: want.Release, Image: want.Image, Config: want.Config,
+				Modules: want.Modules, Digest: want.Digest, Index: want.Index,
+			}) {
+				t.Errorf("%s %s: %+v, %v; want %+v", file, name, got, err, want)
+			}
+			if _, err := got.Closure([]Need{{"CONFIG_EXT4_FS", "ext4"}}); err != nil {
+				t.Errorf("%s %s: %v", file, name, err)
+			}
+			if release, err := imageRelease(got.Image); err != nil || release != want.Release {
+				t.Errorf("%s %s: the image is of %s, %v", file, name, release, err)
+			}
+		}
+	}
+}
+
+func TestAForeignDescriptionIsShownAndCanBeRemoved(t *testing.T) {
+	a := debianArchive(t)
+	k, err := a.open().Resolve(t.Context(), "debian:7.2.12")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, text := range map[string]string{
+		"debian-1-empty":   "",
+		"debian-2-cut":     `{"ref": "deb`,
+		"debian-3-text":    "\x00\x1b[31m",
+		"debian-4-null":    "null",
+		"debian-5-list":    "[]",
+		"debian-6-number":  `{"name":"debian-6-number","bytes":"many"}`,
+		"debian-7-outside": `{"name":"debian-7-outside","exact":"debian:6.1-1","image":"../../../../etc/passwd"}`,
+		"debian-8-far":     `{"name":"debian-8-far","exact":"debian:6.1-1","image":"/etc/passwd"}`,
+		"debian-9-modules": `{"name":"debian-9-modules","exact":"debian:6.1-1","image":"vmlinuz","modules":".."}`,
+		"debian-a-other":   `{"name":"local-x","exact":"local:x","image":"vmlinuz"}`,
+		"local-b":          `{"name":"local-b","exact":"local:c","image":"vmlinuz"}`,
+		"local-d":          `{"name":"local-d","exact":"file:/etc/passwd","image":"vmlinuz"}`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := a.open()
+			writeAll(t, filepath.Join(a.cache, "kernels", name), map[string][]byte{entryFile: []byte(text), "vmlinuz": nil})
+			all, err := s.List()
+			if err != nil || len(all) != 2 || all[0].Name != name || all[0].Damaged == "" || all[0].Image != "" || all[1].Exact != k.Exact {
+				t.Errorf("the list is %+v, %v", all, err)
+			}
+			if got, err := s.Resolve(t.Context(), "debian:7.2.12"); err != nil || got.Digest != k.Digest {
+				t.Errorf("the other kernel is %+v, %v", got, err)
+			}
+			if err := s.Remove(t.Context(), name); err != nil {
+				t.Error(err)
+			}
+			if all, err := s.List(); err != nil || len(all) != 1 {
+				t.Errorf("the list is %+v, %v", all, err)
+			}
+		})
+	}
+}
+
+func TestADamagedLocalKernelIsSaid(t *testing.T) {
+	from := madeKernel(t, madeConfig)
+	s, err := Open(t.TempDir(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	k, err := s.Add(t.Context(), "mine", from.Image, from.Modules, from.Config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := flipByte(k.Image); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Resolve(t.Context(), "local:mine"); err == nil || !strings.Contains(err.Error(), "it was damaged and is removed; add it again") {
+		t.Errorf("error %v", err)
+	}
+	if _, err := s.Add(t.Context(), "mine", from.Image, from.Modules, from.Config); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestAFoldersIndexIsMadeAnew(t *testing.T) {
+	k := madeKernel(t, madeConfig)
+	s, err := Open(t.TempDir(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, spoil := range spoils {
+		got, err := s.Resolve(t.Context(), k.Exact)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := spoil(got.Index); err != nil {
+			t.Fatal(err)
+		}
+		again, err := s.Resolve(t.Context(), k.Exact)
+		if err != nil || again != got {
+			t.Errorf("%s: %+v, %v; want %+v", name, again, err, got)
+		}
+		if _, err := again.Closure([]Need{{"CONFIG_EXT4_FS", "ext4"}}); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
