@@ -43,13 +43,14 @@ type Builder struct {
 
 	mu   sync.Mutex
 	dirs map[string]*cachedir.Dir
+	said sync.Once // where the tools come from
 }
 
 // A Request says what an initramfs holds.
 type Request struct {
 	Exe       string           // static executable that becomes /init; blockrig's own
 	Tools     []string         // of Tools(); only what the scenario needs
-	ToolsFrom string           // FromDebian ("" too) or FromHost
+	ToolsFrom string           // FromDebian ("" too), FromHost or FromAuto
 	Shell     bool             // add u-root's shell and core commands
 	Kernel    kernels.Kernel   // whose modules they are; its Digest and Release count
 	Modules   []kernels.Module // in the order to load them

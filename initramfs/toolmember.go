@@ -30,8 +30,8 @@ func (b *Builder) tools(ctx context.Context, r Request) (member, error) {
 	if err != nil {
 		return member{}, err
 	}
-	switch r.ToolsFrom {
-	case FromDebian, "":
+	switch b.toolsFrom(ctx, r.ToolsFrom, table) {
+	case FromDebian:
 		return b.ensure(ctx, d, toolsKey(FromDebian, wanted), func(ctx context.Context, w archiveWriter) error {
 			return b.debianTools(ctx, w, table, wanted)
 		})
@@ -40,7 +40,7 @@ func (b *Builder) tools(ctx context.Context, r Request) (member, error) {
 			return hostTools(ctx, w, newHostFS("/"), table, wanted)
 		})
 	}
-	return member{}, fmt.Errorf("guest tools from %q: only %q and %q are known", r.ToolsFrom, FromDebian, FromHost)
+	return member{}, fmt.Errorf("guest tools from %q: only %q, %q and %q are known", r.ToolsFrom, FromAuto, FromDebian, FromHost)
 }
 
 func toolsKey(from string, wanted []string) string {

@@ -25,6 +25,7 @@ var lvmConf []byte
 const (
 	FromDebian = "debian" // packages of the suite in tools.yaml
 	FromHost   = "host"   // the machine blockrig runs on
+	FromAuto   = "auto"   // Debian, or the host where no Debian mirror is known or no apt is there
 )
 
 // A toolSpec is an entry of tools.yaml.

@@ -135,6 +135,9 @@ func (s *Store) openApt(ctx context.Context, at string) (*debian.Apt, error) {
 	if errors.Is(err, debian.ErrNoMirror) {
 		return nil, fmt.Errorf("%w (configuration is %s)", err, file)
 	}
+	if errors.Is(err, debian.ErrNoApt) {
+		return nil, fmt.Errorf("%w, so there are no kernels of Debian; use your own (file:, git:)", err)
+	}
 	if err == nil {
 		s.apts[at] = apt
 	}

@@ -17,7 +17,7 @@ type Lab struct {
 	Kernels   *kernels.Store
 	Initramfs *initramfs.Builder
 	Exe       string // blockrig's own static executable, /init of the guest
-	ToolsFrom string // initramfs.FromDebian or initramfs.FromHost
+	ToolsFrom string // initramfs.FromAuto, FromDebian or FromHost
 }
 
 // A Bench is a kernel prepared for the cases of one scenario.

@@ -66,17 +66,26 @@ type Apt struct {
 	updated bool // tried in this process
 }
 
-// Open reads the machine's apt sources. It neither writes nor uses the
+// Open reads the machine's apt sources. It makes nothing, and does not use the
 // network.
 //
 // It fails with ErrNoApt where there is no apt, and with ErrNoMirror when
 // neither cfg nor the machine's sources name a mirror for any of the suites.
 func Open(ctx context.Context, cfg Config) (*Apt, error) {
 	a, err := open(ctx, cfg)
+	if err == nil {
+		err = a.lists.Trim(ctx) // what dead processes left
+	}
 	if err != nil {
 		return nil, fmt.Errorf("open apt state: %w", err)
 	}
 	return a, nil
+}
+
+// Check is Open for the errors alone.
+func Check(ctx context.Context, cfg Config) error {
+	_, err := open(ctx, cfg)
+	return err
 }
 
 func open(ctx context.Context, cfg Config) (_ *Apt, err error) {
@@ -125,7 +134,7 @@ func open(ctx context.Context, cfg Config) (_ *Apt, err error) {
 	// sources don't name.
 	sum := sha256.Sum256([]byte(strings.Join(append(a.sources, cfg.Wanted), "\n")))
 	a.lists = cachedir.New(filepath.Join(cfg.CacheDir, hex.EncodeToString(sum[:6])), cachedir.Options{What: "set of package lists", Keep: 1, Log: cfg.Log})
-	return a, a.lists.Trim(ctx)
+	return a, nil
 }
 
 // Archive gives the mirror that Debian's packages are fetched from, without

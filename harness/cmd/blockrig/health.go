@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -9,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -94,19 +96,40 @@ func (d *doctor) own() health {
 	return ok("blockrig", exe+", static, as the guest needs it")
 }
 
-// aptInstall is the command that installs packages.
-func aptInstall(packages ...string) string {
-	command := "apt install " + strings.Join(packages, " ")
-	if os.Geteuid() != 0 {
-		command = "sudo " + command
+// installers are the commands that install packages, and the names of those
+// that differ from Debian's.
+var installers = []struct {
+	tool, install string
+	names         map[string]string
+}{
+	{"apt-get", "apt install", nil},
+	{"dnf", "dnf install", map[string]string{"libelf-dev": "elfutils-libelf-devel"}},
+	{"zypper", "zypper install", map[string]string{"libelf-dev": "libelf-devel", "qemu-system-x86": "qemu-x86"}},
+	{"pacman", "pacman -S", map[string]string{"libelf-dev": "libelf"}},
+}
+
+// install is the command that installs packages, by Debian's names.
+func install(packages ...string) string {
+	for _, with := range installers {
+		if _, err := exec.LookPath(with.tool); err != nil {
+			continue
+		}
+		command := with.install
+		if os.Geteuid() != 0 {
+			command = "sudo " + command
+		}
+		for _, name := range packages {
+			command += " " + cmp.Or(with.names[name], name)
+		}
+		return command
 	}
-	return command
+	return "install " + strings.Join(packages, " ") + " (Debian's names)"
 }
 
 // qemu checks QEMU and, where there is a kernel, that its machine starts.
 func (d *doctor) qemu(noKernel error) health {
 	const name = "qemu"
-	installQEMU := aptInstall("qemu-system-x86")
+	installQEMU := install("qemu-system-x86")
 	if err := needQEMU(); err != nil {
 		return missing(name, qemu.DefaultBinary+" is not on PATH", installQEMU)
 	}
@@ -206,21 +229,20 @@ func (d *doctor) debian(s *kernels.Store, err error) health {
 	if s == nil {
 		return missing(name, err.Error(), "")
 	}
-	if _, err := exec.LookPath("apt-get"); err != nil {
-		return missing(name, "apt-get is not on PATH, which fetches kernels and guest tools", "install apt, or use kernels of your own (file:PATH) with --guest-tools host")
-	}
 	mirror, keyring, err := s.CheckDebian(d.ctx)
 	switch {
+	case errors.Is(err, debian.ErrNoApt):
+		return d.hostTools(name, "apt-get is not on PATH: kernels are your own (file:PATH, git:REPO@REV)", "")
 	case errors.Is(err, debian.ErrNoMirror):
-		return missing(name, err.Error(), "name a mirror and a keyring in the file debian.yaml named above")
+		return d.hostTools(name, err.Error(), "name a mirror and a keyring in the file debian.yaml named above")
 	case err != nil:
 		return missing(name, err.Error(), "")
 	}
-	install := aptInstall("debian-archive-keyring")
+	keys := install("debian-archive-keyring")
 	switch {
 	case filepath.IsAbs(keyring):
 		if _, err := os.Stat(keyring); err != nil {
-			return missing(name, fmt.Sprintf("%s, but its keyring is not there: %v", mirror, err), install)
+			return missing(name, fmt.Sprintf("%s, but its keyring is not there: %v", mirror, err), keys)
 		}
 		return ok(name, mirror+", verified with "+keyring)
 	case keyring != "":
@@ -229,10 +251,22 @@ func (d *doctor) debian(s *kernels.Store, err error) health {
 	trusted, err := filepath.Glob("/etc/apt/trusted.gpg*/*")
 	if err != nil || len(trusted) == 0 {
 		if _, err := os.Stat("/etc/apt/trusted.gpg"); err != nil {
-			return missing(name, mirror+", but apt trusts no keys to verify it with", install)
+			return missing(name, mirror+", but apt trusts no keys to verify it with", keys)
 		}
 	}
 	return ok(name, mirror+", verified with the keys that apt trusts")
+}
+
+// hostTools checks a host that gets nothing from Debian.
+func (d *doctor) hostTools(name, why, todo string) health {
+	lack, packages, err := initramfs.NotOnHost()
+	switch {
+	case err != nil:
+		return missing(name, err.Error(), "")
+	case len(lack) > 0:
+		return limited(name, why+"; guest tools are this host's, which lacks "+strings.Join(lack, ", "), install(slices.Compact(packages)...))
+	}
+	return limited(name, why+"; guest tools are this host's", todo)
 }
 
 // A size is what a scenario asks of the host, in bytes.
@@ -357,7 +391,7 @@ func (d *doctor) git() health {
 	if path, err := exec.LookPath("git"); err == nil {
 		return ok("git", path)
 	}
-	return limited("git", "git is not on PATH: no kernels from git, no bisection", aptInstall("git"))
+	return limited("git", "git is not on PATH: no kernels from git, no bisection", install("git"))
 }
 
 // builds checks what builds a kernel.
@@ -376,7 +410,7 @@ func (d *doctor) builds() health {
 	header, err := filepath.Glob("/usr/include/libelf.h")
 	need("libelf's headers", "libelf-dev", err == nil && len(header) > 0)
 	if len(lack) > 0 {
-		return limited(name, "missing: "+strings.Join(lack, ", ")+"; no kernels from git", aptInstall(packages...))
+		return limited(name, "missing: "+strings.Join(lack, ", ")+"; no kernels from git", install(packages...))
 	}
 	return ok(name, "gcc, make, flex, bison, bc and libelf are there")
 }

@@ -48,7 +48,7 @@ func (o *labOptions) flags(f *pflag.FlagSet) {
 func (o *labOptions) machineFlags(f *pflag.FlagSet) {
 	f.StringVar(&o.accel, "accel", "auto", "acceleration: auto, kvm or tcg")
 	f.IntVar(&o.cpus, "cpus", 0, "virtual CPUs of the guest (default 1 under tcg, 2 under kvm)")
-	f.StringVar(&o.tools, "guest-tools", initramfs.FromDebian, "where lvm, mke2fs and mdadm of the guest come from: debian or host")
+	f.StringVar(&o.tools, "guest-tools", initramfs.FromAuto, "where lvm, mke2fs and mdadm of the guest come from: debian, host, or auto (debian where apt can fetch it, else host)")
 }
 
 func (o labOptions) check() error {
@@ -63,8 +63,8 @@ func (o labOptions) check() error {
 		return fmt.Errorf("--until %s: want FAIL", o.until)
 	case o.accel != string(qemu.Auto) && o.accel != string(qemu.KVM) && o.accel != string(qemu.TCG):
 		return fmt.Errorf("--accel %s: want auto, kvm or tcg", o.accel)
-	case o.tools != initramfs.FromDebian && o.tools != initramfs.FromHost:
-		return fmt.Errorf("--guest-tools %s: want debian or host", o.tools)
+	case o.tools != initramfs.FromAuto && o.tools != initramfs.FromDebian && o.tools != initramfs.FromHost:
+		return fmt.Errorf("--guest-tools %s: want auto, debian or host", o.tools)
 	}
 	return nil
 }
