@@ -125,9 +125,17 @@ const (
 	localPrefix  = "local-" // that Add put there
 )
 
-// List gives the kernels in the cache, ordered by version, the damaged ones
+// List gives the kernels in the cache, ordered by version, and the damaged ones
 // first.
-func (s *Store) List() ([]Entry, error) {
+func (s *Store) List() ([]Entry, error) { return s.Matching("") }
+
+// Matching is List for the kernels whose version begins with prefix, as for
+// Available. The damaged ones are all given, since their version is not known.
+func (s *Store) Matching(prefix string) ([]Entry, error) {
+	want, err := parsePrefix(prefix)
+	if err != nil {
+		return nil, err
+	}
 	keys, err := s.kernels.Keys()
 	if err != nil {
 		return nil, fmt.Errorf("list kernels: %w", err)
@@ -143,6 +151,8 @@ func (s *Store) List() ([]Entry, error) {
 				continue // removed meanwhile
 			}
 			e = Entry{Name: key, Damaged: err.Error()}
+		} else if prefix != "" && !want.fits(e.version()) {
+			continue
 		}
 		all = append(all, e)
 	}

@@ -32,12 +32,23 @@ type Version struct {
 // before its release. Those that can't be used are among them, with the
 // reason in Missing.
 func (s *Store) Available(ctx context.Context, prefix string) ([]Version, error) {
+	want, err := parsePrefix(prefix)
+	if err != nil {
+		return nil, err
+	}
 	all, err := s.versions(ctx, "", true)
 	if err != nil {
 		return nil, fmt.Errorf("list Debian's kernels: %w", err)
 	}
-	want := debianRef{version: prefix}
 	return slices.DeleteFunc(all, func(v Version) bool { return prefix != "" && !want.fits(v) }), nil
+}
+
+// parsePrefix refuses what no version begins with.
+func parsePrefix(prefix string) (debianRef, error) {
+	if prefix != "" && (prefix == "newest" || !debianVersionRE.MatchString(prefix)) {
+		return debianRef{}, fmt.Errorf("%w: %q: want a version or the beginning of one, such as 6.18", ErrRef, prefix)
+	}
+	return debianRef{version: prefix}, nil
 }
 
 // version gives the Version that an entry was made of.
@@ -136,7 +147,7 @@ func (s *Store) openApt(ctx context.Context, at string) (*debian.Apt, error) {
 		return nil, fmt.Errorf("%w (configuration is %s)", err, file)
 	}
 	if errors.Is(err, debian.ErrNoApt) {
-		return nil, fmt.Errorf("%w, so there are no kernels of Debian; use your own (file:, git:)", err)
+		return nil, fmt.Errorf("there are no kernels of Debian here, only your own (file:, git:): %w", err)
 	}
 	if err == nil {
 		s.apts[at] = apt

@@ -12,6 +12,7 @@ import (
 	"log/slog"
 	"net/url"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -91,6 +92,9 @@ func Check(ctx context.Context, cfg Config) error {
 func open(ctx context.Context, cfg Config) (_ *Apt, err error) {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	if _, err := exec.LookPath("apt-get"); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrNoApt, err)
 	}
 	cfg.MaxAge = cmp.Or(cfg.MaxAge, 12*time.Hour)
 	if cfg.CacheDir, err = filepath.Abs(cfg.CacheDir); err != nil {
@@ -252,16 +256,16 @@ func (a *Apt) aptGet(ctx context.Context, dir, suite, cwd string, percent func(f
 		all = append(all, "-o", "Dir::"+o[0]+"="+o[1])
 	}
 	if percent != nil {
-		all = append(all, "-o", "APT::Status-Fd=3")
+		all = append(all, "-q", "-o", "APT::Status-Fd=1")
 	}
-	return run(ctx, command{name: "apt-get", args: append(all, args...), dir: cwd, percent: percent})
+	return run(ctx, cwd, percent, "apt-get", append(all, args...)...)
 }
 
 func sourcesName(suite int) string { return fmt.Sprintf("%02d.sources", suite) }
 
 // machineSources gives the places of the machine's own apt sources.
 func (a *Apt) machineSources(ctx context.Context) ([]string, error) {
-	out, err := run(ctx, command{name: "apt-config", args: []string{"shell", "FILE", "Dir::Etc::sourcelist/f", "PARTS", "Dir::Etc::sourceparts/d"}})
+	out, err := run(ctx, "", nil, "apt-config", "shell", "FILE", "Dir::Etc::sourcelist/f", "PARTS", "Dir::Etc::sourceparts/d")
 	if err != nil {
 		return nil, fmt.Errorf("find the machine's apt sources: %w", err)
 	}

@@ -13,7 +13,7 @@ type health struct {
 	Check  string `json:"check"`
 	Status string `json:"status"`
 	Detail string `json:"detail"`
-	Mend   string `json:"mend"` // "" when there is nothing to do, or nothing that can be done
+	Fix    string `json:"mend"` // "" when there is nothing to do, or nothing that can be done
 }
 
 // What a status means: all is there; something can't be done, or only slowly;
@@ -27,7 +27,7 @@ const (
 func (a *app) doctorCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "doctor",
-		Short: "Say what this machine can do, and what is missing, with the command that mends it",
+		Short: "Say what this machine can do, and what is missing, with the command that fixes it",
 		Long: `Look at all that blockrig needs of this machine. Nothing is fetched, and
 nothing of the machine is changed. limited means that trials can be made, but
 slowly, or not of every kind; missing, that they can't.
@@ -57,8 +57,8 @@ func (a *app) printHealth(all []health) error {
 	t := text.Table{Head: []string{"CHECK", "STATUS", "DETAIL"}, Wrap: true}
 	return printList(a, all, t, func(t *text.Table, h health) {
 		t.Add(h.Check, h.Status, h.Detail)
-		if h.Mend != "" {
-			t.Add("", "", text.Cell{Text: "mend: " + h.Mend, Whole: true})
+		if h.Fix != "" {
+			t.Add("", "", text.Cell{Text: "fix: " + h.Fix, Whole: true})
 		}
 	})
 }

@@ -24,11 +24,11 @@ import (
 )
 
 const (
-	// fetchRoom is what a kernel's package takes while it is unpacked, in
+	// fetchSpace is what a kernel's package takes while it is unpacked, in
 	// bytes: up to 170 MB packed, and what is kept of it.
-	fetchRoom = 400 << 20
-	// qemuRoom is what QEMU needs beside the guest's memory, in bytes.
-	qemuRoom = 128 << 20
+	fetchSpace = 400 << 20
+	// qemuMemory is what QEMU needs beside the guest's memory, in bytes.
+	qemuMemory = 128 << 20
 )
 
 // A doctor examines the machine.
@@ -38,7 +38,7 @@ type doctor struct {
 	kernel kernels.Kernel // of the cache, to try QEMU with; Image is "" when there is none
 }
 
-// examine makes all checks, in the order in which one would mend things.
+// examine makes all checks, in the order in which one would fix things.
 func (d *doctor) examine() []health {
 	out := []health{d.own()}
 	store, err := d.store()
@@ -47,7 +47,7 @@ func (d *doctor) examine() []health {
 	}
 	out = append(out, d.qemu(err), d.kvm(), d.debian(store, err), d.memory())
 	cache, err := cacheDir()
-	out = append(out, d.folder("cache", cache, err, fetchRoom, "a kernel's package to be unpacked"))
+	out = append(out, d.folder("cache", cache, err, fetchSpace, "a kernel's package to be unpacked"))
 	largest := largestScenario()
 	root, err := d.resultsRoot()
 	out = append(out, d.folder("results", root, err, largest.disks, "the disks of "+largest.name))
@@ -56,12 +56,12 @@ func (d *doctor) examine() []health {
 
 func ok(name, detail string) health { return health{Check: name, Status: statusOK, Detail: detail} }
 
-func limited(name, detail, mend string) health {
-	return health{Check: name, Status: statusLimited, Detail: detail, Mend: mend}
+func limited(name, detail, fix string) health {
+	return health{Check: name, Status: statusLimited, Detail: detail, Fix: fix}
 }
 
-func missing(name, detail, mend string) health {
-	return health{Check: name, Status: statusMissing, Detail: detail, Mend: mend}
+func missing(name, detail, fix string) health {
+	return health{Check: name, Status: statusMissing, Detail: detail, Fix: fix}
 }
 
 func (d *doctor) store() (*kernels.Store, error) {
@@ -75,7 +75,7 @@ func (d *doctor) store() (*kernels.Store, error) {
 // cached gives a kernel that is there without fetching one.
 func (d *doctor) cached(s *kernels.Store) (kernels.Kernel, error) {
 	all, err := s.List()
-	if err != nil || len(all) == 0 {
+	if err != nil || len(all) == 0 || all[len(all)-1].Damaged != "" {
 		return kernels.Kernel{}, err
 	}
 	return s.Resolve(d.ctx, all[len(all)-1].Exact)
@@ -301,7 +301,7 @@ func (d *doctor) memory() health {
 	if err != nil {
 		return limited(name, "can't be told: "+err.Error(), "")
 	}
-	need := largestScenario().memory + qemuRoom
+	need := largestScenario().memory + qemuMemory
 	text := fmt.Sprintf("%d MiB available, %d CPUs; a guest takes up to %d MiB", have>>20, runtime.NumCPU(), need>>20)
 	if have < need {
 		return limited(name, text, "end something large, or give this machine more memory")
@@ -382,7 +382,7 @@ func (d *doctor) folder(name, dir string, err error, need int64, what string) he
 	free := int64(st.Bavail) * st.Bsize
 	text := fmt.Sprintf("%s, %d MiB free", dir, free>>20)
 	if free < need {
-		return limited(name, fmt.Sprintf("%s; %s can take %d MiB", text, what, need>>20), "make room there, or choose another place (XDG_CACHE_HOME, --results DIR)")
+		return limited(name, fmt.Sprintf("%s; %s can take %d MiB", text, what, need>>20), "free some space there, or choose another place (XDG_CACHE_HOME, --results DIR)")
 	}
 	return ok(name, text)
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -58,13 +57,16 @@ func (a *app) kernelsList() *cobra.Command {
 }
 
 func (a *app) listKernels(s *kernels.Store, prefix string) error {
-	all, err := s.List()
+	all, err := s.Matching(prefix)
 	if err != nil {
 		return err
 	}
-	all = slices.DeleteFunc(all, func(e kernels.Entry) bool { return !strings.HasPrefix(e.Version, prefix) })
 	t := text.Table{Head: []string{"REFERENCE", "RELEASE", "SIZE"}}
 	return printList(a, all, t, func(t *text.Table, e kernels.Entry) {
+		if e.Damaged != "" {
+			t.Add(e.Name, "damaged: "+e.Damaged, "")
+			return
+		}
 		t.Add(e.Exact, e.Release, megabytes(e.Bytes))
 	})
 }
