@@ -36,6 +36,7 @@ type host struct {
 	results string
 	tmp     string // TMPDIR
 	cache   string // blockrig's
+	path    string // PATH; "" for the test's
 	inside  string // shell commands to be run first, in mount and user namespaces of their own
 }
 
@@ -80,6 +81,9 @@ func (h *host) command(args ...string) *exec.Cmd {
 	cmd := exec.CommandContext(ctx, args[0], args[1:]...)
 	cmd.Dir = h.root
 	cmd.Env = append(os.Environ(), "XDG_CACHE_HOME="+filepath.Dir(h.cache), "TMPDIR="+h.tmp, "LC_ALL=C")
+	if h.path != "" {
+		cmd.Env = append(cmd.Env, "PATH="+h.path)
+	}
 	return cmd
 }
 
