@@ -271,38 +271,8 @@ func (s *Store) prune(ctx context.Context, root *os.Root) (moduleIndex, error) {
 			}
 		}
 	}
-	if err := removeEmpty(root, "."); err != nil {
-		return ix, err
-	}
 	ix.Builtin, ix.Listed, err = readBuiltin(root)
 	return ix, err
-}
-
-// removeEmpty removes folders without files.
-func removeEmpty(root *os.Root, dir string) error {
-	entries, err := fs.ReadDir(root.FS(), dir)
-	if err != nil {
-		return err
-	}
-	for _, e := range entries {
-		if !e.IsDir() {
-			continue
-		}
-		sub := path.Join(dir, e.Name())
-		if err := removeEmpty(root, sub); err != nil {
-			return err
-		}
-		left, err := fs.ReadDir(root.FS(), sub)
-		if err != nil {
-			return err
-		}
-		if len(left) == 0 {
-			if err := root.Remove(sub); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
 }
 
 // finish checks what was unpacked into root, prunes the modules, and writes

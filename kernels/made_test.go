@@ -29,6 +29,35 @@ func madeImage(release string) []byte {
 	return b
 }
 
+// imageOf is a bzImage with that payload.
+func imageOf(release string, payload []byte) []byte {
+	image := append(madeImage(release)[:1024:1024], payload...)
+	le := binary.LittleEndian
+	le.PutUint32(image[offSyssize:], uint32(len(payload)/paragraph))
+	le.PutUint32(image[offPayload:], 0)
+	le.PutUint32(image[offPayloadLen:], uint32(len(payload)))
+	return image
+}
+
+// madeVmlinux gives a small ELF file with one note.
+func madeVmlinux(t testing.TB, note []byte) []byte {
+	t.Helper()
+	var b bytes.Buffer
+	for _, part := range []any{
+		elf.Header64{
+			Ident: [16]byte{0x7f, 'E', 'L', 'F', byte(elf.ELFCLASS64), byte(elf.ELFDATA2LSB), byte(elf.EV_CURRENT)},
+			Type:  uint16(elf.ET_EXEC), Machine: uint16(elf.EM_X86_64), Version: 1, Phoff: 64, Ehsize: 64, Phentsize: 56, Phnum: 1,
+		},
+		elf.Prog64{Type: uint32(elf.PT_NOTE), Off: 64 + 56, Filesz: uint64(len(note))},
+		note,
+	} {
+		if err := binary.Write(&b, binary.LittleEndian, part); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return b.Bytes()
+}
+
 // madeModule gives a small ELF file with these key=value pairs as .modinfo.
 func madeModule(t testing.TB, modinfo ...string) []byte {
 	t.Helper()
