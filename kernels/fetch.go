@@ -42,7 +42,8 @@ func (s *Store) resolveDebian(ctx context.Context, r debianRef) (Kernel, error) 
 	if errors.Is(err, debian.ErrDownload) && v.at == "" && ctx.Err() == nil {
 		// Its mirror may no longer have what older lists name.
 		if apt, aptErr := s.openApt(ctx, ""); aptErr == nil && apt.Update(ctx) == nil {
-			if again, chooseErr := s.choose(ctx, r, cached); chooseErr == nil && again.folder() != v.folder() || again.at != v.at {
+			again, chooseErr := s.choose(ctx, r, cached)
+			if chooseErr == nil && (again.folder() != v.folder() || again.at != v.at) {
 				e, err = s.fetch(ctx, again)
 			}
 		}

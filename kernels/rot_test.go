@@ -2,6 +2,7 @@ package kernels
 
 import (
 	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -66,6 +67,29 @@ func TestWhatIsDamagedIsMadeAnew(t *testing.T) {
 				t.Errorf("%s %s: the image is of %s, %v", file, name, release, err)
 			}
 		}
+	}
+}
+
+func TestTheNewestThatIsSoundIsGivenWithoutFetching(t *testing.T) {
+	a := debianArchive(t)
+	s := a.open()
+	if _, err := s.Newest(t.Context()); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("of an empty cache: %v, want fs.ErrNotExist", err)
+	}
+	for _, ref := range []string{"debian:6.18.9", "debian:7.2.12"} {
+		if _, err := s.Resolve(t.Context(), ref); err != nil {
+			t.Fatal(err)
+		}
+	}
+	k, err := s.Newest(t.Context())
+	if err != nil || k.Release != "7.2.12+deb14-amd64" {
+		t.Fatalf("%+v, %v", k, err)
+	}
+	if err := flipByte(k.Image); err != nil {
+		t.Fatal(err)
+	}
+	if k, err = s.Newest(t.Context()); err != nil || k.Release != "6.18.9+deb13-amd64" {
+		t.Errorf("%+v, %v", k, err)
 	}
 }
 

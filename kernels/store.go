@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -16,6 +17,7 @@ import (
 
 	"github.com/blockrig/blockrig/harness/cachedir"
 	"github.com/blockrig/blockrig/kernels/debian"
+	"github.com/blockrig/blockrig/kernels/internal/decompress"
 )
 
 // A Builder builds kernels from git. kernels/gitbuild has the one there is.
@@ -162,6 +164,21 @@ func (s *Store) Matching(prefix string) ([]Entry, error) {
 	return all, nil
 }
 
+// Newest gives the newest kernel of the cache that is undamaged. It fetches
+// none; the error wraps fs.ErrNotExist when there is none.
+func (s *Store) Newest(ctx context.Context) (Kernel, error) {
+	all, err := s.sound()
+	if err != nil {
+		return Kernel{}, err
+	}
+	for _, e := range slices.Backward(all) {
+		if e, err := s.open(ctx, e.Name); !errors.Is(err, fs.ErrNotExist) {
+			return e.Kernel, err
+		}
+	}
+	return Kernel{}, fmt.Errorf("no kernel in the cache: %w", fs.ErrNotExist)
+}
+
 // sound gives the kernels that List gives, but for the damaged ones.
 func (s *Store) sound() ([]Entry, error) {
 	all, err := s.List()
@@ -182,7 +199,7 @@ func (s *Store) read(name string) (e Entry, err error) {
 		return e, err
 	}
 	defer f.Close()
-	if err := json.NewDecoder(f).Decode(&e); err != nil {
+	if err := json.NewDecoder(decompress.AtMost(f, 1<<20)).Decode(&e); err != nil {
 		return e, fmt.Errorf("%s: %w", entryFile, err)
 	}
 	ref, err := parseReference(e.Exact)

@@ -43,7 +43,9 @@ func (d *doctor) examine() []health {
 	out := []health{d.own()}
 	store, err := d.store()
 	if err == nil {
-		d.kernel, err = d.cached(store)
+		if d.kernel, err = store.Newest(d.ctx); errors.Is(err, fs.ErrNotExist) {
+			err = nil // said where it matters
+		}
 	}
 	out = append(out, d.qemu(err), d.kvm(), d.debian(store, err), d.memory())
 	cache, err := cacheDir()
@@ -70,15 +72,6 @@ func (d *doctor) store() (*kernels.Store, error) {
 		return nil, err
 	}
 	return kernels.Open(cache, d.log)
-}
-
-// cached gives a kernel that is there without fetching one.
-func (d *doctor) cached(s *kernels.Store) (kernels.Kernel, error) {
-	all, err := s.List()
-	if err != nil || len(all) == 0 || all[len(all)-1].Damaged != "" {
-		return kernels.Kernel{}, err
-	}
-	return s.Resolve(d.ctx, all[len(all)-1].Exact)
 }
 
 // own checks blockrig itself, which is the guest's /init too.
