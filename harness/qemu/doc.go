@@ -48,5 +48,5 @@
 // Trouble of the host is not the guest's: when a disk's file can't be
 // read or written (no space left, say), QEMU stops the machine instead of
 // handing the guest an I/O error, and Trouble reports it. A starved virtual CPU
-// shows in VCPUTime.
+// shows in Threads.
 package qemu

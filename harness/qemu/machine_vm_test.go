@@ -28,9 +28,9 @@ func TestGuestReachesDisksAndPorts(t *testing.T) {
 			if status, err := g.Status(t.Context()); err != nil || status != "running" {
 				t.Errorf("status %q, %v; want running", status, err)
 			}
-			run, _, err := g.VCPUTime()
-			if err != nil || run <= 0 {
-				t.Errorf("virtual CPU ran %v, %v; want more than nothing", run, err)
+			vcpus, main, err := g.Threads()
+			if err != nil || len(vcpus) != 1 || vcpus[0].Run <= 0 || main.Run <= 0 {
+				t.Errorf("virtual CPUs %+v, main thread %+v, %v; want that they ran", vcpus, main, err)
 			}
 			if err := g.Close(); err != nil {
 				t.Fatal(err)
@@ -107,8 +107,8 @@ func TestEndOfMachine(t *testing.T) {
 			if _, err := g.Status(t.Context()); !errors.Is(err, qemu.ErrEnded) {
 				t.Errorf("Status after the end: %v, want ErrEnded", err)
 			}
-			if _, _, err := g.VCPUTime(); !errors.Is(err, qemu.ErrEnded) {
-				t.Errorf("VCPUTime after the end: %v, want ErrEnded", err)
+			if _, _, err := g.Threads(); !errors.Is(err, qemu.ErrEnded) {
+				t.Errorf("Threads after the end: %v, want ErrEnded", err)
 			}
 			if _, err := g.Control().Write([]byte("c")); !errors.Is(err, qemu.ErrEnded) {
 				t.Errorf("write to ttyS1 after the end: %v, want ErrEnded", err)

@@ -82,6 +82,16 @@ func (l *link) send(m protocol.ToGuest) error {
 	return nil
 }
 
+// give tells the guest how much time the host has given it since the last
+// setup or step. It answers a beat, so that no more is sent than is read. It is
+// not recorded.
+func (l *link) give(d time.Duration) {
+	ms := d.Milliseconds()
+	if b, err := json.Marshal(protocol.ToGuest{Given: &ms}); err == nil {
+		_, _ = l.rw.Write(append(b, '\n'))
+	}
+}
+
 // record adds a line to events.jsonl. An error is kept for close.
 func (l *link) record(from string, what any) {
 	b, err := json.Marshal(struct {

@@ -7,26 +7,32 @@ import (
 	"github.com/blockrig/blockrig/harness/qemu"
 )
 
-// vcpu is the part of a machine that tells starved from hung.
-type vcpu interface {
-	// VCPUTime is summed over all threads that run virtual CPUs.
-	VCPUTime() (run, wait time.Duration, err error)
-	VCPUThreads() int
+// threads is the part of a machine that tells starved from hung.
+type threads interface {
+	Threads() (vcpus []qemu.Thread, main qemu.Thread, err error)
 }
 
 // watch measures silence in time that the guest was given: wall time less the
-// time in which its virtual CPUs waited for one of the host's.
+// time in which its virtual CPUs waited for the host. They wait for one of its
+// CPUs, for storage (a saved machine's memory is a file), or until somebody
+// lets QEMU go on; and they wait for QEMU's main thread, which may wait itself.
 type watch struct {
-	cpu       vcpu
-	last      time.Time
-	run, wait time.Duration // at last
-	limits    limits
+	of     threads
+	last   time.Time
+	vcpus  []qemu.Thread // at last
+	main   qemu.Thread   // at last
+	limits limits
 
 	// Since the last sign of life.
-	given time.Duration // wall less waiting
+	given time.Duration // wall time less waiting
 	ran   time.Duration // on a CPU
-	total time.Duration // of wall time
+	total time.Duration // wall time
 	asked time.Duration // given when QEMU was asked whether it is well; 0: not yet
+
+	// Since the watch began.
+	all     time.Duration // given
+	lost    time.Duration // wall time in which the guest waited for the host
+	stopped time.Duration // wall time in which QEMU was stopped, without a break until now
 
 	pause time.Duration // the longest time in which blockrig itself stood still
 }
@@ -37,13 +43,14 @@ type limits struct {
 	idle     time.Duration // it does not run at all, or now and then
 	boot     time.Duration // before PID 1 has spoken
 	starved  time.Duration // wall time, whatever of it was given
+	stopped  time.Duration // wall time in which QEMU is stopped
 	phase    time.Duration // in disks and stack, though PID 1 goes on
 }
 
 // limitsOf gives the limits for an accelerator. An emulated guest may need
 // a while between two beats when it prints an oops.
 func limitsOf(a qemu.Accel) limits {
-	l := limits{spinning: 2 * time.Second, idle: 10 * time.Second, boot: 120 * time.Second, phase: 300 * time.Second, starved: 20 * time.Minute}
+	l := limits{spinning: 2 * time.Second, idle: 10 * time.Second, boot: 120 * time.Second, phase: 300 * time.Second, starved: 20 * time.Minute, stopped: 2 * time.Minute}
 	if a == qemu.KVM {
 		l.boot = 60 * time.Second
 	}
@@ -54,23 +61,26 @@ func limitsOf(a qemu.Accel) limits {
 // pauses of blockrig itself (Ctrl-Z, say), in which it heard nobody.
 const maxPoll = time.Second
 
-// minPause is how long blockrig must have stood still to make the words of a
-// guest's watchdogs doubtful: QEMU may have been frozen with it. The kernel's
-// own limits are longer (20 s by default). What blockrig itself waits for in
-// between (qemuWait) is shorter.
+// minPause is how long the guest must have been without the host to make the
+// words of its watchdogs doubtful. The kernel's own limits are longer (20 s by
+// default).
 const minPause = 10 * time.Second
 
-// paused says that blockrig stood still in between, "" when it did not.
+// paused says that the guest's watchdogs may have seen the host, and not the
+// kernel, stand still; "" when they can't have.
 func (w *watch) paused() string {
-	if w.pause == 0 {
-		return ""
+	switch {
+	case w.pause > minPause:
+		return fmt.Sprintf("the host stood still for %.0f s", w.pause.Seconds())
+	case w.lost > minPause:
+		return fmt.Sprintf("the guest waited for the host for %.0f s", w.lost.Seconds())
 	}
-	return fmt.Sprintf("the host stood still for %.0f s", w.pause.Seconds())
+	return ""
 }
 
-func newWatch(cpu vcpu, l limits) *watch {
-	w := &watch{cpu: cpu, limits: l, last: time.Now()}
-	w.run, w.wait, _ = cpu.VCPUTime() // an error is met again at the first tick
+func newWatch(of threads, l limits) *watch {
+	w := &watch{of: of, limits: l, last: time.Now()}
+	w.vcpus, w.main, _ = of.Threads() // an error is met again at the first tick
 	return w
 }
 
@@ -81,31 +91,53 @@ func (w *watch) alive() { w.given, w.ran, w.asked, w.total = 0, 0, 0, 0 }
 // goes on does not rest for so long.
 func (w *watch) halted() bool { return w.given > 2*w.limits.idle && w.ran < w.given/50 }
 
-// starved says that the guest has been silent for so long that its host will
-// not give it the time to prove anything, "" when not.
+// starved says that the host will not give the guest the time to prove
+// anything, "" when it may.
 func (w *watch) starved() string {
-	if w.total > w.limits.starved {
-		return fmt.Sprintf("the guest was silent for %.0f s, of which its virtual CPUs were given %.0f s: the host is too busy", w.total.Seconds(), w.given.Seconds())
+	switch {
+	case w.stopped > w.limits.stopped:
+		return fmt.Sprintf("QEMU has been stopped for %.0f s", w.stopped.Seconds())
+	case w.total > w.limits.starved:
+		return fmt.Sprintf("the guest was silent for %.0f s, of which the host gave it %.0f s: the host is too busy", w.total.Seconds(), w.given.Seconds())
 	}
 	return ""
 }
 
 // tick brings the account up to date. ok is false when the threads are gone.
-func (w *watch) tick() bool {
+func (w *watch) tick() (ok bool) {
 	now := time.Now()
 	elapsed := now.Sub(w.last)
-	if elapsed > minPause {
-		w.pause = max(w.pause, elapsed)
-	}
-	run, wait, err := w.cpu.VCPUTime()
-	if err != nil {
+	vcpus, main, err := w.of.Threads()
+	if err != nil || len(vcpus) == 0 || len(vcpus) != len(w.vcpus) {
 		return false
 	}
-	n := time.Duration(max(1, w.cpu.VCPUThreads()))
-	w.given += min(maxPoll, max(0, elapsed-(wait-w.wait)/n))
-	w.ran += min(maxPoll, (run-w.run)/n)
+	w.pause = max(w.pause, elapsed)
+	ran, lost := time.Duration(0), time.Duration(0)
+	for i, v := range vcpus {
+		run := v.Run - w.vcpus[i].Run
+		ran += run
+		// A thread that does nothing waits for the guest to have something to
+		// do, if the host can be ruled out.
+		idle := max(0, elapsed-run-(v.Wait-w.vcpus[i].Wait))
+		if !v.Held() && !main.Held() && v.Reads == w.vcpus[i].Reads && elapsed <= maxPoll {
+			idle = max(0, idle-(main.Wait-w.main.Wait))
+		} else {
+			idle = 0
+		}
+		lost = max(lost, elapsed-run-idle)
+	}
+	given := min(maxPoll, max(0, elapsed-lost))
+	w.given += given
+	w.all += given
+	w.lost += min(maxPoll, max(0, lost))
+	w.ran += min(maxPoll, ran/time.Duration(len(vcpus)))
 	w.total += min(maxPoll, elapsed)
-	w.last, w.run, w.wait = now, run, wait
+	if main.State == 'T' || main.State == 't' {
+		w.stopped += elapsed
+	} else {
+		w.stopped = 0
+	}
+	w.last, w.vcpus, w.main = now, vcpus, main
 	return true
 }
 

@@ -1,22 +1,37 @@
 package trial
 
 import (
+	"cmp"
 	"errors"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/blockrig/blockrig/harness/qemu"
 )
 
-// A fakeCPU is a virtual CPU whose accounts a test keeps.
+// A fakeCPU is the threads of a machine whose accounts a test keeps.
 type fakeCPU struct {
 	threads   int
-	run, wait time.Duration
+	run, wait time.Duration // of all that run virtual CPUs
+	reads     int64
+	state     byte        // of those; 0: asleep
+	main      qemu.Thread // State 0: asleep
 	err       error
 }
 
-func (c *fakeCPU) VCPUThreads() int { return max(1, c.threads) }
-
-func (c *fakeCPU) VCPUTime() (run, wait time.Duration, err error) { return c.run, c.wait, c.err }
+func (c *fakeCPU) Threads() (vcpus []qemu.Thread, main qemu.Thread, err error) {
+	n := max(1, c.threads)
+	for range n {
+		vcpus = append(vcpus, qemu.Thread{
+			Run: c.run / time.Duration(n), Wait: c.wait / time.Duration(n), Reads: c.reads, State: cmp.Or(c.state, 'S'),
+		})
+	}
+	main = c.main
+	main.State = cmp.Or(main.State, 'S')
+	return vcpus, main, c.err
+}
 
 // pass lets d go by in steps of the poll's, of which the virtual CPU ran and
 // waited a part each.
@@ -30,6 +45,71 @@ func pass(t *testing.T, w *watch, c *fakeCPU, d time.Duration, run, wait float64
 			t.Fatal("the accounts can't be read")
 		}
 	}
+}
+
+// Given a virtual CPU that does nothing for a minute, when it may be the host
+// that keeps it from running, then the guest is not silent; else it is.
+func TestAVirtualCPUThatTheHostKeepsFromRunningProvesNothing(t *testing.T) {
+	for name, tt := range map[string]struct {
+		hold   func(c *fakeCPU) // before each step of the poll's
+		silent bool
+	}{
+		"asleep":                           {func(*fakeCPU) {}, true},
+		"reads memory from storage":        {func(c *fakeCPU) { c.reads++ }, false},
+		"waits for storage":                {func(c *fakeCPU) { c.state = 'D' }, false},
+		"stopped":                          {func(c *fakeCPU) { c.state, c.main.State = 'T', 'T' }, false},
+		"traced":                           {func(c *fakeCPU) { c.state = 't' }, false},
+		"ready to run":                     {func(c *fakeCPU) { c.state = 'R' }, false},
+		"QEMU's main thread in storage":    {func(c *fakeCPU) { c.main.State = 'D' }, false},
+		"QEMU's main thread without a CPU": {func(c *fakeCPU) { c.main.Wait += pollEvery }, false},
+		"QEMU's main thread at work":       {func(c *fakeCPU) { c.main.Run += pollEvery / 10 }, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				c := &fakeCPU{}
+				w := newWatch(c, limitsOf("tcg"))
+				for range int(time.Minute / pollEvery) {
+					tt.hold(c)
+					pass(t, w, c, pollEvery, 0, 0)
+				}
+				if why := w.silent(); (why != "") != tt.silent {
+					t.Errorf("silent() = %q, want silent: %t", why, tt.silent)
+				}
+				if (w.paused() != "") == tt.silent {
+					t.Errorf("paused() = %q: the guest's watchdogs had %v", w.paused(), w.all)
+				}
+			})
+		})
+	}
+}
+
+// Given a QEMU that is stopped for some time and goes on, then a guest that
+// stays silent is silent only for what it was given; one that stays stopped is
+// given up.
+func TestAStoppedQEMUIsWaitedForForAWhile(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := &fakeCPU{}
+		w := newWatch(c, limitsOf("tcg"))
+		stop := func(d time.Duration) {
+			c.state, c.main.State = 'T', 'T'
+			pass(t, w, c, d, 0, 0)
+		}
+		for range 5 {
+			stop(40 * time.Second)
+			if why := w.starved(); why != "" {
+				t.Fatalf("starved() = %q", why)
+			}
+			c.state, c.main.State = 0, 0
+			pass(t, w, c, time.Second, 0.1, 0)
+		}
+		if why := w.silent(); why != "" {
+			t.Errorf("silent() = %q", why)
+		}
+		stop(3 * time.Minute)
+		if why := w.starved(); !strings.Contains(why, "stopped") {
+			t.Errorf("starved() = %q after 3 min", why)
+		}
+	})
 }
 
 // Given a host that stands still, blockrig with it, when it goes on, then the

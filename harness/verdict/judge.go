@@ -24,6 +24,7 @@ type evidence struct {
 	phase   string
 	why     string
 	title   string // normalised, "" when the report alone speaks
+	doubt   string // why the host may be to blame for it, "" when it is not
 }
 
 // Judge gives the verdict of a trial. findings are those of its console, in
@@ -41,9 +42,6 @@ func Judge(findings []console.Finding, r Report, phaseOf func(console.Finding) s
 	all = append(all, fromReport(r)...)
 	if len(all) > 0 {
 		return judgement(r, all)
-	}
-	if why := watchdogs(findings, r); why != "" {
-		return judgement(r, []evidence{{verdict: Error, phase: r.Phase, why: why}})
 	}
 	if why := notProven(r); why != "" {
 		return judgement(r, []evidence{{verdict: Error, phase: r.Phase, why: why}})
@@ -82,10 +80,13 @@ func fromFindings(findings []console.Finding, r Report, phaseOf func(console.Fin
 			continue
 		}
 		v := verdictOf(f.Kind)
-		if v == "" || v == Hang && r.Paused != "" {
+		if v == "" {
 			continue
 		}
 		e := evidence{verdict: v, phase: r.Phase, why: f.Title, title: f.Title}
+		if v == Hang {
+			e.doubt = r.Paused
+		}
 		if e.phase == scenarios.PhaseDone {
 			e.phase = scenarios.PhaseStep
 		}
@@ -97,17 +98,6 @@ func fromFindings(findings []console.Finding, r Report, phaseOf func(console.Fin
 		out = append(out, e)
 	}
 	return out
-}
-
-// watchdogs says why a hang on the console proves nothing, "" when there is
-// none.
-func watchdogs(findings []console.Finding, r Report) string {
-	for _, f := range findings {
-		if r.Paused != "" && !f.Baseline && !f.Consequence && verdictOf(f.Kind) == Hang {
-			return r.Paused + ", so this may be no hang: " + f.Title
-		}
-	}
-	return ""
 }
 
 func verdictOf(k console.Kind) Verdict {
@@ -146,7 +136,7 @@ func fromReport(r Report) []evidence {
 		if s.Where != "" {
 			why += ", in " + s.Where
 		}
-		out = append(out, evidence{verdict: Hang, phase: step, why: why, title: titleOf(s)})
+		out = append(out, evidence{verdict: Hang, phase: step, why: why, title: titleOf(s), doubt: r.Doubt})
 	}
 	if r.Silent != "" {
 		add(Hang, "%s", r.Silent)
@@ -219,12 +209,19 @@ func notProven(r Report) string {
 	return ""
 }
 
+// judgement is what the worst evidence says. Where that is in doubt there is no
+// verdict: the next one would be that of another, weaker failure.
 func judgement(r Report, all []evidence) Judgement {
 	best := all[0]
 	for _, e := range all[1:] {
-		if e.verdict.Rank() < best.verdict.Rank() {
+		worse := best.verdict.Rank() - e.verdict.Rank()
+		if worse > 0 || worse == 0 && best.doubt != "" && e.doubt == "" {
 			best = e
 		}
+	}
+	if best.doubt != "" {
+		why := best.doubt + ", so this may be no " + string(best.verdict) + ": " + best.why
+		return judgement(r, []evidence{{verdict: Error, phase: best.phase, why: why}})
 	}
 	j := Judgement{Verdict: best.verdict, Also: []Verdict{}, Phase: best.phase, Reason: best.why}
 	var titles []string

@@ -50,11 +50,11 @@ func TestJudge(t *testing.T) {
 		phase    string
 	}{
 		{"all bytes", nil, done(nil), Pass, nil, "done"},
-		{"a stall on a host that stood still", []console.Finding{stall}, done(func(r *Report) { r.Paused = "the host stood still for 30 s" }), Error, nil, "done"},
+		{"a stall on a host that stood still", []console.Finding{stall}, done(func(r *Report) { r.Paused = "the host stood still for 30 s" }), Error, nil, "step"},
 		{
 			"a stall and a warning on a host that stood still",
 			[]console.Finding{stall, warning},
-			done(func(r *Report) { r.Paused = "the host stood still for 30 s" }), Warn, nil, "step",
+			done(func(r *Report) { r.Paused = "the host stood still for 30 s" }), Error, nil, "step",
 		},
 		{
 			"a task that can't be killed, on a host that stood still",
@@ -110,7 +110,9 @@ func TestJudge(t *testing.T) {
 		{"a console that is not complete", nil, done(func(r *Report) { r.LogError = "cut" }), Error, nil, "done"},
 		{"a console that is not complete, and EIO", nil, done(func(r *Report) { r.Bytes, r.Errno, r.LogError = 0, "EIO", "cut" }), EIO, nil, "step"},
 		{"disks not known", nil, done(func(r *Report) { r.DiskError = "no such file" }), Error, nil, "done"},
-		{"a hang that may be the host's, and an oops", []console.Finding{oops}, Report{Phase: "step", Step: "pread", Setup: "the host is too busy"}, Bug, nil, "step"},
+		{"a hang that may be the host's, and an oops", []console.Finding{oops}, done(func(r *Report) { hung(r); r.Doubt = "QEMU does not come to rest" }), Error, nil, "step"},
+		{"a hang that may be the host's, and wrong bytes", nil, done(func(r *Report) { hung(r); r.Doubt, r.Mismatch = "QEMU does not come to rest", at(0) }), Corrupt, []Verdict{Hang}, "step"},
+		{"a hang that may be the host's, and one that is not", []console.Finding{stall}, done(func(r *Report) { hung(r); r.Doubt = "QEMU does not come to rest" }), Hang, nil, "step"},
 		{"legs not known", nil, done(func(r *Report) { r.LegsError = "no answer" }), Error, nil, "done"},
 
 		{"the boot's own warning", []console.Finding{{Kind: console.KindWarn, Baseline: true}}, done(nil), Pass, nil, "done"},

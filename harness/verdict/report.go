@@ -17,10 +17,13 @@ type Report struct {
 	DiskError string `json:"disk_error,omitempty"` // why the disks' I/O counters are not known
 	LogError  string `json:"log_error,omitempty"`  // why the console may not be all
 
-	// Paused says that host and guest stood still together (a suspended or
-	// frozen host), which the guest's clocks do not know. Its watchdogs'
-	// words, "hang" on the console, prove nothing then.
+	// Paused says that the guest stood still for the host's sake (suspended,
+	// frozen, busy), which the guest's clocks do not know. Its watchdogs' words,
+	// "hang" on the console, prove nothing then.
 	Paused string `json:"paused,omitempty"`
+	// Doubt says why Stuck proves nothing: the host may be what the task waits
+	// for.
+	Doubt  string `json:"doubt,omitempty"`
 	Silent string `json:"silent,omitempty"` // the guest stopped answering while its CPU was given time
 	Reset  string `json:"reset,omitempty"`  // the guest ended the machine by itself
 	// Setup says what the guest could not set up, or what a kernel that did

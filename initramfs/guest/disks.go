@@ -68,8 +68,8 @@ func parseDevno(s string) (uint64, error) {
 
 // findDisks waits until every disk asked for is there, told by serial number
 // and size.
-func findDisks(ctx context.Context, want []protocol.Disk) ([]disk, error) {
-	deadline := newTicks()
+func (g *guest) findDisks(ctx context.Context, want []protocol.Disk) ([]disk, error) {
+	deadline := g.newTicks()
 	for {
 		found, err := disksBySerial()
 		if err != nil {

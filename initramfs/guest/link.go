@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"sync"
+	"sync/atomic"
 
 	"golang.org/x/sys/unix"
 
@@ -17,6 +18,11 @@ import (
 type link struct {
 	f *os.File
 	r *bufio.Reader
+
+	heard   chan protocol.ToGuest // setups and steps
+	readErr error                 // why there are no more; valid when heard is closed
+	given   atomic.Int64          // the host's last word on the time it gave, milliseconds
+	words   atomic.Int64          // how often it said so
 
 	mu    sync.Mutex
 	trial uint64 // of the step in progress, or the last one
@@ -42,7 +48,36 @@ func openLink(path string) (*link, error) {
 		return nil, fmt.Errorf("%s: set terminal settings: %w", path, errorsJoinClose(fd, err))
 	}
 	f := os.NewFile(uintptr(fd), path)
-	return &link{f: f, r: bufio.NewReaderSize(f, protocol.MaxLine)}, nil
+	l := &link{f: f, r: bufio.NewReaderSize(f, protocol.MaxLine), heard: make(chan protocol.ToGuest)}
+	go l.listen()
+	return l, nil
+}
+
+// listen hands on what the host says until it can't be read any more.
+func (l *link) listen() {
+	defer close(l.heard)
+	for {
+		m, err := l.read()
+		if err != nil {
+			l.readErr = err
+			return
+		}
+		if m.Given != nil {
+			l.given.Store(*m.Given)
+			l.words.Add(1)
+			continue
+		}
+		l.given.Store(0)
+		l.heard <- m
+	}
+}
+
+func (l *link) receive() (protocol.ToGuest, error) {
+	m, ok := <-l.heard
+	if !ok {
+		return m, l.readErr
+	}
+	return m, nil
 }
 
 // send writes one message. There is nobody to tell when it can't be written.
@@ -64,7 +99,7 @@ func (l *link) setTrial(n uint64) {
 	l.trial = n
 }
 
-func (l *link) receive() (protocol.ToGuest, error) {
+func (l *link) read() (protocol.ToGuest, error) {
 	var m protocol.ToGuest
 	for {
 		line, err := l.r.ReadSlice('\n')

@@ -129,10 +129,12 @@ func (g *guest) run() error {
 	}
 }
 
+const beatEvery = protocol.BeatEvery * 3 / 4
+
 // beat tells the host that PID 1 is alive.
 func (g *guest) beat() {
 	for {
-		time.Sleep(protocol.BeatEvery * 3 / 4)
+		time.Sleep(beatEvery)
 		if g.rest.Load() {
 			continue
 		}

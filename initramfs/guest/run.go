@@ -43,7 +43,7 @@ func (g *guest) tool(name string, args ...string) (string, error) {
 	}
 	done := make(chan error, 1)
 	go func() { done <- cmd.Wait() }()
-	t := newTicks()
+	t := g.newTicks()
 	killed := time.Duration(-1)
 	for {
 		select {

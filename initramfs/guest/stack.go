@@ -34,7 +34,7 @@ func (g *guest) build() (*protocol.Ready, error) {
 		return nil, g.wrap("load modules", err)
 	}
 	g.enter(scenarios.PhaseDisks, "find the disks")
-	disks, err := findDisks(ctx, s.Disks)
+	disks, err := g.findDisks(ctx, s.Disks)
 	if err != nil {
 		return nil, g.wrap("find the disks", err)
 	}
@@ -190,7 +190,7 @@ func writePattern(path string, n int64) (err error) {
 
 // waitInSync waits until every leg is in sync and healthy.
 func (g *guest) waitInSync() ([]scenarios.Leg, error) {
-	t := newTicks()
+	t := g.newTicks()
 	for {
 		legs, inSync, err := g.legs()
 		if err != nil {
@@ -221,7 +221,7 @@ func legText(legs []scenarios.Leg) string {
 // settle waits until no disk has I/O in flight and none has completed any
 // for a while, so that what the step does can be told from what went before.
 func (g *guest) settle() error {
-	t := newTicks()
+	t := g.newTicks()
 	since := time.Duration(0)
 	last := map[string]ioCounts{}
 	for {

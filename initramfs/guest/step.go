@@ -58,7 +58,7 @@ func (g *guest) step(s protocol.Step) error {
 	}
 	g.kmsg.say("step %s of %d bytes at offset %d, memory offset %d, direct %t", s.Op, s.Length, s.Offset, s.MemoryOffset, s.Direct)
 	g.link.send(protocol.FromGuest{Started: &protocol.Started{PID: c.cmd.Process.Pid}})
-	t := newTicks()
+	t := g.newTicks()
 	if err := c.request(ioRequest{File: g.file, Step: s}); err != nil {
 		return g.wrap("tell the child", err)
 	}
@@ -78,7 +78,7 @@ func (g *guest) step(s protocol.Step) error {
 // await waits until the child has answered, died, or proven unkillable.
 func (g *guest) await(c *child, s protocol.Step, t *ticks, signs <-chan sign) (*protocol.Result, error) {
 	r := &protocol.Result{}
-	limit, idle, reap := ms(s.LimitMS), ms(s.IdleMS), ms(s.ReapMS)
+	limit, idle, reap := ms(s.LimitMS), ms(s.IdleMS), ms(s.WaitMS)
 	last, lastChange := g.countsOrNil(), time.Duration(0)
 	floods, floodAt := 0, time.Duration(-1)
 	killedAt := time.Duration(-1)
@@ -121,10 +121,12 @@ func (g *guest) await(c *child, s protocol.Step, t *ticks, signs <-chan sign) (*
 			}
 			switch sg {
 			case signDead:
+				reap = ms(s.ReapMS)
 				kill("the kernel reported a bug")
 			case signIO:
 				floods++
 				if floods >= floodLines && floodAt < 0 {
+					reap = ms(s.ReapMS)
 					floodAt = t.passed()
 				}
 			}
@@ -203,7 +205,7 @@ func (g *guest) countsOrNil() map[string]ioCounts {
 // about an I/O that went wrong it may do after it has returned.
 func (g *guest) aftermath() {
 	last := g.countsOrNil()
-	for t := newTicks(); t.passed() < aftermathLimit; {
+	for t := g.newTicks(); t.passed() < aftermathLimit; {
 		time.Sleep(tick)
 		n := g.countsOrNil()
 		if !changed(last, n) {
@@ -237,7 +239,7 @@ func (g *guest) look(r *protocol.Result, before map[string]ioCounts) {
 		legs, _, err := g.legs()
 		got <- answer{legs, err}
 	})
-	t := newTicks()
+	t := g.newTicks()
 	for {
 		select {
 		case a := <-got:

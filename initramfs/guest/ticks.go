@@ -11,19 +11,50 @@ const tick = 20 * time.Millisecond
 // task got to run.
 const maxTick = 250 * time.Millisecond
 
-// ticks counts guest time in which PID 1 had its turns, so that no deadline
-// passes in a pause.
+const (
+	// givenLag is how old the host's word may be when nothing is wrong.
+	givenLag = 2 * beatEvery
+	// givenLost is how long PID 1 does without it before it takes the control
+	// line for broken.
+	givenLost = 5 * time.Second
+)
+
+// ticks counts time in which the kernel had its chance: PID 1 had its turns,
+// and the host let the machine run. No deadline passes in a pause.
 type ticks struct {
-	last time.Time
-	sum  time.Duration
+	host  func() (given time.Duration, words int64) // what the host has said
+	last  time.Time
+	sum   time.Duration // of PID 1's turns
+	count time.Duration // what passed said last
+	start time.Duration // given at the start
+
+	words int64         // how many the host had said
+	since time.Duration // sum at the last of them
 }
 
-func newTicks() *ticks { return &ticks{last: time.Now()} }
+func (g *guest) newTicks() *ticks {
+	return startTicks(func() (time.Duration, int64) { return ms(g.link.given.Load()), g.link.words.Load() })
+}
 
-// passed brings the count up to date and gives it.
+func startTicks(host func() (given time.Duration, words int64)) *ticks {
+	t := &ticks{host: host, last: time.Now()}
+	t.start, t.words = host()
+	return t
+}
+
+// passed brings the count up to date and gives it. It never goes back.
 func (t *ticks) passed() time.Duration {
 	now := time.Now()
-	t.sum += min(now.Sub(t.last), maxTick)
+	t.sum += min(max(0, now.Sub(t.last)), maxTick)
 	t.last = now
-	return t.sum
+	given, words := t.host()
+	if words != t.words {
+		t.words, t.since = words, t.sum
+	}
+	count := t.sum
+	if t.sum-t.since <= givenLost {
+		count = min(count, max(0, given-t.start)+givenLag)
+	}
+	t.count = max(t.count, count)
+	return t.count
 }

@@ -16,6 +16,10 @@ const MaxLine = 64 << 10
 type ToGuest struct {
 	Setup *Setup `json:"setup,omitempty"`
 	Step  *Step  `json:"step,omitempty"`
+	// Given answers a beat: how long the host let the guest run, or rest, since
+	// it sent the last Setup or Step, in milliseconds. The guest can't know: its
+	// clock goes on while the host keeps it waiting.
+	Given *int64 `json:"given,omitempty"`
 }
 
 // Setup is what must be there before the step; a snapshot is taken after it.
@@ -57,9 +61,11 @@ type Step struct {
 	scenarios.Step
 	Trial   uint64 `json:"trial"`
 	Entropy []byte `json:"entropy,omitempty"` // credited to the guest's random pool first
-	LimitMS int64  `json:"limit_ms"`          // guest time after which the child is killed whatever it does
-	IdleMS  int64  `json:"idle_ms"`           // guest time without disk activity after which it is killed
-	ReapMS  int64  `json:"reap_ms"`           // guest time after SIGKILL at which it counts as unkillable
+	// Guest time that the host gave, in milliseconds:
+	LimitMS int64 `json:"limit_ms"` // after it the child is killed whatever it does
+	IdleMS  int64 `json:"idle_ms"`  // after as much without disk activity it is killed
+	ReapMS  int64 `json:"reap_ms"`  // after SIGKILL, when it counts as unkillable if the kernel is broken
+	WaitMS  int64 `json:"wait_ms"`  // the same, if nothing shows that the kernel is broken
 }
 
 // FromGuest is one line from the guest; exactly one of the pointers is set.
