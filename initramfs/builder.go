@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"path/filepath"
 	"slices"
 	"sync"
 	"time"
@@ -74,6 +75,35 @@ func (b *Builder) Build(ctx context.Context, r Request) (Initramfs, error) {
 		return Initramfs{}, fmt.Errorf("build initramfs: %w", err)
 	}
 	return img, nil
+}
+
+// Find gives the image of that digest, which is not made: it has to be in the
+// cache, and stays there for an hour at least.
+func (b *Builder) Find(ctx context.Context, digest string) (string, error) {
+	images, err := b.dir("images", keepImages)
+	if err != nil {
+		return "", err
+	}
+	keys, err := images.Keys()
+	if err != nil {
+		return "", fmt.Errorf("find an initramfs: %w", err)
+	}
+	for _, key := range keys {
+		e, err := images.Open(ctx, key, recordFile)
+		if err != nil {
+			continue // gone meanwhile, or damaged
+		}
+		var m member
+		if err = readRecord(e, &m); err == nil && m.Digest == digest {
+			if err = e.Verify(ctx); err == nil {
+				return filepath.Join(e.Path(), archiveFile), e.Close()
+			}
+		}
+		if err := e.Close(); err != nil {
+			return "", err
+		}
+	}
+	return "", fmt.Errorf("find an initramfs: none in the cache has the digest %.12s", digest)
 }
 
 func (b *Builder) build(ctx context.Context, r Request) (Initramfs, error) {

@@ -3,7 +3,6 @@ package results
 import (
 	"os"
 	"path/filepath"
-	"strings"
 	"testing"
 	"time"
 
@@ -13,23 +12,21 @@ import (
 	"github.com/blockrig/blockrig/harness/qemu"
 	"github.com/blockrig/blockrig/harness/trial"
 	"github.com/blockrig/blockrig/harness/verdict"
-	"github.com/blockrig/blockrig/kernels"
 	"github.com/blockrig/blockrig/scenarios"
 	"github.com/blockrig/blockrig/scenarios/language"
 )
 
-func aTrial(t *testing.T) (trial.Spec, trial.Result) {
+func aTrial(t *testing.T) (trial.Job, trial.Outcome) {
 	t.Helper()
 	sc, err := language.Load("lvm-mirror-dio-read")
 	if err != nil {
 		t.Fatal(err)
 	}
-	cs, err := language.OneCase(sc, "length=512,memory_offset=32")
-	if err != nil {
-		t.Fatal(err)
+	job := trial.Job{
+		Kernel:   trial.Kernel{Ref: "debian:2.0", Release: "2.0.15-package"},
+		Scenario: sc.Name, Source: string(sc.Source), Case: "length=512,memory_offset=32", Accel: qemu.TCG, CPUs: 1,
 	}
-	spec := trial.Spec{Kernel: kernels.Kernel{Ref: "debian:2.0", Release: "2.0.15-package"}, Case: cs, Accel: qemu.TCG, CPUs: 1}
-	return spec, trial.Result{
+	return job, trial.Outcome{
 		Judgement: verdict.Judgement{
 			Verdict: verdict.EIO, Also: []verdict.Verdict{verdict.Degraded}, Phase: "step",
 			Reason: "pread failed with EIO", Signature: verdict.Signature{Phase: "step", Step: "pread", Verdict: verdict.EIO},
@@ -45,13 +42,12 @@ func aTrial(t *testing.T) (trial.Spec, trial.Result) {
 		Release: "2.0.15-guest", BootID: "b-1", CPUs: 1, Accel: qemu.TCG, Warm: true,
 		Started: time.Date(2026, 6, 14, 20, 8, 32, 0, time.FixedZone("", 7200)),
 		Boot:    5600 * time.Millisecond, Trial: 30 * time.Millisecond, Wall: 7912 * time.Millisecond,
-		Attempts: []trial.Attempt{{Verdict: verdict.Error, Phase: "boot", Reason: "no output", WallMS: 90}, {Verdict: verdict.EIO, Phase: "step", Reason: "pread failed with EIO", WallMS: 7912}},
-		Args:     []string{"qemu-system-x86_64", "-append", "console=ttyS0 panic=0"},
+		Attempts: []trial.Attempt{{Verdict: verdict.Error, Reason: "no output", MS: 90}, {Verdict: verdict.EIO, Reason: "pread failed with EIO", MS: 7912}},
 	}
 }
 
 func TestRecordOfATrial(t *testing.T) {
-	spec, res := aTrial(t)
+	job, res := aTrial(t)
 	want := Record{
 		Scenario: "lvm-mirror-dio-read", Case: "length=512,memory_offset=32",
 		Kernel:  Kernel{"debian:2.0", "2.0.15-guest"},
@@ -59,46 +55,41 @@ func TestRecordOfATrial(t *testing.T) {
 		Errno: "EIO", Legs: []scenarios.Leg{{Name: "253:1", Disk: "a", Health: "R"}},
 		Findings: []Finding{{console.KindIO, "Mirror read failed", "", 700}},
 		Accel:    "tcg", CPUs: 1, Warm: true, BootID: "b-1", BootMS: 5600, TrialMS: 7912,
-		Attempts: []Attempt{{verdict.Error, "no output", 90}, {verdict.EIO, "pread failed with EIO", 7912}},
+		Attempts: []Attempt{{Verdict: verdict.Error, Reason: "no output", MS: 90}, {Verdict: verdict.EIO, Reason: "pread failed with EIO", MS: 7912}},
 		Reason:   "pread failed with EIO", Outcome: "EIO", Started: time.Date(2026, 6, 14, 18, 8, 32, 0, time.UTC),
 	}
-	if diff := cmp.Diff(want, FromTrial(spec, res)); diff != "" {
+	if diff := cmp.Diff(want, FromTrial(job, res)); diff != "" {
 		t.Errorf("-want +got:\n%s", diff)
 	}
 	res.Release = ""
-	if got := FromTrial(spec, res).Kernel.Release; got != "2.0.15-package" {
+	if got := FromTrial(job, res).Kernel.Release; got != "2.0.15-package" {
 		t.Errorf("a guest that did not say its release: %q, want the package's", got)
 	}
 }
 
-func TestKeepMovesWhatATrialWrote(t *testing.T) {
-	spec, res := aTrial(t)
+func TestFilesOfATrialAreKept(t *testing.T) {
+	job, res := aTrial(t)
 	run := create(t, t.TempDir())
 	tr := begin(t, run)
-	for n, text := range []string{"first try\n", "second try\n"} {
-		dir := filepath.Join(tr.Scratch, []string{"attempt-1", "attempt-2"}[n])
-		if err := os.Mkdir(dir, 0o777); err != nil {
-			t.Fatal(err)
-		}
-		for _, name := range []string{ConsoleFile, EventsFile, "a.raw"} {
-			if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o666); err != nil {
-				t.Fatal(err)
-			}
-		}
-		res.Attempts[n].Console = filepath.Join(dir, ConsoleFile)
-		res.Console, res.Events = filepath.Join(dir, ConsoleFile), filepath.Join(dir, EventsFile)
-	}
-	if err := tr.Keep(spec, res); err != nil {
-		t.Fatal(err)
-	}
-	rec := store(t, tr, FromTrial(spec, res))
 	want := map[string]string{
 		ConsoleFile:             "second try\n",
-		EventsFile:              "second try\n",
-		"console-attempt-1.log": "first try\n",
-		ArgsFile:                strings.Join(res.Args, "\n") + "\n",
-		ScenarioFile:            string(spec.Case.Scenario.Source),
+		EventsFile:              "events\n",
+		trial.AttemptConsole(1): "first try\n",
+		ArgsFile:                "qemu\n",
 	}
+	for name, text := range want {
+		if err := os.WriteFile(filepath.Join(tr.Dir, name), []byte(text), 0o666); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.WriteFile(filepath.Join(work(t, tr), "a.raw"), nil, 0o666); err != nil {
+		t.Fatal(err)
+	}
+	if err := tr.Keep(job); err != nil {
+		t.Fatal(err)
+	}
+	rec := store(t, tr, FromTrial(job, res))
+	want[ScenarioFile] = job.Source
 	got := map[string]string{}
 	for _, name := range tree(t, rec.RunDir) {
 		text, err := os.ReadFile(filepath.Join(rec.RunDir, name))
@@ -124,14 +115,14 @@ func TestKeepMovesWhatATrialWrote(t *testing.T) {
 
 // Given a machine that never ran, then its record is kept all the same.
 func TestKeepOfATrialThatNeverRan(t *testing.T) {
-	spec, _ := aTrial(t)
+	job, _ := aTrial(t)
 	run := create(t, t.TempDir())
 	tr := begin(t, run)
-	res := trial.Result{Judgement: verdict.Judgement{Verdict: verdict.Error, Phase: "infra", Reason: "QEMU is not here"}}
-	if err := tr.Keep(spec, res); err != nil {
+	res := trial.Outcome{Judgement: verdict.Judgement{Verdict: verdict.Error, Phase: "infra", Reason: "QEMU is not here"}}
+	if err := tr.Keep(job); err != nil {
 		t.Fatal(err)
 	}
-	rec := store(t, tr, FromTrial(spec, res))
+	rec := store(t, tr, FromTrial(job, res))
 	for _, name := range []string{ConsoleFile, EventsFile, ArgsFile} {
 		if info, err := os.Stat(filepath.Join(rec.RunDir, name)); err != nil || info.Size() != 0 {
 			t.Errorf("%s: %v, %v, want an empty file", name, info, err)

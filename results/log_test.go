@@ -146,7 +146,7 @@ func TestReopen(t *testing.T) {
 	if err := os.WriteFile(log, []byte(string(line)+`{"scenario":"`), 0o666); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.MkdirAll(filepath.Join(run.Dir(), tempPrefix+"0002", scratchDir), 0o777); err != nil {
+	if err := os.MkdirAll(filepath.Join(run.Dir(), tempPrefix+"0002", "work"), 0o777); err != nil {
 		t.Fatal(err)
 	}
 

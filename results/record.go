@@ -10,6 +10,7 @@ import (
 
 	"github.com/blockrig/blockrig/harness/console"
 	"github.com/blockrig/blockrig/harness/text"
+	"github.com/blockrig/blockrig/harness/trial"
 	"github.com/blockrig/blockrig/harness/verdict"
 	"github.com/blockrig/blockrig/scenarios"
 )
@@ -59,11 +60,7 @@ type Finding struct {
 
 // An Attempt is one try to get a verdict. One that ends in error is tried
 // again.
-type Attempt struct {
-	Verdict verdict.Verdict `json:"verdict"`
-	Reason  string          `json:"reason"`
-	MS      int64           `json:"ms"` // wall time, milliseconds
-}
+type Attempt = trial.Attempt
 
 // Findings are those of a console that count for a trial: not the boot's
 // baseline.

@@ -45,7 +45,7 @@ func three() []Record {
 	bad.Kernel = Kernel{"debian:3.0", ""}
 	bad.Verdict, bad.Phase, bad.Signature = verdict.Error, "boot", verdict.Signature{Phase: "boot", Step: "pread", Verdict: verdict.Error}
 	bad.Errno, bad.Outcome, bad.Legs, bad.Reason = "", "", nil, "the kernel did not come up"
-	bad.Attempts = []Attempt{{verdict.Error, "no output", 100}, {verdict.Error, "no output", 120}, {verdict.Error, "the kernel did not come up", 110}}
+	bad.Attempts = []Attempt{{Verdict: verdict.Error, Reason: "no output", MS: 100}, {Verdict: verdict.Error, Reason: "no output", MS: 120}, {Verdict: verdict.Error, Reason: "the kernel did not come up", MS: 110}}
 	bad.TrialMS = 110
 	return []Record{pass, hang, bad}
 }

@@ -25,7 +25,6 @@ const (
 	lockFile   = ".lock"
 	newPrefix  = ".new-"
 	tempPrefix = ".trial-"
-	scratchDir = "scratch"
 )
 
 // runID is UTC time to the millisecond, which sorts as text, and five random

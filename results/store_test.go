@@ -72,7 +72,7 @@ func TestATrialIsThereWholeOrNotAtAll(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(trial.Dir, ConsoleFile), []byte("Linux version\n"), 0o666); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(filepath.Join(trial.Scratch, "a.qcow2"), []byte("disk"), 0o666); err != nil {
+	if err := os.WriteFile(filepath.Join(work(t, trial), "a.qcow2"), []byte("disk"), 0o666); err != nil {
 		t.Fatal(err)
 	}
 	if err := syscall.Mkfifo(filepath.Join(trial.Dir, "qmp"), 0o600); err != nil {
@@ -214,7 +214,7 @@ func TestSweep(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := os.WriteFile(filepath.Join(trial.Scratch, "disk"), []byte("x"), 0o666); err != nil {
+		if err := os.WriteFile(filepath.Join(work(t, trial), "disk"), []byte("x"), 0o666); err != nil {
 			t.Fatal(err)
 		}
 		if err := syscall.Kill(os.Getpid(), syscall.SIGKILL); err != nil {
@@ -255,7 +255,7 @@ func TestSweep(t *testing.T) {
 			t.Errorf("a folder of the user: %v", err)
 		}
 	}
-	if _, err := os.Stat(trial.Scratch); err != nil {
+	if _, err := os.Stat(trial.Dir); err != nil {
 		t.Errorf("a living trial: %v", err)
 	}
 	store(t, trial, three()[0])
@@ -510,4 +510,14 @@ func BenchmarkStore(b *testing.B) {
 			b.Fatal(err)
 		}
 	}
+}
+
+// work makes a folder as a trial has one while it runs.
+func work(t *testing.T, trial *Trial) string {
+	t.Helper()
+	dir := filepath.Join(trial.Dir, "work")
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	return dir
 }

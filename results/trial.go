@@ -10,14 +10,15 @@ import (
 	"strings"
 
 	"github.com/blockrig/blockrig/harness/text"
+	"github.com/blockrig/blockrig/harness/trial"
 )
 
 // Files of a trial's folder.
 const (
 	ResultFile   = "result.json"
-	ConsoleFile  = "console.log"
-	EventsFile   = "events.jsonl"
-	ArgsFile     = "qemu.args"
+	ConsoleFile  = trial.ConsoleFile
+	EventsFile   = trial.EventsFile
+	ArgsFile     = trial.ArgsFile
 	ScenarioFile = "scenario.yaml"
 )
 
@@ -28,8 +29,6 @@ type Trial struct {
 	// Dir is where its files (ConsoleFile and so on) are to be written. It
 	// has another name once it is stored.
 	Dir string
-	// Scratch is for what is not to be kept: disks, sockets.
-	Scratch string
 
 	run    *Run
 	number int
@@ -47,13 +46,8 @@ func (r *Run) Begin() (*Trial, error) {
 	r.mu.Unlock()
 
 	dir := filepath.Join(r.dir, fmt.Sprintf("%s%04d", tempPrefix, number))
-	t := &Trial{Dir: dir, Scratch: filepath.Join(dir, scratchDir), run: r, number: number}
-	err := os.Mkdir(dir, 0o777)
-	if err == nil {
-		// What a guest writes to its disks is nobody else's business.
-		err = os.Mkdir(t.Scratch, 0o700)
-	}
-	if err != nil {
+	t := &Trial{Dir: dir, run: r, number: number}
+	if err := os.Mkdir(dir, 0o777); err != nil {
 		return nil, errors.Join(fmt.Errorf("make the trial's folder: %w", err), t.Discard())
 	}
 	return t, nil
@@ -77,7 +71,7 @@ func (t *Trial) Record(rec Record) (Record, error) {
 	return rec, err
 }
 
-// Store ends the trial: writes its record, removes the scratch folder, brings
+// Store ends the trial: writes its record, brings
 // everything to the disk and gives the folder its name. It returns the record
 // as it was stored, with RunDir. A file of the folder that was not written,
 // since the machine never ran, is stored empty. Where it fails, nothing of the
@@ -92,9 +86,6 @@ func (t *Trial) Store(rec Record) (Record, error) {
 }
 
 func (t *Trial) store(rec Record) error {
-	if err := os.RemoveAll(t.Scratch); err != nil {
-		return err
-	}
 	line, err := text.JSONLine(rec)
 	if err != nil {
 		return err

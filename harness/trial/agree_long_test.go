@@ -4,7 +4,6 @@ package trial
 
 import (
 	"context"
-	"errors"
 	"os"
 	"path/filepath"
 	"slices"
@@ -28,7 +27,7 @@ type fullAnswer struct {
 	Legs   []string
 }
 
-func fullAnswerOf(r Result) fullAnswer {
+func fullAnswerOf(r ran) fullAnswer {
 	a := fullAnswer{Answer: answerOf(r)}
 	if r.Verdict == verdict.Hang {
 		return a // a hung kernel may not say
@@ -77,11 +76,11 @@ func TestColdAndWarmTrialsOfAllScenariosAgree(t *testing.T) {
 	}
 }
 
-// bothWays makes a trial from power-on, and one from the cache of bases.
-func bothWays(t *testing.T, cache *BaseCache, ref, scenario, id string) (cold, warm Result) {
+// bothWays makes a trial from power-on, and one from a saved machine.
+func bothWays(t *testing.T, cache *BaseCache, ref, scenario, id string) (cold, warm ran) {
 	t.Helper()
 	ctx := testContext(t)
-	spec, err := realSpec(ctx, ref, scenario, id)
+	l, err := realJob(ctx, ref, scenario, id)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -92,29 +91,26 @@ func bothWays(t *testing.T, cache *BaseCache, ref, scenario, id string) (cold, w
 		}
 		return d
 	}
-	spec.Dir = dir("cold")
-	cold = RunAttempts(ctx, spec, Run)
+	l.Dir = dir("cold")
+	cold = ran{runAttempts(ctx, l, run), l.Dir}
 
-	spec.Dir = dir("boot")
-	b, err := cache.get(ctx, spec, 0, func(ctx context.Context, dir string) error { return MakeBase(ctx, spec, dir) })
-	if no, ok := errors.AsType[*BootError](err); ok {
-		t.Fatalf("no base\n%s", show(no.Result))
-	}
+	l.Dir = dir("boot")
+	base, err := cache.get(ctx, l.baseKey(), func(ctx context.Context, dir string) error { return makeBase(ctx, l, dir) })
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer func() {
-		if err := b.Close(); err != nil {
+		if err := base.Close(); err != nil {
 			t.Error(err)
 		}
 	}()
-	spec.Dir = dir("warm")
-	warm = RunAttempts(ctx, spec, func(ctx context.Context, spec Spec) Result {
-		r, err := RunWarm(ctx, spec, b)
+	l.Dir = dir("warm")
+	warm = ran{runAttempts(ctx, l, func(ctx context.Context, l Local) Outcome {
+		o, err := runWarm(ctx, l, base)
 		if err != nil {
 			t.Errorf("load: %v", err)
 		}
-		return r
-	})
+		return o
+	}), l.Dir}
 	return cold, warm
 }

@@ -2,61 +2,67 @@ package trial
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 
-	"github.com/blockrig/blockrig/harness/verdict"
+	"github.com/blockrig/blockrig/scenarios"
 )
 
-// MaxAttempts is how often a trial is made that ends in error.
+// MaxAttempts is how often a trial is made that ends in error, whoever asks
+// for it. Nobody else tries again what ended so.
 const MaxAttempts = 3
 
-// An Attempt is one of the trials made to get one result.
-type Attempt struct {
-	Verdict verdict.Verdict `json:"verdict"`
-	Phase   string          `json:"phase"`
-	Reason  string          `json:"reason"`
-	WallMS  int64           `json:"wall_ms"`
-	Console string          `json:"-"` // path of its log; "" when there is none
-}
-
-// RunAttempts makes a trial, and makes it again when it says nothing about
-// the kernel (error), at most MaxAttempts times. Each attempt is recorded.
-// Attempt N has its files in the folder attempt-N of spec.Dir.
-func RunAttempts(ctx context.Context, spec Spec, run func(context.Context, Spec) Result) Result {
+// runAttempts makes a trial, and makes it again when it says nothing about
+// the kernel (error), at most MaxAttempts times. Each attempt has a work folder
+// of its own; what is to be kept of it goes into the outcome's folder.
+func runAttempts(ctx context.Context, l Local, run func(context.Context, Local) Outcome) Outcome {
+	work := filepath.Join(l.Dir, workDir)
 	var all []Attempt
 	for n := 1; ; n++ {
-		one := spec
-		one.Dir = filepath.Join(spec.Dir, fmt.Sprintf("attempt-%d", n))
-		var r Result
-		if err := makeDir(one.Dir); err != nil {
-			r = Failed(one, err)
+		one := l
+		one.attempt, one.Dir = n, filepath.Join(work, fmt.Sprintf("attempt-%d", n))
+		var o Outcome
+		if err := clearDir(one.Dir); err != nil {
+			o = failed(one, err)
 		} else {
-			r = run(ctx, one)
+			o = run(ctx, one)
 		}
-		all = append(all, Attempt{Verdict: r.Verdict, Phase: r.Phase, Reason: r.Reason, WallMS: r.Wall.Milliseconds(), Console: r.Console})
-		r.Attempts = all
-		if r.Verdict != verdict.Error || n == MaxAttempts || ctx.Err() != nil {
-			return r
+		all = append(all, attemptOf(o))
+		o.Attempts = all
+		last := o.Verdict != scenarios.Error || n == MaxAttempts || ctx.Err() != nil
+		var err error
+		if last {
+			err = errors.Join(moveFiles(one.Dir, l.Dir), os.RemoveAll(work))
+		} else {
+			err = moveFile(filepath.Join(one.Dir, ConsoleFile), filepath.Join(l.Dir, AttemptConsole(n)))
 		}
-		if spec.Log != nil {
-			spec.Log.Info("a trial said nothing about the kernel and is made again", "attempt", n, "phase", r.Phase, "reason", r.Reason)
+		switch {
+		case err != nil:
+			o = failed(one, err)
+			o.Attempts = all
+			return o
+		case last:
+			return o
 		}
+		l.log().Info("a trial said nothing about the kernel and is made again", "attempt", n, "phase", o.Phase, "reason", o.Reason)
 	}
 }
 
-func makeDir(dir string) error {
-	if err := os.Mkdir(dir, 0o755); err != nil {
+func attemptOf(o Outcome) Attempt {
+	return Attempt{Verdict: o.Verdict, Reason: o.Reason, MS: o.Wall.Milliseconds()}
+}
+
+// clearDir gives an empty folder. What a guest writes to its disks is nobody
+// else's business.
+func clearDir(dir string) error {
+	err := os.RemoveAll(dir)
+	if err == nil {
+		err = os.MkdirAll(dir, 0o700)
+	}
+	if err != nil {
 		return fmt.Errorf("make the folder of an attempt: %w", err)
 	}
 	return nil
-}
-
-// clearDir gives an empty folder for what may be made once more.
-func clearDir(dir string) error {
-	if err := os.RemoveAll(dir); err != nil {
-		return fmt.Errorf("clear the folder of an attempt: %w", err)
-	}
-	return makeDir(dir)
 }

@@ -51,18 +51,18 @@ const (
 // after it has said so.
 const readyWait = 5 * time.Second
 
-// MakeBase boots a machine for spec's kernel and stack and saves it in the
-// empty folder dir, an entry of a BaseCache. The error is a *BootError when the
-// machine could not be made.
-func MakeBase(ctx context.Context, spec Spec, dir string) error {
-	s := newSession(spec)
+// makeBase boots a machine for a job's kernel and stack and saves it in the
+// empty folder dir, an entry of a BaseCache. A *NotReadyError is the boot's;
+// any other error says why the machine could not be saved.
+func makeBase(ctx context.Context, l Local, dir string) error {
+	s := newSession(l)
 	s.enter(scenarios.PhaseInfra, "")
 	if err := s.powerOn(ctx); err != nil {
 		_ = s.host(err)
-		return &BootError{Result: s.end()}
+		return &NotReadyError{s.end()}
 	}
 	if s.boot(ctx) != nil {
-		return &BootError{Result: s.end()}
+		return &NotReadyError{s.end()}
 	}
 	took := time.Since(s.res.Started)
 	s.progress("save", "")
@@ -74,24 +74,23 @@ func MakeBase(ctx context.Context, spec Spec, dir string) error {
 	case <-time.After(readyWait):
 	}
 	info := baseInfo{
-		Release: s.res.Release, BootID: s.res.BootID, CPUs: s.res.CPUs, Accel: spec.Accel,
+		Release: s.res.Release, BootID: s.res.BootID, CPUs: s.res.CPUs, Accel: l.Accel,
 		BootMS: took.Milliseconds(), Ready: s.res.Ready,
 	}
 	if err := s.save(ctx, dir, info); err != nil {
-		_ = s.host(fmt.Errorf("save the machine: %w", err))
-		return &BootError{Result: s.end(), Unsaved: true}
+		_ = s.host(err)
+		s.end()
+		return fmt.Errorf("save the machine: %w", err)
 	}
 	return nil
 }
 
-// A BootError is a boot that gave no base.
-type BootError struct {
-	Result  Result // of every case on that stack
-	Unsaved bool   // instead: the stack was ready, and the machine could not be saved
-}
+// A NotReadyError says that a boot did not come to a stack that is ready. Its
+// outcome is that of every case on that stack.
+type NotReadyError struct{ Outcome Outcome }
 
-func (e *BootError) Error() string {
-	return fmt.Sprintf("%s in phase %s: %s", e.Result.Verdict, e.Result.Phase, e.Result.Reason)
+func (e *NotReadyError) Error() string {
+	return fmt.Sprintf("the stack did not get ready: %s in phase %s: %s", e.Outcome.Verdict, e.Outcome.Phase, e.Outcome.Reason)
 }
 
 // save writes the base. The machine has ended when it returns.
@@ -131,10 +130,10 @@ func openBase(e *cachedir.Entry) (*Base, error) {
 	return b, nil
 }
 
-// RunWarm does a trial from a base. An error wraps qemu.ErrRestore: the base
+// runWarm does a trial from a base. An error wraps qemu.ErrRestore: the base
 // is of no use, and there was no trial.
-func RunWarm(ctx context.Context, spec Spec, b *Base) (Result, error) {
-	s := newSession(spec)
+func runWarm(ctx context.Context, l Local, b *Base) (Outcome, error) {
+	s := newSession(l)
 	s.enter(scenarios.PhaseInfra, "load the saved machine")
 	s.res.Warm = true
 	s.res.Release, s.res.BootID, s.res.CPUs, s.res.Accel = b.Release, b.BootID, b.CPUs, b.Accel
@@ -169,5 +168,5 @@ func (s *session) resume(ctx context.Context, b *Base) error {
 	if err := s.rec.preload(filepath.Join(b.Path(), baseConsole)); err != nil {
 		return fmt.Errorf("%w: %w", qemu.ErrRestore, err)
 	}
-	return s.open(ctx, qemu.Spec{Binary: s.spec.Binary, From: filepath.Join(b.Path(), baseMachine), Dir: s.spec.Dir, Log: s.spec.Log})
+	return s.open(ctx, qemu.Spec{Binary: s.Binary, From: filepath.Join(b.Path(), baseMachine), Dir: s.Dir, Log: s.Log})
 }

@@ -25,14 +25,14 @@ import (
 
 // midStep runs a warm trial and does something to its machine once the guest
 // has said that the step begins.
-func midStep(t *testing.T, do func(ctx context.Context, m *qemu.Machine)) Result {
+func midStep(t *testing.T, do func(ctx context.Context, m *qemu.Machine)) ran {
 	t.Helper()
 	base := sharedBase(t)
-	spec := mirrorSpec(t, aligned)
+	l := mirrorJob(t, aligned)
 	ctx := testContext(t)
-	s := newSession(spec)
+	s := newSession(l)
 	did := false
-	s.spec.Progress = func(phase, _ string) {
+	s.Progress = func(phase, _ string) {
 		if phase == scenarios.PhaseStep && !did {
 			did = true
 			do(ctx, s.m)
@@ -42,11 +42,11 @@ func midStep(t *testing.T, do func(ctx context.Context, m *qemu.Machine)) Result
 		t.Fatal(err)
 	}
 	_ = s.step(ctx) // whatever it was is in the result
-	r := s.end()
+	r := ran{s.end(), l.Dir}
 	if !did {
 		t.Fatalf("the step never began\n%s", show(r))
 	}
-	wantNothingLeft(t, spec.Dir)
+	wantNothingLeft(t, l.Dir)
 	return r
 }
 
@@ -95,7 +95,7 @@ func TestQEMUKilledInATrialIsTriedAgain(t *testing.T) {
 
 	first, second := v.got[0], v.got[1]
 	if a := first.Attempts; len(a) != 2 || a[0].Verdict != verdict.Error || !strings.Contains(a[0].Reason, "signal: killed") ||
-		a[0].Phase != scenarios.PhaseStep || a[1].Verdict != verdict.Pass || first.Verdict != verdict.Pass || !first.Warm {
+		a[1].Verdict != verdict.Pass || first.Verdict != verdict.Pass || !first.Warm {
 		t.Errorf("attempts %+v, want an error that says that QEMU was killed, and a warm pass\n%s", a, show(first))
 	}
 	if second.Verdict != verdict.Pass || len(second.Attempts) != 1 || !second.Warm {
@@ -109,9 +109,9 @@ func TestQEMUKilledInATrialIsTriedAgain(t *testing.T) {
 
 func TestQEMUKilledWhileLoading(t *testing.T) {
 	base := sharedBase(t)
-	spec := mirrorSpec(t, aligned)
+	l := mirrorJob(t, aligned)
 	var killed sync.WaitGroup
-	spec.Progress = func(_, what string) {
+	l.Progress = func(_, what string) {
 		if !strings.HasPrefix(what, "load") {
 			return
 		}
@@ -125,7 +125,8 @@ func TestQEMUKilledWhileLoading(t *testing.T) {
 			}
 		})
 	}
-	r, err := RunWarm(testContext(t), spec, base)
+	o, err := runWarm(testContext(t), l, base)
+	r := ran{o, l.Dir}
 	killed.Wait()
 	if !errors.Is(err, qemu.ErrRestore) || !strings.Contains(err.Error(), "signal: killed") {
 		t.Errorf("error %v, want one of loading that says that QEMU was killed", err)
@@ -133,7 +134,7 @@ func TestQEMUKilledWhileLoading(t *testing.T) {
 	if r.Verdict != verdict.Error || !strings.Contains(r.Reason, "signal: killed") {
 		t.Errorf("want the reason in the result, too\n%s", show(r))
 	}
-	wantNothingLeft(t, spec.Dir)
+	wantNothingLeft(t, l.Dir)
 	// The base has come to no harm.
 	if r := warmTrial(t, aligned); r.Verdict != verdict.Pass {
 		t.Errorf("the next trial\n%s", show(r))
@@ -248,12 +249,12 @@ var rot = []struct {
 }
 
 func TestRotInABaseNeverBecomesAVerdict(t *testing.T) {
-	spec := mirrorSpec(t, aligned)
+	l := mirrorJob(t, aligned)
 	for _, tt := range rot {
 		t.Run(tt.what, func(t *testing.T) {
 			c := copyBase(t, tt.file, tt.damage)
 			anew := errors.New("made anew")
-			b, err := c.get(t.Context(), spec, 0, func(context.Context, string) error { return anew })
+			b, err := c.get(t.Context(), l.baseKey(), func(context.Context, string) error { return anew })
 			if errors.Is(err, anew) {
 				return
 			}
@@ -261,11 +262,11 @@ func TestRotInABaseNeverBecomesAVerdict(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer b.Close()
-			spec.Dir = t.TempDir()
-			if r, err := RunWarm(testContext(t), spec, b); !errors.Is(err, qemu.ErrRestore) || r.Verdict != verdict.Error {
-				t.Errorf("error %v, want that the base is of no use\n%s", err, show(r))
+			l.Dir = t.TempDir()
+			if o, err := runWarm(testContext(t), l, b); !errors.Is(err, qemu.ErrRestore) || o.Verdict != verdict.Error {
+				t.Errorf("error %v, want that the base is of no use\n%s", err, show(ran{o, l.Dir}))
 			}
-			wantNothingLeft(t, spec.Dir)
+			wantNothingLeft(t, l.Dir)
 		})
 	}
 }
@@ -387,7 +388,7 @@ func TestInterruptedTrialLeavesNothing(t *testing.T) {
 				}
 			}
 
-			err := v.Run(ctx, v.tasks)
+			err := v.Run(ctx, v.jobs)
 
 			if !errors.Is(err, enough) {
 				t.Errorf("error %v, want %v", err, enough)

@@ -93,11 +93,11 @@ func TestManyWarmTrialsInARowLeaveNothing(t *testing.T) {
 	var first holding
 	var trials time.Duration
 	done := 0
-	v.Done = func(i int, r Result) error {
+	v.Done = func(i int, r Outcome) error {
 		trials += r.Wall
 		want := map[string]verdict.Verdict{oneBlock: verdict.Hang, oneSector: verdict.EIO, aligned: verdict.Pass}[ids[i]]
 		if r.Verdict != want || !r.Warm {
-			t.Errorf("trial %d, %s: warm %t, want %s\n%s", i, ids[i], r.Warm, want, show(r))
+			t.Errorf("trial %d, %s: warm %t, want %s\n%s", i, ids[i], r.Warm, want, show(ran{r, v.folder(i)}))
 		}
 		if ids[i] == aligned {
 			for _, f := range r.Findings {
@@ -118,7 +118,7 @@ func TestManyWarmTrialsInARowLeaveNothing(t *testing.T) {
 		return err
 	}
 
-	if err := v.Run(t.Context(), v.tasks); err != nil {
+	if err := v.Run(t.Context(), v.jobs); err != nil {
 		t.Fatal(err)
 	}
 

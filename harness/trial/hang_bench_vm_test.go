@@ -4,6 +4,7 @@ package trial
 
 import (
 	"os"
+	"path/filepath"
 	"regexp"
 	"strconv"
 	"testing"
@@ -17,18 +18,18 @@ func BenchmarkHang(b *testing.B) {
 	for _, id := range []string{oneBlock, twoPages} {
 		b.Run(id, func(b *testing.B) {
 			base := sharedBase(b)
-			spec := mirrorSpec(b, id)
+			l := mirrorJob(b, id)
 			sum, most := 0.0, 0.0
 			n := 0
 			for b.Loop() {
 				b.StopTimer()
-				spec.Dir = b.TempDir()
+				l.Dir = b.TempDir()
 				b.StartTimer()
-				r, err := RunWarm(b.Context(), spec, base)
-				if err != nil || r.Verdict != verdict.Hang {
-					b.Fatal(err, show(r))
+				o, err := runWarm(b.Context(), l, base)
+				if err != nil || o.Verdict != verdict.Hang {
+					b.Fatal(err, show(ran{o, l.Dir}))
 				}
-				took := guestSeconds(b, r.Console, `: step pread `, ` is not reaped `)
+				took := guestSeconds(b, filepath.Join(l.Dir, ConsoleFile), `: step pread `, ` is not reaped `)
 				sum, most = sum+took, max(most, took)
 				n++
 			}

@@ -4,27 +4,22 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"path/filepath"
 	"sync"
 
-	"github.com/blockrig/blockrig/harness/qemu"
-	"github.com/blockrig/blockrig/harness/verdict"
 	"github.com/blockrig/blockrig/scenarios"
 )
 
-// queue hands tasks to workers. Tasks that can go on from the same base are a
+// queue hands jobs to workers. Jobs that can go on from the same base are a
 // group: its first one makes the base, the others wait for it while workers
 // do other groups.
 type queue struct {
-	s     *Schedule
-	tasks []Task
-	specs []Spec
-	fail  []error // why a task can't be tried, nil when it can
+	s    *Schedule
+	jobs []Queued
 
 	// What a trial is. The tests of the queue itself put in something quicker.
-	cold func(context.Context, Spec) Result
-	warm func(context.Context, Spec, *Base) (Result, error)
-	boot func(context.Context, Spec, string) error
+	cold func(context.Context, Local) Outcome
+	warm func(context.Context, Local, *Base) (Outcome, error)
+	boot func(context.Context, Local, string) error
 
 	mu     sync.Mutex
 	more   *sync.Cond // something changed: a base is there, or it is over
@@ -45,44 +40,29 @@ const (
 	ready                    // trials can go on from it, or there is to be none
 )
 
-// group is the tasks that share a base.
+// group is the jobs that share a base.
 type group struct {
-	boot    int
-	cold    bool // every task is from power-on
+	cold    bool // every job is from power-on
 	state   groupState
-	maker   int // the task that makes the base; valid while it is made
+	maker   int // the job that makes the base; valid while it is made
 	base    *Base
-	pending []int // tasks, in order
-	running int   // tasks begun and not done
+	pending []int // jobs, in order
+	running int   // jobs begun and not done
 }
 
-func (s *Schedule) queue(tasks []Task, accel qemu.Accel, benches map[benchKey]Bench, images map[benchKey]string, broken map[benchKey]error) *queue {
-	q := &queue{s: s, tasks: tasks, specs: make([]Spec, len(tasks)), fail: make([]error, len(tasks))}
-	q.cold, q.warm, q.boot = Run, RunWarm, MakeBase
+func (s *Schedule) queue(jobs []Queued) *queue {
+	q := &queue{s: s, jobs: jobs, cold: run, warm: runWarm, boot: makeBase}
 	q.more = sync.NewCond(&q.mu)
 	type groupKey struct {
-		benchKey
-		boot int
+		base string
 		cold bool
 	}
 	groups := map[groupKey]*group{}
-	for i, t := range tasks {
-		b := benchKey{t.Ref, t.Case.Scenario}
-		spec := benches[b].Spec(t.Case)
-		if spec.Kernel.Ref == "" {
-			spec.Kernel.Ref = t.Ref
-		}
-		spec.Accel, spec.CPUs, spec.Log = accel, cpus(s.CPUs, accel), s.Log
-		spec.Progress = func(phase, what string) { s.progress(i, phase, what) }
-		spec.Image, spec.Timing = images[b], s.Timing
-		q.specs[i], q.fail[i] = spec, broken[b]
-		key := groupKey{b, t.Repeat % max(1, s.Boots), s.Bases == nil || t.Case.Scenario.Cold != "" || q.fail[i] != nil}
-		if key.cold {
-			key.boot = 0
-		}
+	for i, j := range jobs {
+		key := groupKey{j.baseKey(), s.Bases == nil || j.Cold || j.Err != nil}
 		g := groups[key]
 		if g == nil {
-			g = &group{boot: key.boot, cold: key.cold}
+			g = &group{cold: key.cold}
 			if g.cold {
 				g.state = ready
 			}
@@ -94,7 +74,7 @@ func (s *Schedule) queue(tasks []Task, accel qemu.Accel, benches map[benchKey]Be
 	return q
 }
 
-// run does all tasks with as many workers as the schedule has jobs.
+// run does all jobs with as many workers as the schedule says.
 func (q *queue) run(ctx context.Context) error {
 	wake := context.AfterFunc(ctx, func() {
 		q.mu.Lock()
@@ -104,7 +84,7 @@ func (q *queue) run(ctx context.Context) error {
 	})
 	defer wake()
 	var workers sync.WaitGroup
-	for range max(1, min(q.s.Jobs, len(q.tasks))) {
+	for range max(1, min(q.s.Workers, len(q.jobs))) {
 		workers.Go(func() { q.work(ctx) })
 	}
 	workers.Wait()
@@ -124,11 +104,11 @@ func (q *queue) work(ctx context.Context) {
 		if !ok {
 			return
 		}
-		r := q.trial(ctx, g, i)
-		if ctx.Err() != nil && r.Verdict == verdict.Error {
+		o := q.trial(ctx, g, i)
+		if ctx.Err() != nil && o.Verdict == scenarios.Error {
 			return // interrupted: that is nothing to record
 		}
-		q.done(g, i, r)
+		q.done(g, i, o)
 	}
 }
 
@@ -176,7 +156,7 @@ func before(a, b *group) bool {
 }
 
 // done records a result. One goroutine at a time is in Done.
-func (q *queue) done(g *group, i int, r Result) {
+func (q *queue) done(g *group, i int, o Outcome) {
 	q.mu.Lock()
 	if g.state == making && g.maker == i {
 		g.state = unmade // the boot failed: the next one may not
@@ -191,24 +171,24 @@ func (q *queue) done(g *group, i int, r Result) {
 	if q.ended != nil {
 		return
 	}
-	err := q.s.Done(i, r)
+	err := q.s.Done(i, o)
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	switch {
 	case err != nil:
 		q.ended, q.over = err, true
 		q.more.Broadcast()
-	case q.s.Until != nil && q.s.Until(r):
-		q.drop(q.tasks[i])
+	case q.s.Until != nil && q.s.Until(o):
+		q.drop(q.jobs[i].Series())
 	}
 }
 
-// drop removes what is pending of a task's case and kernel.
-func (q *queue) drop(t Task) {
+// drop removes what is pending of a series.
+func (q *queue) drop(series Series) {
 	for _, g := range q.groups {
 		var left []int
 		for _, i := range g.pending {
-			if q.tasks[i].Key() != t.Key() {
+			if q.jobs[i].Series() != series {
 				left = append(left, i)
 			}
 		}
@@ -226,99 +206,102 @@ func (q *queue) letGo(g *group) {
 	}
 }
 
-// trial does a task, in as many attempts as it takes.
-func (q *queue) trial(ctx context.Context, g *group, i int) Result {
-	spec := q.specs[i]
-	dir, err := q.s.Begin(i, spec)
+// trial does a job, in as many attempts as it takes.
+func (q *queue) trial(ctx context.Context, g *group, i int) Outcome {
+	j := q.jobs[i]
+	dir, err := q.s.Begin(i, j.Job)
+	l := q.s.local(i, j.Job, dir)
 	if err == nil {
-		err = q.fail[i]
+		err = j.Err
 	}
 	if err != nil {
-		return Failed(spec, err)
+		return failed(l, err)
 	}
-	spec.Dir = dir
-	made, fromBase := 0, false
-	return RunAttempts(ctx, spec, func(ctx context.Context, spec Spec) Result {
-		if made++; made == MaxAttempts && fromBase {
-			return q.cold(ctx, spec) // it may be the base that is at fault
+	fromBase := false
+	return runAttempts(ctx, l, func(ctx context.Context, l Local) Outcome {
+		if l.Files, err = q.s.Find(ctx, l.Job); err != nil {
+			return failed(l, err)
 		}
-		r := q.attempt(ctx, g, i, spec)
-		fromBase = r.Warm && r.Report.Phase != scenarios.PhaseInfra
-		return r
+		if l.attempt == MaxAttempts && fromBase {
+			return q.cold(ctx, l) // it may be the base that is at fault
+		}
+		o := q.attempt(ctx, g, i, l)
+		fromBase = o.Warm && o.Report.Phase != scenarios.PhaseInfra
+		return o
 	})
 }
 
-// attempt does a task once: from the group's base, made now if it is not
+// attempt does a job once: from the group's base, made now if it is not
 // there. When the stack does not get ready while the base is made, that boot
 // is the attempt.
-func (q *queue) attempt(ctx context.Context, g *group, i int, spec Spec) Result {
+func (q *queue) attempt(ctx context.Context, g *group, i int, l Local) Outcome {
 	for again := false; ; again = true {
 		if g.cold {
-			return q.cold(ctx, spec)
+			return q.cold(ctx, l)
 		}
-		b, r := q.base(ctx, g, spec)
+		base, err := q.base(ctx, g, l)
+		var boot *NotReadyError
 		switch {
-		case r != nil:
-			return *r
-		case b == nil:
-			return q.cold(ctx, spec)
+		case errors.As(err, &boot):
+			return boot.Outcome
+		case err != nil:
+			return failed(l, err)
+		case base == nil:
+			return q.cold(ctx, l)
 		}
-		res, err := q.warm(ctx, spec, b)
+		o, err := q.warm(ctx, l, base)
 		if err == nil || again {
-			return res
+			return o
 		}
 		// The base is of no use. What the try left in the folder would be in
 		// the way of the next.
-		if err := q.renew(ctx, g, i, b, err); err != nil {
-			return Failed(spec, err)
+		if err := q.renew(ctx, g, i, base, err); err != nil {
+			return failed(l, err)
 		}
-		if err := clearDir(spec.Dir); err != nil {
-			return Failed(spec, err)
+		if err := clearDir(l.Dir); err != nil {
+			return failed(l, err)
 		}
 	}
 }
 
-// base gives the group's base. Without one, and without a result, the trial
-// is to be cold.
-func (q *queue) base(ctx context.Context, g *group, spec Spec) (*Base, *Result) {
+// base gives the group's base. Without one, and without an error, the trial is
+// to be cold.
+func (q *queue) base(ctx context.Context, g *group, l Local) (*Base, error) {
 	q.mu.Lock()
-	b, state := g.base, g.state
+	base, state := g.base, g.state
 	q.mu.Unlock()
-	if b != nil || state == ready {
-		return b, nil
+	if base != nil || state == ready {
+		return base, nil
 	}
-	sub := spec
-	sub.Dir = filepath.Join(spec.Dir, "base")
-	b, err := q.s.Bases.get(ctx, spec, g.boot, func(ctx context.Context, dir string) error {
+	base, err := q.s.Bases.get(ctx, l.baseKey(), func(ctx context.Context, dir string) error {
 		// It may be made twice: what another process removes at once, to make room.
-		if err := clearDir(sub.Dir); err != nil {
-			return &BootError{Result: Failed(spec, err)}
+		if err := clearDir(l.Dir); err != nil {
+			return err
 		}
-		return q.boot(ctx, sub, dir)
+		return q.boot(ctx, l, dir)
 	})
-	if no, ok := errors.AsType[*BootError](err); ok && !no.Unsaved {
-		return nil, &no.Result
+	var boot *NotReadyError
+	switch {
+	case errors.As(err, &boot):
+		return nil, err
+	case ctx.Err() != nil:
+		return nil, fmt.Errorf("interrupted: %w", context.Cause(ctx))
+	case err != nil:
+		l.log().Warn("no warm trials: every one is from power-on", "kernel", l.Kernel.Ref, "reason", err)
 	}
-	if ctx.Err() != nil {
-		r := Failed(spec, fmt.Errorf("interrupted: %w", context.Cause(ctx)))
-		return nil, &r
-	}
-	if err != nil && q.s.Log != nil {
-		q.s.Log.Warn("no warm trials: every one is from power-on", "kernel", spec.Kernel.Ref, "reason", err)
+	// What the boot left in the folder is not the trial's.
+	if err := clearDir(l.Dir); err != nil {
+		return nil, errors.Join(err, base.Close())
 	}
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if g.base != nil {
-		// Another task, whose try with the one before failed too, was quicker.
-		if err := b.Close(); err != nil {
-			r := Failed(spec, err)
-			return nil, &r
-		}
-		return g.base, nil
+		// Another job, whose try with the one before failed too, was quicker.
+		return g.base, base.Close()
 	}
-	g.base, g.state = b, ready
+	g.base, g.state = base, ready
 	q.more.Broadcast()
-	return b, nil
+	return base, nil
 }
 
 // renew removes a base that can't be loaded.

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -18,7 +19,6 @@ import (
 	"github.com/blockrig/blockrig/harness/cachedir"
 	"github.com/blockrig/blockrig/harness/qemu"
 	"github.com/blockrig/blockrig/harness/verdict"
-	"github.com/blockrig/blockrig/kernels"
 	"github.com/blockrig/blockrig/scenarios"
 )
 
@@ -32,66 +32,54 @@ type queueTest struct {
 	began []string // tasks in the order in which they began
 	boots []string // bases in the order in which they were begun to be made: "kernel/boot"
 	ended []string // tasks in the order in which they were recorded
-	got   map[int]Result
+	got   map[int]Outcome
 }
 
-// name tells tasks apart: "kernel scenario case repeat".
-func name(t Task) string {
-	return fmt.Sprintf("%s %s %s %d", t.Ref, t.Case.Scenario.Name, t.Case.ID, t.Repeat)
+// name tells jobs apart: "kernel scenario case repeat".
+func name(j Queued) string {
+	return fmt.Sprintf("%s %s %s %s", j.Kernel.Ref, j.Scenario, j.Case, j.Seed)
 }
 
-// newQueue has tasks ready to run, with trials that pass at once.
-func newQueue(t *testing.T, s Schedule, tasks ...Task) *queueTest {
+// newQueue has jobs ready to run, with trials that pass at once.
+func newQueue(t *testing.T, s Schedule, jobs ...Queued) *queueTest {
 	t.Helper()
-	qt := &queueTest{Schedule: &s, got: map[int]Result{}}
+	qt := &queueTest{Schedule: &s, got: map[int]Outcome{}}
 	s.Log = slog.New(slog.NewTextHandler(&qt.log, nil))
 	if s.Bases != nil {
 		s.Bases.Log = s.Log
 	}
-	s.Begin = func(i int, _ Spec) (string, error) {
+	s.Find = func(context.Context, Job) (Files, error) { return Files{}, nil }
+	s.Begin = func(i int, _ Job) (string, error) {
 		qt.mu.Lock()
 		defer qt.mu.Unlock()
-		qt.began = append(qt.began, name(tasks[i]))
+		qt.began = append(qt.began, name(jobs[i]))
 		return os.MkdirTemp(t.TempDir(), "")
 	}
-	s.Done = func(i int, r Result) error {
-		qt.ended = append(qt.ended, name(tasks[i])) // one goroutine at a time
-		qt.got[i] = r
+	s.Done = func(i int, o Outcome) error {
+		qt.ended = append(qt.ended, name(jobs[i])) // one goroutine at a time
+		qt.got[i] = o
 		return nil
 	}
-	benches := map[benchKey]Bench{}
-	for _, task := range tasks {
-		benches[benchKey{task.Ref, task.Case.Scenario}] = Bench{
-			Kernel: kernels.Kernel{Ref: task.Ref, Digest: "digest of " + task.Ref}, Scenario: task.Case.Scenario,
-		}
-	}
-	qt.q = s.queue(tasks, qemu.TCG, benches, nil, map[benchKey]error{})
-	exe, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
-	for i := range qt.q.specs {
-		qt.q.specs[i].Binary = exe // it only has to be there
-	}
-	qt.q.cold = func(context.Context, Spec) Result { return passed() }
-	qt.q.warm = func(_ context.Context, _ Spec, b *Base) (Result, error) {
-		r := passed()
-		r.Warm, r.BootID = true, b.BootID
-		return r, nil
+	qt.q = s.queue(jobs)
+	qt.q.cold = func(context.Context, Local) Outcome { return passed() }
+	qt.q.warm = func(_ context.Context, _ Local, b *Base) (Outcome, error) {
+		o := passed()
+		o.Warm, o.BootID = true, b.BootID
+		return o, nil
 	}
 	qt.q.boot = qt.boot
 	return qt
 }
 
-func passed() Result {
-	return Result{Judgement: verdict.Judgement{Verdict: verdict.Pass, Phase: scenarios.PhaseDone}}
+func passed() Outcome {
+	return Outcome{Judgement: verdict.Judgement{Verdict: verdict.Pass, Phase: scenarios.PhaseDone}}
 }
 
 // boot makes a base that only says which one it is: "kernel/boot N", N from 1.
-func (qt *queueTest) boot(_ context.Context, spec Spec, dir string) error {
+func (qt *queueTest) boot(_ context.Context, l Local, dir string) error {
 	qt.mu.Lock()
-	qt.boots = append(qt.boots, spec.Kernel.Ref)
-	id := fmt.Sprintf("%s/boot %d", spec.Kernel.Ref, len(qt.boots))
+	qt.boots = append(qt.boots, l.Kernel.Ref)
+	id := fmt.Sprintf("%s/boot %d", l.Kernel.Ref, len(qt.boots))
 	qt.mu.Unlock()
 	return putBase(dir, id)
 }
@@ -108,18 +96,27 @@ func (qt *queueTest) run(t *testing.T) {
 	}
 }
 
-// tasks gives n tasks of a case on a kernel, as many repeats of it.
-func tasks(ref string, sc *scenarios.Scenario, id string, n int) (out []Task) {
+// jobs gives n jobs of a case on a kernel, as many repeats of it.
+func jobs(ref, scenario, id string, n int) (out []Queued) {
 	for i := range n {
-		out = append(out, Task{Ref: ref, Case: scenarios.Case{Scenario: sc, ID: id}, Repeat: i})
+		out = append(out, Queued{Job: Job{
+			Kernel: Kernel{Ref: ref, Digest: "digest of " + ref}, Scenario: scenario, Case: id, Seed: strconv.AppendInt(nil, int64(i), 10),
+		}})
 	}
 	return out
 }
 
+// cold has jobs begin from power-on.
+func cold(jobs []Queued) []Queued {
+	for i := range jobs {
+		jobs[i].Cold = true
+	}
+	return jobs
+}
+
 func TestLongestComesFirst(t *testing.T) {
-	warm, cold := &scenarios.Scenario{Name: "warm"}, &scenarios.Scenario{Name: "cold", Cold: "it reboots"}
-	qt := newQueue(t, Schedule{Jobs: 1, Bases: &BaseCache{Dir: t.TempDir()}}, slices.Concat(
-		tasks("few", warm, "x", 1), tasks("many", warm, "x", 3), tasks("many", cold, "x", 2))...)
+	qt := newQueue(t, Schedule{Workers: 1, Bases: &BaseCache{Dir: t.TempDir()}}, slices.Concat(
+		jobs("few", "warm", "x", 1), jobs("many", "warm", "x", 3), cold(jobs("many", "cold", "x", 2)))...)
 
 	qt.run(t)
 
@@ -141,21 +138,20 @@ func TestLongestComesFirst(t *testing.T) {
 
 func TestWorkersGoOnWhileABaseIsMade(t *testing.T) {
 	// Given a kernel that takes long to boot, with the most to do,
-	sc := &scenarios.Scenario{Name: "s"}
-	qt := newQueue(t, Schedule{Jobs: 2, Bases: &BaseCache{Dir: t.TempDir()}},
-		slices.Concat(tasks("slow", sc, "x", 4), tasks("quick", sc, "x", 3))...)
+	qt := newQueue(t, Schedule{Workers: 2, Bases: &BaseCache{Dir: t.TempDir()}},
+		slices.Concat(jobs("slow", "s", "x", 4), jobs("quick", "s", "x", 3))...)
 	others := make(chan struct{})
 	boot := qt.q.boot
-	qt.q.boot = func(ctx context.Context, spec Spec, dir string) error {
-		if spec.Kernel.Ref == "slow" {
+	qt.q.boot = func(ctx context.Context, l Local, dir string) error {
+		if l.Kernel.Ref == "slow" {
 			<-others
 		}
-		return boot(ctx, spec, dir)
+		return boot(ctx, l, dir)
 	}
 	record, n := qt.Done, 0
-	qt.Done = func(i int, r Result) error {
+	qt.Done = func(i int, r Outcome) error {
 		// when the other kernel's tasks are all done,
-		if qt.q.tasks[i].Ref == "quick" {
+		if qt.q.jobs[i].Kernel.Ref == "quick" {
 			if n++; n == 3 {
 				close(others)
 			}
@@ -176,24 +172,25 @@ func TestWorkersGoOnWhileABaseIsMade(t *testing.T) {
 }
 
 func TestRepeatsAreSpreadOverBoots(t *testing.T) {
-	sc := &scenarios.Scenario{Name: "s"}
-	all := slices.Concat(tasks("k", sc, "x", 6), tasks("k", sc, "y", 6))
-	qt := newQueue(t, Schedule{Jobs: 3, Boots: 2, Bases: &BaseCache{Dir: t.TempDir()}}, all...)
+	all := slices.Concat(jobs("k", "s", "x", 6), jobs("k", "s", "y", 6))
+	for i := range all {
+		all[i].Boot = i % 2
+	}
+	qt := newQueue(t, Schedule{Workers: 3, Bases: &BaseCache{Dir: t.TempDir()}}, all...)
 
 	qt.run(t)
 
 	ids := map[int]map[string]bool{0: {}, 1: {}}
-	for i, task := range all {
-		ids[task.Repeat%2][qt.got[i].BootID] = true
+	for i, j := range all {
+		ids[j.Boot][qt.got[i].BootID] = true
 	}
 	if len(ids[0]) != 1 || len(ids[1]) != 1 || cmp.Equal(ids[0], ids[1]) {
 		t.Errorf("boots of even repeats %v, of odd ones %v; want one each, and not the same", ids[0], ids[1])
 	}
 }
 
-func TestWithoutACacheOfBasesEveryTrialIsCold(t *testing.T) {
-	sc := &scenarios.Scenario{Name: "s"}
-	qt := newQueue(t, Schedule{Jobs: 2}, tasks("k", sc, "x", 3)...)
+func TestWithoutAShelfEveryTrialIsCold(t *testing.T) {
+	qt := newQueue(t, Schedule{Workers: 2}, jobs("k", "s", "x", 3)...)
 	qt.run(t)
 	for i, r := range qt.got {
 		if r.Warm {
@@ -206,14 +203,13 @@ func TestWithoutACacheOfBasesEveryTrialIsCold(t *testing.T) {
 }
 
 func TestBootThatFailsIsTheTrialAndTheNextOneTriesAgain(t *testing.T) {
-	sc := &scenarios.Scenario{Name: "s"}
-	qt := newQueue(t, Schedule{Jobs: 2, Bases: &BaseCache{Dir: t.TempDir()}}, tasks("k", sc, "x", 4)...)
+	qt := newQueue(t, Schedule{Workers: 2, Bases: &BaseCache{Dir: t.TempDir()}}, jobs("k", "s", "x", 4)...)
 	boot, tries := qt.q.boot, 0
-	qt.q.boot = func(ctx context.Context, spec Spec, dir string) error {
+	qt.q.boot = func(ctx context.Context, l Local, dir string) error {
 		if tries++; tries <= MaxAttempts { // one at a time: others would be a race
-			return &BootError{Result: Failed(spec, fmt.Errorf("boot %d broke", tries))}
+			return &NotReadyError{failed(l, fmt.Errorf("boot %d broke", tries))}
 		}
-		return boot(ctx, spec, dir)
+		return boot(ctx, l, dir)
 	}
 
 	qt.run(t)
@@ -234,12 +230,11 @@ func TestBootThatFailsIsTheTrialAndTheNextOneTriesAgain(t *testing.T) {
 }
 
 func TestMachineThatCannotBeSavedMakesTrialsCold(t *testing.T) {
-	sc := &scenarios.Scenario{Name: "s"}
-	qt := newQueue(t, Schedule{Jobs: 2, Bases: &BaseCache{Dir: t.TempDir()}}, tasks("k", sc, "x", 4)...)
+	qt := newQueue(t, Schedule{Workers: 2, Bases: &BaseCache{Dir: t.TempDir()}}, jobs("k", "s", "x", 4)...)
 	boots := 0
-	qt.q.boot = func(_ context.Context, spec Spec, _ string) error {
+	qt.q.boot = func(_ context.Context, l Local, _ string) error {
 		boots++
-		return &BootError{Result: Failed(spec, errors.New("no space left on device")), Unsaved: true}
+		return errors.New("save the machine: no space left on device")
 	}
 
 	qt.run(t)
@@ -259,19 +254,18 @@ func TestMachineThatCannotBeSavedMakesTrialsCold(t *testing.T) {
 
 func TestBaseThatIsOfNoUseIsMadeAgainOnce(t *testing.T) {
 	// Given two workers that find out at the same time,
-	sc := &scenarios.Scenario{Name: "s"}
 	cache := &BaseCache{Dir: t.TempDir()}
-	qt := newQueue(t, Schedule{Jobs: 2, Bases: cache}, tasks("k", sc, "x", 4)...)
+	qt := newQueue(t, Schedule{Workers: 2, Bases: cache}, jobs("k", "s", "x", 4)...)
 	var both sync.WaitGroup
 	both.Add(2)
 	warm := qt.q.warm
-	qt.q.warm = func(ctx context.Context, spec Spec, b *Base) (Result, error) {
+	qt.q.warm = func(ctx context.Context, l Local, b *Base) (Outcome, error) {
 		if b.BootID == "k/boot 1" {
 			both.Done()
 			both.Wait()
 			return passed(), fmt.Errorf("%w: it is garbled", qemu.ErrRestore)
 		}
-		return warm(ctx, spec, b)
+		return warm(ctx, l, b)
 	}
 
 	qt.run(t)
@@ -305,13 +299,12 @@ func wantFree(t *testing.T, c *BaseCache) {
 
 func TestBaseIsGivenUpWhenItsTasksAreDone(t *testing.T) {
 	// Given room for one base,
-	sc := &scenarios.Scenario{Name: "s"}
 	cache := &BaseCache{Dir: t.TempDir(), Limit: 1}
-	var all []Task
+	var all []Queued
 	for _, ref := range []string{"a", "b", "c", "d"} {
-		all = append(all, tasks(ref, sc, "x", 1)...)
+		all = append(all, jobs(ref, "s", "x", 1)...)
 	}
-	qt := newQueue(t, Schedule{Jobs: 1, Bases: cache}, all...)
+	qt := newQueue(t, Schedule{Workers: 1, Bases: cache}, all...)
 
 	// when one kernel comes after the other,
 	qt.run(t)
@@ -324,11 +317,10 @@ func TestBaseIsGivenUpWhenItsTasksAreDone(t *testing.T) {
 }
 
 func TestBaseThatIsNeverOfUseIsAnErrorWithItsReason(t *testing.T) {
-	sc := &scenarios.Scenario{Name: "s"}
-	qt := newQueue(t, Schedule{Jobs: 1, Bases: &BaseCache{Dir: t.TempDir()}}, tasks("k", sc, "x", 1)...)
-	qt.q.warm = func(ctx context.Context, spec Spec, b *Base) (Result, error) {
+	qt := newQueue(t, Schedule{Workers: 1, Bases: &BaseCache{Dir: t.TempDir()}}, jobs("k", "s", "x", 1)...)
+	qt.q.warm = func(ctx context.Context, l Local, b *Base) (Outcome, error) {
 		// As the real one does it, from a folder that is no machine's.
-		return RunWarm(ctx, spec, b)
+		return runWarm(ctx, l, b)
 	}
 	qt.run(t)
 	r := qt.got[0]
@@ -343,13 +335,12 @@ func TestBaseThatIsNeverOfUseIsAnErrorWithItsReason(t *testing.T) {
 }
 
 func TestUntilEndsTheRepeatsOfItsCaseOnly(t *testing.T) {
-	sc := &scenarios.Scenario{Name: "s"}
-	all := slices.Concat(tasks("k", sc, "bad", 5), tasks("k", sc, "good", 5), tasks("other", sc, "bad", 5))
-	qt := newQueue(t, Schedule{Jobs: 1, Bases: &BaseCache{Dir: t.TempDir()}}, all...)
-	qt.Until = func(r Result) bool { return r.Verdict.Failure() }
-	qt.q.warm = func(_ context.Context, spec Spec, _ *Base) (Result, error) {
+	all := slices.Concat(jobs("k", "s", "bad", 5), jobs("k", "s", "good", 5), jobs("other", "s", "bad", 5))
+	qt := newQueue(t, Schedule{Workers: 1, Bases: &BaseCache{Dir: t.TempDir()}}, all...)
+	qt.Until = func(r Outcome) bool { return r.Verdict.Failure() }
+	qt.q.warm = func(_ context.Context, l Local, _ *Base) (Outcome, error) {
 		r := passed()
-		if spec.Case.ID == "bad" && spec.Kernel.Ref == "k" {
+		if l.Case == "bad" && l.Kernel.Ref == "k" {
 			r.Verdict = verdict.Hang
 		}
 		return r, nil
@@ -359,7 +350,7 @@ func TestUntilEndsTheRepeatsOfItsCaseOnly(t *testing.T) {
 
 	count := map[string]int{}
 	for i := range qt.got {
-		count[all[i].Ref+" "+all[i].Case.ID]++
+		count[all[i].Kernel.Ref+" "+all[i].Case]++
 	}
 	if diff := cmp.Diff(map[string]int{"k bad": 1, "k good": 5, "other bad": 5}, count); diff != "" {
 		t.Errorf("trials (-want +got):\n%s", diff)
@@ -369,20 +360,19 @@ func TestUntilEndsTheRepeatsOfItsCaseOnly(t *testing.T) {
 func TestEndOfContextRecordsWhatIsDone(t *testing.T) {
 	reason := errors.New("enough")
 	ctx, cancel := context.WithCancelCause(t.Context())
-	sc := &scenarios.Scenario{Name: "s"}
 	cache := &BaseCache{Dir: t.TempDir()}
-	qt := newQueue(t, Schedule{Jobs: 2, Bases: cache}, tasks("k", sc, "x", 20)...)
+	qt := newQueue(t, Schedule{Workers: 2, Bases: cache}, jobs("k", "s", "x", 20)...)
 	warm := qt.q.warm
-	qt.q.warm = func(ctx context.Context, spec Spec, b *Base) (Result, error) {
+	qt.q.warm = func(ctx context.Context, l Local, b *Base) (Outcome, error) {
 		qt.mu.Lock()
 		n := len(qt.began)
 		qt.mu.Unlock()
 		if n < 5 {
-			return warm(ctx, spec, b)
+			return warm(ctx, l, b)
 		}
 		cancel(reason)
 		<-ctx.Done()
-		return Failed(spec, context.Cause(ctx)), nil
+		return failed(l, context.Cause(ctx)), nil
 	}
 
 	err := qt.q.run(ctx)
@@ -403,10 +393,9 @@ func TestEndOfContextRecordsWhatIsDone(t *testing.T) {
 
 func TestErrorOfDoneEndsTheQueue(t *testing.T) {
 	full := errors.New("the disk is full")
-	sc := &scenarios.Scenario{Name: "s"}
-	qt := newQueue(t, Schedule{Jobs: 3}, tasks("k", sc, "x", 50)...)
+	qt := newQueue(t, Schedule{Workers: 3}, jobs("k", "s", "x", 50)...)
 	n := 0
-	qt.Done = func(int, Result) error {
+	qt.Done = func(int, Outcome) error {
 		if n++; n == 4 {
 			return full
 		}
@@ -421,20 +410,19 @@ func TestErrorOfDoneEndsTheQueue(t *testing.T) {
 }
 
 func TestBrokenTaskDoesNotStopTheOthers(t *testing.T) {
-	sc, broken := &scenarios.Scenario{Name: "s"}, &scenarios.Scenario{Name: "broken"}
-	all := slices.Concat(tasks("k", broken, "x", 2), tasks("k", sc, "x", 3))
-	s := Schedule{Jobs: 2, Bases: &BaseCache{Dir: t.TempDir()}}
-	qt := newQueue(t, s, all...)
+	all := slices.Concat(jobs("k", "broken", "x", 2), jobs("k", "s", "x", 3))
 	for i := range 2 {
-		qt.q.fail[i] = errors.New("no tools for it")
+		all[i].Err = errors.New("no tools for it")
 	}
+	s := Schedule{Workers: 2, Bases: &BaseCache{Dir: t.TempDir()}}
+	qt := newQueue(t, s, all...)
 	qt.run(t)
 	for i, task := range all {
 		r := qt.got[i]
-		if task.Case.Scenario == broken && (r.Verdict != verdict.Error || r.Reason != "no tools for it") {
+		if task.Err != nil && (r.Verdict != verdict.Error || r.Reason != "no tools for it") {
 			t.Errorf("%s: %s (%s), want an error that says why", name(task), r.Verdict, r.Reason)
 		}
-		if task.Case.Scenario == sc && r.Verdict != verdict.Pass {
+		if task.Err == nil && r.Verdict != verdict.Pass {
 			t.Errorf("%s: %s (%s), want pass", name(task), r.Verdict, r.Reason)
 		}
 	}
@@ -454,13 +442,24 @@ func TestOnlyAnErrorIsTriedAgain(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			dir := t.TempDir()
 			n := 0
-			r := RunAttempts(t.Context(), Spec{Dir: dir}, func(_ context.Context, spec Spec) Result {
-				if want := filepath.Join(dir, fmt.Sprintf("attempt-%d", n+1)); spec.Dir != want {
-					t.Errorf("folder %s, want %s", spec.Dir, want)
-				}
+			r := runAttempts(t.Context(), Local{Dir: dir}, func(_ context.Context, l Local) Outcome {
 				n++
-				return Result{Judgement: verdict.Judgement{Verdict: tt.each[n-1]}}
+				if l.attempt != n {
+					t.Errorf("attempt %d, want %d", l.attempt, n)
+				}
+				if err := os.WriteFile(filepath.Join(l.Dir, ConsoleFile), fmt.Append(nil, "attempt ", n), 0o600); err != nil {
+					t.Error(err)
+				}
+				return Outcome{Judgement: verdict.Judgement{Verdict: tt.each[n-1]}}
 			})
+			// Each attempt's console is kept, and nothing else.
+			want := map[string]string{ConsoleFile: fmt.Sprint("attempt ", tt.want)}
+			for m := 1; m < tt.want; m++ {
+				want[AttemptConsole(m)] = fmt.Sprint("attempt ", m)
+			}
+			if diff := cmp.Diff(want, contents(t, dir)); diff != "" {
+				t.Errorf("files (-want +got):\n%s", diff)
+			}
 			var got []verdict.Verdict
 			for _, a := range r.Attempts {
 				got = append(got, a.Verdict)
@@ -470,4 +469,22 @@ func TestOnlyAnErrorIsTriedAgain(t *testing.T) {
 			}
 		})
 	}
+}
+
+// contents are the files of a folder.
+func contents(t *testing.T, dir string) map[string]string {
+	t.Helper()
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	out := map[string]string{}
+	for _, e := range entries {
+		text, err := os.ReadFile(filepath.Join(dir, e.Name()))
+		if err != nil {
+			t.Fatal(err)
+		}
+		out[e.Name()] = string(text)
+	}
+	return out
 }

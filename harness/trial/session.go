@@ -3,7 +3,6 @@ package trial
 import (
 	"cmp"
 	"context"
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
@@ -47,7 +46,7 @@ const pollEvery = 100 * time.Millisecond
 
 // session is one machine with the conversation going on in it.
 type session struct {
-	spec  Spec
+	Local
 	m     *qemu.Machine
 	disks []qemu.Disk // of a machine that was powered on
 	rec   *recorder
@@ -57,7 +56,7 @@ type session struct {
 	done  chan struct{} // closed when the link's reader has ended
 
 	closed bool
-	res    *Result
+	res    *Outcome
 	trial  uint64 // number of the step; 0 before it
 	mark   time.Time
 }
@@ -66,8 +65,8 @@ type session struct {
 var errStopped = errors.New("the trial ended early")
 
 func (s *session) progress(phase, what string) {
-	if s.spec.Progress != nil {
-		s.spec.Progress(phase, what)
+	if s.Progress != nil {
+		s.Progress(phase, what)
 	}
 }
 
@@ -85,18 +84,14 @@ func (s *session) enter(phase, what string) {
 
 // record begins the console log.
 func (s *session) record() error {
-	rec, err := newRecorder(filepath.Join(s.spec.Dir, "console.log"))
-	if err != nil {
-		return err
-	}
+	rec, err := newRecorder(filepath.Join(s.Dir, ConsoleFile))
 	s.rec = rec
-	s.res.Console = rec.file.Name()
-	return nil
+	return err
 }
 
 // powerOn starts a new machine with new disks.
 func (s *session) powerOn(ctx context.Context) error {
-	disks, err := createDisks(ctx, s.spec)
+	disks, err := s.createDisks(ctx)
 	if err != nil {
 		return err
 	}
@@ -104,7 +99,7 @@ func (s *session) powerOn(ctx context.Context) error {
 	if err := s.record(); err != nil {
 		return err
 	}
-	return s.open(ctx, s.spec.machine(disks))
+	return s.open(ctx, s.machine(disks))
 }
 
 // open starts the machine and the goroutines that listen to it.
@@ -114,18 +109,19 @@ func (s *session) open(ctx context.Context, q qemu.Spec) error {
 		return err
 	}
 	s.m = m
-	s.res.Args = m.Args()
 	said := m.Console()
 	if s.tap != nil {
 		said = io.TeeReader(said, s.tap)
 	}
 	go s.rec.run(said)
-	l, err := newLink(m.Control(), filepath.Join(s.spec.Dir, "events.jsonl"))
+	if err := writeArgs(s.Dir, m.Args()); err != nil {
+		return fmt.Errorf("keep QEMU's command line: %w", err)
+	}
+	l, err := newLink(m.Control(), filepath.Join(s.Dir, EventsFile))
 	if err != nil {
 		return err
 	}
 	s.link = l
-	s.res.Events = l.events.Name()
 	s.stop, s.done = make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(s.done)
@@ -166,7 +162,7 @@ func (s *session) close() {
 		s.res.Report.LogError = "the console log has grown too long and was cut"
 	}
 	// Before the trailer: what it says is what was judged.
-	if err := s.spec.removeDisks(); err != nil && s.res.Report.Host == "" {
+	if err := s.removeDisks(); err != nil && s.res.Report.Host == "" {
 		s.res.Report.Host = text.OneLine(err.Error())
 	}
 	if err := s.rec.close(s.res.Report); err != nil && s.res.Report.Host == "" {
@@ -176,7 +172,7 @@ func (s *session) close() {
 
 // boot takes a machine from power-on to a stack that is ready.
 func (s *session) boot(ctx context.Context) error {
-	return s.start(ctx, s.spec.setup(s.disks))
+	return s.start(ctx, s.setup(s.disks))
 }
 
 // start is boot with a setup of the caller's.
@@ -234,15 +230,11 @@ func splitBoot(all []Timing, b protocol.Boot) []Timing {
 
 // step has the guest do the I/O of the case.
 func (s *session) step(ctx context.Context) error {
-	entropy := make([]byte, 64)
-	if _, err := rand.Read(entropy); err != nil {
-		return s.host(fmt.Errorf("get random bytes: %w", err))
-	}
 	s.trial = uint64(time.Now().UnixNano())
 	start := time.Now()
 	s.res.Report.Phase = scenarios.PhaseStep
 	err := s.send(protocol.ToGuest{Step: &protocol.Step{
-		Step: s.spec.Case.Step, Trial: s.trial, Entropy: entropy,
+		Step: s.Step, Trial: s.trial, Entropy: s.entropy(s.attempt),
 		LimitMS: stepLimit.Milliseconds(), IdleMS: stepIdle.Milliseconds(), ReapMS: stepReap.Milliseconds(), WaitMS: stepWait.Milliseconds(),
 	}})
 	if err != nil {
@@ -321,7 +313,7 @@ func (s *session) take(r protocol.Result) {
 	}
 	if r.Unkillable != nil {
 		rep.Phase = scenarios.PhaseStep
-		rep.Stuck = stuck(s.spec.Case.Step.Op, *r.Unkillable)
+		rep.Stuck = stuck(s.Step.Op, *r.Unkillable)
 	}
 }
 
@@ -347,7 +339,7 @@ func (s *session) send(m protocol.ToGuest) error {
 // listen takes the guest's messages until want is content. It ends early when
 // the guest fails, falls silent or dies, or the host is in trouble.
 func (s *session) listen(ctx context.Context, want func(protocol.FromGuest) bool) error {
-	w := newWatch(s.m, limitsOf(s.spec.Accel))
+	w := newWatch(s.m, limitsOf(s.Accel))
 	poll := time.NewTicker(pollEvery)
 	defer poll.Stop()
 	defer func() {
@@ -492,14 +484,14 @@ func (s *session) ended(err error) error {
 
 // removeDisks removes the disks of a trial that is over: its own, or the
 // overlays over those of a base.
-func (spec Spec) removeDisks() error {
-	if spec.Dir == "" {
+func (l Local) removeDisks() error {
+	if l.Dir == "" {
 		return nil // there never were any
 	}
 	var errs []error
-	for _, d := range spec.Case.Scenario.Disks {
+	for _, d := range l.Disks {
 		for _, format := range []qemu.Format{qemu.Raw, qemu.Qcow2} {
-			err := os.Remove(filepath.Join(spec.Dir, d.ID+"."+string(format)))
+			err := os.Remove(filepath.Join(l.Dir, d.ID+"."+string(format)))
 			if err != nil && !errors.Is(err, os.ErrNotExist) {
 				errs = append(errs, fmt.Errorf("remove disk %s: %w", d.ID, err))
 			}

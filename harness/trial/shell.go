@@ -36,16 +36,15 @@ var ErrScript = errors.New("the commands failed")
 // builds the stack, and hands the console over until the shell ends, the keys
 // do, or ctx. A kernel that dies under a shell is no error as long as its user
 // looks at it.
-func Shell(ctx context.Context, spec Spec, t Terminal) (err error) {
+func Shell(ctx context.Context, l Local, t Terminal) (err error) {
 	g := &gate{out: t.Out, lines: t.Script != ""}
-	spec.CPUs = cpus(spec.CPUs, spec.Accel)
-	s := newSession(spec)
+	s := newSession(l)
 	s.tap = g
 	s.enter(scenarios.PhaseInfra, "")
 	err = s.powerOn(ctx)
 	defer func() {
 		s.close()
-		if cleanErr := spec.removeDisks(); err == nil {
+		if cleanErr := l.removeDisks(); err == nil {
 			err = cleanErr
 		}
 		if err == nil {
@@ -55,7 +54,7 @@ func Shell(ctx context.Context, spec Spec, t Terminal) (err error) {
 	if err != nil {
 		return err
 	}
-	setup := spec.setup(s.disks)
+	setup := l.setup(s.disks)
 	setup.Shell, setup.Script, setup.Rows, setup.Cols = true, t.Script, uint16(t.Rows), uint16(t.Cols)
 	if s.start(ctx, setup) != nil {
 		rep := s.res.Report

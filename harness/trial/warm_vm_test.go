@@ -25,7 +25,7 @@ type answer struct {
 	Bytes    int64
 }
 
-func answerOf(r Result) answer {
+func answerOf(r ran) answer {
 	a := answer{
 		Verdict: r.Verdict, Phase: r.Phase, Also: slices.Clone(r.Also),
 		Returned: r.Report.Returned, Errno: r.Report.Errno, Bytes: r.Report.Bytes,
@@ -48,7 +48,8 @@ func TestWarmTrialsAnswerAsColdOnes(t *testing.T) {
 		{"hang with an oops", oneBlock, answer{Verdict: verdict.Hang, Phase: "step"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			cold := Run(testContext(t), mirrorSpec(t, tt.id))
+			l := mirrorJob(t, tt.id)
+			cold := ran{run(testContext(t), l), l.Dir}
 			if diff := cmp.Diff(tt.want, answerOf(cold)); diff != "" {
 				t.Errorf("cold (-want +got):\n%s%s", diff, show(cold))
 			}
@@ -65,33 +66,34 @@ func TestWarmTrialsAnswerAsColdOnes(t *testing.T) {
 
 func TestWarmTrialOnAPlainDiskAnswersAsAColdOne(t *testing.T) {
 	// A plain disk rejects what the mirror chokes on.
-	spec, err := realSpec(t.Context(), withBug, "plain-dio-read", oneBlock)
+	l, err := realJob(t.Context(), withBug, "plain-dio-read", oneBlock)
 	if err != nil {
 		t.Fatal(err)
 	}
-	spec.Dir = t.TempDir()
+	l.Dir = t.TempDir()
 	ctx := testContext(t)
-	b, err := (&BaseCache{Dir: t.TempDir()}).get(ctx, spec, 0, func(ctx context.Context, dir string) error { return MakeBase(ctx, spec, dir) })
+	base, err := (&BaseCache{Dir: t.TempDir()}).get(ctx, l.baseKey(), func(ctx context.Context, dir string) error { return makeBase(ctx, l, dir) })
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer func() {
-		if err := b.Close(); err != nil {
+		if err := base.Close(); err != nil {
 			t.Error(err)
 		}
 	}()
 	want := answer{Verdict: verdict.Pass, Phase: "done", Also: []verdict.Verdict{}, Returned: true, Errno: "EINVAL"}
 
-	spec.Dir = t.TempDir()
-	warm, err := RunWarm(ctx, spec, b)
+	l.Dir = t.TempDir()
+	o, err := runWarm(ctx, l, base)
 	if err != nil {
 		t.Fatal(err)
 	}
+	warm := ran{o, l.Dir}
 	if diff := cmp.Diff(want, answerOf(warm)); diff != "" {
 		t.Errorf("warm (-want +got):\n%s%s", diff, show(warm))
 	}
-	spec.Dir = t.TempDir()
-	if cold := Run(ctx, spec); !cmp.Equal(want, answerOf(cold)) {
+	l.Dir = t.TempDir()
+	if cold := (ran{run(ctx, l), l.Dir}); !cmp.Equal(want, answerOf(cold)) {
 		t.Errorf("cold (-want +got):\n%s%s", cmp.Diff(want, answerOf(cold)), show(cold))
 	}
 }
@@ -115,7 +117,8 @@ func TestFindingsBelongToTheTrialThatCausedThem(t *testing.T) {
 
 func TestAnswerToAnotherTrialIsNotTaken(t *testing.T) {
 	base := sharedBase(t)
-	s := newSession(mirrorSpec(t, aligned))
+	l := mirrorJob(t, aligned)
+	s := newSession(l)
 	ctx := testContext(t)
 	if err := s.resume(ctx, base); err != nil {
 		t.Fatal(err)
@@ -133,7 +136,7 @@ func TestAnswerToAnotherTrialIsNotTaken(t *testing.T) {
 	// when the guest does the step,
 	err := s.step(ctx)
 	// then its own answer counts.
-	r := s.end()
+	r := ran{s.end(), l.Dir}
 	if err != nil || r.Verdict != verdict.Pass || r.Report.Bytes != 4096 {
 		t.Errorf("%v\n%s", err, show(r))
 	}
@@ -144,14 +147,14 @@ func TestAnswerToAnotherTrialIsNotTaken(t *testing.T) {
 
 func BenchmarkWarmTrial(b *testing.B) {
 	base := sharedBase(b)
-	spec := mirrorSpec(b, aligned)
+	l := mirrorJob(b, aligned)
 	for b.Loop() {
 		b.StopTimer()
-		spec.Dir = b.TempDir()
+		l.Dir = b.TempDir()
 		b.StartTimer()
-		r, err := RunWarm(b.Context(), spec, base)
-		if err != nil || r.Verdict != verdict.Pass {
-			b.Fatal(err, show(r))
+		o, err := runWarm(b.Context(), l, base)
+		if err != nil || o.Verdict != verdict.Pass {
+			b.Fatal(err, show(ran{o, l.Dir}))
 		}
 	}
 }

@@ -32,24 +32,24 @@ func failure(kind bisect.Kind, err error) bisect.Prepared {
 
 // usable builds the initramfs of a kernel that is there, and finds out what
 // the scenario lacks in it.
-func usable(ctx context.Context, lab *trial.Lab, k kernels.Kernel, sc *scenarios.Scenario) (*bisect.Prepared, error) {
-	_, err := lab.PrepareKernel(ctx, k, sc, false)
+func usable(ctx context.Context, p *trial.Preparer, ref string, k kernels.Kernel, sc *scenarios.Scenario) (*bisect.Prepared, error) {
+	_, err := p.PrepareKernel(ctx, ref, k, sc)
 	switch {
 	case err == nil:
 		return nil, nil
 	case ctx.Err() != nil:
 		return nil, err
 	case trial.WrongRequest(err):
-		p := failure(bisect.KindBuild, err)
-		return &p, nil
+		no := failure(bisect.KindBuild, err)
+		return &no, nil
 	}
-	p := failure(bisect.KindError, err)
-	return &p, nil
+	no := failure(bisect.KindError, err)
+	return &no, nil
 }
 
 // Releases are released kernels, named by their version.
 type Releases struct {
-	Lab      *trial.Lab
+	Preparer *trial.Preparer
 	Scenario *scenarios.Scenario
 	Refs     map[string]string // version -> reference
 }
@@ -60,7 +60,7 @@ func (r *Releases) Ref(s bisect.Subject) string { return r.Refs[s.Commit] }
 // Prepare implements Kernels: it fetches the kernel.
 func (r *Releases) Prepare(ctx context.Context, s bisect.Subject) (bisect.Prepared, error) {
 	began := time.Now()
-	k, err := r.Lab.Kernels.Resolve(ctx, r.Ref(s))
+	k, err := r.Preparer.Kernels.Resolve(ctx, r.Ref(s))
 	var failed *gitbuild.FailedError
 	switch {
 	case err == nil:
@@ -71,7 +71,7 @@ func (r *Releases) Prepare(ctx context.Context, s bisect.Subject) (bisect.Prepar
 	default:
 		return failure(bisect.KindError, err), nil
 	}
-	if p, err := usable(ctx, r.Lab, k, r.Scenario); p != nil || err != nil {
+	if p, err := usable(ctx, r.Preparer, r.Ref(s), k, r.Scenario); p != nil || err != nil {
 		return deref(p), err
 	}
 	return bisect.Prepared{Digest: k.Digest, Release: k.Release, Seconds: time.Since(began).Seconds()}, nil
@@ -88,7 +88,7 @@ func deref(p *bisect.Prepared) bisect.Prepared {
 // kernel store, so that a commit with another one taken back, or with a patch,
 // has a reference too.
 type Commits struct {
-	Lab      *trial.Lab
+	Preparer *trial.Preparer
 	Scenario *scenarios.Scenario
 	Builder  *gitbuild.Builder
 	Spec     gitbuild.Spec // all but Rev and Revert; Patches mend trees that don't build
@@ -165,7 +165,7 @@ func (c *Commits) Prepare(ctx context.Context, s bisect.Subject) (bisect.Prepare
 			c.Say("%s: %s does not apply and is left out", bisect.Subject{Commit: s.Commit}, filepath.Base(name))
 		}
 	}
-	if p, err := usable(ctx, c.Lab, b.Kernel, c.Scenario); p != nil || err != nil {
+	if p, err := usable(ctx, c.Preparer, c.Ref(s), b.Kernel, c.Scenario); p != nil || err != nil {
 		return deref(p), err
 	}
 	return bisect.Prepared{Digest: b.Image256, Release: b.Release, Seconds: time.Since(began).Seconds()}, nil

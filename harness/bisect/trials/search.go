@@ -154,7 +154,7 @@ func (s *Search) Run(ctx context.Context, rig *Rig, progress func(bisect.Event))
 		for _, rel := range r.Releases.Releases {
 			refs[rel.Version] = rel.Ref
 		}
-		t.Kernels = &Releases{Lab: rig.Lab, Scenario: c.Scenario, Refs: refs}
+		t.Kernels = &Releases{Preparer: rig.Preparer, Scenario: c.Scenario, Refs: refs}
 		h, tester = releases, t
 	}
 	a, err := s.state.Run(ctx, cfg, h, tester)
@@ -234,8 +234,8 @@ func NewCommits(ctx context.Context, rig *Rig, cache string, spec gitbuild.Spec,
 	if err != nil {
 		return nil, err
 	}
-	c := &Commits{Lab: rig.Lab, Builder: b, Spec: spec, Say: rig.say}
-	rig.Lab.Kernels.Builder = c
+	c := &Commits{Preparer: rig.Preparer, Builder: b, Spec: spec, Say: rig.say}
+	rig.Preparer.Kernels.Builder = c
 	return c, nil
 }
 

@@ -48,12 +48,11 @@ func (t *Tester) Test(ctx context.Context, req bisect.Request, record func(bisec
 	for boot := range req.Boots {
 		for range req.Runs {
 			for _, c := range t.Cases {
-				tasks = append(tasks, trial.Task{Ref: ref, Case: c, Repeat: boot})
+				tasks = append(tasks, trial.Task{Ref: ref, Case: c, Boot: boot})
 			}
 		}
 	}
-	s.Boots = max(1, req.Boots)
-	if !t.Rig.Cold {
+	if !t.Rig.Preparer.Cold {
 		if err := os.MkdirAll(t.Dir, 0o700); err != nil {
 			return fmt.Errorf("make the folder of saved machines: %w", err)
 		}
@@ -69,21 +68,26 @@ func (t *Tester) Test(ctx context.Context, req bisect.Request, record func(bisec
 
 // run does tasks, and records each.
 func (t *Tester) run(ctx context.Context, s *trial.Schedule, tasks []trial.Task, record func(bisect.Outcome) error) error {
+	jobs, err := t.Rig.Preparer.Jobs(ctx, tasks, t.Rig.progress)
+	if err != nil && ctx.Err() == nil && trial.WrongRequest(err) {
+		return record(bisect.Outcome{Kind: bisect.KindError, Reason: text.OneLine(err.Error())})
+	}
+	if err != nil {
+		return err
+	}
 	open := make([]*results.Trial, len(tasks))
-	specs := make([]trial.Spec, len(tasks))
-	last, recorded := time.Now(), 0
-	s.Begin = func(i int, spec trial.Spec) (string, error) {
-		specs[i] = spec
+	last := time.Now()
+	s.Begin = func(i int, _ trial.Job) (string, error) {
 		var err error
 		if open[i], err = t.Run.Begin(); err != nil {
 			return "", err
 		}
-		return open[i].Scratch, nil
+		return open[i].Dir, nil
 	}
-	s.Done = func(i int, r trial.Result) error {
-		rec := results.FromTrial(specs[i], r)
+	s.Done = func(i int, r trial.Outcome) error {
+		rec := results.FromTrial(jobs[i].Job, r)
 		if open[i] != nil {
-			err := open[i].Keep(specs[i], r)
+			err := open[i].Keep(jobs[i].Job)
 			if err == nil {
 				rec, err = open[i].Store(rec)
 			}
@@ -98,18 +102,13 @@ func (t *Tester) run(ctx context.Context, s *trial.Schedule, tasks []trial.Task,
 		if t.Each != nil {
 			t.Each(rec)
 		}
-		recorded++
 		return record(o)
 	}
 	if s.Until == nil {
 		// A kernel that does not come up won't say more the next time.
-		s.Until = func(r trial.Result) bool { return r.Verdict == verdict.Error }
+		s.Until = func(r trial.Outcome) bool { return r.Verdict == verdict.Error }
 	}
-	err := s.Run(ctx, tasks)
-	if err != nil && ctx.Err() == nil && recorded == 0 && trial.WrongRequest(err) {
-		return record(bisect.Outcome{Kind: bisect.KindError, Reason: text.OneLine(err.Error())})
-	}
-	return err
+	return s.Run(ctx, jobs)
 }
 
 func (t *Tester) where(dir string) string {
@@ -120,7 +119,7 @@ func (t *Tester) where(dir string) string {
 }
 
 // outcomeOf says what a trial is to a search.
-func outcomeOf(rec results.Record, r trial.Result) bisect.Outcome {
+func outcomeOf(rec results.Record, r trial.Outcome) bisect.Outcome {
 	o := bisect.Outcome{
 		Kind: bisect.KindVerdict, Verdict: rec.Verdict, Also: rec.Also, Phase: rec.Phase, Step: r.Report.Step,
 		Errno: rec.Errno, Titles: rec.Signature.Titles, Boot: rec.BootID,

@@ -128,22 +128,22 @@ func (a *app) rig(m trials.Machine, memory scenarios.Bytes, d *doing) (*trials.R
 	}
 	p := newProgress(a)
 	p.stop() // what is done is shown in one line here
-	lab, err := a.lab(m.Tools, buildOptions{}, p)
+	prep, err := a.preparer(labOptions{tools: m.Tools, cpus: m.CPUs, cold: m.Cold}, p)
 	if err != nil {
 		return nil, err
 	}
-	lab.Kernels.Progress = d.fetch
+	prep.Kernels.Progress = d.fetch
+	prep.Accelerate = func(ctx context.Context, k kernels.Kernel) (accel qemu.Accel, err error) {
+		d.over(func() { accel, err = a.accelerate(ctx, qemu.Accel(m.Accel), k) })
+		return accel, err
+	}
 	// As many at a time as this machine carries.
 	tasks := make([]trial.Task, 64)
 	for i := range tasks {
 		tasks[i].Case.Scenario = &scenarios.Scenario{Setup: scenarios.Setup{Machine: scenarios.Machine{Memory: memory}}}
 	}
 	return &trials.Rig{
-		Lab: lab, CPUs: m.CPUs, Jobs: a.jobs(m.Jobs, tasks), Cold: m.Cold, Log: a.log,
-		Accelerate: func(ctx context.Context, k kernels.Kernel) (accel qemu.Accel, err error) {
-			d.over(func() { accel, err = a.accelerate(ctx, qemu.Accel(m.Accel), k) })
-			return accel, err
-		},
+		Preparer: prep, Workers: a.jobs(m.Jobs, tasks), Log: a.log,
 		Progress: d.set,
 		Say:      func(format string, args ...any) { d.over(func() { a.say(format, args...) }) },
 	}, nil

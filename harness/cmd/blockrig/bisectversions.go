@@ -81,7 +81,7 @@ func (a *app) newVersions(ctx context.Context, o *bisectOptions, good, bad strin
 	if err != nil {
 		return nil, err
 	}
-	store := rig.Lab.Kernels
+	store := rig.Preparer.Kernels
 	goodEnd, err := release(ctx, store, good)
 	if err != nil {
 		return nil, err
@@ -111,7 +111,7 @@ func (a *app) newVersions(ctx context.Context, o *bisectOptions, good, bad strin
 	for _, rel := range list {
 		refs[rel.Version] = rel.Ref
 	}
-	k := &trials.Releases{Lab: rig.Lab, Scenario: cases[0].Scenario, Refs: refs}
+	k := &trials.Releases{Preparer: rig.Preparer, Scenario: cases[0].Scenario, Refs: refs}
 	cs, err := a.choose(ctx, rig, k, cases, bisect.Subject{Commit: badEnd.Version}, bisect.Subject{Commit: goodEnd.Version}, false, o)
 	if err != nil {
 		return nil, err

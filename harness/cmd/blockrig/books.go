@@ -20,7 +20,7 @@ type books struct {
 }
 
 type opened struct {
-	spec   trial.Spec
+	job    trial.Job
 	folder *results.Trial // nil when it could not be made
 }
 
@@ -39,22 +39,21 @@ func newBooks(run *results.Run, tasks []trial.Task, stored results.Stored) *book
 }
 
 // begin gives the folder for a trial.
-func (b *books) begin(place int, spec trial.Spec) (string, error) {
+func (b *books) begin(place int, j trial.Job) (string, error) {
 	folder, err := b.run.Begin()
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.open[place] = opened{spec, folder}
+	b.open[place] = opened{j, folder}
 	if err != nil {
-		b.open[place] = opened{spec, nil}
+		b.open[place] = opened{j, nil}
 		return "", err
 	}
-	return folder.Scratch, b.note(spec)
+	return folder.Dir, b.note(j.Kernel)
 }
 
 // note puts a kernel that was not there yet into the plan. The caller holds
 // b.mu.
-func (b *books) note(spec trial.Spec) error {
-	k := spec.Kernel
+func (b *books) note(k trial.Kernel) error {
 	if _, ok := b.plan.Kernel(k.Ref); ok || k.Exact == "" {
 		return nil
 	}
@@ -63,7 +62,7 @@ func (b *books) note(spec trial.Spec) error {
 }
 
 // end records a trial.
-func (b *books) end(place int, r trial.Result) (results.Record, error) {
+func (b *books) end(place int, out trial.Outcome) (results.Record, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	o, ok := b.open[place]
@@ -71,7 +70,7 @@ func (b *books) end(place int, r trial.Result) (results.Record, error) {
 		return results.Record{}, fmt.Errorf("record trial %d: it did not begin", place)
 	}
 	delete(b.open, place)
-	rec := results.FromTrial(o.spec, r)
+	rec := results.FromTrial(o.job, out)
 	rec.Task = place
 	face := results.FaceOf(rec)
 	switch {
@@ -80,7 +79,7 @@ func (b *books) end(place int, r trial.Result) (results.Record, error) {
 	case b.repeats && b.kept[face]:
 		return o.folder.Record(rec)
 	}
-	if err := o.folder.Keep(o.spec, r); err != nil {
+	if err := o.folder.Keep(o.job); err != nil {
 		return rec, err
 	}
 	b.kept[face] = true

@@ -155,9 +155,9 @@ func (p *process) until(what string, there func() bool) {
 }
 
 // trialFile gives the content of files of the trial that is going on, name
-// being a pattern below its scratch folder: attempt-1/console.log.
+// being a pattern below its work folder: attempt-1/console.log.
 func (h *host) trialFile(name string) string {
-	found, err := filepath.Glob(filepath.Join(h.results, "*", ".trial-*", "scratch", name))
+	found, err := filepath.Glob(filepath.Join(h.results, "*", ".trial-*", "work", name))
 	if err != nil {
 		h.t.Fatal(err)
 	}

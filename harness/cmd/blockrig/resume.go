@@ -129,12 +129,20 @@ func planOf(tasks []trial.Task) results.Plan {
 	return p
 }
 
+// taskSeries is what the repeats of a case have in common.
+type taskSeries struct {
+	ref, id string
+	sc      *scenarios.Scenario
+}
+
+func seriesOf(t trial.Task) taskSeries { return taskSeries{t.Ref, t.Case.ID, t.Case.Scenario} }
+
 // leftOver gives the places of the tasks that are still to be done, and the
 // records of the others in the tasks' order. With until, a case that has
 // failed is over.
 func leftOver(tasks []trial.Task, stored []results.Record, until bool) (todo []int, records []*results.Record, err error) {
 	records = make([]*results.Record, len(tasks))
-	over := map[trial.CaseKey]bool{}
+	over := map[taskSeries]bool{}
 	for _, r := range stored {
 		if r.Task < 0 || r.Task >= len(tasks) {
 			return nil, nil, fmt.Errorf("it has a trial %d, and its command asks for %d", r.Task, len(tasks))
@@ -145,11 +153,11 @@ func leftOver(tasks []trial.Task, stored []results.Record, until bool) (todo []i
 		}
 		records[r.Task] = &r
 		if until && r.Verdict.Failure() {
-			over[t.Key()] = true
+			over[seriesOf(t)] = true
 		}
 	}
 	for i, t := range tasks {
-		if records[i] == nil && !over[t.Key()] {
+		if records[i] == nil && !over[seriesOf(t)] {
 			todo = append(todo, i)
 		}
 	}

@@ -14,7 +14,6 @@ import (
 	"github.com/blockrig/blockrig/harness/qemu"
 	"github.com/blockrig/blockrig/harness/trial"
 	"github.com/blockrig/blockrig/harness/verdict"
-	"github.com/blockrig/blockrig/kernels"
 	"github.com/blockrig/blockrig/results"
 	"github.com/blockrig/blockrig/scenarios/language"
 )
@@ -72,9 +71,9 @@ func TestBooksKeepOneFolderForEachFace(t *testing.T) {
 	for n := range 6 {
 		tasks = append(tasks, trial.Task{Ref: "debian:1", Case: cases[0], Repeat: n})
 	}
-	spec := trial.Spec{Kernel: kernels.Kernel{Ref: "debian:1", Exact: "debian:1.0", Digest: "d"}, Case: cases[0], Accel: qemu.TCG}
-	ended := func(v verdict.Verdict, title string) trial.Result {
-		return trial.Result{Judgement: verdict.Judgement{Verdict: v, Phase: "step", Signature: verdict.Signature{Phase: "step", Verdict: v, Titles: []string{title}}}}
+	job := trial.Job{Kernel: trial.Kernel{Ref: "debian:1", Exact: "debian:1.0", Digest: "d"}, Scenario: "plain-dio-read", Case: cases[0].ID, Accel: qemu.TCG}
+	ended := func(v verdict.Verdict, title string) trial.Outcome {
+		return trial.Outcome{Judgement: verdict.Judgement{Verdict: v, Phase: "step", Signature: verdict.Signature{Phase: "step", Verdict: v, Titles: []string{title}}}}
 	}
 	root := t.TempDir()
 	run, err := results.Create(t.Context(), root, []string{"blockrig"})
@@ -82,9 +81,9 @@ func TestBooksKeepOneFolderForEachFace(t *testing.T) {
 		t.Fatal(err)
 	}
 	b := newBooks(run, tasks, results.Stored{})
-	do := func(b *books, i int, r trial.Result) results.Record {
+	do := func(b *books, i int, r trial.Outcome) results.Record {
 		t.Helper()
-		if _, err := b.begin(i, spec); err != nil {
+		if _, err := b.begin(i, job); err != nil {
 			t.Fatal(err)
 		}
 		rec, err := b.end(i, r)

@@ -12,7 +12,6 @@ import (
 	"golang.org/x/term"
 
 	"github.com/blockrig/blockrig/harness/cachedir"
-	"github.com/blockrig/blockrig/harness/qemu"
 	"github.com/blockrig/blockrig/harness/trial"
 	"github.com/blockrig/blockrig/scenarios"
 )
@@ -71,7 +70,7 @@ func (a *app) shell(ctx context.Context, cs scenarios.Case, ref string, o labOpt
 	}
 	p := newProgress(a)
 	defer p.stop()
-	spec, dir, err := a.shellSpec(ctx, cs, ref, o, p)
+	spec, dir, err := a.shellJob(ctx, cs, ref, o, p)
 	if err != nil {
 		return err
 	}
@@ -125,32 +124,36 @@ func (a *app) script() (string, error) {
 	return string(text), nil
 }
 
-// shellSpec makes all that the machine needs.
-func (a *app) shellSpec(ctx context.Context, cs scenarios.Case, ref string, o labOptions, p *progress) (trial.Spec, *cachedir.Folder, error) {
-	lab, err := a.lab(o.tools, o.build, p)
+// shellJob makes all that the machine needs.
+func (a *app) shellJob(ctx context.Context, cs scenarios.Case, ref string, o labOptions, p *progress) (trial.Local, *cachedir.Folder, error) {
+	none := trial.Local{}
+	prep, err := a.preparer(o, p)
 	if err != nil {
-		return trial.Spec{}, nil, err
+		return none, nil, err
 	}
+	prep.Shell = true
 	p.phase(-1, "fetch", ref)
-	k, err := lab.Kernels.Resolve(ctx, ref)
+	k, err := prep.Kernels.Resolve(ctx, ref)
 	if err != nil {
-		return trial.Spec{}, nil, err
+		return none, nil, err
 	}
 	p.phase(-1, "build the initramfs", "u-root's commands take a minute the first time")
-	bench, err := lab.PrepareKernel(ctx, k, cs.Scenario, true)
+	ready, err := prep.PrepareKernel(ctx, ref, k, cs.Scenario)
 	if err != nil {
-		return trial.Spec{}, nil, err
+		return none, nil, err
 	}
-	spec := bench.Spec(cs)
-	spec.Log, spec.CPUs = a.log, o.cpus
 	p.phase(-1, "accelerator", "")
-	if spec.Accel, err = a.accelerate(ctx, qemu.Accel(o.accel), k); err != nil {
-		return trial.Spec{}, nil, err
+	l := trial.Local{Log: a.log}
+	if l.Job, err = prep.Job(ctx, ready, cs, 0); err != nil {
+		return none, nil, err
+	}
+	if l.Files, err = prep.Find(ctx, l.Job); err != nil {
+		return none, nil, err
 	}
 	dir, err := workDir(ctx)
 	if err != nil {
-		return trial.Spec{}, nil, err
+		return none, nil, err
 	}
-	spec.Dir = dir.Path()
-	return spec, dir, nil
+	l.Dir = dir.Path()
+	return l, dir, nil
 }

@@ -253,14 +253,14 @@ func (a *app) step(c *cobra.Command, name, ref string, runs int, rate float64, l
 	}
 	var k trials.Kernels
 	if ref != "" {
-		if b, ok := rig.Lab.Kernels.Builder.(building); ok {
+		if b, ok := rig.Preparer.Kernels.Builder.(building); ok {
 			b.with = g.buildOptions
-			rig.Lab.Kernels.Builder = b
+			rig.Preparer.Kernels.Builder = b
 		}
-		if _, err := rig.Lab.Kernels.Resolve(ctx, ref); err != nil && (errors.Is(err, kernels.ErrRef) || errors.Is(err, kernels.ErrNotFound) || errors.Is(err, fs.ErrNotExist) || !trial.WrongRequest(err)) {
+		if _, err := rig.Preparer.Kernels.Resolve(ctx, ref); err != nil && (errors.Is(err, kernels.ErrRef) || errors.Is(err, kernels.ErrNotFound) || errors.Is(err, fs.ErrNotExist) || !trial.WrongRequest(err)) {
 			return fail(err)
 		}
-		k = &trials.Releases{Lab: rig.Lab, Scenario: cases[0].Scenario, Refs: map[string]string{ref: ref}}
+		k = &trials.Releases{Preparer: rig.Preparer, Scenario: cases[0].Scenario, Refs: map[string]string{ref: ref}}
 		req.Subject.Commit = ref
 	} else {
 		repo, commit, err := a.bisected(ctx)

@@ -77,8 +77,8 @@ func needQEMU() error {
 	return nil
 }
 
-// lab gets ready what trials are made of.
-func (a *app) lab(tools string, with buildOptions, p *progress) (*trial.Lab, error) {
+// preparer gets ready what jobs are made of.
+func (a *app) preparer(o labOptions, p *progress) (*trial.Preparer, error) {
 	cache, err := cacheDir()
 	if err != nil {
 		return nil, err
@@ -91,11 +91,15 @@ func (a *app) lab(tools string, with buildOptions, p *progress) (*trial.Lab, err
 	if err != nil {
 		return nil, err
 	}
-	store.Progress, store.Builder = p.fetch, building{cache: cache, say: p.fetch, with: with, log: a.log}
-	return &trial.Lab{
+	store.Progress, store.Builder = p.fetch, building{cache: cache, say: p.fetch, with: o.build, log: a.log}
+	return &trial.Preparer{
 		Kernels:   store,
 		Initramfs: &initramfs.Builder{Cache: filepath.Join(cache, "initramfs"), Log: a.log},
-		Exe:       exe, ToolsFrom: tools,
+		Exe:       exe, ToolsFrom: o.tools,
+		CPUs: o.cpus, Cold: o.cold, Timing: o.timing,
+		Accelerate: func(ctx context.Context, k kernels.Kernel) (qemu.Accel, error) {
+			return a.accelerate(ctx, qemu.Accel(o.accel), k)
+		},
 	}, nil
 }
 
@@ -125,7 +129,7 @@ func (a *app) trials(ctx context.Context, tasks []trial.Task, o labOptions) (_ d
 	}
 	p := newProgress(a)
 	defer p.stop()
-	lab, err := a.lab(o.tools, o.build, p)
+	prep, err := a.preparer(o, p)
 	if err != nil {
 		return none, err
 	}
@@ -145,17 +149,18 @@ func (a *app) trials(ctx context.Context, tasks []trial.Task, o labOptions) (_ d
 	left := make([]trial.Task, len(todo))
 	for n, i := range todo {
 		left[n] = tasks[i]
+		left[n].Boot = tasks[i].Repeat % max(1, o.boots)
 	}
 	books := newBooks(run, tasks, stored)
 	if a.resumed == nil {
 		err = run.SetPlan(books.plan)
 	} else {
-		err = sameKernels(ctx, lab.Kernels, left, stored.Plan)
+		err = sameKernels(ctx, prep.Kernels, left, stored.Plan)
 	}
 	if err != nil {
 		return none, err
 	}
-	err = a.schedule(ctx, lab, bases, p, books, left, todo, records, o)
+	err = a.schedule(ctx, prep, bases, p, books, left, todo, records, o)
 	out := done{asked: len(tasks)}
 	for _, r := range records {
 		if r != nil {
@@ -170,22 +175,22 @@ func (a *app) trials(ctx context.Context, tasks []trial.Task, o labOptions) (_ d
 
 // schedule does tasks, whose places in the run are in places, and puts their
 // records there.
-func (a *app) schedule(ctx context.Context, lab *trial.Lab, bases *trial.BaseCache, p *progress, books *books,
+func (a *app) schedule(ctx context.Context, prep *trial.Preparer, bases *trial.BaseCache, p *progress, books *books,
 	tasks []trial.Task, places []int, records []*results.Record, o labOptions,
 ) error {
 	if len(tasks) == 0 {
 		return nil
 	}
-	jobs := a.jobs(o.jobs, tasks)
-	p.tasks(tasks, jobs, len(records)-len(tasks), newEstimate(tasks, jobs, o.boots, o.cold))
+	jobs, err := prep.Jobs(ctx, tasks, func(phase, what string) { p.phase(-1, phase, what) })
+	if err != nil {
+		return err
+	}
+	workers := a.jobs(o.jobs, tasks)
+	p.tasks(tasks, workers, len(records)-len(tasks), newEstimate(tasks, workers, o.boots, o.cold))
 	s := &trial.Schedule{
-		Lab: lab, CPUs: o.cpus, Jobs: jobs, Log: a.log, Progress: p.phase,
-		Timing: o.timing, Bases: bases, Boots: o.boots,
-		Accelerate: func(ctx context.Context, k kernels.Kernel) (qemu.Accel, error) {
-			return a.accelerate(ctx, qemu.Accel(o.accel), k)
-		},
-		Begin: func(n int, spec trial.Spec) (string, error) { return books.begin(places[n], spec) },
-		Done: func(n int, r trial.Result) error {
+		Find: prep.Find, Workers: workers, Log: a.log, Progress: p.phase, Bases: bases,
+		Begin: func(n int, j trial.Job) (string, error) { return books.begin(places[n], j) },
+		Done: func(n int, r trial.Outcome) error {
 			rec, err := books.end(places[n], r)
 			if err != nil {
 				return err
@@ -193,8 +198,8 @@ func (a *app) schedule(ctx context.Context, lab *trial.Lab, bases *trial.BaseCac
 			records[places[n]] = &rec
 			p.done(n, rec)
 			if o.until != "" && rec.Verdict.Failure() {
-				for m, t := range tasks {
-					if t.Key() == tasks[n].Key() {
+				for m, j := range jobs {
+					if j.Series() == jobs[n].Series() {
 						p.drop(m)
 					}
 				}
@@ -209,9 +214,9 @@ func (a *app) schedule(ctx context.Context, lab *trial.Lab, bases *trial.BaseCac
 		},
 	}
 	if o.until != "" {
-		s.Until = func(r trial.Result) bool { return r.Verdict.Failure() }
+		s.Until = func(r trial.Outcome) bool { return r.Verdict.Failure() }
 	}
-	err := s.Run(ctx, tasks)
+	err = s.Run(ctx, jobs)
 	p.stop()
 	return err
 }
@@ -250,7 +255,7 @@ func (a *app) bases(o labOptions) (*trial.BaseCache, error) {
 }
 
 // sayTiming says where the time of a trial went.
-func (a *app) sayTiming(rec results.Record, r trial.Result) {
+func (a *app) sayTiming(rec results.Record, r trial.Outcome) {
 	a.say("%s %s: %d ms", rec.Kernel.Release, rec.Case, r.Wall.Milliseconds())
 	for _, t := range r.Timing {
 		what := t.What

@@ -4,6 +4,7 @@ package trial
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -23,13 +24,13 @@ import (
 	"github.com/blockrig/blockrig/harness/qemu"
 	"github.com/blockrig/blockrig/initramfs"
 	"github.com/blockrig/blockrig/kernels"
-	"github.com/blockrig/blockrig/scenarios"
 	"github.com/blockrig/blockrig/scenarios/language"
 )
 
 // Variables that make this test binary play another part.
 const (
-	playUser  = "BLOCKRIG_TEST_USER"       // run trials from the base cache in this folder
+	playUser  = "BLOCKRIG_TEST_USER"       // run trials from the saved machines in this folder
+	playJob   = "BLOCKRIG_TEST_JOB"        // run the job in this file
 	playSmall = "BLOCKRIG_TEST_SMALL_DISK" // mount a small file system here
 	playExe   = "BLOCKRIG_TEST_EXE"        // the blockrig to use, built by the parent
 )
@@ -45,11 +46,8 @@ const limit = 5 * time.Minute
 var shared struct {
 	dir string // removed at the end
 
-	lab  func() (*Lab, error)
+	prep func() (*Preparer, error)
 	base func() (*Base, error) // of the mirror on withBug; it ends with the process
-
-	mu      sync.Mutex
-	benches map[[2]string]Bench // by reference and scenario
 }
 
 func TestMain(m *testing.M) { os.Exit(testMain(m)) }
@@ -66,21 +64,23 @@ func testMain(m *testing.M) (code int) {
 			code = 1
 		}
 	}()
-	shared.dir, shared.benches = dir, map[[2]string]Bench{}
-	shared.lab = sync.OnceValues(makeLab)
+	shared.dir = dir
+	shared.prep = sync.OnceValues(makePreparer)
 	shared.base = sync.OnceValues(makeSharedBase)
-	if dir := os.Getenv(playUser); dir != "" {
-		if err := useBaseCache(dir); err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			return 1
+	for variable, play := range map[string]func(string) error{playUser: useCache, playJob: runJob} {
+		if arg := os.Getenv(variable); arg != "" {
+			if err := play(arg); err != nil {
+				fmt.Fprintln(os.Stderr, err)
+				return 1
+			}
+			return 0
 		}
-		return 0
 	}
 	return m.Run()
 }
 
-// makeLab has real kernels, real tools, and a real static blockrig.
-func makeLab() (*Lab, error) {
+// makePreparer has real kernels, real tools, and a real static blockrig.
+func makePreparer() (*Preparer, error) {
 	cache, err := os.UserCacheDir()
 	if err != nil {
 		return nil, err
@@ -100,50 +100,38 @@ func makeLab() (*Lab, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Lab{
+	return &Preparer{
 		Kernels: store, Initramfs: &initramfs.Builder{Cache: filepath.Join(cache, "initramfs"), Log: log},
-		Exe: exe, ToolsFrom: initramfs.FromDebian,
+		Exe: exe, ToolsFrom: initramfs.FromDebian, CPUs: 1,
+		Accelerate: func(context.Context, kernels.Kernel) (qemu.Accel, error) { return qemu.TCG, nil },
 	}, nil
 }
 
-// realSpec is a trial of a case of a shipped scenario on a real kernel, under
+// realJob is a trial of a case of a shipped scenario on a real kernel, under
 // TCG, which behaves the same everywhere.
-func realSpec(ctx context.Context, ref, scenario, id string) (Spec, error) {
-	lab, err := shared.lab()
+func realJob(ctx context.Context, ref, scenario, id string) (Local, error) {
+	prep, err := shared.prep()
 	if err != nil {
-		return Spec{}, err
+		return Local{}, err
 	}
 	sc, err := language.Load(scenario)
 	if err != nil {
-		return Spec{}, err
+		return Local{}, err
 	}
 	c, err := language.OneCase(sc, id)
 	if err != nil {
-		return Spec{}, err
+		return Local{}, err
 	}
-	b, err := bench(ctx, lab, ref, sc)
+	k, err := prep.Prepare(ctx, ref, sc)
 	if err != nil {
-		return Spec{}, err
+		return Local{}, err
 	}
-	spec := b.Spec(c)
-	spec.Accel, spec.CPUs = qemu.TCG, 1
-	spec.Image, err = lab.image(ctx, b.Kernel, spec.Accel)
-	return spec, err
-}
-
-// bench prepares a kernel for a scenario, once.
-func bench(ctx context.Context, lab *Lab, ref string, sc *scenarios.Scenario) (Bench, error) {
-	shared.mu.Lock()
-	defer shared.mu.Unlock()
-	key := [2]string{ref, sc.Name}
-	if b, ok := shared.benches[key]; ok {
-		return b, nil
+	j, err := prep.Job(ctx, k, c, 0)
+	if err != nil {
+		return Local{}, err
 	}
-	b, err := lab.Prepare(ctx, ref, sc)
-	if err == nil {
-		shared.benches[key] = b
-	}
-	return b, err
+	files, err := prep.Find(ctx, j)
+	return Local{Job: j, Files: files, attempt: 1}, err
 }
 
 // Cases of lvm-mirror-dio-read and what they show on withBug.
@@ -156,60 +144,86 @@ const (
 
 const mirror = "lvm-mirror-dio-read"
 
-// mirrorSpec is a trial of a case of the mirror scenario on withBug, with a
+// mirrorJob is a trial of a case of the mirror scenario on withBug, with a
 // folder of its own.
-func mirrorSpec(t testing.TB, id string) Spec {
+func mirrorJob(t testing.TB, id string) Local {
 	t.Helper()
-	spec, err := realSpec(t.Context(), withBug, mirror, id)
+	l, err := realJob(t.Context(), withBug, mirror, id)
 	if err != nil {
 		t.Fatal(err)
 	}
-	spec.Dir = t.TempDir()
-	return spec
+	l.Dir = t.TempDir()
+	return l
 }
 
 func makeSharedBase() (*Base, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), limit)
 	defer cancel()
-	b, _, err := getFrom(ctx, filepath.Join(shared.dir, "bases"))
-	return b, err
+	l, _, err := takeFrom(ctx, filepath.Join(shared.dir, "bases"))
+	return l, err
 }
 
-// getFrom gets the base for the mirror on withBug from a cache, and says
+// takeFrom takes the base for the mirror on withBug from a cache, and says
 // whether it had to be made.
-func getFrom(ctx context.Context, cache string) (_ *Base, made bool, err error) {
-	spec, err := realSpec(ctx, withBug, mirror, aligned)
+func takeFrom(ctx context.Context, cache string) (_ *Base, made bool, err error) {
+	l, err := realJob(ctx, withBug, mirror, aligned)
 	if err != nil {
 		return nil, false, err
 	}
-	spec.Dir, err = os.MkdirTemp(shared.dir, "boot-")
+	l.Dir, err = os.MkdirTemp(shared.dir, "boot-")
 	if err != nil {
 		return nil, false, err
 	}
-	b, err := (&BaseCache{Dir: cache}).get(ctx, spec, 0, func(ctx context.Context, dir string) error {
+	base, err := (&BaseCache{Dir: cache}).get(ctx, l.baseKey(), func(ctx context.Context, dir string) error {
 		made = true
-		return MakeBase(ctx, spec, dir)
+		return makeBase(ctx, l, dir)
 	})
-	return b, made, err
+	return base, made, err
 }
 
-// useBaseCache gets a base from a cache as another process does, runs a trial
+// useCache takes a base from a cache as another process does, runs a trial
 // from it, and prints whether it made the base, the boot, and the verdict.
-func useBaseCache(cache string) error {
+func useCache(cache string) error {
 	ctx, cancel := context.WithTimeout(context.Background(), limit)
 	defer cancel()
-	b, made, err := getFrom(ctx, cache)
+	base, made, err := takeFrom(ctx, cache)
 	if err != nil {
 		return err
 	}
-	spec, err := realSpec(ctx, withBug, mirror, aligned)
+	l, err := realJob(ctx, withBug, mirror, aligned)
 	if err != nil {
 		return err
 	}
-	spec.Dir = shared.dir
-	r, err := RunWarm(ctx, spec, b)
-	fmt.Println(made, r.BootID, r.Verdict)
-	return errors.Join(err, b.Close())
+	l.Dir = shared.dir
+	o, err := runWarm(ctx, l, base)
+	fmt.Println(made, o.BootID, o.Verdict)
+	return errors.Join(err, base.Close())
+}
+
+// runJob runs a job that another process has written, in the folder of its
+// file, and prints the outcome.
+func runJob(file string) error {
+	ctx, cancel := context.WithTimeout(context.Background(), limit)
+	defer cancel()
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return err
+	}
+	prep, err := shared.prep()
+	if err != nil {
+		return err
+	}
+	var j Job
+	if err := json.Unmarshal(text, &j); err != nil {
+		return err
+	}
+	dir := filepath.Join(filepath.Dir(file), "there")
+	s := &Schedule{
+		Find:  prep.Find,
+		Begin: func(int, Job) (string, error) { return dir, os.Mkdir(dir, 0o700) },
+		Done:  func(_ int, o Outcome) error { return json.NewEncoder(os.Stdout).Encode(o) },
+	}
+	return s.Run(ctx, []Queued{{Job: j}})
 }
 
 // sharedBase is a machine with the mirror on withBug, for any number of tests.
@@ -222,18 +236,19 @@ func sharedBase(t testing.TB) *Base {
 	return b
 }
 
-// sharedCache is the folder of the cache that has the shared base.
+// sharedCache is where the shared base is.
 func sharedCache(t testing.TB) string { return filepath.Dir(sharedBase(t).Path()) }
 
 // warmTrial runs a case of the mirror scenario from the shared base.
-func warmTrial(t testing.TB, id string) Result {
+func warmTrial(t testing.TB, id string) ran {
 	t.Helper()
 	b := sharedBase(t)
-	r, err := RunWarm(testContext(t), mirrorSpec(t, id), b)
+	l := mirrorJob(t, id)
+	o, err := runWarm(testContext(t), l, b)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return r
+	return ran{o, l.Dir}
 }
 
 func testContext(t testing.TB) context.Context {
@@ -242,9 +257,15 @@ func testContext(t testing.TB) context.Context {
 	return ctx
 }
 
+// ran is an outcome and the folder of its files.
+type ran struct {
+	Outcome
+	dir string
+}
+
 // show says in a test's failure what the trial was like.
-func show(r Result) string {
-	text, err := os.ReadFile(r.Console)
+func show(r ran) string {
+	text, err := os.ReadFile(filepath.Join(r.dir, ConsoleFile))
 	if err != nil {
 		text = []byte(err.Error())
 	}
@@ -284,7 +305,7 @@ func wantNothingLeft(t testing.TB, dirs ...string) {
 	if left := machines(t); len(left) > 0 {
 		t.Errorf("processes left behind: %v", left)
 	}
-	records := []string{"console.log", "events.jsonl"}
+	records := []string{ConsoleFile, EventsFile, ArgsFile, AttemptConsole(1), AttemptConsole(2)}
 	for _, dir := range dirs {
 		err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
 			if err == nil && !d.IsDir() && !slices.Contains(records, d.Name()) {
@@ -302,15 +323,15 @@ func wantNothingLeft(t testing.TB, dirs ...string) {
 // there are ids, with everything in folders of the test.
 type vmSchedule struct {
 	Schedule
-	log   *lockedLog
-	dir   string // of trials
-	tasks []Task
-	got   map[int]Result
+	log  *lockedLog
+	dir  string // of outcomes
+	jobs []Queued
+	got  map[int]ran
 }
 
 func newSchedule(t testing.TB, cache string, ids ...string) *vmSchedule {
 	t.Helper()
-	lab, err := shared.lab()
+	prep, err := shared.prep()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -318,29 +339,38 @@ func newSchedule(t testing.TB, cache string, ids ...string) *vmSchedule {
 	if err != nil {
 		t.Fatal(err)
 	}
-	v := &vmSchedule{log: &lockedLog{}, dir: t.TempDir(), got: map[int]Result{}}
+	v := &vmSchedule{log: &lockedLog{}, dir: t.TempDir(), got: map[int]ran{}}
+	var tasks []Task
 	for n, id := range ids {
 		c, err := language.OneCase(sc, id)
 		if err != nil {
 			t.Fatal(err)
 		}
-		v.tasks = append(v.tasks, Task{Ref: withBug, Case: c, Repeat: n})
+		tasks = append(tasks, Task{Ref: withBug, Case: c, Repeat: n})
 	}
-	v.Lab, v.CPUs, v.Jobs = lab, 1, 1
+	if v.jobs, err = prep.Jobs(t.Context(), tasks, nil); err != nil {
+		t.Fatal(err)
+	}
+	v.Find, v.Workers = prep.Find, 1
 	v.Log = slog.New(slog.NewTextHandler(io.MultiWriter(v.log, t.Output()), &slog.HandlerOptions{Level: slog.LevelInfo}))
-	v.Accelerate = func(context.Context, kernels.Kernel) (qemu.Accel, error) { return qemu.TCG, nil }
 	v.Bases = &BaseCache{Dir: cache, Log: v.Log}
-	v.Begin = func(int, Spec) (string, error) { return os.MkdirTemp(v.dir, "") }
-	v.Done = func(i int, r Result) error {
-		v.got[i] = r
+	v.Begin = func(i int, _ Job) (string, error) {
+		dir := v.folder(i)
+		return dir, os.Mkdir(dir, 0o700)
+	}
+	v.Done = func(i int, o Outcome) error {
+		v.got[i] = ran{o, v.folder(i)}
 		return nil
 	}
 	return v
 }
 
+// folder is that of an outcome.
+func (v *vmSchedule) folder(i int) string { return filepath.Join(v.dir, fmt.Sprint(i)) }
+
 func (v *vmSchedule) run(t testing.TB) {
 	t.Helper()
-	if err := v.Run(testContext(t), v.tasks); err != nil {
+	if err := v.Run(testContext(t), v.jobs); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -379,11 +409,11 @@ func again(t *testing.T, attr *syscall.SysProcAttr, env ...string) {
 // playing is this test binary in another part.
 func playing(t testing.TB, env ...string) *exec.Cmd {
 	t.Helper()
-	lab, err := shared.lab()
+	prep, err := shared.prep()
 	if err != nil {
 		t.Fatal(err)
 	}
 	cmd := exec.CommandContext(testContext(t), "/proc/self/exe")
-	cmd.Env = slices.Concat(os.Environ(), []string{playExe + "=" + lab.Exe}, env)
+	cmd.Env = slices.Concat(os.Environ(), []string{playExe + "=" + prep.Exe}, env)
 	return cmd
 }

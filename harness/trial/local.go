@@ -1,0 +1,110 @@
+package trial
+
+import (
+	"context"
+	"log/slog"
+	"time"
+
+	"github.com/blockrig/blockrig/harness/qemu"
+	"github.com/blockrig/blockrig/harness/verdict"
+	"github.com/blockrig/blockrig/initramfs/protocol"
+	"github.com/blockrig/blockrig/scenarios"
+)
+
+// Local is a job with what it takes to run it on this machine.
+type Local struct {
+	Job
+	Files
+	Binary string // QEMU; "" for the one in PATH
+	Dir    string // of blockrig's own, for the trial's files
+	Log    *slog.Logger
+	// Progress is told what the trial is at; nil for nobody.
+	Progress func(phase, what string)
+
+	attempt int // from 1
+}
+
+func (l Local) log() *slog.Logger {
+	if l.Log == nil {
+		return slog.New(slog.DiscardHandler)
+	}
+	return l.Log
+}
+
+// run does a cold trial: from power-on. Of its files, those of an Outcome stay
+// in l.Dir.
+func run(ctx context.Context, l Local) Outcome {
+	s := newSession(l)
+	s.enter(scenarios.PhaseInfra, "")
+	if err := s.powerOn(ctx); err != nil {
+		_ = s.host(err)
+	} else if s.boot(ctx) == nil {
+		s.res.Boot = time.Since(s.res.Started)
+		_ = s.step(ctx) // whatever it was is in the report
+	}
+	return s.end()
+}
+
+// failed is the outcome of a trial that could not be made.
+func failed(l Local, err error) Outcome {
+	s := newSession(l)
+	s.enter(scenarios.PhaseInfra, "")
+	_ = s.host(err)
+	o := s.end()
+	o.Attempts = []Attempt{attemptOf(o)}
+	return o
+}
+
+func newSession(l Local) *session {
+	return &session{Local: l, mark: time.Now(), res: &Outcome{
+		Started: time.Now(), Accel: l.Accel, CPUs: l.CPUs,
+		Report: verdict.Report{Step: l.Step.Op, Asked: l.Step.Length, Expect: l.Expect},
+	}}
+}
+
+// end closes the machine, cleans up, and judges.
+func (s *session) end() Outcome {
+	phase := s.res.Report.Phase
+	s.enter("end", "")
+	s.res.Report.Phase = phase
+	s.close()
+	o := s.res
+	o.Timing[len(o.Timing)-1].Took = time.Since(s.mark)
+	phaseOf := verdict.PhaseOf(nil)
+	if s.rec != nil {
+		phaseOf = verdict.PhaseOf(s.rec.marks)
+	}
+	o.Judgement = verdict.Judge(o.Findings, o.Report, phaseOf)
+	o.Wall = time.Since(o.Started)
+	return *o
+}
+
+func (l Local) createDisks(ctx context.Context) ([]qemu.Disk, error) {
+	var out []qemu.Disk
+	for _, d := range l.Disks {
+		disk, err := qemu.CreateDisk(ctx, l.Dir, d.ID, int64(d.Size), qemu.Raw)
+		if err != nil {
+			return out, err
+		}
+		out = append(out, disk)
+	}
+	return out, nil
+}
+
+// machine is the machine that the job needs.
+func (l Local) machine(disks []qemu.Disk) qemu.Spec {
+	return qemu.Spec{
+		Binary: l.Binary, Accel: l.Accel, CPUs: l.CPUs, MemoryMiB: int(l.Machine.Memory >> 20),
+		Kernel: l.Image, Initrd: l.Initrd, Append: commandLine(),
+		Disks: disks, Dir: l.Dir, Log: l.Log,
+	}
+}
+
+// setup is what the guest is told before the step.
+func (l Local) setup(disks []qemu.Disk) *protocol.Setup {
+	out := &protocol.Setup{Modules: l.Modules, Timing: l.Timing, Require: l.Require, Stack: l.Stack}
+	for i, d := range l.Disks {
+		out.Disks = append(out.Disks, protocol.Disk{Disk: d, Serial: disks[i].Serial})
+	}
+	return out
+}

@@ -1,0 +1,325 @@
+package trial
+
+import (
+	"cmp"
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"os"
+	"sync"
+
+	"github.com/blockrig/blockrig/harness/qemu"
+	"github.com/blockrig/blockrig/initramfs"
+	"github.com/blockrig/blockrig/initramfs/protocol"
+	"github.com/blockrig/blockrig/kernels"
+	"github.com/blockrig/blockrig/scenarios"
+)
+
+// A Task is one trial that is asked for: a case on a kernel that is still
+// only a reference.
+type Task struct {
+	Ref    string
+	Exact  string // a reference that gives the very kernel that Ref once stood for; "": Ref itself
+	Case   scenarios.Case
+	Repeat int // from 0
+	Boot   int // which of the kernel's boots it goes on from, from 0
+}
+
+// A Preparer makes jobs: it fetches kernels and builds what they boot with,
+// each once. And it finds on this machine what a job names by digest. Its
+// methods may be called by several goroutines at once.
+type Preparer struct {
+	Kernels   *kernels.Store
+	Initramfs *initramfs.Builder
+	Exe       string // blockrig's own static executable, /init of the guest
+	ToolsFrom string // initramfs.FromAuto, FromDebian or FromHost
+	Shell     bool   // the initramfs has u-root's shell and core commands, too
+
+	// Accelerate chooses how the machines run. It is asked once, with the
+	// first kernel that is there.
+	Accelerate func(ctx context.Context, k kernels.Kernel) (qemu.Accel, error)
+	Binary     string // QEMU; "" for the one in PATH
+	CPUs       int    // of the guest; 0: one under TCG, two under KVM
+	Cold       bool   // no trial goes on from a saved machine
+	Timing     bool   // each boot says what its time went into
+
+	mu       sync.Mutex
+	prepared map[request]Prepared
+	accel    qemu.Accel
+	build    string            // qemu.BuildID
+	files    map[string]string // by digest; of an unpacked kernel with directSuffix
+}
+
+// request is what a preparation depends on, within one process.
+type request struct{ ref, needs string }
+
+// directSuffix follows the digest of a kernel that is unpacked.
+const directSuffix = " unpacked"
+
+// Prepared is a kernel that is ready for cases of a scenario.
+type Prepared struct {
+	Kernel  kernels.Kernel
+	Initrd  initramfs.Initramfs
+	Modules []protocol.Module
+}
+
+// Prepare fetches a kernel and builds its initramfs. An error for which
+// WrongRequest is true means that the request can't be met as it is.
+func (p *Preparer) Prepare(ctx context.Context, ref string, sc *scenarios.Scenario) (Prepared, error) {
+	p.mu.Lock()
+	done, ok := p.prepared[requestOf(ref, sc)]
+	p.mu.Unlock()
+	if ok && isFile(done.Initrd.Path) && isFile(done.Kernel.Image) {
+		return done, nil
+	}
+	k, err := p.Kernels.Resolve(ctx, ref)
+	if err != nil {
+		return Prepared{}, err
+	}
+	return p.PrepareKernel(ctx, ref, k, sc)
+}
+
+// PrepareKernel is Prepare for a kernel that is there: the one that ref stands
+// for from now on.
+func (p *Preparer) PrepareKernel(ctx context.Context, ref string, k kernels.Kernel, sc *scenarios.Scenario) (Prepared, error) {
+	modules, err := k.Closure(sc.Needs())
+	if err != nil {
+		return Prepared{}, fmt.Errorf("kernel %s for scenario %s: %w", k.Ref, sc.Name, err)
+	}
+	img, err := p.Initramfs.Build(ctx, initramfs.Request{
+		Exe: p.Exe, Tools: sc.Tools(), ToolsFrom: p.ToolsFrom, Shell: p.Shell, Kernel: k, Modules: modules,
+	})
+	if err != nil {
+		return Prepared{}, fmt.Errorf("kernel %s for scenario %s: %w", k.Ref, sc.Name, err)
+	}
+	k.Ref = ref
+	done := Prepared{Kernel: k, Initrd: img}
+	for i, path := range img.Modules {
+		done.Modules = append(done.Modules, protocol.Module{Path: path, Optional: modules[i].Soft})
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.prepared == nil {
+		p.prepared = map[request]Prepared{}
+	}
+	p.prepared[requestOf(ref, sc)] = done
+	p.note(k.Digest, k.Image)
+	p.note(img.Digest, img.Path)
+	return done, nil
+}
+
+func requestOf(ref string, sc *scenarios.Scenario) request {
+	return request{ref, fmt.Sprint(sc.Needs(), sc.Tools())}
+}
+
+// note keeps where a file is. The caller holds p.mu.
+func (p *Preparer) note(digest, path string) {
+	if p.files == nil {
+		p.files = map[string]string{}
+	}
+	p.files[digest] = path
+}
+
+func isFile(path string) bool {
+	info, err := os.Stat(path)
+	return err == nil && info.Mode().IsRegular()
+}
+
+// Job is a trial of one case on a prepared kernel; boot says which of the
+// kernel's boots it goes on from.
+func (p *Preparer) Job(ctx context.Context, k Prepared, c scenarios.Case, boot int) (Job, error) {
+	accel, build, err := p.machine(ctx, k.Kernel)
+	if err != nil {
+		return Job{}, err
+	}
+	j := jobOf(Task{Ref: k.Kernel.Ref, Case: c})
+	j.Kernel = Kernel{Ref: k.Kernel.Ref, Exact: k.Kernel.Exact, Release: k.Kernel.Release, Digest: k.Kernel.Digest}
+	j.Initramfs, j.Modules = k.Initrd.Digest, k.Modules
+	j.QEMU, j.Accel, j.CPUs, j.Timing = build, accel, cpus(p.CPUs, accel), p.Timing
+	if j.Cold = p.Cold || c.Scenario.Cold != ""; !j.Cold {
+		j.Boot = boot
+	}
+	j.Seed = make([]byte, 32)
+	_, _ = rand.Read(j.Seed) // never fails (crypto/rand)
+	j.Direct, err = p.direct(ctx, k.Kernel, accel)
+	return j, err
+}
+
+// jobOf is as much of a job as a task says.
+func jobOf(t Task) Job {
+	sc := t.Case.Scenario
+	return Job{
+		Kernel: Kernel{Ref: t.Ref}, Scenario: sc.Name, Source: string(sc.Source), Case: t.Case.ID,
+		Setup: sc.Setup, Step: t.Case.Step, Expect: t.Case.Expect,
+	}
+}
+
+// machine says what the machines run with, which is chosen once.
+func (p *Preparer) machine(ctx context.Context, k kernels.Kernel) (accel qemu.Accel, build string, err error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if build, err = p.qemu(); err != nil {
+		return "", "", err
+	}
+	if p.accel == "" {
+		if p.accel, err = p.Accelerate(ctx, k); err != nil {
+			return "", "", err
+		}
+	}
+	return p.accel, build, nil
+}
+
+// qemu names this machine's QEMU. The caller holds p.mu.
+func (p *Preparer) qemu() (_ string, err error) {
+	if p.build == "" {
+		p.build, err = qemu.BuildID(p.Binary)
+	}
+	return p.build, err
+}
+
+// direct says whether QEMU is to start what is inside a kernel's image, and
+// unpacks it: under emulation, where it has an entry for that.
+func (p *Preparer) direct(ctx context.Context, k kernels.Kernel, accel qemu.Accel) (bool, error) {
+	if accel != qemu.TCG {
+		return false, nil
+	}
+	path, err := p.Kernels.Direct(ctx, k)
+	if errors.Is(err, kernels.ErrNoDirect) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.note(k.Digest+directSuffix, path)
+	return true, nil
+}
+
+// cpus is how many virtual CPUs a guest gets. Under TCG more than one is slow
+// and now and then dies early in the boot with nothing wrong in the kernel.
+func cpus(asked int, accel qemu.Accel) int {
+	switch {
+	case asked > 0:
+		return asked
+	case accel == qemu.KVM:
+		return 2
+	default:
+		return 1
+	}
+}
+
+// A Queued is a job for a Schedule, or why there is none.
+type Queued struct {
+	Job
+	Err error // of its preparation; the job says no more than its task then
+}
+
+// Jobs prepares tasks, each kernel once. A task that can't be prepared has its
+// reason in Err. A request that can't be met as it is (see WrongRequest), or
+// for which no machine can run, is an error for all. progress, which may be
+// nil, is told what is done.
+func (p *Preparer) Jobs(ctx context.Context, tasks []Task, progress func(phase, what string)) ([]Queued, error) {
+	if progress == nil {
+		progress = func(string, string) {}
+	}
+	out := make([]Queued, len(tasks))
+	broken := map[request]error{}
+	told := map[string]bool{}
+	for i, t := range tasks {
+		out[i].Job = jobOf(t)
+		key := requestOf(t.Ref, t.Case.Scenario)
+		if out[i].Err = broken[key]; out[i].Err != nil {
+			continue
+		}
+		if !told[t.Ref] {
+			told[t.Ref] = true
+			progress("fetch", t.Ref)
+		}
+		k, err := p.Prepare(ctx, cmp.Or(t.Exact, t.Ref), t.Case.Scenario)
+		if err == nil {
+			if len(told) == 1 {
+				progress("accelerator", "")
+			}
+			if _, _, err := p.machine(ctx, k.Kernel); err != nil {
+				return nil, err
+			}
+			k.Kernel.Ref = t.Ref
+			out[i].Job, err = p.Job(ctx, k, t.Case, t.Boot)
+		}
+		switch {
+		case err == nil:
+		case ctx.Err() != nil || WrongRequest(err):
+			return nil, err
+		default:
+			out[i] = Queued{Job: jobOf(t), Err: err}
+			broken[key] = err
+		}
+	}
+	return out, nil
+}
+
+// WrongRequest says whether an error of a preparation means that the request
+// can't be met as it is, as opposed to something that broke.
+func WrongRequest(err error) bool {
+	for _, e := range []error{kernels.ErrRef, kernels.ErrNotFound, kernels.ErrImage, kernels.ErrModules, kernels.ErrNeed} {
+		if errors.Is(err, e) {
+			return true
+		}
+	}
+	return false
+}
+
+// Files are what a machine is started with.
+type Files struct {
+	Image  string // what QEMU starts: a bzImage, or what was in one
+	Initrd string
+}
+
+// Find gives the files that a job names. What this process has not prepared
+// itself it looks for in the caches.
+func (p *Preparer) Find(ctx context.Context, j Job) (Files, error) {
+	image := j.Kernel.Digest
+	if j.Direct {
+		image += directSuffix
+	}
+	p.mu.Lock()
+	build, err := p.qemu()
+	f := Files{p.files[image], p.files[j.Initramfs]}
+	p.mu.Unlock()
+	switch {
+	case err != nil:
+		return Files{}, err
+	case build != j.QEMU:
+		return Files{}, fmt.Errorf("the job is for another QEMU than this machine's: build %.12s, not %.12s", j.QEMU, build)
+	}
+	if !isFile(f.Image) {
+		if f.Image, err = p.findKernel(ctx, j); err != nil {
+			return Files{}, fmt.Errorf("find the kernel %s: %w", cmp.Or(j.Kernel.Exact, j.Kernel.Ref), err)
+		}
+	}
+	if !isFile(f.Initrd) {
+		if f.Initrd, err = p.Initramfs.Find(ctx, j.Initramfs); err != nil {
+			return Files{}, err
+		}
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.note(image, f.Image)
+	p.note(j.Initramfs, f.Initrd)
+	return f, nil
+}
+
+func (p *Preparer) findKernel(ctx context.Context, j Job) (string, error) {
+	k, err := p.Kernels.Resolve(ctx, j.Kernel.Exact)
+	switch {
+	case err != nil:
+		return "", err
+	case k.Digest != j.Kernel.Digest:
+		return "", errors.New("it is another one than the job is for")
+	case j.Direct:
+		return p.Kernels.Direct(ctx, k)
+	}
+	return k.Image, nil
+}
