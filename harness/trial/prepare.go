@@ -181,8 +181,11 @@ func (p *Preparer) qemu() (_ string, err error) {
 // direct says whether QEMU is to start what is inside a kernel's image, and
 // unpacks it: under emulation, where it has an entry for that.
 func (p *Preparer) direct(ctx context.Context, k kernels.Kernel, accel qemu.Accel) (bool, error) {
-	if accel != qemu.TCG {
-		return false, nil
+	p.mu.Lock()
+	known := p.files[k.Digest+directSuffix]
+	p.mu.Unlock()
+	if accel != qemu.TCG || isFile(known) {
+		return accel == qemu.TCG, nil
 	}
 	path, err := p.Kernels.Direct(ctx, k)
 	if errors.Is(err, kernels.ErrNoDirect) {
@@ -225,36 +228,33 @@ func (p *Preparer) Jobs(ctx context.Context, tasks []Task, progress func(phase, 
 		progress = func(string, string) {}
 	}
 	out := make([]Queued, len(tasks))
-	broken := map[request]error{}
-	told := map[string]bool{}
+	type preparation struct {
+		Prepared
+		err error
+	}
+	done := map[request]preparation{}
 	for i, t := range tasks {
-		out[i].Job = jobOf(t)
 		key := requestOf(t.Ref, t.Case.Scenario)
-		if out[i].Err = broken[key]; out[i].Err != nil {
-			continue
-		}
-		if !told[t.Ref] {
-			told[t.Ref] = true
+		k, ok := done[key]
+		if !ok {
 			progress("fetch", t.Ref)
+			k.Prepared, k.err = p.Prepare(ctx, cmp.Or(t.Exact, t.Ref), t.Case.Scenario)
+			k.Kernel.Ref = t.Ref
 		}
-		k, err := p.Prepare(ctx, cmp.Or(t.Exact, t.Ref), t.Case.Scenario)
-		if err == nil {
-			if len(told) == 1 {
-				progress("accelerator", "")
-			}
+		if !ok && k.err == nil {
+			progress("accelerator", "")
 			if _, _, err := p.machine(ctx, k.Kernel); err != nil {
 				return nil, err
 			}
-			k.Kernel.Ref = t.Ref
-			out[i].Job, err = p.Job(ctx, k, t.Case, t.Boot)
 		}
-		switch {
-		case err == nil:
-		case ctx.Err() != nil || WrongRequest(err):
-			return nil, err
-		default:
-			out[i] = Queued{Job: jobOf(t), Err: err}
-			broken[key] = err
+		if k.err == nil {
+			out[i].Job, k.err = p.Job(ctx, k.Prepared, t.Case, t.Boot)
+		}
+		if ctx.Err() != nil || WrongRequest(k.err) {
+			return nil, cmp.Or(k.err, context.Cause(ctx))
+		}
+		if done[key] = k; k.err != nil {
+			out[i] = Queued{jobOf(t), k.err}
 		}
 	}
 	return out, nil
