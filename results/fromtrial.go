@@ -1,12 +1,6 @@
 package results
 
-import (
-	"fmt"
-	"os"
-	"path/filepath"
-
-	"github.com/blockrig/blockrig/harness/trial"
-)
+import "github.com/blockrig/blockrig/harness/trial"
 
 // FromTrial makes the record of a trial.
 func FromTrial(j trial.Job, o trial.Outcome) Record {
@@ -24,12 +18,4 @@ func FromTrial(j trial.Job, o trial.Outcome) Record {
 		rec.Kernel.Release = j.Kernel.Release
 	}
 	return rec
-}
-
-// Keep adds what the job was to the files of its outcome.
-func (t *Trial) Keep(j trial.Job) error {
-	if err := os.WriteFile(filepath.Join(t.Dir, ScenarioFile), []byte(j.Source), 0o666); err != nil {
-		return fmt.Errorf("keep a trial's files: %w", err)
-	}
-	return nil
 }

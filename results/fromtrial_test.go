@@ -78,14 +78,14 @@ func TestFilesOfATrialAreKept(t *testing.T) {
 		ArgsFile:                "qemu\n",
 	}
 	for name, text := range want {
-		if err := os.WriteFile(filepath.Join(tr.Dir, name), []byte(text), 0o666); err != nil {
+		if err := os.WriteFile(filepath.Join(tr.dir, name), []byte(text), 0o666); err != nil {
 			t.Fatal(err)
 		}
 	}
 	if err := os.WriteFile(filepath.Join(work(t, tr), "a.raw"), nil, 0o666); err != nil {
 		t.Fatal(err)
 	}
-	if err := tr.Keep(job); err != nil {
+	if err := tr.keep(job); err != nil {
 		t.Fatal(err)
 	}
 	rec := store(t, tr, FromTrial(job, res))
@@ -119,7 +119,7 @@ func TestKeepOfATrialThatNeverRan(t *testing.T) {
 	run := create(t, t.TempDir())
 	tr := begin(t, run)
 	res := trial.Outcome{Judgement: verdict.Judgement{Verdict: verdict.Error, Phase: "infra", Reason: "QEMU is not here"}}
-	if err := tr.Keep(job); err != nil {
+	if err := tr.keep(job); err != nil {
 		t.Fatal(err)
 	}
 	rec := store(t, tr, FromTrial(job, res))

@@ -23,9 +23,13 @@ const maxStored = 4 << 20
 // A Stored is a run as it lies in the store.
 type Stored struct {
 	Info
-	Records []Record // in the order in which they were asked for
-	Plan    Plan
-	Broken  []error // a trial's folder that can't be read, and why
+	Records []Record `json:"-"` // in the order in which they were asked for
+	Request Request  `json:"-"` // one without a verb: it has none
+	Asked   int      `json:"-"` // trials that were asked for; 0: not known
+	Broken  []error  `json:"-"` // what can't be read, and why
+	// Damaged says that the trials are not all that were recorded before the
+	// run ended, or not what was recorded; nil when they are.
+	Damaged error `json:"-"`
 }
 
 // ErrNoRun says that the store has no such run.
@@ -40,7 +44,7 @@ func List(root string) ([]Stored, error) {
 		return nil, nil
 	}
 	if err != nil {
-		return nil, fmt.Errorf("open the results folder: %w", err)
+		return nil, folderError(root, err)
 	}
 	defer store.Close() // only read from
 	ids, err := runIDs(store)
@@ -62,7 +66,7 @@ func Show(root, id string) (Stored, error) {
 		return Stored{}, fmt.Errorf("%w: there are none in %s", ErrNoRun, root)
 	}
 	if err != nil {
-		return Stored{}, fmt.Errorf("open the results folder: %w", err)
+		return Stored{}, folderError(root, err)
 	}
 	defer store.Close() // only read from
 	ids, err := runIDs(store)
@@ -120,40 +124,38 @@ func readRun(store *os.Root, root, id string) Stored {
 	broken := func(name string, err error) {
 		s.Broken = append(s.Broken, fmt.Errorf("read %s: %w", text.Escape(path.Join(root, id, name)), err))
 	}
-	src, err := readStored(store, path.Join(id, infoFile))
-	if err == nil {
-		var info Info
-		if err = json.Unmarshal(src, &info); err == nil {
-			info.ID = id // the folder's name is what counts
-			s.Info = info
-		}
-	}
-	if err != nil {
+	if err := readJSON(store, path.Join(id, infoFile), &s.Info); err != nil {
+		s.Info = Info{}
 		broken(infoFile, err)
 	}
-	src, err = readStored(store, path.Join(id, planFile))
-	if err == nil {
-		s.Plan, err = decodePlan(src)
+	s.ID = id // the folder's name is what counts
+	if err := readJSON(store, path.Join(id, requestFile), &s.Request); err == nil {
+		s.Asked, s.Request.Command = s.Request.Trials(), s.Command
+	} else if !errors.Is(err, fs.ErrNotExist) {
+		s.Request = Request{}
+		broken(requestFile, err)
 	}
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		broken(planFile, err)
+	if s.Asked == 0 { // of blockrigs before requests were stored
+		var plan struct{ Tasks int }
+		if err := readJSON(store, path.Join(id, "plan.json"), &plan); err == nil {
+			s.Asked = plan.Tasks
+		}
 	}
 	entries, err := fs.ReadDir(store.FS(), id)
 	if err != nil {
 		broken("", err)
 	}
-	folders := map[string]bool{}
+	folders := map[string]Record{}
 	for _, e := range entries {
 		if !e.IsDir() || strings.HasPrefix(e.Name(), ".") {
 			continue
 		}
 		name := path.Join(e.Name(), ResultFile)
 		src, err := readStored(store, path.Join(id, name))
-		if err != nil {
-			broken(name, err)
-			continue
+		var rec Record
+		if err == nil {
+			rec, err = decode(src)
 		}
-		rec, err := decode(src)
 		if err != nil {
 			broken(name, err)
 			continue
@@ -161,35 +163,65 @@ func readRun(store *os.Root, root, id string) Stored {
 		// A store may have been moved; what it says of its own place is not
 		// to be believed.
 		rec.RunDir = path.Join(root, id, e.Name())
-		folders[e.Name()] = true
+		folders[e.Name()] = rec
 		s.Records = append(s.Records, rec)
 	}
-	s.Records = append(s.Records, recordedOnly(store, id, folders, broken)...)
+	s.readTrials(store, folders, broken)
 	slices.SortStableFunc(s.Records, func(a, b Record) int { return cmp.Compare(a.Task, b.Task) })
 	return s
 }
 
-// recordedOnly gives the trials that are only in TrialsFile: those whose
-// folder was not kept, or can't be read.
-func recordedOnly(store *os.Root, id string, folders map[string]bool, broken func(string, error)) []Record {
-	f, err := openStored(store, path.Join(id, TrialsFile), maxTrials)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
+// readTrials adds the trials that are only in TrialsFile: those whose folder
+// was not kept, or can't be read.
+func (s *Stored) readTrials(store *os.Root, folders map[string]Record, broken func(string, error)) {
+	var listed []Record
+	var sum string
+	f, err := openStored(store, path.Join(s.ID, TrialsFile), maxTrials)
+	if err == nil {
+		listed, sum = readTrials(f, func(line int, err error) { broken(fmt.Sprintf("%s:%d", TrialsFile, line), err) })
+		err = f.Close()
 	}
-	if err != nil {
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		broken(TrialsFile, err)
-		return nil
 	}
-	defer f.Close() // only read from
-	var out []Record
-	for _, rec := range readTrials(f, func(line int, err error) { broken(fmt.Sprintf("%s:%d", TrialsFile, line), err) }) {
-		if rec.RunDir != "" && folders[rec.RunDir] {
+	for _, rec := range listed {
+		if _, ok := folders[rec.RunDir]; ok && rec.RunDir != "" {
 			continue
 		}
 		rec.RunDir = ""
-		out = append(out, rec)
+		s.Records = append(s.Records, rec)
 	}
-	return out
+	switch {
+	case s.Digest == "" || s.Digest == sum:
+	case len(listed) < s.Trials:
+		s.Damaged = fmt.Errorf("%s of run %s was damaged after the run ended: %d of its %d trials are left in it", TrialsFile, s.ID, len(listed), s.Trials)
+	default:
+		s.Damaged = fmt.Errorf("%s of run %s was changed after the run ended: what it says is not what was recorded", TrialsFile, s.ID)
+	}
+	for _, rec := range listed {
+		kept, ok := folders[rec.RunDir]
+		if !ok || s.Damaged != nil || s.Digest == "" {
+			continue
+		}
+		if rec.RunDir = kept.RunDir; !equal(rec, kept) {
+			s.Damaged = fmt.Errorf("%s was changed after the run ended: %s says something else", path.Join(kept.RunDir, ResultFile), TrialsFile)
+		}
+	}
+}
+
+// equal tells whether two records say the same.
+func equal(a, b Record) bool {
+	x, err1 := text.JSONLine(a)
+	y, err2 := text.JSONLine(b)
+	return err1 == nil && err2 == nil && string(x) == string(y)
+}
+
+func readJSON(store *os.Root, name string, to any) error {
+	src, err := readStored(store, name)
+	if err != nil {
+		return err
+	}
+	return json.Unmarshal(src, to)
 }
 
 // readStored reads a regular file that is not too large. os.Root keeps links

@@ -62,6 +62,18 @@ type Finding struct {
 // again.
 type Attempt = trial.Attempt
 
+// Took is how long all attempts took.
+func (r Record) Took() time.Duration {
+	var ms int64
+	for _, a := range r.Attempts {
+		ms += a.MS
+	}
+	if ms == 0 {
+		ms = r.TrialMS
+	}
+	return time.Duration(ms) * time.Millisecond
+}
+
 // Findings are those of a console that count for a trial: not the boot's
 // baseline.
 func Findings(all []console.Finding) []Finding {

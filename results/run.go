@@ -6,32 +6,33 @@ import (
 	"encoding/base32"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"regexp"
+	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
-	"github.com/gofrs/flock"
-
+	"github.com/blockrig/blockrig/harness/cachedir"
 	"github.com/blockrig/blockrig/harness/text"
+	"github.com/blockrig/blockrig/harness/trial"
 )
 
-// Names inside a store and its runs. Those with a dot are hidden from readers.
+// Names inside a run's folder. Those with a dot are hidden from readers.
 const (
-	infoFile   = "run.json"
-	lockFile   = ".lock"
-	newPrefix  = ".new-"
-	tempPrefix = ".trial-"
+	infoFile    = "run.json"
+	requestFile = "request.json"
+	tempPrefix  = ".trial-"
 )
 
 // runID is UTC time to the millisecond, which sorts as text, and five random
 // characters.
 var runID = regexp.MustCompile(`^[0-9]{8}T[0-9]{6}\.[0-9]{3}Z-[a-z2-7]{8}$`)
 
-func newRunID(now time.Time) string {
+// NewID names a run, or a bisection, that begins now: IDs sort by time.
+func NewID(now time.Time) string {
 	random := make([]byte, 5)
 	rand.Read(random) // never fails (crypto/rand)
 	return now.UTC().Format("20060102T150405.000Z") + "-" + strings.ToLower(base32.StdEncoding.EncodeToString(random))
@@ -43,112 +44,255 @@ type Info struct {
 	Command  []string  `json:"command"` // with its arguments
 	Started  time.Time `json:"started"`
 	Finished time.Time `json:"finished,omitzero"` // zero: it still goes on, or died
+	// Of one that has ended: how many trials are in TrialsFile, and the
+	// SHA-256 of that file.
+	Trials int    `json:"trials,omitempty"`
+	Digest string `json:"trials_sha256,omitempty"`
 }
 
-// A Run is what one command does, while it does it. Its methods may be called
-// by several goroutines at once.
-type Run struct {
-	dir  string
-	lock *flock.Flock
+var (
+	// ErrFolder says that the results folder is none that can be used.
+	ErrFolder = errors.New("results folder")
+	// ErrUnderWay says that another process is at work on a run.
+	ErrUnderWay = errors.New("the run is still under way")
+)
 
-	mu     sync.Mutex
-	info   Info
-	trials int // begun
-	stored int
-	closed bool
+// A Run records the trials of one command. Its methods may be called by
+// several goroutines at once. Close ends it.
+type Run struct {
+	folder *cachedir.Folder
+
+	mu      sync.Mutex
+	info    Info
+	request Request
+	folders int // of trials, begun
+	stored  int
+	places  int // given to trials
+	begun   map[int]begun
+	kept    map[string]bool // faces of which a folder is kept
+	resumed bool
+	closed  bool
+}
+
+// begun is a trial that is under way.
+type begun struct {
+	job    trial.Job
+	folder *folder // nil when it could not be made
 }
 
 // Create begins a run in the store at root, which is made where it is
-// missing. Close ends it.
-func Create(ctx context.Context, root string, command []string) (*Run, error) {
-	if err := os.MkdirAll(root, 0o777); err != nil {
-		return nil, fmt.Errorf("make the results folder: %w", err)
-	}
-	root, err := filepath.Abs(root)
-	if err != nil {
-		return nil, fmt.Errorf("find the results folder: %w", err)
-	}
-	// While the store is locked nobody sweeps, so nobody takes the new folder
-	// for a dead process's before its own lock is held.
-	store, err := lockStore(ctx, root)
-	if err != nil {
-		return nil, err
-	}
-	defer store.Close() // gives up the lock; nothing was written to it
-
+// missing.
+func Create(ctx context.Context, root string, req Request) (*Run, error) {
 	now := time.Now().UTC().Truncate(time.Millisecond)
-	r := &Run{info: Info{ID: newRunID(now), Command: command, Started: now}}
-	r.dir = filepath.Join(root, r.info.ID)
-	temp := filepath.Join(root, newPrefix+r.info.ID)
-	if err := os.Mkdir(temp, 0o777); err != nil {
-		return nil, fmt.Errorf("make the run's folder: %w", err)
-	}
-	if err := r.start(temp); err != nil {
-		return nil, errors.Join(err, os.RemoveAll(temp))
+	r := &Run{info: Info{ID: NewID(now), Command: req.Command, Started: now}, request: req}
+	r.places, r.begun, r.kept = req.Trials(), map[int]begun{}, map[string]bool{}
+	var err error
+	r.folder, err = cachedir.Create(ctx, filepath.Join(root, r.info.ID), func(dir string) error {
+		err := writeFile(dir, infoFile, r.info)
+		if err == nil && req.Verb != "" {
+			err = writeFile(dir, requestFile, req)
+		}
+		return err
+	})
+	if err != nil {
+		return nil, folderError(root, err)
 	}
 	return r, nil
 }
 
-// lockStore waits until nobody else creates a run in the store or sweeps it.
-func lockStore(ctx context.Context, root string) (*flock.Flock, error) {
-	store := flock.New(filepath.Join(root, lockFile))
-	if _, err := store.TryLockContext(ctx, 10*time.Millisecond); err != nil {
-		return nil, fmt.Errorf("lock the results folder: %w", errors.Join(err, store.Close()))
+// folderError says when it is the folder that was named that can't be used.
+func folderError(root string, err error) error {
+	if info, serr := os.Stat(root); serr == nil && !info.IsDir() {
+		err = syscall.ENOTDIR
 	}
-	return store, nil
+	for _, of := range []error{syscall.ENOTDIR, syscall.ENOENT, syscall.EACCES, syscall.EPERM, syscall.EROFS, syscall.ELOOP, syscall.ENAMETOOLONG, syscall.EINVAL} {
+		if errors.Is(err, of) {
+			return fmt.Errorf("%w %s: %w; name another with --results DIR", ErrFolder, root, of)
+		}
+	}
+	return fmt.Errorf("use the results folder: %w", err)
 }
 
-func (r *Run) start(temp string) error {
-	r.lock = flock.New(filepath.Join(temp, lockFile))
-	held, err := r.lock.TryLock()
-	if err != nil || !held {
-		return fmt.Errorf("lock the run's folder: %w", errors.Join(err, r.lock.Close()))
+// Resume continues a run that has ended, or whose process died: one that Show
+// finds by id. It gives what is stored of it, too.
+func Resume(ctx context.Context, root, id string) (_ *Run, _ Stored, err error) {
+	s, err := Show(root, id)
+	if err != nil {
+		return nil, s, err
 	}
-	err = writeInfo(temp, r.info)
-	if err == nil {
-		err = rename(temp, r.dir)
+	r := &Run{begun: map[int]begun{}, kept: map[string]bool{}, resumed: true}
+	r.folder, err = cachedir.Hold(filepath.Join(root, s.ID))
+	if errors.Is(err, cachedir.ErrBusy) {
+		err = fmt.Errorf("%w: %s", ErrUnderWay, s.ID)
 	}
 	if err != nil {
-		return errors.Join(fmt.Errorf("begin the run: %w", err), r.lock.Close())
+		return nil, s, err
 	}
-	return nil
+	defer func() {
+		if err != nil {
+			err = errors.Join(fmt.Errorf("resume run %s: %w", s.ID, err), r.folder.Release())
+		}
+	}()
+	// What a process that died did not finish.
+	if err := errors.Join(removeTemps(r.Dir()), cutUnfinishedLine(r.Dir())); err != nil {
+		return nil, s, err
+	}
+	if s, err = Show(root, s.ID); err != nil {
+		return nil, s, err
+	}
+	if s.Damaged != nil {
+		return nil, s, fmt.Errorf("%w: %w; begin a new run", ErrCantResume, s.Damaged)
+	}
+	r.info, r.request = s.Info, s.Request
+	r.info.Finished, r.info.Trials, r.info.Digest = time.Time{}, 0, ""
+	r.stored, r.folders, r.places = len(s.Records), len(s.Records), s.Request.Trials()
+	for _, rec := range s.Records {
+		r.kept[FaceOf(rec)] = r.kept[FaceOf(rec)] || rec.RunDir != ""
+	}
+	entries, err := os.ReadDir(r.Dir())
+	if err != nil {
+		return nil, s, err
+	}
+	for _, e := range entries {
+		r.folders = max(r.folders, numberOf(e.Name()))
+	}
+	return r, s, writeFile(r.Dir(), infoFile, r.info)
 }
 
-func writeInfo(dir string, info Info) error {
-	line, err := text.JSONLine(info)
+// numberOf is that which the name of a trial's folder begins with.
+func numberOf(name string) int {
+	digits := len(name) - len(strings.TrimLeft(name, "0123456789"))
+	n, err := strconv.Atoi(name[:digits])
+	if err != nil {
+		return 0
+	}
+	return n
+}
+
+// writeFile puts v into a file, whole or not at all.
+func writeFile(dir, name string, v any) (err error) {
+	line, err := text.JSONLine(v)
 	if err != nil {
 		return err
 	}
-	temp := filepath.Join(dir, "."+infoFile)
-	if err := writeSynced(temp, line); err != nil {
-		return errors.Join(err, os.Remove(temp))
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return err
 	}
-	return rename(temp, filepath.Join(dir, infoFile))
+	defer func() { err = errors.Join(err, root.Close()) }()
+	return cachedir.WriteFile(root, name, line)
 }
 
 // ID names the run; IDs sort by time.
 func (r *Run) ID() string { return r.info.ID }
 
 // Dir is the run's folder, absolute.
-func (r *Run) Dir() string { return r.dir }
+func (r *Run) Dir() string { return r.folder.Path() }
 
-// Close ends the run. One without a single stored trial leaves nothing
+// Places gives the first of n places for trials that the request does not
+// have, such as those of a bisection.
+func (r *Run) Places(n int) int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.places += n
+	return r.places - n
+}
+
+// Prepared notes which kernels the references of the request stand for. The
+// error wraps ErrCantResume when one of them is not what it was before.
+func (r *Run) Prepared(jobs []trial.Queued) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	changed := false
+	for _, j := range jobs {
+		if j.Err != nil {
+			continue
+		}
+		is, err := r.request.note(j.Kernel)
+		if err != nil {
+			return err
+		}
+		changed = changed || is
+	}
+	if !changed || r.request.Verb == "" {
+		return nil
+	}
+	if err := writeFile(r.Dir(), requestFile, r.request); err != nil {
+		return fmt.Errorf("keep the run's request: %w", err)
+	}
+	return nil
+}
+
+// Begin gives the folder for what a trial writes. Its place is that among
+// those that were asked for, or one of Places.
+func (r *Run) Begin(place int, j trial.Job) (dir string, err error) {
+	f, err := r.newFolder()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.begun[place] = begun{j, f}
+	if err != nil {
+		return "", err
+	}
+	return f.dir, nil
+}
+
+// End records a trial that has begun. Of the repeats of a case that ended
+// alike, only the first keeps its folder.
+func (r *Run) End(place int, o trial.Outcome) (Record, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	b, ok := r.begun[place]
+	if !ok {
+		return Record{}, fmt.Errorf("record trial %d: it did not begin", place)
+	}
+	delete(r.begun, place)
+	rec := FromTrial(b.job, o)
+	rec.Task = place
+	face := FaceOf(rec)
+	var err error
+	switch {
+	case r.closed:
+		err = errors.New("the run has ended")
+	case b.folder == nil:
+		err = r.append(rec)
+	case r.request.Repeat > 1 && r.kept[face]:
+		if err = b.folder.discard(); err == nil {
+			err = r.append(rec)
+		}
+	default:
+		if err = b.folder.keep(b.job); err == nil {
+			rec, err = b.folder.store(rec)
+		}
+		r.kept[face] = err == nil
+	}
+	if err != nil {
+		return rec, fmt.Errorf("record a trial: %w", err)
+	}
+	r.stored++
+	return rec, nil
+}
+
+// Close ends the run. A new one without a single stored trial leaves nothing
 // behind.
-func (r *Run) Close() error {
+func (r *Run) Close() (err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.closed {
 		return nil
 	}
 	r.closed = true
-	var err error
-	if r.stored == 0 {
-		err = os.RemoveAll(r.dir)
-	} else {
-		r.info.Finished = time.Now().UTC().Truncate(time.Millisecond)
-		err = errors.Join(removeTemps(r.dir), writeInfo(r.dir, r.info), os.Remove(filepath.Join(r.dir, lockFile)))
+	switch {
+	case r.stored == 0 && r.resumed:
+		return r.folder.Release()
+	case r.stored == 0:
+		return r.folder.Remove()
 	}
-	if err = errors.Join(err, r.lock.Close()); err != nil {
+	r.info.Finished = time.Now().UTC().Truncate(time.Millisecond)
+	r.info.Trials = r.stored
+	if r.info.Digest, err = sumFile(filepath.Join(r.Dir(), TrialsFile)); err == nil {
+		err = writeFile(r.Dir(), infoFile, r.info)
+	}
+	if err = errors.Join(err, removeTemps(r.Dir()), r.folder.Release()); err != nil {
 		return fmt.Errorf("end run %s: %w", r.info.ID, err)
 	}
 	return nil
@@ -171,79 +315,28 @@ func removeTemps(dir string) error {
 
 // Sweep removes from the store at root what processes that died left: folders
 // of trials that were not finished, and runs that stored none. It leaves
-// alone what a living process holds, and gives what it removed.
-func Sweep(ctx context.Context, root string) (removed []string, err error) {
-	if _, err := os.Stat(root); errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
-	}
-	store, err := lockStore(ctx, root)
-	if err != nil {
-		return nil, err
-	}
-	defer store.Close() // gives up the lock; nothing was written to it
-	entries, err := os.ReadDir(root)
-	if err != nil {
-		return nil, fmt.Errorf("sweep results: %w", err)
-	}
-	var errs []error
-	for _, e := range entries {
-		path := filepath.Join(root, e.Name())
-		switch {
-		case !e.IsDir():
-		case strings.HasPrefix(e.Name(), newPrefix) && runID.MatchString(strings.TrimPrefix(e.Name(), newPrefix)):
-			errs = append(errs, os.RemoveAll(path))
-			removed = append(removed, path)
-		case runID.MatchString(e.Name()):
-			gone, err := sweepRun(path)
-			removed = append(removed, gone...)
-			errs = append(errs, err)
+// alone what a living process holds.
+func Sweep(ctx context.Context, root string) error {
+	err := cachedir.Sweep(ctx, root, "", func(f *cachedir.Folder) error {
+		if !runID.MatchString(filepath.Base(f.Path())) {
+			return f.Release()
 		}
-	}
-	if err := errors.Join(errs...); err != nil {
-		return removed, fmt.Errorf("sweep results: %w", err)
-	}
-	return removed, nil
-}
-
-func sweepRun(dir string) (removed []string, err error) {
-	// A run that was closed has no lock file.
-	if _, err := os.Lstat(filepath.Join(dir, lockFile)); err != nil {
-		if errors.Is(err, fs.ErrNotExist) {
-			return nil, nil
+		if err := removeTemps(f.Path()); err != nil {
+			return errors.Join(err, f.Release())
 		}
-		return nil, err
-	}
-	lock := flock.New(filepath.Join(dir, lockFile), flock.SetFlag(os.O_RDWR))
-	held, err := lock.TryLock()
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil // closed in between
-	}
-	if err != nil || !held {
-		return nil, errors.Join(err, lock.Close())
-	}
-	defer lock.Close() // the file goes, or is only a lock
-	entries, err := os.ReadDir(dir)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil // its owner closed it in between, and it was empty
-	}
+		entries, err := os.ReadDir(f.Path())
+		if err != nil {
+			return errors.Join(err, f.Release())
+		}
+		for _, e := range entries {
+			if e.IsDir() || e.Name() == TrialsFile {
+				return f.Release()
+			}
+		}
+		return f.Remove()
+	})
 	if err != nil {
-		return nil, err
+		return folderError(root, err)
 	}
-	stored := 0
-	for _, e := range entries {
-		switch {
-		case strings.HasPrefix(e.Name(), tempPrefix):
-			removed = append(removed, filepath.Join(dir, e.Name()))
-		case e.IsDir() || e.Name() == TrialsFile:
-			stored++
-		}
-	}
-	if stored == 0 {
-		return []string{dir}, os.RemoveAll(dir)
-	}
-	err = os.Remove(filepath.Join(dir, lockFile))
-	if errors.Is(err, fs.ErrNotExist) {
-		err = nil // its owner closed it in between
-	}
-	return removed, errors.Join(removeTemps(dir), err)
+	return nil
 }

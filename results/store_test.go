@@ -15,34 +15,49 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/blockrig/blockrig/harness/cachedir"
 	"github.com/blockrig/blockrig/harness/verdict"
 )
 
+// rootLock is a lock that a store keeps.
+const rootLock = ".blockrig.root.lock"
+
 func create(t *testing.T, root string) *Run {
 	t.Helper()
-	run, err := Create(t.Context(), root, []string{"blockrig", "run", "x"})
+	run, err := Create(t.Context(), root, Request{Command: []string{"blockrig", "run", "x"}})
 	if err != nil {
 		t.Fatal(err)
 	}
 	return run
 }
 
-func begin(t *testing.T, run *Run) *Trial {
+func begin(t *testing.T, run *Run) *folder {
 	t.Helper()
-	trial, err := run.Begin()
+	trial, err := run.newFolder()
 	if err != nil {
 		t.Fatal(err)
 	}
 	return trial
 }
 
-func store(t *testing.T, trial *Trial, rec Record) Record {
+func store(t *testing.T, trial *folder, rec Record) Record {
 	t.Helper()
-	rec, err := trial.Store(rec)
+	rec, err := trial.end(rec)
 	if err != nil {
 		t.Fatal(err)
 	}
 	return rec
+}
+
+// end stores a record as End does.
+func (f *folder) end(rec Record) (Record, error) {
+	f.run.mu.Lock()
+	defer f.run.mu.Unlock()
+	rec, err := f.store(rec)
+	if err == nil {
+		f.run.stored++
+	}
+	return rec, err
 }
 
 // tree lists what is below dir.
@@ -69,13 +84,13 @@ func TestATrialIsThereWholeOrNotAtAll(t *testing.T) {
 	root := filepath.Join(t.TempDir(), "new", "runs")
 	run := create(t, root)
 	trial := begin(t, run)
-	if err := os.WriteFile(filepath.Join(trial.Dir, ConsoleFile), []byte("Linux version\n"), 0o666); err != nil {
+	if err := os.WriteFile(filepath.Join(trial.dir, ConsoleFile), []byte("Linux version\n"), 0o666); err != nil {
 		t.Fatal(err)
 	}
 	if err := os.WriteFile(filepath.Join(work(t, trial), "a.qcow2"), []byte("disk"), 0o666); err != nil {
 		t.Fatal(err)
 	}
-	if err := syscall.Mkfifo(filepath.Join(trial.Dir, "qmp"), 0o600); err != nil {
+	if err := syscall.Mkfifo(filepath.Join(trial.dir, "qmp"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 
@@ -108,7 +123,7 @@ func TestATrialIsThereWholeOrNotAtAll(t *testing.T) {
 	if s.Records[0].RunDir != rec.RunDir || s.Records[0].Verdict != verdict.Hang {
 		t.Errorf("read again: %+v", s.Records[0])
 	}
-	if got := tree(t, root); slices.ContainsFunc(got, func(name string) bool { return strings.HasPrefix(filepath.Base(name), ".") && name != lockFile }) {
+	if got := tree(t, root); slices.ContainsFunc(got, func(name string) bool { return strings.HasPrefix(filepath.Base(name), ".") && name != rootLock }) {
 		t.Errorf("hidden things stayed: %v", got)
 	}
 }
@@ -116,27 +131,27 @@ func TestATrialIsThereWholeOrNotAtAll(t *testing.T) {
 func TestWhatCantBeStoredLeavesNothing(t *testing.T) {
 	root := t.TempDir()
 	run := create(t, root)
-	for name, spoil := range map[string]func(*Trial) Record{
-		"the result can't be written": func(trial *Trial) Record {
-			if err := os.Mkdir(filepath.Join(trial.Dir, ResultFile), 0o777); err != nil {
+	for name, spoil := range map[string]func(*folder) Record{
+		"the result can't be written": func(trial *folder) Record {
+			if err := os.Mkdir(filepath.Join(trial.dir, ResultFile), 0o777); err != nil {
 				t.Fatal(err)
 			}
 			return three()[0]
 		},
-		"the record has no verdict": func(*Trial) Record { return Record{Scenario: "s"} },
-		"the folder is gone": func(trial *Trial) Record {
-			if err := os.RemoveAll(trial.Dir); err != nil {
+		"the record has no verdict": func(*folder) Record { return Record{Scenario: "s"} },
+		"the folder is gone": func(trial *folder) Record {
+			if err := os.RemoveAll(trial.dir); err != nil {
 				t.Fatal(err)
 			}
 			return three()[0]
 		},
 	} {
 		trial := begin(t, run)
-		rec, err := trial.Store(spoil(trial))
+		rec, err := trial.end(spoil(trial))
 		if err == nil || rec.RunDir != "" {
 			t.Errorf("%s: stored in %q, %v", name, rec.RunDir, err)
 		}
-		if _, err := os.Stat(trial.Dir); !errors.Is(err, fs.ErrNotExist) {
+		if _, err := os.Stat(trial.dir); !errors.Is(err, fs.ErrNotExist) {
 			t.Errorf("%s: its folder stayed", name)
 		}
 	}
@@ -144,13 +159,13 @@ func TestWhatCantBeStoredLeavesNothing(t *testing.T) {
 	if err := run.Close(); err != nil {
 		t.Fatal(err)
 	}
-	if got := tree(t, root); !slices.Equal(got, []string{lockFile}) {
+	if got := tree(t, root); !slices.Equal(got, []string{rootLock}) {
 		t.Errorf("left: %v", got)
 	}
 	if err := run.Close(); err != nil {
 		t.Errorf("closed twice: %v", err)
 	}
-	if _, err := run.Begin(); err == nil {
+	if _, err := run.newFolder(); err == nil {
 		t.Error("a trial began in a run that has ended")
 	}
 }
@@ -162,9 +177,9 @@ func TestManyTrialsAtOnce(t *testing.T) {
 	errs := make([]error, 20)
 	for i := range errs {
 		wg.Go(func() {
-			trial, err := run.Begin()
+			trial, err := run.newFolder()
 			if err == nil {
-				_, err = trial.Store(three()[i%3])
+				_, err = trial.end(three()[i%3])
 			}
 			errs[i] = err
 		})
@@ -197,20 +212,20 @@ func TestAHarmfulNameStaysInTheRun(t *testing.T) {
 // left is gone, what they had stored stays, and what lives is left alone.
 func TestSweep(t *testing.T) {
 	if root := os.Getenv("RESULTS_TEST_DIE_IN"); root != "" {
-		run, err := Create(context.Background(), root, []string{"die"})
+		run, err := Create(context.Background(), root, Request{Command: []string{"die"}})
 		if err != nil {
 			t.Fatal(err)
 		}
 		if os.Getenv("RESULTS_TEST_STORE") != "" {
-			trial, err := run.Begin()
+			trial, err := run.newFolder()
 			if err != nil {
 				t.Fatal(err)
 			}
-			if _, err := trial.Store(three()[0]); err != nil {
+			if _, err := trial.end(three()[0]); err != nil {
 				t.Fatal(err)
 			}
 		}
-		trial, err := run.Begin()
+		trial, err := run.newFolder()
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -232,12 +247,8 @@ func TestSweep(t *testing.T) {
 			t.Fatalf("the process that was to die: %v\n%s", err, out)
 		}
 	}
-	// A process killed while it made a run.
-	if err := os.Mkdir(filepath.Join(root, newPrefix+"20260614T180832.000Z-abcdefgh"), 0o777); err != nil {
-		t.Fatal(err)
-	}
 	// Things of the user.
-	mine := []string{"notes.txt", "mine", ".new-mine"}
+	mine := []string{"notes.txt", "mine", "bisections"}
 	for _, name := range mine {
 		if err := os.Mkdir(filepath.Join(root, name), 0o777); err != nil {
 			t.Fatal(err)
@@ -246,16 +257,15 @@ func TestSweep(t *testing.T) {
 	living := create(t, root)
 	trial := begin(t, living)
 
-	removed, err := Sweep(t.Context(), root)
-	if err != nil || len(removed) != 3 {
-		t.Errorf("removed %v, %v; want three folders", removed, err)
+	if err := Sweep(t.Context(), root); err != nil {
+		t.Error(err)
 	}
 	for _, name := range mine {
 		if _, err := os.Stat(filepath.Join(root, name)); err != nil {
 			t.Errorf("a folder of the user: %v", err)
 		}
 	}
-	if _, err := os.Stat(trial.Dir); err != nil {
+	if _, err := os.Stat(trial.dir); err != nil {
 		t.Errorf("a living trial: %v", err)
 	}
 	store(t, trial, three()[0])
@@ -271,13 +281,10 @@ func TestSweep(t *testing.T) {
 			t.Errorf("%s: %d records, broken %v", r.ID, len(r.Records), r.Broken)
 		}
 	}
-	if removed, err := Sweep(t.Context(), root); err != nil || len(removed) != 0 {
-		t.Errorf("swept again: %v, %v", removed, err)
+	if err := Sweep(t.Context(), filepath.Join(root, "none")); err != nil {
+		t.Errorf("swept where nothing is: %v", err)
 	}
-	if removed, err := Sweep(t.Context(), filepath.Join(root, "none")); err != nil || len(removed) != 0 {
-		t.Errorf("swept where nothing is: %v, %v", removed, err)
-	}
-	hidden := func(name string) bool { return strings.HasPrefix(filepath.Base(name), tempPrefix) }
+	hidden := func(name string) bool { return strings.HasPrefix(filepath.Base(name), ".") && name != rootLock }
 	if got := tree(t, root); slices.ContainsFunc(got, hidden) {
 		t.Errorf("left: %v", got)
 	}
@@ -285,17 +292,17 @@ func TestSweep(t *testing.T) {
 
 func TestAWaitForTheStoreEndsWithItsContext(t *testing.T) {
 	root := t.TempDir()
-	held, err := lockStore(t.Context(), root)
+	free, err := cachedir.Lock(t.Context(), filepath.Join(root, rootLock))
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer held.Close()
+	defer free()
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, err := Create(ctx, root, nil); !errors.Is(err, context.Canceled) {
+	if _, err := Create(ctx, root, Request{}); !errors.Is(err, context.Canceled) {
 		t.Errorf("Create: %v", err)
 	}
-	if _, err := Sweep(ctx, root); !errors.Is(err, context.Canceled) {
+	if err := Sweep(ctx, root); !errors.Is(err, context.Canceled) {
 		t.Errorf("Sweep: %v", err)
 	}
 }
@@ -306,8 +313,12 @@ func TestAStoreThatCantBeMade(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, root := range []string{file, filepath.Join(file, "below")} {
-		if _, err := Create(t.Context(), root, nil); err == nil || strings.Contains(err.Error(), "\n") {
-			t.Errorf("%s: %v, want one line", root, err)
+		_, err := Create(t.Context(), root, Request{})
+		_, listed := List(root)
+		for _, err := range []error{err, listed} {
+			if !errors.Is(err, ErrFolder) || !strings.Contains(err.Error(), root+": not a directory") || strings.Contains(err.Error(), "\n") {
+				t.Errorf("%s: %v, want one line that says which folder can't be used", root, err)
+			}
 		}
 	}
 }
@@ -319,7 +330,7 @@ func TestRunIDsSortByTimeAndAreUnique(t *testing.T) {
 	errs := make([]error, len(ids))
 	for i := range ids {
 		wg.Go(func() {
-			run, err := Create(context.Background(), root, nil)
+			run, err := Create(context.Background(), root, Request{})
 			if err == nil {
 				ids[i] = run.ID()
 				err = run.Close()
@@ -495,27 +506,27 @@ func TestDefaultRoot(t *testing.T) {
 }
 
 func BenchmarkStore(b *testing.B) {
-	run, err := Create(b.Context(), b.TempDir(), nil)
+	run, err := Create(b.Context(), b.TempDir(), Request{})
 	if err != nil {
 		b.Fatal(err)
 	}
 	defer run.Close()
 	rec := three()[1]
 	for b.Loop() {
-		trial, err := run.Begin()
+		trial, err := run.newFolder()
 		if err != nil {
 			b.Fatal(err)
 		}
-		if _, err := trial.Store(rec); err != nil {
+		if _, err := trial.end(rec); err != nil {
 			b.Fatal(err)
 		}
 	}
 }
 
 // work makes a folder as a trial has one while it runs.
-func work(t *testing.T, trial *Trial) string {
+func work(t *testing.T, trial *folder) string {
 	t.Helper()
-	dir := filepath.Join(trial.Dir, "work")
+	dir := filepath.Join(trial.dir, "work")
 	if err := os.Mkdir(dir, 0o700); err != nil {
 		t.Fatal(err)
 	}

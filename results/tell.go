@@ -1,6 +1,7 @@
 package results
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 
@@ -14,6 +15,22 @@ type Told struct {
 	Text   string // one sentence when it holds, else a line for each deviation
 	Holds  bool
 	Status int // exit status
+}
+
+// Tell is the function Tell for a run of VerbRepro.
+func (r Request) Tell(records []Record) (Told, error) {
+	cases, err := r.Cases()
+	if err != nil {
+		return Told{}, err
+	}
+	if len(cases) == 0 || cases[0].Scenario.Story == nil || len(cases[0].Scenario.Story.Kernels) != len(r.Kernels) {
+		return Told{}, errors.New("the run's scenario has no story for its kernels")
+	}
+	sc := cases[0].Scenario
+	for i, k := range r.Kernels {
+		sc.Story.Kernels[i].Ref = k.Ref // the user may have named another
+	}
+	return Tell(sc, cases, records), nil
 }
 
 // Tell compares the records of a scenario's cases on the kernels of its story

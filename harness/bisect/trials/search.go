@@ -108,10 +108,10 @@ func (s *Search) Run(ctx context.Context, rig *Rig, progress func(bisect.Event))
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(machines)) }()
 	store := filepath.Join(dir, dirRuns)
-	if _, err := results.Sweep(ctx, store); err != nil {
+	if err := results.Sweep(ctx, store); err != nil {
 		return nil, err
 	}
-	run, err := results.Create(ctx, store, s.Request.Command)
+	run, err := results.Create(ctx, store, results.Request{Command: s.Request.Command})
 	if err != nil {
 		return nil, err
 	}

@@ -75,25 +75,13 @@ func (t *Tester) run(ctx context.Context, s *trial.Schedule, tasks []trial.Task,
 	if err != nil {
 		return err
 	}
-	open := make([]*results.Trial, len(tasks))
+	first := t.Run.Places(len(tasks))
 	last := time.Now()
-	s.Begin = func(i int, _ trial.Job) (string, error) {
-		var err error
-		if open[i], err = t.Run.Begin(); err != nil {
-			return "", err
-		}
-		return open[i].Dir, nil
-	}
+	s.Begin = func(i int, j trial.Job) (string, error) { return t.Run.Begin(first+i, j) }
 	s.Done = func(i int, r trial.Outcome) error {
-		rec := results.FromTrial(jobs[i].Job, r)
-		if open[i] != nil {
-			err := open[i].Keep(jobs[i].Job)
-			if err == nil {
-				rec, err = open[i].Store(rec)
-			}
-			if err != nil {
-				return err
-			}
+		rec, err := t.Run.End(first+i, r)
+		if err != nil {
+			return err
 		}
 		o := outcomeOf(rec, r)
 		now := time.Now()

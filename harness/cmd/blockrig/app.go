@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
+	"github.com/blockrig/blockrig/harness/progress"
 	"github.com/blockrig/blockrig/harness/text"
 	"github.com/blockrig/blockrig/harness/trial"
 	"github.com/blockrig/blockrig/results"
@@ -57,7 +58,7 @@ type app struct {
 	format  string
 	results string
 	log     *slog.Logger
-	resumed *resumption // the run that is gone on with; nil for a new one
+	display *progress.Display
 }
 
 // endSignals are those that end a run in good order, but for what whoever
@@ -127,6 +128,7 @@ func withoutInterruption(ctx context.Context, err error) error {
 }
 
 func (a *app) root() *cobra.Command {
+	a.display = progress.New(nil)
 	root := &cobra.Command{
 		Use:   "blockrig",
 		Short: "Boot Linux kernels, build storage stacks, do I/O to them and judge what happened",

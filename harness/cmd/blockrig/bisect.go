@@ -2,15 +2,12 @@ package main
 
 import (
 	"context"
-	"crypto/rand"
-	"encoding/base32"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -19,9 +16,8 @@ import (
 	"github.com/blockrig/blockrig/harness/bisect"
 	"github.com/blockrig/blockrig/harness/bisect/trials"
 	"github.com/blockrig/blockrig/harness/cachedir"
-	"github.com/blockrig/blockrig/harness/qemu"
 	"github.com/blockrig/blockrig/harness/trial"
-	"github.com/blockrig/blockrig/kernels"
+	"github.com/blockrig/blockrig/results"
 	"github.com/blockrig/blockrig/scenarios"
 )
 
@@ -88,7 +84,7 @@ func (a *app) casesFor(name, only string, set []string) ([]scenarios.Case, error
 	if only != "" {
 		list = []string{only}
 	}
-	return a.casesOf([]string{name}, set, list)
+	return casesOf([]string{name}, set, list)
 }
 
 // request is what both bisections have in common.
@@ -121,31 +117,24 @@ func (o *bisectOptions) check() error {
 	return r.Check()
 }
 
+// maxJobs is how many trials of a request run at a time at most.
+const maxJobs = 64
+
 // rig gets ready what a bisection's trials run with.
-func (a *app) rig(m trials.Machine, memory scenarios.Bytes, d *doing) (*trials.Rig, error) {
+func (a *app) rig(m trials.Machine, memory scenarios.Bytes) (*trials.Rig, error) {
 	if err := needQEMU(); err != nil {
 		return nil, err
 	}
-	p := newProgress(a)
-	p.stop() // what is done is shown in one line here
-	prep, err := a.preparer(labOptions{tools: m.Tools, cpus: m.CPUs, cold: m.Cold}, p)
+	prep, err := a.preparer(labOptions{accel: m.Accel, tools: m.Tools, cpus: m.CPUs, cold: m.Cold})
 	if err != nil {
 		return nil, err
 	}
-	prep.Kernels.Progress = d.fetch
-	prep.Accelerate = func(ctx context.Context, k kernels.Kernel) (accel qemu.Accel, err error) {
-		d.over(func() { accel, err = a.accelerate(ctx, qemu.Accel(m.Accel), k) })
-		return accel, err
-	}
-	// As many at a time as this machine carries.
-	tasks := make([]trial.Task, 64)
-	for i := range tasks {
-		tasks[i].Case.Scenario = &scenarios.Scenario{Setup: scenarios.Setup{Machine: scenarios.Machine{Memory: memory}}}
+	if m.Jobs == 0 {
+		m.Jobs = trial.Workers(maxJobs, int64(memory))
 	}
 	return &trials.Rig{
-		Preparer: prep, Workers: a.jobs(m.Jobs, tasks), Log: a.log,
-		Progress: d.set,
-		Say:      func(format string, args ...any) { d.over(func() { a.say(format, args...) }) },
+		Preparer: prep, Workers: m.Jobs, Log: a.log,
+		Progress: a.display.Status, Say: a.say,
 	}, nil
 }
 
@@ -162,7 +151,7 @@ func (a *app) choose(ctx context.Context, rig *trials.Rig, k trials.Kernels, cas
 			return scenarios.Case{}, badRequest(err)
 		}
 	}
-	run, _, err := a.openRun(ctx)
+	run, err := a.openRun(ctx)
 	if err != nil {
 		return scenarios.Case{}, err
 	}
@@ -199,10 +188,7 @@ func (a *app) newState(o *bisectOptions) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	random := make([]byte, 5)
-	rand.Read(random) // never fails (crypto/rand)
-	name := time.Now().UTC().Format("20060102T150405.000Z") + "-" + strings.ToLower(base32.StdEncoding.EncodeToString(random))
-	return filepath.Join(root, name), nil
+	return filepath.Join(root, results.NewID(time.Now())), nil
 }
 
 // bisections is where the folders of bisections are.
@@ -217,8 +203,7 @@ func (a *app) bisections() (string, error) {
 // search does a bisection and tells its answer.
 func (a *app) search(ctx context.Context, s *trials.Search, report string) (_ *trials.Outcome, err error) {
 	defer func() { err = errors.Join(err, s.Close()) }()
-	d := a.newDoing()
-	defer d.end()
+	defer a.show()()
 	if s.Cache, err = cacheDir(); err != nil {
 		return nil, err
 	}
@@ -226,7 +211,7 @@ func (a *app) search(ctx context.Context, s *trials.Search, report string) (_ *t
 	if err != nil {
 		return nil, err
 	}
-	rig, err := a.rig(s.Request.Machine, c.Scenario.Machine.Memory, d)
+	rig, err := a.rig(s.Request.Machine, c.Scenario.Machine.Memory)
 	if err != nil {
 		return nil, err
 	}
@@ -236,7 +221,7 @@ func (a *app) search(ctx context.Context, s *trials.Search, report string) (_ *t
 			rig.Say("%s", text)
 		}
 	})
-	d.end()
+	a.display.Stop()
 	var stop *bisect.StopError
 	switch {
 	case ctx.Err() != nil:

@@ -235,9 +235,8 @@ func (a *app) newGit(ctx context.Context, o *bisectOptions, g *gitOptions, name 
 	if len(cases) == 1 {
 		return a.newSearch(r, o)
 	}
-	d := a.newDoing()
-	defer d.end()
-	rig, err := a.rig(r.Machine, cases[0].Scenario.Machine.Memory, d)
+	defer a.show()()
+	rig, err := a.rig(r.Machine, cases[0].Scenario.Machine.Memory)
 	if err != nil {
 		return nil, err
 	}

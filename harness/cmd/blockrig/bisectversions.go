@@ -74,10 +74,9 @@ func (a *app) newVersions(ctx context.Context, o *bisectOptions, good, bad strin
 	if err != nil {
 		return nil, badRequest(err)
 	}
-	d := a.newDoing()
-	defer d.end()
+	defer a.show()()
 	r := o.request(cases[0])
-	rig, err := a.rig(r.Machine, cases[0].Scenario.Machine.Memory, d)
+	rig, err := a.rig(r.Machine, cases[0].Scenario.Machine.Memory)
 	if err != nil {
 		return nil, err
 	}

@@ -17,6 +17,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/blockrig/blockrig/harness/qemu"
+	"github.com/blockrig/blockrig/harness/trial"
 	"github.com/blockrig/blockrig/initramfs"
 	"github.com/blockrig/blockrig/kernels"
 	"github.com/blockrig/blockrig/kernels/debian"
@@ -290,7 +291,7 @@ func largestScenario() size {
 
 func (d *doctor) memory() health {
 	const name = "memory"
-	have, err := availableMemory()
+	have, err := trial.AvailableMemory()
 	if err != nil {
 		return limited(name, "can't be told: "+err.Error(), "")
 	}
@@ -300,49 +301,6 @@ func (d *doctor) memory() health {
 		return limited(name, text, "end something large, or give this machine more memory")
 	}
 	return ok(name, text)
-}
-
-// availableMemory is what new processes can have, in bytes: the host's, or
-// what the control group of this one leaves.
-func availableMemory() (int64, error) {
-	have, err := readField("/proc/meminfo", "MemAvailable:")
-	if err != nil {
-		return 0, err
-	}
-	have <<= 10 // from KiB
-	// Of a container, whose root this is (cgroup v2). Elsewhere there is no such
-	// file, or it says max.
-	const group = "/sys/fs/cgroup/memory."
-	limit, err1 := readField(group+"max", "")
-	used, err2 := readField(group+"current", "")
-	cache, err3 := readField(group+"stat", "inactive_file")
-	if errors.Join(err1, err2, err3) == nil {
-		have = min(have, max(0, limit-used+cache))
-	}
-	return have, nil
-}
-
-// readField reads the number that follows a key in a file of the kernel's, or
-// that is all there is in it.
-func readField(path, key string) (int64, error) {
-	b, err := os.ReadFile(path)
-	if err != nil {
-		return 0, err
-	}
-	for line := range strings.Lines(string(b)) {
-		fields := strings.Fields(line)
-		if key == "" {
-			fields = append([]string{""}, fields...)
-		}
-		if len(fields) >= 2 && fields[0] == key {
-			n, err := strconv.ParseInt(fields[1], 10, 64)
-			if err != nil {
-				return 0, fmt.Errorf("read %s: %w", path, err)
-			}
-			return n, nil
-		}
-	}
-	return 0, fmt.Errorf("%s has no %q", path, key)
 }
 
 // folder checks a folder, which need not exist yet, and its file system.

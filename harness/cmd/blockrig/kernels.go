@@ -24,13 +24,12 @@ func (a *app) withStore(f func(*kernels.Store) error) error {
 	if err != nil {
 		return err
 	}
-	p := newProgress(a)
-	defer p.stop()
+	defer a.show()()
 	store, err := kernels.Open(cache, a.log)
 	if err != nil {
 		return err
 	}
-	store.Progress, store.Builder = p.fetch, building{cache: cache, say: p.fetch, log: a.log}
+	store.Progress, store.Builder = a.display.Fetched, building{cache: cache, say: a.display.Fetched, log: a.log}
 	return f(store)
 }
 

@@ -10,32 +10,27 @@ import (
 	"github.com/blockrig/blockrig/results"
 )
 
-// reporting is how the trials of a run are reported.
-type reporting struct {
-	summary bool    // by case, not by trial
-	trust   float64 // failure rate that passes are to rule out
-	timing  bool
-}
-
 // report prints what was not printed as it came. It gives the error to end
 // with, nil when all that was asked for was done.
-func (a *app) report(ctx context.Context, d done, how reporting, err error) error {
-	interrupted := ctx.Err() != nil && len(d.records) < d.asked
-	if len(d.records) == 0 {
+func (a *app) report(ctx context.Context, b *begun, h how, err error) error {
+	records := b.done()
+	if len(records) == 0 {
 		return err
 	}
-	if perr := a.printRecords(d.records, how); perr != nil {
+	interrupted := ctx.Err() != nil && len(records) < len(b.tasks)
+	if perr := a.printRecords(records, b.req); perr != nil {
 		return errors.Join(perr, err)
 	}
-	if how.timing || a.resumed != nil && a.resumed.timing {
+	if h.timing {
 		a.sayOwn()
 	}
-	a.say("records: %s", d.dir)
+	a.say("records: %s", b.run.Dir())
 	if ctx.Err() != nil && !interrupted {
 		err = errors.Join(besides(err, context.Canceled)...) // it came too late
 	}
+	code := results.ExitStatusOf(records)
 	if !interrupted {
-		if code := results.ExitStatusOf(d.records); err != nil && code == exitFailure {
+		if err != nil && code == exitFailure {
 			// A failure was seen, whatever else happened.
 			a.say("blockrig: %s", err)
 			return status(code)
@@ -45,8 +40,7 @@ func (a *app) report(ctx context.Context, d done, how reporting, err error) erro
 	for _, e := range besides(err, context.Canceled) {
 		a.say("blockrig: %s", e)
 	}
-	a.say("interrupted: %d of %d trials are done; the rest: blockrig run --resume %s", len(d.records), d.asked, d.run)
-	code := results.ExitStatusOf(d.records)
+	a.say("interrupted: %d of %d trials are done; the rest: blockrig run --resume %s", len(records), len(b.tasks), b.run.ID())
 	if code == exitPass {
 		code = exitError
 	}
@@ -55,14 +49,14 @@ func (a *app) report(ctx context.Context, d done, how reporting, err error) erro
 
 // printRecords prints the table or, since json was printed as it came, what
 // there is to say about all of it.
-func (a *app) printRecords(records []results.Record, how reporting) error {
+func (a *app) printRecords(records []results.Record, req results.Request) error {
 	var out io.Writer = a.stdout
 	style := results.Style{Color: a.outTerm, Width: a.width}
 	if a.format == "json" {
 		out, style = a.stderr, results.Style{Color: a.errTerm, Width: a.width}
 	}
-	if how.summary {
-		trust := results.Trust{Rate: how.trust, Confidence: confidence}
+	if req.Repeat > 1 {
+		trust := results.Trust{Rate: req.Trust, Confidence: confidence}
 		return results.SummaryTable(out, results.Summarize(records, trust), trust, style)
 	}
 	if a.format == "json" {

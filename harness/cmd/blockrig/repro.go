@@ -2,11 +2,11 @@ package main
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
 
-	"github.com/blockrig/blockrig/harness/trial"
 	"github.com/blockrig/blockrig/results"
 	"github.com/blockrig/blockrig/scenarios"
 	"github.com/blockrig/blockrig/scenarios/language"
@@ -27,30 +27,26 @@ Exit status: 0 the story holds; 1 it does not; 2 the request was wrong; 3 some
 verdict could not be had.`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
-			sc, err := a.storyScenario(args)
+			if err := o.check(); err != nil {
+				return badRequest(err)
+			}
+			sc, err := storyScenario(args)
 			if err != nil {
 				return badRequest(err)
 			}
-			if err := swapKernels(sc, swaps); err != nil {
+			refs, err := storyKernels(sc, swaps)
+			if err != nil {
 				return badRequest(err)
 			}
 			cases, err := language.Cases(sc, nil)
 			if err != nil {
 				return badRequest(err)
 			}
-			var tasks []trial.Task
-			for _, k := range sc.Story.Kernels {
-				for _, cs := range cases {
-					tasks = append(tasks, trial.Task{Ref: k.Ref, Case: cs})
-				}
+			req := results.Request{
+				Verb: results.VerbRepro, Scenarios: results.ScenariosOf(cases), Kernels: results.KernelsOf(refs...), Repeat: 1,
 			}
-			d, err := a.trials(c.Context(), tasks, o)
-			if err := a.report(c.Context(), d, reporting{timing: o.timing}, err); err != nil {
-				return err
-			}
-			told := results.Tell(sc, cases, d.records)
-			a.say("%s", told.Text)
-			return exitWith(told.Status)
+			o.request(&req)
+			return a.newRun(c.Context(), req, o)
 		},
 	}
 	f := c.Flags()
@@ -63,34 +59,35 @@ verdict could not be had.`,
 const theStory = "lvm-mirror-dio-read"
 
 // storyScenario finds the scenario to tell.
-func (a *app) storyScenario(args []string) (*scenarios.Scenario, error) {
+func storyScenario(args []string) (*scenarios.Scenario, error) {
 	name := theStory
 	if len(args) == 1 {
 		name = args[0]
 	}
-	sc, err := a.loadScenario(name)
+	sc, err := language.Load(name)
 	if err == nil && sc.Story == nil {
 		err = fmt.Errorf("scenario %s has no story to tell: see \"blockrig scenarios list\"", sc.Name)
 	}
 	return sc, err
 }
 
-// swapKernels replaces kernels of the story.
-func swapKernels(sc *scenarios.Scenario, swaps []string) error {
+// storyKernels are the references of the story's kernels, some of them
+// replaced as --kernel says.
+func storyKernels(sc *scenarios.Scenario, swaps []string) ([]string, error) {
+	var roles, refs []string
+	for _, k := range sc.Story.Kernels {
+		roles, refs = append(roles, k.Role), append(refs, k.Ref)
+	}
 	for _, s := range swaps {
-		role, ref, ok := strings.Cut(s, "=")
-		var roles []string
-		found := false
-		for i := range sc.Story.Kernels {
-			k := &sc.Story.Kernels[i]
-			roles = append(roles, k.Role)
-			if ok && k.Role == role {
-				k.Ref, found = ref, true
+		role, ref, _ := strings.Cut(s, "=")
+		if ref == "" || !slices.Contains(roles, role) {
+			return nil, fmt.Errorf("--kernel %s: want ROLE=REF with a role of the story: %s", s, strings.Join(roles, ", "))
+		}
+		for i := range roles {
+			if roles[i] == role {
+				refs[i] = ref
 			}
 		}
-		if !found {
-			return fmt.Errorf("--kernel %s: want ROLE=REF with a role of the story: %s", s, strings.Join(roles, ", "))
-		}
 	}
-	return nil
+	return refs, nil
 }

@@ -31,16 +31,18 @@ func (a *app) listResults() error {
 	}
 	runs, err := results.List(root)
 	if err != nil {
-		return err
+		return wrongRun(err)
+	}
+	for _, r := range runs {
+		a.sayBroken(r)
 	}
 	t := text.Table{Head: []string{"RUN", "TRIALS", "COMMAND"}}
 	return printList(a, runs, t, func(t *text.Table, r results.Stored) {
 		trials := strconv.Itoa(len(r.Records))
-		if r.Plan.Tasks > len(r.Records) {
-			trials += fmt.Sprintf(" of %d", r.Plan.Tasks)
+		if r.Asked > len(r.Records) {
+			trials += fmt.Sprintf(" of %d", r.Asked)
 		}
 		t.Add(r.Info.ID, trials, commandLine(r.Info.Command))
-		a.sayBroken(r)
 	})
 }
 

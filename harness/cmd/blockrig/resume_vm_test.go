@@ -78,7 +78,7 @@ func TestResumeOfRealTrials(t *testing.T) {
 				t.Errorf("%d trials in both, want %d", got, cases*repeats)
 			}
 			all, err := results.Show(root, "last")
-			if err != nil || len(all.Broken) != 0 || all.Finished.IsZero() {
+			if err != nil || len(all.Broken) != 0 || all.Damaged != nil || all.Finished.IsZero() {
 				t.Fatalf("%+v, %v", all, err)
 			}
 			var tasks []int
@@ -103,8 +103,8 @@ func TestResumeOfRealTrials(t *testing.T) {
 			if len(boots) != 2 || kept != cases {
 				t.Errorf("%d boots, %d folders; want 2 and %d", len(boots), kept, cases)
 			}
-			if k, ok := all.Plan.Kernel("debian:6.18"); !ok || !strings.HasPrefix(k.Exact, "debian:6.18.") {
-				t.Errorf("the plan has kernel %+v", k)
+			if k := all.Request.Kernels[0]; k.Ref != "debian:6.18" || !strings.HasPrefix(k.Exact, "debian:6.18.") {
+				t.Errorf("the request has kernel %+v", k)
 			}
 			nothingRuns(t, root)
 

@@ -1,12 +1,12 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"math"
 
 	"github.com/spf13/cobra"
 
-	"github.com/blockrig/blockrig/harness/trial"
 	"github.com/blockrig/blockrig/results"
 	"github.com/blockrig/blockrig/scenarios"
 	"github.com/blockrig/blockrig/scenarios/language"
@@ -45,7 +45,7 @@ else 3. --resume RUN does the rest, on the very same kernels and scenarios.`,
 		Args: cobra.ArbitraryArgs,
 		RunE: func(c *cobra.Command, args []string) error {
 			if c.Flags().Changed("resume") {
-				return a.resume(c, args, resume, o)
+				return a.resume(c, args, resume, &o)
 			}
 			if len(args) == 0 {
 				return badRequest(fmt.Errorf("run: which scenario? Name one or more (see \"blockrig scenarios list\"); usage: %s", c.UseLine()))
@@ -54,12 +54,15 @@ else 3. --resume RUN does the rest, on the very same kernels and scenarios.`,
 				return badRequest(fmt.Errorf("run: which kernel? Name one or more with -k (debian:newest, debian:6.18, file:PATH, git:REPO@REV)"))
 			}
 			switch {
-			case repeat < 1 || repeat > maxRepeat:
-				return badRequest(fmt.Errorf("--repeat %d: want 1 to %d", repeat, maxRepeat))
+			case repeat < 1 || repeat > results.MaxRepeat:
+				return badRequest(fmt.Errorf("--repeat %d: want 1 to %d", repeat, results.MaxRepeat))
 			case o.until != "" && repeat == 1:
 				return badRequest(fmt.Errorf("--until %s: say with --repeat N how often to try at most", o.until))
 			case !(trust > 0 && trust < 1):
 				return badRequest(fmt.Errorf("--trust-rate %g: want a failure rate between 0 and 1", trust))
+			}
+			if err := o.check(); err != nil {
+				return badRequest(err)
 			}
 			if o.boots == 0 {
 				o.boots = int(math.Ceil(math.Sqrt(float64(repeat))))
@@ -67,27 +70,20 @@ else 3. --resume RUN does the rest, on the very same kernels and scenarios.`,
 			if err := needGit(c.Flags(), refs...); err != nil {
 				return badRequest(err)
 			}
-			if _, err := o.build.build(); err != nil {
-				return badRequest(err)
-			}
-			cases, err := a.casesOf(args, set, only)
+			build, err := o.build.stored()
 			if err != nil {
 				return badRequest(err)
 			}
-			var tasks []trial.Task
-			for _, ref := range refs {
-				for _, cs := range cases {
-					for n := range repeat {
-						tasks = append(tasks, trial.Task{Ref: ref, Case: cs, Repeat: n})
-					}
-				}
+			cases, err := casesOf(args, set, only)
+			if err != nil {
+				return badRequest(err)
 			}
-			d, err := a.trials(c.Context(), tasks, o)
-			how := reporting{summary: repeat > 1, trust: trust, timing: o.timing}
-			if err := a.report(c.Context(), d, how, err); err != nil {
-				return err
+			req := results.Request{
+				Verb: results.VerbRun, Scenarios: results.ScenariosOf(cases), Kernels: results.KernelsOf(refs...),
+				Repeat: repeat, Trust: trust, Build: build,
 			}
-			return exitWith(results.ExitStatusOf(d.records))
+			o.request(&req)
+			return a.newRun(c.Context(), req, o)
 		},
 	}
 	f := c.Flags()
@@ -105,8 +101,6 @@ else 3. --resume RUN does the rest, on the very same kernels and scenarios.`,
 }
 
 const (
-	// maxRepeat bounds --repeat: each task takes memory from the start.
-	maxRepeat = 100_000
 	// defaultTrust is a failure rate that 29 passes rule out.
 	defaultTrust = .1
 	confidence   = .95
@@ -114,14 +108,14 @@ const (
 
 // casesOf gives the cases of scenarios, parameters fixed as in set, only those
 // named if any are.
-func (a *app) casesOf(names, set, only []string) ([]scenarios.Case, error) {
+func casesOf(names, set, only []string) ([]scenarios.Case, error) {
 	fixed, err := language.ParseSet(set)
 	if err != nil {
 		return nil, err
 	}
 	var out []scenarios.Case
 	for _, name := range names {
-		sc, err := a.loadScenario(name)
+		sc, err := language.Load(name)
 		if err != nil {
 			return nil, err
 		}
@@ -142,6 +136,31 @@ func (a *app) casesOf(names, set, only []string) ([]scenarios.Case, error) {
 		out = append(out, cases...)
 	}
 	return out, nil
+}
+
+// newRun begins a run and does it.
+func (a *app) newRun(ctx context.Context, req results.Request, o labOptions) error {
+	return a.runTrials(ctx, how{timing: o.timing}, func(root string) (*results.Run, results.Stored, error) {
+		run, err := results.Create(ctx, root, req)
+		if err != nil {
+			return nil, results.Stored{}, err
+		}
+		return run, results.Stored{Info: results.Info{ID: run.ID()}, Request: req}, nil
+	})
+}
+
+// stored are the flags as a run's request has them.
+func (g *buildOptions) stored() (results.Build, error) {
+	if _, err := g.build(); err != nil { // what is wrong with the files named
+		return results.Build{}, err
+	}
+	opts, err := g.options()
+	return results.Build{CC: g.cc, Jobs: g.make, Fragments: g.fragments, Config: opts.ConfigFile, Patches: opts.Patches}, err
+}
+
+// buildOptionsOf are the flags that a request was made of.
+func buildOptionsOf(b results.Build) buildOptions {
+	return buildOptions{cc: b.CC, make: b.Jobs, fragments: b.Fragments, config: b.Config, apply: b.Patches}
 }
 
 // exitWith turns an exit status into what run understands.

@@ -41,7 +41,7 @@ wrong; 3 there was no shell.`,
 			if ref == "" {
 				return badRequest(errors.New("shell: which kernel? Name one with -k (debian:newest, debian:6.18, file:PATH, git:REPO@REV)"))
 			}
-			cases, err := a.casesOf(args, set, nil)
+			cases, err := casesOf(args, set, nil)
 			if err != nil {
 				return badRequest(err)
 			}
@@ -68,14 +68,13 @@ func (a *app) shell(ctx context.Context, cs scenarios.Case, ref string, o labOpt
 	if err := needQEMU(); err != nil {
 		return err
 	}
-	p := newProgress(a)
-	defer p.stop()
-	spec, dir, err := a.shellJob(ctx, cs, ref, o, p)
+	defer a.show()()
+	spec, dir, err := a.shellJob(ctx, cs, ref, o)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, dir.Remove()) }()
-	spec.Progress = func(phase, what string) { p.phase(-1, phase, what) }
+	spec.Progress = func(phase, what string) { a.display.Phase(-1, phase, what) }
 
 	t := trial.Terminal{Script: script}
 	if script != "" {
@@ -92,7 +91,7 @@ func (a *app) shell(ctx context.Context, cs scenarios.Case, ref string, o labOpt
 		return errors.New("standard input is no file")
 	}
 	h, err := newHandOver(in, a.stdout, func() {
-		p.stop()
+		a.display.Stop()
 		a.say("%s on Linux %s: \"exit\" or Ctrl-] ends the shell", cs.Scenario.Name, spec.Kernel.Release)
 	})
 	if err != nil {
@@ -125,24 +124,24 @@ func (a *app) script() (string, error) {
 }
 
 // shellJob makes all that the machine needs.
-func (a *app) shellJob(ctx context.Context, cs scenarios.Case, ref string, o labOptions, p *progress) (trial.Local, *cachedir.Folder, error) {
+func (a *app) shellJob(ctx context.Context, cs scenarios.Case, ref string, o labOptions) (trial.Local, *cachedir.Folder, error) {
 	none := trial.Local{}
-	prep, err := a.preparer(o, p)
+	prep, err := a.preparer(o)
 	if err != nil {
 		return none, nil, err
 	}
 	prep.Shell = true
-	p.phase(-1, "fetch", ref)
+	a.display.Phase(-1, "fetch", ref)
 	k, err := prep.Kernels.Resolve(ctx, ref)
 	if err != nil {
 		return none, nil, err
 	}
-	p.phase(-1, "build the initramfs", "u-root's commands take a minute the first time")
+	a.display.Phase(-1, "build the initramfs", "u-root's commands take a minute the first time")
 	ready, err := prep.PrepareKernel(ctx, ref, k, cs.Scenario)
 	if err != nil {
 		return none, nil, err
 	}
-	p.phase(-1, "accelerator", "")
+	a.display.Phase(-1, "accelerator", "")
 	l := trial.Local{Log: a.log}
 	if l.Job, err = prep.Job(ctx, ready, cs, 0); err != nil {
 		return none, nil, err

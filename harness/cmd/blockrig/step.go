@@ -245,9 +245,8 @@ func (a *app) step(c *cobra.Command, name, ref string, runs int, rate float64, l
 			return fail(fmt.Errorf("--like: %w", err))
 		}
 	}
-	d := a.newDoing()
-	defer d.end()
-	rig, err := a.rig(o.request(cases[0]).Machine, cases[0].Scenario.Machine.Memory, d)
+	defer a.show()()
+	rig, err := a.rig(o.request(cases[0]).Machine, cases[0].Scenario.Machine.Memory)
 	if err != nil {
 		return fail(err)
 	}
@@ -274,7 +273,7 @@ func (a *app) step(c *cobra.Command, name, ref string, runs int, rate float64, l
 		commits.Scenario = cases[0].Scenario
 		k, req.Subject.Commit = commits, commit
 	}
-	run, _, err := a.openRun(ctx)
+	run, err := a.openRun(ctx)
 	if err != nil {
 		return fail(err)
 	}
@@ -287,7 +286,7 @@ func (a *app) step(c *cobra.Command, name, ref string, runs int, rate float64, l
 	t := &trials.Tester{Rig: rig, Kernels: k, Cases: cases, Run: run, Dir: dir.Path()}
 	began := time.Now()
 	status, why, err := t.Step(ctx, req)
-	d.end()
+	a.display.Stop()
 	if err != nil {
 		return fail(err)
 	}

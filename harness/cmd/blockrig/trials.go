@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -8,11 +9,11 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 
 	"github.com/spf13/pflag"
 
 	"github.com/blockrig/blockrig/harness/cachedir"
+	"github.com/blockrig/blockrig/harness/progress"
 	"github.com/blockrig/blockrig/harness/qemu"
 	"github.com/blockrig/blockrig/harness/text"
 	"github.com/blockrig/blockrig/harness/trial"
@@ -34,6 +35,8 @@ type labOptions struct {
 	until  string
 	timing bool
 	build  buildOptions
+
+	set *pflag.FlagSet // that the flags are in
 }
 
 func (o *labOptions) flags(f *pflag.FlagSet) {
@@ -46,19 +49,25 @@ func (o *labOptions) flags(f *pflag.FlagSet) {
 
 // machineFlags are those about one machine.
 func (o *labOptions) machineFlags(f *pflag.FlagSet) {
+	o.set = f
 	f.StringVar(&o.accel, "accel", "auto", "acceleration: auto, kvm or tcg")
 	f.IntVar(&o.cpus, "cpus", 0, "virtual CPUs of the guest (default 1 under tcg, 2 under kvm)")
 	f.StringVar(&o.tools, "guest-tools", initramfs.FromAuto, "where lvm, mke2fs and mdadm of the guest come from: debian, host, or auto (debian where apt can fetch it, else host)")
 }
 
-func (o labOptions) check() error {
+func (o *labOptions) check() error {
+	// 0 is not said, and can't be said.
+	for _, n := range []struct {
+		flag  string
+		value int
+	}{{"jobs", o.jobs}, {"boots", o.boots}, {"cpus", o.cpus}, {"make-jobs", o.build.make}} {
+		if n.value < 0 || n.value == 0 && o.set != nil && o.set.Changed(n.flag) {
+			return fmt.Errorf("--%s %d: want 1 or more", n.flag, n.value)
+		}
+	}
 	switch {
-	case o.cpus < 0 || o.cpus > 64:
+	case o.cpus > 64:
 		return fmt.Errorf("--cpus %d: want 1 to 64", o.cpus)
-	case o.jobs < 0:
-		return fmt.Errorf("--jobs %d: want 1 or more", o.jobs)
-	case o.boots < 0:
-		return fmt.Errorf("--boots %d: want 1 or more", o.boots)
 	case o.until != "" && o.until != "FAIL":
 		return fmt.Errorf("--until %s: want FAIL", o.until)
 	case o.accel != string(qemu.Auto) && o.accel != string(qemu.KVM) && o.accel != string(qemu.TCG):
@@ -66,7 +75,20 @@ func (o labOptions) check() error {
 	case o.tools != initramfs.FromAuto && o.tools != initramfs.FromDebian && o.tools != initramfs.FromHost:
 		return fmt.Errorf("--guest-tools %s: want auto, debian or host", o.tools)
 	}
+	if o.cache != "" {
+		if _, err := scenarios.ParseBytes(o.cache); err != nil {
+			return fmt.Errorf("--cache-size: %w", err)
+		}
+	}
 	return nil
+}
+
+// request puts what the flags say into a request.
+func (o *labOptions) request(r *results.Request) {
+	r.Command = os.Args
+	r.Accel, r.CPUs, r.Tools = o.accel, o.cpus, o.tools
+	r.Jobs, r.Cold, r.CacheSize = o.jobs, o.cold, o.cache
+	r.Boots, r.UntilFail = max(1, o.boots), o.until != ""
 }
 
 // needQEMU says that QEMU is missing before anything is fetched for it.
@@ -78,7 +100,7 @@ func needQEMU() error {
 }
 
 // preparer gets ready what jobs are made of.
-func (a *app) preparer(o labOptions, p *progress) (*trial.Preparer, error) {
+func (a *app) preparer(o labOptions) (*trial.Preparer, error) {
 	cache, err := cacheDir()
 	if err != nil {
 		return nil, err
@@ -91,7 +113,7 @@ func (a *app) preparer(o labOptions, p *progress) (*trial.Preparer, error) {
 	if err != nil {
 		return nil, err
 	}
-	store.Progress, store.Builder = p.fetch, building{cache: cache, say: p.fetch, with: o.build, log: a.log}
+	store.Progress, store.Builder = a.display.Fetched, building{cache: cache, say: a.display.Fetched, with: o.build, log: a.log}
 	return &trial.Preparer{
 		Kernels:   store,
 		Initramfs: &initramfs.Builder{Cache: filepath.Join(cache, "initramfs"), Log: a.log},
@@ -103,109 +125,130 @@ func (a *app) preparer(o labOptions, p *progress) (*trial.Preparer, error) {
 	}, nil
 }
 
-// done is what came of tasks.
-type done struct {
-	asked   int              // trials
-	records []results.Record // of those that ended, in the order of the tasks
-	run     string           // ID; "" when nothing was recorded
-	dir     string           // of the run
+// how a run is done, which may be another way when it is resumed.
+type how struct {
+	jobs   int // trials at a time; 0: as the request says
+	timing bool
 }
 
-// trials runs tasks and records each. What was done before an error is given
-// with it.
-func (a *app) trials(ctx context.Context, tasks []trial.Task, o labOptions) (_ done, err error) {
-	if a.resumed != nil {
-		o.timing = a.resumed.timing
-		if a.resumed.jobs > 0 {
-			o.jobs = a.resumed.jobs
-		}
-	}
-	none := done{asked: len(tasks)}
-	if err := o.check(); err != nil {
-		return none, badRequest(err)
-	}
-	if err := needQEMU(); err != nil {
-		return none, err
-	}
-	p := newProgress(a)
-	defer p.stop()
-	prep, err := a.preparer(o, p)
-	if err != nil {
-		return none, err
-	}
-	bases, err := a.bases(o)
-	if err != nil {
-		return none, err
-	}
-	run, stored, err := a.openRun(ctx)
-	if err != nil {
-		return none, err
-	}
-	defer func() { err = errors.Join(err, run.Close()) }()
-	todo, records, err := leftOver(tasks, stored.Records, o.until != "")
-	if err != nil {
-		return none, badRequest(fmt.Errorf("run %s: %w", run.ID(), err))
-	}
-	left := make([]trial.Task, len(todo))
-	for n, i := range todo {
-		left[n] = tasks[i]
-		left[n].Boot = tasks[i].Repeat % max(1, o.boots)
-	}
-	books := newBooks(run, tasks, stored)
-	if a.resumed == nil {
-		err = run.SetPlan(books.plan)
-	} else {
-		err = sameKernels(ctx, prep.Kernels, left, stored.Plan)
-	}
-	if err != nil {
-		return none, err
-	}
-	err = a.schedule(ctx, prep, bases, p, books, left, todo, records, o)
-	out := done{asked: len(tasks)}
-	for _, r := range records {
+// begun is a run that has been begun, or resumed.
+type begun struct {
+	run     *results.Run
+	req     results.Request
+	tasks   []trial.Task
+	todo    []int             // places of tasks that are still to be done
+	records []*results.Record // of the tasks; nil without
+}
+
+// done are the records there are, in the order of the tasks.
+func (b *begun) done() []results.Record {
+	var out []results.Record
+	for _, r := range b.records {
 		if r != nil {
-			out.records = append(out.records, *r)
+			out = append(out, *r)
 		}
 	}
-	if len(out.records) > 0 {
-		out.run, out.dir = run.ID(), run.Dir()
-	}
-	return out, err
+	return out
 }
 
-// schedule does tasks, whose places in the run are in places, and puts their
-// records there.
-func (a *app) schedule(ctx context.Context, prep *trial.Preparer, bases *trial.BaseCache, p *progress, books *books,
-	tasks []trial.Task, places []int, records []*results.Record, o labOptions,
-) error {
-	if len(tasks) == 0 {
-		return nil
+// runTrials does what is to be done of a run, and reports all of it.
+func (a *app) runTrials(ctx context.Context, h how, open func(root string) (*results.Run, results.Stored, error)) (err error) {
+	if err := needQEMU(); err != nil {
+		return err
 	}
-	jobs, err := prep.Jobs(ctx, tasks, func(phase, what string) { p.phase(-1, phase, what) })
+	root, err := a.sweptRoot(ctx)
 	if err != nil {
 		return err
 	}
-	workers := a.jobs(o.jobs, tasks)
-	p.tasks(tasks, workers, len(records)-len(tasks), newEstimate(tasks, workers, o.boots, o.cold))
+	run, stored, err := open(root)
+	if err != nil {
+		return wrongRun(err)
+	}
+	b := &begun{run: run, req: stored.Request}
+	err = a.doRest(ctx, b, stored, h)
+	if err := a.report(ctx, b, h, errors.Join(err, run.Close())); err != nil {
+		return err
+	}
+	if b.req.Verb != results.VerbRepro {
+		return exitWith(results.ExitStatusOf(b.done()))
+	}
+	told, err := b.req.Tell(b.done())
+	if err != nil {
+		return err
+	}
+	a.say("%s", told.Text)
+	return exitWith(told.Status)
+}
+
+// doRest makes the trials that a run lacks.
+func (a *app) doRest(ctx context.Context, b *begun, stored results.Stored, h how) (err error) {
+	if b.tasks, err = b.req.Tasks(); err == nil {
+		b.todo, b.records, err = stored.Left(b.tasks)
+	}
+	if err != nil {
+		return wrongRun(fmt.Errorf("run %s: %w", stored.ID, err))
+	}
+	if len(b.todo) == 0 {
+		return nil
+	}
+	defer a.show()()
+	prep, err := a.preparer(labOptions{
+		accel: b.req.Accel, cpus: b.req.CPUs, cold: b.req.Cold, tools: b.req.Tools, timing: h.timing, build: buildOptionsOf(b.req.Build),
+	})
+	if err != nil {
+		return err
+	}
+	left := make([]trial.Task, len(b.todo))
+	for n, place := range b.todo {
+		left[n] = b.tasks[place]
+	}
+	jobs, err := prep.Jobs(ctx, left, a.display.Status)
+	if err == nil {
+		err = b.run.Prepared(jobs)
+	}
+	if err != nil {
+		return wrongRun(err)
+	}
+	return a.schedule(ctx, prep, b, left, jobs, h)
+}
+
+// schedule makes the trials of tasks, and records each.
+func (a *app) schedule(ctx context.Context, prep *trial.Preparer, b *begun, tasks []trial.Task, jobs []trial.Queued, h how) error {
+	bases, err := a.bases(b.req)
+	if err != nil {
+		return err
+	}
+	var memory scenarios.Bytes
+	shown := make([]progress.Trial, len(tasks))
+	for n, t := range tasks {
+		sc := t.Case.Scenario
+		memory = max(memory, sc.Machine.Memory)
+		shown[n] = progress.Trial{Kernel: t.Ref, Scenario: sc.Name, Case: t.Case.ID, Boot: t.Boot, Cold: b.req.Cold || sc.Cold != ""}
+	}
+	workers := cmp.Or(h.jobs, b.req.Jobs)
+	if workers == 0 {
+		workers = trial.Workers(len(tasks), int64(memory))
+	}
+	a.display.Trials(shown, workers, len(b.tasks)-len(tasks))
 	s := &trial.Schedule{
-		Find: prep.Find, Workers: workers, Log: a.log, Progress: p.phase, Bases: bases,
-		Begin: func(n int, j trial.Job) (string, error) { return books.begin(places[n], j) },
-		Done: func(n int, r trial.Outcome) error {
-			rec, err := books.end(places[n], r)
+		Find: prep.Find, Workers: workers, Log: a.log, Progress: a.display.Phase, Bases: bases,
+		Begin: func(n int, j trial.Job) (string, error) { return b.run.Begin(b.todo[n], j) },
+		Done: func(n int, o trial.Outcome) error {
+			rec, err := b.run.End(b.todo[n], o)
 			if err != nil {
 				return err
 			}
-			records[places[n]] = &rec
-			p.done(n, rec)
-			if o.until != "" && rec.Verdict.Failure() {
+			b.records[b.todo[n]] = &rec
+			a.display.Done(n, rec.Verdict, rec.Took())
+			if b.req.UntilFail && rec.Verdict.Failure() {
 				for m, j := range jobs {
 					if j.Series() == jobs[n].Series() {
-						p.drop(m)
+						a.display.Drop(m)
 					}
 				}
 			}
-			if o.timing {
-				a.sayTiming(rec, r)
+			if h.timing {
+				a.sayTiming(rec, o)
 			}
 			if a.format == "json" {
 				return results.WriteJSON(a.stdout, rec)
@@ -213,37 +256,18 @@ func (a *app) schedule(ctx context.Context, prep *trial.Preparer, bases *trial.B
 			return nil
 		},
 	}
-	if o.until != "" {
-		s.Until = func(r trial.Outcome) bool { return r.Verdict.Failure() }
+	if b.req.UntilFail {
+		s.Until = func(o trial.Outcome) bool { return o.Verdict.Failure() }
 	}
-	err = s.Run(ctx, jobs)
-	p.stop()
-	return err
-}
-
-// jobs is how many trials run at a time: one a core, as far as memory goes.
-func (a *app) jobs(asked int, tasks []trial.Task) int {
-	if asked > 0 {
-		return asked
-	}
-	jobs := min(runtime.NumCPU(), len(tasks))
-	if free, err := availableMemory(); err == nil {
-		need := int64(0)
-		for _, t := range tasks {
-			need = max(need, int64(t.Case.Scenario.Machine.Memory))
-		}
-		// QEMU itself takes a part, too.
-		jobs = min(jobs, int(free/(need+200<<20)))
-	}
-	return max(1, jobs)
+	return s.Run(ctx, jobs)
 }
 
 // bases is where machines are saved; nil when every trial is to be cold.
-func (a *app) bases(o labOptions) (*trial.BaseCache, error) {
-	if o.cold {
+func (a *app) bases(req results.Request) (*trial.BaseCache, error) {
+	if req.Cold {
 		return nil, nil
 	}
-	limit, err := scenarios.ParseBytes(o.cache)
+	limit, err := scenarios.ParseBytes(req.CacheSize)
 	if err != nil {
 		return nil, badRequest(fmt.Errorf("--cache-size: %w", err))
 	}
@@ -258,33 +282,38 @@ func (a *app) bases(o labOptions) (*trial.BaseCache, error) {
 func (a *app) sayTiming(rec results.Record, r trial.Outcome) {
 	a.say("%s %s: %d ms", rec.Kernel.Release, rec.Case, r.Wall.Milliseconds())
 	for _, t := range r.Timing {
-		what := t.What
-		if n := []rune(what); len(n) > 60 {
-			what = string(n[:60]) + "…"
-		}
-		a.say("  %7d ms  %-6s %s", t.Took.Milliseconds(), t.Phase, what)
+		a.say("  %7d ms  %-6s %s", t.Took.Milliseconds(), t.Phase, text.Cut(t.What, 61))
 	}
 }
 
-// openRun begins a run, or goes on with one, of which it gives what is
-// stored.
-func (a *app) openRun(ctx context.Context) (*results.Run, results.Stored, error) {
+// openRun begins a run that can't be resumed.
+func (a *app) openRun(ctx context.Context) (*results.Run, error) {
+	root, err := a.sweptRoot(ctx)
+	if err != nil {
+		return nil, err
+	}
+	run, err := results.Create(ctx, root, results.Request{Command: os.Args})
+	return run, wrongRun(err)
+}
+
+// sweptRoot is the results folder, without what blockrigs left there that
+// were killed.
+func (a *app) sweptRoot(ctx context.Context) (string, error) {
 	root, err := a.resultsRoot()
 	if err != nil {
-		return nil, results.Stored{}, err
+		return "", err
 	}
-	if _, err := results.Sweep(ctx, root); err != nil {
-		return nil, results.Stored{}, err
-	}
-	if a.resumed != nil {
-		run, stored, err := results.Reopen(ctx, root, a.resumed.id)
-		if errors.Is(err, results.ErrGoesOn) {
-			err = badRequest(err)
+	return root, wrongRun(results.Sweep(ctx, root))
+}
+
+// wrongRun makes those errors of the record the user's that are.
+func wrongRun(err error) error {
+	for _, of := range []error{results.ErrFolder, results.ErrNoRun, results.ErrUnderWay, results.ErrCantResume} {
+		if errors.Is(err, of) {
+			return badRequest(err)
 		}
-		return run, stored, err
 	}
-	run, err := results.Create(ctx, root, os.Args)
-	return run, results.Stored{}, err
+	return err
 }
 
 func (a *app) resultsRoot() (string, error) {
@@ -298,9 +327,18 @@ func (a *app) resultsRoot() (string, error) {
 	return results.DefaultRoot(wd, os.Getenv)
 }
 
+// show begins to show on a terminal what goes on, until stop.
+func (a *app) show() (stop func()) {
+	if a.errTerm {
+		a.display = progress.New(a.stderr)
+	}
+	return a.display.Stop
+}
+
 // say tells a person something that is not the answer.
 func (a *app) say(format string, args ...any) {
-	fmt.Fprintln(a.stderr, text.Fold(text.EscapeLines(fmt.Sprintf(format, args...)), a.errWidth))
+	said := text.Fold(text.EscapeLines(fmt.Sprintf(format, args...)), a.errWidth)
+	a.display.Over(func() { fmt.Fprintln(a.stderr, said) })
 }
 
 // accelerate chooses the accelerator, and says so when it is not what one

@@ -99,10 +99,9 @@ func (a *app) tryPatch(ctx context.Context, patch, name, base, who string, repea
 	if err != nil {
 		return badRequest(err)
 	}
-	d := a.newDoing()
-	defer d.end()
+	defer a.show()()
 	r := o.request(cases[0])
-	rig, err := a.rig(r.Machine, cases[0].Scenario.Machine.Memory, d)
+	rig, err := a.rig(r.Machine, cases[0].Scenario.Machine.Memory)
 	if err != nil {
 		return err
 	}
@@ -111,14 +110,14 @@ func (a *app) tryPatch(ctx context.Context, patch, name, base, who string, repea
 		return err
 	}
 	commits.Scenario, commits.Try = cases[0].Scenario, patches
-	run, _, err := a.openRun(ctx)
+	run, err := a.openRun(ctx)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, run.Close()) }()
 	t := &trials.Tester{Rig: rig, Kernels: commits, Cases: cases, Run: run, Dir: filepath.Join(tmp.Path(), "machines")}
 	answer, err := t.TryPatch(ctx, trials.PatchRequest{Base: commit, Runs: repeat, Confidence: o.confidence})
-	d.end()
+	a.display.Stop()
 	var none *trials.NoKernelError
 	if errors.As(err, &none) && none.NotApplied {
 		return badRequest(err)

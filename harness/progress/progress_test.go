@@ -1,14 +1,14 @@
-package main
+package progress
 
 import (
+	"bytes"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
-	"github.com/blockrig/blockrig/harness/trial"
+	"github.com/blockrig/blockrig/harness/text"
 	"github.com/blockrig/blockrig/harness/verdict"
-	"github.com/blockrig/blockrig/results"
-	"github.com/blockrig/blockrig/scenarios"
 )
 
 // clock is a time that a test sets.
@@ -18,17 +18,13 @@ func (c *clock) now() time.Time       { return c.t }
 func (c *clock) pass(d time.Duration) { c.t = c.t.Add(d) }
 func newClock() *clock                { return &clock{time.Date(2026, 6, 14, 0, 0, 0, 0, time.UTC)} }
 
-func took(v verdict.Verdict, ms int64) results.Record {
-	return results.Record{Verdict: v, TrialMS: ms, Attempts: []results.Attempt{{Verdict: v, MS: ms}}}
-}
-
-// tasksOf gives n repeats of two cases on one kernel.
-func tasksOf(n int) []trial.Task {
-	sc := &scenarios.Scenario{Name: "s"}
-	var out []trial.Task
+// repeats gives n trials of each of two cases on one kernel, over so many
+// boots.
+func repeats(n, boots int) []Trial {
+	var out []Trial
 	for _, id := range []string{"length=1", "length=2"} {
 		for r := range n {
-			out = append(out, trial.Task{Ref: "debian:6.18", Case: scenarios.Case{Scenario: sc, ID: id}, Repeat: r})
+			out = append(out, Trial{Kernel: "debian:6.18", Scenario: "s", Case: id, Boot: r % boots})
 		}
 	}
 	return out
@@ -36,15 +32,14 @@ func tasksOf(n int) []trial.Task {
 
 func TestEstimate(t *testing.T) {
 	c := newClock()
-	tasks := tasksOf(4) // two boots
-	e := newEstimate(tasks, 1, 2, false)
+	e := newEstimate(repeats(4, 2), 1)
 	if _, ok := e.left(c.now()); ok {
 		t.Error("something is known before the first trial")
 	}
 	step := func(i int, base, trial time.Duration) {
 		e.begin(i, c.now())
 		c.pass(base + trial)
-		e.end(i, took(verdict.Pass, trial.Milliseconds()), c.now())
+		e.end(i, trial, c.now())
 	}
 	left := func() time.Duration {
 		d, ok := e.left(c.now())
@@ -72,7 +67,7 @@ func TestEstimate(t *testing.T) {
 	if got, want := left(), 3*400*time.Millisecond+2*3*time.Second; got != want {
 		t.Errorf("an hour later: %v, want %v", got, want)
 	}
-	e.end(5, took(verdict.Hang, 3000), c.now())
+	e.end(5, 3*time.Second, c.now())
 	for _, i := range []int{1, 2, 3, 6, 7} {
 		step(i, 0, time.Second)
 	}
@@ -83,10 +78,14 @@ func TestEstimate(t *testing.T) {
 
 func TestEstimateOfManyJobs(t *testing.T) {
 	c := newClock()
-	e := newEstimate(tasksOf(3), 4, 1, true)
+	trials := repeats(3, 1)
+	for i := range trials {
+		trials[i].Cold = true
+	}
+	e := newEstimate(trials, 4)
 	e.begin(0, c.now())
 	c.pass(8 * time.Second)
-	e.end(0, took(verdict.Pass, 8000), c.now())
+	e.end(0, 8*time.Second, c.now())
 	if got, _ := e.left(c.now()); got != 10*time.Second { // 5 of 8 s on 4 machines
 		t.Errorf("five on four machines: %v, want 10s", got)
 	}
@@ -98,57 +97,54 @@ func TestEstimateOfManyJobs(t *testing.T) {
 	}
 }
 
-func TestBoard(t *testing.T) {
+func TestLines(t *testing.T) {
 	c := newClock()
-	b := newBoard(c.now)
-	tasks := tasksOf(2)
-	tasks[3].Ref = "file:\x1b[31mmine"
-	b.begin(tasks, 2, 1, newEstimate(tasks, 2, 1, false))
+	s := newState(c.now)
 	expect := func(when string, want ...string) {
 		t.Helper()
 		for n, w := range want {
-			got := b.total(120)
-			if n < 2 {
-				got = b.line(n, 120)
-			}
-			if got != w {
+			if got := s.line(n, 120); got != w {
 				t.Errorf("%s: line %d is %q, want %q", when, n, got, w)
 			}
 		}
 	}
-	b.phase(-1, "fetch", "debian:6.18")
-	expect("while a kernel is fetched", "fetch debian:6.18", "", "[====                ] 1 of 5 trials")
-	b.phase(0, "boot", "")
+	s.status("fetch: debian:6.18")
+	expect("before there are trials", "fetch: debian:6.18", "")
+	trials := repeats(2, 1)
+	trials[3].Kernel = "file:\x1b[31mmine"
+	s.begin(trials, 2, 1)
+	expect("while a kernel is fetched", "fetch: debian:6.18", "", "[====                ] 1 of 5 trials")
+	s.phase(0, "boot", "")
 	c.pass(3 * time.Second)
-	b.phase(3, "stack", "lvm lvcreate --type mirror")
+	s.phase(3, "stack", "lvm lvcreate --type mirror")
 	expect("two machines", "debian:6.18  length=1  boot   3 s", `file:\u001b[31mmine  length=2  stack  lvm lvcreate`, "[====                ] 1 of 5 trials")
-	b.end(0, took(verdict.Hang, 1000))
+	s.end(0, verdict.Hang, time.Second)
 	expect("one has ended", "debian:6.18  length=1  boot ", `file:\u001b[31mmine  length=2  stack  lvm lvcreate`, "[========            ] 2 of 5 trials, 1 failed, 3 s left")
-	b.phase(1, "step", "")
+	s.phase(1, "step", "")
 	expect("the next takes its line", "debian:6.18  length=1  step ")
-	b.end(1, took(verdict.Error, 1000))
-	b.end(3, took(verdict.Pass, 1000))
-	b.drop(2)
+	s.end(1, verdict.Error, time.Second)
+	s.end(3, verdict.Pass, time.Second)
+	s.drop(2)
 	expect("the last is not needed", "debian:6.18  length=1  step ", `file:\u001b[31mmine  length=2  stack  lvm lvcreate`, "[====================] 4 of 4 trials, 1 failed, 1 without a verdict")
 	// One that was begun all the same counts again.
-	b.end(2, took(verdict.Pass, 1000))
-	if got := b.total(40); got != "[====================] 5 of 5 trials, 1…" {
+	s.end(2, verdict.Pass, time.Second)
+	if got := s.line(2, 40); got != "[====================] 5 of 5 trials, 1…" {
 		t.Errorf("got %q", got)
+	}
+	if s.phase(4, "boot", "") || s.phase(-1, "boot", "") {
+		t.Error("a trial that is not there has a phase")
 	}
 }
 
 func TestNoLineIsLongerThanTheTerminal(t *testing.T) {
-	b := newBoard(newClock().now)
-	tasks := tasksOf(1)
-	tasks[0].Ref = "file:" + strings.Repeat("ü", 200)
-	b.begin(tasks, 1, 0, newEstimate(tasks, 1, 1, false))
-	b.phase(0, "boot", "")
+	s := newState(newClock().now)
+	s.begin([]Trial{{Kernel: "file:" + strings.Repeat("ü", 200), Scenario: "s"}}, 1, 0)
+	s.phase(0, "boot", "")
 	for _, width := range []int{1, 10, 80} {
-		if got := []rune(b.line(0, width)); len(got) != width || got[width-1] != '…' {
-			t.Errorf("width %d: %q", width, string(got))
-		}
-		if got := []rune(b.total(width)); len(got) > width {
-			t.Errorf("width %d: %q", width, string(got))
+		for n := range 2 {
+			if got := s.line(n, width); text.Columns(got) > width || !strings.HasSuffix(got, "…") && n == 0 {
+				t.Errorf("line %d in %d columns: %q", n, width, got)
+			}
 		}
 	}
 }
@@ -166,5 +162,60 @@ func TestRemaining(t *testing.T) {
 		if got := remaining(d); got != want {
 			t.Errorf("%v: %q, want %q", d, got, want)
 		}
+	}
+}
+
+// terminal takes what is written by several goroutines.
+type terminal struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (t *terminal) Write(p []byte) (int, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.b.Write(p)
+}
+
+// Given a display that many use at once, then what is printed over it stands
+// whole between what is shown, and after Stop nothing is shown any more.
+func TestWhatIsPrintedOverADisplay(t *testing.T) {
+	out := &terminal{}
+	d := New(out)
+	d.Status("fetch", "a kernel")
+	d.Trials(repeats(3, 1), 2, 0)
+	var wg sync.WaitGroup
+	for i := range 6 {
+		wg.Go(func() {
+			d.Phase(i, "boot", "")
+			d.Fetched("something", 1e6, 5e6)
+			d.Over(func() { out.Write([]byte("printed\n")) })
+			d.Done(i, verdict.Pass, time.Second)
+		})
+	}
+	wg.Wait()
+	d.Stop()
+	d.Stop()
+	if got := strings.Count(out.b.String(), "printed\n"); got != 6 {
+		t.Errorf("printed %d times, want 6", got)
+	}
+	before := out.b.Len()
+	d.Status("fetch", "another")
+	d.Phase(1, "boot", "")
+	if out.b.Len() != before {
+		t.Error("something is shown after the end")
+	}
+}
+
+func TestNoTerminalNothingShown(t *testing.T) {
+	d := New(nil)
+	d.Status("fetch", "a kernel")
+	d.Trials(repeats(1, 1), 1, 0)
+	d.Phase(0, "boot", "")
+	printed := false
+	d.Over(func() { printed = true })
+	d.Stop()
+	if !printed || d.bars != nil {
+		t.Error("what is to be said is not, or something is shown")
 	}
 }
