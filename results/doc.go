@@ -5,7 +5,7 @@
 // A run's folder:
 //
 //	RUN/run.json                  what was run, when (Info)
-//	RUN/plan.json                 what it takes to go on with it (Plan)
+//	RUN/request.json              what it is to do (Request), so that it can be resumed
 //	RUN/trials.jsonl              the Record of every trial, one a line
 //	RUN/NNNN-KERNEL-SCENARIO-CASE/
 //	    result.json               the Record
@@ -15,11 +15,13 @@
 //	    scenario.yaml             the scenario as it was run
 //
 // Of many repeats of a case only the first of each signature has a folder;
-// the others are in trials.jsonl alone. Reopen goes on with a run.
+// the others are in trials.jsonl alone. Resume continues a run. Once a run has
+// ended, run.json has the number of its trials and the digest of trials.jsonl,
+// so that what is lost or changed later is noticed.
 //
 // A trial's folder is made under a hidden name and renamed once all of it is
 // on the disk, so it is there whole or not at all. A process that dies leaves
-// hidden folders behind; it held a lock (.lock) on its run until then, and
+// hidden folders behind; it held its run (package cachedir) until then, and
 // Sweep removes what nobody holds. What is stored is read as untrusted: names,
 // sizes and contents are checked, and no link leads out of the store.
 package results

@@ -69,7 +69,7 @@ type Run struct {
 	stored  int
 	places  int // given to trials
 	begun   map[int]begun
-	kept    map[string]bool // faces of which a folder is kept
+	kept    map[string]bool // groups of which a folder is kept
 	resumed bool
 	closed  bool
 }
@@ -147,7 +147,7 @@ func Resume(ctx context.Context, root, id string) (_ *Run, _ Stored, err error) 
 	r.info.Finished, r.info.Trials, r.info.Digest = time.Time{}, 0, ""
 	r.stored, r.folders, r.places = len(s.Records), len(s.Records), s.Request.Trials()
 	for _, rec := range s.Records {
-		r.kept[FaceOf(rec)] = r.kept[FaceOf(rec)] || rec.RunDir != ""
+		r.kept[groupOf(rec)] = r.kept[groupOf(rec)] || rec.RunDir != ""
 	}
 	entries, err := os.ReadDir(r.Dir())
 	if err != nil {
@@ -248,14 +248,14 @@ func (r *Run) End(place int, o trial.Outcome) (Record, error) {
 	delete(r.begun, place)
 	rec := FromTrial(b.job, o)
 	rec.Task = place
-	face := FaceOf(rec)
+	group := groupOf(rec)
 	var err error
 	switch {
 	case r.closed:
 		err = errors.New("the run has ended")
 	case b.folder == nil:
 		err = r.append(rec)
-	case r.request.Repeat > 1 && r.kept[face]:
+	case r.request.Repeat > 1 && r.kept[group]:
 		if err = b.folder.discard(); err == nil {
 			err = r.append(rec)
 		}
@@ -263,7 +263,7 @@ func (r *Run) End(place int, o trial.Outcome) (Record, error) {
 		if err = b.folder.keep(b.job); err == nil {
 			rec, err = b.folder.store(rec)
 		}
-		r.kept[face] = err == nil
+		r.kept[group] = err == nil
 	}
 	if err != nil {
 		return rec, fmt.Errorf("record a trial: %w", err)

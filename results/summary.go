@@ -20,7 +20,7 @@ type Summary struct {
 	// is one. Errors do not count.
 	Flaky bool `json:"flaky"`
 
-	Faces []Face `json:"signatures"` // the most frequent first
+	Groups []Group `json:"signatures"` // the most frequent first
 
 	Failures int   `json:"failures"`
 	Trials   int   `json:"trials"` // with a verdict about the kernel
@@ -35,8 +35,8 @@ type Summary struct {
 	RunsToTrust  int            `json:"runs_to_trust"`
 }
 
-// A Face is one way in which a case ended: trials with the same signature.
-type Face struct {
+// A Group is the trials of a case that ended alike: with one signature.
+type Group struct {
 	Signature verdict.Signature `json:"signature"`
 	Verdict   verdict.Verdict   `json:"verdict"`
 	Outcome   string            `json:"outcome"` // what the step said, the first time
@@ -78,7 +78,7 @@ func summarize(records []Record, trust Trust) Summary {
 	var ids []string
 	var boots []stats.Boot
 	signatures := map[string]bool{}
-	s.Faces = faces(records)
+	s.Groups = groups(records)
 	for _, r := range records {
 		s.Verdicts[r.Verdict]++
 		seen := map[string]bool{}
@@ -133,29 +133,29 @@ func summarize(records []Record, trust Trust) Summary {
 	return s
 }
 
-// FaceOf tells the trials of a case on a kernel apart that are worth keeping:
+// groupOf tells the trials of a case on a kernel apart that are worth keeping:
 // by all of the signature, titles too, and errno.
-func FaceOf(r Record) string {
+func groupOf(r Record) string {
 	return strings.Join([]string{r.Kernel.Ref, r.Kernel.Release, r.Scenario, r.Case, string(r.Verdict), r.Errno, r.Signature.String()}, "\x00")
 }
 
-func faces(records []Record) []Face {
+func groups(records []Record) []Group {
 	at := map[string]int{}
-	out := []Face{}
+	out := []Group{}
 	for _, r := range records {
-		key := FaceOf(r)
+		key := groupOf(r)
 		i, ok := at[key]
 		if !ok {
 			i = len(out)
 			at[key] = i
-			out = append(out, Face{Signature: r.Signature, Verdict: r.Verdict, Outcome: r.Outcome, Reason: r.Reason})
+			out = append(out, Group{Signature: r.Signature, Verdict: r.Verdict, Outcome: r.Outcome, Reason: r.Reason})
 		}
 		out[i].Trials++
 		if out[i].RunDir == "" {
 			out[i].RunDir = r.RunDir
 		}
 	}
-	slices.SortStableFunc(out, func(a, b Face) int { return cmp.Compare(b.Trials, a.Trials) })
+	slices.SortStableFunc(out, func(a, b Group) int { return cmp.Compare(b.Trials, a.Trials) })
 	return out
 }
 

@@ -17,7 +17,7 @@ import (
 )
 
 // SummaryTable writes summaries for people: a row for each case on a kernel,
-// then what there is to say of each that has more than one face or showed
+// then what there is to say of each that has more than one group or showed
 // something on its console, then what passes are worth.
 func SummaryTable(w io.Writer, all []Summary, trust Trust, style Style) error {
 	t := text.Table{
@@ -35,9 +35,9 @@ func SummaryTable(w io.Writer, all []Summary, trust Trust, style Style) error {
 	}
 	var b bytes.Buffer
 	for _, s := range all {
-		s.tell(&b, several, style)
+		s.details(&b, several, style)
 	}
-	tellTrust(&b, all, trust)
+	trustNote(&b, all, trust)
 	if _, err := w.Write(b.Bytes()); err != nil {
 		return fmt.Errorf("write summary: %w", err)
 	}
@@ -110,9 +110,9 @@ func percent(rate float64) string {
 	return fmt.Sprintf("%.1f%%", math.Min(p, 99.9))
 }
 
-// tell lists the faces of a case and what consoles showed.
-func (s Summary) tell(b *bytes.Buffer, several bool, style Style) {
-	if len(s.Faces) < 2 && len(s.Titles) == 0 && s.Verdicts[verdict.Error] == 0 {
+// details lists the groups of a case and what consoles showed.
+func (s Summary) details(b *bytes.Buffer, several bool, style Style) {
+	if len(s.Groups) < 2 && len(s.Titles) == 0 && s.Verdicts[verdict.Error] == 0 {
 		return
 	}
 	name := kernelName(s.Kernel)
@@ -123,7 +123,7 @@ func (s Summary) tell(b *bytes.Buffer, several bool, style Style) {
 		name += ", " + s.Case
 	}
 	fmt.Fprintf(b, "\n%s:\n", text.Escape(name))
-	for _, f := range s.Faces {
+	for _, f := range s.Groups {
 		v := string(f.Verdict)
 		if style.Color {
 			v = text.Paint(color(f.Verdict), v)
@@ -145,9 +145,9 @@ func (s Summary) tell(b *bytes.Buffer, several bool, style Style) {
 	}
 }
 
-// what says in short what a face is: its signature without the titles, which
+// what says in short what a group is: its signature without the titles, which
 // are counted by themselves, and how many of them it has.
-func (f Face) what() string {
+func (f Group) what() string {
 	head := f.Signature
 	head.Titles = nil
 	text := head.String()
@@ -166,9 +166,9 @@ func (f Face) what() string {
 	return text
 }
 
-// tellTrust says what the passes seen are worth, and how many would be
+// trustNote says what the passes seen are worth, and how many would be
 // enough.
-func tellTrust(b *bytes.Buffer, all []Summary, trust Trust) {
+func trustNote(b *bytes.Buffer, all []Summary, trust Trust) {
 	n := stats.RunsToTrust(trust.Rate, trust.Confidence)
 	if n == 0 || !slices.ContainsFunc(all, func(s Summary) bool { return s.Verdicts[verdict.Pass] > 0 }) {
 		return

@@ -172,12 +172,12 @@ func (a *app) runTrials(ctx context.Context, h how, open func(root string) (*res
 	if b.req.Verb != results.VerbRepro {
 		return exitWith(results.ExitStatusOf(b.done()))
 	}
-	told, err := b.req.Tell(b.done())
+	story, err := b.req.CheckStory(b.done())
 	if err != nil {
 		return err
 	}
-	a.say("%s", told.Text)
-	return exitWith(told.Status)
+	a.say("%s", story.Text)
+	return exitWith(story.Status)
 }
 
 // doRest makes the trials that a run lacks.

@@ -82,7 +82,7 @@ func TestTell(t *testing.T) {
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			sc, cases, records := story(t)
-			told := Tell(sc, cases, tc.change(records))
+			told := CheckStory(sc, cases, tc.change(records))
 			if told.Status != tc.status || told.Holds != (tc.status == ExitOK) {
 				t.Errorf("status %d, holds %v, want %d; %s", told.Status, told.Holds, tc.status, told.Text)
 			}
@@ -107,7 +107,7 @@ func TestTellWithOneKernelInTwoRoles(t *testing.T) {
 		records[i].Kernel.Ref = sc.Story.Kernels[i/len(cases)].Ref
 		records[i].Verdict, records[i].Also = verdict.Pass, nil
 	}
-	told := Tell(sc, cases, records)
+	told := CheckStory(sc, cases, records)
 	var off []string
 	for _, line := range strings.Split(told.Text, "\n")[1:] {
 		_, line, _ = strings.Cut(strings.TrimSpace(line), ", ")

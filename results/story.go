@@ -10,33 +10,33 @@ import (
 	"github.com/blockrig/blockrig/scenarios"
 )
 
-// A Told story is what came of it.
-type Told struct {
+// A StoryCheck says whether a story holds.
+type StoryCheck struct {
 	Text   string // one sentence when it holds, else a line for each deviation
 	Holds  bool
 	Status int // exit status
 }
 
-// Tell is the function Tell for a run of VerbRepro.
-func (r Request) Tell(records []Record) (Told, error) {
+// CheckStory is the function CheckStory for a run of VerbRepro.
+func (r Request) CheckStory(records []Record) (StoryCheck, error) {
 	cases, err := r.Cases()
 	if err != nil {
-		return Told{}, err
+		return StoryCheck{}, err
 	}
 	if len(cases) == 0 || cases[0].Scenario.Story == nil || len(cases[0].Scenario.Story.Kernels) != len(r.Kernels) {
-		return Told{}, errors.New("the run's scenario has no story for its kernels")
+		return StoryCheck{}, errors.New("the run's scenario has no story for its kernels")
 	}
 	sc := cases[0].Scenario
 	for i, k := range r.Kernels {
 		sc.Story.Kernels[i].Ref = k.Ref // the user may have named another
 	}
-	return Tell(sc, cases, records), nil
+	return CheckStory(sc, cases, records), nil
 }
 
-// Tell compares the records of a scenario's cases on the kernels of its story
+// CheckStory compares the records of a scenario's cases on the kernels of its story
 // with what the story says. Records may stand in any order; one that is
 // missing is a verdict that could not be had.
-func Tell(sc *scenarios.Scenario, cases []scenarios.Case, records []Record) Told {
+func CheckStory(sc *scenarios.Scenario, cases []scenarios.Case, records []Record) StoryCheck {
 	var off []string
 	failed := false
 	used := make([]bool, len(records))
@@ -66,11 +66,11 @@ func Tell(sc *scenarios.Scenario, cases []scenarios.Case, records []Record) Told
 	}
 	switch {
 	case len(off) == 0:
-		return Told{Text: sc.Story.Sentence(releases), Holds: true, Status: ExitOK}
+		return StoryCheck{Text: sc.Story.Sentence(releases), Holds: true, Status: ExitOK}
 	case failed:
-		return Told{Text: notHeld(off), Status: ExitFailure}
+		return StoryCheck{Text: notHeld(off), Status: ExitFailure}
 	default:
-		return Told{Text: notHeld(off), Status: ExitError}
+		return StoryCheck{Text: notHeld(off), Status: ExitError}
 	}
 }
 
