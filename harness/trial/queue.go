@@ -112,7 +112,7 @@ func (q *queue) work(ctx context.Context) {
 	}
 }
 
-// next gives a task that can be done now, waiting for one if need be. The
+// next gives a job that can be done now, waiting for one if need be. The
 // longest comes first: what needs a boot, and of that the group with the most
 // to do.
 func (q *queue) next() (*group, int, bool) {

@@ -110,6 +110,8 @@ func TestATrailerBelongsToItsLog(t *testing.T) {
 		{"a hang", hang, Hang},
 		{"a hang with a pass behind it", hang + trailerOf(pass), Hang},
 		{"a hang with an older pass behind it", hang + older(t, passed), Hang},
+		{"a hang with a pass before it", trailerOf(pass) + hang, Hang},
+		{"a hang with its trailer twice", hang + trailerOf(hang), Hang},
 		{"a hang with two of them", hang + trailerOf(pass) + trailerOf(infra), Hang},
 		{"an older hang with a pass behind it", hangText + older(t, hung) + trailerOf(pass), Hang},
 		{"an older hang with an older pass behind it", hangText + older(t, hung) + older(t, passed), Hang},

@@ -1,8 +1,6 @@
 package guest
 
 import (
-	"bytes"
-	"context"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -43,60 +41,48 @@ func blockDeviceOf(name string) (blockDevice, error) {
 }
 
 func devnoOf(file string) (uint64, error) {
-	b, err := os.ReadFile(file)
+	text, err := readText(file)
 	if err != nil {
 		return 0, err
 	}
-	return parseDevno(string(bytes.TrimSpace(b)))
+	return parseDevno(text)
 }
 
 func parseDevno(s string) (uint64, error) {
-	major, minor, ok := strings.Cut(s, ":")
-	if !ok {
+	var major, minor uint32
+	if n, err := fmt.Sscanf(s+"\n", "%d:%d\n", &major, &minor); n != 2 || err != nil {
 		return 0, fmt.Errorf("%q is no device number", s)
 	}
-	ma, err := strconv.ParseUint(major, 10, 32)
-	if err != nil {
-		return 0, fmt.Errorf("%q is no device number: %w", s, err)
-	}
-	mi, err := strconv.ParseUint(minor, 10, 32)
-	if err != nil {
-		return 0, fmt.Errorf("%q is no device number: %w", s, err)
-	}
-	return unix.Mkdev(uint32(ma), uint32(mi)), nil
+	return unix.Mkdev(major, minor), nil
 }
 
 // findDisks waits until every disk asked for is there, told by serial number
 // and size.
-func (g *guest) findDisks(ctx context.Context, want []protocol.Disk) ([]disk, error) {
-	deadline := g.newTicks()
-	for {
-		found, err := disksBySerial()
-		if err != nil {
-			return nil, err
+func (g *guest) findDisks(want []protocol.Disk) ([]disk, error) {
+	var out []disk
+	var missing []string
+	var found map[string]blockDevice
+	ok, err := g.until(diskWait, func(time.Duration) (_ bool, err error) {
+		if found, err = disksBySerial(); err != nil {
+			return false, err
 		}
-		var out []disk
-		var missing []string
+		out, missing = nil, nil
 		for _, w := range want {
-			b, ok := found[w.Serial]
-			if !ok {
+			if b, ok := found[w.Serial]; ok {
+				out = append(out, disk{Disk: w, blockDevice: b})
+			} else {
 				missing = append(missing, w.ID+" (serial "+w.Serial+")")
-				continue
 			}
-			out = append(out, disk{Disk: w, blockDevice: b})
 		}
-		if len(missing) == 0 {
-			return out, checkSizes(out)
-		}
-		if deadline.passed() > diskWait {
-			return nil, fmt.Errorf("%s not found; disks that are there: %s", strings.Join(missing, ", "), seen(found))
-		}
-		select {
-		case <-ctx.Done():
-			return nil, ctx.Err()
-		case <-time.After(tick):
-		}
+		return len(missing) == 0, nil
+	})
+	switch {
+	case err != nil:
+		return nil, err
+	case !ok:
+		return nil, fmt.Errorf("%s not found; disks that are there: %s", strings.Join(missing, ", "), seen(found))
 	}
+	return out, checkSizes(out)
 }
 
 func seen(found map[string]blockDevice) string {
@@ -112,11 +98,7 @@ func seen(found map[string]blockDevice) string {
 
 func checkSizes(disks []disk) error {
 	for _, d := range disks {
-		b, err := os.ReadFile(filepath.Join("/sys/class/block", d.name, "size"))
-		if err != nil {
-			return fmt.Errorf("size of disk %s: %w", d.ID, err)
-		}
-		sectors, err := strconv.ParseInt(strings.TrimSpace(string(b)), 10, 64)
+		sectors, err := readInt(filepath.Join("/sys/class/block", d.name, "size"))
 		if err != nil {
 			return fmt.Errorf("size of disk %s: %w", d.ID, err)
 		}
@@ -125,6 +107,20 @@ func checkSizes(disks []disk) error {
 		}
 	}
 	return nil
+}
+
+// readText and readInt read a file of sysfs.
+func readText(file string) (string, error) {
+	b, err := os.ReadFile(file)
+	return strings.TrimSpace(string(b)), err
+}
+
+func readInt(file string) (int64, error) {
+	text, err := readText(file)
+	if err != nil {
+		return 0, err
+	}
+	return strconv.ParseInt(text, 10, 64)
 }
 
 // disksBySerial reads the serial number of every SCSI disk from its unit
@@ -177,7 +173,7 @@ func require(r scenarios.Require, disks []disk) error {
 	}
 	for _, d := range disks {
 		file := filepath.Join("/sys/block", d.name, "queue", "dma_alignment")
-		b, err := os.ReadFile(file)
+		got, err := readText(file)
 		if os.IsNotExist(err) {
 			// Shown since Linux 6.0 (3850e13f2d0f).
 			return fmt.Errorf("disk %s: this kernel does not show queue/dma_alignment, so it can't be checked that it is %d", d.ID, *r.DMAAlignment)
@@ -185,7 +181,7 @@ func require(r scenarios.Require, disks []disk) error {
 		if err != nil {
 			return fmt.Errorf("disk %s: %w", d.ID, err)
 		}
-		if got := strings.TrimSpace(string(b)); got != strconv.Itoa(*r.DMAAlignment) {
+		if got != strconv.Itoa(*r.DMAAlignment) {
 			return fmt.Errorf("disk %s has a dma_alignment of %s, not %d: the case would say nothing", d.ID, got, *r.DMAAlignment)
 		}
 	}
@@ -196,11 +192,11 @@ func require(r scenarios.Require, disks []disk) error {
 type ioCounts struct{ reads, writes, inFlight int64 }
 
 func (b blockDevice) counts() (ioCounts, error) {
-	data, err := os.ReadFile(filepath.Join("/sys/class/block", b.name, "stat"))
+	text, err := readText(filepath.Join("/sys/class/block", b.name, "stat"))
 	if err != nil {
 		return ioCounts{}, err
 	}
-	return parseCounts(string(data))
+	return parseCounts(text)
 }
 
 func parseCounts(stat string) (ioCounts, error) {

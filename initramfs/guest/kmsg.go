@@ -1,7 +1,9 @@
 package guest
 
 import (
+	"errors"
 	"fmt"
+	"io"
 	"os"
 	"strings"
 	"sync"
@@ -89,15 +91,14 @@ func signOf(line string) sign {
 // watchSigns opens the kernel's log at its end and gives every sign that appears
 // until stop is closed.
 func watchSigns(stop <-chan struct{}) (<-chan sign, error) {
-	fd, err := unix.Open("/dev/kmsg", unix.O_RDONLY|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
-	if err != nil {
-		return nil, fmt.Errorf("open /dev/kmsg to read: %w", err)
-	}
-	if _, err := unix.Seek(fd, 0, unix.SEEK_END); err != nil {
-		return nil, fmt.Errorf("seek to the end of /dev/kmsg: %w", errorsJoinClose(fd, err))
-	}
 	// A pollable file: Close ends a pending Read.
-	f := os.NewFile(uintptr(fd), "/dev/kmsg")
+	f, err := os.OpenFile("/dev/kmsg", os.O_RDONLY|unix.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := f.Seek(0, io.SeekEnd); err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
 	out := make(chan sign, 64)
 	go func() {
 		<-stop
@@ -111,7 +112,7 @@ func watchSigns(stop <-chan struct{}) (<-chan sign, error) {
 			if err != nil {
 				// EPIPE: records were overwritten before they were read.
 				// That is a flood by itself.
-				if isEPIPE(err) {
+				if errors.Is(err, unix.EPIPE) {
 					select {
 					case out <- signIO:
 					case <-stop:

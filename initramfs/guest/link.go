@@ -127,5 +127,3 @@ func monotonicMS() int64 {
 func errorsJoinClose(fd int, err error) error {
 	return errors.Join(err, unix.Close(fd))
 }
-
-func isEPIPE(err error) bool { return errors.Is(err, unix.EPIPE) }

@@ -3,7 +3,6 @@ package guest
 import (
 	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -40,12 +39,12 @@ func mdLegs(b blockDevice, disks []disk) ([]scenarios.Leg, bool, error) {
 	}
 	var legs []scenarios.Leg
 	for _, m := range members {
-		state, err := os.ReadFile(filepath.Join(m, "state"))
+		state, err := readText(filepath.Join(m, "state"))
 		if err != nil {
 			return nil, false, fmt.Errorf("state of a member: %w", err)
 		}
 		name := strings.TrimPrefix(filepath.Base(m), "dev-")
-		leg := scenarios.Leg{Name: name, Health: strings.TrimSpace(string(state))}
+		leg := scenarios.Leg{Name: name, Health: state}
 		flags := strings.Split(leg.Health, ",")
 		leg.OK = slices.Contains(flags, "in_sync") &&
 			!slices.ContainsFunc(flags, func(f string) bool { return f == "faulty" || f == "blocked" || f == "spare" })
@@ -56,33 +55,22 @@ func mdLegs(b blockDevice, disks []disk) ([]scenarios.Leg, bool, error) {
 		}
 		legs = append(legs, leg)
 	}
-	action, err := os.ReadFile(filepath.Join(dir, "sync_action"))
+	action, err := readText(filepath.Join(dir, "sync_action"))
 	if err != nil {
 		return nil, false, err
 	}
-	degraded, err := os.ReadFile(filepath.Join(dir, "degraded"))
+	degraded, err := readText(filepath.Join(dir, "degraded"))
 	if err != nil {
 		return nil, false, err
 	}
-	if len(legs) < len(disks) {
+	for _, d := range disks {
 		// A kicked member disappears from sysfs once it is removed.
-		for _, d := range disks {
-			if !hasLeg(legs, d.ID) {
-				legs = append(legs, scenarios.Leg{Name: d.name, Disk: d.ID, Health: "removed"})
-			}
+		if !slices.ContainsFunc(legs, func(l scenarios.Leg) bool { return l.Disk == d.ID }) {
+			legs = append(legs, scenarios.Leg{Name: d.name, Disk: d.ID, Health: "removed"})
 		}
 	}
 	if len(legs) == 0 {
 		return nil, false, errors.New("the array has no members")
 	}
-	return legs, strings.TrimSpace(string(action)) == "idle" && strings.TrimSpace(string(degraded)) == "0", nil
-}
-
-func hasLeg(legs []scenarios.Leg, id string) bool {
-	for _, l := range legs {
-		if l.Disk == id {
-			return true
-		}
-	}
-	return false
+	return legs, action == "idle" && degraded == "0", nil
 }

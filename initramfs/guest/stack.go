@@ -1,11 +1,11 @@
 package guest
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -27,14 +27,13 @@ const (
 // build does everything before the step and proves it.
 func (g *guest) build() (*protocol.Ready, error) {
 	s := g.setup
-	ctx := context.Background() // the guest has no end but the host's
 
 	g.enter(scenarios.PhaseDisks, "load modules")
 	if err := g.loadModules(s.Modules); err != nil {
 		return nil, g.wrap("load modules", err)
 	}
 	g.enter(scenarios.PhaseDisks, "find the disks")
-	disks, err := g.findDisks(ctx, s.Disks)
+	disks, err := g.findDisks(s.Disks)
 	if err != nil {
 		return nil, g.wrap("find the disks", err)
 	}
@@ -189,25 +188,18 @@ func writePattern(path string, n int64) (err error) {
 }
 
 // waitInSync waits until every leg is in sync and healthy.
-func (g *guest) waitInSync() ([]scenarios.Leg, error) {
-	t := g.newTicks()
-	for {
-		legs, inSync, err := g.legs()
-		if err != nil {
-			return nil, g.wrap("look at the legs", err)
+func (g *guest) waitInSync() (legs []scenarios.Leg, err error) {
+	ok, err := g.until(syncWait, func(time.Duration) (inSync bool, err error) {
+		if legs, inSync, err = g.legs(); err != nil {
+			return false, g.wrap("look at the legs", err)
 		}
-		healthy := true
-		for _, l := range legs {
-			healthy = healthy && l.OK
-		}
-		if healthy && inSync {
-			return legs, nil
-		}
-		if t.passed() > syncWait {
-			return nil, g.wrap("wait until the legs are in sync", fmt.Errorf("not after %v: %s", syncWait, legText(legs)))
-		}
-		time.Sleep(tick)
+		sick := func(l scenarios.Leg) bool { return !l.OK }
+		return inSync && !slices.ContainsFunc(legs, sick), nil
+	})
+	if err == nil && !ok {
+		err = g.wrap("wait until the legs are in sync", fmt.Errorf("not after %v: %s", syncWait, legText(legs)))
 	}
+	return legs, err
 }
 
 func legText(legs []scenarios.Leg) string {
@@ -221,36 +213,25 @@ func legText(legs []scenarios.Leg) string {
 // settle waits until no disk has I/O in flight and none has completed any
 // for a while, so that what the step does can be told from what went before.
 func (g *guest) settle() error {
-	t := g.newTicks()
 	since := time.Duration(0)
-	last := map[string]ioCounts{}
-	for {
-		quiet := true
-		for _, d := range g.disks {
-			c, err := d.counts()
-			if err != nil {
-				return g.wrap("read the I/O counters of disk "+d.ID, err)
-			}
-			if c.inFlight != 0 || c != last[d.ID] {
-				quiet = false
-			}
-			last[d.ID] = c
+	var last map[string]ioCounts
+	ok, err := g.until(settleWait, func(now time.Duration) (bool, error) {
+		counts, err := g.counts()
+		if err != nil {
+			return false, g.wrap("read the disks' I/O counters", err)
 		}
-		now := t.passed()
-		if !quiet {
+		if changed(last, counts) {
 			since = now
 		}
-		if now-since >= settled {
-			return nil
-		}
-		if now > settleWait {
-			// Not an error: a kernel may keep its disks busy. The counters
-			// tell less then, and the log says so.
-			g.kmsg.say("the disks do not come to rest within %v", settleWait)
-			return nil
-		}
-		time.Sleep(tick)
+		last = counts
+		return now-since >= settled, nil
+	})
+	if err == nil && !ok {
+		// Not an error: a kernel may keep its disks busy. The counters say
+		// less then, and the log says so.
+		g.kmsg.say("the disks do not come to rest within %v", settleWait)
 	}
+	return err
 }
 
 // clearWarnOnce lets a WARN_ONCE that the boot has used up speak again.

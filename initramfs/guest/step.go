@@ -71,7 +71,7 @@ func (g *guest) step(s protocol.Step) error {
 		g.aftermath()
 	}
 	g.look(r, before)
-	g.tell(s, r)
+	g.report(s, r)
 	return nil
 }
 
@@ -205,14 +205,12 @@ func (g *guest) countsOrNil() map[string]ioCounts {
 // about an I/O that went wrong it may do after it has returned.
 func (g *guest) aftermath() {
 	last := g.countsOrNil()
-	for t := g.newTicks(); t.passed() < aftermathLimit; {
-		time.Sleep(tick)
-		n := g.countsOrNil()
-		if !changed(last, n) {
-			return
-		}
-		last = n
-	}
+	time.Sleep(tick)
+	_, _ = g.until(aftermathLimit, func(time.Duration) (bool, error) {
+		before := last
+		last = g.countsOrNil()
+		return !changed(before, last), nil
+	})
 }
 
 // look adds what the step left behind: the disks' counters and the legs.
@@ -230,36 +228,29 @@ func (g *guest) look(r *protocol.Result, before map[string]ioCounts) {
 	if r.Unkillable != nil {
 		g.showBlocked()
 	}
-	type answer struct {
-		legs []scenarios.Leg
-		err  error
-	}
-	got := make(chan answer, 1)
+	got := make(chan struct{})
+	var legs []scenarios.Leg
 	go g.guard(func() {
-		legs, _, err := g.legs()
-		got <- answer{legs, err}
+		defer close(got)
+		legs, _, err = g.legs()
 	})
-	t := g.newTicks()
-	for {
+	for t := g.newTicks(); t.passed() <= legsLimit; {
 		select {
-		case a := <-got:
-			r.Legs = a.legs
-			if a.err != nil {
-				r.LegsError = a.err.Error()
+		case <-got:
+			r.Legs = legs
+			if err != nil {
+				r.LegsError = err.Error()
 			}
 			return
 		case <-time.After(tick):
-			if t.passed() > legsLimit {
-				r.LegsError = fmt.Sprintf("the kernel did not answer within %v", legsLimit)
-				return
-			}
 		}
 	}
+	r.LegsError = fmt.Sprintf("the kernel did not answer within %v", legsLimit)
 }
 
-// tell reports a result to the log and to the host; the line "end of trial"
-// tells the host that the log is complete up to here.
-func (g *guest) tell(s protocol.Step, r *protocol.Result) {
+// report gives a result to the log and to the host. By the line "end of trial"
+// the host knows that the log is complete up to here.
+func (g *guest) report(s protocol.Step, r *protocol.Result) {
 	switch {
 	case r.Unkillable != nil:
 		u := r.Unkillable

@@ -1,6 +1,8 @@
 package guest
 
-import "time"
+import (
+	"time"
+)
 
 // tick is the unit in which PID 1 waits.
 const tick = 20 * time.Millisecond
@@ -57,4 +59,18 @@ func (t *ticks) passed() time.Duration {
 	}
 	t.count = max(t.count, count)
 	return t.count
+}
+
+// until calls done every tick until it is true or fails. It gives false once
+// so much time has passed.
+func (g *guest) until(limit time.Duration, done func(passed time.Duration) (bool, error)) (bool, error) {
+	for t := g.newTicks(); ; time.Sleep(tick) {
+		now := t.passed()
+		if ok, err := done(now); ok || err != nil {
+			return ok, err
+		}
+		if now > limit {
+			return false, nil
+		}
+	}
 }

@@ -43,8 +43,8 @@ const (
 )
 
 // A LogSum names a console log by what its lines say, and finds the trailers
-// in it. Line ends and empty lines do not count: they change on a log's way
-// through mails and editors. Write never fails. The zero value is empty.
+// in it, which are nothing of the log. Line ends and empty lines do not count
+// either: they change on a log's way through mails and editors. Write never fails. The zero value is empty.
 type LogSum struct {
 	sum      hash.Hash
 	lines    int    // that have ended
@@ -97,14 +97,13 @@ func (l *LogSum) end() {
 		}
 		trailer = bytes.Clone(bytes.TrimRight(trailer, "\r"))
 		l.trailers = append(l.trailers, Trailer{Line: l.lines, Text: trailer, After: l.Sum(), Last: true})
-		l.count(l.begun)
 	default:
 		l.count(l.begun)
 	}
 	if l.content {
 		l.hash().Write([]byte{'\n'})
 		for i := range l.trailers {
-			l.trailers[i].Last = l.trailers[i].Last && ok && !l.plain
+			l.trailers[i].Last = false
 		}
 	}
 	l.begun, l.plain, l.content = l.begun[:0], false, false
