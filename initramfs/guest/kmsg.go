@@ -109,25 +109,19 @@ func watchSigns(stop <-chan struct{}) (<-chan sign, error) {
 		buf := make([]byte, 8192)
 		for {
 			n, err := f.Read(buf)
-			if err != nil {
-				// EPIPE: records were overwritten before they were read.
-				// That is a flood by itself.
-				if errors.Is(err, unix.EPIPE) {
-					select {
-					case out <- signIO:
-					case <-stop:
-						return
-					}
-					continue
-				}
+			s := signOf(string(buf[:max(n, 0)]))
+			if errors.Is(err, unix.EPIPE) {
+				s = signIO // records were overwritten before they were read: a flood by itself
+			} else if err != nil {
 				return
 			}
-			if s := signOf(string(buf[:n])); s != signNone {
-				select {
-				case out <- s:
-				case <-stop:
-					return
-				}
+			if s == signNone {
+				continue
+			}
+			select {
+			case out <- s:
+			case <-stop:
+				return
 			}
 		}
 	}()

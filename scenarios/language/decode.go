@@ -31,11 +31,14 @@ type decoder struct {
 	at   map[string]*yaml.Node // path of a value ("stack.lvm.size") to its node
 }
 
+// A reader reads the value that stands at path.
+type reader func(path string, n *yaml.Node)
+
 // A field is one key of a mapping and what reads its value.
 type field struct {
 	key      string
 	required bool
-	read     func(path string, n *yaml.Node)
+	read     reader
 }
 
 func (d *decoder) fail(line int, format string, args ...any) {
@@ -175,6 +178,11 @@ func validYAML(src []byte) bool {
 	}
 }
 
+// mapping reads a mapping with the given fields.
+func (d *decoder) mapping(fields ...field) reader {
+	return func(path string, n *yaml.Node) { d.object(path, n, fields) }
+}
+
 // object reads a mapping with the given fields, and no others, no key twice.
 func (d *decoder) object(path string, n *yaml.Node, fields []field) {
 	if d.err != nil {
@@ -224,7 +232,7 @@ func prefix(path string) string {
 func keyList(keys []string) string { return strings.Join(keys, ", ") }
 
 // list reads a sequence of at least one and at most limit values.
-func (d *decoder) list(path string, n *yaml.Node, limit int, read func(path string, n *yaml.Node)) {
+func (d *decoder) list(path string, n *yaml.Node, limit int, read reader) {
 	if d.err != nil {
 		return
 	}
@@ -261,7 +269,7 @@ func describe(n *yaml.Node) string {
 }
 
 // text reads a non-empty string.
-func (d *decoder) text(to *string) func(string, *yaml.Node) {
+func (d *decoder) text(to *string) reader {
 	return func(path string, n *yaml.Node) {
 		if n.Kind != yaml.ScalarNode || n.ShortTag() != "!!str" {
 			d.fail(n.Line, "%s: text is wanted here, not %s", path, describe(n))
@@ -284,7 +292,7 @@ func (d *decoder) text(to *string) func(string, *yaml.Node) {
 }
 
 // name reads a string that matches pattern; allowed says so in words.
-func (d *decoder) name(to *string, pattern *regexp.Regexp, allowed string) func(string, *yaml.Node) {
+func (d *decoder) name(to *string, pattern *regexp.Regexp, allowed string) reader {
 	return func(path string, n *yaml.Node) {
 		if n.Kind != yaml.ScalarNode || !pattern.MatchString(n.Value) {
 			d.fail(n.Line, "%s: %s is wanted here, not %s", path, allowed, describe(n))
@@ -295,7 +303,7 @@ func (d *decoder) name(to *string, pattern *regexp.Regexp, allowed string) func(
 }
 
 // choice reads one of the allowed words.
-func choice[T ~string](d *decoder, to *T, allowed ...T) func(string, *yaml.Node) {
+func choice[T ~string](d *decoder, to *T, allowed ...T) reader {
 	words := make([]string, len(allowed))
 	for i, word := range allowed {
 		words[i] = string(word)
@@ -310,7 +318,7 @@ func choice[T ~string](d *decoder, to *T, allowed ...T) func(string, *yaml.Node)
 }
 
 // boolean reads true or false.
-func (d *decoder) boolean(to *bool) func(string, *yaml.Node) {
+func (d *decoder) boolean(to *bool) reader {
 	return func(path string, n *yaml.Node) {
 		if n.Kind != yaml.ScalarNode || n.Style != 0 || n.Value != "true" && n.Value != "false" {
 			d.fail(n.Line, "%s: true or false is wanted here, not %s", path, describe(n))
@@ -321,7 +329,7 @@ func (d *decoder) boolean(to *bool) func(string, *yaml.Node) {
 }
 
 // size reads a size from least to most bytes, a multiple of unit.
-func (d *decoder) size(to *scenarios.Bytes, least, most, unit scenarios.Bytes) func(string, *yaml.Node) {
+func (d *decoder) size(to *scenarios.Bytes, least, most, unit scenarios.Bytes) reader {
 	return func(path string, n *yaml.Node) {
 		if n.Kind != yaml.ScalarNode {
 			d.fail(n.Line, "%s: %s %v", path, describe(n), scenarios.ErrSize)
@@ -342,7 +350,7 @@ func (d *decoder) size(to *scenarios.Bytes, least, most, unit scenarios.Bytes) f
 }
 
 // integer reads a decimal integer.
-func (d *decoder) integer(to *int64) func(string, *yaml.Node) {
+func (d *decoder) integer(to *int64) reader {
 	return func(path string, n *yaml.Node) {
 		v, ok := scenarios.ParseInt(n.Value)
 		if n.Kind != yaml.ScalarNode || n.Style != 0 || !ok {

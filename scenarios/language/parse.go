@@ -58,37 +58,23 @@ func Parse(name string, src []byte) (*scenarios.Scenario, error) {
 }
 
 func (d *decoder) scenario(s *scenarios.Scenario, root *yaml.Node) {
-	readers := map[string]field{
-		"name":    {required: true, read: d.name(&s.Name, namePattern, "a name of at most 64 small letters, digits and hyphens")},
-		"about":   {required: true, read: d.text(&s.About)},
-		"machine": {required: true, read: d.machine(&s.Machine)},
-		"disks":   {required: true, read: d.disks(&s.Disks)},
-		"require": {read: d.require(&s.Require)},
-		"stack":   {required: true, read: d.stack(&s.Stack)},
-		"step":    {required: true, read: d.step(s)},
-		"expect":  {required: true, read: d.expect(&s.Expect)},
-		"matrix":  {read: d.matrix(&s.Matrix)},
-		"story":   {read: d.story(&s.Story)},
-		"cold":    {read: d.text(&s.Cold)},
-	}
-	fields := make([]field, len(scenarioKeys))
-	for i, key := range scenarioKeys {
-		fields[i] = readers[key]
-		fields[i].key = key
-	}
-	d.object("", root, fields)
+	d.object("", root, []field{
+		{"name", true, d.name(&s.Name, namePattern, "a name of at most 64 small letters, digits and hyphens")},
+		{"about", true, d.text(&s.About)},
+		// Below 128 MiB a distribution's kernel does not unpack its initramfs.
+		{"machine", true, d.mapping(field{"memory", true, d.size(&s.Machine.Memory, 128*mib, 64*gib, mib)})},
+		{"disks", true, d.disks(&s.Disks)},
+		{"require", false, d.mapping(field{"dma_alignment", false, d.alignment(&s.Require.DMAAlignment)})},
+		{"stack", true, d.stack(&s.Stack)},
+		{"step", true, d.step(s)},
+		{"expect", true, d.mapping(field{"aligned", false, d.outcomes(&s.Expect.Aligned)}, field{"misaligned", false, d.outcomes(&s.Expect.Misaligned)})},
+		{"matrix", false, d.matrix(&s.Matrix)},
+		{"story", false, d.story(&s.Story)},
+		{"cold", false, d.text(&s.Cold)},
+	})
 }
 
-func (d *decoder) machine(to *scenarios.Machine) func(string, *yaml.Node) {
-	return func(path string, n *yaml.Node) {
-		d.object(path, n, []field{
-			// Below 128 MiB a distribution's kernel does not unpack its initramfs.
-			{"memory", true, d.size(&to.Memory, 128*mib, 64*gib, mib)},
-		})
-	}
-}
-
-func (d *decoder) disks(to *[]scenarios.Disk) func(string, *yaml.Node) {
+func (d *decoder) disks(to *[]scenarios.Disk) reader {
 	return func(path string, n *yaml.Node) {
 		d.list(path, n, ahciPorts, func(path string, n *yaml.Node) {
 			var disk scenarios.Disk
@@ -107,97 +93,74 @@ func (d *decoder) disks(to *[]scenarios.Disk) func(string, *yaml.Node) {
 	}
 }
 
-func (d *decoder) require(to *scenarios.Require) func(string, *yaml.Node) {
+// alignment reads the kernel's mask: an alignment in bytes minus one.
+func (d *decoder) alignment(to **int) reader {
 	return func(path string, n *yaml.Node) {
-		d.object(path, n, []field{
-			{"dma_alignment", false, func(path string, n *yaml.Node) {
-				var mask int64
-				d.integer(&mask)(path, n)
-				// The kernel's mask: an alignment in bytes minus one.
-				if d.err == nil && (mask < 0 || mask > 4095 || mask&(mask+1) != 0) {
-					d.fail(n.Line, "%s: %d is not allowed; it is a power of two minus one, from 0 to 4095", path, mask)
-				}
-				value := int(mask)
-				to.DMAAlignment = &value
-			}},
-		})
-	}
-}
-
-func (d *decoder) stack(to *scenarios.Stack) func(string, *yaml.Node) {
-	return func(path string, n *yaml.Node) {
-		d.object(path, n, []field{
-			{"lvm", false, func(path string, n *yaml.Node) {
-				to.LVM = &scenarios.LVM{}
-				d.object(path, n, []field{
-					{"type", true, choice(d, &to.LVM.Type, "mirror", "raid1", "linear")},
-					{"size", true, d.size(&to.LVM.Size, extent, 512*gib, extent)},
-					{"log", false, choice(d, &to.LVM.Log, "disk", "core")},
-					{"dmeventd", false, d.boolean(&to.LVM.Dmeventd)},
-				})
-			}},
-			{"md", false, func(path string, n *yaml.Node) {
-				to.MD = &scenarios.MD{}
-				d.object(path, n, []field{
-					{"level", true, choice(d, &to.MD.Level, "raid1")},
-				})
-			}},
-			{"ext4", true, func(path string, n *yaml.Node) {
-				to.Ext4 = &scenarios.Ext4{}
-				var size string
-				// x86's page is 4 KiB; a larger block is not mounted.
-				d.object(path, n, []field{
-					{"block_size", true, choice(d, &size, "1024", "2048", "4096")},
-				})
-				block, _ := scenarios.ParseInt(size)
-				to.Ext4.BlockSize = int(block)
-			}},
-			{"file", true, func(path string, n *yaml.Node) {
-				to.File = &scenarios.File{}
-				d.object(path, n, []field{
-					{"size", true, d.size(&to.File.Size, 1, 256*gib, 1)},
-				})
-			}},
-		})
-	}
-}
-
-func (d *decoder) step(s *scenarios.Scenario) func(string, *yaml.Node) {
-	return func(path string, n *yaml.Node) {
-		number := func(key string, to *int64) field {
-			return field{key, true, func(path string, n *yaml.Node) {
-				if m := usePattern.FindStringSubmatch(n.Value); n.Kind == yaml.ScalarNode && m != nil {
-					s.StepParams[key] = m[1]
-					return
-				}
-				if v, ok := scenarios.ParseInt(n.Value); n.Kind == yaml.ScalarNode && ok {
-					*to = v
-					return
-				}
-				d.fail(n.Line, "%s: a decimal integer (bytes) or a parameter, written ${name}, is wanted here, not %s", path, describe(n))
-			}}
+		var mask int64
+		d.integer(&mask)(path, n)
+		if d.err == nil && (mask < 0 || mask > 4095 || mask&(mask+1) != 0) {
+			d.fail(n.Line, "%s: %d is not allowed; it is a power of two minus one, from 0 to 4095", path, mask)
 		}
-		d.object(path, n, []field{
-			{"op", true, choice(d, &s.Step.Op, "pread")},
-			{"direct", true, d.boolean(&s.Step.Direct)},
-			number("offset", &s.Step.Offset),
-			number("length", &s.Step.Length),
-			number("memory_offset", &s.Step.MemoryOffset),
-		})
+		value := int(mask)
+		*to = &value
 	}
 }
 
-func (d *decoder) expect(to *scenarios.Expect) func(string, *yaml.Node) {
-	return func(path string, n *yaml.Node) {
-		d.object(path, n, []field{
-			{"aligned", false, d.outcomes(&to.Aligned)},
-			{"misaligned", false, d.outcomes(&to.Misaligned)},
-		})
+func (d *decoder) stack(to *scenarios.Stack) reader {
+	return d.mapping(
+		field{"lvm", false, func(path string, n *yaml.Node) {
+			to.LVM = &scenarios.LVM{}
+			d.object(path, n, []field{
+				{"type", true, choice(d, &to.LVM.Type, "mirror", "raid1", "linear")},
+				{"size", true, d.size(&to.LVM.Size, extent, 512*gib, extent)},
+				{"log", false, choice(d, &to.LVM.Log, "disk", "core")},
+				{"dmeventd", false, d.boolean(&to.LVM.Dmeventd)},
+			})
+		}},
+		field{"md", false, func(path string, n *yaml.Node) {
+			to.MD = &scenarios.MD{}
+			d.object(path, n, []field{{"level", true, choice(d, &to.MD.Level, "raid1")}})
+		}},
+		field{"ext4", true, func(path string, n *yaml.Node) {
+			var size string
+			// x86's page is 4 KiB; a larger block is not mounted.
+			d.object(path, n, []field{{"block_size", true, choice(d, &size, "1024", "2048", "4096")}})
+			block, _ := scenarios.ParseInt(size)
+			to.Ext4 = &scenarios.Ext4{BlockSize: int(block)}
+		}},
+		field{"file", true, func(path string, n *yaml.Node) {
+			to.File = &scenarios.File{}
+			d.object(path, n, []field{{"size", true, d.size(&to.File.Size, 1, 256*gib, 1)}})
+		}},
+	)
+}
+
+func (d *decoder) step(s *scenarios.Scenario) reader {
+	number := func(key string, to *int64) field {
+		return field{key, true, func(path string, n *yaml.Node) {
+			m := usePattern.FindStringSubmatch(n.Value)
+			v, ok := scenarios.ParseInt(n.Value)
+			switch {
+			case n.Kind == yaml.ScalarNode && m != nil:
+				s.StepParams[key] = m[1]
+			case n.Kind == yaml.ScalarNode && ok:
+				*to = v
+			default:
+				d.fail(n.Line, "%s: a decimal integer (bytes) or a parameter, written ${name}, is wanted here, not %s", path, describe(n))
+			}
+		}}
 	}
+	return d.mapping(
+		field{"op", true, choice(d, &s.Step.Op, "pread")},
+		field{"direct", true, d.boolean(&s.Step.Direct)},
+		number("offset", &s.Step.Offset),
+		number("length", &s.Step.Length),
+		number("memory_offset", &s.Step.MemoryOffset),
+	)
 }
 
 // outcomes reads what may come of a step.
-func (d *decoder) outcomes(to *[]string) func(string, *yaml.Node) {
+func (d *decoder) outcomes(to *[]string) reader {
 	return func(path string, n *yaml.Node) {
 		d.list(path, n, 16, func(path string, n *yaml.Node) {
 			if n.Kind != yaml.ScalarNode || n.Value != "data" && !isErrno(n.Value) {
@@ -223,7 +186,7 @@ func isErrno(name string) bool {
 	return false
 }
 
-func (d *decoder) matrix(to *[]scenarios.Param) func(string, *yaml.Node) {
+func (d *decoder) matrix(to *[]scenarios.Param) reader {
 	return func(path string, n *yaml.Node) {
 		if n.Kind != yaml.MappingNode || len(n.Content) == 0 {
 			d.fail(n.Line, "%s: a mapping of parameters to their values is wanted here, such as length: [512, 4096], not %s", path, describe(n))

@@ -18,7 +18,7 @@ var (
 	refPattern = regexp.MustCompile(`^(debian|file|git):[^\s[:cntrl:]]{1,500}$`)
 )
 
-func (d *decoder) story(to **scenarios.Story) func(string, *yaml.Node) {
+func (d *decoder) story(to **scenarios.Story) reader {
 	return func(path string, n *yaml.Node) {
 		story := &scenarios.Story{}
 		*to = story
@@ -39,7 +39,7 @@ func (d *decoder) story(to **scenarios.Story) func(string, *yaml.Node) {
 	}
 }
 
-func (d *decoder) storyExpects(to *[]scenarios.StoryExpect) func(string, *yaml.Node) {
+func (d *decoder) storyExpects(to *[]scenarios.StoryExpect) reader {
 	return func(path string, n *yaml.Node) {
 		d.list(path, n, maxCases, func(path string, n *yaml.Node) {
 			var e scenarios.StoryExpect
