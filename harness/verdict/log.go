@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"github.com/blockrig/blockrig/harness/console"
+	"github.com/blockrig/blockrig/harness/text"
 	"github.com/blockrig/blockrig/initramfs/protocol"
 	"github.com/blockrig/blockrig/scenarios"
 )
@@ -21,7 +22,13 @@ type trailer struct {
 
 // Trailer is the line that ends the console log of that name (see
 // protocol.LogSum).
-func Trailer(r Report, log string) (string, error) { return protocol.HostLine(trailer{r, log}) }
+func Trailer(r Report, log string) (string, error) {
+	line, err := text.JSONLine(trailer{r, log})
+	if err != nil {
+		return "", fmt.Errorf("write the report into the console log: %w", err)
+	}
+	return protocol.HostLine(line), nil
+}
 
 // Log is what a kernel log holds, as far as a verdict needs it.
 type Log struct {
