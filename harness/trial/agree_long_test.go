@@ -12,7 +12,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/blockrig/blockrig/harness/verdict"
+	"github.com/blockrig/blockrig/scenarios"
 	"github.com/blockrig/blockrig/scenarios/language"
 )
 
@@ -29,7 +29,7 @@ type fullAnswer struct {
 
 func fullAnswerOf(r ran) fullAnswer {
 	a := fullAnswer{Answer: answerOf(r)}
-	if r.Verdict == verdict.Hang {
+	if r.Verdict == scenarios.Hang {
 		return a // a hung kernel may not say
 	}
 	for _, l := range r.Report.Legs {
@@ -64,7 +64,7 @@ func TestColdAndWarmTrialsOfAllScenariosAgree(t *testing.T) {
 						t.Errorf("%s (-cold +warm):\n%scold: %s\nwarm: %s", c.ID, diff, show(cold), show(warm))
 					}
 					t.Logf("%s: %s, also %v cold and %v warm, %s", c.ID, warm.Verdict, cold.Also, warm.Also, warm.Report.Outcome())
-					if warm.Verdict == verdict.Error {
+					if warm.Verdict == scenarios.Error {
 						t.Errorf("%s: no verdict: %s", c.ID, warm.Reason)
 					}
 				}

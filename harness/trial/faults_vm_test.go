@@ -19,7 +19,6 @@ import (
 
 	"github.com/blockrig/blockrig/harness/console"
 	"github.com/blockrig/blockrig/harness/qemu"
-	"github.com/blockrig/blockrig/harness/verdict"
 	"github.com/blockrig/blockrig/scenarios"
 )
 
@@ -59,7 +58,7 @@ func killMachine(t testing.TB, pid int, signal syscall.Signal) {
 
 func TestGuestThatSpinsWithInterruptsOffHangs(t *testing.T) {
 	r := midStep(t, func(ctx context.Context, m *qemu.Machine) { replaceTimerHandler(t, ctx, m, spinCode) })
-	if r.Verdict != verdict.Hang || r.Phase != scenarios.PhaseStep || r.Report.Silent == "" || r.Report.Host != "" {
+	if r.Verdict != scenarios.Hang || r.Phase != scenarios.PhaseStep || r.Report.Silent == "" || r.Report.Host != "" {
 		t.Errorf("want a hang of a guest that is silent\n%s", show(r))
 	}
 	t.Logf("%s; after %v", r.Reason, r.Trial)
@@ -68,7 +67,7 @@ func TestGuestThatSpinsWithInterruptsOffHangs(t *testing.T) {
 func TestGuestThatPanicsInTheStepIsABug(t *testing.T) {
 	r := midStep(t, func(ctx context.Context, m *qemu.Machine) { replaceTimerHandler(t, ctx, m, panicCode) })
 	panics := func(f console.Finding) bool { return f.Kind == console.KindPanic && !f.Baseline }
-	if r.Verdict != verdict.Bug || r.Phase != scenarios.PhaseStep || !slices.ContainsFunc(r.Findings, panics) || r.Report.Host != "" {
+	if r.Verdict != scenarios.Bug || r.Phase != scenarios.PhaseStep || !slices.ContainsFunc(r.Findings, panics) || r.Report.Host != "" {
 		t.Errorf("want a bug, and a panic among the findings\n%s", show(r))
 	}
 	t.Logf("%s; after %v", r.Reason, r.Trial)
@@ -76,7 +75,7 @@ func TestGuestThatPanicsInTheStepIsABug(t *testing.T) {
 
 func TestSilentQEMUIsNoVerdict(t *testing.T) {
 	r := midStep(t, func(_ context.Context, m *qemu.Machine) { killMachine(t, m.PID(), syscall.SIGSTOP) })
-	if r.Verdict != verdict.Error || !strings.Contains(r.Reason, "QEMU") || r.Report.Host == "" {
+	if r.Verdict != scenarios.Error || !strings.Contains(r.Reason, "QEMU") || r.Report.Host == "" {
 		t.Errorf("want an error that blames QEMU\n%s", show(r))
 	}
 	t.Logf("%s; after %v", r.Reason, r.Trial)
@@ -94,11 +93,11 @@ func TestQEMUKilledInATrialIsTriedAgain(t *testing.T) {
 	v.run(t)
 
 	first, second := v.got[0], v.got[1]
-	if a := first.Attempts; len(a) != 2 || a[0].Verdict != verdict.Error || !strings.Contains(a[0].Reason, "signal: killed") ||
-		a[1].Verdict != verdict.Pass || first.Verdict != verdict.Pass || !first.Warm {
+	if a := first.Attempts; len(a) != 2 || a[0].Verdict != scenarios.Error || !strings.Contains(a[0].Reason, "signal: killed") ||
+		a[1].Verdict != scenarios.Pass || first.Verdict != scenarios.Pass || !first.Warm {
 		t.Errorf("attempts %+v, want an error that says that QEMU was killed, and a warm pass\n%s", a, show(first))
 	}
-	if second.Verdict != verdict.Pass || len(second.Attempts) != 1 || !second.Warm {
+	if second.Verdict != scenarios.Pass || len(second.Attempts) != 1 || !second.Warm {
 		t.Errorf("the next trial: want a warm pass at once\n%s", show(second))
 	}
 	if first.BootID != second.BootID || second.BootID != sharedBase(t).BootID {
@@ -131,12 +130,12 @@ func TestQEMUKilledWhileLoading(t *testing.T) {
 	if !errors.Is(err, qemu.ErrRestore) || !strings.Contains(err.Error(), "signal: killed") {
 		t.Errorf("error %v, want one of loading that says that QEMU was killed", err)
 	}
-	if r.Verdict != verdict.Error || !strings.Contains(r.Reason, "signal: killed") {
+	if r.Verdict != scenarios.Error || !strings.Contains(r.Reason, "signal: killed") {
 		t.Errorf("want the reason in the result, too\n%s", show(r))
 	}
 	wantNothingLeft(t, l.Dir)
 	// The base has come to no harm.
-	if r := warmTrial(t, aligned); r.Verdict != verdict.Pass {
+	if r := warmTrial(t, aligned); r.Verdict != scenarios.Pass {
 		t.Errorf("the next trial\n%s", show(r))
 	}
 }
@@ -175,7 +174,7 @@ func TestFullDiskWhileSavingMakesTrialsCold(t *testing.T) {
 func wantColdPass(t *testing.T, v *vmSchedule, why string) {
 	t.Helper()
 	r := v.got[0]
-	if r.Verdict != verdict.Pass || r.Warm || len(r.Attempts) != 1 {
+	if r.Verdict != scenarios.Pass || r.Warm || len(r.Attempts) != 1 {
 		t.Errorf("%d attempts, warm %t; want a cold pass at once\n%s", len(r.Attempts), r.Warm, show(r))
 	}
 	if log := v.log.String(); !strings.Contains(log, why) || !strings.Contains(log, "save the machine") {
@@ -263,7 +262,7 @@ func TestRotInABaseNeverBecomesAVerdict(t *testing.T) {
 			}
 			defer b.Close()
 			l.Dir = t.TempDir()
-			if o, err := runWarm(testContext(t), l, b); !errors.Is(err, qemu.ErrRestore) || o.Verdict != verdict.Error {
+			if o, err := runWarm(testContext(t), l, b); !errors.Is(err, qemu.ErrRestore) || o.Verdict != scenarios.Error {
 				t.Errorf("error %v, want that the base is of no use\n%s", err, show(ran{o, l.Dir}))
 			}
 			wantNothingLeft(t, l.Dir)
@@ -280,7 +279,7 @@ func TestDamagedBaseIsMadeAgain(t *testing.T) {
 			v.run(t)
 
 			r := v.got[0]
-			if r.Verdict != verdict.Pass || !r.Warm || len(r.Attempts) != 1 || r.BootID == sharedBase(t).BootID {
+			if r.Verdict != scenarios.Pass || !r.Warm || len(r.Attempts) != 1 || r.BootID == sharedBase(t).BootID {
 				t.Errorf("%d attempts, warm %t, boot %s; want a warm pass from another boot\n%s", len(r.Attempts), r.Warm, r.BootID, show(r))
 			}
 			log := v.log.String()

@@ -15,7 +15,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/blockrig/blockrig/harness/verdict"
+	"github.com/blockrig/blockrig/scenarios"
 )
 
 // Bounds of what blockrig may hold more after 500 warm trials than after the
@@ -95,7 +95,7 @@ func TestManyWarmTrialsInARowLeaveNothing(t *testing.T) {
 	done := 0
 	v.Done = func(i int, r Outcome) error {
 		trials += r.Wall
-		want := map[string]verdict.Verdict{oneBlock: verdict.Hang, oneSector: verdict.EIO, aligned: verdict.Pass}[ids[i]]
+		want := map[string]scenarios.Verdict{oneBlock: scenarios.Hang, oneSector: scenarios.EIO, aligned: scenarios.Pass}[ids[i]]
 		if r.Verdict != want || !r.Warm {
 			t.Errorf("trial %d, %s: warm %t, want %s\n%s", i, ids[i], r.Warm, want, show(ran{r, v.folder(i)}))
 		}

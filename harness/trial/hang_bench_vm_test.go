@@ -9,7 +9,7 @@ import (
 	"strconv"
 	"testing"
 
-	"github.com/blockrig/blockrig/harness/verdict"
+	"github.com/blockrig/blockrig/scenarios"
 )
 
 // BenchmarkHang measures, in guest time by the kernel's own clock, how long a
@@ -26,7 +26,7 @@ func BenchmarkHang(b *testing.B) {
 				l.Dir = b.TempDir()
 				b.StartTimer()
 				o, err := runWarm(b.Context(), l, base)
-				if err != nil || o.Verdict != verdict.Hang {
+				if err != nil || o.Verdict != scenarios.Hang {
 					b.Fatal(err, show(ran{o, l.Dir}))
 				}
 				took := guestSeconds(b, filepath.Join(l.Dir, ConsoleFile), `: step pread `, ` is not reaped `)

@@ -72,7 +72,7 @@ func newQueue(t *testing.T, s Schedule, jobs ...Queued) *queueTest {
 }
 
 func passed() Outcome {
-	return Outcome{Judgement: verdict.Judgement{Verdict: verdict.Pass, Phase: scenarios.PhaseDone}}
+	return Outcome{Judgement: verdict.Judgement{Verdict: scenarios.Pass, Phase: scenarios.PhaseDone}}
 }
 
 // boot makes a base that only says which one it is: "kernel/boot N", N from 1.
@@ -219,11 +219,11 @@ func TestBootThatFailsIsTheTrialAndTheNextOneTriesAgain(t *testing.T) {
 	for _, a := range r.Attempts {
 		reasons = append(reasons, a.Reason)
 	}
-	if diff := cmp.Diff([]string{"boot 1 broke", "boot 2 broke", "boot 3 broke"}, reasons); diff != "" || r.Verdict != verdict.Error {
+	if diff := cmp.Diff([]string{"boot 1 broke", "boot 2 broke", "boot 3 broke"}, reasons); diff != "" || r.Verdict != scenarios.Error {
 		t.Errorf("verdict %s; attempts (-want +got):\n%s", r.Verdict, diff)
 	}
 	for i := 1; i < 4; i++ {
-		if r := qt.got[i]; r.Verdict != verdict.Pass || !r.Warm {
+		if r := qt.got[i]; r.Verdict != scenarios.Pass || !r.Warm {
 			t.Errorf("task %d: %s, warm %t; want a warm pass", i, r.Verdict, r.Warm)
 		}
 	}
@@ -240,7 +240,7 @@ func TestMachineThatCannotBeSavedMakesTrialsCold(t *testing.T) {
 	qt.run(t)
 
 	for i := range 4 {
-		if r := qt.got[i]; r.Verdict != verdict.Pass || r.Warm || len(r.Attempts) != 1 {
+		if r := qt.got[i]; r.Verdict != scenarios.Pass || r.Warm || len(r.Attempts) != 1 {
 			t.Errorf("task %d: %s, warm %t, %d attempts; want a cold pass at once", i, r.Verdict, r.Warm, len(r.Attempts))
 		}
 	}
@@ -276,7 +276,7 @@ func TestBaseThatIsOfNoUseIsMadeAgainOnce(t *testing.T) {
 		t.Errorf("%d bases were made, want 2", len(qt.boots))
 	}
 	for i := range 4 {
-		if r := qt.got[i]; r.Verdict != verdict.Pass || r.BootID != "k/boot 2" || len(r.Attempts) != 1 {
+		if r := qt.got[i]; r.Verdict != scenarios.Pass || r.BootID != "k/boot 2" || len(r.Attempts) != 1 {
 			t.Errorf("task %d: %s on %q, %d attempts; want a pass on the second boot", i, r.Verdict, r.BootID, len(r.Attempts))
 		}
 	}
@@ -324,7 +324,7 @@ func TestBaseThatIsNeverOfUseIsAnErrorWithItsReason(t *testing.T) {
 	}
 	qt.run(t)
 	r := qt.got[0]
-	if r.Verdict != verdict.Error || len(r.Attempts) != MaxAttempts {
+	if r.Verdict != scenarios.Error || len(r.Attempts) != MaxAttempts {
 		t.Fatalf("%s after %d attempts, want error after %d", r.Verdict, len(r.Attempts), MaxAttempts)
 	}
 	for n, a := range r.Attempts {
@@ -341,7 +341,7 @@ func TestUntilEndsTheRepeatsOfItsCaseOnly(t *testing.T) {
 	qt.q.warm = func(_ context.Context, l Local, _ *Base) (Outcome, error) {
 		r := passed()
 		if l.Case == "bad" && l.Kernel.Ref == "k" {
-			r.Verdict = verdict.Hang
+			r.Verdict = scenarios.Hang
 		}
 		return r, nil
 	}
@@ -384,7 +384,7 @@ func TestEndOfContextRecordsWhatIsDone(t *testing.T) {
 		t.Errorf("%d tasks were begun after the end", len(qt.began))
 	}
 	for i, r := range qt.got {
-		if r.Verdict != verdict.Pass {
+		if r.Verdict != scenarios.Pass {
 			t.Errorf("task %d, which was interrupted, is recorded as %s", i, r.Verdict)
 		}
 	}
@@ -419,10 +419,10 @@ func TestBrokenTaskDoesNotStopTheOthers(t *testing.T) {
 	qt.run(t)
 	for i, task := range all {
 		r := qt.got[i]
-		if task.Err != nil && (r.Verdict != verdict.Error || r.Reason != "no tools for it") {
+		if task.Err != nil && (r.Verdict != scenarios.Error || r.Reason != "no tools for it") {
 			t.Errorf("%s: %s (%s), want an error that says why", name(task), r.Verdict, r.Reason)
 		}
-		if task.Err == nil && r.Verdict != verdict.Pass {
+		if task.Err == nil && r.Verdict != scenarios.Pass {
 			t.Errorf("%s: %s (%s), want pass", name(task), r.Verdict, r.Reason)
 		}
 	}
@@ -431,13 +431,13 @@ func TestBrokenTaskDoesNotStopTheOthers(t *testing.T) {
 func TestOnlyAnErrorIsTriedAgain(t *testing.T) {
 	for _, tt := range []struct {
 		name string
-		each []verdict.Verdict
+		each []scenarios.Verdict
 		want int
 	}{
-		{"pass", []verdict.Verdict{verdict.Pass}, 1},
-		{"hang", []verdict.Verdict{verdict.Hang}, 1},
-		{"error that goes away", []verdict.Verdict{verdict.Error, verdict.Hang}, 2},
-		{"error that stays", []verdict.Verdict{verdict.Error, verdict.Error, verdict.Error, verdict.Pass}, MaxAttempts},
+		{"pass", []scenarios.Verdict{scenarios.Pass}, 1},
+		{"hang", []scenarios.Verdict{scenarios.Hang}, 1},
+		{"error that goes away", []scenarios.Verdict{scenarios.Error, scenarios.Hang}, 2},
+		{"error that stays", []scenarios.Verdict{scenarios.Error, scenarios.Error, scenarios.Error, scenarios.Pass}, MaxAttempts},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			dir := t.TempDir()
@@ -460,7 +460,7 @@ func TestOnlyAnErrorIsTriedAgain(t *testing.T) {
 			if diff := cmp.Diff(want, contents(t, dir)); diff != "" {
 				t.Errorf("files (-want +got):\n%s", diff)
 			}
-			var got []verdict.Verdict
+			var got []scenarios.Verdict
 			for _, a := range r.Attempts {
 				got = append(got, a.Verdict)
 			}

@@ -10,16 +10,16 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/blockrig/blockrig/harness/verdict"
 	"github.com/blockrig/blockrig/initramfs/protocol"
+	"github.com/blockrig/blockrig/scenarios"
 )
 
 // An answer is what cold and warm trials of a case must have in common. What
 // stands beside a hang is not: it changes from run to run.
 type answer struct {
-	Verdict  verdict.Verdict
+	Verdict  scenarios.Verdict
 	Phase    string
-	Also     []verdict.Verdict
+	Also     []scenarios.Verdict
 	Returned bool
 	Errno    string
 	Bytes    int64
@@ -30,22 +30,22 @@ func answerOf(r ran) answer {
 		Verdict: r.Verdict, Phase: r.Phase, Also: slices.Clone(r.Also),
 		Returned: r.Report.Returned, Errno: r.Report.Errno, Bytes: r.Report.Bytes,
 	}
-	if r.Verdict == verdict.Hang {
+	if r.Verdict == scenarios.Hang {
 		a.Also = nil
 	}
 	return a
 }
 
 func TestWarmTrialsAnswerAsColdOnes(t *testing.T) {
-	eio := answer{Verdict: verdict.EIO, Phase: "step", Also: []verdict.Verdict{verdict.Degraded}, Returned: true, Errno: "EIO"}
+	eio := answer{Verdict: scenarios.EIO, Phase: "step", Also: []scenarios.Verdict{scenarios.Degraded}, Returned: true, Errno: "EIO"}
 	for _, tt := range []struct {
 		name, id string
 		want     answer
 	}{
-		{"aligned", aligned, answer{Verdict: verdict.Pass, Phase: "done", Also: []verdict.Verdict{}, Returned: true, Bytes: 4096}},
+		{"aligned", aligned, answer{Verdict: scenarios.Pass, Phase: "done", Also: []scenarios.Verdict{}, Returned: true, Bytes: 4096}},
 		{"eio", oneSector, eio},
-		{"hang", twoPages, answer{Verdict: verdict.Hang, Phase: "step"}},
-		{"hang with an oops", oneBlock, answer{Verdict: verdict.Hang, Phase: "step"}},
+		{"hang", twoPages, answer{Verdict: scenarios.Hang, Phase: "step"}},
+		{"hang with an oops", oneBlock, answer{Verdict: scenarios.Hang, Phase: "step"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			l := mirrorJob(t, tt.id)
@@ -81,7 +81,7 @@ func TestWarmTrialOnAPlainDiskAnswersAsAColdOne(t *testing.T) {
 			t.Error(err)
 		}
 	}()
-	want := answer{Verdict: verdict.Pass, Phase: "done", Also: []verdict.Verdict{}, Returned: true, Errno: "EINVAL"}
+	want := answer{Verdict: scenarios.Pass, Phase: "done", Also: []scenarios.Verdict{}, Returned: true, Errno: "EINVAL"}
 
 	l.Dir = t.TempDir()
 	o, err := runWarm(ctx, l, base)
@@ -104,7 +104,7 @@ func TestFindingsBelongToTheTrialThatCausedThem(t *testing.T) {
 			t.Fatalf("%s: no failure to leave something behind\n%s", before, show(r))
 		}
 		r := warmTrial(t, aligned)
-		if r.Verdict != verdict.Pass || len(r.Also) > 0 {
+		if r.Verdict != scenarios.Pass || len(r.Also) > 0 {
 			t.Errorf("aligned read after %s:\n%s", before, show(r))
 		}
 		for _, f := range r.Findings {
@@ -137,7 +137,7 @@ func TestAnswerToAnotherTrialIsNotTaken(t *testing.T) {
 	err := s.step(ctx)
 	// then its own answer counts.
 	r := ran{s.end(), l.Dir}
-	if err != nil || r.Verdict != verdict.Pass || r.Report.Bytes != 4096 {
+	if err != nil || r.Verdict != scenarios.Pass || r.Report.Bytes != 4096 {
 		t.Errorf("%v\n%s", err, show(r))
 	}
 	if errors.Is(err, errStopped) {
@@ -153,7 +153,7 @@ func BenchmarkWarmTrial(b *testing.B) {
 		l.Dir = b.TempDir()
 		b.StartTimer()
 		o, err := runWarm(b.Context(), l, base)
-		if err != nil || o.Verdict != verdict.Pass {
+		if err != nil || o.Verdict != scenarios.Pass {
 			b.Fatal(err, show(ran{o, l.Dir}))
 		}
 	}

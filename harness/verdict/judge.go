@@ -11,16 +11,16 @@ import (
 
 // A Judgement is the answer of a trial.
 type Judgement struct {
-	Verdict   Verdict   `json:"verdict"`
-	Also      []Verdict `json:"also"`
-	Phase     string    `json:"phase"`  // where the verdict was earned
-	Reason    string    `json:"reason"` // one line: why this verdict
-	Signature Signature `json:"signature"`
+	Verdict   scenarios.Verdict   `json:"verdict"`
+	Also      []scenarios.Verdict `json:"also"`
+	Phase     string              `json:"phase"`  // where the verdict was earned
+	Reason    string              `json:"reason"` // one line: why this verdict
+	Signature Signature           `json:"signature"`
 }
 
 // evidence is one verdict and what speaks for it.
 type evidence struct {
-	verdict Verdict
+	verdict scenarios.Verdict
 	phase   string
 	why     string
 	title   string // normalised, "" when the report alone speaks
@@ -31,11 +31,11 @@ type evidence struct {
 // order of time, with Phase of each told by phaseOf (nil: all in r.Phase).
 func Judge(findings []console.Finding, r Report, phaseOf func(console.Finding) string) Judgement {
 	if r.Host != "" {
-		return judgement(r, []evidence{{verdict: Error, phase: r.Phase, why: r.Host}})
+		return judgement(r, []evidence{{verdict: scenarios.Error, phase: r.Phase, why: r.Host}})
 	}
 	if r.Phase == scenarios.PhaseBoot || r.Phase == scenarios.PhaseInfra {
 		// A kernel that does not come up has not been asked yet.
-		return judgement(r, []evidence{{verdict: Error, phase: r.Phase, why: notUp(findings, r)}})
+		return judgement(r, []evidence{{verdict: scenarios.Error, phase: r.Phase, why: notUp(findings, r)}})
 	}
 	var all []evidence
 	all = append(all, fromFindings(findings, r, phaseOf)...)
@@ -44,9 +44,9 @@ func Judge(findings []console.Finding, r Report, phaseOf func(console.Finding) s
 		return judgement(r, all)
 	}
 	if why := notProven(r); why != "" {
-		return judgement(r, []evidence{{verdict: Error, phase: r.Phase, why: why}})
+		return judgement(r, []evidence{{verdict: scenarios.Error, phase: r.Phase, why: why}})
 	}
-	return judgement(r, []evidence{{verdict: Pass, phase: r.Phase, why: r.Outcome()}})
+	return judgement(r, []evidence{{verdict: scenarios.Pass, phase: r.Phase, why: r.Outcome()}})
 }
 
 func notUp(findings []console.Finding, r Report) string {
@@ -84,7 +84,7 @@ func fromFindings(findings []console.Finding, r Report, phaseOf func(console.Fin
 			continue
 		}
 		e := evidence{verdict: v, phase: r.Phase, why: f.Title, title: f.Title}
-		if v == Hang {
+		if v == scenarios.Hang {
 			e.doubt = r.Paused
 		}
 		if e.phase == scenarios.PhaseDone {
@@ -100,16 +100,16 @@ func fromFindings(findings []console.Finding, r Report, phaseOf func(console.Fin
 	return out
 }
 
-func verdictOf(k console.Kind) Verdict {
+func verdictOf(k console.Kind) scenarios.Verdict {
 	switch k {
 	case console.KindHang:
-		return Hang
+		return scenarios.Hang
 	case console.KindBug, console.KindPanic:
-		return Bug
+		return scenarios.Bug
 	case console.KindWarn:
-		return Warn
+		return scenarios.Warn
 	case console.KindIO:
-		return Degraded
+		return scenarios.Degraded
 	default:
 		return ""
 	}
@@ -122,44 +122,44 @@ func fromReport(r Report) []evidence {
 	if step == scenarios.PhaseDone {
 		step = scenarios.PhaseStep
 	}
-	add := func(v Verdict, format string, args ...any) {
+	add := func(v scenarios.Verdict, format string, args ...any) {
 		out = append(out, evidence{verdict: v, phase: step, why: fmt.Sprintf(format, args...)})
 	}
 	if r.Mismatch != nil {
-		add(Corrupt, "byte %d of the data is wrong", *r.Mismatch)
+		add(scenarios.Corrupt, "byte %d of the data is wrong", *r.Mismatch)
 	}
 	if r.Overrun != nil {
-		add(Corrupt, "byte %d, outside the asked range, was changed", *r.Overrun)
+		add(scenarios.Corrupt, "byte %d, outside the asked range, was changed", *r.Overrun)
 	}
 	if s := r.Stuck; s != nil {
 		why := fmt.Sprintf("%s can't be killed: state %s, %.1f s after SIGKILL", s.What, s.State, float64(s.MS)/1000)
 		if s.Where != "" {
 			why += ", in " + s.Where
 		}
-		out = append(out, evidence{verdict: Hang, phase: step, why: why, title: titleOf(s), doubt: r.Doubt})
+		out = append(out, evidence{verdict: scenarios.Hang, phase: step, why: why, title: titleOf(s), doubt: r.Doubt})
 	}
 	if r.Silent != "" {
-		add(Hang, "%s", r.Silent)
+		add(scenarios.Hang, "%s", r.Silent)
 	}
 	if r.Reset != "" {
 		// PID 1 never ends the machine: a triple fault or a reboot is the kernel's.
-		add(Bug, "%s", r.Reset)
+		add(scenarios.Bug, "%s", r.Reset)
 	}
 	if r.Returned && !slices.Contains(r.Expect, outcomeName(r)) {
 		switch {
 		case r.Errno == "EIO":
-			add(EIO, "%s failed with EIO", r.Step)
+			add(scenarios.EIO, "%s failed with EIO", r.Step)
 		case r.Errno != "":
-			add(Errno, "%s failed with %s", r.Step, r.Errno)
+			add(scenarios.Errno, "%s failed with %s", r.Step, r.Errno)
 		case r.Bytes < r.Asked:
-			add(Errno, "%s gave %s of %d", r.Step, plural(r.Bytes), r.Asked)
+			add(scenarios.Errno, "%s gave %s of %d", r.Step, plural(r.Bytes), r.Asked)
 		default:
-			add(Errno, "%s gave %s, and %s was expected", r.Step, plural(r.Bytes), strings.Join(r.Expect, " or "))
+			add(scenarios.Errno, "%s gave %s, and %s was expected", r.Step, plural(r.Bytes), strings.Join(r.Expect, " or "))
 		}
 	}
 	for _, l := range r.Legs {
 		if !l.OK {
-			add(Degraded, "leg %s (disk %s) is %s", l.Name, l.Disk, l.Health)
+			add(scenarios.Degraded, "leg %s (disk %s) is %s", l.Name, l.Disk, l.Health)
 		}
 	}
 	return out
@@ -221,9 +221,9 @@ func judgement(r Report, all []evidence) Judgement {
 	}
 	if best.doubt != "" {
 		why := best.doubt + ", so this may be no " + string(best.verdict) + ": " + best.why
-		return judgement(r, []evidence{{verdict: Error, phase: best.phase, why: why}})
+		return judgement(r, []evidence{{verdict: scenarios.Error, phase: best.phase, why: why}})
 	}
-	j := Judgement{Verdict: best.verdict, Also: []Verdict{}, Phase: best.phase, Reason: best.why}
+	j := Judgement{Verdict: best.verdict, Also: []scenarios.Verdict{}, Phase: best.phase, Reason: best.why}
 	var titles []string
 	for _, e := range all {
 		if e.verdict != best.verdict && !slices.Contains(j.Also, e.verdict) {
@@ -233,8 +233,8 @@ func judgement(r Report, all []evidence) Judgement {
 			titles = append(titles, e.title)
 		}
 	}
-	slices.SortFunc(j.Also, func(a, b Verdict) int { return a.Rank() - b.Rank() })
-	if j.Verdict == Pass {
+	slices.SortFunc(j.Also, func(a, b scenarios.Verdict) int { return a.Rank() - b.Rank() })
+	if j.Verdict == scenarios.Pass {
 		j.Phase = r.Phase
 	}
 	slices.Sort(titles)

@@ -45,82 +45,82 @@ func TestJudge(t *testing.T) {
 		name     string
 		findings []console.Finding
 		report   Report
-		want     Verdict
-		also     []Verdict
+		want     scenarios.Verdict
+		also     []scenarios.Verdict
 		phase    string
 	}{
-		{"all bytes", nil, done(nil), Pass, nil, "done"},
-		{"a stall on a host that stood still", []console.Finding{stall}, done(func(r *Report) { r.Paused = "the host stood still for 30 s" }), Error, nil, "step"},
+		{"all bytes", nil, done(nil), scenarios.Pass, nil, "done"},
+		{"a stall on a host that stood still", []console.Finding{stall}, done(func(r *Report) { r.Paused = "the host stood still for 30 s" }), scenarios.Error, nil, "step"},
 		{
 			"a stall and a warning on a host that stood still",
 			[]console.Finding{stall, warning},
-			done(func(r *Report) { r.Paused = "the host stood still for 30 s" }), Error, nil, "step",
+			done(func(r *Report) { r.Paused = "the host stood still for 30 s" }), scenarios.Error, nil, "step",
 		},
 		{
 			"a task that can't be killed, on a host that stood still",
 			[]console.Finding{stall},
-			done(func(r *Report) { hung(r); r.Paused = "the host stood still for 30 s" }), Hang, nil, "step",
+			done(func(r *Report) { hung(r); r.Paused = "the host stood still for 30 s" }), scenarios.Hang, nil, "step",
 		},
-		{"EINVAL where it is right", nil, done(func(r *Report) { r.Bytes, r.Errno, r.Reads = 0, "EINVAL", 0 }), Pass, nil, "done"},
+		{"EINVAL where it is right", nil, done(func(r *Report) { r.Bytes, r.Errno, r.Reads = 0, "EINVAL", 0 }), scenarios.Pass, nil, "done"},
 		{
 			"EINVAL where it is wrong", nil,
 			done(func(r *Report) { r.Bytes, r.Errno, r.Expect = 0, "EINVAL", []string{"data"} }),
-			Errno, nil, "step",
+			scenarios.Errno, nil, "step",
 		},
-		{"short", nil, done(func(r *Report) { r.Bytes = 512 }), Errno, nil, "step"},
-		{"EIO, legs healthy", nil, done(func(r *Report) { r.Bytes, r.Errno = 0, "EIO" }), EIO, nil, "step"},
+		{"short", nil, done(func(r *Report) { r.Bytes = 512 }), scenarios.Errno, nil, "step"},
+		{"EIO, legs healthy", nil, done(func(r *Report) { r.Bytes, r.Errno = 0, "EIO" }), scenarios.EIO, nil, "step"},
 		{
 			"EIO and both legs blamed",
 			[]console.Finding{ioError},
 			done(func(r *Report) { r.Bytes, r.Errno = 0, "EIO"; r.Legs[0].OK, r.Legs[1].OK = false, false }),
-			EIO,
-			[]Verdict{Degraded},
+			scenarios.EIO,
+			[]scenarios.Verdict{scenarios.Degraded},
 			"step",
 		},
-		{"data, but a leg failed", nil, done(func(r *Report) { r.Legs[1].OK = false }), Degraded, nil, "step"},
-		{"data, but I/O errors on the console", []console.Finding{ioError}, done(nil), Degraded, nil, "step"},
-		{"wrong bytes", nil, done(func(r *Report) { r.Mismatch = at(512) }), Corrupt, nil, "step"},
-		{"bytes beyond the buffer", nil, done(func(r *Report) { r.Overrun = at(4096) }), Corrupt, nil, "step"},
+		{"data, but a leg failed", nil, done(func(r *Report) { r.Legs[1].OK = false }), scenarios.Degraded, nil, "step"},
+		{"data, but I/O errors on the console", []console.Finding{ioError}, done(nil), scenarios.Degraded, nil, "step"},
+		{"wrong bytes", nil, done(func(r *Report) { r.Mismatch = at(512) }), scenarios.Corrupt, nil, "step"},
+		{"bytes beyond the buffer", nil, done(func(r *Report) { r.Overrun = at(4096) }), scenarios.Corrupt, nil, "step"},
 		{
 			"wrong bytes and a warning",
 			[]console.Finding{warning},
 			done(func(r *Report) { r.Mismatch = at(0) }),
-			Corrupt,
-			[]Verdict{Warn},
+			scenarios.Corrupt,
+			[]scenarios.Verdict{scenarios.Warn},
 			"step",
 		},
-		{"a warning", []console.Finding{warning}, done(nil), Warn, nil, "step"},
-		{"an oops", []console.Finding{oops, warning}, done(nil), Bug, []Verdict{Warn}, "step"},
-		{"a panic", []console.Finding{panicked}, Report{Phase: "step", Step: "pread"}, Bug, nil, "step"},
-		{"unkillable, with a flood", []console.Finding{warning, ioError}, done(hung), Hang, []Verdict{Warn, Degraded}, "step"},
-		{"unkillable, with an oops", []console.Finding{oops}, done(hung), Hang, []Verdict{Bug}, "step"},
-		{"a stall", []console.Finding{stall}, done(nil), Hang, nil, "step"},
-		{"silence", nil, Report{Phase: "step", Step: "pread", Silent: "the guest stopped answering for 3.0 s"}, Hang, nil, "step"},
-		{"lvcreate hangs", nil, Report{Phase: "stack", Setup: "lvcreate: can't be killed", Stuck: &Stuck{What: "lvcreate"}}, Hang, nil, "stack"},
-		{"mount oopses", []console.Finding{oops}, Report{Phase: "stack", Setup: "mount: signal: killed"}, Bug, nil, "stack"},
-		{"a triple fault in the step", nil, Report{Phase: "step", Reset: "the guest ended the machine (guest-reset)"}, Bug, nil, "step"},
+		{"a warning", []console.Finding{warning}, done(nil), scenarios.Warn, nil, "step"},
+		{"an oops", []console.Finding{oops, warning}, done(nil), scenarios.Bug, []scenarios.Verdict{scenarios.Warn}, "step"},
+		{"a panic", []console.Finding{panicked}, Report{Phase: "step", Step: "pread"}, scenarios.Bug, nil, "step"},
+		{"unkillable, with a flood", []console.Finding{warning, ioError}, done(hung), scenarios.Hang, []scenarios.Verdict{scenarios.Warn, scenarios.Degraded}, "step"},
+		{"unkillable, with an oops", []console.Finding{oops}, done(hung), scenarios.Hang, []scenarios.Verdict{scenarios.Bug}, "step"},
+		{"a stall", []console.Finding{stall}, done(nil), scenarios.Hang, nil, "step"},
+		{"silence", nil, Report{Phase: "step", Step: "pread", Silent: "the guest stopped answering for 3.0 s"}, scenarios.Hang, nil, "step"},
+		{"lvcreate hangs", nil, Report{Phase: "stack", Setup: "lvcreate: can't be killed", Stuck: &Stuck{What: "lvcreate"}}, scenarios.Hang, nil, "stack"},
+		{"mount oopses", []console.Finding{oops}, Report{Phase: "stack", Setup: "mount: signal: killed"}, scenarios.Bug, nil, "stack"},
+		{"a triple fault in the step", nil, Report{Phase: "step", Reset: "the guest ended the machine (guest-reset)"}, scenarios.Bug, nil, "step"},
 
-		{"mkfs fails", nil, Report{Phase: "stack", Setup: "mke2fs: exit status 1"}, Error, nil, "stack"},
-		{"the kernel does not come up", []console.Finding{panicked}, Report{Phase: "boot", Setup: "the kernel panicked"}, Error, nil, "boot"},
-		{"a triple fault at boot", nil, Report{Phase: "boot", Reset: "the guest ended the machine"}, Error, nil, "boot"},
-		{"QEMU killed in the step", []console.Finding{warning}, Report{Phase: "step", Host: "QEMU ended: signal: killed"}, Error, nil, "step"},
-		{"killed and reaped", nil, done(func(r *Report) { r.Returned, r.Killed = false, "no I/O" }), Error, nil, "done"},
-		{"no answer at all", nil, Report{Phase: "step"}, Error, nil, "step"},
-		{"the data came from nowhere", nil, done(func(r *Report) { r.Reads = 0 }), Error, nil, "done"},
-		{"a console that is not complete", nil, done(func(r *Report) { r.LogError = "cut" }), Error, nil, "done"},
-		{"a console that is not complete, and EIO", nil, done(func(r *Report) { r.Bytes, r.Errno, r.LogError = 0, "EIO", "cut" }), EIO, nil, "step"},
-		{"disks not known", nil, done(func(r *Report) { r.DiskError = "no such file" }), Error, nil, "done"},
-		{"a hang that may be the host's, and an oops", []console.Finding{oops}, done(func(r *Report) { hung(r); r.Doubt = "QEMU does not come to rest" }), Error, nil, "step"},
-		{"a hang that may be the host's, and wrong bytes", nil, done(func(r *Report) { hung(r); r.Doubt, r.Mismatch = "QEMU does not come to rest", at(0) }), Corrupt, []Verdict{Hang}, "step"},
-		{"a hang that may be the host's, and one that is not", []console.Finding{stall}, done(func(r *Report) { hung(r); r.Doubt = "QEMU does not come to rest" }), Hang, nil, "step"},
-		{"legs not known", nil, done(func(r *Report) { r.LegsError = "no answer" }), Error, nil, "done"},
+		{"mkfs fails", nil, Report{Phase: "stack", Setup: "mke2fs: exit status 1"}, scenarios.Error, nil, "stack"},
+		{"the kernel does not come up", []console.Finding{panicked}, Report{Phase: "boot", Setup: "the kernel panicked"}, scenarios.Error, nil, "boot"},
+		{"a triple fault at boot", nil, Report{Phase: "boot", Reset: "the guest ended the machine"}, scenarios.Error, nil, "boot"},
+		{"QEMU killed in the step", []console.Finding{warning}, Report{Phase: "step", Host: "QEMU ended: signal: killed"}, scenarios.Error, nil, "step"},
+		{"killed and reaped", nil, done(func(r *Report) { r.Returned, r.Killed = false, "no I/O" }), scenarios.Error, nil, "done"},
+		{"no answer at all", nil, Report{Phase: "step"}, scenarios.Error, nil, "step"},
+		{"the data came from nowhere", nil, done(func(r *Report) { r.Reads = 0 }), scenarios.Error, nil, "done"},
+		{"a console that is not complete", nil, done(func(r *Report) { r.LogError = "cut" }), scenarios.Error, nil, "done"},
+		{"a console that is not complete, and EIO", nil, done(func(r *Report) { r.Bytes, r.Errno, r.LogError = 0, "EIO", "cut" }), scenarios.EIO, nil, "step"},
+		{"disks not known", nil, done(func(r *Report) { r.DiskError = "no such file" }), scenarios.Error, nil, "done"},
+		{"a hang that may be the host's, and an oops", []console.Finding{oops}, done(func(r *Report) { hung(r); r.Doubt = "QEMU does not come to rest" }), scenarios.Error, nil, "step"},
+		{"a hang that may be the host's, and wrong bytes", nil, done(func(r *Report) { hung(r); r.Doubt, r.Mismatch = "QEMU does not come to rest", at(0) }), scenarios.Corrupt, []scenarios.Verdict{scenarios.Hang}, "step"},
+		{"a hang that may be the host's, and one that is not", []console.Finding{stall}, done(func(r *Report) { hung(r); r.Doubt = "QEMU does not come to rest" }), scenarios.Hang, nil, "step"},
+		{"legs not known", nil, done(func(r *Report) { r.LegsError = "no answer" }), scenarios.Error, nil, "done"},
 
-		{"the boot's own warning", []console.Finding{{Kind: console.KindWarn, Baseline: true}}, done(nil), Pass, nil, "done"},
+		{"the boot's own warning", []console.Finding{{Kind: console.KindWarn, Baseline: true}}, done(nil), scenarios.Pass, nil, "done"},
 		{
 			"a panic that panic_on_warn made of a warning",
 			[]console.Finding{warning, {Kind: console.KindPanic, Title: "kernel panic", Consequence: true}},
 			Report{Phase: "step", Step: "pread"},
-			Warn, nil, "step",
+			scenarios.Warn, nil, "step",
 		},
 	}
 	for _, tt := range tests {
@@ -129,7 +129,7 @@ func TestJudge(t *testing.T) {
 			if got.Verdict != tt.want || got.Phase != tt.phase {
 				t.Errorf("got %s in phase %s (%s), want %s in %s", got.Verdict, got.Phase, got.Reason, tt.want, tt.phase)
 			}
-			want := append([]Verdict{}, tt.also...)
+			want := append([]scenarios.Verdict{}, tt.also...)
 			if diff := cmp.Diff(want, got.Also); diff != "" {
 				t.Errorf("also (-want +got):\n%s", diff)
 			}

@@ -55,18 +55,18 @@ func JudgeLog(l Log) (Judgement, error) {
 	r := Report{Phase: phaseAt(l.Marks, -1)}
 	all := fromFindings(l.Findings, r, PhaseOf(l.Marks))
 	for i := range all {
-		if all[i].verdict == Degraded {
-			all[i].verdict = EIO
+		if all[i].verdict == scenarios.Degraded {
+			all[i].verdict = scenarios.EIO
 		}
 	}
 	for _, f := range l.Findings {
 		if f.Kind == console.KindBoot && !f.Baseline && !f.Consequence {
 			// It says that a kernel did not come up, which is no verdict about it.
-			all = append(all, evidence{verdict: Error, phase: scenarios.PhaseBoot, why: f.Title, title: f.Title})
+			all = append(all, evidence{verdict: scenarios.Error, phase: scenarios.PhaseBoot, why: f.Title, title: f.Title})
 		}
 	}
 	if len(all) == 0 {
-		all = []evidence{{verdict: Clean, phase: r.Phase, why: "nothing found"}}
+		all = []evidence{{verdict: scenarios.Clean, phase: r.Phase, why: "nothing found"}}
 	}
 	return judgement(r, all), nil
 }

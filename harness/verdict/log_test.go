@@ -105,26 +105,26 @@ func TestATrailerBelongsToItsLog(t *testing.T) {
 	dmesg := "[    0.000000] Linux version 6.18.15 (debian)\n[   60.000000] watchdog: BUG: soft lockup - CPU#0 stuck for 26s! [x:1]\n"
 	for _, tt := range []struct {
 		name, text string
-		want       Verdict
+		want       scenarios.Verdict
 	}{
-		{"a hang", hang, Hang},
-		{"a hang with a pass behind it", hang + trailerOf(pass), Hang},
-		{"a hang with an older pass behind it", hang + older(t, passed), Hang},
-		{"a hang with a pass before it", trailerOf(pass) + hang, Hang},
-		{"a hang with its trailer twice", hang + trailerOf(hang), Hang},
-		{"a hang with two of them", hang + trailerOf(pass) + trailerOf(infra), Hang},
-		{"an older hang with a pass behind it", hangText + older(t, hung) + trailerOf(pass), Hang},
-		{"an older hang with an older pass behind it", hangText + older(t, hung) + older(t, passed), Hang},
-		{"a pass with a hang behind it", pass + trailerOf(hang), Pass},
-		{"an older pass with an older hang behind it", passText + older(t, passed) + older(t, hung), Pass},
-		{"a kernel log with a pass behind it", dmesg + trailerOf(pass), Hang},
-		{"a kernel log with an older pass behind it", dmesg + older(t, passed), Hang},
-		{"a kernel log with an older error behind it", dmesg + older(t, Report{Phase: "infra", Setup: "x"}), Hang},
-		{"a log without a trailer, with another's", hangText + warnText + trailerOf(pass), Warn},
-		{"a pass with more of a kernel behind it", pass + warnText, Warn},
-		{"two logs, one behind the other", pass + warnText + hang, Warn},
-		{"a trailer in the midst", bootText + trailerOf(pass) + warnText, Warn},
-		{"a trailer of the guest's", bootText + "[    3.1] " + trailerOf(pass) + warnText, Warn},
+		{"a hang", hang, scenarios.Hang},
+		{"a hang with a pass behind it", hang + trailerOf(pass), scenarios.Hang},
+		{"a hang with an older pass behind it", hang + older(t, passed), scenarios.Hang},
+		{"a hang with a pass before it", trailerOf(pass) + hang, scenarios.Hang},
+		{"a hang with its trailer twice", hang + trailerOf(hang), scenarios.Hang},
+		{"a hang with two of them", hang + trailerOf(pass) + trailerOf(infra), scenarios.Hang},
+		{"an older hang with a pass behind it", hangText + older(t, hung) + trailerOf(pass), scenarios.Hang},
+		{"an older hang with an older pass behind it", hangText + older(t, hung) + older(t, passed), scenarios.Hang},
+		{"a pass with a hang behind it", pass + trailerOf(hang), scenarios.Pass},
+		{"an older pass with an older hang behind it", passText + older(t, passed) + older(t, hung), scenarios.Pass},
+		{"a kernel log with a pass behind it", dmesg + trailerOf(pass), scenarios.Hang},
+		{"a kernel log with an older pass behind it", dmesg + older(t, passed), scenarios.Hang},
+		{"a kernel log with an older error behind it", dmesg + older(t, Report{Phase: "infra", Setup: "x"}), scenarios.Hang},
+		{"a log without a trailer, with another's", hangText + warnText + trailerOf(pass), scenarios.Warn},
+		{"a pass with more of a kernel behind it", pass + warnText, scenarios.Warn},
+		{"two logs, one behind the other", pass + warnText + hang, scenarios.Warn},
+		{"a trailer in the midst", bootText + trailerOf(pass) + warnText, scenarios.Warn},
+		{"a trailer of the guest's", bootText + "[    3.1] " + trailerOf(pass) + warnText, scenarios.Warn},
 	} {
 		if got, err := judged(t, tt.text); err != nil || got.Verdict != tt.want {
 			t.Errorf("%s: %s (%s), %v; want %s", tt.name, got.Verdict, got.Reason, err, tt.want)
@@ -142,12 +142,12 @@ func TestJudgeLogWithoutReport(t *testing.T) {
 	for _, tt := range []struct {
 		name string
 		log  Log
-		want Verdict
+		want scenarios.Verdict
 	}{
-		{"nothing found", Log{KernelLines: 3}, Clean},
-		{"I/O errors", Log{KernelLines: 3, Findings: []console.Finding{ioError}}, EIO},
-		{"a warning, then I/O errors", Log{KernelLines: 3, Findings: []console.Finding{warning, ioError}}, Warn},
-		{"no root", Log{KernelLines: 3, Findings: []console.Finding{{Kind: console.KindBoot, Title: "unable to mount root fs"}}}, Error},
+		{"nothing found", Log{KernelLines: 3}, scenarios.Clean},
+		{"I/O errors", Log{KernelLines: 3, Findings: []console.Finding{ioError}}, scenarios.EIO},
+		{"a warning, then I/O errors", Log{KernelLines: 3, Findings: []console.Finding{warning, ioError}}, scenarios.Warn},
+		{"no root", Log{KernelLines: 3, Findings: []console.Finding{{Kind: console.KindBoot, Title: "unable to mount root fs"}}}, scenarios.Error},
 	} {
 		got, err := JudgeLog(tt.log)
 		if err != nil || got.Verdict != tt.want {

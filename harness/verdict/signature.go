@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"github.com/blockrig/blockrig/scenarios"
 )
 
 // A Signature names a failure, so that two can be told to be the same. In
@@ -12,7 +14,7 @@ import (
 type Signature struct {
 	Phase   string
 	Step    string // the operation; "" in a log without a trial's report
-	Verdict Verdict
+	Verdict scenarios.Verdict
 	Titles  []string // of the findings, sorted
 }
 
@@ -35,10 +37,10 @@ func ParseSignature(text string) (Signature, error) {
 	head, titles, titled := strings.Cut(text, ": ")
 	phase, rest, ok := strings.Cut(head, "/")
 	i := strings.LastIndexByte(rest, '/')
-	if !ok || i < 0 || !Known(Verdict(rest[i+1:])) && rest[i+1:] != string(Clean) {
+	if !ok || i < 0 || !scenarios.Verdict(rest[i+1:]).Known() && rest[i+1:] != string(scenarios.Clean) {
 		return Signature{}, fmt.Errorf("%q is no signature; one is PHASE/STEP/VERDICT[: TITLES]", text)
 	}
-	s := Signature{Phase: phase, Step: rest[:i], Verdict: Verdict(rest[i+1:])}
+	s := Signature{Phase: phase, Step: rest[:i], Verdict: scenarios.Verdict(rest[i+1:])}
 	if titled {
 		s.Titles = strings.Split(titles, "; ")
 	}
