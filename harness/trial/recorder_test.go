@@ -182,7 +182,7 @@ func TestTrailerIsALineOfItsOwn(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if before, after, ok := strings.Cut(string(text), "\n"); !ok || before != "[ 1.0] half a li" || !protocol.HostsLine(after) {
+	if before, after, ok := strings.Cut(string(text), "\n"); !ok || before != "[ 1.0] half a li" || !protocol.IsHostLine(after) {
 		t.Errorf("log %q, want the trailer in a line of its own", text)
 	}
 }

@@ -14,8 +14,8 @@ const hostPrefix = "blockrig: host: "
 // HostLine is a line of the host's that says something in JSON.
 func HostLine(json []byte) string { return hostPrefix + strings.TrimSpace(string(json)) + "\n" }
 
-// HostsLine says whether a line of a console log is the host's.
-func HostsLine(line string) bool { return strings.HasPrefix(line, hostPrefix) }
+// IsHostLine says whether a line of a console log is the host's.
+func IsHostLine(line string) bool { return strings.HasPrefix(line, hostPrefix) }
 
 // A Trailer is a line of the host's in a console log. It counts in the log
 // that it was written for, at its end; anybody can put one behind another.

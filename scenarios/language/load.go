@@ -91,41 +91,28 @@ func looksLikePath(arg string) bool {
 // readFile reads a regular file and nothing else: a FIFO would block, and a
 // device must not be opened.
 func readFile(path string) ([]byte, error) {
-	info, err := os.Stat(path)
-	if err != nil {
-		return nil, fmt.Errorf("read scenario %s: %w", quote(path), cause(err))
-	}
-	if err := wantRegular(path, info); err != nil {
-		return nil, err
-	}
-	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
-	if err != nil {
-		return nil, fmt.Errorf("read scenario %s: %w", quote(path), cause(err))
-	}
-	defer f.Close()
-	if info, err = f.Stat(); err != nil {
-		return nil, fmt.Errorf("read scenario %s: %w", quote(path), cause(err))
-	}
-	if err := wantRegular(path, info); err != nil {
-		return nil, err
-	}
-	// One byte more than is allowed, so that Parse can tell.
-	src, err := io.ReadAll(io.LimitReader(f, maxSource+1))
+	src, err := func() ([]byte, error) {
+		info, err := os.Stat(path)
+		switch {
+		case err != nil:
+			return nil, err
+		case info.IsDir():
+			return nil, errors.New("it is a directory; a scenario is a .yaml file")
+		case !info.Mode().IsRegular():
+			return nil, errors.New("it is no regular file; a scenario is a .yaml file")
+		}
+		f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+		if err != nil {
+			return nil, err
+		}
+		defer f.Close()
+		// One byte more than is allowed, so that Parse can tell.
+		return io.ReadAll(io.LimitReader(f, maxSource+1))
+	}()
 	if err != nil {
 		return nil, fmt.Errorf("read scenario %s: %w", quote(path), cause(err))
 	}
 	return src, nil
-}
-
-func wantRegular(path string, info fs.FileInfo) error {
-	switch {
-	case info.Mode().IsRegular():
-		return nil
-	case info.IsDir():
-		return fmt.Errorf("read scenario %s: it is a directory; a scenario is a .yaml file", quote(path))
-	default:
-		return fmt.Errorf("read scenario %s: it is no regular file; a scenario is a .yaml file", quote(path))
-	}
 }
 
 // cause is the error without the path, which the message has already.

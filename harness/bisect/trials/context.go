@@ -251,7 +251,7 @@ func excerpt(base, name string, rec results.Record) (string, error) {
 		return "", fmt.Errorf("read a failing console: %w", err)
 	}
 	// What the host adds is for blockrig classify.
-	lines := slices.DeleteFunc(strings.Split(strings.TrimRight(string(data), "\n"), "\n"), protocol.HostsLine)
+	lines := slices.DeleteFunc(strings.Split(strings.TrimRight(string(data), "\n"), "\n"), protocol.IsHostLine)
 	first := len(lines) - excerptAfter
 	for _, k := range rec.Findings {
 		if k.Line > 0 && k.Line <= len(lines) {
