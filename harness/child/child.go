@@ -28,6 +28,9 @@ type Options struct {
 	// own, where the kernel and this user's rights allow it (see CanContain). It
 	// is the namespace's init: a signal that it doesn't handle is ignored.
 	Contain bool
+	// OnThread, if not nil, is called on the thread that starts the child, which
+	// inherits what is set there. The thread serves for nothing else.
+	OnThread func() error
 }
 
 // outputWait is how long a child's output may stay open when it has ended:
@@ -77,8 +80,15 @@ func (p *Process) run(ctx context.Context, started chan<- error) {
 	// The death signal comes when the thread that forked ends, not when this
 	// process does, so the thread stays.
 	runtime.LockOSThread()
-	defer runtime.UnlockOSThread()
-	err := p.cmd.Start()
+	var err error
+	if p.opt.OnThread == nil {
+		defer runtime.UnlockOSThread()
+	} else {
+		err = p.opt.OnThread() // the thread ends with this goroutine
+	}
+	if err == nil {
+		err = p.cmd.Start()
+	}
 	started <- err
 	if err != nil {
 		return

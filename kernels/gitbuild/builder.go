@@ -8,17 +8,17 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
 	"runtime"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 
-	"github.com/gofrs/flock"
-
+	"github.com/blockrig/blockrig/harness/cachedir"
+	"github.com/blockrig/blockrig/harness/child"
 	"github.com/blockrig/blockrig/kernels"
 	"github.com/blockrig/blockrig/kernels/config"
 	"github.com/blockrig/blockrig/kernels/gitbuild/gitcmd"
@@ -26,10 +26,9 @@ import (
 
 // Options of a Builder. The zero value builds with gcc on all CPUs.
 type Options struct {
-	CC       string // the compiler; "" is gcc
-	Jobs     int    // of make; 0: one for each CPU
-	Nice     int    // of make
-	NoCcache bool   // leave ccache alone, though it is there
+	CC   string // the compiler; "" is gcc
+	Jobs int    // of make; 0: one for each CPU
+	Nice int    // of make
 	// Log, if not nil, is told what was found damaged and is made anew.
 	Log *slog.Logger
 	// Progress, if not nil, is told what a build does: a phase (lock,
@@ -92,14 +91,12 @@ var ErrDoesNotApply = errors.New("does not apply")
 // A Builder builds kernels, one at a time for each repository; several
 // processes may use one cache.
 type Builder struct {
-	opts  Options
-	home  string // blockrig's own cache folder
-	cache string // results
-	work  string // worktrees, object trees, ccache
-	user  *user  // that make runs as; nil: the one we are
-	jobs  int
-
-	checked sync.Map // keys of the entries whose images were read and are right
+	opts    Options
+	home    string        // blockrig's own cache folder
+	entries *cachedir.Dir // results, by a job's key
+	work    string        // worktrees, object trees, ccache
+	user    *user         // that make runs as; nil: the one we are
+	jobs    int
 }
 
 // Open prepares the cache below cacheDir (blockrig's own cache folder).
@@ -112,7 +109,7 @@ func Open(ctx context.Context, cacheDir string, opts Options) (*Builder, error) 
 	if strings.HasPrefix(opts.CC, "-") || strings.ContainsAny(opts.CC, " \t\n$'\"\\;&|") {
 		return nil, fmt.Errorf("compiler %q: give the name or path of one program", opts.CC)
 	}
-	b := &Builder{opts: opts, home: abs, cache: filepath.Join(abs, "builds"), work: filepath.Join(abs, "sources"), jobs: opts.Jobs}
+	b := &Builder{opts: opts, home: abs, work: filepath.Join(abs, "sources"), jobs: opts.Jobs}
 	if b.jobs <= 0 {
 		b.jobs = runtime.NumCPU()
 	}
@@ -139,9 +136,7 @@ func Open(ctx context.Context, cacheDir string, opts Options) (*Builder, error) 
 	if err := b.makeFolder(b.work); err != nil {
 		return nil, fmt.Errorf("open build cache: %w", err)
 	}
-	if err := os.MkdirAll(b.cache, 0o755); err != nil {
-		return nil, fmt.Errorf("open build cache: %w", err)
-	}
+	b.entries = cachedir.New(filepath.Join(abs, "builds"), cachedir.Options{What: "built kernel", Durable: true, Log: b.opts.Log})
 	return b, nil
 }
 
@@ -168,27 +163,30 @@ func (b *Builder) BuildSpec(ctx context.Context, spec Spec) (Build, error) {
 	return build, err
 }
 
-func (b *Builder) buildSpec(ctx context.Context, spec Spec) (build Build, err error) {
+func (b *Builder) buildSpec(ctx context.Context, spec Spec) (_ Build, err error) {
 	j, err := b.job(ctx, spec)
 	if err != nil {
 		return Build{}, err
 	}
-	if build, err := b.cached(j); err != nil && !errors.Is(err, errSpoiled) || build.Image != "" {
-		return build, err
+	if e, err := b.entries.Open(ctx, j.key); err == nil {
+		return b.read(e, j, true)
+	} else if !errors.Is(err, fs.ErrNotExist) {
+		return Build{}, err
 	}
 	unlock, err := b.lock(ctx, filepath.Join(j.dir, "lock"))
 	if err != nil {
 		return Build{}, err
 	}
 	defer func() { err = errors.Join(err, unlock()) }()
-	build, err = b.cached(j)
-	if errors.Is(err, errSpoiled) {
-		build, err = Build{}, b.drop(j, err)
+	cached := true
+	e, err := b.entries.Get(ctx, j.key, func(ctx context.Context, dir string) error {
+		cached = false
+		return b.build(ctx, j, dir)
+	})
+	if err != nil {
+		return Build{}, err
 	}
-	if err != nil || build.Image != "" {
-		return build, err
-	}
-	return b.build(ctx, j)
+	return b.read(e, j, cached)
 }
 
 // A job is a spec with everything in it resolved.
@@ -289,205 +287,135 @@ func (j *job) configText() string {
 
 func (j *job) exact() string { return "git:" + j.repo.Dir() + "@" + j.commit }
 
-// paths are the fields that are relative to the result's folder on disk.
-func (b *Build) paths() []*string {
-	return []*string{&b.Image, &b.Config, &b.Map, &b.Vmlinux, &b.Log, &b.Sources}
-}
-
-func (b *Builder) build(ctx context.Context, j *job) (Build, error) {
+// build builds a job into dir, an entry to be.
+func (b *Builder) build(ctx context.Context, j *job, dir string) error {
 	began := time.Now()
-	if err := b.sweep(); err != nil {
-		return Build{}, err
+	if !child.CanContain() { // of one whose blockrig was killed
+		if err := j.endLeft(); err != nil {
+			return err
+		}
 	}
 	b.opts.Progress("checkout", 0)
 	src, err := b.checkout(ctx, j)
 	if err != nil {
-		return Build{}, err
+		return err
 	}
 	leftOut, err := src.change(ctx, j)
 	if err != nil {
-		return Build{}, err
+		return err
 	}
 	if b.user != nil {
 		if err := openTo(src.dir); err != nil {
-			return Build{}, err
+			return err
 		}
 	}
-	build, err := b.buildIn(ctx, j, src, began, leftOut, false)
+	build := Build{
+		Commit: j.commit, Tree: j.tree, LeftOut: leftOut, Compiler: j.compiler.id,
+		Fragments: j.spec.Fragments, ConfigFile: j.spec.ConfigFile,
+	}
+	err = b.buildIn(ctx, j, src, dir, &build)
 	var bad *damagedError
 	if errors.As(err, &bad) {
-		b.opts.Log.Warn("the object tree is damaged, as a loss of power leaves it; building from clean", "folder", bad.dir, "err", bad.err)
+		b.opts.Log.Warn("the object tree is damaged; building from clean", "folder", bad.dir, "err", bad.err)
 		b.opts.Progress("clean", 0)
-		build, err = b.buildIn(ctx, j, src, began, leftOut, true)
+		if err := os.RemoveAll(bad.dir); err != nil {
+			return fmt.Errorf("clear a damaged build: %w", err)
+		}
+		err = b.buildIn(ctx, j, src, dir, &build)
 	}
-	return build, err
+	var failed *FailedError
+	if err != nil && (!errors.As(err, &failed) || ctx.Err() != nil) {
+		return err
+	}
+	if err := src.intact(ctx); err != nil {
+		return err
+	}
+	build.Took = time.Since(began)
+	return store(dir, build, failed)
 }
 
-// buildIn builds what is checked out in the object tree, or, from clean, in
-// an empty one. A *damagedError says that it must be from clean.
-func (b *Builder) buildIn(ctx context.Context, j *job, src *source, began time.Time, leftOut []string, clean bool) (build Build, err error) {
-	obj, err := b.objects(j, clean)
+// buildIn builds what is checked out, and puts what is kept of it into dir. A
+// *FailedError says that the sources are to blame; a *damagedError, that what
+// an earlier build left may be.
+func (b *Builder) buildIn(ctx context.Context, j *job, src *source, dir string, build *Build) (err error) {
+	obj, err := b.objects(j)
 	if err != nil {
-		return Build{}, err
+		return err
 	}
 	defer func() { err = errors.Join(err, obj.root.Close()) }()
-	if !obj.fresh {
-		if err := obj.survey(); err != nil {
-			return Build{}, err
+	damaged := func(err error) error {
+		if obj.fresh || ctx.Err() != nil {
+			return err
 		}
+		return &damagedError{obj.dir, err}
 	}
-	tmp, err := os.MkdirTemp(b.cache, "tmp-")
+	build.Log, build.Sources = filepath.Join(dir, "build.log"), filepath.Join(dir, "sources")
+	log, err := createLog(build.Log)
 	if err != nil {
-		return Build{}, fmt.Errorf("store a build: %w", err)
+		return fmt.Errorf("store a build: %w", err)
 	}
-	defer func() { err = errors.Join(err, os.RemoveAll(tmp)) }()
-	if err := os.Chmod(tmp, 0o755); err != nil {
-		return Build{}, fmt.Errorf("store a build: %w", err)
-	}
-	log, err := os.Create(filepath.Join(tmp, "build.log"))
-	if err != nil {
-		return Build{}, fmt.Errorf("store a build: %w", err)
-	}
-	files, err := b.compile(ctx, j, src, obj, log)
+	build.Files, err = b.compile(ctx, j, src, obj, log)
 	if err := errors.Join(err, log.Close()); err != nil {
-		var failed *FailedError
-		if !errors.As(err, &failed) || ctx.Err() != nil {
-			return Build{}, err
+		if failed, ok := errors.AsType[*FailedError](err); ok && failed.damaged {
+			return damaged(err)
 		}
-		if err := src.intact(ctx); err != nil {
-			return Build{}, err
-		}
-		if failed.damaged && !obj.fresh {
-			return Build{}, &damagedError{obj.dir, err}
-		}
-		failed.Log = "build.log"
-		if err := writeJSON(filepath.Join(tmp, fileFailed), failed); err != nil {
-			return Build{}, err
-		}
-		if err := b.keep(tmp, j); err != nil {
-			return Build{}, err
-		}
-		failed.Log = filepath.Join(b.cache, j.key, "build.log")
-		return Build{}, failed
+		return err
 	}
-	build = Build{
-		Kernel: kernels.Kernel{Image: filepath.Join(tmp, "vmlinuz"), Config: filepath.Join(tmp, "config"), Map: filepath.Join(tmp, "System.map")},
-		Commit: j.commit, Tree: j.tree, LeftOut: leftOut, Compiler: j.compiler.id, Log: filepath.Join(tmp, "build.log"),
-		Sources: filepath.Join(tmp, "sources"), Files: files, Fragments: j.spec.Fragments, ConfigFile: j.spec.ConfigFile,
+	build.Kernel = kernels.Kernel{Image: filepath.Join(dir, "vmlinuz"), Config: filepath.Join(dir, "config"), Map: filepath.Join(dir, "System.map")}
+	if build.Image256, err = copyFile(obj.root, "arch/x86/boot/bzImage", build.Image); err != nil {
+		return damaged(err)
 	}
-	for from, to := range map[string]string{
-		"arch/x86/boot/bzImage": build.Image, ".config": build.Config, "System.map": build.Map,
-	} {
-		if err := copyFile(obj.root, from, to); err != nil {
-			return Build{}, err
+	for from, to := range map[string]string{".config": build.Config, "System.map": build.Map} {
+		if _, err := copyFile(obj.root, from, to); err != nil {
+			return err
 		}
 	}
 	dotConfig, err := os.ReadFile(build.Config)
 	if err != nil {
-		return Build{}, fmt.Errorf("store a build: %w", err)
+		return fmt.Errorf("store a build: %w", err)
 	}
 	if config.Values(string(dotConfig))["CONFIG_DEBUG_INFO"] == "y" {
-		build.Vmlinux = filepath.Join(tmp, "vmlinux")
-		if err := copyFile(obj.root, "vmlinux", build.Vmlinux); err != nil {
-			return Build{}, err
+		build.Vmlinux = filepath.Join(dir, "vmlinux")
+		if _, err := copyFile(obj.root, "vmlinux", build.Vmlinux); err != nil {
+			return err
 		}
 	}
 	if err := writeSources(build.Sources, obj, src.dir); err != nil {
-		return Build{}, err
-	}
-	if build.Image256, err = digestFile(build.Image); err != nil {
-		return Build{}, err
-	}
-	if build.Kernel, err = build.Complete(); err != nil {
-		if !obj.fresh && ctx.Err() == nil {
-			err = &damagedError{obj.dir, err}
-		}
-		return Build{}, err
-	}
-	if err := src.intact(ctx); err != nil {
-		return Build{}, err
-	}
-	build.Took = time.Since(began)
-	if err := storeEntry(tmp, build); err != nil {
-		return Build{}, err
-	}
-	if err := b.keep(tmp, j); err != nil {
-		return Build{}, err
-	}
-	b.checked.Store(j.key, true)
-	build, err = b.cached(j)
-	build.Cached = false
-	return build, err
-}
-
-// Forget drops what is known of a spec, so that it is built anew.
-func (b *Builder) Forget(ctx context.Context, spec Spec) error {
-	j, err := b.job(ctx, spec)
-	if err != nil {
 		return err
 	}
-	if err := os.RemoveAll(filepath.Join(b.cache, j.key)); err != nil {
-		return fmt.Errorf("forget a build: %w", err)
+	if build.Kernel, err = build.Complete(); err != nil {
+		return damaged(err)
 	}
 	return nil
 }
 
-// sweep removes results that dead processes left half made.
-func (b *Builder) sweep() error {
-	old, err := filepath.Glob(filepath.Join(b.cache, "tmp-*"))
-	if err != nil {
-		return fmt.Errorf("sweep the build cache: %w", err)
-	}
-	for _, dir := range old {
-		info, err := os.Stat(dir)
-		if err != nil || time.Since(info.ModTime()) < 24*time.Hour {
-			continue // another process, for another repository, may be at it
-		}
-		if err := os.RemoveAll(dir); err != nil {
-			return fmt.Errorf("sweep the build cache: %w", err)
-		}
-	}
-	return nil
-}
-
-func (b *Builder) lock(ctx context.Context, file string) (func() error, error) {
-	l := flock.New(file)
-	if ok, err := l.TryLock(); err == nil && !ok {
+func (b *Builder) lock(ctx context.Context, file string) (unlock func() error, err error) {
+	if unlock, err = cachedir.TryLock(file); errors.Is(err, cachedir.ErrBusy) {
 		b.opts.Progress("waiting for another build", 0)
 		b.opts.Log.Warn("another blockrig builds from the same repository; waiting until it is done")
+		unlock, err = cachedir.Lock(ctx, file)
 	}
-	if _, err := l.TryLockContext(ctx, 200*time.Millisecond); err != nil {
+	if err != nil {
 		return nil, fmt.Errorf("wait for another build: %w", err)
 	}
-	return l.Unlock, nil
+	return unlock, nil
 }
 
-func copyFile(root *os.Root, from, to string) error {
+// copyFile copies a file out of the object tree and gives its SHA-256.
+func copyFile(root *os.Root, from, to string) (digest string, err error) {
 	in, err := root.Open(from)
 	if err != nil {
-		return fmt.Errorf("store a build: %w", err)
+		return "", fmt.Errorf("store a build: %w", err)
 	}
 	defer in.Close()
-	out, err := os.OpenFile(to, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o644)
+	out, err := os.OpenFile(to, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o644)
 	if err != nil {
-		return fmt.Errorf("store a build: %w", err)
+		return "", fmt.Errorf("store a build: %w", err)
 	}
-	_, err = io.Copy(out, in)
-	if err := errors.Join(err, out.Close()); err != nil {
-		return fmt.Errorf("store a build: %w", err)
-	}
-	return nil
-}
-
-func digestFile(file string) (string, error) {
-	f, err := os.Open(file)
-	if err != nil {
-		return "", fmt.Errorf("digest of an image: %w", err)
-	}
-	defer f.Close()
 	sum := sha256.New()
-	if _, err := io.Copy(sum, f); err != nil {
-		return "", fmt.Errorf("digest of an image: %w", err)
+	_, err = io.Copy(io.MultiWriter(out, sum), in)
+	if err := errors.Join(err, out.Close()); err != nil {
+		return "", fmt.Errorf("store a build: %w", err)
 	}
 	return hex.EncodeToString(sum.Sum(nil)), nil
 }

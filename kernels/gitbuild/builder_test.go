@@ -4,17 +4,24 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
+	"github.com/blockrig/blockrig/harness/child"
 	"github.com/blockrig/blockrig/kernels"
 	"github.com/blockrig/blockrig/kernels/config"
 	"github.com/blockrig/blockrig/kernels/gitbuild/gitcmd"
@@ -160,6 +167,15 @@ func open(t *testing.T, cache string, opts Options) *Builder {
 	return b
 }
 
+// forget drops what is known of a spec.
+func (b *Builder) forget(ctx context.Context, spec Spec) error {
+	j, err := b.job(ctx, spec)
+	if err != nil {
+		return err
+	}
+	return b.entries.Remove(ctx, j.key)
+}
+
 func TestBuildIsDoneOnce(t *testing.T) {
 	g := newRepo(t)
 	phases := 0
@@ -195,12 +211,12 @@ func TestBuildIsDoneOnce(t *testing.T) {
 	if err != nil || k.Digest != first.Digest {
 		t.Errorf("by reference: %+v, %v", k, err)
 	}
-	if err := b.Forget(ctx, spec); err != nil {
+	if err := b.forget(ctx, spec); err != nil {
 		t.Fatal(err)
 	}
 	anew, err := b.BuildSpec(ctx, spec)
 	if err != nil || anew.Cached || anew.Image256 != first.Image256 || anew.Files != 0 {
-		t.Errorf("after Forget: %+v, %v", anew, err)
+		t.Errorf("after it was forgotten: %+v, %v", anew, err)
 	}
 }
 
@@ -258,8 +274,7 @@ func TestFailedBuildIsRemembered(t *testing.T) {
 
 func TestHostTroubleIsNotRemembered(t *testing.T) {
 	g := newRepo(t)
-	cache := openDir(t)
-	b := open(t, cache, Options{})
+	b := open(t, openDir(t), Options{})
 	for _, c := range []struct{ extra, image, want string }{
 		{"cc1: fatal error: error writing to x.s: No space left on device\n", "exit 1\n", "the disk is full"},
 		{"\n", "kill -9 $$\n", "a program of the build was killed"}, // as the OOM killer does
@@ -273,8 +288,8 @@ func TestHostTroubleIsNotRemembered(t *testing.T) {
 		if err == nil || errors.As(err, &failed) || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%q, %q: %v", c.extra, c.image, err)
 		}
-		if left, _ := os.ReadDir(filepath.Join(cache, "builds")); len(left) != 0 {
-			t.Errorf("left %v", left)
+		if left, err := b.entries.Keys(); err != nil || len(left) != 0 {
+			t.Errorf("left %v, %v", left, err)
 		}
 	}
 }
@@ -479,7 +494,7 @@ func TestBuildUnderAStrictUmask(t *testing.T) {
 			if _, err := b.BuildSpec(t.Context(), spec); err != nil {
 				t.Errorf("%s: %v", cache, err)
 			}
-			if err := b.Forget(t.Context(), spec); err != nil {
+			if err := b.forget(t.Context(), spec); err != nil {
 				t.Error(err)
 			}
 		}
@@ -515,18 +530,14 @@ func TestLinksInTheBuildLeadNowhere(t *testing.T) {
 	}
 }
 
+// Given a build under way, when it is cancelled, then nothing of it runs on,
+// nothing is kept but what make had finished, and the next one is not
+// disturbed.
 func TestCancelledBuildLeavesNothingRunning(t *testing.T) {
 	g := newRepo(t)
 	dir := openDir(t)
-	pids := filepath.Join(dir, "pid")
-	if err := os.Mkdir(pids, 0o777); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.Chmod(pids, 0o777); err != nil {
-		t.Fatal(err)
-	}
-	pidFile := filepath.Join(pids, "pid")
-	g.commit("slow", map[string]string{"image.sh": "sleep 1000 & echo $! > " + pidFile + ".tmp; mv " + pidFile + ".tmp " + pidFile + "; wait\n"})
+	fifo := openFifo(t, dir)
+	g.commit("slow", map[string]string{"image.sh": "exec 9>" + fifo.name + "\nsleep 1000 & echo started >&9; wait\n"})
 	b := open(t, dir, Options{})
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
@@ -535,43 +546,55 @@ func TestCancelledBuildLeavesNothingRunning(t *testing.T) {
 		_, err := b.BuildSpec(ctx, Spec{Repo: g.Dir(), Rev: "HEAD"})
 		done <- err
 	}()
-	var pid int
-	for pid == 0 {
-		select {
-		case err := <-done:
-			t.Fatalf("ended early: %v", err)
-		case <-time.After(10 * time.Millisecond):
-			if data, err := os.ReadFile(pidFile); err == nil {
-				if _, err := fmt.Sscan(string(data), &pid); err != nil {
-					t.Fatal(err)
-				}
-			}
-		}
-	}
+	fifo.open(t)
+	fifo.expect(t, "started\n", nil)
 	cancel()
 	if err := <-done; !errors.Is(err, context.Canceled) {
 		t.Errorf("%v", err)
 	}
-	for range 500 {
-		if syscall.Kill(pid, 0) != nil {
-			break
-		}
-		// It may wait for init to reap it.
-		if stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid)); err == nil && strings.Contains(string(stat), ") Z ") {
-			break
-		}
-		time.Sleep(10 * time.Millisecond)
+	fifo.expect(t, "", io.EOF)
+	if left, err := b.entries.Keys(); err != nil || len(left) != 0 {
+		t.Errorf("left %v, %v", left, err)
 	}
-	if stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid)); err == nil && !strings.Contains(string(stat), ") Z ") {
-		t.Errorf("still running: %s", stat)
-	}
-	if left, _ := filepath.Glob(filepath.Join(dir, "builds", "*")); len(left) != 0 {
-		t.Errorf("left %v", left)
-	}
-	// And the next build is not disturbed.
 	g.commit("fast", map[string]string{"image.sh": tree["image.sh"]})
-	if _, err := b.BuildSpec(context.Background(), Spec{Repo: g.Dir(), Rev: "HEAD"}); err != nil {
-		t.Error(err)
+	if next, err := b.BuildSpec(context.Background(), Spec{Repo: g.Dir(), Rev: "HEAD"}); err != nil || next.Files != 0 {
+		t.Errorf("%d files compiled again, %v", next.Files, err)
+	}
+}
+
+// A fifo is held open by what a build starts, as long as it runs.
+type fifo struct {
+	name string
+	*os.File
+}
+
+func openFifo(t *testing.T, dir string) *fifo {
+	t.Helper()
+	f := &fifo{name: filepath.Join(dir, "fifo")}
+	if err := errors.Join(syscall.Mkfifo(f.name, 0o666), os.Chmod(f.name, 0o666)); err != nil {
+		t.Fatal(err)
+	}
+	return f
+}
+
+// open waits for the first who writes.
+func (f *fifo) open(t *testing.T) {
+	t.Helper()
+	var err error
+	if f.File, err = os.Open(f.name); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { f.Close() })
+}
+
+func (f *fifo) expect(t *testing.T, want string, wantErr error) {
+	t.Helper()
+	if err := f.SetReadDeadline(time.Now().Add(time.Minute)); err != nil {
+		t.Fatal(err)
+	}
+	buf := make([]byte, 100)
+	if n, err := f.Read(buf); string(buf[:n]) != want || !errors.Is(err, wantErr) {
+		t.Fatalf("%q, %v; want %q, %v", buf[:n], err, want, wantErr)
 	}
 }
 
@@ -583,20 +606,21 @@ func TestBuildAfterAKilledOne(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// What kill -9 leaves: a dirty object tree, git's lock.
+	// What kill -9 leaves: half an object tree, git's lock.
 	objs, err := filepath.Glob(filepath.Join(b.work, "*", "obj-*"))
 	if err != nil || len(objs) != 1 {
 		t.Fatal(objs, err)
 	}
-	for _, file := range []string{filepath.Join(objs[0], fileDirty), filepath.Join(filepath.Dir(objs[0]), "git", "index.lock")} {
-		if err := os.WriteFile(file, nil, 0o644); err != nil {
-			t.Fatal(err)
-		}
+	if err := os.Remove(filepath.Join(objs[0], fileBoot)); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(filepath.Dir(objs[0]), "git", "index.lock"), nil, 0o644); err != nil {
+		t.Fatal(err)
 	}
 	if err := os.WriteFile(filepath.Join(objs[0], "main.o"), []byte("half"), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	if err := b.Forget(ctx, Spec{Repo: g.Dir(), Rev: "HEAD"}); err != nil {
+	if err := b.forget(ctx, Spec{Repo: g.Dir(), Rev: "HEAD"}); err != nil {
 		t.Fatal(err)
 	}
 	again, err := b.BuildSpec(ctx, Spec{Repo: g.Dir(), Rev: "HEAD"})
@@ -641,8 +665,8 @@ func TestBuildOfAnotherTreeIsNotKept(t *testing.T) {
 			if err == nil || errors.As(err, &failed) || !strings.Contains(err.Error(), "something else wrote") || !strings.Contains(err.Error(), c.file) {
 				t.Fatalf("%v", err)
 			}
-			if left, _ := os.ReadDir(filepath.Join(cache, "builds")); len(left) != 0 {
-				t.Errorf("left %v", left)
+			if left, err := b.entries.Keys(); err != nil || len(left) != 0 {
+				t.Errorf("left %v, %v", left, err)
 			}
 			meddle = false
 			got, err := b.BuildSpec(ctx, spec)
@@ -653,9 +677,9 @@ func TestBuildOfAnotherTreeIsNotKept(t *testing.T) {
 	}
 }
 
-// Given an object tree with files that a loss of power left empty or as zeros,
-// when it is gone on with, then they are found, and the kernel is that of a
-// clean tree.
+// Given an object tree with files that are empty or zeros, or one from before
+// the machine was started, where a loss of power may have left such, when the
+// next kernel is built, then it is that of a clean tree.
 func TestDamagedObjectsAreMadeAnew(t *testing.T) {
 	ctx := context.Background()
 	link := "ld -r -o /dev/null \"$2\" \"$3\" || exit 1\n" + tree["image.sh"]
@@ -667,11 +691,10 @@ func TestDamagedObjectsAreMadeAnew(t *testing.T) {
 		found            string // in the log
 	}{
 		{"zeros that the linker sees", "main.o", strings.Repeat("\x00", 900), link, false, 2, "file format not recognized"},
-		{"zeros that no one sees", "main.o", strings.Repeat("\x00", 900), tree["image.sh"], true, 2, "main.o is empty"},
-		{"an empty tool", "tool", "", tree["image.sh"], true, 2, "tool is empty"},
+		{"zeros that no one sees", "main.o", strings.Repeat("\x00", 900), tree["image.sh"], true, 2, ""},
 		{"an empty image", "arch/x86/boot/bzImage", "", "[ -e \"$1\" ] && exit 0\n" + tree["image.sh"], false, 2, "bzImage"},
 		{"an empty config", ".config", "", tree["image.sh"], false, 2, ""},
-		{"nothing", "", "", tree["image.sh"], true, 0, ""},
+		{"nothing", "", "", tree["image.sh"], true, 2, ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			g := newRepo(t)
@@ -711,7 +734,7 @@ func TestDamagedObjectsAreMadeAnew(t *testing.T) {
 			if c.newBoot {
 				put(fileBoot, "another")
 			}
-			if err := b.Forget(ctx, spec); err != nil {
+			if err := b.forget(ctx, spec); err != nil {
 				t.Fatal(err)
 			}
 			got, err := b.BuildSpec(ctx, spec)
@@ -782,7 +805,7 @@ func TestSpoiledEntriesAreMadeAnew(t *testing.T) {
 					t.Errorf("%+v, %v", got, err)
 				}
 			}
-			if n := strings.Count(log.String(), "is damaged"); n != 1 {
+			if n := strings.Count(log.String(), "is made again"); n != 1 {
 				t.Errorf("said %d times: %s", n, log.String())
 			}
 		})
@@ -790,21 +813,119 @@ func TestSpoiledEntriesAreMadeAnew(t *testing.T) {
 }
 
 // Given two repositories with the same sources, when both are built at once,
-// then neither fails because the other was first.
+// then one of them is, and both have it.
 func TestTwoRepositoriesWithTheSameSources(t *testing.T) {
-	g, h := newRepo(t), newRepo(t)
 	dir := openDir(t)
-	var inner Build
-	var innerErr error
+	var built atomic.Int32
 	b := open(t, dir, Options{Progress: func(phase string, files int) {
-		if phase == "build" && files == 0 {
-			inner, innerErr = open(t, dir, Options{}).BuildSpec(t.Context(), Spec{Repo: h.Dir(), Rev: "HEAD"})
+		if phase == "checkout" {
+			built.Add(1)
 		}
 	}})
-	outer, err := b.BuildSpec(t.Context(), Spec{Repo: g.Dir(), Rev: "HEAD"})
-	if err != nil || innerErr != nil || outer.Image != inner.Image {
-		t.Errorf("%v, %v: %s, %s", err, innerErr, outer.Image, inner.Image)
+	var builds [2]Build
+	var group errgroup.Group
+	for i := range builds {
+		g := newRepo(t)
+		group.Go(func() (err error) {
+			builds[i], err = b.BuildSpec(t.Context(), Spec{Repo: g.Dir(), Rev: "HEAD"})
+			return err
+		})
 	}
+	if err := group.Wait(); err != nil || builds[0].Image != builds[1].Image || built.Load() != 1 {
+		t.Errorf("%v: %s, %s; %d builds", err, builds[0].Image, builds[1].Image, built.Load())
+	}
+}
+
+// Given a Makefile that prints without bounds, when it is built, then the log
+// has the beginning, the end with the error, and says how much is left out.
+func TestLogIsBounded(t *testing.T) {
+	g := newRepo(t)
+	b := open(t, openDir(t), Options{})
+	g.commit("print", map[string]string{"image.sh": "echo first words\nyes filler | head -c 28000000\necho 'main.c:7: error: last words'\nexit 1\n"})
+	_, err := b.BuildSpec(t.Context(), Spec{Repo: g.Dir(), Rev: "HEAD"})
+	var failed *FailedError
+	if !errors.As(err, &failed) || !strings.Contains(failed.Why, "last words") {
+		t.Fatalf("%v", err)
+	}
+	text, err := os.ReadFile(failed.Log)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(text) < 2*logHalf || len(text) > 2*logHalf+1000 {
+		t.Errorf("the log has %d bytes", len(text))
+	}
+	for _, want := range []string{"CC      main.o", "first words\nfiller\n", "\nmain.c:7: error: last words\n"} {
+		if !strings.Contains(string(text), want) {
+			t.Errorf("the log lacks %q", want)
+		}
+	}
+	m := regexp.MustCompile(`\n\[blockrig: (\d+) bytes are left out here\]\n`).FindSubmatch(text)
+	if m == nil {
+		t.Fatal("the log does not say what is left out")
+	}
+	if cut, err := strconv.Atoi(string(m[1])); err != nil || cut < 28000000-2*logHalf-1000 || cut > 28000000-2*logHalf+1000 {
+		t.Errorf("%s bytes are left out, %v", m[1], err)
+	}
+}
+
+// Given Makefiles that leave something running, in its own session, without
+// its parent, and with make's output still open, when make has ended, well or
+// not, then that has ended too.
+func TestNothingOutlivesABuild(t *testing.T) {
+	if !child.CanContain() {
+		t.Skip("there are no PID namespaces here; see TestWhatABuildLeftIsEnded")
+	}
+	for name, end := range map[string]string{"a good build": tree["image.sh"], "a bad build": "exit 1\n"} {
+		t.Run(name, func(t *testing.T) {
+			g := newRepo(t)
+			dir := openDir(t)
+			fifo := openFifo(t, dir)
+			// Each holds the pipe open as long as it lives.
+			g.commit("daemons", map[string]string{"image.sh": "exec 9>" + fifo.name + "\nsetsid sh -c 'sleep 1000 & sleep 1000' &\n(setsid nohup sleep 1000 >/dev/null 2>&1 &)\n(trap '' TERM HUP INT; sleep 1000) &\n" + end})
+			done := make(chan error, 1)
+			b := open(t, dir, Options{})
+			go func() {
+				_, err := b.BuildSpec(t.Context(), Spec{Repo: g.Dir(), Rev: "HEAD"})
+				done <- err
+			}()
+			fifo.open(t)
+			var failed *FailedError
+			if err := <-done; err != nil && !errors.As(err, &failed) {
+				t.Fatal(err)
+			}
+			fifo.expect(t, "", io.EOF)
+		})
+	}
+}
+
+// Given a process with a build's environment that left its session, when the
+// rest of the build is ended without PID namespaces, then it is, and others are
+// not.
+func TestWhatABuildLeftIsEnded(t *testing.T) {
+	j := &job{dir: t.TempDir()}
+	start := func(home string) *exec.Cmd {
+		t.Helper()
+		c := exec.Command("sleep", "1000")
+		c.Env = []string{"A=1", "HOME=" + home}
+		c.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Pdeathsig: syscall.SIGKILL}
+		if err := c.Start(); err != nil {
+			t.Fatal(err)
+		}
+		return c
+	}
+	runtime.LockOSThread() // the death signal is this thread's
+	defer runtime.UnlockOSThread()
+	left, other := start(j.home()), start(j.home()+"2")
+	if err := j.endLeft(); err != nil {
+		t.Error(err)
+	}
+	if err := left.Wait(); err == nil || left.ProcessState.Exited() {
+		t.Errorf("%v", err)
+	}
+	if err := other.Process.Kill(); err != nil {
+		t.Errorf("another process has ended: %v", err)
+	}
+	_ = other.Wait() // killed
 }
 
 // Given a commit that itself makes an object no linker takes, when it is built
@@ -887,19 +1008,27 @@ func TestBadRequests(t *testing.T) {
 	g := newRepo(t)
 	b := open(t, openDir(t), Options{})
 	empty := openDir(t)
-	for want, spec := range map[string]Spec{
-		"looks like an option":  {Repo: g.Dir(), Rev: "--output=/tmp/x"},
-		"clone it first":        {Repo: "ext::sh -c true", Rev: "HEAD"},
-		"not a git repository":  {Repo: empty, Rev: "HEAD"},
-		"no commit":             {Repo: g.Dir(), Rev: "v9"},
-		"no config fragment":    {Repo: g.Dir(), Rev: "HEAD", Fragments: []string{"ahci2"}},
-		"no such file":          {Repo: g.Dir(), Rev: "HEAD", Patches: []string{"/nowhere/p"}},
-		"sets no option":        {Repo: g.Dir(), Rev: "HEAD", ConfigFile: "/dev/null"},
-		"has no kernel in it":   {Repo: g.Dir(), Rev: g.bare()},
-		"no commit \"HEAD~99\"": {Repo: g.Dir(), Rev: "HEAD~99"},
+	for _, c := range []struct {
+		want     string
+		notFound bool // there is no such kernel
+		spec     Spec
+	}{
+		{"looks like an option", true, Spec{Repo: g.Dir(), Rev: "--output=/tmp/x"}},
+		{"is a range", true, Spec{Repo: g.Dir(), Rev: "HEAD~1..HEAD"}},
+		{"no revision given", true, Spec{Repo: g.Dir()}},
+		{"no such file or directory", true, Spec{Repo: "/nonexistent", Rev: "HEAD"}},
+		{"clone it first", true, Spec{Repo: "ext::sh -c true", Rev: "HEAD"}},
+		{"not a git repository", true, Spec{Repo: empty, Rev: "HEAD"}},
+		{"no commit", true, Spec{Repo: g.Dir(), Rev: "v9"}},
+		{"has no kernel in it", true, Spec{Repo: g.Dir(), Rev: g.bare()}},
+		{"no commit \"HEAD~99\"", true, Spec{Repo: g.Dir(), Rev: "HEAD~99"}},
+		{"no config fragment", false, Spec{Repo: g.Dir(), Rev: "HEAD", Fragments: []string{"ahci2"}}},
+		{"no such file", false, Spec{Repo: g.Dir(), Rev: "HEAD", Patches: []string{"/nowhere/p"}}},
+		{"sets no option", false, Spec{Repo: g.Dir(), Rev: "HEAD", ConfigFile: "/dev/null"}},
 	} {
-		if _, err := b.BuildSpec(context.Background(), spec); err == nil || !strings.Contains(err.Error(), want) {
-			t.Errorf("%+v: %v, want %q", spec, err, want)
+		_, err := b.BuildSpec(t.Context(), c.spec)
+		if err == nil || !strings.Contains(err.Error(), c.want) || strings.Contains(err.Error(), "\n") || errors.Is(err, kernels.ErrNotFound) != c.notFound {
+			t.Errorf("%+v: %v, want %q", c.spec, err, c.want)
 		}
 	}
 	for _, cc := range []string{"gcc -fplugin=x", "-x", "gcc;id", "$(id)"} {

@@ -5,7 +5,6 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"maps"
 	"os"
@@ -34,7 +33,7 @@ var distribution = []config.Setting{
 
 // configure makes the object tree's .config and checks that nothing that was
 // asked for got lost.
-func (b *Builder) configure(ctx context.Context, j *job, src *source, obj *objects, log io.Writer) (clean bool, err error) {
+func (b *Builder) configure(ctx context.Context, j *job, src *source, obj *objects, log *log) (clean bool, err error) {
 	const dotConfig, fragmentFile, fileConfigured = ".config", ".blockrig.config", ".blockrig-configured"
 	fragment := fragmentFile
 	before, beforeErr := obj.root.ReadFile(dotConfig)

@@ -46,6 +46,23 @@ var hostTrouble = []struct {
 	{line: regexp.MustCompile(`The source tree is not clean`), why: "the worktree is not clean"},
 }
 
+// A damagedError is a build that failed over what an earlier one left in the
+// object tree.
+type damagedError struct {
+	dir string
+	err error
+}
+
+func (e *damagedError) Error() string {
+	return fmt.Sprintf("object tree %s is damaged: %v", e.dir, e.err)
+}
+
+func (e *damagedError) Unwrap() error { return e.err }
+
+// damaged is what linkers, shells and make say to files of the object tree
+// that are cut short. The sources can be why as well.
+var damaged = regexp.MustCompile(`file format not recognized|file truncated|file in wrong format|malformed archive|[Ee]xec format error|cannot execute binary file|NUL character seen|(\.cmd|/auto\.conf|\.d):\d+: \*\*\* `)
+
 // error127 is what make says when there is no such command.
 var error127 = regexp.MustCompile(`^make(\[\d+\])?: \*\*\* .*\] Error 127$`)
 

@@ -1,15 +1,15 @@
 // Package gitbuild builds kernels from git: git:REPO@REV.
 //
-// A build checks the commit out in a worktree of blockrig's own, so that the
-// user's tree and index are never touched; configures it with the fragments of
-// kernels/config (or cuts a distribution's config down to them); and runs make
-// outside of the source tree. The same sources, patches, config and compiler
-// give the same image, and are built once: the result, or the failure with its
-// log, stays in the cache. Each config has an object tree that the next build
-// goes on from.
+// A build checks the commit out in a worktree of blockrig's own: nothing of the
+// user's repository is run or written (see gitcmd). It configures it with the
+// fragments of kernels/config (or cuts a distribution's config down to them),
+// and runs make outside of the source tree. The same sources, patches, config
+// and compiler give the same image, and are built once: the result, or the
+// failure with its log, stays in the cache. Each config has an object tree that
+// the next build continues.
 //
 // As root, make runs as an unprivileged user: a kernel's Makefiles are
-// programs that came with the commit.
+// programs that came with the commit. Nothing that make starts outlives it.
 //
 //	b, err := gitbuild.Open(ctx, cacheDir, gitbuild.Options{})
 //	…

@@ -8,18 +8,19 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
-	"runtime"
 	"slices"
 	"strconv"
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/blockrig/blockrig/harness/child"
+	"github.com/blockrig/blockrig/kernels/gitbuild/gitcmd"
 )
 
 // objects is an object tree: one for each config and compiler. Its files
@@ -29,27 +30,37 @@ type objects struct {
 	dir   string
 	root  *os.Root
 	fresh bool // nothing is in it yet
-	clean bool // nothing from before is to be used, ccache's objects neither
 }
 
-// fileDirty is in an object tree while make works in it. A make that was
-// killed can leave objects that are cut short and look finished, so such a
-// tree is not gone on with.
-const fileDirty = ".blockrig-dirty"
+// fileBoot is in an object tree that can be used again, and says in which run
+// of the machine it was written. It is not there while make works, for a make
+// that was killed can leave objects that are cut short and look finished; and
+// a loss of power can leave any file empty, cut short or full of zeros.
+const fileBoot = ".blockrig-boot"
 
-// objects opens the job's object tree, an empty one for clean.
-func (b *Builder) objects(j *job, clean bool) (*objects, error) {
+// bootID is another one each time the machine starts (random(4)).
+const bootID = "/proc/sys/kernel/random/boot_id"
+
+// objects opens the job's object tree. One that can't be used again is
+// cleared: with ccache it is soon filled.
+func (b *Builder) objects(j *job) (*objects, error) {
 	sum := sha256.Sum256([]byte(j.configText() + string(j.start) + j.compiler.id))
-	o := &objects{dir: filepath.Join(j.dir, "obj-"+hex.EncodeToString(sum[:6])), clean: clean}
-	if _, err := os.Stat(filepath.Join(o.dir, fileDirty)); err == nil || clean {
-		if err := os.RemoveAll(o.dir); err != nil {
+	o := &objects{dir: filepath.Join(j.dir, "obj-"+hex.EncodeToString(sum[:6]))}
+	boot, err := os.ReadFile(bootID)
+	if err != nil {
+		return nil, fmt.Errorf("open the build's folder: %w", err)
+	}
+	if o.root, err = os.OpenRoot(o.dir); err == nil {
+		was, err := o.root.ReadFile(fileBoot)
+		if err == nil && bytes.Equal(was, boot) {
+			return o, nil
+		}
+		if err := errors.Join(o.root.Close(), os.RemoveAll(o.dir)); err != nil {
 			return nil, fmt.Errorf("clear an interrupted build: %w", err)
 		}
 	}
-	if _, err := os.Stat(o.dir); errors.Is(err, fs.ErrNotExist) {
-		o.fresh = true
-	}
-	for _, dir := range []string{o.dir, filepath.Join(b.work, "ccache"), filepath.Join(j.dir, "tmp")} {
+	o.fresh = true
+	for _, dir := range []string{o.dir, filepath.Join(b.work, "ccache"), j.home()} {
 		if err := b.makeFolder(dir); err != nil {
 			return nil, err
 		}
@@ -60,7 +71,6 @@ func (b *Builder) objects(j *job, clean bool) (*objects, error) {
 			return nil, fmt.Errorf("give the build's folder to its user: %w", err)
 		}
 	}
-	var err error
 	if o.root, err = os.OpenRoot(o.dir); err != nil {
 		return nil, fmt.Errorf("open the build's folder: %w", err)
 	}
@@ -86,15 +96,20 @@ func (o *objects) write(name, text string, owner *user) error {
 
 // compile configures and builds. What make says goes to the log. A
 // *FailedError says that the sources are to blame.
-func (b *Builder) compile(ctx context.Context, j *job, src *source, obj *objects, log io.Writer) (files int, err error) {
-	if err := obj.write(fileDirty, "", b.user); err != nil {
+func (b *Builder) compile(ctx context.Context, j *job, src *source, obj *objects, log *log) (files int, err error) {
+	if err := obj.root.Remove(fileBoot); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return 0, fmt.Errorf("build: %w", err)
 	}
 	clean := true
 	defer func() {
-		if clean {
-			err = errors.Join(err, obj.written(b.user), obj.root.Remove(fileDirty))
+		if !clean {
+			return
 		}
+		boot, bootErr := os.ReadFile(bootID)
+		if bootErr == nil {
+			bootErr = obj.write(fileBoot, string(boot), b.user)
+		}
+		err = errors.Join(err, bootErr)
 	}()
 	b.opts.Progress("config", 0)
 	if clean, err = b.configure(ctx, j, src, obj, log); err != nil {
@@ -118,71 +133,85 @@ func compiledLine(line string) bool {
 }
 
 // make runs make. It is clean when make came to an end by itself.
-func (b *Builder) make(ctx context.Context, j *job, src *source, obj *objects, log io.Writer, line func(string), args ...string) (clean bool, err error) {
-	all := []string{"-C", src.dir, "O=" + obj.dir, "ARCH=x86_64", "CC=" + j.compiler.command, "HOSTCC=" + j.compiler.command, "LOCALVERSION=", "KBUILD_VERBOSE=0"}
-	all = append(all, args...)
-	name := "make"
+func (b *Builder) make(ctx context.Context, j *job, src *source, obj *objects, log *log, line func(string), args ...string) (clean bool, err error) {
+	// The shell is the init of the build's processes, which make can't be: it
+	// could not end itself by a signal. It outlives make, and says how it ended.
+	all := []string{"-c", `trap : TERM; "$@"; exit $?`, "sh"}
 	if b.opts.Nice > 0 {
-		all = append([]string{"-n", strconv.Itoa(b.opts.Nice), name}, all...)
-		name = "nice"
+		all = append(all, "nice", "-n", strconv.Itoa(b.opts.Nice))
 	}
-	cmd := exec.CommandContext(ctx, name, all...)
+	all = append(all, "make", "-C", src.dir, "O="+obj.dir, "ARCH=x86_64", "CC="+j.compiler.command, "HOSTCC="+j.compiler.command, "LOCALVERSION=", "KBUILD_VERBOSE=0")
+	cmd := exec.Command("sh", append(all, args...)...)
 	cmd.Dir = obj.dir
-	cmd.Env = b.environ(j, obj)
-	// Make dies with us, and with everything that it started.
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGTERM}
+	cmd.Env = b.environ(j)
 	if b.user != nil {
-		cmd.SysProcAttr.Credential = &syscall.Credential{Uid: b.user.uid, Gid: b.user.gid, NoSetGroups: false}
+		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: b.user.uid, Gid: b.user.gid}}
 	}
-	cmd.Cancel = func() error { return killGroup(cmd.Process.Pid, syscall.SIGTERM) }
-	cmd.WaitDelay = 20 * time.Second
-	tail := &tail{log: log, line: line}
-	cmd.Stdout, cmd.Stderr = tail, tail
-
-	// The parent-death signal belongs to the thread that starts the process.
-	runtime.LockOSThread()
-	defer runtime.UnlockOSThread()
-	if err := cmd.Start(); err != nil {
-		return true, fmt.Errorf("start make: %w", err)
+	log.line, log.last = line, nil
+	cmd.Stdout, cmd.Stderr = log, log
+	// Time for make to remove its unfinished targets.
+	p, err := child.Start(ctx, cmd, child.Options{Grace: 20 * time.Second, Contain: true})
+	if err != nil {
+		return true, err
 	}
-	err = cmd.Wait()
-	tail.flush()
-	// What make left running (nothing, as a rule) must not write on.
-	if kill := killGroup(cmd.Process.Pid, syscall.SIGKILL); kill != nil && !errors.Is(kill, os.ErrProcessDone) {
-		err = errors.Join(err, kill)
+	err = p.Wait()
+	log.endLine()
+	if !child.CanContain() {
+		err = errors.Join(err, j.endLeft())
 	}
-	var exit *exec.ExitError
-	exited := err == nil || errors.As(err, &exit) && exit.Exited()
-	if exit != nil {
-		// On SIGTERM make removes its unfinished targets before it goes.
-		status, ok := exit.Sys().(syscall.WaitStatus)
-		exited = exited || ok && status.Signaled() && status.Signal() == syscall.SIGTERM
+	status := 0
+	if exit, ok := errors.AsType[*exec.ExitError](err); ok {
+		status = exit.ExitCode()
 	}
+	// On SIGTERM make removes its unfinished targets before it goes.
+	const terminated = 128 + int(syscall.SIGTERM)
 	switch {
 	case ctx.Err() != nil:
-		return exited, fmt.Errorf("build: %w", ctx.Err())
+		return err == nil || status == 2 || status == terminated, fmt.Errorf("build: %w", ctx.Err())
 	case err == nil:
 		return true, nil
-	case !exited:
+	case status != 1 && status != 2:
 		return false, fmt.Errorf("make died: %w", err)
 	}
-	return exited, diagnose(tail.last(), src.dir)
+	return true, diagnose(log.last, src.dir)
 }
 
-func killGroup(pid int, sig syscall.Signal) error {
-	err := syscall.Kill(-pid, sig)
-	if errors.Is(err, syscall.ESRCH) || errors.Is(err, syscall.EPERM) && sig == syscall.SIGKILL {
-		return os.ErrProcessDone
+// home is a folder that is the home of what a build of the job's repository
+// starts, and of nothing else.
+func (j *job) home() string { return filepath.Join(j.dir, "tmp") }
+
+// endLeft kills what a build left running, where it can't be held in a PID
+// namespace. It is known by its environment (proc(5)).
+func (j *job) endLeft() error {
+	for {
+		found, err := filepath.Glob("/proc/[0-9]*/environ")
+		if err != nil {
+			return fmt.Errorf("end what the build left running: %w", err)
+		}
+		left := false
+		for _, file := range found {
+			environ, err := os.ReadFile(file)
+			if err != nil || !slices.Contains(strings.Split(string(environ), "\x00"), "HOME="+j.home()) {
+				continue // another user's, or gone
+			}
+			pid, err := strconv.Atoi(filepath.Base(filepath.Dir(file)))
+			if err != nil {
+				continue
+			}
+			left = syscall.Kill(pid, syscall.SIGKILL) == nil || left
+		}
+		if !left {
+			return nil
+		}
 	}
-	return err
 }
 
 // environ is all that the build sees of the environment. Fixed time, user,
 // host and version make the same source give the same image.
-func (b *Builder) environ(j *job, obj *objects) []string {
-	env := []string{
+func (b *Builder) environ(j *job) []string {
+	return []string{
 		"PATH=" + b.path(),
-		"HOME=" + filepath.Join(j.dir, "tmp"), "TMPDIR=" + filepath.Join(j.dir, "tmp"),
+		"HOME=" + j.home(), "TMPDIR=" + j.home(),
 		"LC_ALL=C", "TZ=UTC",
 		"KBUILD_BUILD_TIMESTAMP=Thu Jan  1 00:00:00 UTC 1970", "SOURCE_DATE_EPOCH=0",
 		"KBUILD_BUILD_USER=blockrig", "KBUILD_BUILD_HOST=blockrig", "KBUILD_BUILD_VERSION=1",
@@ -190,79 +219,17 @@ func (b *Builder) environ(j *job, obj *objects) []string {
 		"CCACHE_DIR=" + filepath.Join(b.work, "ccache"), "CCACHE_BASEDIR=" + b.work, "CCACHE_MAXSIZE=5G",
 		"CCACHE_COMPILERCHECK=content", "CCACHE_NOHASHDIR=1",
 	}
-	if obj.clean {
-		env = append(env, "CCACHE_RECACHE=1")
-	}
-	return env
 }
 
 // path is where the build looks for tools. With a folder that its user can't
 // come to, a missing tool would be one that it may not start.
 func (b *Builder) path() string {
-	path := os.Getenv("PATH")
+	path := gitcmd.Path(os.Getenv("PATH"))
 	if b.user == nil {
 		return path
 	}
 	return strings.Join(slices.DeleteFunc(filepath.SplitList(path), func(dir string) bool { return !reachable(dir) }), string(filepath.ListSeparator))
 }
-
-// tail passes lines on and keeps the last ones.
-type tail struct {
-	log  io.Writer
-	line func(string)
-	part []byte
-	kept []string
-}
-
-const (
-	tailLines = 400
-	tailWidth = 1000
-)
-
-func (t *tail) Write(p []byte) (int, error) {
-	if _, err := t.log.Write(p); err != nil {
-		return 0, err
-	}
-	t.part = append(t.part, p...)
-	for {
-		i := bytes.IndexByte(t.part, '\n')
-		if i < 0 {
-			break
-		}
-		t.add(string(t.part[:i]))
-		t.part = t.part[i+1:]
-	}
-	if len(t.part) > 1<<20 {
-		t.flush()
-	}
-	return len(p), nil
-}
-
-func (t *tail) flush() {
-	if len(t.part) > 0 {
-		t.add(string(t.part))
-		t.part = nil
-	}
-}
-
-func (t *tail) add(line string) {
-	if len(line) > tailWidth {
-		line = line[:tailWidth]
-	}
-	if t.line != nil {
-		t.line(line)
-	}
-	// Only what may say something of an error, or all would be "CC".
-	if compiledLine(line) {
-		return
-	}
-	t.kept = append(t.kept, line)
-	if len(t.kept) > tailLines {
-		t.kept = t.kept[1:]
-	}
-}
-
-func (t *tail) last() []string { return t.kept }
 
 // A compiler, and what of it changes what it makes.
 type compiler struct {
@@ -301,13 +268,13 @@ func (b *Builder) findCompiler(ctx context.Context) (compiler, error) {
 		return compiler{}, fmt.Errorf("kernels can't be built here: %s is missing%s", strings.Join(lacks, ", "), hint)
 	}
 	c := compiler{command: path}
-	if ccache, err := exec.LookPath("ccache"); err == nil && !b.opts.NoCcache {
+	if ccache, err := exec.LookPath("ccache"); err == nil {
 		c.command = ccache + " " + path
 	}
 	for _, prog := range []string{path, "ld"} {
-		cmd := exec.CommandContext(ctx, prog, "--version")
+		cmd := exec.Command(prog, "--version")
 		cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "LC_ALL=C"}
-		out, err := cmd.Output()
+		out, err := child.Output(ctx, cmd, child.Options{}, 1<<20)
 		if err != nil {
 			return compiler{}, fmt.Errorf("ask %s for its version: %w", prog, err)
 		}

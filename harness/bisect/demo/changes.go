@@ -24,7 +24,7 @@ const (
 	roleOther   role = "other"    // changes block, md, iomap or ext4
 	roleBuild   role = "no build" // does not compile
 	roleBoot    role = "no boot"  // does not boot
-	roleMend    role = "mend"     // of one of the two
+	roleRevert  role = "revert"   // of one of the two
 	roleWarn    role = "warns"    // warns at boot
 	roleBreaks  role = "breaks"   // breaks another scenario
 )
@@ -120,9 +120,9 @@ var (
 	}
 )
 
-// mend is the commit that takes another one back.
-func mend(e edit) edit {
-	m := edit{role: roleMend, title: "Revert \"" + e.title + "\""}
+// revert is the commit that takes another one back.
+func revert(e edit) edit {
+	m := edit{role: roleRevert, title: "Revert \"" + e.title + "\""}
 	for _, c := range e.changes {
 		m.changes = append(m.changes, change{file: c.file, old: c.new, new: c.old})
 	}

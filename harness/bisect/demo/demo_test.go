@@ -51,8 +51,8 @@ func TestHistoryIsAsPromised(t *testing.T) {
 			if maps.Equal(before, files) {
 				t.Errorf("seed %d: %q changes nothing", seed, e.title)
 			}
-			if e.role == roleMend && edits[i-1].role != roleBuild && edits[i-1].role != roleBoot {
-				t.Errorf("seed %d: %q mends nothing", seed, e.title)
+			if e.role == roleRevert && edits[i-1].role != roleBuild && edits[i-1].role != roleBoot {
+				t.Errorf("seed %d: %q reverts nothing", seed, e.title)
 			}
 		}
 		if len(edits) != 24 || count[roleOwn] != 6 || count[roleOwn]+count[roleOther] != 15 {

@@ -21,7 +21,7 @@ type plan struct {
 	grow bool
 }
 
-// smallest is a history with the three, one that does not build, its mend,
+// smallest is a history with the three, one that does not build, its revert,
 // and room before and after.
 const smallest = 8
 
@@ -39,10 +39,10 @@ func (p plan) order(fits func(edit) bool) ([]edit, error) {
 		three[i].role = role
 	}
 	// What stands in the way, as far as there is room; those that nothing
-	// goes on after are mended in the next commit.
-	units := [][]edit{{noBuild, mend(noBuild)}}
+	// works after are reverted in the next commit.
+	units := [][]edit{{noBuild, revert(noBuild)}}
 	if p.commits >= 16 {
-		units = append(units, []edit{noBoot, mend(noBoot)}, []edit{warns}, []edit{breaks})
+		units = append(units, []edit{noBoot, revert(noBoot)}, []edit{warns}, []edit{breaks})
 	}
 	left := p.commits - len(three)
 	for _, u := range units {

@@ -43,7 +43,7 @@ func newest(ctx context.Context, apt *debian.Apt) (debian.Package, error) {
 		}
 	}
 	if best.Name == "" {
-		return best, errors.New("there is no package of kernel sources to be had")
+		return best, errors.New("no package of kernel sources is available")
 	}
 	return best, nil
 }

@@ -24,6 +24,7 @@ import (
 // A trap is something in a repository, or around it, that makes git run a
 // program.
 type trap struct {
+	group  int // those of one group don't hide each other
 	name   string
 	config string            // of the repository
 	files  map[string]string // in its git folder
@@ -46,44 +47,44 @@ func traps() []trap {
 	checkout := [][]string{{"checkout", "-q", "HEAD~2"}}
 	attributes := "* filter=t merge=t diff=t\n"
 	list := []trap{
-		{name: "smudge", config: "[filter \"t\"]\nsmudge = PROGRAM", fires: checkout},
-		{name: "clean", config: "[filter \"t\"]\nclean = PROGRAM\nrequired", fires: [][]string{{"add", "--renormalize", "."}}},
-		{name: "filter process", config: "[filter \"t\"]\nprocess = PROGRAM\nrequired", fires: checkout},
-		{name: "info/attributes", config: "[filter \"u\"]\nsmudge = PROGRAM", files: map[string]string{"info/attributes": "* filter=u\n"}, fires: checkout},
-		{name: "core.attributesFile", config: "[core]\nattributesFile = GITDIR/more\n[filter \"u\"]\nsmudge = PROGRAM", files: map[string]string{"more": "* filter=u\n", "info/attributes": "#\n"}, fires: [][]string{{"archive", "HEAD"}}},
-		{name: "merge driver", config: "[merge \"t\"]\ndriver = PROGRAM %A", fires: [][]string{{"revert", "--no-edit", "HEAD~2"}}},
-		{name: "merge.default", config: "[merge]\ndefault = u\n[merge \"u\"]\ndriver = PROGRAM %A", files: map[string]string{"info/attributes": "* !merge\n"}, fires: [][]string{{"revert", "--no-edit", "HEAD~2"}}},
-		{name: "textconv", config: "[diff \"t\"]\ntextconv = PROGRAM", fires: [][]string{{"show"}}},
-		{name: "diff driver", config: "[diff \"t\"]\ncommand = PROGRAM", fires: [][]string{{"diff", "HEAD~1"}}},
-		{name: "diff.external", config: "[diff]\nexternal = PROGRAM", files: map[string]string{"info/attributes": "* !diff\n"}, fires: [][]string{{"diff", "HEAD~1"}}},
-		{name: "fsmonitor", config: "[core]\nfsmonitor = PROGRAM", fires: status},
-		{name: "core.hooksPath", config: "[core]\nhooksPath = GITDIR/others", files: map[string]string{"others/post-checkout": "PROGRAM", "others/reference-transaction": "PROGRAM"}, fires: checkout},
-		{name: "include", config: "[include]\npath = more", files: map[string]string{"more": "[core]\nfsmonitor = PROGRAM"}, fires: status},
-		{name: "includeIf", config: "[includeIf \"gitdir:**\"]\npath = more", files: map[string]string{"more": "[core]\nfsmonitor = PROGRAM"}, fires: status},
-		{name: "config.worktree", config: "[core]\nrepositoryFormatVersion = 1\n[extensions]\nworktreeConfig", files: map[string]string{"config.worktree": "[core]\nfsmonitor = PROGRAM"}, fires: status},
-		{name: "gpg.program", config: "[gpg]\nprogram = PROGRAM\n[log]\nshowSignature\n[commit]\ngpgSign", fires: [][]string{{"commit", "--allow-empty", "-m", "x"}}},
-		{name: "core.editor", config: "[core]\neditor = PROGRAM", fires: [][]string{{"commit", "--allow-empty"}}},
-		{name: "core.pager", config: "[core]\npager = PROGRAM\n[pager]\nshow = PROGRAM\nconfig = PROGRAM"}, // git has a pager on a terminal only
-		{name: "alias", config: "[alias]\nx = !PROGRAM\nbisect = !PROGRAM\nreset = !PROGRAM", fires: [][]string{{"x"}}},
-		{name: "remote.*.uploadpack", config: "[remote \"origin\"]\nurl = GITDIR\nuploadpack = PROGRAM", fires: [][]string{{"fetch", "origin"}}},
-		{name: "core.sshCommand", config: "[core]\nsshCommand = PROGRAM\n[remote \"origin\"]\nurl = ssh://h.invalid/r", fires: [][]string{{"fetch", "origin"}}},
-		{name: "core.gitProxy", config: "[core]\ngitProxy = PROGRAM\n[remote \"origin\"]\nurl = git://h.invalid/r", fires: [][]string{{"fetch", "origin"}}},
-		{name: "remote.*.vcs", config: "[remote \"origin\"]\nvcs = ext\nurl = PROGRAM\n[protocol]\nallow = always", fires: [][]string{{"fetch", "origin"}}},
-		{name: "url.*.insteadOf", config: "[url \"ext::PROGRAM \"]\ninsteadOf = x\n[remote \"origin\"]\nurl = x\n[protocol]\nallow = always", fires: [][]string{{"fetch", "origin"}}},
-		{name: "credential and askPass", config: "[credential]\nhelper = !PROGRAM\n[core]\naskPass = PROGRAM\n[remote \"origin\"]\nurl = https://u@h.invalid/r", fires: [][]string{{"credential", "fill"}}},
-		{name: "uploadpack.packObjectsHook", config: "[uploadpack]\npackObjectsHook = PROGRAM"}, // git heeds it in the user's own config only
-		{name: "core.alternateRefsCommand", config: "[core]\nalternateRefsCommand = PROGRAM", files: map[string]string{"objects/info/alternates": "OTHER\n"}, fires: [][]string{{"fetch", "GITDIR", "HEAD"}}},
-		{name: "submodule", config: "[submodule]\nrecurse\n[submodule \"m\"]\nactive\nurl = GITDIR\nupdate = !PROGRAM", fires: [][]string{{"-c", "protocol.file.allow=always", "submodule", "update"}}},
-		{name: "the user's config", home: map[string]string{".gitconfig": "[core]\nfsmonitor = PROGRAM\nhooksPath = GITDIR/others"}, files: map[string]string{"others/reference-transaction": "PROGRAM"}, fires: status},
-		{name: "the user's attributes", home: map[string]string{".config/git/attributes": "* filter=u\n", ".config/git/config": "[filter \"u\"]\nsmudge = PROGRAM"}, files: map[string]string{"info/attributes": "#\n"}, fires: [][]string{{"archive", "HEAD"}}},
-		{name: "templates", home: map[string]string{".gitconfig": "[init]\ntemplateDir = GITDIR/template"}, files: map[string]string{"template/hooks/post-checkout": "PROGRAM", "template/hooks/reference-transaction": "PROGRAM"}, fires: [][]string{{"clone", "GITDIR", "GITDIR/clone"}}},
-		{name: "GIT_CONFIG_COUNT", env: map[string]string{"GIT_CONFIG_COUNT": "1", "GIT_CONFIG_KEY_0": "core.fsmonitor", "GIT_CONFIG_VALUE_0": "PROGRAM"}, fires: status},
-		{name: "GIT_CONFIG_PARAMETERS", env: map[string]string{"GIT_CONFIG_PARAMETERS": "'core.fsmonitor=PROGRAM'"}, fires: status},
-		{name: "GIT_EXTERNAL_DIFF", env: map[string]string{"GIT_EXTERNAL_DIFF": "PROGRAM"}, fires: [][]string{{"diff", "HEAD~1"}}},
-		{name: "GIT_EXEC_PATH", env: map[string]string{"GIT_EXEC_PATH": "GITDIR/exec"}, files: map[string]string{"exec/git-bisect": "PROGRAM", "exec/git-sh-setup": "PROGRAM", "exec/git-x": "PROGRAM"}, fires: [][]string{{"x"}}},
-		{name: "GIT_TEMPLATE_DIR", env: map[string]string{"GIT_TEMPLATE_DIR": "GITDIR/template"}, files: map[string]string{"template/hooks/post-checkout": "PROGRAM", "template/hooks/reference-transaction": "PROGRAM"}, fires: [][]string{{"clone", "GITDIR", "GITDIR/clone"}}},
-		{name: "GIT_SSH_COMMAND and editors", env: map[string]string{"GIT_SSH_COMMAND": "PROGRAM", "GIT_EDITOR": "PROGRAM", "GIT_PAGER": "PROGRAM", "GIT_ASKPASS": "PROGRAM", "GIT_PROXY_COMMAND": "PROGRAM"}, fires: [][]string{{"commit", "--allow-empty"}}},
-		{name: "GIT_TRACE", env: map[string]string{"GIT_TRACE": "MARK"}, fires: status}, // writes what it is told to
+		{group: 1, name: "smudge", config: "[filter \"t\"]\nsmudge = PROGRAM", fires: checkout},
+		{group: 3, name: "clean", config: "[filter \"t\"]\nclean = PROGRAM\nrequired", fires: [][]string{{"add", "--renormalize", "."}}},
+		{group: 2, name: "filter process", config: "[filter \"t\"]\nprocess = PROGRAM\nrequired", fires: checkout},
+		{group: 4, name: "info/attributes", config: "[filter \"u\"]\nsmudge = PROGRAM", files: map[string]string{"info/attributes": "* filter=u\n"}, fires: checkout},
+		{group: 5, name: "core.attributesFile", config: "[core]\nattributesFile = GITDIR/more\n[filter \"u\"]\nsmudge = PROGRAM", files: map[string]string{"more": "* filter=u\n", "info/attributes": "#\n"}, fires: [][]string{{"archive", "HEAD"}}},
+		{group: 1, name: "merge driver", config: "[merge \"t\"]\ndriver = PROGRAM %A", fires: [][]string{{"revert", "--no-edit", "HEAD~2"}}},
+		{group: 3, name: "merge.default", config: "[merge]\ndefault = u\n[merge \"u\"]\ndriver = PROGRAM %A", files: map[string]string{"info/attributes": "* !merge\n"}, fires: [][]string{{"revert", "--no-edit", "HEAD~2"}}},
+		{group: 1, name: "textconv", config: "[diff \"t\"]\ntextconv = PROGRAM", fires: [][]string{{"show"}}},
+		{group: 2, name: "diff driver", config: "[diff \"t\"]\ncommand = PROGRAM", fires: [][]string{{"diff", "HEAD~1"}}},
+		{group: 3, name: "diff.external", config: "[diff]\nexternal = PROGRAM", files: map[string]string{"info/attributes": "* !diff\n"}, fires: [][]string{{"diff", "HEAD~1"}}},
+		{group: 1, name: "fsmonitor", config: "[core]\nfsmonitor = PROGRAM", fires: status},
+		{group: 2, name: "core.hooksPath", config: "[core]\nhooksPath = GITDIR/others", files: map[string]string{"others/post-checkout": "PROGRAM", "others/reference-transaction": "PROGRAM"}, fires: checkout},
+		{group: 2, name: "include", config: "[include]\npath = more", files: map[string]string{"more": "[core]\nfsmonitor = PROGRAM"}, fires: status},
+		{group: 3, name: "includeIf", config: "[includeIf \"gitdir:**\"]\npath = more", files: map[string]string{"more": "[core]\nfsmonitor = PROGRAM"}, fires: status},
+		{group: 2, name: "config.worktree", config: "[core]\nrepositoryFormatVersion = 1\n[extensions]\nworktreeConfig", files: map[string]string{"config.worktree": "[core]\nfsmonitor = PROGRAM"}, fires: status},
+		{group: 1, name: "gpg.program", config: "[gpg]\nprogram = PROGRAM\n[log]\nshowSignature\n[commit]\ngpgSign", fires: [][]string{{"commit", "--allow-empty", "-m", "x"}}},
+		{group: 1, name: "core.editor", config: "[core]\neditor = PROGRAM", fires: [][]string{{"commit", "--allow-empty"}}},
+		{group: 1, name: "core.pager", config: "[core]\npager = PROGRAM\n[pager]\nshow = PROGRAM\nconfig = PROGRAM"}, // git has a pager on a terminal only
+		{group: 1, name: "alias", config: "[alias]\nx = !PROGRAM\nbisect = !PROGRAM\nreset = !PROGRAM", fires: [][]string{{"x"}}},
+		{group: 1, name: "remote.*.uploadpack", config: "[remote \"origin\"]\nurl = GITDIR\nuploadpack = PROGRAM", fires: [][]string{{"fetch", "origin"}}},
+		{group: 2, name: "core.sshCommand", config: "[core]\nsshCommand = PROGRAM\n[remote \"origin\"]\nurl = ssh://h.invalid/r", fires: [][]string{{"fetch", "origin"}}},
+		{group: 3, name: "core.gitProxy", config: "[core]\ngitProxy = PROGRAM\n[remote \"origin\"]\nurl = git://h.invalid/r", fires: [][]string{{"fetch", "origin"}}},
+		{group: 4, name: "remote.*.vcs", config: "[remote \"origin\"]\nvcs = ext\nurl = PROGRAM\n[protocol]\nallow = always", fires: [][]string{{"fetch", "origin"}}},
+		{group: 5, name: "url.*.insteadOf", config: "[url \"ext::PROGRAM \"]\ninsteadOf = x\n[remote \"origin\"]\nurl = x\n[protocol]\nallow = always", fires: [][]string{{"fetch", "origin"}}},
+		{group: 4, name: "credential and askPass", config: "[credential]\nhelper = !PROGRAM\n[core]\naskPass = PROGRAM\n[remote \"origin\"]\nurl = https://u@h.invalid/r", fires: [][]string{{"credential", "fill"}}},
+		{group: 1, name: "uploadpack.packObjectsHook", config: "[uploadpack]\npackObjectsHook = PROGRAM"}, // git heeds it in the user's own config only
+		{group: 4, name: "core.alternateRefsCommand", config: "[core]\nalternateRefsCommand = PROGRAM", files: map[string]string{"objects/info/alternates": "OTHER\n"}, fires: [][]string{{"fetch", "GITDIR", "HEAD"}}},
+		{group: 3, name: "submodule", config: "[submodule]\nrecurse\n[submodule \"m\"]\nactive\nurl = GITDIR\nupdate = !PROGRAM", fires: [][]string{{"-c", "protocol.file.allow=always", "submodule", "update"}}},
+		{group: 6, name: "the user's config", home: map[string]string{".gitconfig": "[core]\nfsmonitor = PROGRAM\nhooksPath = GITDIR/others"}, files: map[string]string{"others/reference-transaction": "PROGRAM"}, fires: status},
+		{group: 7, name: "the user's attributes", home: map[string]string{".config/git/attributes": "* filter=u\n", ".config/git/config": "[filter \"u\"]\nsmudge = PROGRAM"}, files: map[string]string{"info/attributes": "#\n"}, fires: [][]string{{"archive", "HEAD"}}},
+		{group: 8, name: "templates", home: map[string]string{".gitconfig": "[init]\ntemplateDir = GITDIR/template"}, files: map[string]string{"template/hooks/post-checkout": "PROGRAM", "template/hooks/reference-transaction": "PROGRAM"}, fires: [][]string{{"clone", "GITDIR", "GITDIR/clone"}}},
+		{group: 9, name: "GIT_CONFIG_COUNT", env: map[string]string{"GIT_CONFIG_COUNT": "1", "GIT_CONFIG_KEY_0": "core.fsmonitor", "GIT_CONFIG_VALUE_0": "PROGRAM"}, fires: status},
+		{group: 9, name: "GIT_CONFIG_PARAMETERS", env: map[string]string{"GIT_CONFIG_PARAMETERS": "'core.fsmonitor=PROGRAM'"}, fires: status},
+		{group: 9, name: "GIT_EXTERNAL_DIFF", env: map[string]string{"GIT_EXTERNAL_DIFF": "PROGRAM"}, fires: [][]string{{"diff", "HEAD~1"}}},
+		{group: 9, name: "GIT_EXEC_PATH", env: map[string]string{"GIT_EXEC_PATH": "GITDIR/exec"}, files: map[string]string{"exec/git-bisect": "PROGRAM", "exec/git-sh-setup": "PROGRAM", "exec/git-x": "PROGRAM"}, fires: [][]string{{"x"}}},
+		{group: 9, name: "GIT_TEMPLATE_DIR", env: map[string]string{"GIT_TEMPLATE_DIR": "GITDIR/template"}, files: map[string]string{"template/hooks/post-checkout": "PROGRAM", "template/hooks/reference-transaction": "PROGRAM"}, fires: [][]string{{"clone", "GITDIR", "GITDIR/clone"}}},
+		{group: 9, name: "GIT_SSH_COMMAND and editors", env: map[string]string{"GIT_SSH_COMMAND": "PROGRAM", "GIT_EDITOR": "PROGRAM", "GIT_PAGER": "PROGRAM", "GIT_ASKPASS": "PROGRAM", "GIT_PROXY_COMMAND": "PROGRAM"}, fires: [][]string{{"commit", "--allow-empty"}}},
+		{group: 9, name: "GIT_TRACE", env: map[string]string{"GIT_TRACE": "MARK"}, fires: status}, // writes what it is told to
 	}
 	for i := range list {
 		if list[i].files["info/attributes"] == "" {
@@ -97,17 +98,18 @@ func traps() []trap {
 	for _, h := range hooks {
 		all["hooks/"+h] = "PROGRAM"
 	}
-	list = append(list, trap{name: "hooks", files: all, fires: checkout})
+	list = append(list, trap{group: 1, name: "hooks", files: all, fires: checkout})
 	for _, h := range []string{"post-checkout", "post-index-change", "reference-transaction"} { // git's own bisect runs these
-		list = append(list, trap{name: h, files: map[string]string{"info/attributes": attributes, "hooks/" + h: "PROGRAM"}, fires: checkout})
+		list = append(list, trap{group: 4, name: h, files: map[string]string{"info/attributes": attributes, "hooks/" + h: "PROGRAM"}, fires: checkout})
 	}
 	return list
 }
 
 // untrusted is a repository of a tree that fails to build, with a history six
 // commits. It gives them, the oldest first.
-func untrusted(t *testing.T, dir string) []string {
+func untrusted(t *testing.T) (dir string, commits []string) {
 	t.Helper()
+	dir = filepath.Join(t.TempDir(), "repo")
 	r, err := gitcmd.Init(filepath.Join(dir, ".git"), dir)
 	if err != nil {
 		t.Fatal(err)
@@ -120,7 +122,6 @@ func untrusted(t *testing.T, dir string) []string {
 		}
 		return strings.TrimSpace(out)
 	}
-	var commits []string
 	lines := strings.SplitAfter(strings.Repeat("int v;\n//\n//\n//\n//\n//\n", 6), "\n")
 	for i := range 6 {
 		lines[6*i] = "int v = 1;\n"
@@ -144,7 +145,7 @@ func untrusted(t *testing.T, dir string) []string {
 	if err := os.WriteFile(filepath.Join(dir, ".git", "config"), []byte("[core]\n\tbare = false\n[user]\n\tname = A\n\temail = a@example.org\n"), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	return commits
+	return dir, commits
 }
 
 // set puts a trap up; the program leaves the file mark.
@@ -228,7 +229,20 @@ func snapshot(t *testing.T, dir string) map[string]string {
 func everyUse(t *testing.T, dir string, commits []string) error {
 	t.Helper()
 	ctx, tmp := t.Context(), t.TempDir()
-	t.Setenv("XDG_CACHE_HOME", filepath.Join(tmp, "cache"))
+	// Root's builds are in the cache itself only where everyone can come to it.
+	cache, err := os.MkdirTemp("", "untrusted-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := os.RemoveAll(cache); err != nil {
+			t.Error(err)
+		}
+	})
+	if err := os.Chmod(cache, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("XDG_CACHE_HOME", cache)
 	t.Chdir(dir)
 	var all error
 	check := func(what string, err error) {
@@ -292,9 +306,9 @@ func everyUse(t *testing.T, dir string, commits []string) error {
 		check("bisect git", h.Remove())
 	}
 
-	cache, err := cacheDir()
+	blockrigs, err := cacheDir()
 	check("kernels build", err)
-	b, err := gitbuild.Open(ctx, cache, gitbuild.Options{})
+	b, err := gitbuild.Open(ctx, blockrigs, gitbuild.Options{})
 	check("kernels build", err)
 	for _, spec := range []gitbuild.Spec{
 		{Rev: "HEAD~1"},
@@ -311,34 +325,52 @@ func everyUse(t *testing.T, dir string, commits []string) error {
 	return all
 }
 
-// Given a repository that makes git run a program, when blockrig does all that
-// it does with repositories, then the program is not run, and nothing of the
-// repository is changed.
+// Given a repository that makes git run programs, when blockrig does all that
+// it does with repositories, then none is run, and nothing of the repository is
+// changed.
 func TestNothingOfARepositoryRuns(t *testing.T) {
+	dir, commits := untrusted(t)
+	groups := map[int][]trap{}
 	for _, tr := range traps() {
-		t.Run(tr.name, func(t *testing.T) {
-			dir := filepath.Join(t.TempDir(), "repo")
-			commits := untrusted(t, dir)
-			mark := tr.set(t, dir)
+		groups[tr.group] = append(groups[tr.group], tr)
+	}
+	for group, traps := range groups {
+		t.Run(fmt.Sprint("group ", group), func(t *testing.T) {
+			dir := copyOf(t, dir)
+			marks := map[string]string{}
+			for _, tr := range traps {
+				marks[tr.name] = tr.set(t, dir)
+			}
 			before := snapshot(t, dir)
 			if err := everyUse(t, dir, commits); err != nil {
 				t.Error(err)
 			}
-			if _, err := os.Lstat(mark); err == nil {
-				t.Error("the program ran")
+			for name, mark := range marks {
+				if exists(mark) {
+					t.Errorf("the program of %q ran", name)
+				}
 			}
 			if diff := cmp.Diff(before, snapshot(t, dir)); diff != "" {
 				t.Errorf("the repository was changed:\n%s", diff)
 			}
-			// And it is a trap.
+		})
+	}
+}
+
+// Given each of the traps, when a person works with git there, then it works.
+func TestTrapsAreTraps(t *testing.T) {
+	dir, _ := untrusted(t)
+	for _, tr := range traps() {
+		t.Run(tr.name, func(t *testing.T) {
+			dir := copyOf(t, dir)
+			mark := tr.set(t, dir)
 			for _, args := range tr.fires {
 				for i := range args {
 					args[i] = strings.ReplaceAll(args[i], "GITDIR", filepath.Join(dir, ".git"))
 				}
 				c := exec.CommandContext(t.Context(), "git", append([]string{"-C", dir}, args...)...)
 				c.Stdin = strings.NewReader("protocol=https\nhost=h.invalid\n\n")
-				out, _ := c.CombinedOutput() // it may fail
-				if _, err := os.Lstat(mark); err != nil {
+				if out, _ := c.CombinedOutput(); !exists(mark) { // it may fail
 					t.Errorf("git %q did not run the program:\n%s", args, out)
 				}
 			}
@@ -346,15 +378,24 @@ func TestNothingOfARepositoryRuns(t *testing.T) {
 	}
 }
 
+func copyOf(t *testing.T, dir string) string {
+	t.Helper()
+	to := filepath.Join(t.TempDir(), "repo")
+	if err := os.CopyFS(to, os.DirFS(dir)); err != nil {
+		t.Fatal(err)
+	}
+	return to
+}
+
 // Given a partial clone that lacks an object, when it is needed, then it is
 // named, and not fetched.
 func TestObjectsOfAPartialCloneAreNotFetched(t *testing.T) {
+	dir, commits := untrusted(t)
 	for _, config := range []string{
 		"[remote \"origin\"]\npromisor\npartialclonefilter = blob:none\nurl = GITDIR\nuploadpack = PROGRAM",
 		"[core]\nrepositoryFormatVersion = 1\nsshCommand = PROGRAM\n[extensions]\npartialClone = origin\n[remote \"origin\"]\nurl = ssh://h.invalid/r",
 	} {
-		dir := filepath.Join(t.TempDir(), "repo")
-		commits := untrusted(t, dir)
+		dir := copyOf(t, dir)
 		r, err := gitcmd.Open(t.Context(), t.TempDir(), dir)
 		if err != nil {
 			t.Fatal(err)
@@ -402,8 +443,7 @@ func TestRepositoriesOfOthersAreRead(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("only root can give files away")
 	}
-	dir := filepath.Join(t.TempDir(), "repo")
-	commits := untrusted(t, dir)
+	dir, commits := untrusted(t)
 	trap{}.set(t, dir)
 	err := filepath.WalkDir(dir, func(p string, _ fs.DirEntry, err error) error {
 		return errors.Join(err, os.Lchown(p, 12345, 12345))

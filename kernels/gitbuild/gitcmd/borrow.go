@@ -15,8 +15,7 @@ import (
 	"strings"
 	"syscall"
 
-	"github.com/gofrs/flock"
-
+	"github.com/blockrig/blockrig/harness/cachedir"
 	"github.com/blockrig/blockrig/harness/text"
 )
 
@@ -145,7 +144,8 @@ func (r *Repo) readConfig(ctx context.Context) error {
 }
 
 // ask reads a config file of someone else's as data: what it says does not
-// apply to the git that reads it, and files that it includes are not read.
+// apply to the git that reads it, which has no repository, and files that it
+// includes are not read.
 func (r *Repo) ask(ctx context.Context, file string, args ...string) (string, error) {
 	text, err := readFile(file)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -154,7 +154,7 @@ func (r *Repo) ask(ctx context.Context, file string, args ...string) (string, er
 	if err != nil {
 		return "", err
 	}
-	out, err := r.RunInput(ctx, bytes.NewReader(text), append([]string{"config", "--file", "-", "--no-includes"}, args...)...)
+	out, err := r.RunInput(ctx, bytes.NewReader(text), append([]string{"--git-dir=/dev/null", "config", "--file", "-", "--no-includes"}, args...)...)
 	if status, ok := Status(err); ok && status == 1 {
 		return "", nil // it does not say
 	}
@@ -210,15 +210,6 @@ func goodRef(name string) bool {
 // worktree only are left out unless own is set.
 func (l *lender) refs(own bool) (map[string]string, error) {
 	said := map[string]string{} // a hash, or "ref: " and a name
-	packed, err := readFile(filepath.Join(l.common, "packed-refs"))
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return nil, err
-	}
-	for line := range bytes.Lines(packed) {
-		if hash, name, ok := strings.Cut(strings.TrimRight(string(line), "\n"), " "); ok && l.isHash(hash) && goodRef(name) {
-			said[name] = hash
-		}
-	}
 	loose := func(dir, name string) {
 		file := filepath.Join(dir, name)
 		if to, err := os.Readlink(file); err == nil { // as git did it once
@@ -233,7 +224,7 @@ func (l *lender) refs(own bool) (map[string]string, error) {
 	walk := func(dir string, want func(name string) bool) error {
 		return filepath.WalkDir(filepath.Join(dir, "refs"), func(p string, d fs.DirEntry, err error) error {
 			if errors.Is(err, fs.ErrNotExist) {
-				return nil // git packs references, and removes them, at any time
+				return nil // removed meanwhile
 			}
 			if err != nil || d.IsDir() {
 				return err
@@ -263,6 +254,18 @@ func (l *lender) refs(own bool) (map[string]string, error) {
 			loose(l.gitDir, e.Name())
 		}
 	}
+	// After the loose ones: git packs references, and then removes them, at any
+	// time.
+	packed, err := readFile(filepath.Join(l.common, "packed-refs"))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, err
+	}
+	for line := range bytes.Lines(packed) {
+		hash, name, ok := strings.Cut(strings.TrimRight(string(line), "\n"), " ")
+		if _, is := said[name]; ok && !is && l.isHash(hash) && goodRef(name) {
+			said[name] = hash
+		}
+	}
 	refs := make(map[string]string, len(said))
 	for name := range said {
 		value := said[name]
@@ -290,16 +293,11 @@ func (r *Repo) fill(ctx context.Context, own bool) (err error) {
 			return err
 		}
 	}
-	lock := flock.New(filepath.Join(r.gitDir, "blockrig-lock"))
-	if _, err := lock.TryLockContext(ctx, lockPoll); err != nil {
+	unlock, err := r.lock(ctx)
+	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, lock.Unlock()) }()
-	// Git must take the folder for a repository before it reads a config for us.
-	files := map[string]string{"config": fmt.Sprintf(config, "sha1"), "HEAD": "ref: refs/heads/none\n"}
-	if err := r.write(files); err != nil {
-		return err
-	}
+	defer func() { err = errors.Join(err, unlock()) }()
 	l := r.from
 	if err := r.readConfig(ctx); err != nil {
 		return err
@@ -308,8 +306,11 @@ func (r *Repo) fill(ctx context.Context, own bool) (err error) {
 	if err != nil {
 		return err
 	}
-	files["config"] = fmt.Sprintf(config, l.format)
-	files["objects/info/alternates"] = filepath.Join(l.common, "objects") + "\n"
+	files := map[string]string{
+		"config":                  fmt.Sprintf(config, l.format),
+		"HEAD":                    "ref: refs/heads/none\n", // unless it comes to a commit
+		"objects/info/alternates": filepath.Join(l.common, "objects") + "\n",
+	}
 	var packed strings.Builder
 	for name, hash := range refs {
 		if strings.HasPrefix(name, "refs/") {
@@ -336,6 +337,11 @@ func (r *Repo) fill(ctx context.Context, own bool) (err error) {
 		}
 	}
 	return r.write(files)
+}
+
+// lock keeps others from writing into the git folder.
+func (r *Repo) lock(ctx context.Context) (unlock func() error, err error) {
+	return cachedir.Lock(ctx, filepath.Join(r.gitDir, "blockrig-lock"))
 }
 
 // write puts files into the git folder, whole or not at all; an empty one is
@@ -421,24 +427,34 @@ func (r *Repo) Borrow(ctx context.Context, gitDir, tree string) (*Repo, error) {
 // worktrees have the same.
 func (r *Repo) Common() string { return r.from.common }
 
-// Changed tells whether files of the user's worktree differ from HEAD, as far
-// as their index and times say.
-func (r *Repo) Changed(ctx context.Context) (bool, error) {
+// Changed tells whether files of the user's worktree differ from HEAD.
+func (r *Repo) Changed(ctx context.Context) (_ bool, err error) {
 	if r.from.tree == "" {
 		return false, nil
 	}
+	unlock, err := r.lock(ctx)
+	if err != nil {
+		return false, err
+	}
+	defer func() { err = errors.Join(err, unlock()) }()
 	index, err := readFile(filepath.Join(r.from.gitDir, "index"))
+	if err == nil {
+		// A git that was killed leaves its lock.
+		err = r.write(map[string]string{"index": string(index), "index.lock": ""})
+	}
 	if err != nil {
 		return false, fmt.Errorf("look for changes in %s: %w", r.dir, err)
 	}
-	if err := r.write(map[string]string{"index": string(index)}); err != nil {
-		return false, fmt.Errorf("look for changes in %s: %w", r.dir, err)
+	// The files' times and owners, which the index knows, may be what differs.
+	var status int
+	for _, args := range [][]string{{"update-index", "-q", "--refresh", "--ignore-submodules"}, {"diff-index", "--quiet", "--ignore-submodules", "HEAD", "--"}} {
+		_, err := r.Run(ctx, append([]string{"--work-tree=" + r.from.tree}, args...)...)
+		var failed bool
+		if status, failed = Status(err); err != nil && (!failed || status != 1) {
+			return false, err
+		}
 	}
-	_, err = r.Run(ctx, "--work-tree="+r.from.tree, "diff-index", "--quiet", "--ignore-submodules", "HEAD", "--")
-	if status, ok := Status(err); ok && status == 1 {
-		return true, nil
-	}
-	return false, err
+	return status == 1, nil
 }
 
 // User is who git takes the user for, by the repository's config or the

@@ -2,11 +2,15 @@ package gitcmd
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
+
+	"golang.org/x/sync/errgroup"
 )
 
 // plain runs git in a folder as a person does, with no config of theirs.
@@ -216,6 +220,35 @@ func TestReferencesAreRenewed(t *testing.T) {
 	}
 }
 
+// Given several who open the same repository at once, when each looks a name
+// up, then none is in another's way.
+func TestSeveralMayOpenARepository(t *testing.T) {
+	dir, cache := t.TempDir(), t.TempDir()
+	plain(t, dir, "init", "-q", "-b", "main", "--object-format=sha256")
+	plain(t, dir, "commit", "-q", "--allow-empty", "-m", "x")
+	want := plain(t, dir, "rev-parse", "HEAD")
+	var group errgroup.Group
+	for range 8 {
+		group.Go(func() error {
+			for range 5 {
+				r, err := Open(t.Context(), cache, dir)
+				if err != nil {
+					return err
+				}
+				for _, rev := range []string{"HEAD", "main@{0}"} {
+					if got, err := r.Resolve(t.Context(), rev); err != nil || got != want {
+						return fmt.Errorf("%s is %s, %w", rev, got, err)
+					}
+				}
+			}
+			return nil
+		})
+	}
+	if err := group.Wait(); err != nil {
+		t.Error(err)
+	}
+}
+
 // Given a repository that can't be read as one, then that is said.
 func TestDamagedRepositories(t *testing.T) {
 	for name, c := range map[string]struct {
@@ -245,5 +278,48 @@ func TestDamagedRepositories(t *testing.T) {
 		if _, err := Open(t.Context(), t.TempDir(), dir); !errors.As(err, &wrong) {
 			t.Errorf("%q: %v", text, err)
 		}
+	}
+}
+
+// Given a worktree of the user's, when it is asked for changes, then only what
+// the files say counts, not when they were written; and its index is not.
+func TestChangesOfTheUsersWorktree(t *testing.T) {
+	dir := t.TempDir()
+	plain(t, dir, "init", "-q", "-b", "main")
+	file, index := filepath.Join(dir, "f"), filepath.Join(dir, ".git", "index")
+	written := time.Unix(1700000000, 0)
+	put := func(text string) {
+		t.Helper()
+		written = written.Add(time.Hour)
+		if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Chtimes(file, time.Time{}, written); err != nil {
+			t.Fatal(err)
+		}
+	}
+	put("one\n")
+	plain(t, dir, "add", "f")
+	plain(t, dir, "commit", "-q", "-m", "x")
+	put("one\n")
+	was, err := os.ReadFile(index)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := Open(t.Context(), t.TempDir(), dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		text string
+		want bool
+	}{{"one\n", false}, {"two\n", true}, {"one\n", false}} {
+		put(c.text)
+		if got, err := r.Changed(t.Context()); err != nil || got != c.want {
+			t.Errorf("%q: %v, %v", c.text, got, err)
+		}
+	}
+	if now, err := os.ReadFile(index); err != nil || string(now) != string(was) {
+		t.Errorf("the index was written: %v", err)
 	}
 }

@@ -26,15 +26,13 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
-	"runtime"
 	"strings"
-	"syscall"
-	"time"
 	"unicode"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
 
+	"github.com/blockrig/blockrig/harness/child"
 	"github.com/blockrig/blockrig/harness/text"
 )
 
@@ -133,7 +131,7 @@ func (r *Repo) Resolve(ctx context.Context, rev string) (string, error) {
 		return "", err
 	}
 	if strings.Contains(rev, "@{") {
-		if err := r.copyLogs(); err != nil {
+		if err := r.copyLogs(ctx); err != nil {
 			return "", fmt.Errorf("look %q up: %w", rev, err)
 		}
 	}
@@ -153,10 +151,15 @@ func (r *Repo) Resolve(ctx context.Context, rev string) (string, error) {
 
 // copyLogs copies what the user's repository remembers of where its references
 // were.
-func (r *Repo) copyLogs() error {
+func (r *Repo) copyLogs(ctx context.Context) (err error) {
 	if r.from == nil {
 		return nil
 	}
+	unlock, err := r.lock(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, unlock()) }()
 	logs := map[string]string{}
 	for _, dir := range []string{r.from.gitDir, r.from.common} {
 		err := filepath.WalkDir(filepath.Join(dir, "logs"), func(p string, d fs.DirEntry, err error) error {
@@ -221,13 +224,13 @@ func (r *Repo) Run(ctx context.Context, args ...string) (string, error) {
 
 // RunInput is Run with something on standard input.
 func (r *Repo) RunInput(ctx context.Context, stdin io.Reader, args ...string) (string, error) {
-	cmd := r.command(ctx, args...)
+	cmd := r.command(args...)
 	var stdout, stderr bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
 	cmd.Stdin = stdin
-	err := run(cmd)
+	err := child.Run(ctx, cmd, child.Options{OnThread: forbidTimes})
 	if ctx.Err() != nil {
-		return "", fmt.Errorf("git %s: %w", args[0], ctx.Err())
+		return "", fmt.Errorf("git %s: %w", args[0], context.Cause(ctx))
 	}
 	var exit *exec.ExitError
 	if errors.As(err, &exit) {
@@ -263,26 +266,6 @@ func (r *Repo) missing(ctx context.Context, e *Error) error {
 	return nil
 }
 
-// run runs a command from a thread that may set no file's times. Git does so
-// to objects that it would write and finds in the repository that it borrows
-// from, so that git gc there keeps them; where it may not, it writes them into
-// ours.
-func run(cmd *exec.Cmd) error {
-	done := make(chan error)
-	go func() {
-		// The thread, which can't be used for anything else, ends with this
-		// goroutine, as it is not unlocked. So does what would die with it: by
-		// then there is nothing.
-		runtime.LockOSThread()
-		if err := forbidTimes(); err != nil {
-			done <- err
-			return
-		}
-		done <- cmd.Run()
-	}()
-	return <-done
-}
-
 var (
 	noTimes = [...]unix.SockFilter{
 		{Code: unix.BPF_LD | unix.BPF_W | unix.BPF_ABS}, // the number of the system call
@@ -293,8 +276,10 @@ var (
 	noTimesProgram = unix.SockFprog{Len: uint16(len(noTimes)), Filter: &noTimes[0]}
 )
 
-// forbidTimes makes utimensat fail in this thread and in what it starts. A
-// kernel without seccomp (prctl(2): EINVAL) is left as it is.
+// forbidTimes makes utimensat fail in this thread and in what it starts: git
+// sets the time of objects that it would write and finds in the repository that
+// it borrows from, so that git gc there keeps them. Where it may not, it writes
+// them into ours. A kernel without seccomp (prctl(2): EINVAL) lets it.
 func forbidTimes() error {
 	err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
 	if err == nil {
@@ -306,27 +291,14 @@ func forbidTimes() error {
 	return nil
 }
 
-func (r *Repo) command(ctx context.Context, args ...string) *exec.Cmd {
-	cmd := exec.CommandContext(ctx, "git", args...)
+func (r *Repo) command(args ...string) *exec.Cmd {
+	cmd := exec.Command("git", args...)
 	cmd.Dir = r.gitDir
 	cmd.Env = append(environ(), "GIT_DIR="+r.gitDir)
 	if r.tree != "" {
 		cmd.Dir = r.tree
 		cmd.Env = append(cmd.Env, "GIT_WORK_TREE="+r.tree)
 	}
-	// A group of its own: git's own children end with it, and a Ctrl-C at
-	// the terminal reaches git through the context only. A git that outlived
-	// us would go on writing into a worktree that the next one takes for its
-	// own.
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
-	cmd.Cancel = func() error {
-		err := syscall.Kill(-cmd.Process.Pid, syscall.SIGTERM)
-		if errors.Is(err, syscall.ESRCH) {
-			return os.ErrProcessDone
-		}
-		return err
-	}
-	cmd.WaitDelay = 5 * time.Second
 	return cmd
 }
 
@@ -353,9 +325,6 @@ func Path(list string) string {
 	}
 	return strings.Join(kept, string(filepath.ListSeparator))
 }
-
-// lockPoll is how often a lock is tried that another process has for a moment.
-const lockPoll = 20 * time.Millisecond
 
 func hasControl(s string) bool {
 	return strings.ContainsFunc(s, unicode.IsControl)
