@@ -21,7 +21,6 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
-	"github.com/blockrig/blockrig/harness/child"
 	"github.com/blockrig/blockrig/kernels"
 	"github.com/blockrig/blockrig/kernels/config"
 	"github.com/blockrig/blockrig/kernels/gitbuild/gitcmd"
@@ -872,9 +871,6 @@ func TestLogIsBounded(t *testing.T) {
 // its parent, and with make's output still open, when make has ended, well or
 // not, then that has ended too.
 func TestNothingOutlivesABuild(t *testing.T) {
-	if !child.CanContain() {
-		t.Skip("there are no PID namespaces here; see TestWhatABuildLeftIsEnded")
-	}
 	for name, end := range map[string]string{"a good build": tree["image.sh"], "a bad build": "exit 1\n"} {
 		t.Run(name, func(t *testing.T) {
 			g := newRepo(t)

@@ -163,7 +163,7 @@ func (r *Repo) ask(ctx context.Context, file string, args ...string) (string, er
 
 // config is all the config that git sees. Each line turns off something that
 // would run a program, write where nothing was asked for, or work in the
-// background.
+// background. For what git starts by default (an editor, a pager) see environ.
 const config = `[core]
 	repositoryFormatVersion = 1
 	bare = false
@@ -172,25 +172,17 @@ const config = `[core]
 	attributesFile = /dev/null
 	excludesFile = /dev/null
 	logAllRefUpdates = false
-	editor = false
-	askPass = false
-	pager = cat
 [extensions]
 	objectFormat = %s
 [protocol]
 	allow = never
-[credential]
-	helper =
 [checkout]
 	workers = 1
 [gc]
 	auto = 0
 [maintenance]
 	auto = false
-[submodule]
-	recurse = false
 [advice]
-	detachedHead = false
 	graftFileDeprecated = false
 `
 
