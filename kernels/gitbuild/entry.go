@@ -50,17 +50,16 @@ func (b *Builder) read(e *cachedir.Entry, j *job, cached bool) (_ Build, err err
 
 // store writes what came out of a build beside the files that it is about.
 func store(dir string, build Build, failed *FailedError) error {
-	name, what := fileBuild, any(build)
+	var what any = &build
+	name := fileBuild
 	if failed != nil {
 		failed.Log = filepath.Base(build.Log)
 		name, what = fileFailed, failed
-	} else {
-		for _, p := range build.paths() {
-			if *p != "" {
-				*p = filepath.Base(*p)
-			}
+	}
+	for _, p := range build.paths() {
+		if *p != "" {
+			*p = filepath.Base(*p)
 		}
-		what = build
 	}
 	data, err := json.MarshalIndent(what, "", "  ")
 	if err == nil {
