@@ -167,7 +167,7 @@ func (s *Store) unpack(ctx context.Context, deb, release string, root *os.Root) 
 		return err
 	}
 	what := "unpacking " + strings.Split(filepath.Base(deb), "_")[0]
-	in := &counter{Reader: file, ctx: ctx, tell: func(n int64) { s.progress(what, n, info.Size()) }}
+	in := &counter{Reader: file, ctx: ctx, report: func(n int64) { s.progress(what, n, info.Size()) }}
 	err = debian.ReadDebFrom(in, func(hdr *tar.Header, r io.Reader) error {
 		if hdr.Typeflag != tar.TypeReg {
 			return nil
@@ -388,12 +388,12 @@ func writeJSON(root *os.Root, name string, v any) error {
 	return root.WriteFile(name, append(data, '\n'), 0o644)
 }
 
-// A counter tells how much was read, and stops with its context.
+// A counter reports how much was read, and stops with its context.
 type counter struct {
 	io.Reader
-	ctx  context.Context
-	n    int64
-	tell func(n int64)
+	ctx    context.Context
+	n      int64
+	report func(n int64)
 }
 
 func (c *counter) Read(p []byte) (int, error) {
@@ -402,6 +402,6 @@ func (c *counter) Read(p []byte) (int, error) {
 	}
 	n, err := c.Reader.Read(p)
 	c.n += int64(n)
-	c.tell(c.n)
+	c.report(c.n)
 	return n, err
 }

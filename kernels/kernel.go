@@ -8,7 +8,7 @@
 //	local:NAME                              one that Store.Add put into the cache
 //	git:REPO@REV                            built from source, by Store.Builder
 //
-// VERSION is "newest", a prefix ("6.18": the newest 6.18.x to be had), a
+// VERSION is "newest", a prefix ("6.18": the newest 6.18.x there is), a
 // version ("6.18.15", "7.3-rc7"), a package's version ("6.18.15-1~bpo13+1")
 // or a release ("6.1.0-50-amd64"). Release candidates are taken only when they
 // are named, or their suite is.

@@ -71,7 +71,7 @@ func TestAnArchiveOfThePastHasWhatNoSuiteHas(t *testing.T) {
 	}
 	// What neither has is not found.
 	for _, ref := range []string{"debian:6.16", "debian:6.17@sid"} {
-		if _, err := p.open().Resolve(t.Context(), ref); err == nil || !strings.Contains(err.Error(), "to be had are 7.2.12, 6.18.9") {
+		if _, err := p.open().Resolve(t.Context(), ref); err == nil || !strings.Contains(err.Error(), "available: 7.2.12, 6.18.9") {
 			t.Errorf("%s: %v", ref, err)
 		}
 	}

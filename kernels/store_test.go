@@ -209,10 +209,10 @@ func TestResolveChoosesTheVersion(t *testing.T) {
 func TestResolveSaysWhatIsToBeHad(t *testing.T) {
 	s := debianArchive(t).open()
 	for ref, say := range map[string]string{
-		"debian:9":            "no such kernel: to be had are 7.3-rc7, 7.2.12, 6.180.1, 6.18.15, 6.18.9, 6.1.176",
-		"debian:7.3":          "no such kernel: to be had are 7.3-rc7",
-		"debian:6.18@trixie":  "no such kernel: to be had are",
-		"debian:6.18@bookwrm": "there is no kernel in bookwrm; to be had are",
+		"debian:9":            "no such kernel: available: 7.3-rc7, 7.2.12, 6.180.1, 6.18.15, 6.18.9, 6.1.176",
+		"debian:7.3":          "no such kernel: available: 7.3-rc7",
+		"debian:6.18@trixie":  "no such kernel: available:",
+		"debian:6.18@bookwrm": "there is no kernel in bookwrm; available:",
 		"debian:6.19":         "of 6.19.10 Debian no longer has linux-modules-6.19.10+deb13-amd64, its modules",
 		"debian:6.19.10":      "of 6.19.10 Debian no longer has linux-modules-6.19.10+deb13-amd64, its modules",
 		"debian:6.1.0-5":      "no such kernel",

@@ -87,16 +87,16 @@ func (r debianRef) pick(versions []Version) (Version, error) {
 		broken = append(broken, v)
 	}
 	if len(broken) > 0 {
-		return Version{}, fmt.Errorf("%w: %s; %s", ErrNotFound, broken[0].Missing, had(versions))
+		return Version{}, fmt.Errorf("%w: %s; %s", ErrNotFound, broken[0].Missing, available(versions))
 	}
 	if r.suite != "" && !slices.ContainsFunc(versions, func(v Version) bool { return slices.Contains(v.Suites, r.suite) }) {
-		return Version{}, fmt.Errorf("%w: there is no kernel in %s; %s", ErrNotFound, r.suite, had(versions))
+		return Version{}, fmt.Errorf("%w: there is no kernel in %s; %s", ErrNotFound, r.suite, available(versions))
 	}
-	return Version{}, fmt.Errorf("%w: %s", ErrNotFound, had(versions))
+	return Version{}, fmt.Errorf("%w: %s", ErrNotFound, available(versions))
 }
 
-// had names the versions that are to be had, newest first.
-func had(versions []Version) string {
+// available names the versions that there are, newest first.
+func available(versions []Version) string {
 	var names []string
 	for _, v := range slices.Backward(versions) {
 		if v.Missing == "" && !slices.Contains(names, v.Version) {
@@ -104,9 +104,9 @@ func had(versions []Version) string {
 		}
 	}
 	if len(names) == 0 {
-		return "none is to be had"
+		return "none is available"
 	}
-	return "to be had are " + strings.Join(names, ", ")
+	return "available: " + strings.Join(names, ", ")
 }
 
 // compareKernels orders by version, a candidate before its release, then by
@@ -203,7 +203,7 @@ func (s *Store) versions(ctx context.Context, at string, refresh bool) ([]Versio
 var plainRE = regexp.MustCompile(`^[0-9][0-9.]*(-rc[0-9]+)?(\+[a-z0-9.+]+)?(-[0-9]+)?(\+[a-z0-9.+]+)?-amd64$`)
 
 // splitPackages are the packages of a kernel from 6.19 on, and what is wrong
-// without each. Of several losses the last is told.
+// without each. Of several losses the last is named.
 var splitPackages = []struct{ name, loss string }{
 	{"linux-base-", "its config"},
 	{"linux-binary-", "its image"},

@@ -306,7 +306,7 @@ func (a *Apt) fresh(at time.Time, age time.Duration) bool {
 	return a.cfg.At != "" || time.Since(at) < age // the past does not change
 }
 
-// Update fetches the package lists. A suite that can't be had is left out
+// Update fetches the package lists. A suite that can't be fetched is left out
 // with a warning in the log, as long as another one can be.
 func (a *Apt) Update(ctx context.Context) error { return a.update(ctx, 0) }
 
@@ -440,7 +440,7 @@ func (a *Apt) runUpdate(ctx context.Context, dir string) ([]list, error) {
 	if len(gone) == 0 || len(lists) == 0 {
 		return nil, runErr
 	}
-	a.cfg.Log.Warn("these suites can't be had and are left out", "suites", strings.Join(gone, " "), "error", runErr)
+	a.cfg.Log.Warn("these suites can't be fetched and are left out", "suites", strings.Join(gone, " "), "error", runErr)
 	return lists, nil
 }
 

@@ -15,8 +15,8 @@ import (
 )
 
 // run runs one of apt's commands in dir and gives what it wrote to standard
-// output. With percent, that is what goes to APT::Status-Fd, and percent is
-// told of it.
+// output. With percent, that is what goes to APT::Status-Fd, and percent gets
+// what it says.
 func run(ctx context.Context, dir string, percent func(float64), name string, args ...string) (string, error) {
 	path, err := exec.LookPath(name)
 	if err != nil {

@@ -18,9 +18,6 @@ import (
 // ErrDeb marks a file that is no sound .deb.
 var ErrDeb = errors.New("not a sound Debian package")
 
-// ErrStop, returned by ReadDeb's fn, ends the reading without an error.
-var ErrStop = errors.New("stop reading")
-
 // ReadDeb calls fn for each file, folder and link that the package at deb
 // holds, in the package's order. hdr.Name is cleaned: relative, slash
 // separated, without "./" and trailing slash; so is hdr.Linkname of a hard
@@ -29,7 +26,7 @@ var ErrStop = errors.New("stop reading")
 //
 // A path that is absolute or leaves the package ("../"), a device and what
 // else has no place in a package are refused with ErrDeb. fn's error ends the
-// reading; ErrStop ends it without an error.
+// reading.
 func ReadDeb(deb string, fn func(hdr *tar.Header, r io.Reader) error) error {
 	f, err := os.Open(deb)
 	if err != nil {
@@ -139,11 +136,7 @@ func readTar(data io.Reader, fn func(hdr *tar.Header, r io.Reader) error) error 
 		default:
 			return fmt.Errorf("%w: %q is neither file, folder nor link", ErrDeb, hdr.Name)
 		}
-		err = fn(hdr, damaged{t})
-		if errors.Is(err, ErrStop) {
-			return nil
-		}
-		if err != nil {
+		if err := fn(hdr, damaged{t}); err != nil {
 			return err
 		}
 	}

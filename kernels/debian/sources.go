@@ -14,7 +14,6 @@ import (
 
 // A source is one entry of the machine's apt sources.
 type source struct {
-	file       string
 	uri        string
 	suites     []string
 	components []string
@@ -91,7 +90,7 @@ func parseOneLine(file string, data []byte) ([]source, error) {
 			continue
 		}
 		words = words[1:]
-		src := source{file: file}
+		var src source
 		if len(words) > 0 && strings.HasPrefix(words[0], "[") {
 			end := slices.IndexFunc(words, func(w string) bool { return strings.HasSuffix(w, "]") })
 			if end < 0 {
@@ -125,7 +124,7 @@ func parseDeb822(file string, data []byte) ([]source, error) {
 	flush := func() {
 		var types, uris, suites, components []string
 		enabled := true
-		src := source{file: file}
+		var src source
 		for _, f := range stanza {
 			switch strings.ToLower(f.name) {
 			case "types":

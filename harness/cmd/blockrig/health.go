@@ -165,11 +165,11 @@ func qemuVersion(text string) (v [3]int, err error) {
 	number, _, _ := strings.Cut(rest, " ")
 	parts := strings.Split(strings.TrimSpace(number), ".")
 	if !found || len(parts) < 2 {
-		return v, fmt.Errorf("its version can't be told from %.60q", text)
+		return v, fmt.Errorf("no version is found in %.60q", text)
 	}
 	for i := range min(3, len(parts)) {
 		if v[i], err = strconv.Atoi(parts[i]); err != nil {
-			return v, fmt.Errorf("its version can't be told from %.60q", text)
+			return v, fmt.Errorf("no version is found in %.60q", text)
 		}
 	}
 	return v, nil
@@ -293,7 +293,7 @@ func (d *doctor) memory() health {
 	const name = "memory"
 	have, err := trial.AvailableMemory()
 	if err != nil {
-		return limited(name, "can't be told: "+err.Error(), "")
+		return limited(name, "not known: "+err.Error(), "")
 	}
 	need := largestScenario().memory + qemuMemory
 	text := fmt.Sprintf("%d MiB available, %d CPUs; a guest takes up to %d MiB", have>>20, runtime.NumCPU(), need>>20)

@@ -39,7 +39,7 @@ func TestAHostWithoutApt(t *testing.T) {
 	if n := strings.Count(o.stderr, "the guest's tools are this host's"); n != 1 {
 		t.Errorf("it is said %d times, want once: %v", n, o)
 	}
-	// Those of Debian are not to be had.
+	// There are none of Debian.
 	o = h.run("--format", "json", "run", scenario, "-k", "debian:5.10")
 	if o.status != 3 || !strings.Contains(o.stdout, "there are no kernels of Debian here") {
 		t.Errorf("%v", o)
