@@ -62,11 +62,9 @@ func (s *Store) choose(ctx context.Context, r debianRef, cached []Entry) (Versio
 		if known, err = s.versions(ctx, "", true); err == nil {
 			v, err := r.pick(known)
 			if err != nil {
-				if old, found := s.chooseOld(ctx, r); found {
-					return old, nil
-				}
+				return s.chooseOld(ctx, r, err)
 			}
-			return v, err
+			return v, nil
 		}
 	}
 	if ctx.Err() != nil {
@@ -86,28 +84,30 @@ func (s *Store) choose(ctx context.Context, r debianRef, cached []Entry) (Versio
 	return v, nil
 }
 
-// chooseOld finds the version that r means in a suite as it was.
-func (s *Store) chooseOld(ctx context.Context, r debianRef) (Version, bool) {
+// chooseOld finds the version that r means in a suite as it was. missed says
+// why none of now has it.
+func (s *Store) chooseOld(ctx context.Context, r debianRef, missed error) (Version, error) {
 	cfg, _, err := debianConfiguration()
 	if err != nil {
-		return Version{}, false // said before
+		return Version{}, err
 	}
 	for _, suite := range cfg.Suites {
 		if suite.At == "" || r.suite != "" && r.suite != suite.Name {
 			continue
 		}
 		known, err := s.versions(ctx, suite.At, true)
+		if ctx.Err() != nil {
+			return Version{}, err
+		}
 		if err != nil {
-			if ctx.Err() == nil {
-				s.log.Warn("an archive of the past can't be asked for the kernel", "suite", suite.Name, "at", suite.At, "error", err)
-			}
+			missed = fmt.Errorf("%w (and %s as of %s can't be looked into: %w)", missed, suite.Name, suite.At, err)
 			continue
 		}
 		if v, err := r.pick(known); err == nil {
-			return v, true
+			return v, nil
 		}
 	}
-	return Version{}, false
+	return Version{}, missed
 }
 
 // folder names the kernel's folder in the cache, by what it is made of.

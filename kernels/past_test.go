@@ -98,8 +98,9 @@ func TestAnArchiveOfThePastIsVerified(t *testing.T) {
 			if err := spoil(p); err != nil {
 				t.Fatal(err)
 			}
-			if k, err := p.open().Resolve(t.Context(), "debian:6.17"); err == nil {
-				t.Errorf("it gives %+v", k)
+			k, err := p.open().Resolve(t.Context(), "debian:6.17")
+			if err == nil || strings.Contains(err.Error(), "\n") || name != "a changed package" && !strings.Contains(err.Error(), "trixie-backports as of 20200101T000000Z can't be looked into: ") {
+				t.Errorf("it gives %+v, %v", k, err)
 			}
 			if p.asked.Load() == 0 {
 				t.Error("it was not even asked")
