@@ -1,15 +1,25 @@
 package kernels
 
 import (
+	"bytes"
 	"errors"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"regexp"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
+
+	//lint:ignore SA1019 it still makes signatures that apt takes, and is a tenth of what is kept of its kind
+	"golang.org/x/crypto/openpgp"
+	//lint:ignore SA1019 see above
+	"golang.org/x/crypto/openpgp/clearsign"
+	//lint:ignore SA1019 see above
+	"golang.org/x/crypto/openpgp/packet"
 
 	"github.com/blockrig/blockrig/kernels/internal/archivetest"
 )
@@ -21,7 +31,7 @@ type past struct {
 	asked  atomic.Int64 // requests for it
 }
 
-func newPast(t *testing.T, live, old archivetest.Key) *past {
+func newPast(t *testing.T, live, old signingKey) *past {
 	t.Helper()
 	p := &past{archive: newArchive(t)}
 	// Given a machine whose apt minds until when something is valid,
@@ -39,17 +49,16 @@ func newPast(t *testing.T, live, old archivetest.Key) *past {
 	t.Cleanup(server.Close)
 	writeAll(t, p.dir, map[string][]byte{"config/blockrig/debian.yaml": []byte(suitesForTests +
 		"suites: [{suite: trixie-backports, at: 20200101T000000Z}]\nsnapshot: " + server.URL + "/archive\n")})
-	archivetest.SignedArchive(t, p.folder, server.URL, old, time.Date(2020, 1, 1, 0, 0, 0, 0, time.UTC), append(
-		whole(t, "6.18.9+deb13-amd64", "6.18.9-1~bpo13+1", "trixie-backports"),
-		whole(t, "6.17.13+deb13-amd64", "6.17.13-1~bpo13+1", "trixie-backports")...)...)
-	p.sources = archivetest.SignedArchive(t, filepath.Join(p.dir, "debian"), server.URL+"/debian", live, time.Now(), append(
-		whole(t, "6.18.9+deb13-amd64", "6.18.9-1~bpo13+1", "trixie-backports"),
-		split(t, "7.2.12+deb14-amd64", "7.2.12-1", "sid")...)...)
+	signedArchive(t, p.folder, old, time.Date(2020, 1, 1, 0, 0, 0, 0, time.UTC),
+		whole(t, "6.18.9+deb13-amd64", "6.18.9-1~bpo13+1", "trixie-backports"), whole(t, "6.17.13+deb13-amd64", "6.17.13-1~bpo13+1", "trixie-backports"))
+	signedArchive(t, filepath.Join(p.dir, "debian"), live, time.Now(),
+		whole(t, "6.18.9+deb13-amd64", "6.18.9-1~bpo13+1", "trixie-backports"), split(t, "7.2.12+deb14-amd64", "7.2.12-1", "sid"))
+	p.sources = live.sources(t, server.URL+"/debian")
 	return p
 }
 
 func TestAnArchiveOfThePastHasWhatNoSuiteHas(t *testing.T) {
-	key := archivetest.NewKey(t)
+	key := newKey(t)
 	p := newPast(t, key, key)
 	// When a suite has the kernel, the past is not asked.
 	for _, ref := range []string{"debian:newest", "debian:6.18", "debian:6.18.9@trixie-backports", "debian:7.2.12"} {
@@ -78,7 +87,7 @@ func TestAnArchiveOfThePastHasWhatNoSuiteHas(t *testing.T) {
 }
 
 func TestAnArchiveOfThePastIsVerified(t *testing.T) {
-	key := archivetest.NewKey(t)
+	key := newKey(t)
 	for name, spoil := range map[string]func(*past) error{
 		"another's signature": func(*past) error { return nil },
 		"a changed list": func(p *past) error {
@@ -92,7 +101,7 @@ func TestAnArchiveOfThePastIsVerified(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			old := key
 			if name == "another's signature" {
-				old = archivetest.NewKey(t)
+				old = newKey(t)
 			}
 			p := newPast(t, key, old)
 			if err := spoil(p); err != nil {
@@ -114,20 +123,17 @@ func TestAnArchiveOfThePastIsVerified(t *testing.T) {
 }
 
 func TestOnlyThePastMayBeOutOfDate(t *testing.T) {
-	key := archivetest.NewKey(t)
+	key := newKey(t)
 	p := newPast(t, key, key)
-	if err := os.RemoveAll(filepath.Join(p.dir, "debian")); err != nil {
-		t.Fatal(err)
-	}
-	p.sources = archivetest.SignedArchive(t, filepath.Join(p.dir, "debian"), "copy:"+filepath.Join(p.dir, "debian"), key, time.Now().Add(-30*24*time.Hour),
-		whole(t, "6.18.9+deb13-amd64", "6.18.9-1~bpo13+1", "sid")...)
+	signedArchive(t, filepath.Join(p.dir, "debian"), key, time.Now().Add(-30*24*time.Hour), whole(t, "6.18.9+deb13-amd64", "6.18.9-1~bpo13+1", "sid"))
+	p.sources = key.sources(t, "copy:"+filepath.Join(p.dir, "debian"))
 	if k, err := p.open().Resolve(t.Context(), "debian:6.18.9"); err == nil || !strings.Contains(err.Error(), "expired") {
 		t.Errorf("a suite that is no longer valid gives %+v, %v", k, err)
 	}
 }
 
 func TestAKernelThatItsMirrorNoLongerHasComesFromThePast(t *testing.T) {
-	key := archivetest.NewKey(t)
+	key := newKey(t)
 	p := newPast(t, key, key)
 	hourAgo := time.Now().Add(-time.Hour) // apt fetches what is newer only, by seconds
 	files, err := filepath.Glob(filepath.Join(p.dir, "debian/dists/*/InRelease"))
@@ -141,15 +147,77 @@ func TestAKernelThatItsMirrorNoLongerHasComesFromThePast(t *testing.T) {
 		t.Fatal(err)
 	}
 	// Given lists that name a kernel which is gone since,
-	if err := os.RemoveAll(filepath.Join(p.dir, "debian")); err != nil {
-		t.Fatal(err)
-	}
-	archivetest.SignedArchive(t, filepath.Join(p.dir, "debian"), "", key, time.Now(), append(
-		split(t, "7.2.12+deb14-amd64", "7.2.12-1", "sid"), whole(t, "6.18.12+deb13-amd64", "6.18.12-1~bpo13+1", "trixie-backports")...)...)
+	signedArchive(t, filepath.Join(p.dir, "debian"), key, time.Now(),
+		split(t, "7.2.12+deb14-amd64", "7.2.12-1", "sid"), whole(t, "6.18.12+deb13-amd64", "6.18.12-1~bpo13+1", "trixie-backports"))
 	// when it is asked for, then it comes from the past.
 	k, err := p.open().Resolve(t.Context(), "debian:6.18.9")
 	if err != nil || k.Release != "6.18.9+deb13-amd64" || p.asked.Load() == 0 {
 		t.Errorf("%+v, %v; the past was asked %d times", k, err, p.asked.Load())
+	}
+}
+
+// A signingKey signs archives.
+type signingKey struct {
+	file   string // for Signed-By
+	entity *openpgp.Entity
+}
+
+func newKey(t *testing.T) signingKey {
+	t.Helper()
+	made := func() time.Time { return time.Now().Add(-20 * 365 * 24 * time.Hour) }
+	entity, err := openpgp.NewEntity("archive", "", "nobody@example.org", &packet.Config{Time: made, RSABits: 2048})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var b bytes.Buffer
+	if err := entity.Serialize(&b); err != nil {
+		t.Fatal(err)
+	}
+	k := signingKey{filepath.Join(t.TempDir(), "key.gpg"), entity}
+	writeAll(t, filepath.Dir(k.file), map[string][]byte{"key.gpg": b.Bytes()})
+	return k
+}
+
+// sources are apt sources of what the key signed.
+func (k signingKey) sources(t *testing.T, uri string) string {
+	t.Helper()
+	dir := t.TempDir()
+	writeAll(t, dir, map[string][]byte{"debian.sources": []byte("Types: deb\nURIs: " + uri + "\nSuites: stable\nComponents: main\nSigned-By: " + k.file + "\n")})
+	return filepath.Join(dir, "debian.sources")
+}
+
+var dateRE = regexp.MustCompile("(?m)^Date: .*$")
+
+// signedArchive puts an archive into the folder base, signed at a time and
+// valid for a week.
+func signedArchive(t *testing.T, base string, key signingKey, at time.Time, packages ...[]archivetest.Package) {
+	t.Helper()
+	dir := t.TempDir()
+	archivetest.Archive(t, dir, slices.Concat(packages...)...)
+	releases, err := filepath.Glob(filepath.Join(dir, "debian/dists/*/Release"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, file := range releases {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		dates := "Date: " + at.UTC().Format(time.RFC1123) + "\nValid-Until: " + at.Add(7*24*time.Hour).UTC().Format(time.RFC1123)
+		var b bytes.Buffer
+		w, err := clearsign.Encode(&b, key.entity.PrivateKey, &packet.Config{Time: func() time.Time { return at }})
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = w.Write(dateRE.ReplaceAll(text, []byte(dates)))
+		if err := errors.Join(err, w.Close(), os.Remove(file)); err != nil {
+			t.Fatal(err)
+		}
+		writeAll(t, filepath.Dir(file), map[string][]byte{"InRelease": b.Bytes()})
+	}
+	err = errors.Join(os.RemoveAll(base), os.MkdirAll(filepath.Dir(base), 0o755), os.Rename(filepath.Join(dir, "debian"), base))
+	if err != nil {
+		t.Fatal(err)
 	}
 }
 

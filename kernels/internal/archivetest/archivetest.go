@@ -18,12 +18,6 @@ import (
 
 	"github.com/klauspost/compress/zstd"
 	"github.com/ulikunitz/xz"
-	//lint:ignore SA1019 it still makes signatures that apt takes, and is a tenth of what is kept of its kind
-	"golang.org/x/crypto/openpgp"
-	//lint:ignore SA1019 see above
-	"golang.org/x/crypto/openpgp/clearsign"
-	//lint:ignore SA1019 see above
-	"golang.org/x/crypto/openpgp/packet"
 )
 
 // An Entry is one file, folder or link of a package.
@@ -128,49 +122,6 @@ func Archive(t testing.TB, dir string, packages ...Package) (sources string) {
 	if err := os.RemoveAll(base); err != nil {
 		t.Fatal(err)
 	}
-	writeArchive(t, base, nil, time.Now(), packages)
-	sources = filepath.Join(dir, "debian.sources")
-	// apt writes no cache between copy: and file:; copy: behaves as a mirror does.
-	write(t, sources, []byte("Types: deb\nURIs: copy:"+base+"\nSuites: stable\nComponents: main\nTrusted: yes\n"))
-	return sources
-}
-
-// A Key signs archives.
-type Key struct {
-	File   string // for Signed-By
-	entity *openpgp.Entity
-}
-
-// NewKey makes a key.
-func NewKey(t testing.TB) Key {
-	t.Helper()
-	k := Key{File: filepath.Join(t.TempDir(), "key.gpg")}
-	var b bytes.Buffer
-	var err error
-	long := func() time.Time { return time.Now().Add(-20 * 365 * 24 * time.Hour) }
-	k.entity, err = openpgp.NewEntity("archivetest", "", "nobody@example.org", &packet.Config{Time: long, RSABits: 2048})
-	if err == nil {
-		err = k.entity.Serialize(&b)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	write(t, k.File, b.Bytes())
-	return k
-}
-
-// SignedArchive is Archive, in the folder base, signed at a time and valid for
-// a week. The sources name the key and the address uri.
-func SignedArchive(t testing.TB, base, uri string, key Key, at time.Time, packages ...Package) (sources string) {
-	t.Helper()
-	writeArchive(t, base, &key, at, packages)
-	sources = filepath.Join(t.TempDir(), "debian.sources")
-	write(t, sources, []byte("Types: deb\nURIs: "+uri+"\nSuites: stable\nComponents: main\nSigned-By: "+key.File+"\n"))
-	return sources
-}
-
-func writeArchive(t testing.TB, base string, key *Key, at time.Time, packages []Package) {
-	t.Helper()
 	lists := map[string]*bytes.Buffer{}
 	for _, p := range packages {
 		if lists[p.Suite] == nil {
@@ -189,27 +140,14 @@ func writeArchive(t testing.TB, base string, key *Key, at time.Time, packages []
 	}
 	for suite, list := range lists {
 		write(t, filepath.Join(base, "dists", suite, "main/binary-amd64/Packages"), list.Bytes())
-		valid := ""
-		if key != nil {
-			valid = "Valid-Until: " + at.Add(7*24*time.Hour).UTC().Format(time.RFC1123) + "\n"
-		}
-		release := fmt.Sprintf("Origin: Debian\nSuite: %s\nCodename: %s\nArchitectures: amd64\nComponents: main\nDate: %s\n%sSHA256:\n %x %d main/binary-amd64/Packages\n",
-			suite, suite, at.UTC().Format(time.RFC1123), valid, sha256.Sum256(list.Bytes()), list.Len())
-		if key == nil {
-			write(t, filepath.Join(base, "dists", suite, "Release"), []byte(release))
-			continue
-		}
-		var b bytes.Buffer
-		w, err := clearsign.Encode(&b, key.entity.PrivateKey, &packet.Config{Time: func() time.Time { return at }})
-		if err != nil {
-			t.Fatal(err)
-		}
-		_, err = io.WriteString(w, release)
-		if err := errors.Join(err, w.Close()); err != nil {
-			t.Fatal(err)
-		}
-		write(t, filepath.Join(base, "dists", suite, "InRelease"), b.Bytes())
+		release := fmt.Sprintf("Origin: Debian\nSuite: %s\nCodename: %s\nArchitectures: amd64\nComponents: main\nDate: %s\nSHA256:\n %x %d main/binary-amd64/Packages\n",
+			suite, suite, time.Now().UTC().Format(time.RFC1123), sha256.Sum256(list.Bytes()), list.Len())
+		write(t, filepath.Join(base, "dists", suite, "Release"), []byte(release))
 	}
+	sources = filepath.Join(dir, "debian.sources")
+	// apt writes no cache between copy: and file:; copy: behaves as a mirror does.
+	write(t, sources, []byte("Types: deb\nURIs: copy:"+base+"\nSuites: stable\nComponents: main\nTrusted: yes\n"))
+	return sources
 }
 
 func write(t testing.TB, path string, data []byte) {
