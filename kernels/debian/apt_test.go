@@ -396,3 +396,17 @@ func TestCancelEndsApt(t *testing.T) {
 		t.Errorf("error %v, want context.Canceled", err)
 	}
 }
+
+func TestAnyFolderServes(t *testing.T) {
+	for _, name := range []string{"a b", `q"uote`, "semi;colon", "{brace}", `back\slash`, "a[b", "ünï", "$(x)", "100%41"} {
+		dir := filepath.Join(t.TempDir(), name)
+		if err := os.MkdirAll(dir, 0o755); err != nil {
+			t.Fatal(err)
+		}
+		sources := archivetest.Archive(t, t.TempDir(), pkg(t, "tool", "1-1", "sid", ""))
+		a := openApt(t, dir, sources, "sid")
+		if _, err := a.Download(t.Context(), dir, find(t, a, "tool")); err != nil {
+			t.Errorf("%q: %v", name, err)
+		}
+	}
+}
