@@ -205,7 +205,7 @@ func (s *search) learnFrom(ctx context.Context, k *kernel, enough int) (bool, er
 				continue
 			}
 			boots[o.Boot] = true
-			if s.cfg.Rules.fails(o) {
+			if s.cfg.Rules.Fails(o) {
 				fails++
 			} else {
 				passes++
@@ -241,7 +241,7 @@ func (s *search) learnFrom(ctx context.Context, k *kernel, enough int) (bool, er
 
 // teach takes the target from the failing end.
 func (s *search) teach(k *kernel, commit string) error {
-	t, ok := learnTarget(k.outcomes, s.cfg.Rules.fails)
+	t, ok := learnTarget(k.outcomes, s.cfg.Rules.Fails)
 	if !ok {
 		return fmt.Errorf("the end %s failed without a signature", short(commit))
 	}

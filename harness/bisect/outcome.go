@@ -2,7 +2,6 @@ package bisect
 
 import (
 	"cmp"
-	"slices"
 
 	"github.com/blockrig/blockrig/scenarios"
 )
@@ -76,7 +75,5 @@ func (s Signature) samePlace(t Signature) bool {
 }
 
 func compareSignatures(a, b Signature) int {
-	all := scenarios.Verdicts
-	return cmp.Or(cmp.Compare(slices.Index(all, a.Verdict), slices.Index(all, b.Verdict)),
-		cmp.Compare(a.Phase, b.Phase), cmp.Compare(a.Step, b.Step))
+	return cmp.Or(cmp.Compare(a.Verdict.Rank(), b.Verdict.Rank()), cmp.Compare(a.Phase, b.Phase), cmp.Compare(a.Step, b.Step))
 }

@@ -131,8 +131,9 @@ func (l *lens) sharesTitle(o Outcome) bool {
 	return slices.ContainsFunc(o.Titles, func(t string) bool { return slices.Contains(l.target.Titles, t) })
 }
 
-// fails is the lens before a target is known.
-func (r Rules) fails(o Outcome) bool {
+// Fails tells whether a trial shows a failure that may be the one looked for,
+// before it is known which that is.
+func (r Rules) Fails(o Outcome) bool {
 	if r.BadWhen != nil {
 		return o.Kind == KindVerdict && r.BadWhen.Holds(o)
 	}

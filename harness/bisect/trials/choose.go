@@ -11,16 +11,42 @@ import (
 	"github.com/blockrig/blockrig/scenarios"
 )
 
-// ErrNoCase says that no case of a scenario fails where it should.
-var ErrNoCase = errors.New("no case fails")
+// errNoCase says that no case of a scenario fails where it should.
+var errNoCase = errors.New("no case fails")
 
-// Choose gives the case to bisect with, where the user named none: the first
-// that fails on the failing end and passes on the passing one, by a trial of
-// each.
-func Choose(ctx context.Context, t *Tester, cases []scenarios.Case, bad, good bisect.Subject, rules bisect.Rules) (scenarios.Case, error) {
-	if len(cases) == 1 {
-		return cases[0], nil
+// Choose puts the case to bisect with into the request, where the user named
+// none: the first that fails on the failing end and passes on the passing one,
+// by a trial of each.
+func (r *Request) Choose(ctx context.Context, t *Tester, cases []scenarios.Case) error {
+	rules, err := r.Rules()
+	if err != nil {
+		return RequestError{err}
 	}
+	old, new := r.ends()
+	bad, good := new, old
+	if r.Direction == bisect.Fix {
+		bad, good = old, new
+	}
+	c, err := choose(ctx, t, cases, bad, good, rules)
+	if errors.Is(err, errNoCase) && r.Direction == bisect.Either {
+		c, err = choose(ctx, t, cases, good, bad, rules)
+	}
+	if err != nil && ctx.Err() == nil {
+		return RequestError{err}
+	}
+	r.Scenario = ScenarioOf(c)
+	return err
+}
+
+// ends are the first old end and the new one.
+func (r *Request) ends() (old, new bisect.Subject) {
+	if r.Git != nil {
+		return bisect.Subject{Commit: r.Git.Old[0].Commit}, bisect.Subject{Commit: r.Git.New.Commit}
+	}
+	return bisect.Subject{Commit: r.Releases.Old.Commit}, bisect.Subject{Commit: r.Releases.New.Commit}
+}
+
+func choose(ctx context.Context, t *Tester, cases []scenarios.Case, bad, good bisect.Subject, rules bisect.Rules) (scenarios.Case, error) {
 	failing, err := t.tryEach(ctx, cases, bad)
 	if err != nil {
 		return scenarios.Case{}, err
@@ -28,14 +54,14 @@ func Choose(ctx context.Context, t *Tester, cases []scenarios.Case, bad, good bi
 	var hits []scenarios.Case
 	var seen []string
 	for _, c := range cases {
-		if o := failing[c.ID]; o.Kind == bisect.KindVerdict && fails(rules, o) {
+		if o := failing[c.ID]; rules.Fails(o) {
 			hits = append(hits, c)
 		} else {
 			seen = append(seen, c.ID+": "+said(o))
 		}
 	}
 	if len(hits) == 0 {
-		return scenarios.Case{}, fmt.Errorf("%w on %s (%s)", ErrNoCase, bad.String(), strings.Join(seen, "; "))
+		return scenarios.Case{}, fmt.Errorf("%w on %s (%s)", errNoCase, bad, strings.Join(seen, "; "))
 	}
 	passing, err := t.tryEach(ctx, hits, good)
 	if err != nil {
@@ -44,13 +70,12 @@ func Choose(ctx context.Context, t *Tester, cases []scenarios.Case, bad, good bi
 	seen = nil
 	for _, c := range hits {
 		o := passing[c.ID]
-		if o.Kind == bisect.KindVerdict && !fails(rules, o) {
+		if o.Kind == bisect.KindVerdict && !rules.Fails(o) {
 			return c, nil
 		}
 		seen = append(seen, c.ID+": "+said(o))
 	}
-	return scenarios.Case{}, fmt.Errorf("every case that fails on %s does not pass on %s either (%s)",
-		bad.String(), good.String(), strings.Join(seen, "; "))
+	return scenarios.Case{}, fmt.Errorf("every case that fails on %s does not pass on %s either (%s)", bad, good, strings.Join(seen, "; "))
 }
 
 func said(o bisect.Outcome) string {
@@ -79,13 +104,4 @@ func (t *Tester) tryEach(ctx context.Context, cases []scenarios.Case, s bisect.S
 		return nil
 	})
 	return out, err
-}
-
-// fails says whether a trial is one that is looked for, before it is known
-// what exactly that is.
-func fails(r bisect.Rules, o bisect.Outcome) bool {
-	if r.BadWhen != nil {
-		return r.BadWhen.Holds(o)
-	}
-	return o.Failed()
 }

@@ -54,6 +54,15 @@ type Releases struct {
 	Refs     map[string]string // version -> reference
 }
 
+// NewReleases are the kernels of a bisection of releases.
+func NewReleases(rig *Rig, list []bisect.Release, sc *scenarios.Scenario) *Releases {
+	r := &Releases{Preparer: rig.Preparer, Scenario: sc, Refs: make(map[string]string)}
+	for _, rel := range list {
+		r.Refs[rel.Version] = rel.Ref
+	}
+	return r
+}
+
 // Ref implements Kernels.
 func (r *Releases) Ref(s bisect.Subject) string { return r.Refs[s.Commit] }
 

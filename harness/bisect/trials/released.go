@@ -2,16 +2,15 @@ package trials
 
 import (
 	"context"
-	"fmt"
 	"strings"
 
 	"github.com/blockrig/blockrig/harness/bisect"
 	"github.com/blockrig/blockrig/kernels"
 )
 
-// Known gives the releases that can be had, those in the cache that Debian no
+// known gives the releases that are available, those in the cache that Debian no
 // longer has too, oldest first.
-func Known(ctx context.Context, store *kernels.Store) ([]kernels.Version, error) {
+func known(ctx context.Context, store *kernels.Store) ([]kernels.Version, error) {
 	all, err := store.Available(ctx, "")
 	if err != nil {
 		return nil, err
@@ -39,14 +38,10 @@ func Known(ctx context.Context, store *kernels.Store) ([]kernels.Version, error)
 	return out, nil
 }
 
-// Released are the releases for a bisection between two of them: one build of
+// released are the releases for a bisection between two of them: one build of
 // each version, the one in the cache where there are several. Release
 // candidates are left out unless an end is one.
-func Released(ctx context.Context, store *kernels.Store, ends ...kernels.Version) ([]bisect.Release, error) {
-	known, err := Known(ctx, store)
-	if err != nil {
-		return nil, err
-	}
+func released(store *kernels.Store, all []kernels.Version, ends ...kernels.Version) ([]bisect.Release, error) {
 	cached, err := store.List()
 	if err != nil {
 		return nil, err
@@ -64,7 +59,7 @@ func Released(ctx context.Context, store *kernels.Store, ends ...kernels.Version
 	}
 	var order []string
 	refs := map[string]string{}
-	for _, v := range known {
+	for _, v := range all {
 		if v.RC && !candidates {
 			continue
 		}
@@ -82,17 +77,4 @@ func Released(ctx context.Context, store *kernels.Store, ends ...kernels.Version
 		out = append(out, bisect.Release{Version: v, Ref: ref})
 	}
 	return out, nil
-}
-
-// Check says what of the ends can't be.
-func (r *ReleaseRequest) Check(ctx context.Context) error {
-	h, err := bisect.NewReleases(r.Releases)
-	if err != nil {
-		return err
-	}
-	if r.Old.Commit == r.New.Commit {
-		return fmt.Errorf("both ends are %s", r.Old.Commit)
-	}
-	_, err = h.Replay(ctx, r.New.Commit, []string{r.Old.Commit}, nil)
-	return err
 }

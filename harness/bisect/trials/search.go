@@ -4,8 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
+	"time"
 
 	"github.com/blockrig/blockrig/harness/bisect"
 	"github.com/blockrig/blockrig/kernels/config"
@@ -83,6 +86,26 @@ func Unfinished(dir string) bool {
 	return err == nil && a != nil && r.ThenGit != nil && a.Grade != bisect.Doubtful && !bisect.Begun(GitAfter(dir))
 }
 
+// NewFolder names a new bisection's folder in root.
+func NewFolder(root string) string {
+	return filepath.Join(root, results.NewID(time.Now()))
+}
+
+// LastUnfinished is the folder of the last bisection in root that has not come
+// to an end.
+func LastUnfinished(root string) (string, error) {
+	entries, err := os.ReadDir(root)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return "", fmt.Errorf("look for bisections: %w", err)
+	}
+	for _, e := range slices.Backward(entries) {
+		if dir := filepath.Join(root, e.Name()); Unfinished(dir) {
+			return dir, nil
+		}
+	}
+	return "", wrong("there is no unfinished bisection to resume in %s; name its folder", root)
+}
+
 // GitAfter is the folder of the bisection of commits that follows the one of
 // releases in dir.
 func GitAfter(dir string) string { return filepath.Clean(dir) + "-git" }
@@ -150,11 +173,7 @@ func (s *Search) Run(ctx context.Context, rig *Rig, progress func(bisect.Event))
 		if err != nil {
 			return nil, err
 		}
-		refs := map[string]string{}
-		for _, rel := range r.Releases.Releases {
-			refs[rel.Version] = rel.Ref
-		}
-		t.Kernels = &Releases{Preparer: rig.Preparer, Scenario: c.Scenario, Refs: refs}
+		t.Kernels = NewReleases(rig, r.Releases.Releases, c.Scenario)
 		h, tester = releases, t
 	}
 	a, err := s.state.Run(ctx, cfg, h, tester)

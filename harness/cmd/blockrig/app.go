@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
+	"github.com/blockrig/blockrig/harness/bisect/trials"
 	"github.com/blockrig/blockrig/harness/progress"
 	"github.com/blockrig/blockrig/harness/text"
 	"github.com/blockrig/blockrig/harness/trial"
@@ -111,7 +112,8 @@ func run(args []string, stdin io.Reader, stdout, stderr *os.File) int {
 		return abortStep()
 	}
 	var r requestError
-	if errors.As(err, &r) || trial.WrongRequest(err) {
+	var b trials.RequestError
+	if errors.As(err, &r) || errors.As(err, &b) || trial.WrongRequest(err) {
 		return exitRequest
 	}
 	return exitError

@@ -4,11 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
-	"slices"
-	"time"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -17,7 +14,6 @@ import (
 	"github.com/blockrig/blockrig/harness/bisect/trials"
 	"github.com/blockrig/blockrig/harness/cachedir"
 	"github.com/blockrig/blockrig/harness/trial"
-	"github.com/blockrig/blockrig/results"
 	"github.com/blockrig/blockrig/scenarios"
 )
 
@@ -138,57 +134,28 @@ func (a *app) rig(m trials.Machine, memory scenarios.Bytes) (*trials.Rig, error)
 	}, nil
 }
 
-// choose gives the case to bisect with, with either also when the ends have
-// changed places; trials that this takes are an
-// ordinary run.
-func (a *app) choose(ctx context.Context, rig *trials.Rig, k trials.Kernels, cases []scenarios.Case, bad, good bisect.Subject, either bool, o *bisectOptions) (_ scenarios.Case, err error) {
-	if len(cases) == 1 {
-		return cases[0], nil
-	}
-	rules := bisect.Rules{}
-	if o.badWhen != "" {
-		if rules.BadWhen, err = bisect.ParseExpr(o.badWhen); err != nil {
-			return scenarios.Case{}, badRequest(err)
-		}
-	}
+// choose begins the bisection with the case that fails at one end and passes
+// at the other; the trials that this takes are an ordinary run.
+func (a *app) choose(ctx context.Context, rig *trials.Rig, k trials.Kernels, cases []scenarios.Case, r trials.Request, o *bisectOptions) (_ *trials.Search, err error) {
 	run, err := a.openRun(ctx)
 	if err != nil {
-		return scenarios.Case{}, err
+		return nil, err
 	}
 	defer func() { err = errors.Join(err, run.Close()) }()
 	dir, err := workDir(ctx)
 	if err != nil {
-		return scenarios.Case{}, err
+		return nil, err
 	}
 	defer func() { err = errors.Join(err, dir.Remove()) }()
-	t := &trials.Tester{Rig: rig, Kernels: k, Run: run, Dir: dir.Path()}
-	c, err := trials.Choose(ctx, t, cases, bad, good, rules)
-	if errors.Is(err, trials.ErrNoCase) && either {
-		c, err = trials.Choose(ctx, t, cases, good, bad, rules)
-	}
+	err = r.Choose(ctx, &trials.Tester{Rig: rig, Kernels: k, Run: run, Dir: dir.Path()}, cases)
 	if ctx.Err() != nil {
 		a.say("stopped before a case was chosen, so there is nothing to resume; --case or --set names one at once")
 	}
 	if err != nil {
-		if ctx.Err() == nil {
-			err = badRequest(err)
-		}
-		return c, err
+		return nil, err
 	}
-	a.say("bisecting with the case %s: the first that fails at one end and passes at the other", c.ID)
-	return c, nil
-}
-
-// newState names the folder of a new bisection.
-func (a *app) newState(o *bisectOptions) (string, error) {
-	if o.state != "" {
-		return o.state, nil
-	}
-	root, err := a.bisections()
-	if err != nil {
-		return "", err
-	}
-	return filepath.Join(root, results.NewID(time.Now())), nil
+	a.say("bisecting with the case %s: the first that fails at one end and passes at the other", r.Scenario.Case)
+	return a.newSearch(r, o)
 }
 
 // bisections is where the folders of bisections are.
@@ -283,11 +250,26 @@ func writeWhole(path, text string) error {
 	return errors.Join(cachedir.WriteFile(root, filepath.Base(path), []byte(text)), root.Close())
 }
 
-func exitOfAnswer(o *trials.Outcome) error {
-	if o.Answer.Grade == bisect.Doubtful {
-		return exitWith(exitError)
+// searchAll does a bisection, and the one of commits that is to follow it.
+func (a *app) searchAll(ctx context.Context, s *trials.Search, report string) error {
+	for {
+		found, err := a.search(ctx, s, report)
+		if err != nil {
+			return err
+		}
+		next, err := s.Next(ctx, found)
+		if err != nil {
+			return err
+		}
+		if next == nil {
+			if found.Answer.Grade == bisect.Doubtful {
+				return exitWith(exitError)
+			}
+			return nil
+		}
+		a.say("continuing with the commits of %s..%s", next.Request.Git.Old[0].Name, next.Request.Git.New.Name)
+		s = next
 	}
-	return nil
 }
 
 func (a *app) bisectResume() *cobra.Command {
@@ -303,9 +285,12 @@ come to an end.`,
 			if len(args) == 1 {
 				dir = args[0]
 			} else {
-				var err error
-				if dir, err = a.lastOpen(); err != nil {
-					return badRequest(err)
+				root, err := a.bisections()
+				if err != nil {
+					return err
+				}
+				if dir, err = trials.LastUnfinished(root); err != nil {
+					return err
 				}
 			}
 			s, err := trials.Open(dir)
@@ -319,30 +304,15 @@ come to an end.`,
 	return c
 }
 
-// lastOpen is the last bisection without an answer.
-func (a *app) lastOpen() (string, error) {
-	root, err := a.bisections()
-	if err != nil {
-		return "", err
-	}
-	entries, err := os.ReadDir(root)
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return "", fmt.Errorf("look for bisections: %w", err)
-	}
-	for _, e := range slices.Backward(entries) {
-		dir := filepath.Join(root, e.Name())
-		if trials.Unfinished(dir) {
-			return dir, nil
-		}
-	}
-	return "", fmt.Errorf("there is no unfinished bisection to resume in %s; name its folder", root)
-}
-
 // newSearch makes the folder of a bisection.
 func (a *app) newSearch(r trials.Request, o *bisectOptions) (*trials.Search, error) {
-	dir, err := a.newState(o)
-	if err != nil {
-		return nil, err
+	dir := o.state
+	if dir == "" {
+		root, err := a.bisections()
+		if err != nil {
+			return nil, err
+		}
+		dir = trials.NewFolder(root)
 	}
 	s, err := trials.Create(dir, r)
 	return s, badRequest(err)

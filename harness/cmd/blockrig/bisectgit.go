@@ -11,7 +11,6 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
-	"github.com/blockrig/blockrig/harness/bisect"
 	"github.com/blockrig/blockrig/harness/bisect/trials"
 	"github.com/blockrig/blockrig/kernels/config"
 	"github.com/blockrig/blockrig/kernels/gitbuild"
@@ -97,57 +96,6 @@ func openRepo(ctx context.Context, path string) (*gitcmd.Repo, error) {
 	return gitcmd.Open(ctx, cache, path)
 }
 
-// request resolves the names of commits.
-func (g *gitOptions) request(ctx context.Context) (*trials.GitRequest, error) {
-	repo, err := openRepo(ctx, g.repo)
-	if err != nil {
-		return nil, err
-	}
-	r := &trials.GitRequest{
-		Repo: repo.Dir(), FirstParent: g.firstParent, Paths: g.paths, TermOld: g.termOld, TermNew: g.termNew,
-	}
-	if r.Build, err = g.build(); err != nil {
-		return nil, err
-	}
-	end := func(name string) (trials.End, error) {
-		hash, err := repo.Resolve(ctx, name)
-		return trials.End{Name: name, Commit: hash}, err
-	}
-	var good []trials.End
-	for _, name := range g.good {
-		e, err := end(name)
-		if err != nil {
-			return nil, err
-		}
-		good = append(good, e)
-	}
-	bad, err := end(g.bad)
-	if err != nil {
-		return nil, err
-	}
-	r.Old, r.New = good, bad
-	if g.fix {
-		if len(good) != 1 {
-			return nil, errors.New("--fix looks for the first good commit, so there can be one --good only")
-		}
-		r.Old, r.New = []trials.End{bad}, good[0]
-	}
-	for _, o := range r.Old {
-		if o.Commit == r.New.Commit {
-			return nil, fmt.Errorf("%s and %s are the same commit", o.Name, r.New.Name)
-		}
-		_, err := repo.Run(ctx, "merge-base", "--is-ancestor", r.New.Commit, o.Commit)
-		if status, ok := gitcmd.Status(err); err != nil && (!ok || status != 1) {
-			return nil, err
-		}
-		if err == nil && r.TermOld == "" && r.TermNew == "" {
-			return nil, fmt.Errorf("%s, the end that is %s, comes before %s: %s", r.New.Name, ifElse(g.fix, "good", "bad"), o.Name,
-				ifElse(g.fix, "leave --fix away to find what broke it", "give --fix to find what made it good again"))
-		}
-	}
-	return r, nil
-}
-
 func (a *app) bisectGit() *cobra.Command {
 	var (
 		o bisectOptions
@@ -186,11 +134,7 @@ config or hooks name is run.`,
 			if err != nil {
 				return err
 			}
-			found, err := a.search(c.Context(), s, o.report)
-			if err != nil {
-				return err
-			}
-			return exitOfAnswer(found)
+			return a.searchAll(c.Context(), s, o.report)
 		},
 	}
 	f := c.Flags()
@@ -212,25 +156,17 @@ func (a *app) newGit(ctx context.Context, o *bisectOptions, g *gitOptions, name 
 	if err != nil {
 		return nil, badRequest(err)
 	}
-	gr, err := g.request(ctx)
+	repo, err := openRepo(ctx, g.repo)
 	if err != nil {
 		return nil, badRequest(err)
 	}
-	if g.fix && gr.TermOld == "" && gr.TermNew == "" {
-		// "good" for what fails would be read wrongly in git's log.
-		gr.TermOld, gr.TermNew = "broken", "fixed"
+	git := trials.GitRequest{FirstParent: g.firstParent, Paths: g.paths, TermOld: g.termOld, TermNew: g.termNew}
+	if git.Build, err = g.build(); err != nil {
+		return nil, badRequest(err)
 	}
 	r := o.request(cases[0])
-	r.Git, r.Direction = gr, bisect.Regression
-	switch {
-	case g.fix:
-		r.Direction = bisect.Fix
-	case gr.TermOld != "" || gr.TermNew != "":
-		// Which end fails is found out.
-		r.Direction = bisect.Either
-	}
-	if err := bisect.CheckTerms(gr.TermOld, gr.TermNew); err != nil {
-		return nil, badRequest(err)
+	if err := r.Commits(ctx, repo, trials.Ends{Good: g.good, Bad: g.bad, Fix: g.fix}, git); err != nil {
+		return nil, err
 	}
 	if len(cases) == 1 {
 		return a.newSearch(r, o)
@@ -240,21 +176,12 @@ func (a *app) newGit(ctx context.Context, o *bisectOptions, g *gitOptions, name 
 	if err != nil {
 		return nil, err
 	}
-	k, err := a.commitsOf(ctx, rig, gr.Repo, g)
+	k, err := a.commitsOf(ctx, rig, repo.Dir(), g)
 	if err != nil {
 		return nil, err
 	}
 	k.Scenario = cases[0].Scenario
-	bad, good := gr.New.Commit, gr.Old[0].Commit
-	if g.fix {
-		bad, good = good, bad
-	}
-	c, err := a.choose(ctx, rig, k, cases, bisect.Subject{Commit: bad}, bisect.Subject{Commit: good}, r.Direction == bisect.Either, o)
-	if err != nil {
-		return nil, err
-	}
-	r.Scenario = trials.ScenarioOf(c)
-	return a.newSearch(r, o)
+	return a.choose(ctx, rig, k, cases, r, o)
 }
 
 // commitsOf builds kernels of a repository by the flags.

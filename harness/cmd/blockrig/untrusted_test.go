@@ -258,16 +258,16 @@ func everyUse(t *testing.T, dir string, commits []string) error {
 	if at != last && err == nil {
 		t.Errorf("step is at %s, want %s", at, last)
 	}
-	request, err := (&gitOptions{repo: dir, good: []string{"v1"}, bad: "HEAD"}).request(ctx)
-	check("bisect git", err)
-	if err == nil && (request.Old[0].Commit != first || request.New.Commit != last) {
-		t.Errorf("the ends are %+v", request)
-	}
-
 	repo, err := openRepo(ctx, dir)
-	check("try-patch", err)
+	check("open", err)
 	if err != nil {
 		return all
+	}
+	var request trials.Request
+	err = request.Commits(ctx, repo, trials.Ends{Good: []string{"v1"}, Bad: "HEAD"}, trials.GitRequest{})
+	check("bisect git", err)
+	if err == nil && (request.Git.Old[0].Commit != first || request.Git.New.Commit != last) {
+		t.Errorf("the ends are %+v", request.Git)
 	}
 	who, err := gitUser(ctx, repo)
 	check("try-patch", err)

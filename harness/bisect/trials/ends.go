@@ -1,0 +1,200 @@
+package trials
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/blockrig/blockrig/harness/bisect"
+	"github.com/blockrig/blockrig/kernels"
+	"github.com/blockrig/blockrig/kernels/gitbuild/gitcmd"
+)
+
+// A RequestError is what is wrong with a request, as opposed to something
+// that broke.
+type RequestError struct{ error }
+
+func (e RequestError) Unwrap() error { return e.error }
+
+func wrong(format string, args ...any) error {
+	return RequestError{fmt.Errorf(format, args...)}
+}
+
+// Ends are where a bisection begins, as a user names them.
+type Ends struct {
+	Good []string
+	Bad  string
+	Fix  bool // the bad end is the older one: what made it good again?
+}
+
+// direction is what is looked for between the ends.
+func (e Ends) direction() bisect.Direction {
+	if e.Fix {
+		return bisect.Fix
+	}
+	return bisect.Regression
+}
+
+// order says which ends are old, and which is new.
+func (e Ends) order(good []End, bad End) (old []End, new End) {
+	if e.Fix {
+		return []End{bad}, good[0]
+	}
+	return good, bad
+}
+
+// backwards is the error of a new end that comes before an old one.
+func (e Ends) backwards(old, new string) error {
+	if e.Fix {
+		return wrong("%s, the end that is good, comes before %s: leave --fix away to find what broke it", new, old)
+	}
+	return wrong("%s, the end that is bad, comes before %s: give --fix to find what made it good again", new, old)
+}
+
+// Commits puts the commits between the ends into the request. What else g
+// says stays.
+func (r *Request) Commits(ctx context.Context, repo *gitcmd.Repo, e Ends, g GitRequest) error {
+	if err := bisect.CheckTerms(g.TermOld, g.TermNew); err != nil {
+		return RequestError{err}
+	}
+	if e.Fix && len(e.Good) != 1 {
+		return wrong("--fix looks for the first good commit, so there can be one --good only")
+	}
+	var ends []End
+	for _, name := range append([]string{e.Bad}, e.Good...) {
+		hash, err := repo.Resolve(ctx, name)
+		if err != nil {
+			return RequestError{err}
+		}
+		ends = append(ends, End{Name: name, Commit: hash})
+	}
+	g.Repo = repo.Dir()
+	g.Old, g.New = e.order(ends[1:], ends[0])
+	r.Direction = e.direction()
+	switch named := g.TermOld != "" || g.TermNew != ""; {
+	case e.Fix && !named:
+		// "good" for what fails would be read wrongly in git's log.
+		g.TermOld, g.TermNew = "broken", "fixed"
+	case !e.Fix && named:
+		r.Direction = bisect.Either // which end fails is found out
+	}
+	for _, o := range g.Old {
+		if o.Commit == g.New.Commit {
+			return wrong("%s and %s are the same commit", o.Name, g.New.Name)
+		}
+		_, err := repo.Run(ctx, "merge-base", "--is-ancestor", g.New.Commit, o.Commit)
+		if status, ok := gitcmd.Status(err); err != nil && (!ok || status != 1) {
+			return RequestError{err}
+		}
+		if err == nil && r.Direction != bisect.Either {
+			return e.backwards(o.Name, g.New.Name)
+		}
+	}
+	r.Git = &g
+	return nil
+}
+
+// ReleasesBetween puts the releases between the ends, kernel references, into
+// the request.
+func (r *Request) ReleasesBetween(ctx context.Context, store *kernels.Store, e Ends) error {
+	all, err := known(ctx, store)
+	if err != nil {
+		return err
+	}
+	var ends []End
+	var found []kernels.Version
+	for _, ref := range []string{e.Bad, e.Good[0]} {
+		v, err := release(ctx, store, all, ref)
+		if err != nil {
+			return err
+		}
+		found = append(found, v)
+		ends = append(ends, End{Name: ref, Commit: v.Version})
+	}
+	list, err := released(store, all, found...)
+	if err != nil {
+		return err
+	}
+	old, new := e.order(ends[1:], ends[0])
+	rr := &ReleaseRequest{Releases: list, Old: old[0], New: new}
+	if rr.Old.Commit == rr.New.Commit {
+		return wrong("both ends are %s", rr.Old.Commit)
+	}
+	h, err := bisect.NewReleases(list)
+	if err != nil {
+		return err
+	}
+	if _, err := h.Replay(ctx, rr.New.Commit, []string{rr.Old.Commit}, nil); err != nil {
+		if _, err := h.Replay(ctx, rr.Old.Commit, []string{rr.New.Commit}, nil); err == nil {
+			return e.backwards(rr.Old.Commit, rr.New.Commit)
+		}
+		return RequestError{err}
+	}
+	r.Releases, r.Direction = rr, e.direction()
+	return nil
+}
+
+// release resolves a reference to the release that it is.
+func release(ctx context.Context, store *kernels.Store, all []kernels.Version, ref string) (kernels.Version, error) {
+	if !strings.HasPrefix(ref, "debian:") {
+		return kernels.Version{}, wrong("%s is no released kernel: want debian:VERSION (for commits there is bisect git)", ref)
+	}
+	k, err := store.Resolve(ctx, ref)
+	if err != nil {
+		return kernels.Version{}, err
+	}
+	for _, v := range all {
+		if v.Ref == k.Exact {
+			return v, nil
+		}
+	}
+	return kernels.Version{}, fmt.Errorf("%s is %s, which is not in the list of Debian's kernels", ref, k.Exact)
+}
+
+// Next begins, or resumes, the bisection that is to follow this one: that of
+// the commits between the releases that were found. It is nil when none is.
+func (s *Search) Next(ctx context.Context, found *Outcome) (*Search, error) {
+	if s.Request.ThenGit == nil || found.Answer.Grade == bisect.Doubtful {
+		return nil, nil
+	}
+	// From one that has ended comes its answer.
+	dir := GitAfter(s.Dir())
+	if bisect.Begun(dir) {
+		next, err := Open(dir)
+		if err != nil {
+			return nil, RequestError{err}
+		}
+		return next, nil
+	}
+	rng := found.Context.Range
+	if rng == nil {
+		return nil, errors.New("the releases leave no range of commits")
+	}
+	r, git := s.Request, *s.Request.ThenGit
+	repo, err := gitcmd.Open(ctx, s.Cache, git.Repo)
+	if err != nil {
+		return nil, RequestError{err}
+	}
+	// The release that was tried, where the repository has it: what a stable
+	// release brought is in there too.
+	git.New.Name = rng.To
+	if _, err := repo.Resolve(ctx, "refs/tags/"+rng.First); err == nil {
+		git.New.Name = rng.First
+	}
+	git.Old = []End{{Name: rng.From}}
+	for _, e := range []*End{&git.Old[0], &git.New} {
+		if e.Commit, err = repo.Resolve(ctx, "refs/tags/"+e.Name); err != nil {
+			return nil, wrong("continue with git: %s has no tag %s: fetch Linus's tags, and for stable releases those of the stable repository; then:\n  blockrig bisect git --repo %s --good %s --bad %s …", git.Repo, e.Name, Quoted(git.Repo), rng.From, git.New.Name)
+		}
+	}
+	if found.Answer.Direction == bisect.Fix {
+		git.TermOld, git.TermNew = "broken", "fixed"
+	}
+	r.Git, r.Releases, r.ThenGit = &git, nil, nil
+	next, err := Create(dir, r)
+	if err != nil {
+		return nil, RequestError{err}
+	}
+	return next, nil
+}
