@@ -20,7 +20,7 @@ var errNoCase = errors.New("no case fails")
 func (r *Request) Choose(ctx context.Context, t *Tester, cases []scenarios.Case) error {
 	rules, err := r.Rules()
 	if err != nil {
-		return RequestError{err}
+		return err
 	}
 	old, new := r.ends()
 	bad, good := new, old

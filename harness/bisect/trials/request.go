@@ -19,12 +19,9 @@ type Request struct {
 	Scenario Scenario `json:"scenario"`
 	Machine  Machine  `json:"machine"`
 
-	Direction  bisect.Direction `json:"direction"`
-	AnyFailure bool             `json:"any_failure,omitempty"`
-	SameTitle  bool             `json:"same_title,omitempty"`
-	BadWhen    string           `json:"bad_when,omitempty"`
-	Confidence float64          `json:"confidence,omitempty"`
-	MaxSkips   int              `json:"max_skips,omitempty"`
+	Direction bisect.Direction `json:"direction"`
+	Criteria
+	MaxSkips int `json:"max_skips,omitempty"`
 
 	Git      *GitRequest     `json:"git,omitempty"`
 	Releases *ReleaseRequest `json:"releases,omitempty"`
@@ -129,15 +126,34 @@ func (r *Request) scenarioCase() (scenarios.Case, error) {
 	return language.OneCase(sc, r.Scenario.Case)
 }
 
-// Rules are those of the request.
-func (r *Request) Rules() (bisect.Rules, error) {
-	rules := bisect.Rules{AnyFailure: r.AnyFailure, SameTitle: r.SameTitle}
-	if r.BadWhen != "" {
-		e, err := bisect.ParseExpr(r.BadWhen)
-		if err != nil {
-			return rules, fmt.Errorf("--bad-when: %w", err)
+// Criteria say what counts as the failure, and how sure an answer is to be.
+type Criteria struct {
+	AnyFailure bool    `json:"any_failure,omitempty"`
+	SameTitle  bool    `json:"same_title,omitempty"`
+	BadWhen    string  `json:"bad_when,omitempty"` // see [bisect.Expr]
+	Confidence float64 `json:"confidence,omitempty"`
+}
+
+// Rules reads them. The error names the flag that is wrong.
+func (c Criteria) Rules() (bisect.Rules, error) {
+	rules := bisect.Rules{AnyFailure: c.AnyFailure, SameTitle: c.SameTitle}
+	if c.BadWhen != "" {
+		var err error
+		if rules.BadWhen, err = bisect.ParseExpr(c.BadWhen); err != nil {
+			return rules, wrong("--bad-when: %w", err)
 		}
-		rules.BadWhen = e
+	}
+	set := 0
+	for _, b := range []bool{c.AnyFailure, c.SameTitle, c.BadWhen != ""} {
+		if b {
+			set++
+		}
+	}
+	if set > 1 {
+		return rules, wrong("--any-failure, --same-title and --bad-when: give one of them")
+	}
+	if c.Confidence != 0 && !(c.Confidence > .5 && c.Confidence < 1) {
+		return rules, wrong("--confidence %v: want more than 0.5 and less than 1", c.Confidence)
 	}
 	return rules, nil
 }
@@ -146,18 +162,6 @@ func (r *Request) Rules() (bisect.Rules, error) {
 func (r *Request) Check() error {
 	if _, err := r.Rules(); err != nil {
 		return err
-	}
-	set := 0
-	for _, b := range []bool{r.AnyFailure, r.SameTitle, r.BadWhen != ""} {
-		if b {
-			set++
-		}
-	}
-	if set > 1 {
-		return errors.New("--any-failure, --same-title and --bad-when: give one of them")
-	}
-	if r.Confidence != 0 && !(r.Confidence > .5 && r.Confidence < 1) {
-		return fmt.Errorf("--confidence %v: want more than 0.5 and less than 1", r.Confidence)
 	}
 	if (r.Git == nil) == (r.Releases == nil) {
 		return errors.New("neither commits nor releases to bisect")

@@ -207,7 +207,7 @@ func TestRequestOutlivesItsFiles(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "state")
 	want := Request{
 		Command: []string{"blockrig"}, Scenario: ScenarioOf(c), Machine: Machine{Accel: "tcg", Tools: "debian"},
-		Direction: bisect.Fix, BadWhen: "verdict == eio", Confidence: .99,
+		Direction: bisect.Fix, Criteria: Criteria{BadWhen: "verdict == eio", Confidence: .99},
 		Git: &GitRequest{Repo: "/r", Old: []End{{"a", "b"}}, New: End{"c", "d"}, Build: Build{Patches: []File{{"../../p", []byte{0, 255}}}}},
 	}
 	s, err := Create(dir, want)

@@ -31,22 +31,19 @@ not what it was said to be included; 3 doubtful, or no answer could be had.`,
 
 // bisectOptions are the flags of both bisections.
 type bisectOptions struct {
-	lab        labOptions
-	set        []string
-	only       string
-	anyFailure bool
-	sameTitle  bool
-	badWhen    string
-	confidence float64
-	maxSkips   int
-	state      string
-	report     string
+	lab      labOptions
+	set      []string
+	only     string
+	criteria trials.Criteria
+	maxSkips int
+	state    string
+	report   string
 }
 
 func (o *bisectOptions) flags(f *pflag.FlagSet) {
 	caseFlags(f, &o.only, &o.set)
-	ruleFlags(f, &o.anyFailure, &o.sameTitle, &o.badWhen)
-	f.Float64Var(&o.confidence, "confidence", 0.999, "how sure the answer is to be, as a probability")
+	ruleFlags(f, &o.criteria)
+	f.Float64Var(&o.criteria.Confidence, "confidence", 0.999, "how sure the answer is to be, as a probability")
 	f.IntVar(&o.maxSkips, "max-skips", 20, "stop when more than `N` commits can't be tried")
 	f.StringVar(&o.state, "state", "", "new `DIR` that holds the bisection (default: one among the results)")
 	f.StringVarP(&o.report, "output", "o", "", "write the report to `FILE` too, not only into the bisection's folder")
@@ -65,10 +62,10 @@ func caseFlags(f *pflag.FlagSet, only *string, set *[]string) {
 	f.StringArrayVar(set, "set", nil, "fix a parameter: `p=v`; may be given several times")
 }
 
-func ruleFlags(f *pflag.FlagSet, anyFailure, sameTitle *bool, badWhen *string) {
-	f.BoolVar(anyFailure, "any-failure", false, "every failure counts, not only the one that is looked for")
-	f.BoolVar(sameTitle, "same-title", false, "a failure counts only with a title that the failure looked for has")
-	f.StringVar(badWhen, "bad-when", "", "what counts as the failure, such as 'verdict == hang || title =~ \"scsi_.*\"'")
+func ruleFlags(f *pflag.FlagSet, c *trials.Criteria) {
+	f.BoolVar(&c.AnyFailure, "any-failure", false, "every failure counts, not only the one that is looked for")
+	f.BoolVar(&c.SameTitle, "same-title", false, "a failure counts only with a title that the failure looked for has")
+	f.StringVar(&c.BadWhen, "bad-when", "", "what counts as the failure, such as 'verdict == hang || title =~ \"scsi_.*\"'")
 }
 
 // casesFor are the cases of one scenario that the flags leave.
@@ -87,30 +84,32 @@ func (a *app) casesFor(name, only string, set []string) ([]scenarios.Case, error
 func (o *bisectOptions) request(c scenarios.Case) trials.Request {
 	return trials.Request{
 		Command: os.Args, Scenario: trials.ScenarioOf(c),
-		Machine:    trials.Machine{Accel: o.lab.accel, CPUs: o.lab.cpus, Jobs: o.lab.jobs, Tools: o.lab.tools, Cold: o.lab.cold},
-		AnyFailure: o.anyFailure, SameTitle: o.sameTitle, BadWhen: o.badWhen,
-		Confidence: o.confidence, MaxSkips: o.maxSkips,
+		Machine:  trials.Machine{Accel: o.lab.accel, CPUs: o.lab.cpus, Jobs: o.lab.jobs, Tools: o.lab.tools, Cold: o.lab.cold},
+		Criteria: o.criteria, MaxSkips: o.maxSkips,
 	}
 }
 
-// check finds what is wrong with the flags before anything is done.
+// check finds what is wrong with the flags of a bisection before anything is
+// done.
 func (o *bisectOptions) check() error {
-	if err := o.lab.check(); err != nil {
-		return err
-	}
 	if o.maxSkips < 1 {
 		return fmt.Errorf("--max-skips %d: want 1 or more", o.maxSkips)
+	}
+	return o.checkTrials()
+}
+
+// checkTrials is check for the flags that other verbs have, too.
+func (o *bisectOptions) checkTrials() error {
+	if err := o.lab.check(); err != nil {
+		return err
 	}
 	if o.report != "" {
 		if info, err := os.Stat(filepath.Dir(o.report)); err != nil || !info.IsDir() {
 			return fmt.Errorf("--output %s: there is no folder %s", o.report, filepath.Dir(o.report))
 		}
 	}
-	r := trials.Request{
-		AnyFailure: o.anyFailure, SameTitle: o.sameTitle, BadWhen: o.badWhen, Confidence: o.confidence,
-		Releases: &trials.ReleaseRequest{},
-	}
-	return r.Check()
+	_, err := o.criteria.Rules()
+	return err
 }
 
 // maxJobs is how many trials of a request run at a time at most.

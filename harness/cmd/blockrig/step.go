@@ -195,8 +195,8 @@ built, makes the commit one to skip, as do a kernel that does not build or boot.
 	f.Float64Var(&rate, "rate", 1, "how often the bug shows on a bad kernel: 0.2 of one that shows in 1 of 5 trials")
 	f.StringVar(&like, "like", "", "folder of a trial that shows the failure looked for, such as `RUN/0003-…`: other failures skip")
 	caseFlags(f, &o.only, &o.set)
-	ruleFlags(f, &o.anyFailure, &o.sameTitle, &o.badWhen)
-	f.Float64Var(&o.confidence, "confidence", 0.999, "how sure a good is to be, as a probability")
+	ruleFlags(f, &o.criteria)
+	f.Float64Var(&o.criteria.Confidence, "confidence", 0.999, "how sure a good is to be, as a probability")
 	g.buildFlags(f)
 	o.lab.bisectFlags(f)
 	return c
@@ -206,8 +206,7 @@ built, makes the commit one to skip, as do a kernel that does not build or boot.
 func (a *app) step(c *cobra.Command, name, ref string, runs int, rate float64, like string, o *bisectOptions, g *gitOptions) (_ int, _ string, err error) {
 	fail := func(err error) (int, string, error) { return bisect.StepAbort, "", err }
 	ctx := c.Context()
-	o.maxSkips = 1 // none of a step's
-	if err := o.check(); err != nil {
+	if err := o.checkTrials(); err != nil {
 		return fail(err)
 	}
 	switch {
@@ -215,7 +214,7 @@ func (a *app) step(c *cobra.Command, name, ref string, runs int, rate float64, l
 		return fail(fmt.Errorf("--repeat %d: want 1 to %d", runs, trials.MaxStepRuns))
 	case !(rate > 0 && rate <= 1):
 		return fail(fmt.Errorf("--rate %v: want more than 0, and 1 at most", rate))
-	case o.sameTitle && like == "":
+	case o.criteria.SameTitle && like == "":
 		return fail(errors.New("--same-title: the same as what? Name a trial that shows it with --like"))
 	}
 	if ref != "" {
@@ -232,12 +231,11 @@ func (a *app) step(c *cobra.Command, name, ref string, runs int, rate float64, l
 	}
 	req := trials.StepRequest{Runs: runs, Boots: o.lab.boots}
 	if runs == 0 {
-		if req.Runs, err = trials.StepRuns(rate, o.confidence); err != nil {
+		if req.Runs, err = trials.StepRuns(rate, o.criteria.Confidence); err != nil {
 			return fail(err)
 		}
 	}
-	all := trials.Request{AnyFailure: o.anyFailure, SameTitle: o.sameTitle, BadWhen: o.badWhen}
-	if req.Rules, err = all.Rules(); err != nil {
+	if req.Rules, err = o.criteria.Rules(); err != nil {
 		return fail(err)
 	}
 	if like != "" {

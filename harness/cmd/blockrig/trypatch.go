@@ -44,7 +44,7 @@ without it and with it, the status is 0.`,
 			if repeat < 4 || repeat > 10_000 {
 				return badRequest(fmt.Errorf("--repeat %d: want 4 to 10000", repeat))
 			}
-			if err := o.check(); err != nil {
+			if err := o.checkTrials(); err != nil {
 				return badRequest(err)
 			}
 			return a.tryPatch(c.Context(), args[0], args[1], base, who, repeat, &o, &g)
@@ -57,10 +57,9 @@ without it and with it, the status is 0.`,
 	f.IntVar(&repeat, "repeat", 12, "trials of each case and kernel in a round; there are up to 5 rounds until it is clear")
 	f.StringVarP(&o.report, "output", "o", "", "write the text to `FILE` too")
 	caseFlags(f, &o.only, &o.set)
-	f.Float64Var(&o.confidence, "confidence", 0.99, "how sure the answer is to be, as a probability")
+	f.Float64Var(&o.criteria.Confidence, "confidence", 0.99, "how sure the answer is to be, as a probability")
 	g.buildFlags(f)
 	o.lab.bisectFlags(f)
-	o.maxSkips = 1
 	return c
 }
 
@@ -116,7 +115,7 @@ func (a *app) tryPatch(ctx context.Context, patch, name, base, who string, repea
 	}
 	defer func() { err = errors.Join(err, run.Close()) }()
 	t := &trials.Tester{Rig: rig, Kernels: commits, Cases: cases, Run: run, Dir: filepath.Join(tmp.Path(), "machines")}
-	answer, err := t.TryPatch(ctx, trials.PatchRequest{Base: commit, Runs: repeat, Confidence: o.confidence})
+	answer, err := t.TryPatch(ctx, trials.PatchRequest{Base: commit, Runs: repeat, Confidence: o.criteria.Confidence})
 	a.display.Stop()
 	var none *trials.NoKernelError
 	if errors.As(err, &none) && none.NotApplied {
