@@ -75,7 +75,7 @@ func endSignals() []os.Signal {
 }
 
 // run is the command: its exit status.
-func run(args []string, stdin io.Reader, stdout, stderr *os.File) int {
+func run(args []string, stdin io.Reader, stdout, stderr *os.File) (code int) {
 	a := &app{
 		stdin: stdin, stdout: stdout, stderr: stderr,
 		outTerm: term.IsTerminal(int(stdout.Fd())), errTerm: term.IsTerminal(int(stderr.Fd())),
@@ -96,7 +96,10 @@ func run(args []string, stdin io.Reader, stdout, stderr *os.File) int {
 		return superviseStep(args, stderr)
 	}
 	root.SetArgs(args)
-	err := root.ExecuteContext(ctx)
+	ran, err := root.ExecuteContextC(ctx)
+	if !stepping {
+		defer func() { code = forGit(code, ran) }()
+	}
 	var s status
 	switch {
 	case err == nil:
