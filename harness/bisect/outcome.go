@@ -2,6 +2,7 @@ package bisect
 
 import (
 	"cmp"
+	"fmt"
 
 	"github.com/blockrig/blockrig/scenarios"
 )
@@ -27,6 +28,8 @@ type Outcome struct {
 	Phase   string              `json:"phase,omitempty"`
 	Step    string              `json:"step,omitempty"`
 	Errno   string              `json:"errno,omitempty"`
+	Bytes   int64               `json:"bytes,omitempty"`  // that the step gave
+	Wrong   string              `json:"wrong,omitempty"`  // of the verdict corrupt: what is wrong, one of the Wrong constants
 	Titles  []string            `json:"titles,omitempty"` // of the findings, normalised
 	Boot    string              `json:"boot,omitempty"`   // boot ID; trials of one boot are not independent
 	Reason  string              `json:"reason,omitempty"` // for every other kind: what went wrong
@@ -44,14 +47,34 @@ func (o Outcome) Failed() bool {
 
 // Signature is what two failures must share to be the same one.
 func (o Outcome) Signature() Signature {
-	return Signature{Verdict: o.Verdict, Phase: o.Phase, Step: o.Step}
+	s := Signature{Verdict: o.Verdict, Phase: o.Phase, Step: o.Step}
+	switch {
+	case o.Verdict == scenarios.Corrupt:
+		s.Wrong = o.Wrong
+	case o.Verdict == scenarios.Errno && o.Errno == "":
+		s.Short, s.Bytes = true, o.Bytes
+	case o.Verdict == scenarios.Errno:
+		s.Errno = o.Errno
+	}
+	return s
 }
+
+// What can be wrong with data. Where it is wrong is no part of a signature: a
+// race shows in many places.
+const (
+	WrongData    = "data"    // not what was written there
+	WrongOverrun = "overrun" // bytes changed outside of what was asked for
+)
 
 // A Signature names a class of failures.
 type Signature struct {
 	Verdict scenarios.Verdict `json:"verdict"`
 	Phase   string            `json:"phase"`
 	Step    string            `json:"step,omitempty"`
+	Errno   string            `json:"errno,omitempty"` // of the verdict errno
+	Short   bool              `json:"short,omitempty"` // of the verdict errno: only Bytes came, and no errno
+	Bytes   int64             `json:"bytes,omitempty"`
+	Wrong   string            `json:"wrong,omitempty"` // of the verdict corrupt
 }
 
 func (s Signature) String() string {
@@ -62,18 +85,29 @@ func (s Signature) String() string {
 			where = s.Phase + " (" + s.Step + ")"
 		}
 	}
-	if where == "" {
-		return string(s.Verdict)
+	text := string(s.Verdict)
+	if s.Errno != "" {
+		text += " " + s.Errno
 	}
-	return string(s.Verdict) + " in " + where
+	if where != "" {
+		text += " in " + where
+	}
+	switch {
+	case s.Short:
+		text += fmt.Sprintf(": %d bytes", s.Bytes)
+	case s.Wrong == WrongOverrun:
+		text += ": bytes outside of what was asked for"
+	}
+	return text
 }
 
-// samePlace tells whether two signatures differ in their verdict only: then
-// one may be the other's earlier form.
+// samePlace tells whether two signatures differ in their verdict and result
+// only: then one may be the other's earlier form.
 func (s Signature) samePlace(t Signature) bool {
 	return s.Phase == t.Phase && s.Step == t.Step
 }
 
 func compareSignatures(a, b Signature) int {
-	return cmp.Or(cmp.Compare(a.Verdict.Rank(), b.Verdict.Rank()), cmp.Compare(a.Phase, b.Phase), cmp.Compare(a.Step, b.Step))
+	return cmp.Or(cmp.Compare(a.Verdict.Rank(), b.Verdict.Rank()), cmp.Compare(a.Phase, b.Phase), cmp.Compare(a.Step, b.Step),
+		cmp.Compare(a.Errno, b.Errno), cmp.Compare(a.Bytes, b.Bytes), cmp.Compare(a.Wrong, b.Wrong))
 }

@@ -46,8 +46,8 @@ func exampleAnswer() *Answer {
 			{CheckRevert, NotPossible, "does not apply: fs/iomap/direct-io.c"},
 			{CheckCompiled, Pass, "fs/iomap/direct-io.c"},
 		},
-		Target:    Target{Signature: Signature{"hang", "step", "pread"}, Titles: []string{"WARNING in bio_add_page", "BUG: unable to handle page fault in bio_add_page"}},
-		Marks:     []Record{{Commit: hash("a"), Mark: New, Fails: true, P: .99999, Hits: 3, Runs: 3, Drift: []string{"BUG in x\x1b[31m"}}, {Commit: hash("b"), Mark: Skip, Why: "drivers/md/dm.c:12: error: expected ;"}, {Commit: hash("c"), Mark: Old, P: .99999, Runs: 3}, {Commit: hash("d"), Mark: Skip, Why: "another failure: warn in boot in 4 of 4 trials", Other: &Signature{"warn", "boot", ""}}},
+		Target:    Target{Signature: Signature{Verdict: "hang", Phase: "step", Step: "pread"}, Titles: []string{"WARNING in bio_add_page", "BUG: unable to handle page fault in bio_add_page"}},
+		Marks:     []Record{{Commit: hash("a"), Mark: New, Fails: true, P: .99999, Hits: 3, Runs: 3, Drift: []string{"BUG in x\x1b[31m"}}, {Commit: hash("b"), Mark: Skip, Why: "drivers/md/dm.c:12: error: expected ;"}, {Commit: hash("c"), Mark: Old, P: .99999, Runs: 3}, {Commit: hash("d"), Mark: Skip, Why: "another failure: warn in boot in 4 of 4 trials", Other: &Signature{Verdict: "warn", Phase: "boot"}}},
 		FailRate:  Rate{Hits: 27, Runs: 27, Boots: 9, Mean: .9998, Low: .99, High: 1},
 		FalseRate: Rate{Hits: 0, Runs: 30, Boots: 10, Mean: .0004, Low: 0, High: .004},
 		Steps:     4, PassesNeeded: 3, Trials: 57, Boots: 19, Seconds: 421,
@@ -99,7 +99,7 @@ func TestTexts(t *testing.T) {
 		},
 		"grown": func(a *Answer, c *Context) {
 			a.Became = &Commit{Hash: strings.Repeat("e", 40), Title: "dm-io: count EINVAL as an error"}
-			a.Began = &Signature{"degraded", "step", "pread"}
+			a.Began = &Signature{Verdict: "degraded", Phase: "step", Step: "pread"}
 			a.BecameChecks = []Check{{CheckParent, Pass, "eeee"}}
 		},
 		"release": func(a *Answer, c *Context) {

@@ -459,6 +459,7 @@ func (s *search) revert(ctx context.Context, first string) (Check, error) {
 	if err != nil {
 		return c, err
 	}
+	s.absent = k.prepared.Absent
 	if k.prepared.Failure != "" {
 		c.Why = k.prepared.Reason
 		return c, nil
@@ -560,6 +561,10 @@ func (s *search) grade(a *Answer) {
 	}
 	if _, tried := result[CheckRevert]; a.Became != nil && a.Direction != Fix && !tried {
 		doubt(fmt.Sprintf("%s and %s may be two bugs: no release can be made without the first change", *a.Began, a.Target.Signature))
+	}
+	if s.absent {
+		// What the end shows can't come from it.
+		doubt("the change is not in " + short(s.cfg.New) + " any more")
 	}
 	if s.unsettled {
 		doubt("marks kept changing as trials were added")

@@ -106,6 +106,7 @@ type search struct {
 	ailing    int   // commits in a row that could not be tried for trouble with this machine
 	single    bool  // other failures are known to be other bugs
 	reverted  state // of the last kernel with a commit taken back
+	absent    bool  // there was nothing to take back
 	unsettled bool  // the marks still changed when it was given up
 
 	records []Record // of the search under way, in order

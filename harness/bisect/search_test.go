@@ -230,6 +230,66 @@ func TestAnotherPhaseIsSkipped(t *testing.T) {
 	}
 }
 
+// Given reads that answer ENOMEM from one commit on, which is reverted soon
+// after, and short reads from a later one on, when they are bisected, then the
+// later one is named: the errno and the bytes are part of the failure.
+func TestAnotherErrnoIsAnotherFailure(t *testing.T) {
+	nomem := Outcome{Kind: KindVerdict, Verdict: "errno", Phase: "step", Step: "pread", Errno: "ENOMEM"}
+	short := Outcome{Kind: KindVerdict, Verdict: "errno", Phase: "step", Step: "pread", Bytes: 4096}
+	for name, c := range map[string]struct{ before, after Outcome }{
+		"errno, then bytes": {nomem, short},
+		"bytes, then errno": {short, nomem},
+		"other bytes":       {Outcome{Kind: KindVerdict, Verdict: "errno", Phase: "step", Step: "pread", Bytes: 512}, short},
+		"other wrong data": {
+			Outcome{Kind: KindVerdict, Verdict: "corrupt", Phase: "step", Step: "pread", Wrong: WrongOverrun},
+			Outcome{Kind: KindVerdict, Verdict: "corrupt", Phase: "step", Step: "pread", Wrong: WrongData},
+		},
+	} {
+		for from := 10; from < 24; from++ { // wherever the search meets the earlier one
+			a, err := Run(context.Background(), Config{New: "c31", Old: []string{"c0"}}, chain(t, 32), &scripted{does: func(s Subject) Outcome {
+				switch n := at(s); {
+				case n >= from && n < from+2:
+					return c.before
+				case n >= 26 && s.Revert != "c26":
+					return c.after
+				}
+				return simPass
+			}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if a.First == nil || a.First.Hash != "c26" || a.Grade != Proven || a.Target.Signature != c.after.Signature() {
+				t.Errorf("%s, from c%d: %v, %s %q, looked for %s", name, from, a.First, a.Grade, a.Why, a.Target.Signature)
+			}
+		}
+	}
+}
+
+// Given a change that is accused though the failing end does not have it any
+// more, then the answer is doubtful, whatever its trials showed.
+func TestAbsentChangeIsNoCulprit(t *testing.T) {
+	a, err := Run(context.Background(), Config{New: "c15", Old: []string{"c0"}}, chain(t, 16), &scripted{
+		prepared: func(s Subject) Prepared {
+			if s.Revert != "" {
+				return Prepared{Failure: KindNone, Reason: "does not apply: it changes nothing here", Absent: true}
+			}
+			return Prepared{Digest: s.String()}
+		},
+		does: func(s Subject) Outcome {
+			if at(s) >= 9 {
+				return simTarget
+			}
+			return simPass
+		},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if a.First == nil || a.First.Hash != "c9" || a.Grade != Doubtful || !strings.Contains(strings.Join(a.Why, "; "), "not in c15 any more") {
+		t.Errorf("%v, %s %q", a.First, a.Grade, a.Why)
+	}
+}
+
 func TestRules(t *testing.T) {
 	// c10 brings a warning, c20 the hang.
 	does := func(s Subject) Outcome {

@@ -111,6 +111,9 @@ func (l *lens) class(o Outcome) class {
 		return classHit
 	}
 	s := o.Signature()
+	if l.target.Signature.Wrong == "" { // where only a record was left of the target
+		s.Wrong = ""
+	}
 	switch {
 	case slices.Contains(l.also, s):
 		return classHit

@@ -28,7 +28,8 @@ type Prepared struct {
 	Release string  `json:"release,omitempty"` // uname -r
 	Failure Kind    `json:"failure,omitempty"` // KindBuild, KindNone or KindError
 	Reason  string  `json:"reason,omitempty"`
-	Log     string  `json:"log,omitempty"` // file with the build's output
+	Absent  bool    `json:"absent,omitempty"` // with KindNone: what was to be taken back is not there
+	Log     string  `json:"log,omitempty"`    // file with the build's output
 	Seconds float64 `json:"seconds,omitempty"`
 }
 

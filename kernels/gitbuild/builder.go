@@ -88,6 +88,10 @@ func (e *FailedError) Error() string { return "does not build: " + e.Why }
 // ErrDoesNotApply is the error of a change that can't be made to a commit.
 var ErrDoesNotApply = errors.New("does not apply")
 
+// ErrChangesNothing is the ErrDoesNotApply of a change that is there already,
+// or of a revert of one that is not.
+var ErrChangesNothing = fmt.Errorf("%w: it changes nothing here", ErrDoesNotApply)
+
 // A Builder builds kernels, one at a time for each repository; several
 // processes may use one cache.
 type Builder struct {

@@ -64,7 +64,7 @@ func (s *source) change(ctx context.Context, j *job) ([]string, error) {
 			return nil, fmt.Errorf("revert %s: %w", j.revert[:12], err)
 		}
 		if text == "" {
-			return nil, fmt.Errorf("revert %s: %w: it changes nothing", j.revert[:12], ErrDoesNotApply)
+			return nil, fmt.Errorf("revert %s: %w", j.revert[:12], ErrChangesNothing)
 		}
 		if err := s.apply(ctx, []byte(text)); err != nil {
 			return nil, fmt.Errorf("revert %s: %w", j.revert[:12], err)
@@ -147,7 +147,7 @@ func (s *source) apply(ctx context.Context, text []byte) error {
 		// --3way takes a change that is there already.
 		after, err := s.git.Run(ctx, "write-tree")
 		if err == nil && after == before {
-			err = fmt.Errorf("%w: it changes nothing here", ErrDoesNotApply)
+			err = ErrChangesNothing
 		}
 		return err
 	}

@@ -196,7 +196,9 @@ func (s *Search) shows(ref string, t bisect.Target) (results.Record, string, err
 		if err := json.Unmarshal(data, &rec); err != nil {
 			return results.Record{}, "", fmt.Errorf("%s: %w", f, err)
 		}
-		if rec.Verdict != t.Signature.Verdict || rec.Phase != t.Signature.Phase {
+		// The kind of wrong data is not in the record.
+		s := bisect.Outcome{Verdict: rec.Verdict, Phase: rec.Phase, Step: rec.Signature.Step, Errno: rec.Errno, Bytes: rec.Bytes, Wrong: t.Signature.Wrong}
+		if s.Signature() != t.Signature {
 			continue
 		}
 		if rec.Kernel.Ref == ref {

@@ -161,7 +161,9 @@ func (c *Commits) Prepare(ctx context.Context, s bisect.Subject) (bisect.Prepare
 		p.Log, p.Seconds = failed.Log, time.Since(began).Seconds()
 		return p, nil
 	case errors.Is(err, gitbuild.ErrDoesNotApply):
-		return failure(bisect.KindNone, err), nil
+		p := failure(bisect.KindNone, err)
+		p.Absent = s.Revert != "" && errors.Is(err, gitbuild.ErrChangesNothing)
+		return p, nil
 	default:
 		return failure(bisect.KindError, err), nil
 	}

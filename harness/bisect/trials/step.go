@@ -95,8 +95,6 @@ func TargetOf(dir string) (*bisect.Target, error) {
 	if s.Verdict == "" {
 		return nil, fmt.Errorf("the trial in %s has no signature", dir)
 	}
-	return &bisect.Target{
-		Signature: bisect.Signature{Phase: s.Phase, Step: s.Step, Verdict: s.Verdict},
-		Titles:    s.Titles,
-	}, nil
+	o := bisect.Outcome{Verdict: s.Verdict, Phase: s.Phase, Step: s.Step, Errno: rec.Errno, Bytes: rec.Bytes}
+	return &bisect.Target{Signature: o.Signature(), Titles: s.Titles}, nil
 }

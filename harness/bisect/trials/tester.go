@@ -110,7 +110,13 @@ func (t *Tester) where(dir string) string {
 func outcomeOf(rec results.Record, r trial.Outcome) bisect.Outcome {
 	o := bisect.Outcome{
 		Kind: bisect.KindVerdict, Verdict: rec.Verdict, Also: rec.Also, Phase: rec.Phase, Step: r.Report.Step,
-		Errno: rec.Errno, Titles: rec.Signature.Titles, Boot: rec.BootID,
+		Errno: rec.Errno, Bytes: rec.Bytes, Titles: rec.Signature.Titles, Boot: rec.BootID,
+	}
+	switch {
+	case r.Report.Mismatch != nil:
+		o.Wrong = bisect.WrongData
+	case r.Report.Overrun != nil:
+		o.Wrong = bisect.WrongOverrun
 	}
 	if rec.Verdict != verdict.Error {
 		return o
