@@ -94,13 +94,9 @@ func (t *Tester) tryEach(ctx context.Context, cases []scenarios.Case, s bisect.S
 	if p.Failure != "" {
 		return nil, fmt.Errorf("%s: %s", s.String(), p.Reason)
 	}
-	one := *t
-	one.Cases = cases
-	var last results.Record
-	one.Each = func(r results.Record) { last = r }
 	out := map[string]bisect.Outcome{}
-	err = one.Test(ctx, bisect.Request{Subject: s, Boots: 1, Runs: 1}, func(o bisect.Outcome) error {
-		out[last.Case] = o
+	err = t.try(ctx, bisect.Request{Subject: s, Boots: 1, Runs: 1}, cases, func(r results.Record, o bisect.Outcome) error {
+		out[r.Case] = o
 		return nil
 	})
 	return out, err

@@ -24,8 +24,6 @@ import (
 // fileReport is the text to send, in the search's folder.
 const fileReport = "report.txt"
 
-func caseList(c scenarios.Case) []scenarios.Case { return []scenarios.Case{c} }
-
 // context is what the report says besides the answer.
 func (s *Search) context(ctx context.Context, a *bisect.Answer, c scenarios.Case, h bisect.History, k Kernels) (bisect.Context, error) {
 	r := s.Request

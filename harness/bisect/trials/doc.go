@@ -1,8 +1,8 @@
 // Package trials answers a search's questions with real trials: it prepares
 // the kernel of a commit or a release, boots it as often as it is asked to,
-// runs one case of a scenario, and tells what came of it.
+// runs one case of a scenario, and says what came of it.
 //
-//	rig      what the trials run with: kernels, initramfs, accelerator
+//	runner      what the trials run with: kernels, initramfs, accelerator
 //	kernels  a search's subjects as kernels: git commits, releases
 //	tester   bisect's Tester on the trial engine
 //	request  what a bisection was asked for, whole, in its state folder

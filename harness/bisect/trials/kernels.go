@@ -17,15 +17,15 @@ import (
 
 // Kernels gives the subjects of a search as kernels.
 type Kernels interface {
-	// Ref is a reference that the rig's kernel store resolves to the
+	// Ref is a reference that the runner's kernel store resolves to the
 	// subject's kernel.
 	Ref(s bisect.Subject) string
 	// Prepare makes the kernel and says what it is, or why there is none. An
-	// error means that the search can't go on.
+	// error means that the search must stop.
 	Prepare(ctx context.Context, s bisect.Subject) (bisect.Prepared, error)
 }
 
-// failure is a kernel that could not be had.
+// failure is why there is no kernel.
 func failure(kind bisect.Kind, err error) bisect.Prepared {
 	return bisect.Prepared{Failure: kind, Reason: text.OneLine(err.Error())}
 }
@@ -55,8 +55,8 @@ type Releases struct {
 }
 
 // NewReleases are the kernels of a bisection of releases.
-func NewReleases(rig *Rig, list []bisect.Release, sc *scenarios.Scenario) *Releases {
-	r := &Releases{Preparer: rig.Preparer, Scenario: sc, Refs: make(map[string]string)}
+func NewReleases(runner *Runner, list []bisect.Release, sc *scenarios.Scenario) *Releases {
+	r := &Releases{Preparer: runner.Preparer, Scenario: sc, Refs: make(map[string]string)}
 	for _, rel := range list {
 		r.Refs[rel.Version] = rel.Ref
 	}
@@ -93,14 +93,14 @@ func deref(p *bisect.Prepared) bisect.Prepared {
 	return *p
 }
 
-// Commits are kernels built from a repository. It is the builder of its lab's
+// Commits are kernels built from a repository. It is the builder of its runner's
 // kernel store, so that a commit with another one taken back, or with a patch,
 // has a reference too.
 type Commits struct {
 	Preparer *trial.Preparer
 	Scenario *scenarios.Scenario
 	Builder  *gitbuild.Builder
-	Spec     gitbuild.Spec // all but Rev and Revert; Patches mend trees that don't build
+	Spec     gitbuild.Spec // all but Rev and Revert; Patches make trees build
 	Try      []string      // patches under test
 	Say      func(format string, args ...any)
 

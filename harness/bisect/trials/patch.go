@@ -71,7 +71,7 @@ func PatchContext(ctx context.Context, a PatchAnswer, r Request, b Build, repo, 
 	}
 }
 
-// A NoKernelError says that one of the two kernels can't be had.
+// A NoKernelError says why one of the two kernels is missing.
 type NoKernelError struct {
 	Patched    bool
 	NotApplied bool // the patch does not apply
@@ -119,22 +119,21 @@ func (t *Tester) TryPatch(ctx context.Context, r PatchRequest) (PatchAnswer, err
 		}
 		digest, a.Release = p.Digest, p.Release
 	}
-	var seen [2]map[string][]bisect.Outcome
+	type caseOf struct{ scenario, id string }
+	var seen [2]map[caseOf][]bisect.Outcome
 	open := t.Cases
 	for round := 0; round < r.Rounds && len(open) > 0; round++ {
 		for i, s := range subjects {
-			one := *t
-			one.Cases = open
-			var last results.Record
-			one.Each = func(rec results.Record) { last = rec }
 			if seen[i] == nil {
-				seen[i] = map[string][]bisect.Outcome{}
+				seen[i] = map[caseOf][]bisect.Outcome{}
 			}
 			req := bisect.Request{Subject: s, Boots: r.Boots, Runs: (r.Runs + r.Boots - 1) / r.Boots}
-			err := one.Test(ctx, req, func(o bisect.Outcome) error {
-				a.Accel, a.CPUs = last.Accel, last.CPUs
-				key := last.Scenario + " " + last.Case
-				seen[i][key] = append(seen[i][key], o)
+			err := t.try(ctx, req, open, func(r results.Record, o bisect.Outcome) error {
+				if r.Accel != "" {
+					a.Accel, a.CPUs = r.Accel, r.CPUs
+				}
+				of := caseOf{r.Scenario, r.Case}
+				seen[i][of] = append(seen[i][of], o)
 				return nil
 			})
 			if err != nil {
@@ -143,8 +142,8 @@ func (t *Tester) TryPatch(ctx context.Context, r PatchRequest) (PatchAnswer, err
 		}
 		a.Cases, open = nil, nil
 		for _, c := range t.Cases {
-			key := c.Scenario.Name + " " + c.ID
-			res := bisect.Compare(seen[0][key], seen[1][key], r.Confidence)
+			of := caseOf{c.Scenario.Name, c.ID}
+			res := bisect.Compare(seen[0][of], seen[1][of], r.Confidence)
 			a.Cases = append(a.Cases, CaseResult{c.Scenario.Name, c.ID, res})
 			if res.Effect == bisect.Unclear && res.Base.Runs+res.Base.BootFailures > 0 && res.Patched.Runs+res.Patched.BootFailures > 0 {
 				open = append(open, c)
@@ -156,7 +155,7 @@ func (t *Tester) TryPatch(ctx context.Context, r PatchRequest) (PatchAnswer, err
 }
 
 // overall is what a patch does to all cases together: what it breaks weighs
-// more than what it mends.
+// more than what it fixes.
 func overall(cases []CaseResult) bisect.Effect {
 	for _, e := range []bisect.Effect{bisect.Harms, bisect.Unclear, bisect.Helps} {
 		if slices.ContainsFunc(cases, func(c CaseResult) bool { return c.Effect == e }) {

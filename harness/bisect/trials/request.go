@@ -12,7 +12,7 @@ import (
 )
 
 // A Request is a bisection as it was asked for. It is all that its folder
-// needs to go on: files of the user's are in it, not named by it, and names of
+// needs to be resumed: files of the user's are in it, not named by it, and names of
 // commits and kernels are resolved.
 type Request struct {
 	Command  []string `json:"command"`

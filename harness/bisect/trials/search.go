@@ -50,7 +50,7 @@ func Create(dir string, r Request) (*Search, error) {
 	return &Search{Request: r, state: st}, nil
 }
 
-// Open goes on with the one in dir.
+// Open resumes the one in dir.
 func Open(dir string) (*Search, error) {
 	s := &Search{}
 	dir, err := filepath.Abs(dir) // a slash at its end goes, too
@@ -117,8 +117,8 @@ type Outcome struct {
 }
 
 // Run searches to the end. The error is a *bisect.StopError when there is no
-// answer to be had. It may be called once.
-func (s *Search) Run(ctx context.Context, rig *Rig, progress func(bisect.Event)) (_ *Outcome, err error) {
+// answer. It may be called once.
+func (s *Search) Run(ctx context.Context, runner *Runner, progress func(bisect.Event)) (_ *Outcome, err error) {
 	c, err := s.Case()
 	if err != nil {
 		return nil, err
@@ -145,12 +145,12 @@ func (s *Search) Run(ctx context.Context, rig *Rig, progress func(bisect.Event))
 		return nil, err
 	}
 	cfg.Progress = progress
-	t := &Tester{Rig: rig, Cases: caseList(c), Run: run, Base: dir, Dir: machines}
+	t := &Tester{Runner: runner, Cases: []scenarios.Case{c}, Run: run, Base: dir, Dir: machines}
 	var h bisect.History
 	var tester bisect.Tester
 	switch r := s.Request; {
 	case r.Git != nil:
-		commits, err := s.commits(ctx, rig)
+		commits, err := s.commits(ctx, runner)
 		if err != nil {
 			return nil, err
 		}
@@ -173,7 +173,7 @@ func (s *Search) Run(ctx context.Context, rig *Rig, progress func(bisect.Event))
 		if err != nil {
 			return nil, err
 		}
-		t.Kernels = NewReleases(rig, r.Releases.Releases, c.Scenario)
+		t.Kernels = NewReleases(runner, r.Releases.Releases, c.Scenario)
 		h, tester = releases, t
 	}
 	a, err := s.state.Run(ctx, cfg, h, tester)
@@ -218,7 +218,7 @@ func (s *Search) git(ctx context.Context, path string) (*bisect.Git, error) {
 }
 
 // commits are the request's kernels.
-func (s *Search) commits(ctx context.Context, rig *Rig) (*Commits, error) {
+func (s *Search) commits(ctx context.Context, runner *Runner) (*Commits, error) {
 	b := s.Request.Git.Build
 	spec := gitbuild.Spec{Repo: s.Request.Git.Repo, Fragments: config.With(b.Fragments)}
 	dir := filepath.Join(s.Dir(), dirFiles)
@@ -236,25 +236,25 @@ func (s *Search) commits(ctx context.Context, rig *Rig) (*Commits, error) {
 		}
 		spec.ConfigFile = name
 	}
-	return NewCommits(ctx, rig, s.Cache, spec, gitbuild.Options{CC: b.CC, Jobs: b.Jobs, Nice: s.Nice, Log: rig.Log})
+	return NewCommits(ctx, runner, s.Cache, spec, gitbuild.Options{CC: b.CC, Jobs: b.Jobs, Nice: s.Nice, Log: runner.Log})
 }
 
-// NewCommits opens the build cache below cache, and makes the rig's kernel
+// NewCommits opens the build cache below cache, and makes the runner's kernel
 // store build its git: references.
-func NewCommits(ctx context.Context, rig *Rig, cache string, spec gitbuild.Spec, opts gitbuild.Options) (*Commits, error) {
+func NewCommits(ctx context.Context, runner *Runner, cache string, spec gitbuild.Spec, opts gitbuild.Options) (*Commits, error) {
 	opts.Progress = func(phase string, files int) {
 		what := ""
 		if files > 0 {
 			what = fmt.Sprintf("%d files", files)
 		}
-		rig.progress(phase, what)
+		runner.progress(phase, what)
 	}
 	b, err := gitbuild.Open(ctx, cache, opts)
 	if err != nil {
 		return nil, err
 	}
-	c := &Commits{Preparer: rig.Preparer, Builder: b, Spec: spec, Say: rig.say}
-	rig.Preparer.Kernels.Builder = c
+	c := &Commits{Preparer: runner.Preparer, Builder: b, Spec: spec, Say: runner.say}
+	runner.Preparer.Kernels.Builder = c
 	return c, nil
 }
 

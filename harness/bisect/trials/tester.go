@@ -20,20 +20,17 @@ import (
 // A Tester tries the kernels of a search with one case or several: each trial
 // of a [bisect.Request] is one of each case.
 type Tester struct {
-	Rig     *Rig
+	Runner  *Runner
 	Kernels Kernels
 	Cases   []scenarios.Case
 	Run     *results.Run // where trials are recorded
 	Base    string       // folder that an outcome's Where is relative to
 	Dir     string       // folder for saved machines, while a request is under way
-
-	// Each, if not nil, is told of every trial with its record.
-	Each func(results.Record)
 }
 
 // Prepare implements bisect.Tester.
 func (t *Tester) Prepare(ctx context.Context, s bisect.Subject) (bisect.Prepared, error) {
-	t.Rig.progress("kernel", s.String())
+	t.Runner.progress("kernel", s.String())
 	return t.Kernels.Prepare(ctx, s)
 }
 
@@ -41,42 +38,47 @@ func (t *Tester) Prepare(ctx context.Context, s bisect.Subject) (bisect.Prepared
 // what is shared between two trials of a saved machine (where the kernel lies,
 // what its random numbers are) is no independent evidence: the machines saved
 // for a request are removed with it.
-func (t *Tester) Test(ctx context.Context, req bisect.Request, record func(bisect.Outcome) error) (err error) {
-	s := t.Rig.schedule()
+func (t *Tester) Test(ctx context.Context, req bisect.Request, record func(bisect.Outcome) error) error {
+	return t.try(ctx, req, t.Cases, func(_ results.Record, o bisect.Outcome) error { return record(o) })
+}
+
+// try is Test with these cases, and gives the record of each trial, too.
+func (t *Tester) try(ctx context.Context, req bisect.Request, cases []scenarios.Case, record func(results.Record, bisect.Outcome) error) (err error) {
 	var tasks []trial.Task
 	ref := t.Kernels.Ref(req.Subject)
 	for boot := range req.Boots {
 		for range req.Runs {
-			for _, c := range t.Cases {
+			for _, c := range cases {
 				tasks = append(tasks, trial.Task{Ref: ref, Case: c, Boot: boot})
 			}
 		}
 	}
-	if !t.Rig.Preparer.Cold {
-		if err := os.MkdirAll(t.Dir, 0o700); err != nil {
-			return fmt.Errorf("make the folder of saved machines: %w", err)
-		}
-		dir, err := os.MkdirTemp(t.Dir, "machines-")
-		if err != nil {
-			return fmt.Errorf("make the folder of saved machines: %w", err)
-		}
-		defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-		s.Bases = &trial.BaseCache{Dir: dir, Log: t.Rig.Log}
-	}
-	return t.run(ctx, s, tasks, record)
-}
-
-// run does tasks, and records each.
-func (t *Tester) run(ctx context.Context, s *trial.Schedule, tasks []trial.Task, record func(bisect.Outcome) error) error {
-	jobs, err := t.Rig.Preparer.Jobs(ctx, tasks, t.Rig.progress)
+	jobs, err := t.Runner.Preparer.Jobs(ctx, tasks, t.Runner.progress)
 	if err != nil && ctx.Err() == nil && trial.WrongRequest(err) {
-		return record(bisect.Outcome{Kind: bisect.KindError, Reason: text.OneLine(err.Error())})
+		for _, c := range cases {
+			o := bisect.Outcome{Kind: bisect.KindError, Reason: text.OneLine(err.Error())}
+			if err := record(results.Record{Scenario: c.Scenario.Name, Case: c.ID}, o); err != nil {
+				return err
+			}
+		}
+		return nil
 	}
 	if err != nil {
 		return err
 	}
-	first := t.Run.Places(len(tasks))
-	last := time.Now()
+	s := t.Runner.schedule()
+	if !t.Runner.Preparer.Cold {
+		// In a folder that its owner removes, should this process die.
+		dir, err := tempDir(t.Dir)
+		if err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+		s.Bases = &trial.BaseCache{Dir: dir, Log: t.Runner.Log}
+	}
+	// A kernel that does not come up won't say more the next time.
+	s.Until = func(r trial.Outcome) bool { return r.Verdict == verdict.Error }
+	first, last := t.Run.Places(len(tasks)), time.Now()
 	s.Begin = func(i int, j trial.Job) (string, error) { return t.Run.Begin(first+i, j) }
 	s.Done = func(i int, r trial.Outcome) error {
 		rec, err := t.Run.End(first+i, r)
@@ -87,16 +89,20 @@ func (t *Tester) run(ctx context.Context, s *trial.Schedule, tasks []trial.Task,
 		now := time.Now()
 		o.Seconds, last = now.Sub(last).Seconds(), now
 		o.Where = t.where(rec.RunDir)
-		if t.Each != nil {
-			t.Each(rec)
-		}
-		return record(o)
-	}
-	if s.Until == nil {
-		// A kernel that does not come up won't say more the next time.
-		s.Until = func(r trial.Outcome) bool { return r.Verdict == verdict.Error }
+		return record(rec, o)
 	}
 	return s.Run(ctx, jobs)
+}
+
+func tempDir(root string) (string, error) {
+	if err := os.MkdirAll(root, 0o700); err != nil {
+		return "", fmt.Errorf("make the folder of saved machines: %w", err)
+	}
+	dir, err := os.MkdirTemp(root, "machines-")
+	if err != nil {
+		return "", fmt.Errorf("make the folder of saved machines: %w", err)
+	}
+	return dir, nil
 }
 
 func (t *Tester) where(dir string) string {

@@ -23,7 +23,7 @@ func (a *app) bisectCommand() *cobra.Command {
 		Long: `Find the commit or the release that changed what a scenario shows.
 
 Exit status: 0 found, proven or likely; 2 the request was wrong, an end that is
-not what it was said to be included; 3 doubtful, or no answer could be had.`,
+not what it was said to be included; 3 doubtful, or no answer.`,
 	}
 	c.AddCommand(a.bisectGit(), a.bisectVersions(), a.bisectResume())
 	return c
@@ -115,8 +115,8 @@ func (o *bisectOptions) checkTrials() error {
 // maxJobs is how many trials of a request run at a time at most.
 const maxJobs = 64
 
-// rig gets ready what a bisection's trials run with.
-func (a *app) rig(m trials.Machine, memory scenarios.Bytes) (*trials.Rig, error) {
+// runner gets ready what a bisection's trials run with.
+func (a *app) runner(m trials.Machine, memory scenarios.Bytes) (*trials.Runner, error) {
 	if err := needQEMU(); err != nil {
 		return nil, err
 	}
@@ -127,7 +127,7 @@ func (a *app) rig(m trials.Machine, memory scenarios.Bytes) (*trials.Rig, error)
 	if m.Jobs == 0 {
 		m.Jobs = trial.Workers(maxJobs, int64(memory))
 	}
-	return &trials.Rig{
+	return &trials.Runner{
 		Preparer: prep, Workers: m.Jobs, Log: a.log,
 		Progress: a.display.Status, Say: a.say,
 	}, nil
@@ -135,7 +135,7 @@ func (a *app) rig(m trials.Machine, memory scenarios.Bytes) (*trials.Rig, error)
 
 // choose begins the bisection with the case that fails at one end and passes
 // at the other; the trials that this takes are an ordinary run.
-func (a *app) choose(ctx context.Context, rig *trials.Rig, k trials.Kernels, cases []scenarios.Case, r trials.Request, o *bisectOptions) (_ *trials.Search, err error) {
+func (a *app) choose(ctx context.Context, runner *trials.Runner, k trials.Kernels, cases []scenarios.Case, r trials.Request, o *bisectOptions) (_ *trials.Search, err error) {
 	run, err := a.openRun(ctx)
 	if err != nil {
 		return nil, err
@@ -146,7 +146,7 @@ func (a *app) choose(ctx context.Context, rig *trials.Rig, k trials.Kernels, cas
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, dir.Remove()) }()
-	err = r.Choose(ctx, &trials.Tester{Rig: rig, Kernels: k, Run: run, Dir: dir.Path()}, cases)
+	err = r.Choose(ctx, &trials.Tester{Runner: runner, Kernels: k, Run: run, Dir: dir.Path()}, cases)
 	if ctx.Err() != nil {
 		a.say("stopped before a case was chosen, so there is nothing to resume; --case or --set names one at once")
 	}
@@ -166,7 +166,7 @@ func (a *app) bisections() (string, error) {
 	return filepath.Join(root, "bisections"), nil
 }
 
-// search does a bisection and tells its answer.
+// search does a bisection and prints its answer.
 func (a *app) search(ctx context.Context, s *trials.Search, report string) (_ *trials.Outcome, err error) {
 	defer func() { err = errors.Join(err, s.Close()) }()
 	defer a.show()()
@@ -177,14 +177,14 @@ func (a *app) search(ctx context.Context, s *trials.Search, report string) (_ *t
 	if err != nil {
 		return nil, err
 	}
-	rig, err := a.rig(s.Request.Machine, c.Scenario.Machine.Memory)
+	runner, err := a.runner(s.Request.Machine, c.Scenario.Machine.Memory)
 	if err != nil {
 		return nil, err
 	}
-	rig.Say("bisection in %s", s.Dir())
-	o, err := s.Run(ctx, rig, func(e bisect.Event) {
+	runner.Say("bisection in %s", s.Dir())
+	o, err := s.Run(ctx, runner, func(e bisect.Event) {
 		if text := e.String(); text != "" {
-			rig.Say("%s", text)
+			runner.Say("%s", text)
 		}
 	})
 	a.display.Stop()
@@ -198,7 +198,7 @@ func (a *app) search(ctx context.Context, s *trials.Search, report string) (_ *t
 	case err != nil:
 		return nil, err
 	}
-	return o, a.tell(s, o, report)
+	return o, a.answer(s, o, report)
 }
 
 // sayStop ends a bisection that has no answer.
@@ -216,8 +216,8 @@ func (a *app) sayStop(stop *bisect.StopError, dir string) error {
 	return err
 }
 
-// tell prints an answer and keeps its report.
-func (a *app) tell(s *trials.Search, o *trials.Outcome, report string) error {
+// answer prints an answer and keeps its report.
+func (a *app) answer(s *trials.Search, o *trials.Outcome, report string) error {
 	path, err := s.WriteReport(o)
 	if err != nil {
 		return err

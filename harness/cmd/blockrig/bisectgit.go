@@ -172,20 +172,20 @@ func (a *app) newGit(ctx context.Context, o *bisectOptions, g *gitOptions, name 
 		return a.newSearch(r, o)
 	}
 	defer a.show()()
-	rig, err := a.rig(r.Machine, cases[0].Scenario.Machine.Memory)
+	runner, err := a.runner(r.Machine, cases[0].Scenario.Machine.Memory)
 	if err != nil {
 		return nil, err
 	}
-	k, err := a.commitsOf(ctx, rig, repo.Dir(), g)
+	k, err := a.commitsOf(ctx, runner, repo.Dir(), g)
 	if err != nil {
 		return nil, err
 	}
 	k.Scenario = cases[0].Scenario
-	return a.choose(ctx, rig, k, cases, r, o)
+	return a.choose(ctx, runner, k, cases, r, o)
 }
 
 // commitsOf builds kernels of a repository by the flags.
-func (a *app) commitsOf(ctx context.Context, rig *trials.Rig, repo string, g *gitOptions) (*trials.Commits, error) {
+func (a *app) commitsOf(ctx context.Context, runner *trials.Runner, repo string, g *gitOptions) (*trials.Commits, error) {
 	cache, err := cacheDir()
 	if err != nil {
 		return nil, err
@@ -196,7 +196,7 @@ func (a *app) commitsOf(ctx context.Context, rig *trials.Rig, repo string, g *gi
 	}
 	spec := gitbuild.Spec{Repo: repo, Fragments: opts.Fragments, ConfigFile: opts.ConfigFile, Patches: opts.Patches}
 	opts.Log = a.log
-	return trials.NewCommits(ctx, rig, cache, spec, opts)
+	return trials.NewCommits(ctx, runner, cache, spec, opts)
 }
 
 // options are the flags for the room that builds.

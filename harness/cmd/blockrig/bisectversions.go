@@ -74,15 +74,15 @@ func (a *app) newVersions(ctx context.Context, o *bisectOptions, good, bad strin
 	defer a.show()()
 	r := o.request(cases[0])
 	r.ThenGit = then
-	rig, err := a.rig(r.Machine, cases[0].Scenario.Machine.Memory)
+	runner, err := a.runner(r.Machine, cases[0].Scenario.Machine.Memory)
 	if err != nil {
 		return nil, err
 	}
-	if err := r.ReleasesBetween(ctx, rig.Preparer.Kernels, trials.Ends{Good: []string{good}, Bad: bad, Fix: fix}); err != nil {
+	if err := r.ReleasesBetween(ctx, runner.Preparer.Kernels, trials.Ends{Good: []string{good}, Bad: bad, Fix: fix}); err != nil {
 		return nil, err
 	}
 	if len(cases) == 1 {
 		return a.newSearch(r, o)
 	}
-	return a.choose(ctx, rig, trials.NewReleases(rig, r.Releases.Releases, cases[0].Scenario), cases, r, o)
+	return a.choose(ctx, runner, trials.NewReleases(runner, r.Releases.Releases, cases[0].Scenario), cases, r, o)
 }

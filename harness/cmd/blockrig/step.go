@@ -244,27 +244,27 @@ func (a *app) step(c *cobra.Command, name, ref string, runs int, rate float64, l
 		}
 	}
 	defer a.show()()
-	rig, err := a.rig(o.request(cases[0]).Machine, cases[0].Scenario.Machine.Memory)
+	runner, err := a.runner(o.request(cases[0]).Machine, cases[0].Scenario.Machine.Memory)
 	if err != nil {
 		return fail(err)
 	}
 	var k trials.Kernels
 	if ref != "" {
-		if b, ok := rig.Preparer.Kernels.Builder.(building); ok {
+		if b, ok := runner.Preparer.Kernels.Builder.(building); ok {
 			b.with = g.buildOptions
-			rig.Preparer.Kernels.Builder = b
+			runner.Preparer.Kernels.Builder = b
 		}
-		if _, err := rig.Preparer.Kernels.Resolve(ctx, ref); err != nil && (errors.Is(err, kernels.ErrRef) || errors.Is(err, kernels.ErrNotFound) || errors.Is(err, fs.ErrNotExist) || !trial.WrongRequest(err)) {
+		if _, err := runner.Preparer.Kernels.Resolve(ctx, ref); err != nil && (errors.Is(err, kernels.ErrRef) || errors.Is(err, kernels.ErrNotFound) || errors.Is(err, fs.ErrNotExist) || !trial.WrongRequest(err)) {
 			return fail(err)
 		}
-		k = &trials.Releases{Preparer: rig.Preparer, Scenario: cases[0].Scenario, Refs: map[string]string{ref: ref}}
+		k = trials.NewReleases(runner, []bisect.Release{{Version: ref, Ref: ref}}, cases[0].Scenario)
 		req.Subject.Commit = ref
 	} else {
 		repo, commit, err := a.bisected(ctx)
 		if err != nil {
 			return fail(err)
 		}
-		commits, err := a.commitsOf(ctx, rig, repo, g)
+		commits, err := a.commitsOf(ctx, runner, repo, g)
 		if err != nil {
 			return fail(err)
 		}
@@ -281,7 +281,7 @@ func (a *app) step(c *cobra.Command, name, ref string, runs int, rate float64, l
 		return fail(err)
 	}
 	defer func() { err = errors.Join(err, dir.Remove()) }()
-	t := &trials.Tester{Rig: rig, Kernels: k, Cases: cases, Run: run, Dir: dir.Path()}
+	t := &trials.Tester{Runner: runner, Kernels: k, Cases: cases, Run: run, Dir: dir.Path()}
 	began := time.Now()
 	status, why, err := t.Step(ctx, req)
 	a.display.Stop()
@@ -303,7 +303,7 @@ func (a *app) bisected(ctx context.Context) (repo, commit string, err error) {
 	if err != nil {
 		return "", "", fmt.Errorf("this is no git repository; stand in one, or name a kernel with --kernel: %w", err)
 	}
-	// git bisect start --no-checkout leaves HEAD alone.
+	// git bisect start --no-checkout leaves HEAD as it is.
 	if commit, err = r.Resolve(ctx, "BISECT_HEAD"); err == nil {
 		return r.Dir(), commit, nil
 	}

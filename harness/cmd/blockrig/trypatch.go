@@ -100,11 +100,11 @@ func (a *app) tryPatch(ctx context.Context, patch, name, base, who string, repea
 	}
 	defer a.show()()
 	r := o.request(cases[0])
-	rig, err := a.rig(r.Machine, cases[0].Scenario.Machine.Memory)
+	runner, err := a.runner(r.Machine, cases[0].Scenario.Machine.Memory)
 	if err != nil {
 		return err
 	}
-	commits, err := a.commitsOf(ctx, rig, repo.Dir(), g)
+	commits, err := a.commitsOf(ctx, runner, repo.Dir(), g)
 	if err != nil {
 		return err
 	}
@@ -114,7 +114,7 @@ func (a *app) tryPatch(ctx context.Context, patch, name, base, who string, repea
 		return err
 	}
 	defer func() { err = errors.Join(err, run.Close()) }()
-	t := &trials.Tester{Rig: rig, Kernels: commits, Cases: cases, Run: run, Dir: filepath.Join(tmp.Path(), "machines")}
+	t := &trials.Tester{Runner: runner, Kernels: commits, Cases: cases, Run: run, Dir: filepath.Join(tmp.Path(), "machines")}
 	answer, err := t.TryPatch(ctx, trials.PatchRequest{Base: commit, Runs: repeat, Confidence: o.criteria.Confidence})
 	a.display.Stop()
 	var none *trials.NoKernelError
