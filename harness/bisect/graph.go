@@ -5,7 +5,6 @@ import (
 	"context"
 	"fmt"
 	"math"
-	"math/bits"
 	"slices"
 	"strings"
 )
@@ -51,33 +50,32 @@ func (g *Graph) Add(name string, parents ...string) error {
 	return nil
 }
 
-type bitset []uint64
+// set has true for each commit in it.
+type set []bool
 
-func (b bitset) has(i int) bool { return b[i/64]&(1<<(i%64)) != 0 }
-func (b bitset) set(i int)      { b[i/64] |= 1 << (i % 64) }
-func (b bitset) count() int {
-	n := 0
-	for _, w := range b {
-		n += bits.OnesCount64(w)
+func (s set) count() (n int) {
+	for _, is := range s {
+		if is {
+			n++
+		}
 	}
 	return n
 }
 
-// ancestors are a commit and everything below it, but not what stop has.
-func (g *Graph) ancestors(into, stop bitset, i int) {
-	todo := []int{i}
-	for len(todo) > 0 {
+// ancestors are the commits and everything below them, but not what stop has.
+func (g *Graph) ancestors(stop set, of ...int) set {
+	into := make(set, len(g.names))
+	for todo := slices.Clone(of); len(todo) > 0; {
 		c := todo[len(todo)-1]
 		todo = todo[:len(todo)-1]
-		if into.has(c) || stop != nil && stop.has(c) {
+		if into[c] || stop != nil && stop[c] {
 			continue
 		}
-		into.set(c)
+		into[c] = true
 		todo = append(todo, g.parents[c]...)
 	}
+	return into
 }
-
-func (g *Graph) bits() bitset { return make(bitset, (len(g.names)+63)/64) }
 
 func (g *Graph) find(name string) (int, error) {
 	i, ok := g.index[name]
@@ -138,24 +136,21 @@ func (g *Graph) mark(m Marked) error {
 }
 
 func (g *Graph) next() (Next, error) {
-	clean := g.bits()
-	for _, o := range g.old {
-		g.ancestors(clean, nil, o)
-	}
-	if clean.has(g.new) {
+	clean := g.ancestors(nil, g.old...)
+	if clean[g.new] {
 		return Next{}, fmt.Errorf("%s is new, but an old commit descends from it", g.names[g.new])
 	}
-	left := g.bits()
-	g.ancestors(left, clean, g.new)
+	left := g.ancestors(clean, g.new)
 	n := left.count()
 	if n == 1 {
 		return Next{First: g.names[g.new]}, nil
 	}
 	type scored struct{ i, score int }
 	var list []scored
-	for i, w := range g.weights(left) {
-		if i != g.new && left.has(i) {
-			list = append(list, scored{i, min(w, n-w)})
+	for i := range g.names {
+		if i != g.new && left[i] {
+			reach := g.ancestors(clean, i).count()
+			list = append(list, scored{i, min(reach, n-reach)})
 		}
 	}
 	slices.SortStableFunc(list, func(a, b scored) int { return cmp.Compare(b.score, a.score) })
@@ -188,73 +183,19 @@ func (g *Graph) next() (Next, error) {
 
 // Between implements History.
 func (g *Graph) Between(ctx context.Context) (Between, error) {
-	clean := g.bits()
-	for _, o := range g.old {
-		g.ancestors(clean, nil, o)
-	}
-	left := g.bits()
-	g.ancestors(left, clean, g.new)
-	b := Between{New: g.names[g.new], Commits: left.count()}
-	for _, o := range g.old {
-		top := !slices.ContainsFunc(g.old, func(p int) bool {
-			if p == o {
-				return false
-			}
-			below := g.bits()
-			g.ancestors(below, nil, p)
-			return below.has(o)
-		})
-		if name := g.names[o]; top && !slices.Contains(b.Old, name) {
-			b.Old = append(b.Old, name)
-		}
+	b := Between{New: g.names[g.new], Commits: g.ancestors(g.ancestors(nil, g.old...), g.new).count()}
+	for _, o := range g.tops(g.old) {
+		b.Old = append(b.Old, g.names[o])
 	}
 	return b, nil
 }
 
-// weights counts for each commit in the set how many of the set it reaches.
-func (g *Graph) weights(set bitset) []int {
-	w := make([]int, len(g.names))
-	reach := make([]bitset, len(g.names))
-	for i := range g.names { // parents come first
-		if !set.has(i) {
-			continue
+// tops are those commits that are below no other of them, each once.
+func (g *Graph) tops(commits []int) (out []int) {
+	for _, c := range commits {
+		if !slices.Contains(out, c) && !slices.ContainsFunc(commits, func(d int) bool { return d != c && g.ancestors(nil, d)[c] }) {
+			out = append(out, c)
 		}
-		var in []int
-		for _, p := range g.parents[i] {
-			if set.has(p) {
-				in = append(in, p)
-			}
-		}
-		if len(in) == 1 && reach[in[0]] == nil {
-			w[i] = w[in[0]] + 1 // on a line, counting is enough
-			continue
-		}
-		if len(in) == 0 {
-			w[i] = 1
-			continue
-		}
-		r := g.bits()
-		for _, p := range in {
-			if reach[p] == nil {
-				g.ancestors(r, complement(set), p)
-				continue
-			}
-			for k := range r {
-				r[k] |= reach[p][k]
-			}
-		}
-		r.set(i)
-		reach[i] = r
-		w[i] = r.count()
-	}
-	return w
-}
-
-// complement is what is outside the set.
-func complement(set bitset) bitset {
-	out := make(bitset, len(set))
-	for i := range set {
-		out[i] = ^set[i]
 	}
 	return out
 }
@@ -278,35 +219,24 @@ func (g *Graph) MergeBases(ctx context.Context, new string, old []string) ([]str
 	if err != nil {
 		return nil, err
 	}
-	below := g.bits()
-	g.ancestors(below, nil, n)
+	below := g.ancestors(nil, n)
 	var out []string
 	for _, o := range old {
 		i, err := g.find(o)
 		if err != nil {
 			return nil, err
 		}
-		if below.has(i) {
+		if below[i] {
 			continue
 		}
-		mine := g.bits()
-		g.ancestors(mine, nil, i)
 		var common []int
-		for c := range g.names {
-			if mine.has(c) && below.has(c) {
+		for c, mine := range g.ancestors(nil, i) {
+			if mine && below[c] {
 				common = append(common, c)
 			}
 		}
-		for _, c := range common {
-			best := !slices.ContainsFunc(common, func(d int) bool {
-				if d == c {
-					return false
-				}
-				b := g.bits()
-				g.ancestors(b, nil, d)
-				return b.has(c)
-			})
-			if best && !slices.Contains(out, g.names[c]) {
+		for _, c := range g.tops(common) {
+			if !slices.Contains(out, g.names[c]) {
 				out = append(out, g.names[c])
 			}
 		}

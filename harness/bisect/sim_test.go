@@ -78,9 +78,7 @@ func worldOf(seed uint64) *world {
 	culprit := 1 + r.IntN(n-1)
 	w.culprit = name(culprit)
 	for i := range n {
-		below := w.graph.bits()
-		w.graph.ancestors(below, nil, i)
-		if below.has(culprit) {
+		if w.graph.ancestors(nil, i)[culprit] {
 			w.fails[name(i)] = true
 		}
 	}
@@ -157,13 +155,12 @@ func (w *world) names(a *Answer) bool {
 
 // within tells whether the culprit is in a part of the history.
 func (w *world) within(b Between) bool {
-	old := w.graph.bits()
+	var old []int
 	for _, o := range b.Old {
-		w.graph.ancestors(old, nil, w.graph.index[o])
+		old = append(old, w.graph.index[o])
 	}
-	left := w.graph.bits()
-	w.graph.ancestors(left, old, w.graph.index[b.New])
-	return left.count() == b.Commits && left.has(w.graph.index[w.culprit])
+	left := w.graph.ancestors(w.graph.ancestors(nil, old...), w.graph.index[b.New])
+	return left.count() == b.Commits && left[w.graph.index[w.culprit]]
 }
 
 // hidden tells whether a kernel has the other bug. Taking back the commit that
