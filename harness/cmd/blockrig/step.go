@@ -9,7 +9,6 @@ import (
 	"os"
 	"os/exec"
 	"os/signal"
-	"runtime"
 	"slices"
 	"syscall"
 	"time"
@@ -18,6 +17,7 @@ import (
 
 	"github.com/blockrig/blockrig/harness/bisect"
 	"github.com/blockrig/blockrig/harness/bisect/trials"
+	"github.com/blockrig/blockrig/harness/child"
 	"github.com/blockrig/blockrig/harness/text"
 	"github.com/blockrig/blockrig/harness/trial"
 	"github.com/blockrig/blockrig/kernels"
@@ -57,48 +57,19 @@ func superviseStep(args []string, stderr io.Writer) int {
 		return abort("make a pipe: %v", err)
 	}
 	defer r.Close()
+	// A signal to us ends it in good order.
+	ctx, stop := signal.NotifyContext(context.Background(), endSignals()...)
+	defer stop()
 	cmd := exec.Command(exe, args...)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
 	cmd.Env = append(os.Environ(), stepPipe+"=3")
 	cmd.ExtraFiles = []*os.File{w}
-	// The child ends with us, and cleans up.
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGTERM}
-	// A Ctrl-C at the terminal reaches the child itself; a signal sent to us
-	// alone is passed on. Either way we wait for it.
-	signals := make(chan os.Signal, 8)
-	signal.Notify(signals, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
-	defer signal.Stop(signals)
-	// The parent-death signal belongs to the thread that starts the process.
-	runtime.LockOSThread()
-	defer runtime.UnlockOSThread()
-	err = cmd.Start()
-	closed := w.Close()
-	if err := errors.Join(err, closed); err != nil {
+	p, err := child.Start(ctx, cmd, child.Options{Grace: time.Minute})
+	if err := errors.Join(err, w.Close()); err != nil {
 		return abort("start it: %v", err)
 	}
-	over := make(chan struct{})
-	passed := make(chan struct{})
-	go func() {
-		defer close(passed)
-		for {
-			select {
-			case s := <-signals:
-				if s != os.Interrupt {
-					_ = cmd.Process.Signal(s) // it may be gone by now
-				}
-			case <-over:
-				return
-			}
-		}
-	}()
 	said, readErr := io.ReadAll(io.LimitReader(r, 64))
-	err = cmd.Wait()
-	close(over)
-	<-passed
-	var exit *exec.ExitError
-	if err != nil && !errors.As(err, &exit) {
-		return abort("wait for it: %v", err)
-	}
+	err = p.Wait()
 	for _, status := range []int{bisect.StepGood, bisect.StepBad, bisect.StepSkip} {
 		if readErr == nil && string(said) == stepWord(status) && err == nil {
 			return status
@@ -107,7 +78,7 @@ func superviseStep(args []string, stderr io.Writer) int {
 	if string(said) == stepWord(bisect.StepAbort) || err == nil && asksHelp(args) {
 		return bisect.StepAbort // and it said why
 	}
-	return abort("its process ended with %s", cmd.ProcessState)
+	return abort("its process ended with %s", p.State())
 }
 
 func asksHelp(args []string) bool {
