@@ -306,12 +306,11 @@ const undecided = "undecided"
 // correlation within them, the least cost for the most knowledge is at
 // sqrt(cost*(1-corr)/corr) trials a boot.
 func (s *search) batch() int {
-	w := s.pools.failing.weightsWithout(s, nil)
-	r := s.failing.Rate(w)
-	if r.Mean > .99 {
+	mean, between := s.failing.Mean(s.pools.failing.weightsWithout(s, nil))
+	if mean > .99 {
 		return 2
 	}
-	n := math.Sqrt(s.cfg.BootCost * (1 - r.Between) / max(r.Between, 1e-3))
+	n := math.Sqrt(s.cfg.BootCost * (1 - between) / max(between, 1e-3))
 	// A boot whose trials can't be expected to show one failure is no use
 	// cut short.
 	return int(min(max(n, 2), 16))

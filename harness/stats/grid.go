@@ -109,6 +109,17 @@ type Rate struct {
 	Between float64 `json:"between"`
 }
 
+// Mean gives the mean rate after evidence, and the mean correlation.
+func (g *Grid) Mean(w Weights) (rate, corr float64) {
+	total := floats.LogSumExp(w)
+	for i, m := range g.models {
+		q := math.Exp(w[i] - total)
+		rate += q * m.Mean
+		corr += q * m.Corr
+	}
+	return rate, corr
+}
+
 // Rate sums up weights after evidence. Its counts are left to the caller.
 func (g *Grid) Rate(w Weights) Rate {
 	total := floats.LogSumExp(w)
