@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/blockrig/blockrig/harness/text"
@@ -109,10 +110,17 @@ func removeGit(dir string) error {
 			return fmt.Errorf("%s is in the way of the bisection: it has %s", dir, text.Escape(e.Name()))
 		}
 	}
-	if err := os.RemoveAll(dir); err != nil {
-		return fmt.Errorf("remove the bisection's repository: %w", err)
+	for began := time.Now(); ; time.Sleep(10 * time.Millisecond) {
+		err := os.RemoveAll(dir)
+		// The git of a blockrig that was killed may write until it is dead, too.
+		if errors.Is(err, syscall.ENOTEMPTY) && time.Since(began) < 5*time.Second {
+			continue
+		}
+		if err != nil {
+			return fmt.Errorf("remove the bisection's repository: %w", err)
+		}
+		return nil
 	}
-	return nil
 }
 
 func (g *Git) term(m Mark) string {
