@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -262,28 +261,36 @@ func has(dir, name string) bool {
 	return err == nil
 }
 
-// ReadState reads the request of the search in dir, and its answer, nil where
-// there is none yet. Another process may have it open.
+// ReadState reads the request of the search in dir, and its answer: the error
+// wraps fs.ErrNotExist where there is none yet. Another process may have it
+// open.
 func ReadState(dir string, request any) (*Answer, error) {
-	data, err := os.ReadFile(filepath.Join(dir, fileRequest))
-	if err != nil {
-		return nil, fmt.Errorf("read the bisection in %s: %w", dir, err)
-	}
-	if err := json.Unmarshal(data, request); err != nil {
-		return nil, fmt.Errorf("%s: %w", filepath.Join(dir, fileRequest), err)
-	}
-	data, err = os.ReadFile(filepath.Join(dir, fileAnswer))
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, fmt.Errorf("read the bisection in %s: %w", dir, err)
-	}
 	a := &Answer{}
-	if err := json.Unmarshal(data, a); err != nil {
-		return nil, fmt.Errorf("%s: %w", filepath.Join(dir, fileAnswer), err)
+	for _, f := range []struct {
+		name string
+		into any
+	}{{fileRequest, request}, {fileAnswer, a}} {
+		data, err := os.ReadFile(filepath.Join(dir, f.name))
+		if err == nil {
+			err = json.Unmarshal(data, f.into)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("read %s: %w", filepath.Join(dir, f.name), err)
+		}
 	}
 	return a, nil
+}
+
+// RemoveState removes the folder of a search, which nobody may have open.
+func RemoveState(dir string) error {
+	if !Begun(dir) {
+		return fmt.Errorf("%s holds no bisection (no %s in it)", dir, fileRequest)
+	}
+	f, err := cachedir.Hold(dir)
+	if err != nil {
+		return fmt.Errorf("bisection in %s: %w", dir, err)
+	}
+	return f.Remove()
 }
 
 func (s *State) saveMarks(ctx context.Context, marks []Record, h History) error {

@@ -83,7 +83,51 @@ func Unfinished(dir string) bool {
 	// With commits still to be bisected, which has not begun.
 	var r Request
 	a, err := bisect.ReadState(dir, &r)
-	return err == nil && a != nil && r.ThenGit != nil && a.Grade != bisect.Doubtful && !bisect.Begun(GitAfter(dir))
+	return err == nil && r.ThenGit != nil && a.Grade != bisect.Doubtful && !bisect.Begun(GitAfter(dir))
+}
+
+// A Listed bisection is what a list says of one.
+type Listed struct {
+	Dir      string `json:"dir"`
+	Scenario string `json:"scenario"`
+	Case     string `json:"case"`
+	Of       string `json:"of"`    // commits or releases
+	State    string `json:"state"` // unfinished, its grade, or stopped
+	First    string `json:"first,omitempty"`
+}
+
+// List gives the bisections in root, the oldest first.
+func List(root string) ([]Listed, error) {
+	entries, err := os.ReadDir(root)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("look for bisections: %w", err)
+	}
+	var out []Listed
+	for _, e := range entries {
+		dir := filepath.Join(root, e.Name())
+		if !bisect.Begun(dir) {
+			continue
+		}
+		var r Request
+		a, err := bisect.ReadState(dir, &r)
+		l := Listed{Dir: dir, Scenario: r.Scenario.Name, Case: r.Scenario.Case, Of: "releases", State: "stopped"}
+		if r.Git != nil {
+			l.Of = "commits"
+		}
+		switch {
+		case err != nil && !errors.Is(err, fs.ErrNotExist):
+			l.State = "damaged"
+		case Unfinished(dir):
+			l.State = "unfinished"
+		case err == nil:
+			l.State = string(a.Grade)
+		}
+		if err == nil && a.First != nil {
+			l.First = a.First.Hash
+		}
+		out = append(out, l)
+	}
+	return out, nil
 }
 
 // NewFolder names a new bisection's folder in root.
@@ -94,13 +138,13 @@ func NewFolder(root string) string {
 // LastUnfinished is the folder of the last bisection in root that has not come
 // to an end.
 func LastUnfinished(root string) (string, error) {
-	entries, err := os.ReadDir(root)
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return "", fmt.Errorf("look for bisections: %w", err)
+	all, err := List(root)
+	if err != nil {
+		return "", err
 	}
-	for _, e := range slices.Backward(entries) {
-		if dir := filepath.Join(root, e.Name()); Unfinished(dir) {
-			return dir, nil
+	for _, l := range slices.Backward(all) {
+		if l.State == "unfinished" {
+			return l.Dir, nil
 		}
 	}
 	return "", wrong("there is no unfinished bisection to resume in %s; name its folder", root)

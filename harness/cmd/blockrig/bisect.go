@@ -13,6 +13,7 @@ import (
 	"github.com/blockrig/blockrig/harness/bisect"
 	"github.com/blockrig/blockrig/harness/bisect/trials"
 	"github.com/blockrig/blockrig/harness/cachedir"
+	"github.com/blockrig/blockrig/harness/text"
 	"github.com/blockrig/blockrig/harness/trial"
 	"github.com/blockrig/blockrig/scenarios"
 )
@@ -25,7 +26,7 @@ func (a *app) bisectCommand() *cobra.Command {
 Exit status: 0 found, proven or likely; 2 the request was wrong, an end that is
 not what it was said to be included; 3 doubtful, or no answer.`,
 	}
-	c.AddCommand(a.bisectGit(), a.bisectVersions(), a.bisectResume())
+	c.AddCommand(a.bisectGit(), a.bisectVersions(), a.bisectResume(), a.bisectList(), a.bisectReset())
 	return c
 }
 
@@ -268,6 +269,46 @@ func (a *app) searchAll(ctx context.Context, s *trials.Search, report string) er
 		}
 		a.say("continuing with the commits of %s..%s", next.Request.Git.Old[0].Name, next.Request.Git.New.Name)
 		s = next
+	}
+}
+
+func (a *app) bisectList() *cobra.Command {
+	return &cobra.Command{
+		Use: "list", Short: "List bisections and what came of them", Args: cobra.NoArgs,
+		RunE: func(*cobra.Command, []string) error {
+			root, err := a.bisections()
+			if err != nil {
+				return err
+			}
+			all, err := trials.List(root)
+			if err != nil {
+				return err
+			}
+			t := text.Table{Head: []string{"BISECTION", "SCENARIO", "CASE", "OF", "STATE", "FIRST"}}
+			return printList(a, all, t, func(t *text.Table, l trials.Listed) {
+				t.Add(filepath.Base(l.Dir), l.Scenario, l.Case, l.Of, l.State, bisect.Subject{Commit: l.First})
+			})
+		},
+	}
+}
+
+func (a *app) bisectReset() *cobra.Command {
+	return &cobra.Command{
+		Use: "reset DIR", Short: "Remove a bisection with all its records",
+		Long: `Remove a bisection with all its records. DIR is its folder, or its name in
+bisect list.`,
+		Args: cobra.ExactArgs(1),
+		RunE: func(_ *cobra.Command, args []string) error {
+			root, err := a.bisections()
+			if err != nil {
+				return err
+			}
+			dir := args[0]
+			if named := filepath.Join(root, dir); filepath.IsLocal(dir) && bisect.Begun(named) {
+				dir = named
+			}
+			return badRequest(bisect.RemoveState(dir))
+		},
 	}
 }
 
