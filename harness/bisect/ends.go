@@ -80,11 +80,7 @@ type end struct {
 
 func (s *search) end(ctx context.Context, e end) (Record, error) {
 	s.stage(e.name, e.commit)
-	k, err := s.kernel(ctx, Subject{Commit: e.commit})
-	if err != nil {
-		return Record{}, err
-	}
-	j, err := s.judge(ctx, k, 0, s.alpha)
+	k, j, err := s.judgeCommit(ctx, e.commit, s.alpha)
 	if err != nil {
 		return Record{}, err
 	}

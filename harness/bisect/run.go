@@ -302,11 +302,7 @@ func (s *search) growth(ctx context.Context, a *Answer, earlier Signature) error
 	}
 	var shows string
 	for _, c := range edge {
-		k, err := s.kernel(ctx, Subject{Commit: c})
-		if err != nil {
-			return err
-		}
-		j, err := s.judge(ctx, k, 0, s.alpha)
+		_, j, err := s.judgeCommit(ctx, c, s.alpha)
 		if err != nil {
 			return err
 		}
@@ -347,19 +343,16 @@ func (s *search) growth(ctx context.Context, a *Answer, earlier Signature) error
 
 // trustEnds gives a new lens its first members.
 func (s *search) trustEnds(ctx context.Context, fail, pass []string) error {
-	for _, c := range fail {
+	for i, c := range slices.Concat(fail, pass) {
 		k, err := s.kernel(ctx, Subject{Commit: c})
 		if err != nil {
 			return err
 		}
-		s.trust(k, stateFails)
-	}
-	for _, c := range pass {
-		k, err := s.kernel(ctx, Subject{Commit: c})
-		if err != nil {
-			return err
+		if i < len(fail) {
+			s.trust(k, stateFails)
+		} else {
+			s.trust(k, statePasses)
 		}
-		s.trust(k, statePasses)
 	}
 	return nil
 }

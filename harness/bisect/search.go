@@ -316,6 +316,16 @@ func (s *search) batch() int {
 	return int(min(max(n, 2), 16))
 }
 
+// judgeCommit judges the kernel of a commit by all its trials.
+func (s *search) judgeCommit(ctx context.Context, commit string, alpha float64) (*kernel, judgement, error) {
+	k, err := s.kernel(ctx, Subject{Commit: commit})
+	if err != nil {
+		return nil, judgement{}, err
+	}
+	j, err := s.judge(ctx, k, 0, alpha)
+	return k, j, err
+}
+
 // judge tries a kernel until its state is known. With from > 0 only outcomes
 // from that one on count, of boots that were not there before.
 func (s *search) judge(ctx context.Context, k *kernel, from int, alpha float64) (judgement, error) {
@@ -443,11 +453,7 @@ func (s *search) walk(ctx context.Context, new string, old []string) (found, err
 	}
 	for next.Commit != "" {
 		s.cfg.Progress(Event{Stage: "step", Commit: next.Commit, Left: next.Left})
-		k, err := s.kernel(ctx, Subject{Commit: next.Commit})
-		if err != nil {
-			return found{}, err
-		}
-		j, err := s.judge(ctx, k, 0, s.stepAlpha())
+		k, j, err := s.judgeCommit(ctx, next.Commit, s.stepAlpha())
 		if err != nil {
 			return found{}, err
 		}
@@ -560,12 +566,8 @@ func (s *search) settle(ctx context.Context, alpha float64) (bool, error) {
 	})
 	for _, o := range list {
 		r := s.records[o.i]
-		k, err := s.kernel(ctx, Subject{Commit: r.Commit})
-		if err != nil {
-			return false, err
-		}
 		s.stage("again", r.Commit)
-		j, err := s.judge(ctx, k, 0, alpha)
+		k, j, err := s.judgeCommit(ctx, r.Commit, alpha)
 		if err != nil {
 			return false, err
 		}
