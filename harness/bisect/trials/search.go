@@ -29,7 +29,6 @@ const (
 type Search struct {
 	Request Request
 	Cache   string // blockrig's own cache folder
-	Nice    int    // of builds
 
 	state *bisect.State
 }
@@ -280,8 +279,11 @@ func (s *Search) commits(ctx context.Context, runner *Runner) (*Commits, error) 
 		}
 		spec.ConfigFile = name
 	}
-	return NewCommits(ctx, runner, s.Cache, spec, gitbuild.Options{CC: b.CC, Jobs: b.Jobs, Nice: s.Nice, Log: runner.Log})
+	return NewCommits(ctx, runner, s.Cache, spec, gitbuild.Options{CC: b.CC, Jobs: b.Jobs, Nice: BuildNice, Log: runner.Log})
 }
+
+// BuildNice is how much builds stand back behind what else the machine does.
+const BuildNice = 5
 
 // NewCommits opens the build cache below cache, and makes the runner's kernel
 // store build its git: references.

@@ -201,7 +201,7 @@ func (a *app) commitsOf(ctx context.Context, runner *trials.Runner, repo string,
 
 // options are the flags for the room that builds.
 func (g *buildOptions) options() (gitbuild.Options, error) {
-	opts := gitbuild.Options{CC: g.cc, Jobs: g.make, Nice: buildNice, Fragments: config.With(g.fragments)}
+	opts := gitbuild.Options{CC: g.cc, Jobs: g.make, Nice: trials.BuildNice, Fragments: config.With(g.fragments)}
 	for _, p := range g.apply {
 		abs, err := filepath.Abs(p)
 		if err != nil {
@@ -218,6 +218,3 @@ func (g *buildOptions) options() (gitbuild.Options, error) {
 	}
 	return opts, nil
 }
-
-// buildNice is how much builds stand back behind what else the machine does.
-const buildNice = 5
