@@ -57,8 +57,8 @@ func superviseStep(args []string, stderr io.Writer) int {
 		return abort("make a pipe: %v", err)
 	}
 	defer r.Close()
-	// A signal to us ends it in good order.
-	ctx, stop := signal.NotifyContext(context.Background(), endSignals()...)
+	// A signal to us ends it in good order, one that a shell has us ignore, too.
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	defer stop()
 	cmd := exec.Command(exe, args...)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
