@@ -12,6 +12,11 @@ const (
 	KindWarn  Kind = "warn"  // WARNING, lockdep, refcount, leak
 	KindIO    Kind = "io"    // an I/O error, a failed leg, a kicked disk
 	KindBoot  Kind = "boot"  // the kernel could not start user space
+
+	// KindUnrecognized is a complaint of storage that no row of the tables
+	// knows: it may mean anything, so that it counts for no verdict, but a log
+	// with one is not simply clean.
+	KindUnrecognized Kind = "unrecognized"
 )
 
 // A Finding is one thing that a kernel log shows.

@@ -1,5 +1,7 @@
 package console
 
+import "slices"
+
 // A shape says how a report goes on after its first line.
 type shape uint8
 
@@ -70,7 +72,10 @@ var (
 )
 
 // markers in order: the first row that matches a line counts.
-var markers = []marker{
+var markers = slices.Concat(kernelRows, storageRows)
+
+// kernelRows are the reports of the kernel itself.
+var kernelRows = []marker{
 	// Hangs: kernel/hung_task.c, kernel/watchdog.c, kernel/rcu/tree_stall.h, kernel/workqueue.c.
 	{kind: KindHang, match: "INFO: task {task*} blocked for more than {_#} seconds", title: "INFO: task hung in {func}", shape: shapeTrace, pick: pickHang},
 	{kind: KindHang, match: "INFO: task {task*} blocked in I/O wait for more than {_#} seconds", title: "INFO: task hung in {func}", shape: shapeTrace, pick: pickHang},
@@ -253,106 +258,6 @@ var markers = []marker{
 	{kind: KindBug, match: "BUG: workqueue leaked atomic, lock or RCU: {commpid*}", title: "BUG: workqueue leaked lock or atomic in {func}", shape: shapeTrace, pick: pickNamed},
 	{kind: KindBug, match: "BUG: {why*}", title: "BUG: {why}", shape: shapeTrace, loose: true},
 	{kind: KindWarn, match: "irq {_#}: nobody cared (try booting with the \"irqpoll\" option)", title: "irq: nobody cared", shape: shapeTrace},
-
-	// Block layer: block/blk-core.c, block/blk-mq.c, fs/buffer.c.
-	{kind: KindIO, match: "[[blk_update_request: ]][[print_req_error: ]][[end_request: ]]{what*} error, dev {dev}, sector {_#} op {_$}:({op})", title: "{what} error, {op}", sites: []string{"blk_print_req_error", "blk_update_request", "print_req_error"}},
-	{kind: KindIO, match: "[[blk_update_request: ]][[print_req_error: ]][[end_request: ]]{what*} error, dev {dev}, sector {_#}", title: "{what} error", sites: []string{"blk_print_req_error", "blk_update_request", "print_req_error", "end_request"}},
-	{kind: KindIO, match: "Buffer I/O error on dev {dev}, logical block ", title: "Buffer I/O error", sites: []string{"buffer_io_error"}},
-	{kind: KindIO, match: "Buffer I/O error on device {dev}, logical block ", title: "Buffer I/O error", sites: []string{"buffer_io_error"}},
-	{kind: KindIO, match: "lost page write due to I/O error on {dev}", title: "lost page write", sites: []string{"buffer_io_error"}},
-	{kind: KindIO, match: "{_*}attempt to access beyond end of device", title: "attempt to access beyond end of device", sites: []string{"bio_check_eod", "handle_bad_sector"}},
-	{kind: KindIO, match: "Read-error on swap-device ({_})", title: "Read-error on swap-device"},
-	{kind: KindIO, match: "Write-error on swap-device ({_})", title: "Write-error on swap-device"},
-	{kind: KindIO, match: "loop: Write error at byte offset ", title: "loop: Write error", sites: []string{"lo_write_bvec"}},
-
-	// dm: drivers/md/dm-*.c.
-	{kind: KindIO, match: "device-mapper: raid1: Mirror read failed from {leg}. Trying alternative device.", title: "dm-mirror: Mirror read failed", sites: []string{"read_callback"}},
-	{kind: KindIO, match: "device-mapper: raid1: Mirror read failed.", title: "dm-mirror: Mirror read failed", sites: []string{"mirror_end_io"}},
-	{kind: KindIO, match: "device-mapper: raid1: Read failure on mirror device {leg}.", title: "dm-mirror: Read failure on mirror device", sites: []string{"read_callback"}},
-	{kind: KindIO, match: "device-mapper: raid1: Unable to read primary mirror during recovery", title: "dm-mirror: Unable to read primary mirror during recovery", sites: []string{"recovery_complete"}},
-	{kind: KindIO, match: "device-mapper: raid1: Write error during recovery (error = ", title: "dm-mirror: Write error during recovery", sites: []string{"recovery_complete"}},
-	{kind: KindIO, match: "device-mapper: raid1: All sides of mirror have failed.", title: "dm-mirror: All sides of mirror have failed", sites: []string{"fail_mirror"}},
-	{kind: KindIO, match: "device-mapper: raid1: Primary mirror ({leg}) failed while out-of-sync: ", title: "dm-mirror: Primary mirror failed while out-of-sync"},
-	{kind: KindIO, match: "device-mapper: raid1: Mirror device {leg} failed", title: "dm-mirror: Mirror device failed"},
-	{kind: KindIO, match: "device-mapper: dirty region log: {_}: Failed to {what*} dirty region log", title: "dm-log: Failed to {what} dirty region log"},
-	{kind: KindIO, match: "device-mapper: raid: Failed to read superblock of device at position ", title: "dm-raid: Failed to read superblock"},
-	{kind: KindIO, match: "device-mapper: multipath: Failing path {path}.", title: "dm-multipath: Failing path"},
-	{kind: KindIO, match: "device-mapper: multipath: {_}: Failing path {path}.", title: "dm-multipath: Failing path"},
-	{kind: KindIO, match: "device-mapper: thin: {_}: switching pool to {what*} mode", title: "dm-thin: switching pool to {what} mode"},
-	{kind: KindIO, match: "device-mapper: thin: {_}: metadata operation '{what}' failed: error = ", title: "dm-thin: metadata operation {what} failed"},
-	{kind: KindIO, match: "device-mapper: space map {_}: unable to allocate new metadata block", title: "dm: unable to allocate new metadata block"},
-	{kind: KindIO, match: "device-mapper: block manager: {what*} validator check failed for block ", title: "dm: block manager: {what} validator check failed"},
-	{kind: KindIO, match: "device-mapper: integrity: {dev}: Checksum failed at sector ", title: "dm-integrity: Checksum failed"},
-	{kind: KindIO, match: "device-mapper: crypt: {dev}: INTEGRITY AEAD ERROR, sector ", title: "dm-crypt: INTEGRITY AEAD ERROR"},
-	{kind: KindIO, match: "device-mapper: verity: {_}: data block {_#} is corrupted", title: "dm-verity: block is corrupted"},
-	{kind: KindIO, match: "device-mapper: verity: {_}: metadata block {_#} is corrupted", title: "dm-verity: block is corrupted"},
-	{kind: KindIO, match: "device-mapper: snapshots: Invalidating snapshot: {what*}", title: "dm-snapshot: Invalidating snapshot: {what}"},
-	{kind: KindIO, match: "device-mapper: cache: {_}: switching cache to {what*} mode", title: "dm-cache: switching cache to {what} mode"},
-
-	// md: drivers/md/raid1.c, raid10.c, raid5.c, md.c; dm-raid speaks through them as mdX.
-	{kind: KindIO, match: "md/{level}:{dev}: {_}: rescheduling sector {_#}", title: "md/{level}: rescheduling sector", sites: []string{"raid1_end_read_request", "raid10_end_read_request"}},
-	{kind: KindIO, match: "md/{level}:{dev}: redirecting sector {_#} to other mirror: ", title: "md/{level}: redirecting sector", sites: []string{"raid1_read_request", "raid10_read_request"}},
-	{kind: KindIO, match: "md/{level}:{dev}: Disk failure on {_}, disabling device", title: "md/{level}: Disk failure, disabling device"},
-	{kind: KindIO, match: "md/{level}:{dev}: read error corrected (", title: "md/{level}: read error corrected"},
-	{kind: KindIO, match: "md/{level}:{dev}: read error not correctable (", title: "md/{level}: read error not correctable"},
-	{kind: KindIO, match: "md/{level}:{dev}: {_*}unrecoverable I/O {what} error for block ", title: "md/{level}: unrecoverable I/O {what} error"},
-	{kind: KindIO, match: "md/{level}:{dev}: {_*}Raid device exceeded read_error threshold ", title: "md/{level}: read_error threshold exceeded"},
-	{kind: KindIO, match: "md/{level}:{dev}: not enough operational devices", title: "md/{level}: not enough operational devices"},
-	{kind: KindIO, match: "md/{level}:{dev}: Cannot continue operation (", title: "md/{level}: Cannot continue operation"},
-	{kind: KindIO, match: "md: super_written gets error={_}", title: "md: super_written gets error"},
-	{kind: KindIO, match: "md: kicking non-fresh {_} from array!", title: "md: kicking non-fresh disk"},
-
-	// ATA, SCSI, NVMe.
-	{kind: KindIO, match: "ata{ata}: exception Emask {_$} SAct ", title: "ATA exception"},
-	{kind: KindIO, match: "ata{ata}: failed command: {op*}", title: "ATA failed command: {op}"},
-	{kind: KindIO, match: "ata{ata}: COMRESET failed (errno=", title: "ATA COMRESET failed"},
-	{kind: KindIO, match: "ata{ata}: qc timeout {_*}(cmd {_$})", title: "ATA qc timeout"},
-	{kind: KindIO, match: "ata{ata}: failed to IDENTIFY (", title: "ATA failed to IDENTIFY"},
-	{kind: KindIO, match: "ata{ata}: disable device$", title: "ATA disable device"},
-	{kind: KindIO, match: "sd {_}: [{dev}] tag#{_#} FAILED Result: hostbyte=", title: "SCSI command FAILED"},
-	{kind: KindIO, match: "sd {_}: [{dev}] {_*}Sense Key : Medium Error", title: "SCSI Medium Error"},
-	{kind: KindIO, match: "sd {_}: [{dev}] {_*}Sense Key : Hardware Error", title: "SCSI Hardware Error"},
-	{kind: KindIO, match: "sd {_}: [{dev}] {_*}Sense Key : Aborted Command", title: "SCSI Aborted Command"},
-	{kind: KindIO, match: "sd {_}: [{dev}] {_*}Sense Key : Data Protect", title: "SCSI Data Protect"},
-	{kind: KindIO, match: "sd {dev}: rejecting I/O to offline device", title: "SCSI rejecting I/O to offline device"},
-	{kind: KindIO, match: "sd {dev}: Device offlined - not ready after error recovery", title: "SCSI device offlined"},
-	{kind: KindIO, match: "sd {_}: [{dev}] Synchronize Cache({_}) failed: Result: ", title: "SCSI Synchronize Cache failed"},
-	{kind: KindIO, match: "nvme {dev}: I/O {_*} timeout, {what*}", title: "NVMe timeout"},
-	{kind: KindIO, match: "nvme {dev}: controller is down; will reset: ", title: "NVMe controller is down"},
-	{kind: KindIO, match: "nvme {dev}: Device not ready; aborting ", title: "NVMe device not ready"},
-	{kind: KindIO, match: "nvme {dev}: Removing after probe failure status: ", title: "NVMe removing after probe failure"},
-	{kind: KindIO, match: "nvme {dev}: Disabling device after reset failure: ", title: "NVMe disabling device after reset failure"},
-	{kind: KindIO, match: "{dev}: {_*} @ LBA {_#}, {_#} blocks, {what*} (sct ", title: "NVMe {what}"},
-
-	// File systems.
-	{kind: KindIO, match: "EXT4-fs error (device {dev}): {where}:{_#}: ", title: "EXT4-fs error in {where}", sites: []string{"__ext4_error"}},
-	{kind: KindIO, match: "EXT4-fs error (device {dev}) in {where}:{_#}: ", title: "EXT4-fs error in {where}"},
-	{kind: KindIO, match: "EXT4-fs warning (device {dev}): {where}:{_#}: I/O error ", title: "EXT4-fs I/O error in {where}", sites: []string{"ext4_end_bio"}},
-	{kind: KindIO, match: "EXT4-fs ({dev}): I/O error while writing superblock", title: "EXT4-fs I/O error while writing superblock"},
-	{kind: KindIO, match: "EXT4-fs ({dev}): Remounting filesystem read-only", title: "EXT4-fs Remounting filesystem read-only"},
-	{kind: KindIO, match: "EXT4-fs ({dev}): unable to read superblock", title: "EXT4-fs unable to read superblock"},
-	{kind: KindIO, match: "EXT4-fs ({dev}): {_*}This should not happen!! Data will be lost", title: "EXT4-fs Data will be lost"},
-	{kind: KindIO, match: "Aborting journal on device {_}.", title: "JBD2: Aborting journal"},
-	{kind: KindIO, match: "JBD2: Detected IO errors while flushing file data on ", title: "JBD2: Detected IO errors while flushing file data"},
-	{kind: KindIO, match: "JBD2: {_*} detected when updating journal superblock for ", title: "JBD2: error updating journal superblock"},
-	{kind: KindIO, match: "XFS ({dev}): metadata I/O error", title: "XFS: metadata I/O error"},
-	{kind: KindIO, match: "XFS ({dev}): log I/O error ", title: "XFS: log I/O error"},
-	{kind: KindIO, match: "XFS ({dev}): Metadata corruption detected at {_}", title: "XFS: Metadata corruption detected"},
-	{kind: KindIO, match: "XFS ({dev}): Metadata CRC error detected at {_}", title: "XFS: Metadata CRC error detected"},
-	{kind: KindIO, match: "XFS ({dev}): Corruption of in-memory data {_*}detected", title: "XFS: Corruption of in-memory data"},
-	{kind: KindIO, match: "XFS ({dev}): Internal error {_*} of file ", title: "XFS: Internal error"},
-	{kind: KindIO, match: "XFS ({dev}): Filesystem has been shut down due to ", title: "XFS: Filesystem has been shut down"},
-	{kind: KindIO, match: "XFS ({dev}): {_*}hutting down filesystem", title: "XFS: shutting down filesystem"},
-	{kind: KindIO, match: "BTRFS error (device {dev@}{_*}): {what*}", title: "BTRFS error"},
-	{kind: KindIO, match: "BTRFS critical (device {dev@}{_*}): {what*}", title: "BTRFS critical"},
-	{kind: KindIO, match: "BTRFS: error (device {dev@}{_*}) in {where}:{_#}: ", title: "BTRFS error in {where}"},
-	{kind: KindIO, match: "BTRFS warning (device {dev@}{_*}): csum failed ", title: "BTRFS csum failed"},
-	{kind: KindIO, match: "BTRFS warning (device {dev@}{_*}): lost page write due to IO error ", title: "BTRFS lost page write"},
-	{kind: KindIO, match: "BTRFS warning (device {dev@}{_*}): i/o error ", title: "BTRFS i/o error"},
-	{kind: KindIO, match: "F2FS-fs ({dev}): {_*}I/O error", title: "F2FS: I/O error"},
-	{kind: KindIO, match: "FAT-fs ({dev}): error, {what*}", title: "FAT-fs error"},
-	{kind: KindIO, match: "FAT-fs ({dev}): Directory bread(block {_#}) failed", title: "FAT-fs: Directory bread failed"},
-	{kind: KindIO, match: "SQUASHFS error: {what*}", title: "SQUASHFS error"},
 }
 
 // A harmless row is a line that a marker would match but that reports nothing
@@ -364,11 +269,43 @@ type harmless struct {
 
 // harmlessLines are looked at before the markers.
 var harmlessLines = []harmless{
-	{"operation not supported error, dev {_}, sector {_#} op {_$}:(DISCARD)", "a device without discard says so; nothing is lost"},
-	{"operation not supported error, dev {_}, sector {_#} op {_$}:(WRITE_ZEROES)", "the block layer writes zeroes itself then"},
-	{"operation not supported error, dev {_}, sector {_#} op {_$}:(SECURE_ERASE)", "a device without secure erase says so"},
+	{"[[blk_update_request: ]][[print_req_error: ]]operation not supported error, dev {_}, sector {_#} op {_$}:(DISCARD)", "a device without discard says so; nothing is lost"},
+	{"[[blk_update_request: ]][[print_req_error: ]]operation not supported error, dev {_}, sector {_#} op {_$}:(WRITE_ZEROES)", "the block layer writes zeroes itself then"},
+	{"[[blk_update_request: ]][[print_req_error: ]]operation not supported error, dev {_}, sector {_#} op {_$}:(SECURE_ERASE)", "a device without secure erase says so"},
+	{"[[blk_update_request: ]][[print_req_error: ]]{_&} error, dev {_}, sector {_#} op {_$}:(DISCARD)", "a target that refuses to discard loses nothing"},
+	{"[[blk_update_request: ]][[print_req_error: ]][[end_request: ]]I/O error, dev fd{_#}, sector ", "a floppy drive without a disk, or none at all"},
+	{"Buffer I/O error on dev fd{_#}, ", "a floppy drive without a disk, or none at all"},
+	{"Buffer I/O error on device fd{_#}, ", "a floppy drive without a disk, or none at all"},
+	{"[[blk_update_request: ]][[print_req_error: ]][[end_request: ]]I/O error, dev sr{_#}, sector 0 ", "a drive without a CD is asked for its first sector"},
+	{"[[blk_update_request: ]][[print_req_error: ]][[end_request: ]]I/O error, dev sr{_#}, sector 0$", "a drive without a CD is asked for its first sector"},
+	{"Buffer I/O error on dev sr{_#}, logical block 0,", "a drive without a CD is asked for its first block"},
+	{"Buffer I/O error on device sr{_#}, logical block 0$", "a drive without a CD is asked for its first block"},
 	{"device-mapper: thin: {_}: switching pool to write mode", "a pool that is well again"},
 	{"device-mapper: cache: {_}: switching cache to write mode", "a cache that is well again"},
+	{"device-mapper: ioctl: {_*}", "a tool's request that can't be; the tool says so itself"},
+	{"device-mapper: table: {_*}", "a tool's table that can't be; the tool says so itself"},
+	{"ata{_}: failed to enable AA (", "a feature that the disk has not"},
+	{"ata{_}: READ LOG DMA EXT failed, trying PIO", "read another way then"},
+	{"ata{_}: Read log {_$} page {_$} failed", "a log page that the disk has not"},
+	{"ata{_}: failed to get {_*}Log", "a log page that the disk has not"},
+	{"ata{_}: failed to get Identify Device Data", "a page that the disk has not"},
+	{"ata{_}: configured for {_*} (device error ignored)", "the last line of what was found before"},
+	{"ata{_}: error: { {_*}", "the details of an exception"},
+	{"sd {_}: [{_}] Asking for cache data failed", "a disk that does not say how it caches"},
+	{"sd {_}: [{_}] Test WP failed, assume Write Enabled", "a disk that does not say whether it may be written"},
+	{"sd {_}: [{_}] Read Capacity({_}) failed: Result: hostbyte=DID_OK", "a reader without a card"},
+	{"sd {_}: [{_}] {_*}Add. Sense: ", "the details of a sense key"},
+	{"sr {_}: {_*}Add. Sense: ", "the details of a sense key"},
+	{"nvme {_}: failed to set APST feature", "a power mode that the disk has not"},
+	{"nvme {_}: Shutdown timeout set to ", "a setting"},
+	{"EXT4-fs ({_}): error count since last fsck: ", "what an earlier boot saw"},
+	{"EXT4-fs ({_}): initial error at time ", "what an earlier boot saw"},
+	{"EXT4-fs ({_}): last error at time ", "what an earlier boot saw"},
+	{"EXT4-fs ({_}): warning: mounting fs with errors, ", "what an earlier boot saw"},
+	{"EXT4-fs ({_}): mounted {_*}", "an option may be called errors"},
+	{"EXT4-fs ({_}): re-mounted {_*}", "an option may be called errors"},
+	{"XFS ({_}): WARNING: Reset corrupted AGFL ", "XFS has repaired it"},
+	{"BTRFS info (device {_*}): bdev {_*} errs: wr ", "what was counted before"},
 }
 
 // A site is a place in the source whose reports have a kind of their own,

@@ -119,7 +119,9 @@ func TestMarkers(t *testing.T) {
 		}
 		for _, l := range x.near {
 			for n, log := range logs {
-				if got := added(log, []string{l}); len(got) != 0 {
+				// As a complaint that no row knows it may still be told.
+				got := slices.DeleteFunc(added(log, []string{l}), func(f Finding) bool { return f.Kind == KindUnrecognized })
+				if len(got) != 0 {
 					t.Errorf("markers.txt:%d: in log %d near miss %q gives %s", x.line, n, l, describe("", got))
 				}
 			}
@@ -188,7 +190,7 @@ func TestHarmless(t *testing.T) {
 			}
 		}
 		for _, l := range x.lines {
-			if x.row != "none" && firstRow(l) < 0 {
+			if text := []byte(l); x.row != "none" && firstRow(l) < 0 && !(compiled().speaks(text) && complaints.Match(text)) {
 				t.Errorf("harmless.txt:%d: %q would not be found anyway", x.line, l)
 			}
 		}

@@ -252,6 +252,9 @@ func (s *Scanner) oneLine(row int, m *message, text []byte) {
 	for i := range s.caps.n {
 		s.sig = append(append(s.sig, s.caps.value[i]...), 0)
 	}
+	if mk.kind == KindIO {
+		s.lastIO = s.lines
+	}
 	if e := s.lastRow[row]; e != nil && e.boot == s.boot && e.sig == string(s.sig) {
 		// A flood: no need to make the title again.
 		if !again {
@@ -263,10 +266,13 @@ func (s *Scanner) oneLine(row int, m *message, text []byte) {
 	}
 	var f Finding
 	f.Kind, f.Line, f.LastLine, f.Count = mk.kind, s.lines, s.lines, 1
-	for _, name := range [...]string{"dev", "leg", "path"} {
+	for _, name := range [...]string{"dev", "path"} {
 		if v := s.caps.get(name); v != nil {
 			f.Place = printable(v)
 		}
+	}
+	if v := s.caps.get("leg"); v != nil {
+		f.Place = strings.TrimSuffix(printable(v)+" of "+f.Place, " of ")
 	}
 	if v := s.caps.get("ata"); v != nil {
 		f.Place = "ata" + printable(v)
@@ -356,10 +362,7 @@ func (s *Scanner) end(slot int) {
 
 // add files a finding, or counts it with the one that it repeats.
 func (s *Scanner) add(f Finding, row int, at when, boot int, again bool) (*entry, bool) {
-	key := string(f.Kind) + "\x00" + f.Title + "\x00" + strconv.Itoa(boot)
-	if f.Kind == KindIO && s.t.byDevice[row] {
-		key += "\x00" + f.Place
-	}
+	key := s.key(&f, row, boot)
 	for _, e := range s.index[key] {
 		whole := len(e.Trace) > 0
 		if e.Baseline != f.Baseline {
@@ -377,7 +380,7 @@ func (s *Scanner) add(f Finding, row int, at when, boot int, again bool) (*entry
 				f.Release = e.Release
 			}
 			e.Finding, e.when = f, at
-		} else if f.Kind == KindIO || markers[row].shape == shapeLine {
+		} else if row < 0 || f.Kind == KindIO || markers[row].shape == shapeLine {
 			e.LastLine = max(e.LastLine, f.LastLine)
 		}
 		return e, false
@@ -401,6 +404,15 @@ func (s *Scanner) add(f Finding, row int, at when, boot int, again bool) (*entry
 	return e, true
 }
 
+// key tells different findings apart.
+func (s *Scanner) key(f *Finding, row, boot int) string {
+	key := string(f.Kind) + "\x00" + f.Title + "\x00" + strconv.Itoa(boot)
+	if f.Kind == KindIO && s.t.byDevice[row] {
+		key += "\x00" + f.Place
+	}
+	return key
+}
+
 // follows reports whether a finding is what an earlier one of the same boot
 // brought about.
 func (s *Scanner) follows(e *entry) bool {
@@ -413,7 +425,7 @@ func (s *Scanner) follows(e *entry) bool {
 		}
 	}
 	for _, c := range s.entries {
-		if c.boot != e.boot || c.Baseline != e.Baseline || c.Line > e.Line || c.Kind == KindIO || c.Kind == KindBoot {
+		if c.boot != e.boot || c.Baseline != e.Baseline || c.Line > e.Line || c.Kind == KindIO || c.Kind == KindBoot || c.Kind == KindUnrecognized {
 			continue
 		}
 		switch e.Kind {

@@ -80,13 +80,15 @@ type Scanner struct {
 	ringAt    int
 	lastStamp uint64
 	caps      captures
-	hits      [16]uint64
+	hits      [12]uint64
 	dulls     [2]uint64
 	ids, at   []int
 	qp        bool   // in a mail in quoted-printable
 	soft      []byte // lines of one that are one line
 	timed     bool   // a line with a time was seen
 	sig       []byte // scratch
+	lastIO    int    // the line of the last I/O error
+	unknown   int    // different complaints not recognised
 	learned   string // the shape of an unknown prefix
 	wrap      wrap
 }
@@ -303,8 +305,12 @@ func (s *Scanner) message(l []byte) bool {
 		}
 		s.part(&m)
 	}
-	if s.t.heads.begins(trimBlanks(m.text)) {
+	text := trimBlanks(m.text)
+	if s.t.heads.begins(text) {
 		s.mayContinue(&m, l, found)
+	}
+	if !found && len(text) > 0 && len(s.t.speakers[text[0]]) > 0 {
+		s.complaint(&m, text)
 	}
 	return m.origin != originUnknown
 }
@@ -397,6 +403,12 @@ func (s *Scanner) mayMatch(text []byte) bool {
 	if !any {
 		return false
 	}
+	s.mayMatchDull(text)
+	return true
+}
+
+// mayMatchDull notes the harmless rows that text may match.
+func (s *Scanner) mayMatchDull(text []byte) {
 	clear(s.dulls[:])
 	s.t.dullHead.find(text, s.dulls[:])
 	for _, id := range s.ids {
@@ -404,7 +416,18 @@ func (s *Scanner) mayMatch(text []byte) bool {
 			s.dulls[r/64] |= 1 << (r % 64)
 		}
 	}
-	return true
+}
+
+// harmless reports whether text is a harmless row, of those noted.
+func (s *Scanner) harmless(text []byte) bool {
+	for w, set := range s.dulls {
+		for ; set != 0; set &= set - 1 {
+			if s.t.harmless[w*64+bits.TrailingZeros64(set)].match(text, &s.caps) {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // hasInner reports whether a printk time may stand within s.
@@ -449,12 +472,8 @@ func (s *Scanner) row(m *message, text []byte) int {
 	if !s.mayMatch(text) {
 		return -1
 	}
-	for w, set := range s.dulls {
-		for ; set != 0; set &= set - 1 {
-			if s.t.harmless[w*64+bits.TrailingZeros64(set)].match(text, &s.caps) {
-				return -1
-			}
-		}
+	if s.harmless(text) {
+		return -1
 	}
 	cut := len(text) >= minCut && text[len(text)-1] == '>'
 	for w, set := range s.hits {

@@ -41,6 +41,7 @@ type tables struct {
 	interrupt *nameSet
 	parts     [256][]uint16       // by first byte
 	sites     map[string][]uint16 // by function: rows of markers
+	speakers  [256][]string       // by first byte
 	byDevice  []bool              // by row of markers: each device has a finding of its own
 }
 
@@ -100,6 +101,9 @@ var compiled = sync.OnceValue(func() *tables {
 	t.phrases = newPrefilter(kernelPhrases)
 	for i, p := range parts {
 		t.parts[p.begin[0]] = append(t.parts[p.begin[0]], uint16(i))
+	}
+	for _, s := range speakers {
+		t.speakers[s[0]] = append(t.speakers[s[0]], s)
 	}
 	t.look, t.sleep, t.entry, t.interrupt = newNameSet(lookThrough), newNameSet(sleeping), newNameSet(entries), newNameSet(interrupts)
 	return t

@@ -2,6 +2,7 @@ package console
 
 import (
 	"cmp"
+	"regexp"
 	"slices"
 	"strings"
 )
@@ -206,9 +207,18 @@ func matchesAny(globs []string, fn string) bool {
 	return false
 }
 
-// normalise takes numbers and addresses out of free text, so that a title is
-// the same for each run.
+// deviceName is how disks, controllers and what is made of them are called.
+var deviceName = regexp.MustCompile(`/dev/[^\s,:;)]+|\b(` +
+	`(sd|hd|vd|xvd)[a-z]{1,3}\d*|nvme\d+(c\d+)?(n\d+)?(p\d+)?|dm-\d+|md(\d+|X)(p\d+)?|(mmcblk|loop|nbd)\d+(p\d+|boot\d)?|(mmc|sr|st|zram|rbd|drbd|bcache|host|target|ioc|ubi|ata)\d+(\.\d+)?|` +
+	`mpt[23]sas(_cm)?\d+|[0-9a-f]{4}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-9a-f]|\d+:\d+:\d+:\d+|[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12})\b`)
+
+// offset is what a trace adds to a function's name.
+var offset = regexp.MustCompile(`\+0x[0-9a-f]+(/0x[0-9a-f]+)?`)
+
+// normalise takes devices, numbers and addresses out of free text, so that a
+// title is the same for each run.
 func normalise(s string) string {
+	s = offset.ReplaceAllString(deviceName.ReplaceAllString(s, "DEV"), "")
 	var b strings.Builder
 	for i := 0; i < len(s); {
 		c := s[i]
