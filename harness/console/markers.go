@@ -303,7 +303,7 @@ var harmlessLines = []harmless{
 	{"EXT4-fs ({_}): last error at time ", "what an earlier boot saw"},
 	{"EXT4-fs ({_}): warning: mounting fs with errors, ", "what an earlier boot saw"},
 	{"EXT4-fs ({_}): mounted {_*}", "an option may be called errors"},
-	{"EXT4-fs ({_}): re-mounted {_*}", "an option may be called errors"},
+	{"EXT4-fs ({_}): re-mounted", "an option may be called errors"},
 	{"XFS ({_}): WARNING: Reset corrupted AGFL ", "XFS has repaired it"},
 	{"BTRFS info (device {_*}): bdev {_*} errs: wr ", "what was counted before"},
 }

@@ -56,7 +56,8 @@ func (s *Scanner) complaint(m *message, text []byte) {
 		return
 	}
 	colon := bytes.IndexByte(text, ':')
-	if colon < 0 || !complaints.Match(text) {
+	word := complaints.FindIndex(text)
+	if colon < 0 || word == nil || word[1] < len(text) && text[word[1]] == '=' { // "errors=remount-ro"
 		return
 	}
 	s.mayMatchDull(text)

@@ -1,6 +1,7 @@
 package verdict
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -66,7 +67,7 @@ func JudgeLog(l Log) (Judgement, error) {
 		}
 	}
 	if len(all) == 0 {
-		all = []evidence{{verdict: scenarios.Clean, phase: r.Phase, why: "nothing found"}}
+		all = []evidence{{verdict: scenarios.Clean, phase: r.Phase, why: cleanReason(l.Findings)}}
 	}
 	return judgement(r, all), nil
 }
@@ -148,4 +149,23 @@ func phaseAt(marks []console.Mark, line int) (phase string) {
 		}
 	}
 	return phase
+}
+
+// cleanReason says how clean a log is: what storage complained of and no row
+// of the tables knows may be trouble all the same.
+func cleanReason(findings []console.Finding) string {
+	n, first := int64(0), 0
+	for _, f := range findings {
+		if f.Kind == console.KindUnrecognized && !f.Baseline {
+			n += f.Count
+			first = cmp.Or(first, f.Line)
+		}
+	}
+	switch n {
+	case 0:
+		return "nothing found"
+	case 1:
+		return fmt.Sprintf("no known trouble, but a complaint of storage that is not recognised (line %d)", first)
+	}
+	return fmt.Sprintf("no known trouble, but %d complaints of storage that are not recognised (from line %d on)", n, first)
 }
