@@ -57,4 +57,6 @@ type Frame struct {
 	File     string `json:"file,omitempty"`
 	SrcLine  int    `json:"src_line,omitempty"`
 	Inlined  bool   `json:"inlined,omitempty"`
+
+	arm bool // from a line that can be nothing but a frame
 }

@@ -15,6 +15,7 @@ import (
 //	[<c0123456>] (unwind_backtrace) from [<c0654321>] (show_stack+0x10/0x14)
 //	unwind_backtrace from show_stack+0x10/0x14
 //	[c000000001] [c000000002] do_region+0x227/0x2a0 (unreliable)
+//	[<ffffffff81234567>] :dm_mod:do_region+0x227/0x2a0
 //	do_region+0x227/0x2a0 drivers/md/dm-io.c:350
 //	do_region drivers/md/dm-io.c:350 [inline]
 //	do_region (drivers/md/dm-io.c:350 (discriminator 2)) dm_mod
@@ -54,6 +55,13 @@ func parseFrame(s []byte) (Frame, bool) {
 		f.Func = string(s[:n])
 		return f, true
 	}
+	if len(s) > 2 && s[0] == ':' { // RHEL 5: ":jbd:journal_commit_transaction+0x543/0x1066"
+		if i := bytes.IndexByte(s[1:], ':'); i > 0 && symbolLen(s[1:1+i]) == i {
+			f.Module = string(s[1 : 1+i])
+			s = s[i+2:]
+		}
+	}
+	s = bytes.TrimPrefix(s, []byte(".")) // 64-bit PowerPC before ELFv2
 	name := symbolLen(s)
 	if name == 0 {
 		return f, false
@@ -107,7 +115,7 @@ func armFrame(called, caller []byte, f Frame) (Frame, bool) {
 	if _, ok := offsets(caller[c:], &Frame{}); !ok {
 		return f, false
 	}
-	f.Func = string(called)
+	f.Func, f.arm = string(called), true
 	return f, true
 }
 

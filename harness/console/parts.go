@@ -361,7 +361,7 @@ func (s *Scanner) belong(r *report, t []byte) partIs {
 		return partYes
 	}
 	if r.stage == stageTrace || r.stage == stageHead && bytes.Contains(t, []byte("+0x")) {
-		if f, ok := parseFrame(t); ok && (r.stage == stageTrace || f.Reliable && f.Size > 0 && r.marker.shape != shapeStall) {
+		if f, ok := parseFrame(t); ok && (r.stage == stageTrace || f.Reliable && (f.Size > 0 || f.arm) && r.marker.shape != shapeStall) {
 			if r.lines == 0 && r.function == "" && r.marker.class == classAt {
 				r.function = f.Func // a mail wrapped the first line
 				return partYes

@@ -36,7 +36,7 @@ func (s *Scanner) suppressed(text []byte) bool {
 		}
 	}
 	if latest == nil {
-		s.owed[int(rows[0])] += n
+		s.owed[baseName(string(text[:i]))] += n
 		return true
 	}
 	latest.Count += n

@@ -75,11 +75,17 @@ func (s *Scanner) cpuLine(r *report, t []byte) {
 	}
 	if end < 0 {
 		rest, r.releaseNext = bytes.CutSuffix(rest, []byte(" Not tainted"))
-		r.f.Comm = printable(bytes.TrimSpace(rest))
+		r.f.Comm = command(rest)
 		return
 	}
-	r.f.Comm = printable(bytes.TrimSpace(rest[:end]))
+	r.f.Comm = command(rest[:end])
 	s.tainted(r, rest[end+1:])
+}
+
+// command is a task's name, without what RHEL says of kdump after it.
+func command(s []byte) string {
+	s, _, _ = bytes.Cut(s, []byte(" Kdump: "))
+	return printable(bytes.TrimSpace(s))
 }
 
 func digits(s []byte) string {
@@ -106,6 +112,10 @@ func (s *Scanner) tainted(r *report, t []byte) {
 		if isRelease(w) {
 			s.setRelease(r, w)
 			break
+		}
+		if w[0] == '-' && len(bytes.Trim(w, "-")) == 0 { // RHEL shows each unset flag
+			rest = bytes.TrimLeft(rest[len(w):], " ")
+			continue
 		}
 		for _, c := range w {
 			if c < 'A' || c > 'Z' {

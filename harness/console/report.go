@@ -2,6 +2,7 @@ package console
 
 import (
 	"bytes"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -14,7 +15,8 @@ type report struct {
 	caller uint64
 	boot   int
 	when   when
-	again  bool // a quote of a line seen before
+	again  bool   // a quote of a line seen before
+	sum    uint64 // of its first line, its time included
 
 	names  [8]string // captures of the first line
 	values [8]string
@@ -102,7 +104,7 @@ func (s *Scanner) begin(row int, m *message, text []byte) bool {
 	}
 	if cur != nil && joins(cur, mk, when{m.usec, m.precise}) {
 		s.belongs(cur)
-		cur.at = cur.at || mk.class == classAt
+		cur.at = cur.at || mk.class == classAt || mk.class == classCut
 		s.fill(cur)
 		return true
 	}
@@ -125,6 +127,7 @@ func (s *Scanner) begin(row int, m *message, text []byte) bool {
 	r := &report{row: row, marker: mk, caller: m.caller, boot: s.boot, when: when{m.usec, m.precise}}
 	r.f = Finding{Kind: mk.kind, Line: s.lines, LastLine: s.lines, Count: 1, Interleaved: mixed}
 	r.again = s.quoteOfSeen(m, text)
+	r.sum = s.lastStamp
 	for i := range s.caps.n {
 		r.names[i], r.values[i] = s.caps.name[i], printable(s.caps.value[i])
 	}
@@ -138,6 +141,11 @@ func (s *Scanner) begin(row int, m *message, text []byte) bool {
 	return true
 }
 
+// dies reports whether the task, or the kernel, does not survive the report.
+func (mk *marker) dies() bool {
+	return mk.class == classFault || mk.class == classDie || mk.class == classPanic || mk.class == classAt || mk.class == classCut
+}
+
 // joins reports whether a first line belongs to the report that is open.
 func joins(r *report, mk *marker, at when) bool {
 	if at.precise && r.when.precise && at.usec-r.when.usec > 1_000_000 {
@@ -149,6 +157,8 @@ func joins(r *report, mk *marker, at when) bool {
 	switch mk.class {
 	case classAt:
 		return r.marker.class == classCut && !r.at
+	case classCut: // what WARN() says after its place, before 3.11
+		return r.marker.class == classAt && r.f.Kind == KindWarn && !r.at && r.lines <= 4
 	case classDie:
 		return r.marker.class == classFault || r.marker.class == classAt && r.f.Kind == KindBug ||
 			r.marker.class == classCut && r.at
@@ -282,9 +292,11 @@ func (s *Scanner) oneLine(row int, m *message, text []byte) {
 	if e == nil {
 		return
 	}
-	if n := s.owed[row]; n > 0 {
-		e.Count += n
-		delete(s.owed, row)
+	for _, site := range mk.sites {
+		if n := s.owed[site]; n > 0 {
+			e.Count += n
+			delete(s.owed, site)
+		}
 	}
 	e.sig = string(s.sig)
 	s.last = e
@@ -338,6 +350,10 @@ func (s *Scanner) remove(slot int) *report {
 func (s *Scanner) end(slot int) {
 	r := s.remove(slot)
 	r.f.Cut = r.isCut()
+	s.quietUntil = max(s.quietUntil, s.lines+aloneFrom)
+	if r.marker == headless && len(r.f.Trace) == 0 && r.rip == "" {
+		return
+	}
 	title, skip := r.heading()
 	fn := s.guilty(r, skip)
 	r.f.Title = expand(title, fn, func(name string) string {
@@ -354,10 +370,38 @@ func (s *Scanner) end(slot int) {
 		}
 		return ""
 	})
+	if r.again && s.sameReport(r) {
+		return
+	}
 	e, isNew := s.add(r.f, r.row, r.when, r.boot, r.again)
-	if e != nil && isNew && s.onFinding != nil {
+	if isNew {
+		e.sum = r.sum
+	}
+	if isNew && s.onFinding != nil {
 		s.onFinding(e.Finding)
 	}
+}
+
+// sameReport reports whether a report is one that was read before, whose first
+// line it repeats: dmesg -l alert shows that line alone, a mail quotes a part.
+// What was read with a trace stays, or takes its place.
+func (s *Scanner) sameReport(r *report) bool {
+	for _, e := range s.entries {
+		if e.sum != r.sum || e.boot != r.boot || e.Kind != r.f.Kind || e.Baseline != r.f.Baseline {
+			continue
+		}
+		if len(e.Trace) < len(r.f.Trace) && e.Title != r.f.Title {
+			f := r.f
+			f.Count, f.Boot, f.Consequence = e.Count, e.Boot, e.Consequence
+			key := s.key(&e.Finding, e.row, e.boot)
+			s.index[key] = slices.DeleteFunc(s.index[key], func(x *entry) bool { return x == e })
+			e.Finding = f
+			key = s.key(&e.Finding, e.row, e.boot)
+			s.index[key] = append(s.index[key], e)
+		}
+		return true
+	}
+	return false
 }
 
 // add files a finding, or counts it with the one that it repeats.
@@ -431,6 +475,11 @@ func (s *Scanner) follows(e *entry) bool {
 		switch e.Kind {
 		case KindPanic:
 			return true
+		case KindHang:
+			// A task that died holds its locks for ever.
+			if c.row >= 0 && (c.Kind == KindPanic || c.Kind == KindBug && markers[c.row].dies()) {
+				return true
+			}
 		case KindBug, KindWarn:
 			// The kernel has died already, or this very task has.
 			if c.Kind == KindBug && (strings.ContainsRune(e.Tainted, 'D') || e.PID != 0 && c.PID == e.PID && e.Kind == KindBug) {

@@ -69,28 +69,30 @@ type Scanner struct {
 	section     int // counts the texts that stand between pieces of log
 	prose       int // lines of no log since the last of a log
 
-	open      [maxOpen]*report
-	entries   []*entry
-	index     map[string][]*entry
-	last      *entry // of the line before
-	lastRow   map[int]*entry
-	owed      map[int]int64 // suppressed messages of rows not seen yet
-	stamps    map[uint64]int
-	ring      []uint64
-	ringAt    int
-	lastStamp uint64
-	caps      captures
-	hits      [12]uint64
-	dulls     [2]uint64
-	ids, at   []int
-	qp        bool   // in a mail in quoted-printable
-	soft      []byte // lines of one that are one line
-	timed     bool   // a line with a time was seen
-	sig       []byte // scratch
-	lastIO    int    // the line of the last I/O error
-	unknown   int    // different complaints not recognised
-	learned   string // the shape of an unknown prefix
-	wrap      wrap
+	open       [maxOpen]*report
+	entries    []*entry
+	index      map[string][]*entry
+	last       *entry // of the line before
+	lastRow    map[int]*entry
+	owed       map[string]int64 // suppressed messages, by the function that they are of, not seen yet
+	stamps     map[uint64]int
+	ring       []uint64
+	ringAt     int
+	lastStamp  uint64
+	caps       captures
+	hits       [12]uint64
+	dulls      [2]uint64
+	ids, at    []int
+	qp         bool   // in a mail in quoted-printable
+	soft       []byte // lines of one that are one line
+	timed      bool   // a line with a time was seen
+	sig        []byte // scratch
+	cpuAt      int    // the last line that says who is on a CPU, outside of reports
+	quietUntil int    // up to which line registers are no report of their own
+	lastIO     int    // the line of the last I/O error
+	unknown    int    // different complaints not recognised
+	learned    string // the shape of an unknown prefix
+	wrap       wrap
 }
 
 // An entry is a finding with what is needed to know it again.
@@ -100,6 +102,7 @@ type entry struct {
 	boot int
 	when when
 	sig  string // what the captures of its last line were
+	sum  uint64 // of its report's first line, its time included
 }
 
 // A when is a message's time.
@@ -121,7 +124,7 @@ func (a when) soonAfter(b when) bool { return a.within(b, 60_000_000) }
 func NewScanner(opts ...Option) *Scanner {
 	s := &Scanner{
 		t: compiled(), seed: maphash.MakeSeed(), index: map[string][]*entry{}, lastRow: map[int]*entry{},
-		owed: map[int]int64{}, stamps: map[uint64]int{}, wrap: wrap{row: noWrap},
+		owed: map[string]int64{}, stamps: map[uint64]int{}, wrap: wrap{row: noWrap},
 	}
 	for _, o := range opts {
 		o(s)
@@ -309,8 +312,13 @@ func (s *Scanner) message(l []byte) bool {
 	if s.t.heads.begins(text) {
 		s.mayContinue(&m, l, found)
 	}
-	if !found && len(text) > 0 && len(s.t.speakers[text[0]]) > 0 {
-		s.complaint(&m, text)
+	if !found && len(text) > 0 {
+		if len(s.t.speakers[text[0]]) > 0 {
+			s.complaint(&m, text)
+		}
+		if !open {
+			s.noHead(&m, text)
+		}
 	}
 	return m.origin != originUnknown
 }

@@ -73,6 +73,9 @@ func (s *Scanner) continued(m *message, line []byte) bool {
 		if got == row && !s.goesOn(row, text, sep) {
 			continue
 		}
+		if last := s.t.markers[got].tokens; last[len(last)-1].name == "func" && !bytes.Contains(text, []byte("+0x")) {
+			continue // a word that only looks like a function
+		}
 		if got != row && row >= 0 && got > row && !markers[row].loose {
 			continue // the first alone says more
 		}

@@ -1,0 +1,75 @@
+package console
+
+import "bytes"
+
+// headless is the marker of a report whose first lines a log lacks: what was
+// pasted, or a ring buffer that had wrapped, begins amid it.
+var headless = &marker{kind: KindWarn, title: "part of a report in {func}", shape: shapeTrace}
+
+// headlessRow stands for it where rows of the markers are told apart.
+const headlessRow = -1
+
+const (
+	// aloneFrom is how many lines after a report, or after a dump that was
+	// asked for, registers are no part of it.
+	aloneFrom = 60
+	// cutFrom is how many of the kernel's lines may stand before a bare trace
+	// that a log begins with: further on, drivers show traces without reports.
+	cutFrom = 5
+)
+
+// registerHeads begin the lines that name the function that a CPU was in.
+var registerHeads = []string{"RIP: 0010:", "EIP: 0060:", "EIP is at ", "PC is at ", "pc : ", "epc : ", "NIP [", "ERA: ", "epc   : "}
+
+// dumpHeads begin what shows tasks and CPUs though nothing need be wrong.
+var dumpHeads = []string{"task:", "sysrq: ", "SysRq : ", "NMI backtrace for cpu ", "Sending NMI ", "Showing ", "CPU: "}
+
+// noHead takes a line that begins no report while none is open: it may be a
+// part of one whose head is lost.
+func (s *Scanner) noHead(m *message, text []byte) {
+	c := text[0]
+	if !(c >= 'A' && c <= 'S' || c == 'p' || c == 'e' || c == 't' || c == 's') || m.origin == originUser {
+		return
+	}
+	for _, h := range dumpHeads {
+		if len(text) >= len(h) && string(text[:len(h)]) == h {
+			if h != "CPU: " {
+				s.quietUntil = s.lines + aloneFrom
+			}
+			s.cpuAt = s.lines
+			return
+		}
+	}
+	if s.lines < s.quietUntil {
+		return
+	}
+	r := &report{row: headlessRow, marker: headless, caller: m.caller, boot: s.boot, when: when{m.usec, m.precise}, dropped: true}
+	r.f = Finding{Kind: headless.kind, Line: s.lines, LastLine: s.lines, Count: 1}
+	switch {
+	case hasAny(text, registerHeads):
+		s.belong(r, text)
+		if r.rip == "" {
+			return // a program's
+		}
+	case bytes.EqualFold(text, []byte("Call Trace:")) || string(text) == "Backtrace:":
+		if s.kernelLines > cutFrom || s.cpuAt > 0 {
+			return
+		}
+		s.belong(r, text)
+	default:
+		return
+	}
+	r.again = s.quoteOfSeen(m, text)
+	r.sum = s.lastStamp
+	s.open[s.free()] = r
+	s.belongs(r)
+}
+
+func hasAny(text []byte, heads []string) bool {
+	for _, h := range heads {
+		if len(text) >= len(h) && string(text[:len(h)]) == h {
+			return true
+		}
+	}
+	return false
+}
