@@ -1,6 +1,6 @@
 package console
 
-import "bytes"
+import "slices"
 
 // headless is the marker of a report whose first lines a log lacks: what was
 // pasted, or a ring buffer that had wrapped, begins amid it.
@@ -21,55 +21,44 @@ const (
 // registerHeads begin the lines that name the function that a CPU was in.
 var registerHeads = []string{"RIP: 0010:", "EIP: 0060:", "EIP is at ", "PC is at ", "pc : ", "epc : ", "NIP [", "ERA: ", "epc   : "}
 
+// traceHeads are the lines over a trace.
+var traceHeads = []string{"Call Trace:", "Call trace:", "Backtrace:"}
+
 // dumpHeads begin what shows tasks and CPUs though nothing need be wrong.
 var dumpHeads = []string{"task:", "sysrq: ", "SysRq : ", "NMI backtrace for cpu ", "Sending NMI ", "Showing ", "CPU: "}
 
 // noHead takes a line that begins no report while none is open: it may be a
 // part of one whose head is lost.
 func (s *Scanner) noHead(m *message, text []byte) {
-	c := text[0]
-	if !(c >= 'A' && c <= 'S' || c == 'p' || c == 'e' || c == 't' || c == 's') || m.origin == originUser {
-		return
-	}
-	for _, h := range dumpHeads {
+	var head string
+	for _, h := range s.t.loose[text[0]] {
 		if len(text) >= len(h) && string(text[:len(h)]) == h {
-			if h != "CPU: " {
-				s.quietUntil = s.lines + aloneFrom
-			}
-			s.cpuAt = s.lines
-			return
+			head = h
+			break
 		}
 	}
-	if s.lines < s.quietUntil {
+	switch {
+	case head == "" || m.origin == originUser:
+		return
+	case slices.Contains(dumpHeads, head):
+		if head != "CPU: " {
+			s.quietUntil = s.lines + aloneFrom
+		}
+		s.cpuAt = s.lines
+		return
+	case s.lines < s.quietUntil:
+		return
+	case slices.Contains(traceHeads, head) && (s.kernelLines > cutFrom || s.cpuAt > 0 || len(text) > len(head)):
 		return
 	}
 	r := &report{row: headlessRow, marker: headless, caller: m.caller, boot: s.boot, when: when{m.usec, m.precise}, dropped: true}
 	r.f = Finding{Kind: headless.kind, Line: s.lines, LastLine: s.lines, Count: 1}
-	switch {
-	case hasAny(text, registerHeads):
-		s.belong(r, text)
-		if r.rip == "" {
-			return // a program's
-		}
-	case bytes.EqualFold(text, []byte("Call Trace:")) || string(text) == "Backtrace:":
-		if s.kernelLines > cutFrom || s.cpuAt > 0 {
-			return
-		}
-		s.belong(r, text)
-	default:
-		return
+	s.belong(r, text)
+	if r.rip == "" && !slices.Contains(traceHeads, head) {
+		return // a program's registers
 	}
 	r.again = s.quoteOfSeen(m, text)
 	r.sum = s.lastStamp
 	s.open[s.free()] = r
 	s.belongs(r)
-}
-
-func hasAny(text []byte, heads []string) bool {
-	for _, h := range heads {
-		if len(text) >= len(h) && string(text[:len(h)]) == h {
-			return true
-		}
-	}
-	return false
 }

@@ -1,11 +1,15 @@
 package console
 
+import "slices"
+
 // heads finds the rows that a message may match by how it begins: most rows
 // begin with text, and to compare the beginning is cheaper than to search the
 // line.
 type heads struct {
 	pair  [1 << 16]uint16 // by the first two bytes: index into lists
 	lists [][]headItem    // lists[0] is empty
+	short []string        // heads too short to tell rows apart
+	pairs [1 << 10]uint64 // a bit for the first two bytes of each of them
 }
 
 type headItem struct {
@@ -35,6 +39,42 @@ func (h *heads) add(p *pattern, row uint16) bool {
 		h.file(t[:min(len(t), maxHead)], row)
 	}
 	return len(texts) > 0
+}
+
+// addShort notes that rows begin with a head that is too short to tell them
+// apart, so that lines which begin so are looked into. It reports false for a
+// pattern that may begin with anything.
+func (h *heads) addShort(p *pattern) bool {
+	texts := p.beginnings()
+	for _, t := range texts {
+		if len(t) < 2 {
+			return false
+		}
+	}
+	for _, t := range texts {
+		if pair := int(t[0])<<8 | int(t[1]); h.pair[pair] == 0 {
+			h.pair[pair] = uint16(len(h.lists))
+			h.lists = append(h.lists, nil)
+		}
+		h.short = append(h.short, t)
+		h.pairs[int(t[0])<<2|int(t[1])>>6] |= 1 << (t[1] & 63)
+	}
+	slices.Sort(h.short)
+	h.short = slices.Compact(h.short)
+	return len(texts) > 0
+}
+
+// beginsShort reports whether s begins with a head that addShort was told.
+func (h *heads) beginsShort(s []byte) bool {
+	if len(s) < 2 || h.pairs[int(s[0])<<2|int(s[1])>>6]>>(s[1]&63)&1 == 0 {
+		return false
+	}
+	for _, t := range h.short {
+		if len(s) >= len(t) && string(s[:len(t)]) == t {
+			return true
+		}
+	}
+	return false
 }
 
 func (h *heads) file(text string, row uint16) {
@@ -79,16 +119,19 @@ func (h *heads) begins(s []byte) bool { return len(s) > 1 && h.pair[int(s[0])<<8
 
 // beginnings are the texts that a message must begin with one of to match;
 // none where it may begin with anything.
-func (p *pattern) beginnings() []string {
-	var all []string
-	for _, t := range p.tokens {
-		if t.text == "" {
-			return nil
-		}
-		all = append(all, t.text)
-		if t.mode != '?' {
-			return all
-		}
+func (p *pattern) beginnings() []string { return beginnings(p.tokens) }
+
+func beginnings(tokens []token) []string {
+	if len(tokens) == 0 || tokens[0].text == "" {
+		return nil
 	}
-	return nil
+	if tokens[0].mode != '?' {
+		return []string{tokens[0].text}
+	}
+	rest := beginnings(tokens[1:])
+	var all []string
+	for _, r := range rest {
+		all = append(all, tokens[0].text+r, r)
+	}
+	return all
 }

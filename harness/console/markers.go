@@ -286,6 +286,7 @@ var harmlessLines = []harmless{
 	{"device-mapper: table: {_*}", "a tool's table that can't be; the tool says so itself"},
 	{"ata{_}: failed to enable AA (", "a feature that the disk has not"},
 	{"ata{_}: READ LOG DMA EXT failed, trying PIO", "read another way then"},
+	{"ata{_}: failed to read log page ", "the details of an exception, which follows"},
 	{"ata{_}: Read log {_$} page {_$} failed", "a log page that the disk has not"},
 	{"ata{_}: failed to get {_*}Log", "a log page that the disk has not"},
 	{"ata{_}: failed to get Identify Device Data", "a page that the disk has not"},

@@ -393,7 +393,7 @@ func (s *Scanner) lockdepLine(r *report, t []byte) {
 		if f, ok := parseFrame(t); ok && r.became && r.function == "" && !s.t.look.has(baseName(f.Func)) {
 			r.function = f.Func
 		}
-		r.became = r.became || bytes.HasPrefix(t, []byte("which became ")) && bytes.HasSuffix(t, []byte(" at:"))
+		r.became = r.became || bytes.Contains(t, []byte("which became ")) && bytes.HasSuffix(t, []byte(" at:"))
 	case r.held == "" && t[0] != '#': // "#0: …" is a lock held
 		at := t
 		if i := bytes.LastIndex(t, []byte(" at: ")); i >= 0 {

@@ -24,7 +24,7 @@ import (
 type pattern struct {
 	source string
 	tokens []token
-	anchor string // its longest text, for the prefilter
+	anchor string // its rarest text, for the prefilter
 	atEnd  bool
 }
 
@@ -110,7 +110,7 @@ func parsePattern(source string) (pattern, error) {
 	named := 0
 	for i, t := range p.tokens {
 		p.tokens[i].raw = []byte(t.text)
-		if t.mode != '?' && len(t.text) > len(p.anchor) {
+		if t.mode != '?' && rarity(t.text) > rarity(p.anchor) {
 			p.anchor = t.text
 		}
 		if t.text == "" && t.name != "_" {
@@ -124,6 +124,21 @@ func parsePattern(source string) (pattern, error) {
 		return p, fmt.Errorf("pattern %q: too many captures", source)
 	}
 	return p, nil
+}
+
+// rarity says how well a text tells a pattern's messages from others: capitals
+// are rarer than small letters.
+func rarity(text string) int {
+	n := len(text)
+	for i := range len(text) {
+		if text[i] >= 'A' && text[i] <= 'Z' {
+			n++
+		}
+	}
+	if len(text) < window {
+		return 0
+	}
+	return n
 }
 
 // match compares p with s and fills c.

@@ -375,7 +375,7 @@ func (s *Scanner) end(slot int) {
 	}
 	e, isNew := s.add(r.f, r.row, r.when, r.boot, r.again)
 	if isNew {
-		e.sum = r.sum
+		s.bySum[r.sum] = e
 	}
 	if isNew && s.onFinding != nil {
 		s.onFinding(e.Finding)
@@ -386,22 +386,20 @@ func (s *Scanner) end(slot int) {
 // line it repeats: dmesg -l alert shows that line alone, a mail quotes a part.
 // What was read with a trace stays, or takes its place.
 func (s *Scanner) sameReport(r *report) bool {
-	for _, e := range s.entries {
-		if e.sum != r.sum || e.boot != r.boot || e.Kind != r.f.Kind || e.Baseline != r.f.Baseline {
-			continue
-		}
-		if len(e.Trace) < len(r.f.Trace) && e.Title != r.f.Title {
-			f := r.f
-			f.Count, f.Boot, f.Consequence = e.Count, e.Boot, e.Consequence
-			key := s.key(&e.Finding, e.row, e.boot)
-			s.index[key] = slices.DeleteFunc(s.index[key], func(x *entry) bool { return x == e })
-			e.Finding = f
-			key = s.key(&e.Finding, e.row, e.boot)
-			s.index[key] = append(s.index[key], e)
-		}
-		return true
+	e := s.bySum[r.sum]
+	if e == nil || e.boot != r.boot || e.Kind != r.f.Kind || e.Baseline != r.f.Baseline {
+		return false
 	}
-	return false
+	if len(e.Trace) < len(r.f.Trace) && e.Title != r.f.Title {
+		f := r.f
+		f.Count, f.Boot, f.Consequence = e.Count, e.Boot, e.Consequence
+		key := s.key(&e.Finding, e.row, e.boot)
+		s.index[key] = slices.DeleteFunc(s.index[key], func(x *entry) bool { return x == e })
+		e.Finding = f
+		key = s.key(&e.Finding, e.row, e.boot)
+		s.index[key] = append(s.index[key], e)
+	}
+	return true
 }
 
 // add files a finding, or counts it with the one that it repeats.

@@ -72,7 +72,8 @@ type Scanner struct {
 	open       [maxOpen]*report
 	entries    []*entry
 	index      map[string][]*entry
-	last       *entry // of the line before
+	bySum      map[uint64]*entry // by their first lines, times included
+	last       *entry            // of the line before
 	lastRow    map[int]*entry
 	owed       map[string]int64 // suppressed messages, by the function that they are of, not seen yet
 	stamps     map[uint64]int
@@ -83,6 +84,7 @@ type Scanner struct {
 	hits       [12]uint64
 	dulls      [2]uint64
 	ids, at    []int
+	shortIDs   []int
 	qp         bool   // in a mail in quoted-printable
 	soft       []byte // lines of one that are one line
 	timed      bool   // a line with a time was seen
@@ -102,7 +104,6 @@ type entry struct {
 	boot int
 	when when
 	sig  string // what the captures of its last line were
-	sum  uint64 // of its report's first line, its time included
 }
 
 // A when is a message's time.
@@ -123,7 +124,7 @@ func (a when) soonAfter(b when) bool { return a.within(b, 60_000_000) }
 // NewScanner returns a Scanner at the start of a log.
 func NewScanner(opts ...Option) *Scanner {
 	s := &Scanner{
-		t: compiled(), seed: maphash.MakeSeed(), index: map[string][]*entry{}, lastRow: map[int]*entry{},
+		t: compiled(), seed: maphash.MakeSeed(), index: map[string][]*entry{}, bySum: map[uint64]*entry{}, lastRow: map[int]*entry{},
 		owed: map[string]int64{}, stamps: map[uint64]int{}, wrap: wrap{row: noWrap},
 	}
 	for _, o := range opts {
@@ -312,11 +313,12 @@ func (s *Scanner) message(l []byte) bool {
 	if s.t.heads.begins(text) {
 		s.mayContinue(&m, l, found)
 	}
-	if !found && len(text) > 0 {
-		if len(s.t.speakers[text[0]]) > 0 {
+	if !found && len(text) > 1 {
+		may := s.t.twoBytes[int(text[0])<<8|int(text[1])]
+		if may&mayComplain != 0 {
 			s.complaint(&m, text)
 		}
-		if !open {
+		if may&mayBePart != 0 && !open {
 			s.noHead(&m, text)
 		}
 	}
@@ -387,6 +389,9 @@ func (s *Scanner) candidate(m *message) (found, kernel bool) {
 		return true, true
 	}
 	// A newline may have been lost: the kernel's line begins within this one.
+	if !hasInner(m.text) {
+		return false, kernel
+	}
 	if inner, ok := innerMessage(m.text); ok {
 		inner.caller = max(inner.caller, m.caller)
 		s.ids, s.at = s.t.filter.find(inner.text, s.ids[:0], s.at[:0])
@@ -403,16 +408,19 @@ func (s *Scanner) mayMatch(text []byte) bool {
 	clear(s.hits[:])
 	any := s.t.heads.find(text, s.hits[:])
 	for _, id := range s.ids {
-		for _, r := range s.t.rows[id] {
-			s.hits[r/64] |= 1 << (r % 64)
-			any = true
+		any = setBits(s.hits[:], s.t.rows[id]) || any
+	}
+	s.shortIDs = s.shortIDs[:0]
+	if s.t.heads.beginsShort(text) {
+		s.shortIDs, s.at = s.t.short.filter.find(text, s.shortIDs, s.at[:0])
+		for _, id := range s.shortIDs {
+			any = setBits(s.hits[:], s.t.short.rows[id]) || any
 		}
 	}
-	if !any {
-		return false
+	if any {
+		s.mayMatchDull(text)
 	}
-	s.mayMatchDull(text)
-	return true
+	return any
 }
 
 // mayMatchDull notes the harmless rows that text may match.
@@ -420,10 +428,18 @@ func (s *Scanner) mayMatchDull(text []byte) {
 	clear(s.dulls[:])
 	s.t.dullHead.find(text, s.dulls[:])
 	for _, id := range s.ids {
-		for _, r := range s.t.dull[id] {
-			s.dulls[r/64] |= 1 << (r % 64)
-		}
+		setBits(s.dulls[:], s.t.dull[id])
 	}
+	for _, id := range s.shortIDs {
+		setBits(s.dulls[:], s.t.short.dull[id])
+	}
+}
+
+func setBits(bits []uint64, rows []uint16) bool {
+	for _, r := range rows {
+		bits[r/64] |= 1 << (r % 64)
+	}
+	return len(rows) > 0
 }
 
 // harmless reports whether text is a harmless row, of those noted.

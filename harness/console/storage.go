@@ -292,7 +292,6 @@ var storageRows = []marker{
 	{kind: KindIO, match: "ata{ata}: hardreset failed{_*}", title: "ATA hardreset failed"},
 	{kind: KindIO, match: "ata{ata}: failed to recover some devices", title: "ATA failed to recover"},
 	{kind: KindIO, match: "ata{ata}: failed to resume link", title: "ATA failed to resume link"},
-	{kind: KindIO, match: "ata{ata}: failed to read log page ", title: "ATA failed to read log page"},
 	{kind: KindIO, match: "ata{ata}: revalidation failed (errno=", title: "ATA revalidation failed"},
 	{kind: KindIO, match: "ata{ata}: NCQ disabled due to excessive errors", title: "ATA NCQ disabled"},
 	{kind: KindIO, match: "ata{ata}: limiting SATA link speed to ", title: "ATA limiting link speed"},

@@ -1,6 +1,8 @@
 package console
 
 import (
+	"slices"
+	"strings"
 	"sync"
 )
 
@@ -24,43 +26,62 @@ const (
 	litOffset     = "Kernel Offset: "
 )
 
+// literals are texts that lines are searched for, with what they point to.
+type literals struct {
+	texts   []string
+	ids     map[string]int
+	rows    [][]uint16 // by literal: rows of markers
+	dull    [][]uint16 // by literal: rows of harmlessLines
+	special []string   // by literal: one of the lit… above, or ""
+	filter  *prefilter
+}
+
+func newLiterals() *literals { return &literals{ids: map[string]int{}} }
+
+func (l *literals) id(text string) int {
+	n, ok := l.ids[text]
+	if !ok {
+		n = len(l.texts)
+		l.ids[text] = n
+		l.texts = append(l.texts, text)
+		l.rows, l.dull, l.special = append(l.rows, nil), append(l.dull, nil), append(l.special, "")
+	}
+	return n
+}
+
+// mayBe is what a line may be, to judge by its first bytes.
+type mayBe uint8
+
+const (
+	mayComplain mayBe = 1 << iota // storage speaks
+	mayBePart                     // a part of a report
+)
+
 // tables are the compiled rows: the same for all scanners, never changed.
 type tables struct {
-	markers   []pattern
-	harmless  []pattern
-	filter    *prefilter
-	heads     *heads     // of the markers that begin with text
-	dullHead  *heads     // of the harmless ones
-	rows      [][]uint16 // by literal: rows of markers
-	dull      [][]uint16 // by literal: rows of harmlessLines
-	special   []string   // by literal: one of the lit… above, or ""
-	phrases   *prefilter // kernelPhrases
+	markers  []pattern
+	harmless []pattern
+	literals            // in the lines that rows match
+	short    literals   // of rows that begin with a head too short for heads: looked for in lines that begin so
+	heads    *heads     // of the markers that begin with text
+	dullHead *heads     // of the harmless ones
+	phrases  *prefilter // kernelPhrases
+	// twoBytes says what lines that begin with these two bytes may be.
+	twoBytes  [1 << 16]mayBe
 	look      *nameSet
 	sleep     *nameSet
 	entry     *nameSet
 	interrupt *nameSet
 	parts     [256][]uint16       // by first byte
 	sites     map[string][]uint16 // by function: rows of markers
-	speakers  [256][]string       // by first byte
+	speakers  [256][]speaker      // by first byte
+	loose     [256][]string       // by first byte: what may begin a part without a head, and what shows that it is none
 	byDevice  []bool              // by row of markers: each device has a finding of its own
 }
 
 var compiled = sync.OnceValue(func() *tables {
 	t := &tables{sites: map[string][]uint16{}, heads: newHeads(), dullHead: newHeads()}
-	ids := map[string]int{}
-	var literals []string
-	id := func(lit string) int {
-		n, ok := ids[lit]
-		if !ok {
-			n = len(literals)
-			ids[lit] = n
-			literals = append(literals, lit)
-			t.rows = append(t.rows, nil)
-			t.dull = append(t.dull, nil)
-			t.special = append(t.special, "")
-		}
-		return n
-	}
+	all, short := newLiterals(), newLiterals()
 	if len(markers) > len(Scanner{}.hits)*64 || len(harmlessLines) > len(Scanner{}.dulls)*64 {
 		panic("console: more rows than a Scanner has bits for")
 	}
@@ -76,8 +97,12 @@ var compiled = sync.OnceValue(func() *tables {
 		}
 		t.byDevice = append(t.byDevice, dev)
 		if !t.heads.add(&p, uint16(i)) {
-			n := id(p.anchor)
-			t.rows[n] = append(t.rows[n], uint16(i))
+			lits := all
+			if t.heads.addShort(&p) {
+				lits = short
+			}
+			n := lits.id(p.anchor)
+			lits.rows[n] = append(lits.rows[n], uint16(i))
 		}
 		for _, s := range m.sites {
 			t.sites[s] = append(t.sites[s], uint16(i))
@@ -90,20 +115,31 @@ var compiled = sync.OnceValue(func() *tables {
 		}
 		t.harmless = append(t.harmless, p)
 		if !t.dullHead.add(&p, uint16(i)) {
-			n := id(p.anchor)
-			t.dull[n] = append(t.dull[n], uint16(i))
+			lits := all
+			if t.dullHead.addShort(&p) {
+				lits = short
+			}
+			n := lits.id(p.anchor)
+			lits.dull[n] = append(lits.dull[n], uint16(i))
 		}
 	}
 	for _, lit := range []string{litVersion, litMark, litSuppressed, litMessages, litRepeated, litDropped, litOffset, litEncoding} {
-		t.special[id(lit)] = lit
+		all.special[all.id(lit)] = lit
 	}
-	t.filter = newPrefilter(literals)
+	all.filter, short.filter = newPrefilter(all.texts), newPrefilter(short.texts)
+	t.literals, t.short = *all, *short
 	t.phrases = newPrefilter(kernelPhrases)
 	for i, p := range parts {
 		t.parts[p.begin[0]] = append(t.parts[p.begin[0]], uint16(i))
 	}
+	for _, h := range slices.Concat(registerHeads, traceHeads, dumpHeads) {
+		t.loose[h[0]] = append(t.loose[h[0]], h)
+		t.twoBytes[int(h[0])<<8|int(h[1])] |= mayBePart
+	}
 	for _, s := range speakers {
-		t.speakers[s[0]] = append(t.speakers[s[0]], s)
+		head, tail, number := strings.Cut(s, "#")
+		t.speakers[s[0]] = append(t.speakers[s[0]], speaker{head, tail, number})
+		t.twoBytes[int(s[0])<<8|int(s[1])] |= mayComplain
 	}
 	t.look, t.sleep, t.entry, t.interrupt = newNameSet(lookThrough), newNameSet(sleeping), newNameSet(entries), newNameSet(interrupts)
 	return t

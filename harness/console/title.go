@@ -218,7 +218,9 @@ var offset = regexp.MustCompile(`\+0x[0-9a-f]+(/0x[0-9a-f]+)?`)
 // normalise takes devices, numbers and addresses out of free text, so that a
 // title is the same for each run.
 func normalise(s string) string {
-	s = offset.ReplaceAllString(deviceName.ReplaceAllString(s, "DEV"), "")
+	if strings.ContainsAny(s, "0123456789") || strings.Contains(s, "/dev/") || strings.Contains(s, "sd") || strings.Contains(s, "hd") || strings.Contains(s, "vd") {
+		s = offset.ReplaceAllString(deviceName.ReplaceAllString(s, "DEV"), "")
+	}
 	var b strings.Builder
 	for i := 0; i < len(s); {
 		c := s[i]

@@ -18,6 +18,29 @@ var speakers = []string{
 	"ZFS", "zfs: ", "zio ", "SPL", "spl: ", "LustreError", "Lustre", "LDISKFS-fs", "LNet", "vdo", "kvdo", "scini", "DRBD",
 }
 
+// stems are in each of the complaints, by their first letters: to look for
+// them is cheaper.
+var stems = [256][]string{'e': {"rror"}, 'f': {"ail", "atal"}, 't': {"ime"}, 'c': {"orrupt"}, 'o': {"fflin"}, 'a': {"bort"}, 'h': {"ung"}, 'd': {"ead"}}
+
+// hasStem reports whether text holds a stem, in capitals or not.
+func hasStem(text []byte) bool {
+	for i, c := range text {
+	next:
+		for _, stem := range stems[c|0x20] {
+			if len(text)-i <= len(stem) {
+				continue
+			}
+			for k := range len(stem) {
+				if text[i+1+k]|0x20 != stem[k] {
+					continue next
+				}
+			}
+			return true
+		}
+	}
+	return false
+}
+
 // complaints are the words of trouble.
 var complaints = regexp.MustCompile(`(?i)\b(io_?|i/o )?(error|errors|failed|failing|failure|timed out|timedout|timeout|corrupt(ed|ion)?|offline[d]?|offlining|abort(ed|ing|s)?|fatal|hung|dead)\b`)
 
@@ -28,18 +51,29 @@ const sameTrouble = 50
 // maxUnrecognized bounds the different complaints that are kept.
 const maxUnrecognized = 50
 
-// speaks reports whether a message begins as one of storage does, with its
-// colon.
+// A speaker is one of speakers, cut at its number.
+type speaker struct {
+	head, tail string
+	number     bool
+}
+
+// speaks reports whether a message begins as one of storage does.
 func (t *tables) speaks(text []byte) bool {
 	list := t.speakers[text[0]]
 	for i := range list {
-		head, tail, number := strings.Cut(list[i], "#")
-		rest, ok := bytes.CutPrefix(text, []byte(head))
-		if ok && number {
-			n := len(digits(rest))
-			ok = n > 0 && bytes.HasPrefix(rest[n:], []byte(tail))
+		sp := &list[i]
+		n := len(sp.head)
+		if len(text) < n || string(text[:n]) != sp.head {
+			continue
 		}
-		if ok {
+		if !sp.number {
+			return true
+		}
+		from := n
+		for n < len(text) && isDigit(text[n]) {
+			n++
+		}
+		if n > from && len(text)-n >= len(sp.tail) && string(text[n:n+len(sp.tail)]) == sp.tail {
 			return true
 		}
 	}
@@ -55,10 +89,16 @@ func (s *Scanner) complaint(m *message, text []byte) {
 	if len(text) < 12 || len(text) > 1000 || m.origin == originUser || !s.t.speaks(text) {
 		return
 	}
-	colon := bytes.IndexByte(text, ':')
-	word := complaints.FindIndex(text)
-	if colon < 0 || word == nil || word[1] < len(text) && text[word[1]] == '=' { // "errors=remount-ro"
+	if bytes.IndexByte(text, ':') < 0 || !hasStem(text) {
 		return
+	}
+	word := complaints.FindIndex(text)
+	if word == nil || word[1] < len(text) && text[word[1]] == '=' { // "errors=remount-ro"
+		return
+	}
+	s.shortIDs = s.shortIDs[:0]
+	if s.t.dullHead.beginsShort(text) {
+		s.shortIDs, s.at = s.t.short.filter.find(text, s.shortIDs, s.at[:0])
 	}
 	s.mayMatchDull(text)
 	if s.harmless(text) {

@@ -31,9 +31,12 @@ func (a *app) classifyCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "classify FILE|-",
 		Short: "Judge any kernel log: serial console, dmesg, journal, a mail",
-		Long: `Read a kernel log (- is standard input; gz, xz and zst are unpacked) and say
-what went wrong in it. The log of a trial gets the trial's verdict; in any
-other an I/O error is eio, and clean means that nothing was found.
+		Long: `Read a kernel log (- is standard input) and say what went wrong in it: a serial
+console, dmesg or the journal in any of their formats, syslog, netconsole,
+logcat, JSON, or a mail, packed with gz, xz, zst or bz2 or not. The log of a
+trial gets the trial's verdict; in any other an I/O error is eio, and clean
+means that nothing was found. What storage complains of and no rule knows is
+told as not recognised, and counts for no verdict.
 
 Exit status: 0 pass or clean; 1 another verdict; 2 the request was wrong; 3
 there is no verdict in it.`,
