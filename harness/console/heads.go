@@ -114,9 +114,6 @@ func (h *heads) find(s []byte, bits []uint64) bool {
 	return any
 }
 
-// begins reports whether some row may begin as s does.
-func (h *heads) begins(s []byte) bool { return len(s) > 1 && h.pair[int(s[0])<<8|int(s[1])] != 0 }
-
 // beginnings are the texts that a message must begin with one of to match;
 // none where it may begin with anything.
 func (p *pattern) beginnings() []string { return beginnings(p.tokens) }

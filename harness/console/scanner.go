@@ -293,7 +293,12 @@ func (s *Scanner) message(l []byte) bool {
 	}
 	found := false
 	s.ids, s.at = s.t.filter.find(m.text, s.ids[:0], s.at[:0])
-	if len(s.ids) > 0 || s.t.heads.begins(trimBlanks(m.text)) || hasInner(m.text) {
+	text := trimBlanks(m.text)
+	var may mayBe
+	if len(text) > 1 {
+		may = s.t.twoBytes[int(text[0])<<8|int(text[1])]
+	}
+	if len(s.ids) > 0 || may&mayBegin != 0 || hasInner(m.text) {
 		var kernel bool
 		found, kernel = s.candidate(&m)
 		if kernel && m.origin == originUnknown {
@@ -309,18 +314,14 @@ func (s *Scanner) message(l []byte) bool {
 		}
 		s.part(&m)
 	}
-	text := trimBlanks(m.text)
-	if s.t.heads.begins(text) {
+	if may&mayBegin != 0 {
 		s.mayContinue(&m, l, found)
 	}
-	if !found && len(text) > 1 {
-		may := s.t.twoBytes[int(text[0])<<8|int(text[1])]
-		if may&mayComplain != 0 {
-			s.complaint(&m, text)
-		}
-		if may&mayBePart != 0 && !open {
-			s.noHead(&m, text)
-		}
+	if !found && may&mayComplain != 0 {
+		s.complaint(&m, text)
+	}
+	if !found && may&mayBePart != 0 && !open {
+		s.noHead(&m, text)
 	}
 	return m.origin != originUnknown
 }

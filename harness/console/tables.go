@@ -55,6 +55,7 @@ type mayBe uint8
 const (
 	mayComplain mayBe = 1 << iota // storage speaks
 	mayBePart                     // a part of a report
+	mayBegin                      // a row of the markers
 )
 
 // tables are the compiled rows: the same for all scanners, never changed.
@@ -66,6 +67,7 @@ type tables struct {
 	heads    *heads     // of the markers that begin with text
 	dullHead *heads     // of the harmless ones
 	phrases  *prefilter // kernelPhrases
+	stems    *prefilter // of complaints
 	// twoBytes says what lines that begin with these two bytes may be.
 	twoBytes  [1 << 16]mayBe
 	look      *nameSet
@@ -128,7 +130,7 @@ var compiled = sync.OnceValue(func() *tables {
 	}
 	all.filter, short.filter = newPrefilter(all.texts), newPrefilter(short.texts)
 	t.literals, t.short = *all, *short
-	t.phrases = newPrefilter(kernelPhrases)
+	t.phrases, t.stems = newPrefilter(kernelPhrases), newPrefilter(stems)
 	for i, p := range parts {
 		t.parts[p.begin[0]] = append(t.parts[p.begin[0]], uint16(i))
 	}
@@ -140,6 +142,11 @@ var compiled = sync.OnceValue(func() *tables {
 		head, tail, number := strings.Cut(s, "#")
 		t.speakers[s[0]] = append(t.speakers[s[0]], speaker{head, tail, number})
 		t.twoBytes[int(s[0])<<8|int(s[1])] |= mayComplain
+	}
+	for pair, n := range t.heads.pair {
+		if n != 0 {
+			t.twoBytes[pair] |= mayBegin
+		}
 	}
 	t.look, t.sleep, t.entry, t.interrupt = newNameSet(lookThrough), newNameSet(sleeping), newNameSet(entries), newNameSet(interrupts)
 	return t

@@ -18,27 +18,10 @@ var speakers = []string{
 	"ZFS", "zfs: ", "zio ", "SPL", "spl: ", "LustreError", "Lustre", "LDISKFS-fs", "LNet", "vdo", "kvdo", "scini", "DRBD",
 }
 
-// stems are in each of the complaints, by their first letters: to look for
-// them is cheaper.
-var stems = [256][]string{'e': {"rror"}, 'f': {"ail", "atal"}, 't': {"ime"}, 'c': {"orrupt"}, 'o': {"fflin"}, 'a': {"bort"}, 'h': {"ung"}, 'd': {"ead"}}
-
-// hasStem reports whether text holds a stem, in capitals or not.
-func hasStem(text []byte) bool {
-	for i, c := range text {
-	next:
-		for _, stem := range stems[c|0x20] {
-			if len(text)-i <= len(stem) {
-				continue
-			}
-			for k := range len(stem) {
-				if text[i+1+k]|0x20 != stem[k] {
-					continue next
-				}
-			}
-			return true
-		}
-	}
-	return false
+// stems are in each of the complaints: to look for them is cheaper.
+var stems = []string{
+	"error", "Error", "ERROR", "failed", "Failed", "FAILED", "failin", "Failin", "failur", "Failur", "FAILUR", "timed", "Timed", "TIMED", "timeo", "Timeo", "TIMEO",
+	"corrupt", "Corrupt", "CORRUPT", "offlin", "Offlin", "OFFLIN", "abort", "Abort", "ABORT", "fatal", "Fatal", "FATAL", " hung", " dead",
 }
 
 // complaints are the words of trouble.
@@ -89,7 +72,7 @@ func (s *Scanner) complaint(m *message, text []byte) {
 	if len(text) < 12 || len(text) > 1000 || m.origin == originUser || !s.t.speaks(text) {
 		return
 	}
-	if bytes.IndexByte(text, ':') < 0 || !hasStem(text) {
+	if s.shortIDs, s.at = s.t.stems.find(text, s.shortIDs[:0], s.at[:0]); len(s.shortIDs) == 0 || bytes.IndexByte(text, ':') < 0 {
 		return
 	}
 	word := complaints.FindIndex(text)
