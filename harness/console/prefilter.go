@@ -2,9 +2,12 @@ package console
 
 import "encoding/binary"
 
-// window is the number of bytes of each literal that the prefilter indexes.
-// No literal may be shorter.
-const window = 5
+// The bytes of each literal that a prefilter indexes: the more, the further it
+// skips. No literal may be shorter.
+const (
+	window     = 5
+	wideWindow = 7
+)
 
 // A prefilter says which of many literals a line holds, looking at most
 // bytes at most once: the method of Wu and Manber ("A fast algorithm for
@@ -16,6 +19,7 @@ type prefilter struct {
 	bucket   [1 << 16]uint16   // by the same two bytes: index into lists
 	lists    [][]prefilterItem // lists[0] is empty
 	literals []string
+	window   int // bytes of each literal that are indexed
 }
 
 type prefilterItem struct {
@@ -25,16 +29,16 @@ type prefilterItem struct {
 	id      int // index of the literal
 }
 
-func newPrefilter(literals []string) *prefilter {
-	p := &prefilter{literals: literals, lists: [][]prefilterItem{nil}}
+func newPrefilter(literals []string, window int) *prefilter {
+	p := &prefilter{literals: literals, window: window, lists: [][]prefilterItem{nil}}
 	for i := range p.shift {
-		p.shift[i] = window - 1
+		p.shift[i] = uint8(window - 1)
 	}
 	for id, lit := range literals {
 		if len(lit) < window {
 			panic("console: literal too short for the prefilter: " + lit)
 		}
-		before := rarestWindow(lit)
+		before := rarestWindow(lit, window)
 		w := lit[before : before+window]
 		for i := 1; i < window; i++ {
 			pair := int(w[i-1])<<8 | int(w[i])
@@ -57,7 +61,7 @@ func newPrefilter(literals []string) *prefilter {
 // rarestWindow returns where in lit the window stands whose last two bytes
 // are rarest in kernel logs: capitals and punctuation are rarer than small
 // letters, which are rarer than blanks and digits beside them.
-func rarestWindow(lit string) int {
+func rarestWindow(lit string, window int) int {
 	best, bestCost := 0, 1<<30
 	for o := 0; o+window <= len(lit); o++ {
 		cost := byteCost(lit[o+window-1]) * byteCost(lit[o+window-2])
@@ -91,6 +95,7 @@ func byteCost(c byte) int {
 // find returns the ids of the literals in s, appended to ids, and where each
 // begins, appended to at.
 func (p *prefilter) find(s []byte, ids []int, at []int) ([]int, []int) {
+	window := p.window
 	for i := window - 1; i < len(s); {
 		pair := uint16(s[i-1])<<8 | uint16(s[i])
 		if sh := p.shift[pair]; sh != 0 {

@@ -298,7 +298,7 @@ func (s *Scanner) message(l []byte) bool {
 	if len(text) > 1 {
 		may = s.t.twoBytes[int(text[0])<<8|int(text[1])]
 	}
-	if len(s.ids) > 0 || may&mayBegin != 0 || hasInner(m.text) {
+	if len(s.ids) > 0 || may&mayBegin != 0 || bytes.IndexByte(text, '#') >= 0 || hasInner(m.text) {
 		var kernel bool
 		found, kernel = s.candidate(&m)
 		if kernel && m.origin == originUnknown {
@@ -410,6 +410,12 @@ func (s *Scanner) mayMatch(text []byte) bool {
 	any := s.t.heads.find(text, s.hits[:])
 	for _, id := range s.ids {
 		any = setBits(s.hits[:], s.t.rows[id]) || any
+	}
+	if bytes.IndexByte(text, '#') >= 0 {
+		s.shortIDs, s.at = s.t.hash.filter.find(text, s.shortIDs[:0], s.at[:0])
+		for _, id := range s.shortIDs {
+			any = setBits(s.hits[:], s.t.hash.rows[id]) || any
+		}
 	}
 	s.shortIDs = s.shortIDs[:0]
 	if s.t.heads.beginsShort(text) {

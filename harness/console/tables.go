@@ -64,6 +64,7 @@ type tables struct {
 	harmless []pattern
 	literals            // in the lines that rows match
 	short    literals   // of rows that begin with a head too short for heads: looked for in lines that begin so
+	hash     literals   // of rows whose messages hold a "#": looked for in lines that do
 	heads    *heads     // of the markers that begin with text
 	dullHead *heads     // of the harmless ones
 	phrases  *prefilter // kernelPhrases
@@ -83,7 +84,7 @@ type tables struct {
 
 var compiled = sync.OnceValue(func() *tables {
 	t := &tables{sites: map[string][]uint16{}, heads: newHeads(), dullHead: newHeads()}
-	all, short := newLiterals(), newLiterals()
+	all, short, hash := newLiterals(), newLiterals(), newLiterals()
 	if len(markers) > len(Scanner{}.hits)*64 || len(harmlessLines) > len(Scanner{}.dulls)*64 {
 		panic("console: more rows than a Scanner has bits for")
 	}
@@ -102,6 +103,8 @@ var compiled = sync.OnceValue(func() *tables {
 			lits := all
 			if t.heads.addShort(&p) {
 				lits = short
+			} else if len(p.anchor) < wideWindow && strings.Contains(p.source, "#{") || strings.Contains(p.source, "[#") {
+				lits = hash
 			}
 			n := lits.id(p.anchor)
 			lits.rows[n] = append(lits.rows[n], uint16(i))
@@ -128,9 +131,9 @@ var compiled = sync.OnceValue(func() *tables {
 	for _, lit := range []string{litVersion, litMark, litSuppressed, litMessages, litRepeated, litDropped, litOffset, litEncoding} {
 		all.special[all.id(lit)] = lit
 	}
-	all.filter, short.filter = newPrefilter(all.texts), newPrefilter(short.texts)
-	t.literals, t.short = *all, *short
-	t.phrases, t.stems = newPrefilter(kernelPhrases), newPrefilter(stems)
+	all.filter, short.filter, hash.filter = newPrefilter(all.texts, wideWindow), newPrefilter(short.texts, window), newPrefilter(hash.texts, window)
+	t.literals, t.short, t.hash = *all, *short, *hash
+	t.phrases, t.stems = newPrefilter(kernelPhrases, window), newPrefilter(stems, window)
 	for i, p := range parts {
 		t.parts[p.begin[0]] = append(t.parts[p.begin[0]], uint16(i))
 	}
