@@ -69,6 +69,7 @@ func TestPublicReports(t *testing.T) {
 		// Frames.
 		{"32-bit Arm", "INFO: task fio:812 blocked for more than 120 seconds.\n[<80a87848>] (__schedule) from [<80a88018>] (schedule+0x3c/0xa0)\n[<80a88018>] (schedule) from [<80123456>] (jbd2_log_wait_commit+0x3c/0xa0)\n[<80123456>] (jbd2_log_wait_commit) from [<80123456>] (ext4_sync_file+0x3c/0xa0)\n[<80123456>] (ext4_sync_file) from [<80123456>] (do_fsync+0x3c/0xa0)\n", []string{"hang INFO: task hung in ext4_sync_file"}},
 		{"RHEL 5", "INFO: task kjournald:812 blocked for more than 120 seconds.\nCall Trace:\n [<ffffffff80064c6f>] io_schedule+0x3f/0x67\n [<ffffffff88034ea9>] :jbd:journal_commit_transaction+0x543/0x1066\n", []string{"hang INFO: task hung in journal_commit_transaction"}},
+		{"RHEL 5's registers", "Unable to handle kernel NULL pointer dereference at 0000000000000018 RIP: \n [<ffffffff8803a1b2>] :ext3:ext3_ordered_writepage+0x42/0x198\nOops: 0000 [1] SMP \nPid: 412, comm: pdflush Not tainted 2.6.18-8.el5 #1\nRIP: 0010:[<ffffffff8803a1b2>]  [<ffffffff8803a1b2>] :ext3:ext3_ordered_writepage+0x42/0x198\nCall Trace:\n [<ffffffff8001bbd7>] mpage_writepages+0x1bf/0x37d\n", []string{"bug BUG: unable to handle kernel NULL pointer dereference in ext3_ordered_writepage"}},
 		{"PANIC with a sanitizer", "BUG: KASAN: slab-use-after-free in bio_put+0x1/0x2\nRead of size 8 at addr ffff8801d5ba8d80 by task fio/812\n", []string{"bug KASAN: slab-use-after-free Read in bio_put"}},
 	} {
 		var got []string

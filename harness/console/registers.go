@@ -27,6 +27,11 @@ func (s *Scanner) ripLine(r *report, t []byte) {
 		}
 		t = t[1:]
 	}
+	if len(t) > 2 && t[0] == ':' { // RHEL 5: ":ext3:ext3_ordered_writepage+0x42/0x198"
+		if i := bytes.IndexByte(t[1:], ':'); i > 0 && symbolLen(t[1:1+i]) == i {
+			t = t[i+2:]
+		}
+	}
 	if i := bytes.IndexByte(t, ' '); i >= 8 && isAddress(t[:i]) { // LoongArch, MIPS
 		t = t[i+1:]
 	}
