@@ -10,6 +10,7 @@ import (
 
 	"github.com/blockrig/blockrig/harness/console"
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 )
 
 const source = `
@@ -115,7 +116,7 @@ func TestResolve(t *testing.T) {
 			{Func: "no_such_function", Reliable: true},
 			{Func: "do_mirror", Module: "dm_mirror", Reliable: true},
 		}
-		if d := cmp.Diff(want, short); d != "" {
+		if d := cmp.Diff(want, short, cmpopts.IgnoreUnexported(console.Frame{})); d != "" {
 			t.Errorf("%s: %s", tool.path, d)
 		}
 	}
