@@ -3,9 +3,7 @@ package main
 import (
 	"bytes"
 	"slices"
-	"strings"
 	"testing"
-	"time"
 )
 
 func TestMedian(t *testing.T) {
@@ -39,20 +37,6 @@ PASS
 	}
 }
 
-func TestCPUTimes(t *testing.T) {
-	// proc_pid_stat(5): utime is field 14.
-	stat := "4242 (a) b) Z 1 4242 4242 0 -1 4 5 6 7 8 150 50 1000 250 20 0 1 0 99"
-	own, others, err := cpuTimes(stat)
-	if err != nil || own != 2*time.Second || others != 12500*time.Millisecond {
-		t.Errorf("%v, %v, %v; want 2s, 12.5s", own, others, err)
-	}
-	for _, bad := range []string{"", "1 (x) Z 1", strings.Replace(stat, "150", "x", 1)} {
-		if _, _, err := cpuTimes(bad); err == nil {
-			t.Errorf("%q was taken", bad)
-		}
-	}
-}
-
 func TestTable(t *testing.T) {
 	var b bytes.Buffer
 	rows := []row{
@@ -73,28 +57,27 @@ all              150 s     -
 	}
 }
 
-// Given a process with children, then its own time and theirs are told apart.
+// Given a program that ends, then its lines, its status and its times are known.
 func TestMeasure(t *testing.T) {
-	const busy = `i=0; while [ $i -lt 400000 ]; do i=$((i+1)); done`
-	for _, tc := range []struct {
-		script string
-		child  bool
-	}{
-		{"echo one; echo two; " + busy + "; exit 3", false},
-		{"echo one; echo two; sh -c '" + busy + "'; exit 3", true},
-	} {
-		r, err := measure(t.Context(), []string{"X=y"}, "sh", "-c", tc.script)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if r.status != 3 || !slices.Equal(r.lines, []string{"one", "two"}) || r.first <= 0 || r.first > r.wall || r.peak == 0 {
-			t.Errorf("%+v", r)
-		}
-		if (r.others > r.own) != tc.child {
-			t.Errorf("own %v, of children %v, in %q", r.own, r.others, tc.script)
-		}
+	r, err := measure(t.Context(), []string{"X=y"}, "sh", "-c", `echo one; echo "$X"; echo three >&2; exit 3`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r.status != 3 || !slices.Equal(r.lines, []string{"one", "y"}) || r.said != "three\n" || r.first <= 0 || r.first > r.wall {
+		t.Errorf("%+v", r)
 	}
 	if _, err := measure(t.Context(), nil, "/nosuch"); err == nil {
 		t.Error("a program that is not there was run")
+	}
+}
+
+// Given what blockrig says with --timing, then what it took itself is read.
+func TestCost(t *testing.T) {
+	said := "records: /x\nblockrig itself: 1.25 s of CPU time, 4.5% of 27.80 s in all;\n83 MiB of memory at most\n"
+	if got, err := (run{said: said}).cost(); err != nil || got != (cost{1.25, 4.5, 83}) {
+		t.Errorf("%+v, %v", got, err)
+	}
+	if _, err := (run{said: "records: /x\n"}).cost(); err == nil {
+		t.Error("nothing was taken for a cost")
 	}
 }

@@ -17,7 +17,6 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
-	"time"
 
 	"github.com/blockrig/blockrig/harness/child"
 )
@@ -42,8 +41,8 @@ type bencher struct {
 	command string // blockrig
 	kernel  string // reference
 	repeats int
-	dir     string // cache without saved machines, and results
-	all     []run  // of blockrig, for its memory
+	dir     string  // cache without saved machines, and results
+	mib     float64 // memory of blockrig itself, at most
 	rows    []row
 }
 
@@ -84,11 +83,7 @@ func bench(ctx context.Context) (err error) {
 			return fmt.Errorf("%s: %w", step.what, err)
 		}
 	}
-	peak := int64(0)
-	for _, r := range b.all {
-		peak = max(peak, r.peak)
-	}
-	b.add(row{what: "memory of blockrig itself", unit: "MB", value: float64(peak) / 1e6, limit: 100, note: "the peak of all runs above"})
+	b.add(row{what: "memory of blockrig itself", unit: "MB", value: b.mib * (1 << 20) / 1e6, limit: 100, note: "the peak of all runs above"})
 	load, err := os.ReadFile("/proc/loadavg")
 	if err != nil {
 		return err
@@ -115,7 +110,6 @@ func (b *bencher) with(env []string, args ...string) (run, error) {
 	if err != nil {
 		return r, err
 	}
-	b.all = append(b.all, r)
 	if r.status != 0 {
 		return r, fmt.Errorf("blockrig %s: exit status %d: %s", strings.Join(args, " "), r.status, strings.TrimSpace(r.said))
 	}
@@ -184,11 +178,16 @@ type measured struct {
 
 // trials runs the aligned case with more arguments.
 func (b *bencher) trials(args ...string) (measured, error) {
-	r, err := b.blockrig(append([]string{"--format", "json", "run", story, "-k", b.kernel, "--case", aligned}, args...)...)
+	r, err := b.blockrig(append([]string{"--format", "json", "run", story, "-k", b.kernel, "--case", aligned, "--timing"}, args...)...)
 	m := measured{run: r}
 	if err != nil {
 		return m, err
 	}
+	c, err := r.cost()
+	if err != nil {
+		return m, err
+	}
+	b.mib = max(b.mib, c.mib)
 	for _, line := range r.lines {
 		var t trialOf
 		if err := json.Unmarshal([]byte(line), &t); err != nil {
@@ -286,13 +285,14 @@ func (b *bencher) hundred() error {
 	if err != nil {
 		return err
 	}
-	share := 100 * m.own.Seconds() / (m.own + m.others).Seconds()
+	c, err := m.cost()
+	if err != nil {
+		return err
+	}
 	b.add(row{what: "100 aligned reads from one boot", unit: "s", value: m.wall.Seconds(), limit: 45})
-	b.add(row{what: "blockrig's own CPU time in that", unit: "%", value: share, limit: 5, note: fmt.Sprintf("%s of %s", short(m.own), short(m.own+m.others))})
+	b.add(row{what: "blockrig's own CPU time in that", unit: "%", value: c.percent, limit: 5, note: fmt.Sprintf("%.1f s", c.seconds)})
 	return nil
 }
-
-func short(d time.Duration) string { return fmt.Sprintf("%.1f s", d.Seconds()) }
 
 // goBenchmarks are those of the parts that need no machine.
 func (b *bencher) goBenchmarks() error {
