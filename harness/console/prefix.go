@@ -295,7 +295,7 @@ func (m *message) bracket(s []byte) ([]byte, bool) {
 		}
 		i = end
 		m.usec = clock(s[12:])
-	case i == start && i == 1 && s[1] == '<': // dmesg --time-format=delta
+	case i == start && i == 1 && len(s) > 1 && s[1] == '<': // dmesg --time-format=delta
 		end := bytes.Index(s[:min(len(s), 24)], []byte(">]"))
 		if end < 0 || bytes.IndexByte(s[:end], '.') < 0 || isAddress(s[2:end]) {
 			return nil, false

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"strings"
 
@@ -87,21 +88,22 @@ func (a *app) classify(ctx context.Context, name, vmlinux string) error {
 }
 
 func (a *app) readLog(ctx context.Context, name string, sum *protocol.LogSum) (*console.Log, error) {
-	in := a.stdin
+	open := func() (io.ReadCloser, error) { return io.NopCloser(a.stdin), nil }
 	if name != "-" {
-		f, err := os.Open(name)
-		if err != nil {
+		switch info, err := os.Stat(name); {
+		case err != nil:
 			return nil, badRequest(err)
-		}
-		defer f.Close()
-		if info, err := f.Stat(); err != nil {
-			return nil, badRequest(err)
-		} else if info.IsDir() {
+		case info.IsDir():
 			return nil, badRequest(fmt.Errorf("%s is a folder: name a log in it", name))
+		case info.Mode()&fs.ModeDevice != 0 && info.Mode()&fs.ModeCharDevice == 0:
+			return nil, badRequest(fmt.Errorf("%s is a block device: blockrig opens none", name))
 		}
-		in = f
+		open = func() (io.ReadCloser, error) {
+			f, err := os.Open(name)
+			return f, badRequest(err)
+		}
 	}
-	log, err := readAll(ctx, in, sum)
+	log, err := readAll(ctx, open, sum)
 	if name == "-" {
 		name = "standard input"
 	}
@@ -115,17 +117,22 @@ func (a *app) readLog(ctx context.Context, name string, sum *protocol.LogSum) (*
 }
 
 // readAll is console.ReadAll that ends with ctx. Nothing can end a read from a
-// terminal or a pipe that says nothing: that goroutine is left to the end of
-// the process, which is near.
-func readAll(ctx context.Context, in io.Reader, sum *protocol.LogSum) (*console.Log, error) {
+// terminal or a pipe that says nothing, nor the opening of a pipe that nobody
+// writes to: that goroutine is left to the end of the process, which is near.
+func readAll(ctx context.Context, open func() (io.ReadCloser, error), sum *protocol.LogSum) (*console.Log, error) {
 	type answer struct {
 		log *console.Log
 		err error
 	}
 	got := make(chan answer, 1)
 	go func() {
+		in, err := open()
+		if err != nil {
+			got <- answer{&console.Log{}, err}
+			return
+		}
 		log, err := console.ReadAll(in, sum)
-		got <- answer{log, err}
+		got <- answer{log, errors.Join(err, in.Close())}
 	}()
 	select {
 	case a := <-got:
