@@ -18,7 +18,13 @@ bisect-demo *args: deps deps-build build
 
 # build bin/blockrig
 build: _go
-    @CGO_ENABLED=0 go build -trimpath -buildvcs=false -o bin/blockrig ./harness/cmd/blockrig
+    @CGO_ENABLED=0 go build -trimpath -buildvcs=false \
+        -ldflags "-X main.revision=$(test -e .git && git describe --always --dirty --abbrev=12 2>/dev/null || true)" \
+        -o bin/blockrig ./harness/cmd/blockrig
+
+# write man pages into a folder
+man dir="bin/man": _go
+    @go run -tags man ./harness/cmd/blockrig man "{{ dir }}"
 
 # the tests that boot nothing
 unit: deps-build
@@ -46,11 +52,11 @@ fuzz time="1m": _go
 # formatting, go vet, staticcheck
 lint: _go
     @unformatted=$(find . -name '*.go' -not -path './results/runs/*' -exec go tool gofumpt -l {} +); \
-        test -z "$unformatted" || { printf 'not formatted; mend it with go tool gofumpt -w:\n%s\n' "$unformatted" >&2; exit 1; }
+        test -z "$unformatted" || { printf 'not formatted; fix it with go tool gofumpt -w:\n%s\n' "$unformatted" >&2; exit 1; }
     go vet ./...
-    go vet -tags 'vm long demo' ./...
+    go vet -tags 'vm long demo man' ./...
     go tool staticcheck ./...
-    go tool staticcheck -tags 'vm long demo' ./...
+    go tool staticcheck -tags 'vm long demo man' ./...
     @for script in justw .ci/run; do sh -n "$script"; done
 
 # how fast it is: each figure beside the one to reach; takes some minutes

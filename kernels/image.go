@@ -114,7 +114,7 @@ func setupSize(head []byte) int64 {
 // certificate table (PE format, optional header data directories).
 func signatureEnd(f io.ReaderAt, pe, setup int64) (int64, error) {
 	const (
-		optional     = 24 // size of what stands before the optional header
+		optional     = 24 // size of what comes before the optional header
 		pe32plus     = 0x20b
 		certificates = optional + 112 + 4*8
 	)

@@ -64,7 +64,7 @@ func CheckTerms(old, new string) error {
 }
 
 // OpenGit makes a repository in dir, which must not exist or be left from an
-// earlier OpenGit with the same dir: then it is made anew.
+// earlier OpenGit with the same dir: then it is made again.
 func OpenGit(ctx context.Context, repo *gitcmd.Repo, dir string, opts GitOptions) (*Git, error) {
 	if err := CheckTerms(opts.TermOld, opts.TermNew); err != nil {
 		return nil, err

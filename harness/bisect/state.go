@@ -252,7 +252,7 @@ func (s *State) dropErrors() error {
 // Begun tells whether dir holds a search, ended or not.
 func Begun(dir string) bool { return has(dir, fileRequest) }
 
-// Ended tells whether the search in dir has come to an end, with an answer or
+// Ended tells whether the search in dir has ended, with an answer or
 // without one.
 func Ended(dir string) bool { return has(dir, fileAnswer) || has(dir, fileStop) }
 

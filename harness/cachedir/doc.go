@@ -29,7 +29,7 @@
 // A manifest is kept with every entry: the name, size and checksum of each
 // file. Opening an entry compares. A file that was cut, emptied, changed,
 // removed or added, and a manifest that was changed or is missing, is damage:
-// it is said once in the log, the entry is removed, and Get makes it anew. A
+// it is said once in the log, the entry is removed, and Get makes it again. A
 // user never sees it, except for the time that it takes.
 //
 // What is compared, and when:

@@ -262,7 +262,7 @@ func (m *manifest) check(ctx context.Context, root *os.Root, names []string, see
 	})
 }
 
-// gone makes damage of an error that making anew cures: a file that is
+// gone makes damage of an error that making it again cures: a file that is
 // missing or of another kind, or that the disk can't read any more.
 func gone(err error) error {
 	for _, e := range []error{fs.ErrNotExist, syscall.EIO, syscall.ENOTDIR, syscall.EISDIR, syscall.ELOOP, syscall.EUCLEAN, syscall.ENXIO, io.ErrUnexpectedEOF} {

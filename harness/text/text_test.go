@@ -220,6 +220,8 @@ func TestNear(t *testing.T) {
 		{"bisetc", []string{"bisect"}},
 		{"kernel", []string{"kernels"}},
 		{"rum", []string{"run"}},
+		{"rnu", []string{"run"}},
+		{"biesct", []string{"bisect"}},
 		{"fy", nil},
 		{"sify", []string{"classify"}},
 		{"", nil},
@@ -229,9 +231,6 @@ func TestNear(t *testing.T) {
 		if got := Near(c.word, names); !slices.Equal(got, c.want) {
 			t.Errorf("Near(%q) = %q, want %q", c.word, got, c.want)
 		}
-	}
-	if got := DidYouMean("rnu", names); got != "" && got != " (did you mean run?)" {
-		t.Errorf("got %q", got)
 	}
 	if got := DidYouMean("kernls", names); got != " (did you mean kernels?)" {
 		t.Errorf("got %q", got)

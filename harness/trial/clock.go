@@ -30,7 +30,7 @@ const (
 func (c clockCheck) wrong(ms int64, now time.Time) string {
 	guest, host := time.Duration(ms)*time.Millisecond-c.guest, now.Sub(c.host)
 	if float64(guest) > float64(host+clockSlack)*clockDrift || float64(host) > float64(guest+clockSlack)*clockDrift {
-		return fmt.Sprintf("the guest's clock goes wrong: %.1f s while the host's went on by %.1f s; its kernel took its speed wrongly at boot", guest.Seconds(), host.Seconds())
+		return fmt.Sprintf("the guest's clock is wrong: it counted %.1f s while the host's counted %.1f s; its kernel measured its speed wrongly at boot", guest.Seconds(), host.Seconds())
 	}
 	return ""
 }

@@ -44,7 +44,7 @@ const logWait = 3 * time.Second
 // pollEvery is how often the virtual CPUs' accounts are looked at.
 const pollEvery = 100 * time.Millisecond
 
-// session is one machine with the conversation going on in it.
+// session is one machine with the conversation with its guest.
 type session struct {
 	Local
 	m     *qemu.Machine

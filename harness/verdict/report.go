@@ -35,7 +35,7 @@ type Report struct {
 	Host string `json:"host,omitempty"`
 }
 
-// Stuck is a task that SIGKILL did not end while PID 1 went on.
+// Stuck is a task that SIGKILL did not end while PID 1 still ran.
 type Stuck struct {
 	What  string `json:"what"`            // what it was doing: the step, or a tool's command line
 	State string `json:"state"`           // of /proc/PID/stat

@@ -65,9 +65,9 @@ func (g *guest) prove(r *protocol.Ready) error {
 		want = ids // on either disk, as LVM likes
 	}
 	if !slices.Equal(ids, want) {
-		return fmt.Errorf("%s stands on the disks %s, not %s", g.top.name, strings.Join(ids, ","), strings.Join(want, ","))
+		return fmt.Errorf("%s is on the disks %s, not on %s", g.top.name, strings.Join(ids, ","), strings.Join(want, ","))
 	}
-	r.Proof = append(r.Proof, fmt.Sprintf("%s stands on the disks %s", g.top.name, strings.Join(ids, ", ")))
+	r.Proof = append(r.Proof, fmt.Sprintf("%s is on the disks %s", g.top.name, strings.Join(ids, ", ")))
 	return g.proveVolume(r)
 }
 
@@ -148,7 +148,7 @@ func checkTable(t dmTarget, v scenarios.LVM) error {
 	return nil
 }
 
-// disksUnder gives the sorted IDs of our disks that a device stands on. A
+// disksUnder gives the sorted IDs of our disks that a device is built on. A
 // disk that is none of ours is an error. What lies below is in sysfs.
 func (g *guest) disksUnder(devno uint64) ([]string, error) {
 	for _, d := range g.disks {
@@ -162,7 +162,7 @@ func (g *guest) disksUnder(devno uint64) ([]string, error) {
 		return nil, err
 	}
 	if len(slaves) == 0 {
-		return nil, fmt.Errorf("device %d:%d is no disk of this machine, and stands on none", unix.Major(devno), unix.Minor(devno))
+		return nil, fmt.Errorf("device %d:%d is no disk of this machine, and is built on none", unix.Major(devno), unix.Minor(devno))
 	}
 	var ids []string
 	for _, s := range slaves {

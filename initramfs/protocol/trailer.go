@@ -38,7 +38,7 @@ const (
 type LogSum struct {
 	sum      uint32
 	lines    int    // that have ended
-	begun    []byte // of the line that goes on: as long as it may be a trailer
+	begun    []byte // of the line that has not ended: as long as it may be a trailer
 	plain    bool   // it is none
 	content  bool   // something of it was summed
 	returns  int    // carriage returns that may be its end

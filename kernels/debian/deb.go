@@ -21,7 +21,7 @@ var ErrDeb = errors.New("not a sound Debian package")
 // ReadDeb calls fn for each file, folder and link that the package at deb
 // holds, in the package's order. hdr.Name is cleaned: relative, slash
 // separated, without "./" and trailing slash; so is hdr.Linkname of a hard
-// link. A symbolic link's Linkname is as it stands in the package. r is valid
+// link. A symbolic link's Linkname is as it is in the package. r is valid
 // until fn returns, and need not be read.
 //
 // A path that is absolute or leaves the package ("../"), a device and what

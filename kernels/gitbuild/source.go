@@ -90,7 +90,7 @@ func (s *source) change(ctx context.Context, j *job) ([]string, error) {
 
 // intact fails when the worktree is not (or no longer) what was checked out
 // and changed: then something else wrote there, and what was built of it may
-// be anything. The next checkout writes every file anew.
+// be anything. The next checkout writes every file again.
 func (s *source) intact(ctx context.Context) error {
 	what, err := s.foreign(ctx)
 	if err != nil {
@@ -104,7 +104,7 @@ func (s *source) intact(ctx context.Context) error {
 	if errors.Is(err, fs.ErrNotExist) {
 		err = nil
 	}
-	return errors.Join(fmt.Errorf("build: something else wrote into the worktree %s meanwhile (%s): nothing of this build is kept, the next one checks every file out anew", s.dir, what), err)
+	return errors.Join(fmt.Errorf("build: something else wrote into the worktree %s meanwhile (%s): nothing of this build is kept, the next one checks every file out again", s.dir, what), err)
 }
 
 // foreign names something in the worktree that is not from git's index, or

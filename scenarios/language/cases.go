@@ -170,7 +170,7 @@ func ParseSet(settings []string) (map[string]int64, error) {
 // ErrNoCase says that a scenario has no case of that name.
 var ErrNoCase = errors.New("no such case")
 
-// OneCase gives the case of a scenario with that ID. Its parameters may stand in any order,
+// OneCase gives the case of a scenario with that ID. Its parameters may be in any order,
 // and their values may lie outside the matrix, but all must be there.
 func OneCase(s *scenarios.Scenario, id string) (scenarios.Case, error) {
 	var settings []string

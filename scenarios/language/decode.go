@@ -254,7 +254,7 @@ func (d *decoder) list(path string, n *yaml.Node, limit int, read reader) {
 	}
 }
 
-// describe says in a few words what stands where something else is wanted.
+// describe says in a few words what is there instead of what is wanted.
 func describe(n *yaml.Node) string {
 	switch {
 	case n.Kind == yaml.MappingNode:

@@ -74,7 +74,7 @@ func (s *Search) Close() error { return s.state.Close() }
 // Case is the case that the search tries.
 func (s *Search) Case() (scenarios.Case, error) { return s.Request.scenarioCase() }
 
-// Unfinished tells whether dir holds a bisection that has not come to an end.
+// Unfinished tells whether dir holds a bisection that has not ended.
 func Unfinished(dir string) bool {
 	if !bisect.Ended(dir) {
 		return bisect.Begun(dir)

@@ -5,13 +5,17 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"log/slog"
 	"os"
 	"os/signal"
 	"path/filepath"
+	"slices"
+	"strings"
 	"syscall"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 	"golang.org/x/term"
 
 	"github.com/blockrig/blockrig/harness/bisect/trials"
@@ -62,8 +66,8 @@ type app struct {
 	display *progress.Display
 }
 
-// endSignals are those that end a run in good order, but for what whoever
-// started blockrig wants ignored (nohup).
+// endSignals are those that end a run in an orderly way. Those that blockrig was
+// started to ignore (nohup) stay ignored.
 func endSignals() []os.Signal {
 	var out []os.Signal
 	for _, s := range []os.Signal{os.Interrupt, syscall.SIGTERM, syscall.SIGHUP} {
@@ -132,6 +136,9 @@ func withoutInterruption(ctx context.Context, err error) error {
 	return errors.Join(all...)
 }
 
+// moreVerbs are those that only a build for a purpose has.
+var moreVerbs []func(*app) *cobra.Command
+
 func (a *app) root() *cobra.Command {
 	a.display = progress.New(nil)
 	root := &cobra.Command{
@@ -142,11 +149,14 @@ storage stack in the guest, does I/O to it, and judges what happened.
 
 Exit status: 0 all passed; 1 a verdict other than pass; 2 the request was
 wrong; 3 no failure, but some verdict could not be had.`,
+		Example: `  blockrig doctor
+  blockrig repro
+  blockrig run plain-dio-read -k debian:newest`,
 		SilenceUsage: true, SilenceErrors: true,
 		Args: cobra.NoArgs,
 		PersistentPreRunE: func(*cobra.Command, []string) error {
-			if a.format != "table" && a.format != "json" {
-				return badRequest(fmt.Errorf("--format %s: want table or json", a.format))
+			if err := a.checkResults(); err != nil {
+				return badRequest(err)
 			}
 			level := slog.LevelWarn
 			if a.verbose {
@@ -155,36 +165,90 @@ wrong; 3 no failure, but some verdict could not be had.`,
 			a.log = slog.New(slog.NewTextHandler(a.stderr, &slog.HandlerOptions{Level: level, ReplaceAttr: withoutTime}))
 			return nil
 		},
-		RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
+		RunE:    func(c *cobra.Command, _ []string) error { return c.Help() },
+		Version: thisBuild().String(),
 	}
 	root.SetIn(a.stdin)
 	root.SetOut(a.stdout)
 	root.SetErr(a.stderr)
-	root.CompletionOptions.HiddenDefaultCmd = true
-	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return badRequest(err) })
+	root.SetFlagErrorFunc(flagError)
 	f := root.PersistentFlags()
-	f.StringVar(&a.format, "format", "table", "what is printed: table or json (one object a line)")
-	f.StringVar(&a.results, "results", "", "folder for the records of runs")
-	f.BoolVarP(&a.verbose, "verbose", "v", false, "say what is being done")
+	choiceVar(f, &a.format, "format", "table", []string{"table", "json"}, "what is printed; json is one object a line")
+	f.StringVar(&a.results, "results", "", "folder `DIR` for the records of runs (see \"blockrig help results\")")
+	f.BoolVarP(&a.verbose, "verbose", "v", false, "say on stderr what is being done")
 	root.AddCommand(a.reproCommand(), a.runCommand(), a.classifyCommand(), a.scenariosCommand(),
-		a.kernelsCommand(), a.resultsCommand(), a.shellCommand(), a.doctorCommand(), a.bisectCommand(), a.stepCommand(), a.tryPatchCommand())
+		a.kernelsCommand(), a.resultsCommand(), a.shellCommand(), a.doctorCommand(), a.bisectCommand(), a.stepCommand(), a.tryPatchCommand(), a.versionCommand())
+	for _, command := range moreVerbs {
+		root.AddCommand(command(a))
+	}
+	root.SetHelpCommand(helpCommand(root))
+	root.InitDefaultCompletionCmd()
+	for _, c := range root.Commands() {
+		if c.Name() == "completion" {
+			c.Short, c.Args, c.RunE = "Print a shell's completion script", cobra.NoArgs, needVerb
+		}
+	}
+	a.complete(root)
 	usageErrors(root)
+	if a.width > 0 {
+		root.SetHelpFunc(a.foldedHelp(root.HelpFunc()))
+	}
 	return root
 }
 
-// usageErrors makes a wrong number of arguments, or an unknown verb, the
-// user's error: cobra gives both as plain errors.
-func usageErrors(c *cobra.Command) {
-	if args := c.Args; args != nil {
-		c.Args = func(c *cobra.Command, a []string) error {
-			if err := args(c, a); err != nil {
-				return badRequest(fmt.Errorf("%w; usage: %s", err, c.UseLine()))
-			}
-			return nil
+// foldedHelp is help with flags folded to the terminal's width. cobra's
+// templates could do that, too, but they make the linker keep every method of
+// every type: megabytes that each guest would unpack.
+func (a *app) foldedHelp(help func(*cobra.Command, []string)) func(*cobra.Command, []string) {
+	return func(c *cobra.Command, args []string) {
+		var b strings.Builder
+		c.SetOut(&b)
+		help(c, args)
+		c.SetOut(a.stdout)
+		text := b.String()
+		for _, flags := range []*pflag.FlagSet{c.LocalFlags(), c.InheritedFlags()} {
+			text = strings.Replace(text, strings.TrimRight(flags.FlagUsages(), "\n"), strings.TrimRight(flags.FlagUsagesWrapped(a.width), "\n"), 1)
 		}
+		fmt.Fprint(a.stdout, text)
 	}
-	for _, sub := range c.Commands() {
-		usageErrors(sub)
+}
+
+// checkResults refuses a folder for results that can't be one, before anything
+// is made.
+func (a *app) checkResults() error {
+	if a.results == "" {
+		return nil
+	}
+	switch info, err := os.Stat(a.results); {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil // it is made when there is something to put into it
+	case err != nil:
+		return fmt.Errorf("--results: %w", err)
+	case !info.IsDir():
+		return fmt.Errorf("--results %s: want a folder", a.results)
+	}
+	return nil
+}
+
+// helpCommand is cobra's own, but for a verb that is not there.
+func helpCommand(root *cobra.Command) *cobra.Command {
+	return &cobra.Command{
+		Use: "help [COMMAND…]", Short: "Explain a command",
+		RunE: func(_ *cobra.Command, args []string) error {
+			c := root
+			for _, word := range args {
+				at := slices.IndexFunc(c.Commands(), func(sub *cobra.Command) bool { return sub.Name() == word })
+				if at < 0 && c.HasSubCommands() {
+					return unknownVerb(c, word)
+				}
+				if at < 0 {
+					return badRequest(fmt.Errorf("help %s: %s has no command %q below it", strings.Join(args, " "), c.CommandPath(), word))
+				}
+				c = c.Commands()[at]
+			}
+			c.InitDefaultHelpFlag()
+			return c.Help()
+		},
 	}
 }
 

@@ -44,8 +44,8 @@ type bisectOptions struct {
 func (o *bisectOptions) flags(f *pflag.FlagSet) {
 	caseFlags(f, &o.only, &o.set)
 	ruleFlags(f, &o.criteria)
-	f.Float64Var(&o.criteria.Confidence, "confidence", 0.999, "how sure the answer is to be, as a probability")
-	f.IntVar(&o.maxSkips, "max-skips", 20, "stop when more than `N` commits can't be tried")
+	f.Float64Var(&o.criteria.Confidence, "confidence", 0.999, "how sure the answer is to be, as a `PROBABILITY`")
+	numberVar(f, &o.maxSkips, "max-skips", 20, 1, 1_000_000, "stop when more than `N` commits can't be tried")
 	f.StringVar(&o.state, "state", "", "new `DIR` that holds the bisection (default: one among the results)")
 	f.StringVarP(&o.report, "output", "o", "", "write the report to `FILE` too, not only into the bisection's folder")
 	o.lab.bisectFlags(f)
@@ -54,7 +54,7 @@ func (o *bisectOptions) flags(f *pflag.FlagSet) {
 // bisectFlags are those about machines and how many run.
 func (o *labOptions) bisectFlags(f *pflag.FlagSet) {
 	o.machineFlags(f)
-	f.IntVar(&o.jobs, "jobs", 0, "trials at a time (default: what cores and memory carry)")
+	numberVar(f, &o.jobs, "jobs", 0, 1, mostJobs, "trials at a time (default: what cores and memory carry)")
 	f.BoolVar(&o.cold, "cold", false, "start every trial from power-on, not from a saved machine")
 }
 
@@ -66,7 +66,7 @@ func caseFlags(f *pflag.FlagSet, only *string, set *[]string) {
 func ruleFlags(f *pflag.FlagSet, c *trials.Criteria) {
 	f.BoolVar(&c.AnyFailure, "any-failure", false, "every failure counts, not only the one that is looked for")
 	f.BoolVar(&c.SameTitle, "same-title", false, "a failure counts only with a title that the failure looked for has")
-	f.StringVar(&c.BadWhen, "bad-when", "", "what counts as the failure, such as 'verdict == hang || title =~ \"scsi_.*\"'")
+	f.StringVar(&c.BadWhen, "bad-when", "", "what counts as the failure: an `EXPRESSION` such as 'verdict == hang || title =~ \"scsi_.*\"'")
 }
 
 // casesFor are the cases of one scenario that the flags leave.
@@ -93,9 +93,6 @@ func (o *bisectOptions) request(c scenarios.Case) trials.Request {
 // check finds what is wrong with the flags of a bisection before anything is
 // done.
 func (o *bisectOptions) check() error {
-	if o.maxSkips < 1 {
-		return fmt.Errorf("--max-skips %d: want 1 or more", o.maxSkips)
-	}
 	return o.checkTrials()
 }
 
@@ -318,7 +315,7 @@ func (a *app) bisectResume() *cobra.Command {
 		Use: "resume [DIR]", Short: "Resume a bisection that was stopped",
 		Long: `Resume a bisection that was stopped, by Ctrl-C, kill -9 or a power loss. No
 trial that was finished is made again. Without DIR: the last one that has not
-come to an end.`,
+ended.`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
 			dir := ""

@@ -44,8 +44,8 @@ func (g *buildOptions) buildFlags(f *pflag.FlagSet) {
 	f.StringArrayVar(&g.apply, "apply", nil, "apply `PATCH` to every commit before it is built, where it applies; may be given several times")
 	f.StringVar(&g.config, "config", "", "begin with the kernel config `FILE` (a distribution's), its modules left out but for those needed")
 	f.StringArrayVar(&g.fragments, "fragment", nil, "build with blockrig's config fragment `NAME` too, such as debug or kasan; may be given several times")
-	f.StringVar(&g.cc, "cc", "", "compiler (default gcc)")
-	f.IntVar(&g.make, "make-jobs", 0, "jobs of make (default: one for each CPU)")
+	f.StringVar(&g.cc, "cc", "", "`COMPILER` to build with (default gcc)")
+	numberVar(f, &g.make, "make-jobs", 0, 1, mostJobs, "jobs of make (default: one for each CPU)")
 }
 
 // needGit refuses flags about building when nothing is built.
@@ -64,9 +64,6 @@ func needGit(f *pflag.FlagSet, refs ...string) error {
 // build takes the files of the flags into a request.
 func (g *buildOptions) build() (trials.Build, error) {
 	b := trials.Build{CC: g.cc, Jobs: g.make, Fragments: g.fragments}
-	if g.make < 0 {
-		return b, fmt.Errorf("--make-jobs %d: want 1 or more", g.make)
-	}
 	if _, err := config.Read(g.fragments); err != nil {
 		return b, fmt.Errorf("--fragment: %w", err)
 	}
@@ -115,7 +112,7 @@ config or hooks name is run.`,
   blockrig bisect git --repo ~/linux --fix --bad v6.18 --good master lvm-mirror-dio-read --bad-when 'verdict in (eio, hang)'`,
 		Args: cobra.MinimumNArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
-			// What stands behind "--" are paths.
+			// What comes after "--" are paths.
 			dash := c.ArgsLenAtDash()
 			switch {
 			case dash < 0 && len(args) > 1:

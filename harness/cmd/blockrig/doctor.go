@@ -29,8 +29,8 @@ func (a *app) doctorCommand() *cobra.Command {
 		Use:   "doctor",
 		Short: "Say what this machine can do, and what is missing, with the command that fixes it",
 		Long: `Look at all that blockrig needs of this machine. Nothing is fetched, and
-nothing of the machine is changed. limited means that trials can be made, but
-slowly, or not of every kind; missing, that they can't.
+nothing of the machine is changed. "limited" means that trials can be made, but
+slowly, or not of every kind. "missing" means that they can't.
 
 Exit status: 0 trials can be made; 3 something is missing.`,
 		Args: cobra.NoArgs,

@@ -13,7 +13,18 @@ import (
 )
 
 func (a *app) kernelsCommand() *cobra.Command {
-	c := &cobra.Command{Use: "kernels", Short: "What kernels there are, and their cache", Args: cobra.NoArgs, RunE: needVerb}
+	c := &cobra.Command{
+		Use: "kernels", Short: "List, fetch, build, add or remove kernels",
+		Long: `A kernel is named by a reference, REF:
+
+  debian:VERSION[@SUITE]    a package: newest, 6.18 (the newest 6.18.x), 6.18.15
+  file:BZIMAGE[,modules=DIR][,config=FILE]
+  local:NAME                what "kernels add" put into the cache
+  git:REPO@REV              built from a commit of a local repository
+
+What is fetched or built stays in the cache, $XDG_CACHE_HOME/blockrig.`,
+		Args: cobra.NoArgs, RunE: needVerb,
+	}
 	c.AddCommand(a.kernelsList(), a.kernelsFetch(), a.kernelsBuild(), a.kernelsAdd(), a.kernelsRemove())
 	return c
 }
@@ -36,7 +47,7 @@ func (a *app) withStore(f func(*kernels.Store) error) error {
 func (a *app) kernelsList() *cobra.Command {
 	var available bool
 	c := &cobra.Command{
-		Use: "list [PREFIX]", Short: "List the kernels in the cache, or with --available those that Debian has",
+		Use: "list [PREFIX]", Short: "List kernels: those in the cache, or with --available those that Debian has",
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
 			prefix := ""
@@ -51,7 +62,7 @@ func (a *app) kernelsList() *cobra.Command {
 			})
 		},
 	}
-	c.Flags().BoolVar(&available, "available", false, "what Debian has, not what is in the cache")
+	c.Flags().BoolVar(&available, "available", false, "those that Debian has, not those in the cache")
 	return c
 }
 
@@ -134,8 +145,8 @@ func (a *app) kernelsAdd() *cobra.Command {
 			})
 		},
 	}
-	c.Flags().StringVar(&modules, "modules", "", "folder with its modules, as make modules_install makes it")
-	c.Flags().StringVar(&config, "config", "", "its configuration")
+	c.Flags().StringVar(&modules, "modules", "", "folder `DIR` with its modules, as make modules_install makes it")
+	c.Flags().StringVar(&config, "config", "", "its configuration, a `FILE`")
 	return c
 }
 

@@ -19,9 +19,9 @@ func (a *app) reproCommand() *cobra.Command {
 	)
 	c := &cobra.Command{
 		Use:   "repro [SCENARIO]",
-		Short: "Reproduce the bug that it began with: on a kernel before it, one with it, one after the fix",
-		Long: `Run a scenario that tells a story on the kernels that the story names, and say
-whether the story holds. Without SCENARIO: lvm-mirror-dio-read.
+		Short: "Show a known bug: on a kernel before it, one with it and one after its fix",
+		Long: `Run a scenario on the kernels that its story names, and say whether the story
+holds: on which kernels the bug shows. Without SCENARIO: lvm-mirror-dio-read.
 
 Exit status: 0 the story holds; 1 it does not; 2 the request was wrong; 3 some
 verdict could not be had.`,

@@ -13,7 +13,13 @@ import (
 )
 
 func (a *app) resultsCommand() *cobra.Command {
-	c := &cobra.Command{Use: "results", Short: "The record of runs", Args: cobra.NoArgs, RunE: needVerb}
+	c := &cobra.Command{
+		Use: "results", Short: "List recorded runs, or show the trials of one",
+		Long: `Each run is recorded in a folder of its own: among results/runs in a checkout of
+blockrig, else in $XDG_STATE_HOME/blockrig/runs (~/.local/state/blockrig/runs), or
+where --results says.`,
+		Args: cobra.NoArgs, RunE: needVerb,
+	}
 	c.AddCommand(
 		&cobra.Command{
 			Use: "list", Short: "List the runs", Args: cobra.NoArgs,

@@ -54,8 +54,6 @@ else 3. --resume RUN does the rest, on the very same kernels and scenarios.`,
 				return badRequest(fmt.Errorf("run: which kernel? Name one or more with -k (debian:newest, debian:6.18, file:PATH, git:REPO@REV)"))
 			}
 			switch {
-			case repeat < 1 || repeat > results.MaxRepeat:
-				return badRequest(fmt.Errorf("--repeat %d: want 1 to %d", repeat, results.MaxRepeat))
 			case o.until != "" && repeat == 1:
 				return badRequest(fmt.Errorf("--until %s: say with --repeat N how often to try at most", o.until))
 			case !(trust > 0 && trust < 1):
@@ -90,10 +88,10 @@ else 3. --resume RUN does the rest, on the very same kernels and scenarios.`,
 	f.StringArrayVarP(&refs, "kernel", "k", nil, "kernel `REF`; may be given several times")
 	f.StringArrayVar(&set, "set", nil, "fix a parameter: `p=v`; may be given several times")
 	f.StringArrayVar(&only, "case", nil, "run only the case with this `ID`; may be given several times")
-	f.IntVar(&repeat, "repeat", 1, "run each case `N` times")
-	f.IntVar(&o.boots, "boots", 0, "spread the repeats over `N` boots of each kernel (default: the square root of --repeat)")
-	f.StringVar(&o.until, "until", "", "`FAIL`: repeat a case only until it fails")
-	f.Float64Var(&trust, "trust-rate", defaultTrust, "say how many passes rule out a failure `rate` above this one")
+	numberVar(f, &repeat, "repeat", 1, 1, results.MaxRepeat, "run each case `N` times")
+	numberVar(f, &o.boots, "boots", 0, 1, results.MaxRepeat, "spread the repeats over `N` boots of each kernel (default: the square root of --repeat)")
+	choiceVar(f, &o.until, "until", "", []string{"FAIL"}, "repeat a case only until it fails (`FAIL`)")
+	f.Float64Var(&trust, "trust-rate", defaultTrust, "say how many passes rule out a failure `RATE` above this one")
 	f.StringVar(&resume, "resume", "", "do the rest of the run with this `ID` (or its beginning, or last)")
 	o.flags(f)
 	o.build.buildFlags(f)

@@ -2,7 +2,6 @@ package main
 
 import (
 	"errors"
-	"fmt"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -13,14 +12,21 @@ import (
 )
 
 func (a *app) scenariosCommand() *cobra.Command {
-	c := &cobra.Command{Use: "scenarios", Short: "What there is to run", Args: cobra.NoArgs, RunE: needVerb}
+	c := &cobra.Command{
+		Use: "scenarios", Short: "List, print or check scenarios",
+		Long: `A scenario is a YAML file: disks, a storage stack over them, the I/O to do, what
+is expected of it, and parameters. Each combination of parameters is a case.
+Some scenarios ship with blockrig; "blockrig scenarios show" prints one to begin
+your own from.`,
+		Args: cobra.NoArgs, RunE: needVerb,
+	}
 	c.AddCommand(
 		&cobra.Command{
 			Use: "list", Short: "List the shipped scenarios", Args: cobra.NoArgs,
 			RunE: func(*cobra.Command, []string) error { return a.listScenarios() },
 		},
 		&cobra.Command{
-			Use: "show SCENARIO", Short: "Print a scenario as it was written", Args: cobra.ExactArgs(1),
+			Use: "show SCENARIO", Short: "Print a scenario's YAML", Args: cobra.ExactArgs(1),
 			RunE: func(_ *cobra.Command, args []string) error {
 				sc, err := language.Load(args[0])
 				if err != nil {
@@ -34,7 +40,7 @@ func (a *app) scenariosCommand() *cobra.Command {
 			},
 		},
 		&cobra.Command{
-			Use: "check FILE…", Short: "Check scenario files", Args: cobra.MinimumNArgs(1),
+			Use: "check FILE…", Short: "Say what is wrong with scenario files, and where", Args: cobra.MinimumNArgs(1),
 			RunE: func(_ *cobra.Command, args []string) error {
 				for _, arg := range args {
 					sc, err := language.Load(arg)
@@ -45,7 +51,7 @@ func (a *app) scenariosCommand() *cobra.Command {
 					if err != nil {
 						return badRequest(err)
 					}
-					a.say("%s: scenario %s, %d cases: well", arg, sc.Name, len(cases))
+					a.say("%s: scenario %s with %d cases is fine", arg, sc.Name, len(cases))
 				}
 				return nil
 			},
@@ -71,13 +77,4 @@ func (a *app) listScenarios() error {
 		t.Add(sc.Name, len(cases), about)
 	})
 	return errors.Join(err, bad)
-}
-
-// needVerb is what a command does that only has others below it.
-func needVerb(c *cobra.Command, _ []string) error {
-	var names []string
-	for _, sub := range c.Commands() {
-		names = append(names, sub.Name())
-	}
-	return badRequest(fmt.Errorf("%s: say what to do: %s", c.Name(), strings.Join(names, ", ")))
 }

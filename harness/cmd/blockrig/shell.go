@@ -45,9 +45,6 @@ wrong; 3 there was no shell.`,
 			if err != nil {
 				return badRequest(err)
 			}
-			if err := o.check(); err != nil {
-				return badRequest(err)
-			}
 			return a.shell(c.Context(), cases[0], ref, o)
 		},
 	}
@@ -105,8 +102,7 @@ func (a *app) shell(ctx context.Context, cs scenarios.Case, ref string, o labOpt
 	return trial.Shell(ctx, spec, t)
 }
 
-// script is what stands on standard input when that is no terminal; "" when
-// it is one.
+// script is what standard input holds when it is no terminal; "" when it is one.
 func (a *app) script() (string, error) {
 	if f, ok := a.stdin.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
 		return "", nil

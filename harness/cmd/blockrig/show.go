@@ -52,7 +52,7 @@ of its folder's name: what happened in it is shown in full, as -v does for all.
 		},
 	}
 	c.Flags().BoolVar(&summary, "summary", false, "a row for each case instead of each trial")
-	c.Flags().Float64Var(&trust, "trust-rate", defaultTrust, "say how many passes rule out a failure `rate` above this one")
+	c.Flags().Float64Var(&trust, "trust-rate", defaultTrust, "say how many passes rule out a failure `RATE` above this one")
 	return c
 }
 

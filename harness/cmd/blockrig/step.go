@@ -126,7 +126,7 @@ func (a *app) stepCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   stepVerb + " SCENARIO",
 		Short: "Test one commit, for git bisect run",
-		Long: `Build the commit that git bisect has checked out in the folder one stands in
+		Long: `Build the commit that git bisect has checked out in the current folder
 (or, with --kernel, take that kernel), run the scenario, and end with the status
 that git bisect run wants: 0 good, 1 bad, 125 can't be tested, skip; and 129 for
 anything unexpected, a crash of blockrig and a mistyped command included, which
@@ -161,9 +161,9 @@ built, makes the commit one to skip, as do a kernel that does not build or boot.
 	}
 	f := c.Flags()
 	f.StringVarP(&ref, "kernel", "k", "", "kernel `REF` to test instead of the commit")
-	f.IntVar(&runs, "repeat", 0, "trials of each case (default: what --rate and --confidence need, at least 3)")
-	f.IntVar(&o.lab.boots, "boots", 0, "spread them over `N` boots (default: the square root of --repeat)")
-	f.Float64Var(&rate, "rate", 1, "how often the bug shows on a bad kernel: 0.2 of one that shows in 1 of 5 trials")
+	numberVar(f, &runs, "repeat", 0, 1, trials.MaxStepRuns, "trials of each case (default: what --rate and --confidence need, at least 3)")
+	numberVar(f, &o.lab.boots, "boots", 0, 1, trials.MaxStepRuns, "spread them over `N` boots (default: the square root of --repeat)")
+	f.Float64Var(&rate, "rate", 1, "how often the bug shows on a bad kernel (`RATE`): 0.2 of one that shows in 1 of 5 trials")
 	f.StringVar(&like, "like", "", "folder of a trial that shows the failure looked for, such as `RUN/0003-…`: other failures skip")
 	caseFlags(f, &o.only, &o.set)
 	ruleFlags(f, &o.criteria)
@@ -181,8 +181,6 @@ func (a *app) step(c *cobra.Command, name, ref string, runs int, rate float64, l
 		return fail(err)
 	}
 	switch {
-	case runs < 0 || runs > trials.MaxStepRuns:
-		return fail(fmt.Errorf("--repeat %d: want 1 to %d", runs, trials.MaxStepRuns))
 	case !(rate > 0 && rate <= 1):
 		return fail(fmt.Errorf("--rate %v: want more than 0, and 1 at most", rate))
 	case o.criteria.SameTitle && like == "":
@@ -264,7 +262,7 @@ func (a *app) step(c *cobra.Command, name, ref string, runs int, rate float64, l
 	return status, why, nil
 }
 
-// bisected is the commit that git bisect is at, in the folder one stands in.
+// bisected is the commit that git bisect is at, in the current folder.
 func (a *app) bisected(ctx context.Context) (repo, commit string, err error) {
 	wd, err := os.Getwd()
 	if err != nil {
@@ -272,7 +270,7 @@ func (a *app) bisected(ctx context.Context) (repo, commit string, err error) {
 	}
 	r, err := openRepo(ctx, wd)
 	if err != nil {
-		return "", "", fmt.Errorf("this is no git repository; stand in one, or name a kernel with --kernel: %w", err)
+		return "", "", fmt.Errorf("the current folder is in no git repository; change to one, or name a kernel with --kernel: %w", err)
 	}
 	// git bisect start --no-checkout leaves HEAD as it is.
 	if commit, err = r.Resolve(ctx, "BISECT_HEAD"); err == nil {

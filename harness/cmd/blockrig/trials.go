@@ -35,46 +35,28 @@ type labOptions struct {
 	until  string
 	timing bool
 	build  buildOptions
-
-	set *pflag.FlagSet // that the flags are in
 }
 
 func (o *labOptions) flags(f *pflag.FlagSet) {
 	o.machineFlags(f)
-	f.IntVar(&o.jobs, "jobs", 0, "trials at a time (default: what cores and memory carry)")
+	numberVar(f, &o.jobs, "jobs", 0, 1, mostJobs, "trials at a time (default: what cores and memory carry)")
 	f.BoolVar(&o.cold, "cold", false, "start every trial from power-on, not from a saved machine")
-	f.StringVar(&o.cache, "cache-size", "8GiB", "disk for saved machines; the least recently used go first")
+	f.StringVar(&o.cache, "cache-size", "8GiB", "keep at most `SIZE` of saved machines; the least recently used are removed first")
 	f.BoolVar(&o.timing, "timing", false, "say where the time of each trial went")
 }
 
+// mostJobs bounds --jobs: more machines than any host carries.
+const mostJobs = 10_000
+
 // machineFlags are those about one machine.
 func (o *labOptions) machineFlags(f *pflag.FlagSet) {
-	o.set = f
-	f.StringVar(&o.accel, "accel", "auto", "acceleration: auto, kvm or tcg")
-	f.IntVar(&o.cpus, "cpus", 0, "virtual CPUs of the guest (default 1 under tcg, 2 under kvm)")
-	f.StringVar(&o.tools, "guest-tools", initramfs.FromAuto, "where lvm, mke2fs and mdadm of the guest come from: debian, host, or auto (debian where apt can fetch it, else host)")
+	choiceVar(f, &o.accel, "accel", string(qemu.Auto), []string{string(qemu.Auto), string(qemu.KVM), string(qemu.TCG)}, "acceleration of the machine")
+	numberVar(f, &o.cpus, "cpus", 0, 1, 64, "virtual CPUs of the guest (default 1 under tcg, 2 under kvm)")
+	choiceVar(f, &o.tools, "guest-tools", initramfs.FromAuto, []string{initramfs.FromAuto, initramfs.FromDebian, initramfs.FromHost},
+		"where lvm, mke2fs and mdadm of the guest come from; auto is debian where apt can fetch it, else host")
 }
 
 func (o *labOptions) check() error {
-	// 0 is not said, and can't be said.
-	for _, n := range []struct {
-		flag  string
-		value int
-	}{{"jobs", o.jobs}, {"boots", o.boots}, {"cpus", o.cpus}, {"make-jobs", o.build.make}} {
-		if n.value < 0 || n.value == 0 && o.set != nil && o.set.Changed(n.flag) {
-			return fmt.Errorf("--%s %d: want 1 or more", n.flag, n.value)
-		}
-	}
-	switch {
-	case o.cpus > 64:
-		return fmt.Errorf("--cpus %d: want 1 to 64", o.cpus)
-	case o.until != "" && o.until != "FAIL":
-		return fmt.Errorf("--until %s: want FAIL", o.until)
-	case o.accel != string(qemu.Auto) && o.accel != string(qemu.KVM) && o.accel != string(qemu.TCG):
-		return fmt.Errorf("--accel %s: want auto, kvm or tcg", o.accel)
-	case o.tools != initramfs.FromAuto && o.tools != initramfs.FromDebian && o.tools != initramfs.FromHost:
-		return fmt.Errorf("--guest-tools %s: want auto, debian or host", o.tools)
-	}
 	if o.cache != "" {
 		if _, err := scenarios.ParseBytes(o.cache); err != nil {
 			return fmt.Errorf("--cache-size: %w", err)

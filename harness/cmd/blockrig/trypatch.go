@@ -41,9 +41,6 @@ without it and with it, the status is 0.`,
 			if g.repo == "" || base == "" {
 				return badRequest(errors.New("try-patch: want --repo and --base"))
 			}
-			if repeat < 4 || repeat > 10_000 {
-				return badRequest(fmt.Errorf("--repeat %d: want 4 to 10000", repeat))
-			}
 			if err := o.checkTrials(); err != nil {
 				return badRequest(err)
 			}
@@ -54,7 +51,7 @@ without it and with it, the status is 0.`,
 	f.StringVar(&g.repo, "repo", "", "the kernel's git repository, a local `FOLDER`")
 	f.StringVar(&base, "base", "", "commit `REV` that the patch is for")
 	f.StringVar(&who, "tested-by", "", "`NAME <ADDRESS>` for Tested-by (default: git's user.name and user.email)")
-	f.IntVar(&repeat, "repeat", 12, "trials of each case and kernel in a round; there are up to 5 rounds until it is clear")
+	numberVar(f, &repeat, "repeat", 12, 4, 10_000, "trials of each case and kernel in a round; there are up to 5 rounds until it is clear")
 	f.StringVarP(&o.report, "output", "o", "", "write the text to `FILE` too")
 	caseFlags(f, &o.only, &o.set)
 	f.Float64Var(&o.criteria.Confidence, "confidence", 0.99, "how sure the answer is to be, as a probability")

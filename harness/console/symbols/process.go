@@ -60,7 +60,7 @@ const endWait = 5 * time.Second
 
 // start executes the tool for a file. The process lives until close.
 func (t tool) start(path string, relocatable bool) (_ *process, err error) {
-	// A name that looks like an option is none: it stands behind one.
+	// A name that looks like an option is taken for none: it comes after one.
 	args := []string{"-a", "-f", "-i", "-e", path}
 	if relocatable {
 		args = append(args, "-j", ".text")

@@ -304,7 +304,7 @@ func (r *Repo) command(args ...string) *exec.Cmd {
 
 // environ is all the environment that git sees: no GIT_* of the caller's, no
 // home with a config in it, and no program that is looked for in the folder
-// one stands in.
+// it is called in.
 func environ() []string {
 	return []string{
 		"PATH=" + Path(os.Getenv("PATH")), "HOME=/nonexistent", "LC_ALL=C", "TZ=UTC",

@@ -1,0 +1,69 @@
+package main
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"github.com/blockrig/blockrig/results"
+	"github.com/blockrig/blockrig/scenarios/language"
+)
+
+// complete teaches a command and those below it what a shell may complete: the
+// words of a flag, scenarios and runs. Files it completes by itself.
+func (a *app) complete(c *cobra.Command) {
+	switch usage := strings.Fields(c.Use); {
+	case strings.Contains(c.Use, "SCENARIO"):
+		// A scenario may be a file, too.
+		c.ValidArgsFunction = completeFrom(scenarioNames, cobra.ShellCompDirectiveDefault)
+	case len(usage) > 1 && usage[1] == "RUN":
+		c.ValidArgsFunction = completeFrom(a.runIDs, cobra.ShellCompDirectiveNoFileComp)
+	}
+	add := func(f *pflag.Flag) {
+		if ch, ok := f.Value.(*choice); ok {
+			words := func() []string { return ch.words }
+			// It fails only for a flag that c does not have, or the second time.
+			_ = c.RegisterFlagCompletionFunc(f.Name, completeFrom(words, cobra.ShellCompDirectiveNoFileComp))
+		}
+	}
+	c.LocalNonPersistentFlags().VisitAll(add)
+	c.PersistentFlags().VisitAll(add)
+	for _, sub := range c.Commands() {
+		a.complete(sub)
+	}
+}
+
+// completeFrom completes the beginning of one of the words.
+func completeFrom(words func() []string, directive cobra.ShellCompDirective) cobra.CompletionFunc {
+	return func(_ *cobra.Command, _ []string, begun string) ([]string, cobra.ShellCompDirective) {
+		return slices.DeleteFunc(slices.Clone(words()), func(w string) bool { return !strings.HasPrefix(w, begun) }), directive
+	}
+}
+
+// scenarioNames are those that ship, which a test reads.
+func scenarioNames() []string {
+	names, err := language.Names()
+	if err != nil {
+		return nil
+	}
+	return names
+}
+
+// runIDs are the runs that there are; none when they can't be read.
+func (a *app) runIDs() []string {
+	root, err := a.resultsRoot()
+	if err != nil {
+		return nil
+	}
+	runs, err := results.List(root)
+	if err != nil {
+		return nil
+	}
+	ids := []string{"last"}
+	for _, r := range runs {
+		ids = append(ids, r.Info.ID)
+	}
+	return ids
+}
