@@ -35,8 +35,8 @@
 // What is compared, and when:
 //   - Open and Get read every byte, or only those of the files that they are
 //     told will be used (an entry of 4,000 modules); Entry.Verify reads others
-//     later. Holes are not read, and big files are read by all processors:
-//     some GB in a second, from the page cache.
+//     later. Holes are not read, and big files are read by all processors
+//     but one: some GB in a second, from the page cache.
 //   - What was read once in a Dir is not read again while its inode, size,
 //     mtime and ctime stay the same. So a write is always noticed, and rot of
 //     the disk itself is noticed by the next process, not by a running one.

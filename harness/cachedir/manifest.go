@@ -12,7 +12,6 @@ import (
 	"os"
 	"path"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -160,7 +159,7 @@ func list(root *os.Root) (map[string]*file, error) {
 // each calls do for all names, several at once.
 func each(ctx context.Context, names []string, do func(context.Context, string) error) error {
 	group, ctx := errgroup.WithContext(ctx)
-	group.SetLimit(runtime.GOMAXPROCS(0))
+	group.SetLimit(workers())
 	for _, name := range names {
 		group.Go(func() error {
 			if ctx.Err() != nil {

@@ -28,6 +28,10 @@ var (
 	buffers    = sync.Pool{New: func() any { return new([piece]byte) }}
 )
 
+// workers is how many processors checksums may take: all but one, on which
+// QEMU loads what is being checked.
+func workers() int { return max(1, runtime.GOMAXPROCS(0)-1) }
+
 // sumFile is the checksum of a file of so many bytes. Holes are not read, and
 // count as the zeros that they are.
 func sumFile(ctx context.Context, f *os.File, size int64) (string, error) {
@@ -35,7 +39,7 @@ func sumFile(ctx context.Context, f *os.File, size int64) (string, error) {
 	sums := make([]byte, 4*n)
 	var next atomic.Int64 // chunk to read
 	group, ctx := errgroup.WithContext(ctx)
-	for range min(n, runtime.GOMAXPROCS(0)) {
+	for range min(n, workers()) {
 		group.Go(func() error {
 			buf := buffers.Get().(*[piece]byte)
 			defer buffers.Put(buf)
