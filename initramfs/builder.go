@@ -42,9 +42,10 @@ type Builder struct {
 	// CacheDir and Suites are set here.
 	Debian debian.Config
 
-	mu   sync.Mutex
-	dirs map[string]*cachedir.Dir
-	said sync.Once // where the tools come from
+	mu      sync.Mutex
+	dirs    map[string]*cachedir.Dir
+	digests sync.Map  // fileID of an executable -> its digest
+	said    sync.Once // where the tools come from
 }
 
 // A Request says what an initramfs holds.
@@ -200,6 +201,9 @@ func (b *Builder) executable(ctx context.Context, path string) (digest string, e
 		data, _, err := readExecutable(path)
 		return hexSum(data), err
 	}
+	if digest, ok := b.digests.Load(id); ok {
+		return digest.(string), nil
+	}
 	d, err := b.dir("executables", keepImages)
 	if err != nil {
 		return "", err
@@ -217,7 +221,11 @@ func (b *Builder) executable(ctx context.Context, path string) (digest string, e
 	if err != nil {
 		return "", err
 	}
-	return digest, errors.Join(readRecord(e, &digest), e.Close())
+	err = errors.Join(readRecord(e, &digest), e.Close())
+	if err == nil {
+		b.digests.Store(id, digest)
+	}
+	return digest, err
 }
 
 // lvmCommands are the names under which a shell's user expects LVM.

@@ -185,11 +185,10 @@ func identify(info fs.FileInfo) (id identity) {
 	return id
 }
 
-// settled tells whether a file was last changed long enough ago: one that is
-// changed twice within a tick of the kernel's clock looks like one that was
-// changed once.
+// settled tells whether a file was last changed long enough ago: what is
+// written within one tick of the kernel's clock, 10 ms at most, has one time.
 func (id identity) settled() bool {
-	return time.Since(time.Unix(id.ctime.Unix())) > time.Second
+	return time.Since(time.Unix(id.ctime.Unix())) > 100*time.Millisecond
 }
 
 func sumNamed(ctx context.Context, root *os.Root, name string, size int64) (string, identity, error) {
@@ -224,7 +223,8 @@ func (m *manifest) check(ctx context.Context, root *os.Root, names []string, see
 		}
 		names = slices.Collect(maps.Keys(m.files))
 	}
-	return each(ctx, names, func(ctx context.Context, name string) error {
+	var unseen []string
+	for _, name := range names {
 		name = path.Clean(name)
 		want, ok := m.files[name]
 		if !ok {
@@ -234,28 +234,28 @@ func (m *manifest) check(ctx context.Context, root *os.Root, names []string, see
 		if err != nil {
 			return gone(err)
 		}
-		if want.link != "" {
+		id, ok := seen.Load(path.Join(root.Name(), name))
+		switch {
+		case want.link != "":
 			if target, err := root.Readlink(name); err != nil || target != want.link {
 				return damaged("%s is not the link that was stored", name)
 			}
-			return nil
-		}
-		if !info.Mode().IsRegular() {
+		case !info.Mode().IsRegular():
 			return damaged("%s is no file any more", name)
+		case !ok || id != identify(info):
+			unseen = append(unseen, name)
 		}
-		key := path.Join(root.Name(), name)
-		if id, ok := seen.Load(key); ok && id == identify(info) {
-			return nil
-		}
-		sum, id, err := sumNamed(ctx, root, name, want.size)
+	}
+	return each(ctx, unseen, func(ctx context.Context, name string) error {
+		sum, id, err := sumNamed(ctx, root, name, m.files[name].size)
 		if err != nil {
 			return gone(err)
 		}
-		if sum != want.sum {
+		if sum != m.files[name].sum {
 			return damaged("the content of %s is not what was stored", name)
 		}
 		if id.settled() {
-			seen.Store(key, id)
+			seen.Store(path.Join(root.Name(), name), id)
 		}
 		return nil
 	})
