@@ -10,7 +10,6 @@ import (
 	"path/filepath"
 	"slices"
 	"sync"
-	"time"
 
 	"github.com/blockrig/blockrig/harness/cachedir"
 	"github.com/blockrig/blockrig/kernels"
@@ -45,6 +44,7 @@ type Builder struct {
 	mu      sync.Mutex
 	dirs    map[string]*cachedir.Dir
 	digests sync.Map  // fileID of an executable -> its digest
+	known   sync.Map  // key -> memory
 	said    sync.Once // where the tools come from
 }
 
@@ -58,7 +58,7 @@ type Request struct {
 	Modules   []kernels.Module // in the order to load them
 }
 
-// An Initramfs is an image in the cache. It stays there for an hour after
+// An Initramfs is an image in the cache. It stays there for half an hour after
 // Build at least.
 type Initramfs struct {
 	Path    string   // newc cpio, not compressed
@@ -195,9 +195,7 @@ func (b *Builder) executable(ctx context.Context, path string) (digest string, e
 	if err != nil {
 		return "", fmt.Errorf("stat executable: %w", err)
 	}
-	// A file changed twice within a tick of the kernel's clock looks like one
-	// changed once, so what is brand new is not remembered.
-	if time.Since(time.Unix(0, id.Ctime)) < time.Second {
+	if !id.settled() {
 		data, _, err := readExecutable(path)
 		return hexSum(data), err
 	}

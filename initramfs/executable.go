@@ -11,6 +11,7 @@ import (
 	"io"
 	"os"
 	"syscall"
+	"time"
 )
 
 // maxExecutable bounds what is read into memory for /init, bytes.
@@ -28,6 +29,11 @@ type fileID struct {
 	Mtime int64  `json:"mtime"` // ns
 	Ctime int64  `json:"ctime"` // ns; catches a change that put mtime back
 }
+
+// settled tells whether the file is old enough to be remembered: one that is
+// changed twice within a tick of the kernel's clock looks like one that was
+// changed once.
+func (id fileID) settled() bool { return time.Since(time.Unix(0, id.Ctime)) > 100*time.Millisecond }
 
 func idOf(fi os.FileInfo) (fileID, error) {
 	st, ok := fi.Sys().(*syscall.Stat_t)

@@ -22,9 +22,17 @@ const (
 	recordFile  = "record.json" // of a member, or of all tools
 )
 
-// stay is how long an image and what it is made of stay after they were used
-// last: another process may be about to start a machine from them.
+// stay is how long an image and what it is made of stay after they were looked
+// up last: another process may be about to start a machine from them. Half of
+// that time a Builder remembers what it looked up.
 const stay = time.Hour
+
+// A memory is a member that was looked up.
+type memory struct {
+	member
+	id fileID // of the archive
+	at time.Time
+}
 
 // dir gives one of the folders of the cache, which keeps so many entries. It
 // is the same one at every call, and knows what it has checked.
@@ -71,6 +79,12 @@ type archiveWriter struct {
 // ensure returns the member of that key, made by write if need be, by one
 // process while others wait.
 func (b *Builder) ensure(ctx context.Context, d *cachedir.Dir, key string, write func(ctx context.Context, w archiveWriter) error) (member, error) {
+	if known, ok := b.known.Load(key); ok {
+		k := known.(memory)
+		if id, err := statID(k.path); err == nil && id == k.id && time.Since(k.at) < stay/2 && changed(k.Seen) == nil {
+			return k.member, nil
+		}
+	}
 	for {
 		e, err := d.Get(ctx, key, func(ctx context.Context, dir string) error { return makeMember(ctx, dir, write) })
 		if err != nil {
@@ -82,6 +96,9 @@ func (b *Builder) ensure(ctx context.Context, d *cachedir.Dir, key string, write
 		}
 		why := changed(m.Seen)
 		if why == nil {
+			if id, err := statID(m.path); err == nil && id.settled() {
+				b.known.Store(key, memory{m, id, time.Now()})
+			}
 			return m, e.Close()
 		}
 		if err := e.Discard(ctx, why); err != nil {
