@@ -3,7 +3,7 @@ package stats
 import (
 	"math"
 
-	"gonum.org/v1/gonum/stat/distuv"
+	"gonum.org/v1/gonum/mathext"
 )
 
 // upper is the quantile at which a two-sided interval of 95% ends.
@@ -25,7 +25,7 @@ func wilson(x, n float64) Interval {
 	if n <= 0 {
 		return Interval{0, 1}
 	}
-	z := distuv.UnitNormal.Quantile(upper)
+	z := mathext.NormalQuantile(upper)
 	p, z2 := x/n, z*z
 	middle := (p + z2/(2*n)) / (1 + z2/n)
 	half := z / (1 + z2/n) * math.Sqrt(p*(1-p)/n+z2/(4*n*n))
@@ -60,10 +60,18 @@ func ByBoot(boots []Boot) Interval {
 		return wilson(p*k, k)
 	}
 	effective := n / (1 + (bootSize(boots)-1)*icc)
-	t := distuv.StudentsT{Sigma: 1, Nu: k - 1}.Quantile(upper)
-	z := distuv.UnitNormal.Quantile(upper)
+	t := studentQuantile(k - 1)
+	z := mathext.NormalQuantile(upper)
 	effective *= (z / t) * (z / t)
 	return wilson(p*effective, effective)
+}
+
+// studentQuantile is the upper quantile of Student's t with so many degrees of
+// freedom (as gonum's distuv.StudentsT has it: that package would bring linear
+// algebra of several MB into the executable, which is the guest's, too).
+func studentQuantile(freedom float64) float64 {
+	x := mathext.InvRegIncBeta(freedom/2, .5, 2*(1-upper))
+	return math.Sqrt(freedom * (1 - x) / x)
 }
 
 // RunsToTrust gives how many trials have to pass, one in each boot, before
