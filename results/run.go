@@ -43,7 +43,7 @@ type Info struct {
 	ID       string    `json:"id"`
 	Command  []string  `json:"command"` // with its arguments
 	Started  time.Time `json:"started"`
-	Finished time.Time `json:"finished,omitzero"` // zero: it still goes on, or died
+	Finished time.Time `json:"finished,omitzero"` // zero: it is under way, or its process died
 	// Of one that has ended: how many trials are in TrialsFile, and the
 	// SHA-256 of that file.
 	Trials int    `json:"trials,omitempty"`

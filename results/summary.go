@@ -159,7 +159,7 @@ func groups(records []Record) []Group {
 	return out
 }
 
-// signatureOf is by what two results are told to be the same: phase, step,
+// signatureOf is by what two results are the same: phase, step,
 // verdict and errno, but not the titles, since one bug can show several.
 func signatureOf(r Record) string {
 	s := r.Signature

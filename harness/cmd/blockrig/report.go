@@ -87,7 +87,7 @@ func besides(err, is error) []error {
 func (a *app) sayOwn() {
 	var own, others syscall.Rusage
 	if syscall.Getrusage(syscall.RUSAGE_SELF, &own) != nil || syscall.Getrusage(syscall.RUSAGE_CHILDREN, &others) != nil {
-		return // only told for information
+		return // only for information
 	}
 	cpu := func(r syscall.Rusage) time.Duration {
 		return time.Duration(r.Utime.Nano() + r.Stime.Nano())

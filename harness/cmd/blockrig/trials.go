@@ -309,7 +309,7 @@ func (a *app) resultsRoot() (string, error) {
 	return results.DefaultRoot(wd, os.Getenv)
 }
 
-// show begins to show on a terminal what goes on, until stop.
+// show begins to show on a terminal what is being done, until stop.
 func (a *app) show() (stop func()) {
 	if a.errTerm {
 		a.display = progress.New(a.stderr)
@@ -339,8 +339,8 @@ func (a *app) accelerate(ctx context.Context, choice qemu.Accel, k kernels.Kerne
 	return accel, err
 }
 
-// toldFile has what was said about the accelerator since the host came up.
-const toldFile = "told"
+// saidFile has what was said about the accelerator since the host came up.
+const saidFile = "said"
 
 // firstTime tells whether text was not said yet since the host came up, and
 // remembers that it is said now. Where that can't be known, it is.
@@ -350,7 +350,7 @@ func firstTime(dir, text string, log *slog.Logger) bool {
 		return true
 	}
 	now := string(boot) + text + "\n"
-	path := filepath.Join(dir, toldFile)
+	path := filepath.Join(dir, saidFile)
 	if old, err := os.ReadFile(path); err == nil && string(old) == now {
 		return false
 	}
