@@ -162,7 +162,5 @@ func groups(records []Record) []Group {
 // signatureOf is by what two results are the same: phase, step,
 // verdict and errno, but not the titles, since one bug can show several.
 func signatureOf(r Record) string {
-	s := r.Signature
-	s.Titles = nil
-	return s.String() + "/" + string(r.Verdict) + "/" + r.Errno
+	return r.Signature.Failure().String() + "/" + string(r.Verdict) + "/" + r.Errno
 }

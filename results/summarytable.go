@@ -148,9 +148,7 @@ func (s Summary) details(b *bytes.Buffer, several bool, style Style) {
 // what says in short what a group is: its signature without the titles, which
 // are counted by themselves, and how many of them it has.
 func (f Group) what() string {
-	head := f.Signature
-	head.Titles = nil
-	text := head.String()
+	text := f.Signature.Failure().String()
 	if n := len(f.Signature.Titles); n > 0 {
 		text += fmt.Sprintf(" with %d title", n)
 		if n > 1 {

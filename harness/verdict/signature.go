@@ -2,7 +2,6 @@ package verdict
 
 import (
 	"fmt"
-	"slices"
 	"strings"
 
 	"github.com/blockrig/blockrig/scenarios"
@@ -56,8 +55,9 @@ func (s *Signature) UnmarshalText(text []byte) (err error) {
 	return err
 }
 
-// Same says whether two signatures name the same failure, and whether their
-// titles differ (a drift: one bug can show several).
-func (s Signature) Same(t Signature) (same, drift bool) {
-	return s.Phase == t.Phase && s.Step == t.Step && s.Verdict == t.Verdict, !slices.Equal(s.Titles, t.Titles)
+// Failure is the signature without the titles. Two failures are the same when
+// theirs agree; titles that differ are a drift: one bug can show several.
+func (s Signature) Failure() Signature {
+	s.Titles = nil
+	return s
 }
