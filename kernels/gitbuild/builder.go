@@ -130,15 +130,8 @@ func Open(ctx context.Context, cacheDir string, opts Options) (*Builder, error) 
 		// A cache in root's home can't be reached by anyone else.
 		if !reachable(abs) {
 			sum := sha256.Sum256([]byte(abs))
-			above := "/var/cache/blockrig"
-			b.work = filepath.Join(above, "sources-"+hex.EncodeToString(sum[:6]))
-			if err := b.makeFolder(above); err != nil {
-				return nil, fmt.Errorf("open build cache: %w", err)
-			}
+			b.work = filepath.Join("/var/cache/blockrig", "sources-"+hex.EncodeToString(sum[:6]))
 		}
-	}
-	if err := b.makeFolder(b.work); err != nil {
-		return nil, fmt.Errorf("open build cache: %w", err)
 	}
 	b.entries = cachedir.New(filepath.Join(abs, "builds"), cachedir.Options{What: "built kernel", Durable: true, Log: b.opts.Log})
 	return b, nil
@@ -216,7 +209,10 @@ type patch struct {
 
 func (b *Builder) job(ctx context.Context, spec Spec) (*job, error) {
 	j := &job{spec: spec}
-	var err error
+	err := b.makeFolder(b.work) // before others make what is above it by their umask
+	if err != nil {
+		return nil, err
+	}
 	if j.repo, err = gitcmd.Open(ctx, b.home, spec.Repo); err != nil {
 		return nil, err
 	}
