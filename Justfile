@@ -18,6 +18,7 @@ bisect-demo *args: deps deps-build build
 
 # build bin/blockrig
 build: _go
+    @go run ./initramfs/guest/program/build
     @CGO_ENABLED=0 go build -trimpath -buildvcs=false \
         -ldflags "-X main.revision=$(test -e .git && git describe --always --dirty --abbrev=12 2>/dev/null || true)" \
         -o bin/blockrig ./harness/cmd/blockrig

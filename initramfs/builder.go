@@ -12,6 +12,7 @@ import (
 	"sync"
 
 	"github.com/blockrig/blockrig/harness/cachedir"
+	"github.com/blockrig/blockrig/initramfs/guest/program"
 	"github.com/blockrig/blockrig/kernels"
 	"github.com/blockrig/blockrig/kernels/debian"
 )
@@ -50,7 +51,7 @@ type Builder struct {
 
 // A Request says what an initramfs holds.
 type Request struct {
-	Exe       string           // static executable that becomes /init; blockrig's own
+	Exe       string           // static executable that becomes /init; "": the guest program in this one, or this one itself
 	Tools     []string         // of Tools(); only what the scenario needs
 	ToolsFrom string           // FromDebian ("" too), FromHost or FromAuto
 	Shell     bool             // add u-root's shell and core commands
@@ -115,7 +116,7 @@ func (b *Builder) build(ctx context.Context, r Request) (Initramfs, error) {
 	if err != nil {
 		return Initramfs{}, err
 	}
-	exe, err := b.executable(ctx, r.Exe)
+	exe, readInit, err := b.initOf(ctx, r.Exe)
 	if err != nil {
 		return Initramfs{}, err
 	}
@@ -141,7 +142,7 @@ func (b *Builder) build(ctx context.Context, r Request) (Initramfs, error) {
 			}
 			members = append(members, mod)
 		}
-		if err := writeInit(w, r, exe); err != nil {
+		if err := writeInit(w, r, readInit); err != nil {
 			return err
 		}
 		for _, m := range members {
@@ -185,12 +186,29 @@ func (b *Builder) log() *slog.Logger {
 	return b.Log
 }
 
+// initOf gives what becomes /init: its digest, and how to read it.
+func (b *Builder) initOf(ctx context.Context, path string) (digest string, read func() ([]byte, error), err error) {
+	if path == "" {
+		if exe := program.Executable(); exe != nil {
+			return hexSum(exe), func() ([]byte, error) { return exe, nil }, nil
+		}
+		if path, err = os.Executable(); err != nil {
+			return "", nil, fmt.Errorf("find blockrig's own executable, which is the guest's /init: %w", err)
+		}
+	}
+	digest, err = b.executable(ctx, path)
+	return digest, func() ([]byte, error) {
+		data, _, err := readExecutable(path)
+		if err == nil && hexSum(data) != digest {
+			err = fmt.Errorf("executable %s changed while it was read: try again", path)
+		}
+		return data, err
+	}, err
+}
+
 // executable returns the digest of a static executable. It is remembered, so
 // that a warm build need not read the file.
 func (b *Builder) executable(ctx context.Context, path string) (digest string, err error) {
-	if path == "" {
-		return "", errors.New("no executable for /init was named")
-	}
 	id, err := statID(path)
 	if err != nil {
 		return "", fmt.Errorf("stat executable: %w", err)
@@ -233,17 +251,14 @@ var lvmCommands = []string{
 }
 
 // writeInit writes the first member: the skeleton and /init.
-func writeInit(w io.Writer, r Request, digest string) error {
+func writeInit(w io.Writer, r Request, read func() ([]byte, error)) error {
 	t, err := skeleton()
 	if err != nil {
 		return err
 	}
-	data, _, err := readExecutable(r.Exe)
+	data, err := read()
 	if err != nil {
 		return err
-	}
-	if hexSum(data) != digest {
-		return fmt.Errorf("executable %s changed while it was read: try again", r.Exe)
 	}
 	if err := t.file("init", 0o755, strip(data)); err != nil {
 		return err

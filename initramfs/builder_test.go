@@ -256,7 +256,6 @@ func TestABadRequestIsOneLine(t *testing.T) {
 		change func(*Request)
 		want   []string
 	}{
-		"no executable":        {func(r *Request) { r.Exe = "" }, []string{"no executable"}},
 		"a missing one":        {func(r *Request) { r.Exe = "/nowhere/blockrig" }, []string{"/nowhere/blockrig", "no such file"}},
 		"an unknown tool":      {func(r *Request) { r.Tools = []string{"mkfs.xfs"} }, []string{`"mkfs.xfs"`, "lvm, mdadm, mke2fs"}},
 		"tools from elsewhere": {func(r *Request) { r.Tools, r.ToolsFrom = []string{"lvm"}, "fedora" }, []string{`"fedora"`, `"debian"`, `"host"`}},

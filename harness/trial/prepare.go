@@ -32,7 +32,7 @@ type Task struct {
 type Preparer struct {
 	Kernels   *kernels.Store
 	Initramfs *initramfs.Builder
-	Exe       string // blockrig's own static executable, /init of the guest
+	Exe       string // static executable that becomes /init; "": see initramfs.Request
 	ToolsFrom string // initramfs.FromAuto, FromDebian or FromHost
 	Shell     bool   // the initramfs has u-root's shell and core commands, too
 

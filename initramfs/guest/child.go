@@ -42,7 +42,7 @@ type child struct {
 
 func startChild() (*child, error) {
 	cmd := exec.Command("/proc/self/exe")
-	cmd.Args = []string{ChildName}
+	cmd.Args = []string{childName}
 	cmd.Stderr = os.Stderr
 	// A Go runtime with one processor starts fewer threads.
 	cmd.Env = append(os.Environ(), "GOMAXPROCS=1", "GOGC=off")
@@ -93,15 +93,15 @@ func (c *child) request(r ioRequest) error {
 	return err
 }
 
-// Child is the main function of the process that does the I/O.
-func Child() int {
+// childMain is the main function of the process that does the I/O.
+func childMain() int {
 	runtime.LockOSThread()
 	if os.Getppid() != 1 {
-		fmt.Fprintln(os.Stderr, "blockrig: "+ChildName+" is a part of the guest and runs only there")
+		fmt.Fprintln(os.Stderr, "blockrig: "+childName+" is a part of the guest and runs only there")
 		return 2
 	}
 	// What the kernel's reports call the task.
-	name := append([]byte(ChildName), 0)
+	name := append([]byte(childName), 0)
 	if err := unix.Prctl(unix.PR_SET_NAME, uintptr(unsafe.Pointer(&name[0])), 0, 0, 0); err != nil {
 		return 1
 	}

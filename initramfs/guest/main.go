@@ -17,12 +17,27 @@ import (
 	"github.com/blockrig/blockrig/scenarios"
 )
 
-// ChildName is argv[0] of the process that does the I/O.
-const ChildName = "blockrig-io"
+// childName is argv[0] of the process that does the I/O.
+const childName = "blockrig-io"
 
-// Main runs as PID 1 and never returns: a PID 1 that exits panics the kernel,
-// and that would look like the kernel's fault.
-func Main() {
+// Enter does what the guest's processes are there for, and does not return
+// from it. It returns when args are not those of such a process. PID 1 of a
+// container, where blockrig may be the only process, is none: the kernel starts
+// its own as /init.
+func Enter(args []string) {
+	switch {
+	case os.Getpid() == 1 && args[0] == "/init":
+		pid1()
+	case args[0] == childName:
+		os.Exit(childMain())
+	case args[0] == fillName:
+		os.Exit(fillMain(args[1:]))
+	}
+}
+
+// pid1 never returns: a PID 1 that exits panics the kernel, and that would look
+// like the kernel's fault.
+func pid1() {
 	// The guest has little memory to spare and lives for seconds.
 	debug.SetGCPercent(400)
 	g := &guest{start: time.Now()}

@@ -25,13 +25,13 @@ const (
 func (g *guest) tool(name string, args ...string) (string, error) {
 	what := name + " " + strings.Join(args, " ")
 	path := "/proc/self/exe"
-	if name != FillName {
+	if name != fillName {
 		var err error
 		if path, err = exec.LookPath(name); err != nil {
 			return "", &setupError{phase: g.phase, what: what, err: fmt.Errorf("the guest has no %s: %w", name, err)}
 		}
 	}
-	what = strings.TrimPrefix(what, FillName+" ")
+	what = strings.TrimPrefix(what, fillName+" ")
 	g.enter(g.phase, what)
 	cmd := exec.Command(path, args...)
 	cmd.Args[0] = name

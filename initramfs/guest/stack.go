@@ -116,24 +116,24 @@ func (g *guest) fileSystem() error {
 	if err := os.MkdirAll(mountPoint, 0o755); err != nil {
 		return g.wrap("make the mount point", err)
 	}
-	if _, err := g.tool(FillName, "mount", g.top.node(), mountPoint); err != nil {
+	if _, err := g.tool(fillName, "mount", g.top.node(), mountPoint); err != nil {
 		return err
 	}
 	if s.File == nil {
 		return nil
 	}
 	g.file = filepath.Join(mountPoint, fileName)
-	_, err = g.tool(FillName, "write", g.file, strconv.FormatInt(int64(s.File.Size), 10))
+	_, err = g.tool(fillName, "write", g.file, strconv.FormatInt(int64(s.File.Size), 10))
 	return err
 }
 
-// FillName is the tool that mounts and writes: this executable. It is a
+// fillName is the tool that mounts and writes: this executable. It is a
 // process of its own since a mount or a write that hangs in PID 1 could not be
 // told from one that is slow.
-const FillName = ChildName + "-fill"
+const fillName = childName + "-fill"
 
-// Fill is the main function of that tool.
-func Fill(args []string) int {
+// fillMain is the main function of that tool.
+func fillMain(args []string) int {
 	err := fill(args)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
@@ -144,7 +144,7 @@ func Fill(args []string) int {
 
 func fill(args []string) error {
 	if os.Getppid() != 1 || len(args) != 3 {
-		return errors.New("blockrig: " + FillName + " is a part of the guest and runs only there")
+		return errors.New("blockrig: " + fillName + " is a part of the guest and runs only there")
 	}
 	switch args[0] {
 	case "mount":
@@ -163,7 +163,7 @@ func fill(args []string) error {
 		unix.Sync()
 		return nil
 	default:
-		return fmt.Errorf("%s: %q is not known", FillName, args[0])
+		return fmt.Errorf("%s: %q is not known", fillName, args[0])
 	}
 }
 

@@ -87,10 +87,6 @@ func (a *app) preparer(o labOptions) (*trial.Preparer, error) {
 	if err != nil {
 		return nil, err
 	}
-	exe, err := os.Executable()
-	if err != nil {
-		return nil, fmt.Errorf("find blockrig's own executable, which is the guest's /init: %w", err)
-	}
 	store, err := kernels.Open(cache, a.log)
 	if err != nil {
 		return nil, err
@@ -99,8 +95,8 @@ func (a *app) preparer(o labOptions) (*trial.Preparer, error) {
 	return &trial.Preparer{
 		Kernels:   store,
 		Initramfs: &initramfs.Builder{Cache: filepath.Join(cache, "initramfs"), Log: a.log},
-		Exe:       exe, ToolsFrom: o.tools,
-		CPUs: o.cpus, Cold: o.cold, Timing: o.timing,
+		ToolsFrom: o.tools,
+		CPUs:      o.cpus, Cold: o.cold, Timing: o.timing,
 		Accelerate: func(ctx context.Context, k kernels.Kernel) (qemu.Accel, error) {
 			return a.accelerate(ctx, qemu.Accel(o.accel), k)
 		},
