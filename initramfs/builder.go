@@ -19,7 +19,7 @@ import (
 
 // recipe is part of every key in the cache. It changes with the way members
 // are made, so that an older blockrig's are not taken for this one's.
-const recipe = "blockrig initramfs 2"
+const recipe = "blockrig initramfs 3"
 
 // What each folder of the cache keeps at most, counted by last use.
 const (

@@ -18,7 +18,7 @@ import (
 // host is run, so a broken tool shows in the guest and not here.
 type hostFS struct {
 	root string            // "/", but for tests
-	seen map[string]fileID // every file that was taken, by its path on the host
+	seen map[string]fileID // every file that was looked for, by its path on the host; zero: it was not there
 	conf []string          // folders that ld.so.conf adds; nil before it was read
 }
 
@@ -49,6 +49,9 @@ func (h *hostFS) read(_ context.Context, name string) (found, error) {
 	at := filepath.Join(h.root, filepath.Clean("/"+name))
 	data, err := os.ReadFile(at)
 	if err != nil {
+		if errors.Is(err, fs.ErrNotExist) {
+			h.seen[at] = fileID{} // where it appears, it comes before what is taken now
+		}
 		return found{}, fmt.Errorf("read from the host: %w", err)
 	}
 	id, err := statID(at)
@@ -109,7 +112,6 @@ func (h *hostFS) libraryIn(ctx context.Context, dir, soname string) (found, bool
 		return found{}, false, err
 	}
 	if _, err := readNeeds(f.name, f.data); err != nil {
-		delete(h.seen, filepath.Join(h.root, path.Join(dir, soname)))
 		return found{}, false, nil
 	}
 	return f, true, nil

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"hash"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"time"
@@ -65,7 +66,7 @@ type member struct {
 	Digest  string            `json:"digest"` // hex SHA-256 of the archive
 	Bytes   int64             `json:"bytes"`
 	Sources []string          `json:"sources,omitempty"`
-	Seen    map[string]fileID `json:"seen,omitempty"` // of the host, by path; when one changes, it is out of date
+	Seen    map[string]fileID `json:"seen,omitempty"` // of the host, by path, zero for what was not there; when one changes, it is out of date
 }
 
 // An archiveWriter takes a member. dir is for temporary files, which
@@ -158,10 +159,15 @@ func readRecord(e *cachedir.Entry, v any) error {
 	return nil
 }
 
-// changed gives an error when one of the host's files is no longer the same.
+// changed gives an error when one of the host's files is no longer the same, or
+// is there now.
 func changed(seen map[string]fileID) error {
 	for path, id := range seen {
-		if now, err := statID(path); err != nil || now != id {
+		now, err := statID(path)
+		if errors.Is(err, fs.ErrNotExist) {
+			now, err = fileID{}, nil
+		}
+		if err != nil || now != id {
 			return fmt.Errorf("the host has changed %s", path)
 		}
 	}

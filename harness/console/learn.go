@@ -80,7 +80,7 @@ func shapes(line []byte, f func(shape []byte, end int) bool) {
 				return
 			}
 			kind := byte('a')
-			if bytes.IndexAny(line[i:i+j], "0123456789") >= 0 {
+			if bytes.ContainsAny(line[i:i+j], "0123456789") {
 				kind = '0'
 			}
 			shape = append(shape, c, kind, line[i+j])

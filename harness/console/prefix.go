@@ -371,7 +371,7 @@ func (m *message) stamped(s []byte) []byte {
 			return s
 		}
 		id, comm, ok := bytes.Cut(t[1:end], []byte(":"))
-		if id = bytes.TrimSpace(id); !ok || len(digits(id)) != len(id) || bytes.IndexAny(comm, "abcdefghijklmnopqrstuvwxyz") < 0 {
+		if id = bytes.TrimSpace(id); !ok || len(digits(id)) != len(id) || !bytes.ContainsAny(comm, "abcdefghijklmnopqrstuvwxyz") {
 			return s
 		}
 		return bytes.TrimPrefix(t[end+1:], []byte(" "))
