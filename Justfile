@@ -32,8 +32,12 @@ unit: deps-build
     go test ./...
 
 # unit, and the tests that boot real kernels
-test: deps unit build
-    go test -tags vm -p 1 -timeout 10m $({{ self }} tagged vm)
+test: deps deps-build build
+    @vm=$({{ self }} tagged vm); \
+    echo "go test, without the tests that boot kernels and what is tested with them"; \
+    go test $(go list ./... | grep -vxF "$(printf '%s\n' "$vm" | sed "s#^\.#$(go list -m)#")"); \
+    echo "go test -tags vm -p 1" $vm; \
+    go test -tags vm -p 1 -timeout 10m $vm
 
 # all tests, the very long ones too
 test-all: deps deps-build build && (fuzz "1m")

@@ -73,14 +73,6 @@ func TestGuestThatPanicsInTheStepIsABug(t *testing.T) {
 	t.Logf("%s; after %v", r.Reason, r.Trial)
 }
 
-func TestSilentQEMUIsNoVerdict(t *testing.T) {
-	r := midStep(t, func(_ context.Context, m *qemu.Machine) { killMachine(t, m.PID(), syscall.SIGSTOP) })
-	if r.Verdict != scenarios.Error || !strings.Contains(r.Reason, "QEMU") || r.Report.Host == "" {
-		t.Errorf("want an error that blames QEMU\n%s", show(r))
-	}
-	t.Logf("%s; after %v", r.Reason, r.Trial)
-}
-
 func TestQEMUKilledInATrialIsTriedAgain(t *testing.T) {
 	v := newSchedule(t, sharedCache(t), aligned, aligned)
 	var once sync.Once
@@ -138,17 +130,6 @@ func TestQEMUKilledWhileLoading(t *testing.T) {
 	if r := warmTrial(t, aligned); r.Verdict != scenarios.Pass {
 		t.Errorf("the next trial\n%s", show(r))
 	}
-}
-
-func TestQEMUKilledWhileSavingMakesTrialsCold(t *testing.T) {
-	v := newSchedule(t, t.TempDir(), aligned)
-	v.Progress = func(_ int, phase, _ string) {
-		if phase == "save" {
-			killMachine(t, machines(t)[0], syscall.SIGKILL)
-		}
-	}
-	v.run(t)
-	wantColdPass(t, v, "signal: killed")
 }
 
 func TestFullDiskWhileSavingMakesTrialsCold(t *testing.T) {

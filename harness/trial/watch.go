@@ -50,7 +50,7 @@ type limits struct {
 // limitsOf gives the limits for an accelerator. An emulated guest may need
 // a while between two beats when it prints an oops.
 func limitsOf(a qemu.Accel) limits {
-	l := limits{spinning: 2 * time.Second, idle: 10 * time.Second, boot: 120 * time.Second, phase: 300 * time.Second, starved: 20 * time.Minute, stopped: 2 * time.Minute}
+	l := limits{spinning: 2 * time.Second, idle: 10 * time.Second, boot: 120 * time.Second, phase: 300 * time.Second, starved: 20 * time.Minute, stopped: 70 * time.Second}
 	if a == qemu.KVM {
 		l.boot = 60 * time.Second
 	}

@@ -148,19 +148,6 @@ func TestMkfsThatFails(t *testing.T) {
 	h.wantNothingLeft()
 }
 
-func TestMountThatFails(t *testing.T) {
-	t.Parallel()
-	h := newHost(t)
-	h.withTool("package main\n\nfunc main() {}\n")
-	o := h.run("--format", "json", "run", "--guest-tools", "host", h.write("plain.yaml", plain("384MiB")), "-k", "debian:newest")
-	rec := h.one(o, verdict.Error, "stack")
-	if !strings.Contains(rec.Reason, "mount /dev/sda on /mnt/tmp") {
-		t.Errorf("reason %q", rec.Reason)
-	}
-	h.wantClassifyAgrees(rec)
-	h.wantNothingLeft()
-}
-
 func TestToolThatIsMissing(t *testing.T) {
 	t.Parallel()
 	h := newHost(t)
