@@ -2,16 +2,17 @@ package trial
 
 import (
 	"encoding/json"
+	"os"
+	"path/filepath"
 	"testing"
 	"time"
-
-	"github.com/google/go-cmp/cmp"
 
 	"github.com/blockrig/blockrig/harness/console"
 	"github.com/blockrig/blockrig/harness/qemu"
 	"github.com/blockrig/blockrig/harness/verdict"
 	"github.com/blockrig/blockrig/initramfs/protocol"
 	"github.com/blockrig/blockrig/scenarios"
+	"github.com/google/go-cmp/cmp"
 )
 
 // testJob is a trial with everything that a base depends on.
@@ -164,5 +165,37 @@ func TestEachAttemptHasItsOwnEntropy(t *testing.T) {
 	}
 	if len(seen) != 2*MaxAttempts {
 		t.Errorf("%d different ones, want %d", len(seen), 2*MaxAttempts)
+	}
+}
+
+// Given a kernel of the user's own, when it is built again under the same name,
+// then it is no longer taken for the one that a job names.
+func TestAFileThatWasReplacedIsAnother(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "bzImage")
+	write := func(text string) {
+		t.Helper()
+		temp := path + ".new"
+		if err := os.WriteFile(temp, []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Rename(temp, path); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write("one")
+	p := &Preparer{}
+	p.note("digest", path)
+	if !p.files["digest"].same() {
+		t.Error("an untouched file is another")
+	}
+	write("two")
+	if p.files["digest"].same() {
+		t.Error("a file that was replaced is the same")
+	}
+	if err := os.Remove(path); err != nil {
+		t.Fatal(err)
+	}
+	if p.files["digest"].same() || p.files["never noted"].same() {
+		t.Error("a file that is not there is the same")
 	}
 }

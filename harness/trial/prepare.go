@@ -47,8 +47,8 @@ type Preparer struct {
 	mu       sync.Mutex
 	prepared map[request]Prepared
 	accel    qemu.Accel
-	build    string            // qemu.BuildID
-	files    map[string]string // by digest; of an unpacked kernel with directSuffix
+	build    string           // qemu.BuildID
+	files    map[string]noted // by digest; of an unpacked kernel with directSuffix
 }
 
 // request is what a preparation depends on, within one process.
@@ -69,8 +69,9 @@ type Prepared struct {
 func (p *Preparer) Prepare(ctx context.Context, ref string, sc *scenarios.Scenario) (Prepared, error) {
 	p.mu.Lock()
 	done, ok := p.prepared[requestOf(ref, sc)]
+	ok = ok && p.files[done.Initrd.Digest].same() && p.files[done.Kernel.Digest].same()
 	p.mu.Unlock()
-	if ok && isFile(done.Initrd.Path) && isFile(done.Kernel.Image) {
+	if ok {
 		return done, nil
 	}
 	k, err := p.Kernels.Resolve(ctx, ref)
@@ -116,14 +117,26 @@ func requestOf(ref string, sc *scenarios.Scenario) request {
 // note keeps where a file is. The caller holds p.mu.
 func (p *Preparer) note(digest, path string) {
 	if p.files == nil {
-		p.files = map[string]string{}
+		p.files = map[string]noted{}
 	}
-	p.files[digest] = path
+	info, err := os.Stat(path)
+	if err != nil {
+		info = nil // it will not be taken for the same
+	}
+	p.files[digest] = noted{path, info}
 }
 
-func isFile(path string) bool {
-	info, err := os.Stat(path)
-	return err == nil && info.Mode().IsRegular()
+// noted is a file as it was when its digest was known. A user's own kernel may
+// be built again under the same name.
+type noted struct {
+	path string
+	info os.FileInfo
+}
+
+func (n noted) same() bool {
+	now, err := os.Stat(n.path)
+	return err == nil && n.info != nil && now.Mode().IsRegular() && os.SameFile(now, n.info) &&
+		now.Size() == n.info.Size() && now.ModTime().Equal(n.info.ModTime())
 }
 
 // Job is a trial of one case on a prepared kernel; boot says which of the
@@ -184,7 +197,7 @@ func (p *Preparer) direct(ctx context.Context, k kernels.Kernel, accel qemu.Acce
 	p.mu.Lock()
 	known := p.files[k.Digest+directSuffix]
 	p.mu.Unlock()
-	if accel != qemu.TCG || isFile(known) {
+	if accel != qemu.TCG || known.same() {
 		return accel == qemu.TCG, nil
 	}
 	path, err := p.Kernels.Direct(ctx, k)
@@ -286,7 +299,8 @@ func (p *Preparer) Find(ctx context.Context, j Job) (Files, error) {
 	}
 	p.mu.Lock()
 	build, err := p.qemu()
-	f := Files{p.files[image], p.files[j.Initramfs]}
+	kernel, initrd := p.files[image], p.files[j.Initramfs]
+	f := Files{kernel.path, initrd.path}
 	p.mu.Unlock()
 	switch {
 	case err != nil:
@@ -294,12 +308,12 @@ func (p *Preparer) Find(ctx context.Context, j Job) (Files, error) {
 	case build != j.QEMU:
 		return Files{}, fmt.Errorf("the job is for another QEMU than this machine's: build %.12s, not %.12s", j.QEMU, build)
 	}
-	if !isFile(f.Image) {
+	if !kernel.same() {
 		if f.Image, err = p.findKernel(ctx, j); err != nil {
 			return Files{}, fmt.Errorf("find the kernel %s: %w", cmp.Or(j.Kernel.Exact, j.Kernel.Ref), err)
 		}
 	}
-	if !isFile(f.Initrd) {
+	if !initrd.same() {
 		if f.Initrd, err = p.Initramfs.Find(ctx, j.Initramfs); err != nil {
 			return Files{}, err
 		}
