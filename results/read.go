@@ -100,7 +100,7 @@ func pick(ids []string, id, root string) (string, error) {
 	case 1:
 		return found[0], nil
 	default:
-		return "", fmt.Errorf("%q is the beginning of %d runs; the last of them is %s", id, len(found), found[len(found)-1])
+		return "", fmt.Errorf("%w: %q is the beginning of %d runs; the last of them is %s", ErrNoRun, id, len(found), found[len(found)-1])
 	}
 }
 

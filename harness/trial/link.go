@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"sync"
 	"time"
 
@@ -76,7 +77,8 @@ func (l *link) send(m protocol.ToGuest) error {
 		return fmt.Errorf("write a message to the guest: %w", err)
 	}
 	l.record("host", m)
-	if _, err := l.rw.Write(append(b, '\n')); err != nil {
+	// The line break in front ends what a saved machine has heard only half of.
+	if _, err := l.rw.Write(slices.Concat([]byte{'\n'}, b, []byte{'\n'})); err != nil {
 		return fmt.Errorf("tell the guest: %w", err)
 	}
 	return nil

@@ -162,7 +162,11 @@ func TestMessageIsOneLine(t *testing.T) {
 			t.Error(err)
 		}
 	}()
-	line, err := bufio.NewReader(far).ReadBytes('\n')
+	r := bufio.NewReader(far)
+	if line, err := r.ReadBytes('\n'); err != nil || len(line) != 1 {
+		t.Fatalf("%q, %v: want the end of what may have been heard before", line, err)
+	}
+	line, err := r.ReadBytes('\n')
 	if err != nil {
 		t.Fatal(err)
 	}

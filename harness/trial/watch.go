@@ -80,7 +80,7 @@ func (w *watch) paused() string {
 
 func newWatch(of threads, l limits) *watch {
 	w := &watch{of: of, limits: l, last: time.Now()}
-	w.vcpus, w.main, _ = of.Threads() // an error is met again at the first tick
+	w.vcpus, w.main, _ = of.Threads() // after an error the first tick begins the account
 	return w
 }
 
@@ -108,8 +108,12 @@ func (w *watch) tick() (ok bool) {
 	now := time.Now()
 	elapsed := now.Sub(w.last)
 	vcpus, main, err := w.of.Threads()
-	if err != nil || len(vcpus) == 0 || len(vcpus) != len(w.vcpus) {
+	if err != nil || len(vcpus) == 0 {
 		return false
+	}
+	if len(vcpus) != len(w.vcpus) {
+		w.last, w.vcpus, w.main = now, vcpus, main
+		return true
 	}
 	w.pause = max(w.pause, elapsed)
 	ran, lost := time.Duration(0), time.Duration(0)

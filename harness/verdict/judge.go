@@ -226,6 +226,9 @@ func judgement(r Report, all []evidence) Judgement {
 	j := Judgement{Verdict: best.verdict, Also: []scenarios.Verdict{}, Phase: best.phase, Reason: best.why}
 	var titles []string
 	for _, e := range all {
+		if e.doubt != "" {
+			continue // it proves nothing
+		}
 		if e.verdict != best.verdict && !slices.Contains(j.Also, e.verdict) {
 			j.Also = append(j.Also, e.verdict)
 		}

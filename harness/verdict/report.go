@@ -35,6 +35,10 @@ type Report struct {
 	Host string `json:"host,omitempty"`
 }
 
+// HostsDoing says that an error is, or may be, the doing of the host, QEMU or
+// the harness: the next trial may well end otherwise.
+func (r Report) HostsDoing() bool { return r.Host != "" || r.Doubt != "" || r.Paused != "" }
+
 // Stuck is a task that SIGKILL did not end while PID 1 still ran.
 type Stuck struct {
 	What  string `json:"what"`            // what it was doing: the step, or a tool's command line

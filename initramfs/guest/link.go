@@ -109,10 +109,10 @@ func (l *link) read() (protocol.ToGuest, error) {
 		if len(line) <= 1 {
 			continue
 		}
-		if err := json.Unmarshal(line, &m); err != nil {
-			return m, fmt.Errorf("read a message of the host: %w", err)
+		if json.Unmarshal(line, &m) == nil {
+			return m, nil
 		}
-		return m, nil
+		m = protocol.ToGuest{} // a half that a saved machine had heard
 	}
 }
 

@@ -47,17 +47,18 @@ func startTicks(host func() (given time.Duration, words int64)) *ticks {
 // passed brings the count up to date and gives it. It never goes back.
 func (t *ticks) passed() time.Duration {
 	now := time.Now()
-	t.sum += min(max(0, now.Sub(t.last)), maxTick)
+	turn := min(max(0, now.Sub(t.last)), maxTick)
+	t.sum += turn
 	t.last = now
 	given, words := t.host()
 	if words != t.words {
 		t.words, t.since = words, t.sum
 	}
-	count := t.sum
-	if t.sum-t.since <= givenLost {
-		count = min(count, max(0, given-t.start)+givenLag)
+	if t.sum-t.since > givenLost {
+		t.count += turn // what was not given before stays so
+	} else {
+		t.count = max(t.count, min(t.sum, max(0, given-t.start)+givenLag))
 	}
-	t.count = max(t.count, count)
 	return t.count
 }
 
