@@ -98,7 +98,7 @@ type Builder struct {
 	opts    Options
 	home    string        // blockrig's own cache folder
 	entries *cachedir.Dir // results, by a job's key
-	work    string        // worktrees, object trees, ccache
+	work    string        // worktrees, object trees, ccaches
 	user    *user         // that make runs as; nil: the one we are
 	jobs    int
 }
@@ -188,17 +188,20 @@ func (b *Builder) buildSpec(ctx context.Context, spec Spec) (_ Build, err error)
 
 // A job is a spec with everything in it resolved.
 type job struct {
-	spec     Spec
-	repo     *gitcmd.Repo
-	commit   string
-	revert   string
-	tree     string
-	patches  []patch
-	wants    []config.Want
-	start    []byte // of ConfigFile
-	compiler compiler
-	dir      string // of the repository below work
-	key      string
+	spec   Spec
+	repo   *gitcmd.Repo
+	commit string
+	tree   string
+	revert string
+	// revertTrees are those of revert and its parent: which one that is,
+	// replacements and grafts of the repository decide.
+	revertTrees [2]string
+	patches     []patch
+	wants       []config.Want
+	start       []byte // of ConfigFile
+	compiler    compiler
+	dir         string // of the repository below work
+	key         string
 }
 
 type patch struct {
@@ -219,15 +222,20 @@ func (b *Builder) job(ctx context.Context, spec Spec) (*job, error) {
 	if j.commit, err = j.repo.Resolve(ctx, spec.Rev); err != nil {
 		return nil, err
 	}
-	out, err := j.repo.Run(ctx, "rev-parse", "--verify", "--end-of-options", j.commit+"^{tree}")
-	if err != nil {
+	if j.tree, err = treeOf(ctx, j.repo, j.commit); err != nil {
 		return nil, err
 	}
-	j.tree = strings.TrimSpace(out)
+	takesBack := ""
 	if spec.Revert != "" {
 		if j.revert, err = j.repo.Resolve(ctx, spec.Revert); err != nil {
 			return nil, fmt.Errorf("revert: %w", err)
 		}
+		for i, rev := range []string{j.revert, j.revert + "^1"} {
+			if j.revertTrees[i], err = treeOf(ctx, j.repo, rev); err != nil {
+				return nil, fmt.Errorf("revert %s: %w", j.revert[:12], err)
+			}
+		}
+		takesBack = strings.Join(j.revertTrees[:], " ")
 	}
 	for i, name := range slices.Concat(spec.Patches, spec.Try) {
 		text, err := os.ReadFile(name)
@@ -262,7 +270,7 @@ func (b *Builder) job(ctx context.Context, spec Spec) (*job, error) {
 		return nil, err
 	}
 	sum := sha256.New()
-	fmt.Fprintf(sum, "blockrig build 1\ntree %s\nrevert %s\nmust %v\n", j.tree, j.revert, len(spec.Try) > 0)
+	fmt.Fprintf(sum, "blockrig build 1\ntree %s\nrevert %s\nmust %v\n", j.tree, takesBack, len(spec.Try) > 0)
 	for _, p := range j.patches {
 		what := "patch"
 		if p.must {
@@ -274,6 +282,15 @@ func (b *Builder) job(ctx context.Context, spec Spec) (*job, error) {
 	fmt.Fprintf(sum, "compiler %s\n", j.compiler.id)
 	j.key = hex.EncodeToString(sum.Sum(nil))
 	return j, nil
+}
+
+// treeOf is git's hash of a commit's sources.
+func treeOf(ctx context.Context, repo *gitcmd.Repo, rev string) (string, error) {
+	out, err := repo.Run(ctx, "rev-parse", "--verify", "--end-of-options", rev+"^{tree}")
+	if _, failed := gitcmd.Status(err); failed {
+		return "", fmt.Errorf("%s is not there: %w", rev, err)
+	}
+	return strings.TrimSpace(out), err
 }
 
 // configText is what is asked for; with the compiler it names the object tree.

@@ -50,6 +50,9 @@ func (b *Builder) objects(j *job) (*objects, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open the build's folder: %w", err)
 	}
+	if err := b.giveFolders(j.ccache(), j.home()); err != nil {
+		return nil, err
+	}
 	if o.root, err = os.OpenRoot(o.dir); err == nil {
 		was, err := o.root.ReadFile(fileBoot)
 		if err == nil && bytes.Equal(was, boot) {
@@ -60,21 +63,29 @@ func (b *Builder) objects(j *job) (*objects, error) {
 		}
 	}
 	o.fresh = true
-	for _, dir := range []string{o.dir, filepath.Join(b.work, "ccache"), j.home()} {
-		if err := b.makeFolder(dir); err != nil {
-			return nil, err
-		}
-		if b.user == nil {
-			continue
-		}
-		if err := os.Chown(dir, int(b.user.uid), int(b.user.gid)); err != nil {
-			return nil, fmt.Errorf("give the build's folder to its user: %w", err)
-		}
+	if err := b.giveFolders(o.dir); err != nil {
+		return nil, err
 	}
 	if o.root, err = os.OpenRoot(o.dir); err != nil {
 		return nil, fmt.Errorf("open the build's folder: %w", err)
 	}
 	return o, nil
+}
+
+// giveFolders makes folders that the build writes into.
+func (b *Builder) giveFolders(dirs ...string) error {
+	for _, dir := range dirs {
+		if err := b.makeFolder(dir); err != nil {
+			return err
+		}
+		if b.user == nil {
+			continue
+		}
+		if err := os.Chown(dir, int(b.user.uid), int(b.user.gid)); err != nil {
+			return fmt.Errorf("give the build's folder to its user: %w", err)
+		}
+	}
+	return nil
 }
 
 // write puts a file into the object tree in the place of what is there.
@@ -180,6 +191,10 @@ func (b *Builder) make(ctx context.Context, j *job, src *source, obj *objects, l
 // starts, and of nothing else.
 func (j *job) home() string { return filepath.Join(j.dir, "tmp") }
 
+// ccache is a compiler cache of the repository's own: a build may write
+// anything there.
+func (j *job) ccache() string { return filepath.Join(j.dir, "ccache") }
+
 // endLeft kills what a build left running, where it can't be held in a PID
 // namespace. It is known by its environment (proc(5)).
 func (j *job) endLeft() error {
@@ -216,7 +231,7 @@ func (b *Builder) environ(j *job) []string {
 		"KBUILD_BUILD_TIMESTAMP=Thu Jan  1 00:00:00 UTC 1970", "SOURCE_DATE_EPOCH=0",
 		"KBUILD_BUILD_USER=blockrig", "KBUILD_BUILD_HOST=blockrig", "KBUILD_BUILD_VERSION=1",
 		"GIT_CEILING_DIRECTORIES=" + j.dir, "GIT_DIR=/nonexistent", // scripts/setlocalversion asks git
-		"CCACHE_DIR=" + filepath.Join(b.work, "ccache"), "CCACHE_BASEDIR=" + b.work, "CCACHE_MAXSIZE=5G",
+		"CCACHE_DIR=" + j.ccache(), "CCACHE_BASEDIR=" + b.work, "CCACHE_MAXSIZE=5G",
 		"CCACHE_COMPILERCHECK=content", "CCACHE_NOHASHDIR=1",
 	}
 }

@@ -46,6 +46,12 @@ func (b *Builder) checkout(ctx context.Context, j *job) (*source, error) {
 	if _, err := s.git.Run(ctx, "reset", "--quiet", "--hard", j.commit); err != nil {
 		return nil, fmt.Errorf("check %s out: %w", j.commit[:12], err)
 	}
+	// References are copied anew: the commit may be replaced by another one meanwhile.
+	if tree, err := treeOf(ctx, s.git, j.commit); err != nil {
+		return nil, fmt.Errorf("check %s out: %w", j.commit[:12], err)
+	} else if tree != j.tree {
+		return nil, fmt.Errorf("check %s out: git replace changed it meanwhile in %s: build again", j.commit[:12], text.Escape(j.repo.Dir()))
+	}
 	if _, err := s.git.Run(ctx, "clean", "--quiet", "-ffdx"); err != nil {
 		return nil, fmt.Errorf("check %s out: %w", j.commit[:12], err)
 	}
@@ -59,7 +65,7 @@ func (b *Builder) checkout(ctx context.Context, j *job) (*source, error) {
 // were left out because they don't apply.
 func (s *source) change(ctx context.Context, j *job) ([]string, error) {
 	if j.revert != "" {
-		text, err := s.git.Run(ctx, "diff", "--binary", "--full-index", "--no-ext-diff", "--no-textconv", "--no-color", "--end-of-options", j.revert, j.revert+"^1")
+		text, err := s.git.Run(ctx, "diff", "--binary", "--full-index", "--no-ext-diff", "--no-textconv", "--no-color", "--end-of-options", j.revertTrees[0], j.revertTrees[1])
 		if err != nil {
 			return nil, fmt.Errorf("revert %s: %w", j.revert[:12], err)
 		}

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -303,6 +304,9 @@ func (r *Repo) fill(ctx context.Context, own bool) (err error) {
 		"HEAD":                    "ref: refs/heads/none\n", // unless it comes to a commit
 		"objects/info/alternates": filepath.Join(l.common, "objects") + "\n",
 	}
+	if err := r.dropReplaced(ctx, refs, files); err != nil {
+		return err
+	}
 	var packed strings.Builder
 	for name, hash := range refs {
 		if strings.HasPrefix(name, "refs/") {
@@ -329,6 +333,43 @@ func (r *Repo) fill(ctx context.Context, own bool) (err error) {
 		}
 	}
 	return r.write(files)
+}
+
+// dropReplaced drops refs/replace/* but those of commits. Another parent or
+// message makes another history; but when a tree or blob is replaced, a hash of
+// sources says no longer what is in them, and builds are kept by that hash.
+func (r *Repo) dropReplaced(ctx context.Context, refs, files map[string]string) error {
+	const replace = "refs/replace/"
+	var replaced []string
+	for name := range refs {
+		if hash, ok := strings.CutPrefix(name, replace); ok && r.from.isHash(hash) {
+			replaced = append(replaced, hash)
+		} else if ok {
+			delete(refs, name)
+		}
+	}
+	if len(replaced) == 0 {
+		return nil
+	}
+	// What git needs to find the objects.
+	first := maps.Clone(files)
+	if _, err := os.Stat(filepath.Join(r.gitDir, "HEAD")); err == nil {
+		delete(first, "HEAD")
+	}
+	if err := r.write(first); err != nil {
+		return err
+	}
+	out, err := r.RunInput(ctx, strings.NewReader(strings.Join(replaced, "\n")+"\n"), "--no-replace-objects", "cat-file", "--batch-check")
+	if err != nil {
+		return err
+	}
+	for line := range strings.Lines(out) {
+		hash, is, _ := strings.Cut(line, " ")
+		if !strings.HasPrefix(is, "commit ") {
+			delete(refs, replace+hash)
+		}
+	}
+	return nil
 }
 
 // lock keeps others from writing into the git folder.

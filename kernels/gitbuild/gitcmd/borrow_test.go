@@ -153,6 +153,39 @@ func TestNamesAreThoseOfTheRepository(t *testing.T) {
 	}
 }
 
+// Given a repository in which a file, a folder and a commit are replaced, when
+// it is opened, for the first time or again, then a hash of sources means what
+// is in them, and only the history is the replaced one.
+func TestContentIsNotReplaced(t *testing.T) {
+	dir, cache := t.TempDir(), t.TempDir()
+	plain(t, dir, "init", "-q", "-b", "main")
+	for _, text := range []string{"one", "two", "three"} {
+		if err := os.WriteFile(filepath.Join(dir, "f"), []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		plain(t, dir, "add", "f")
+		plain(t, dir, "commit", "-q", "-m", text)
+	}
+	one, tree, third := plain(t, dir, "rev-parse", "HEAD~2:f"), plain(t, dir, "rev-parse", "HEAD~1^{tree}"), plain(t, dir, "rev-parse", "HEAD^{tree}")
+	for i, what := range [][2]string{{"HEAD~2:f", "HEAD:f"}, {"HEAD~1^{tree}", "HEAD^{tree}"}, {"HEAD", "HEAD~2"}} {
+		plain(t, dir, "replace", plain(t, dir, "rev-parse", what[0]), plain(t, dir, "rev-parse", what[1]))
+		r, err := Open(t.Context(), cache, dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, err := r.Run(t.Context(), "cat-file", "blob", one); err != nil || got != "one" {
+			t.Errorf("%d: the file has %q, %v", i, got, err)
+		}
+		if got, err := r.Run(t.Context(), "cat-file", "blob", tree+":f"); err != nil || got != "two" {
+			t.Errorf("%d: the folder's file has %q, %v", i, got, err)
+		}
+		got, err := r.Run(t.Context(), "rev-parse", "HEAD^{tree}")
+		if replaced := err == nil && strings.TrimSpace(got) != third; err != nil || replaced != (i == 2) {
+			t.Errorf("%d: the commit's tree is %s, %v", i, got, err)
+		}
+	}
+}
+
 // Given names that git would not take, or that are no files, when references
 // are copied, then they are left out and do no harm.
 func TestWhatIsNoReferenceIsLeftOut(t *testing.T) {
