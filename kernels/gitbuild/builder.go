@@ -308,7 +308,7 @@ func (j *job) exact() string { return "git:" + j.repo.Dir() + "@" + j.commit }
 func (b *Builder) build(ctx context.Context, j *job, dir string) error {
 	began := time.Now()
 	if !child.CanContain() { // of one whose blockrig was killed
-		if err := j.endLeft(); err != nil {
+		if err := j.endLeft(ctx); err != nil {
 			return err
 		}
 	}

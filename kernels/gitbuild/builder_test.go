@@ -950,7 +950,7 @@ func TestWhatABuildLeftIsEnded(t *testing.T) {
 	runtime.LockOSThread() // the death signal is this thread's
 	defer runtime.UnlockOSThread()
 	left, other := start(j.home()), start(j.home()+"2")
-	if err := j.endLeft(); err != nil {
+	if err := j.endLeft(t.Context()); err != nil {
 		t.Error(err)
 	}
 	if err := left.Wait(); err == nil || left.ProcessState.Exited() {

@@ -168,7 +168,9 @@ func (b *Builder) make(ctx context.Context, j *job, src *source, obj *objects, l
 	err = p.Wait()
 	log.endLine()
 	if !child.CanContain() {
-		err = errors.Join(err, j.endLeft())
+		if left := j.endLeftSoon(ctx); left != nil {
+			return false, errors.Join(err, left)
+		}
 	}
 	status := 0
 	if exit, ok := errors.AsType[*exec.ExitError](err); ok {
@@ -195,9 +197,20 @@ func (j *job) home() string { return filepath.Join(j.dir, "tmp") }
 // anything there.
 func (j *job) ccache() string { return filepath.Join(j.dir, "ccache") }
 
+// endLeftSoon is endLeft that waits for a few seconds more after a cancel.
+func (j *job) endLeftSoon(ctx context.Context) error {
+	const grace = 5 * time.Second
+	end, stop := context.WithCancel(context.WithoutCancel(ctx))
+	defer stop()
+	unhook := context.AfterFunc(ctx, func() { time.AfterFunc(grace, stop) })
+	defer unhook()
+	return j.endLeft(end)
+}
+
 // endLeft kills what a build left running, where it can't be held in a PID
-// namespace. It is known by its environment (proc(5)).
-func (j *job) endLeft() error {
+// namespace. It is known by its environment (proc(5)). In the middle of a disk's
+// work a process does not end before that is done.
+func (j *job) endLeft(ctx context.Context) error {
 	for {
 		found, err := filepath.Glob("/proc/[0-9]*/environ")
 		if err != nil {
@@ -217,6 +230,11 @@ func (j *job) endLeft() error {
 		}
 		if !left {
 			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("end what the build left running: %w", context.Cause(ctx))
+		case <-time.After(10 * time.Millisecond):
 		}
 	}
 }
