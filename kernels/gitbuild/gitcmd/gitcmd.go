@@ -269,14 +269,17 @@ func (r *Repo) missing(ctx context.Context, e *Error) error {
 var (
 	noTimes = [...]unix.SockFilter{
 		{Code: unix.BPF_LD | unix.BPF_W | unix.BPF_ABS}, // the number of the system call
-		{Code: unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K, Jf: 1, K: unix.SYS_UTIMENSAT},
-		{Code: unix.BPF_RET | unix.BPF_K, K: unix.SECCOMP_RET_ERRNO | uint32(unix.EPERM)},
+		{Code: unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K, Jt: 4, K: unix.SYS_UTIMENSAT},
+		{Code: unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K, Jt: 3, K: unix.SYS_UTIME},
+		{Code: unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K, Jt: 2, K: unix.SYS_UTIMES},
+		{Code: unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K, Jt: 1, K: unix.SYS_FUTIMESAT},
 		{Code: unix.BPF_RET | unix.BPF_K, K: unix.SECCOMP_RET_ALLOW},
+		{Code: unix.BPF_RET | unix.BPF_K, K: unix.SECCOMP_RET_ERRNO | uint32(unix.EPERM)},
 	}
 	noTimesProgram = unix.SockFprog{Len: uint16(len(noTimes)), Filter: &noTimes[0]}
 )
 
-// forbidTimes makes utimensat fail in this thread and in what it starts: git
+// forbidTimes makes utimensat, and what older C libraries call, fail in this thread and in what it starts: git
 // sets the time of objects that it would write and finds in the repository that
 // it borrows from, so that git gc there keeps them. Where it may not, it writes
 // them into ours. A kernel without seccomp (prctl(2): EINVAL) lets it.

@@ -7,10 +7,16 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/blockrig/blockrig/harness/child"
 )
 
 // newRepo makes a repository, the user's, with one commit that is tagged v1,
@@ -96,6 +102,37 @@ func TestErrorsAreOneSafeLine(t *testing.T) {
 	}
 	if strings.Contains(err.Error(), "\x1b") {
 		t.Errorf("control codes in %q", err)
+	}
+}
+
+// Given a process that is started as git is, when it sets a file's time by any
+// system call, then it may not.
+func TestTimesCanNotBeSet(t *testing.T) {
+	const fileOf = "GITCMD_TEST_FILE"
+	if file := os.Getenv(fileOf); file != "" {
+		name, err := unix.BytePtrFromString(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		cwd, p := uintptr(1<<64-100), uintptr(unsafe.Pointer(name)) // AT_FDCWD
+		for call, args := range map[uintptr][3]uintptr{
+			unix.SYS_UTIME: {p}, unix.SYS_UTIMES: {p}, unix.SYS_FUTIMESAT: {cwd, p}, unix.SYS_UTIMENSAT: {cwd, p},
+		} {
+			if _, _, errno := unix.Syscall6(call, args[0], args[1], args[2], 0, 0, 0); errno != unix.EPERM {
+				t.Errorf("system call %d: %v", call, errno)
+			}
+		}
+		runtime.KeepAlive(name)
+		return
+	}
+	file := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(file, nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(os.Args[0], "-test.run=^"+t.Name()+"$")
+	cmd.Env = append(os.Environ(), fileOf+"="+file)
+	if out, err := child.Output(t.Context(), cmd, child.Options{OnThread: forbidTimes}, 1<<16); err != nil {
+		t.Errorf("%v\n%s", err, out)
 	}
 }
 
