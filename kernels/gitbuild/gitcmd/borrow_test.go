@@ -253,6 +253,30 @@ func TestReferencesAreRenewed(t *testing.T) {
 	}
 }
 
+// Given a branch whose name became a folder of branches, or the other way
+// round, when a name is looked up in what git remembers, then it is found.
+func TestLogsAreRenewed(t *testing.T) {
+	dir := t.TempDir()
+	plain(t, dir, "init", "-q", "-b", "main")
+	plain(t, dir, "config", "core.logAllRefUpdates", "true")
+	plain(t, dir, "commit", "-q", "--allow-empty", "-m", "x")
+	r, err := Open(t.Context(), t.TempDir(), dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	was := ""
+	for _, branch := range []string{"side", "side/one", "side"} {
+		if was != "" {
+			plain(t, dir, "branch", "-D", was)
+		}
+		plain(t, dir, "branch", branch)
+		was = branch
+		if _, err := r.Resolve(t.Context(), "main@{0}"); err != nil {
+			t.Errorf("%s: %v", branch, err)
+		}
+	}
+}
+
 // Given several who open the same repository at once, when each looks a name
 // up, then none is in another's way.
 func TestSeveralMayOpenARepository(t *testing.T) {

@@ -126,14 +126,16 @@ func (r *Repo) GitDir() string { return r.gitDir }
 // Resolve turns the name of a commit into its full hash. Options, ranges and
 // control characters are refused. The error is a [RequestError] when the
 // name is wrong.
-func (r *Repo) Resolve(ctx context.Context, rev string) (string, error) {
+func (r *Repo) Resolve(ctx context.Context, rev string) (_ string, err error) {
 	if err := CheckRev(rev); err != nil {
 		return "", err
 	}
 	if strings.Contains(rev, "@{") {
-		if err := r.copyLogs(ctx); err != nil {
-			return "", fmt.Errorf("look %q up: %w", rev, err)
+		unlock, failed := r.copyLogs(ctx)
+		if failed != nil {
+			return "", fmt.Errorf("look %q up: %w", rev, failed)
 		}
+		defer func() { err = errors.Join(err, unlock()) }()
 	}
 	out, err := r.Run(ctx, "rev-parse", "--verify", "--quiet", "--end-of-options", rev+"^{commit}")
 	if err != nil {
@@ -150,35 +152,51 @@ func (r *Repo) Resolve(ctx context.Context, rev string) (string, error) {
 }
 
 // copyLogs copies what the user's repository remembers of where its references
-// were.
-func (r *Repo) copyLogs(ctx context.Context) (err error) {
+// were, in the place of what was copied before. They are there until unlock:
+// then others may copy them again.
+func (r *Repo) copyLogs(ctx context.Context) (unlock func() error, err error) {
 	if r.from == nil {
-		return nil
+		return func() error { return nil }, nil
 	}
-	unlock, err := r.lock(ctx)
-	if err != nil {
-		return err
+	if unlock, err = r.lock(ctx); err != nil {
+		return nil, err
 	}
-	defer func() { err = errors.Join(err, unlock()) }()
-	logs := map[string]string{}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, unlock())
+		}
+	}()
+	if err := os.RemoveAll(filepath.Join(r.gitDir, "logs")); err != nil {
+		return nil, err
+	}
+	copied := map[string]bool{}
 	for _, dir := range []string{r.from.gitDir, r.from.common} {
 		err := filepath.WalkDir(filepath.Join(dir, "logs"), func(p string, d fs.DirEntry, err error) error {
 			if err != nil || !d.Type().IsRegular() {
 				return nil // as if there were none
 			}
 			name, err := filepath.Rel(dir, p)
-			if _, ok := logs[name]; ok || err != nil {
+			if copied[name] || err != nil {
 				return err
 			}
+			copied[name] = true
 			text, err := readFile(p)
-			logs[name] = string(text)
-			return errors.Join(err, os.MkdirAll(filepath.Join(r.gitDir, filepath.Dir(name)), 0o755))
+			if errors.Is(err, fs.ErrNotExist) {
+				return nil // removed meanwhile
+			}
+			if err == nil {
+				err = os.MkdirAll(filepath.Join(r.gitDir, filepath.Dir(name)), 0o755)
+			}
+			if err != nil {
+				return err
+			}
+			return r.write(map[string]string{name: string(text)})
 		})
 		if err != nil {
-			return err
+			return nil, err
 		}
 	}
-	return r.write(logs)
+	return unlock, nil
 }
 
 // CheckRev refuses what can't be the name of one commit. The error is a
