@@ -470,12 +470,7 @@ func (r *Repo) Changed(ctx context.Context) (_ bool, err error) {
 		return false, err
 	}
 	defer func() { err = errors.Join(err, unlock()) }()
-	index, err := readFile(filepath.Join(r.from.gitDir, "index"))
-	if err == nil {
-		// A git that was killed leaves its lock.
-		err = r.write(map[string]string{"index": string(index), "index.lock": ""})
-	}
-	if err != nil {
+	if err := r.copyIndex(); err != nil {
 		return false, fmt.Errorf("look for changes in %s: %w", r.dir, err)
 	}
 	// The files' times and owners, which the index knows, may be what differs.
@@ -488,6 +483,64 @@ func (r *Repo) Changed(ctx context.Context) (_ bool, err error) {
 		}
 	}
 	return status == 1, nil
+}
+
+// copyIndex copies the index of the user's worktree, with its time: files that
+// were written at that time or later may differ from what it says, and git
+// looks into them.
+func (r *Repo) copyIndex() error {
+	from, to := filepath.Join(r.from.gitDir, "index"), filepath.Join(r.gitDir, "index")
+	info, err := os.Stat(from) // before the text: an older time makes git look into more files only
+	if err != nil {
+		return err
+	}
+	index, err := readFile(from)
+	if err != nil {
+		return err
+	}
+	// A git that was killed leaves its lock.
+	if err := r.write(map[string]string{"index": string(index), "index.lock": ""}); err != nil {
+		return err
+	}
+	// What an index that is split (core.splitIndex) goes on from. Their names
+	// are hashes of what is in them.
+	const shared = "sharedindex."
+	wanted := map[string]bool{}
+	theirs, err := os.ReadDir(r.from.gitDir)
+	if err != nil {
+		return err
+	}
+	for _, e := range theirs {
+		if !strings.HasPrefix(e.Name(), shared) {
+			continue
+		}
+		wanted[e.Name()] = true
+		if _, err := os.Stat(filepath.Join(r.gitDir, e.Name())); err == nil {
+			continue
+		}
+		text, err := readFile(filepath.Join(r.from.gitDir, e.Name()))
+		if errors.Is(err, fs.ErrNotExist) {
+			continue // removed meanwhile
+		}
+		if err == nil {
+			err = r.write(map[string]string{e.Name(): string(text)})
+		}
+		if err != nil {
+			return err
+		}
+	}
+	ours, err := os.ReadDir(r.gitDir)
+	if err != nil {
+		return err
+	}
+	for _, e := range ours {
+		if strings.HasPrefix(e.Name(), shared) && !wanted[e.Name()] {
+			if err := os.Remove(filepath.Join(r.gitDir, e.Name())); err != nil {
+				return err
+			}
+		}
+	}
+	return os.Chtimes(to, info.ModTime(), info.ModTime())
 }
 
 // User is who git takes the user for, by the repository's config or the

@@ -1,6 +1,9 @@
 package gitcmd
 
 import (
+	"bytes"
+	"crypto/sha1"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"os"
@@ -378,5 +381,92 @@ func TestChangesOfTheUsersWorktree(t *testing.T) {
 	}
 	if now, err := os.ReadFile(index); err != nil || string(now) != string(was) {
 		t.Errorf("the index was written: %v", err)
+	}
+}
+
+// Given a file that was changed in the same moment as the index was written, so
+// that its size and times are those that the index has, when the worktree is
+// asked for changes, once or again, then that one is found.
+func TestAChangeInTheIndexsMomentIsFound(t *testing.T) {
+	dir := t.TempDir()
+	plain(t, dir, "init", "-q", "-b", "main")
+	file, index := filepath.Join(dir, "f"), filepath.Join(dir, ".git", "index")
+	moment := time.Unix(1700000000, 0)
+	put := func(text string) {
+		t.Helper()
+		if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Chtimes(file, moment, moment); err != nil {
+			t.Fatal(err)
+		}
+		plain(t, dir, "add", "f")
+	}
+	put("one\n")
+	plain(t, dir, "commit", "-q", "-m", "x")
+	one := plain(t, dir, "rev-parse", ":f")
+	put("two\n")
+	// The times of the second with the hash of the first.
+	var hashes [2][]byte
+	for i, s := range []string{plain(t, dir, "rev-parse", ":f"), one} {
+		hash, err := hex.DecodeString(s)
+		if err != nil {
+			t.Fatal(err)
+		}
+		hashes[i] = hash
+	}
+	data, err := os.ReadFile(index)
+	if err != nil {
+		t.Fatal(err)
+	}
+	data = bytes.Replace(data[:len(data)-sha1.Size], hashes[0], hashes[1], 1)
+	sum := sha1.Sum(data)
+	if err := os.WriteFile(index, append(data, sum[:]...), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chtimes(index, moment, moment); err != nil {
+		t.Fatal(err)
+	}
+	r, err := Open(t.Context(), t.TempDir(), dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		if got, err := r.Changed(t.Context()); err != nil || !got {
+			t.Errorf("%v, %v", got, err)
+		}
+	}
+}
+
+// Given a worktree whose index is split, when it is asked for changes, before
+// and after it is split anew, then they are found.
+func TestChangesByASplitIndex(t *testing.T) {
+	dir := t.TempDir()
+	plain(t, dir, "init", "-q", "-b", "main")
+	file := filepath.Join(dir, "f")
+	r, err := Open(t.Context(), t.TempDir(), dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, text := range []string{"one\n", "three\n"} {
+		if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		plain(t, dir, "add", "f")
+		plain(t, dir, "commit", "-q", "-m", "x")
+		plain(t, dir, "update-index", "--no-split-index")
+		plain(t, dir, "update-index", "--split-index")
+		if r, err = Open(t.Context(), filepath.Dir(filepath.Dir(r.GitDir())), dir); err != nil {
+			t.Fatal(err)
+		}
+		if got, err := r.Changed(t.Context()); err != nil || got {
+			t.Errorf("%q: %v, %v", text, got, err)
+		}
+		if err := os.WriteFile(file, []byte("another\n"), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		if got, err := r.Changed(t.Context()); err != nil || !got {
+			t.Errorf("changed after %q: %v, %v", text, got, err)
+		}
 	}
 }
