@@ -431,6 +431,30 @@ func TestRevertFollowsAReplacedParent(t *testing.T) {
 	}
 }
 
+// Given a compiler that comes first in root's search path, in a folder that the
+// build's user can't come to, when a kernel is built, then with the one that
+// the user finds.
+func TestToolsAreThoseOfTheBuildsUser(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("make runs as who we are")
+	}
+	closed := t.TempDir()
+	if err := os.Chmod(closed, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"gcc", "ld"} {
+		if err := os.WriteFile(filepath.Join(closed, name), []byte("#!/bin/sh\necho closed\n"), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	t.Setenv("PATH", closed+":"+os.Getenv("PATH"))
+	g := newRepo(t)
+	build, err := open(t, openDir(t), Options{}).BuildSpec(t.Context(), Spec{Repo: g.Dir(), Rev: "HEAD"})
+	if err != nil || strings.Contains(build.Compiler, "closed") {
+		t.Errorf("built with %q: %v", build.Compiler, err)
+	}
+}
+
 func TestTheUsersTreeIsLeftAlone(t *testing.T) {
 	g := newRepo(t)
 	b := open(t, openDir(t), Options{})

@@ -264,6 +264,22 @@ func (b *Builder) path() string {
 	return strings.Join(slices.DeleteFunc(filepath.SplitList(path), func(dir string) bool { return !reachable(dir) }), string(filepath.ListSeparator))
 }
 
+// look finds a program as the build does; "" when it is not there.
+func (b *Builder) look(name string) string {
+	if strings.Contains(name, "/") {
+		if _, err := exec.LookPath(name); err != nil {
+			return ""
+		}
+		return name
+	}
+	for _, dir := range filepath.SplitList(b.path()) {
+		if found, err := exec.LookPath(filepath.Join(dir, name)); err == nil {
+			return found
+		}
+	}
+	return ""
+}
+
 // A compiler, and what of it changes what it makes.
 type compiler struct {
 	command string // for make's CC
@@ -282,12 +298,12 @@ var tools = []struct{ name, pkg string }{
 func (b *Builder) findCompiler(ctx context.Context) (compiler, error) {
 	var lacks, packages []string
 	for _, t := range tools {
-		if _, err := exec.LookPath(t.name); err != nil {
+		if b.look(t.name) == "" {
 			lacks, packages = append(lacks, t.name), append(packages, t.pkg)
 		}
 	}
-	path, err := exec.LookPath(b.opts.CC)
-	if err != nil {
+	path := b.look(b.opts.CC)
+	if path == "" {
 		lacks = append(lacks, b.opts.CC)
 		if b.opts.CC == "gcc" {
 			packages = append(packages, "gcc")
@@ -301,12 +317,12 @@ func (b *Builder) findCompiler(ctx context.Context) (compiler, error) {
 		return compiler{}, fmt.Errorf("kernels can't be built here: %s is missing%s", strings.Join(lacks, ", "), hint)
 	}
 	c := compiler{command: path}
-	if ccache, err := exec.LookPath("ccache"); err == nil {
+	if ccache := b.look("ccache"); ccache != "" {
 		c.command = ccache + " " + path
 	}
-	for _, prog := range []string{path, "ld"} {
+	for _, prog := range []string{path, b.look("ld")} {
 		cmd := exec.Command(prog, "--version")
-		cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "LC_ALL=C"}
+		cmd.Env = []string{"PATH=" + b.path(), "LC_ALL=C"}
 		out, err := child.Output(ctx, cmd, child.Options{}, 1<<20)
 		if err != nil {
 			return compiler{}, fmt.Errorf("ask %s for its version: %w", prog, err)
