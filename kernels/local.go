@@ -5,11 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
 	"path"
 	"path/filepath"
 	"slices"
+
+	"github.com/blockrig/blockrig/harness/cachedir"
 )
 
 // Add copies a kernel into the cache, where local:NAME names it. modulesDir
@@ -31,9 +32,9 @@ func (s *Store) Add(ctx context.Context, name, image, modulesDir, config string)
 			return fail(err)
 		}
 	}
-	added := false
+	isNew := false
 	e, err := s.get(ctx, localPrefix+name, func(ctx context.Context, root *os.Root) (Entry, error) {
-		added = true
+		isNew = true
 		e := Entry{Version: release, Kernel: Kernel{Exact: ref.text, Release: release, Image: "vmlinuz"}}
 		if err := copyFile(root, e.Image, image); err != nil {
 			return e, err
@@ -50,11 +51,11 @@ func (s *Store) Add(ctx context.Context, name, image, modulesDir, config string)
 		}
 		return e, nil
 	})
-	if err == nil && !added {
+	if err == nil && !isNew {
 		err = fmt.Errorf("there is one of this name; remove it first (local:%s)", name)
 	}
 	if err != nil {
-		return fail(err)
+		return fail(sayDamage(name, err))
 	}
 	return e.Kernel, nil
 }
@@ -68,10 +69,16 @@ func (s *Store) resolveLocal(ctx context.Context, name string) (Kernel, error) {
 		return Kernel{}, fmt.Errorf("%w in the cache; it has %s", ErrNotFound, exacts(all))
 	}
 	e, err := s.open(ctx, localPrefix+name)
-	if errors.Is(err, fs.ErrNotExist) {
-		return Kernel{}, errors.New("it was damaged and is removed; add it again (blockrig kernels add)")
+	return e.Kernel, sayDamage(name, err)
+}
+
+// sayDamage says what to do about a damaged kernel, which may be the only copy
+// that there is.
+func sayDamage(name string, err error) error {
+	if errors.Is(err, cachedir.ErrDamaged) {
+		return fmt.Errorf("%w; remove it (blockrig kernels rm %s%s), then add it again", err, localPrefix, name)
 	}
-	return e.Kernel, err
+	return err
 }
 
 // copyModules copies the module files and lists of dir to modules/.

@@ -143,11 +143,38 @@ func TestADamagedLocalKernelIsSaid(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := flipByte(k.Image); err != nil {
-		t.Fatal(err)
+	// It may be the only copy: whatever is wrong with it, it stays.
+	dir := filepath.Dir(k.Image)
+	kept, lost := filepath.Join(dir, "config"), filepath.Join(dir, "vmlinuz")
+	for what, spoil := range map[string]func() error{
+		"a changed file": func() error { return flipByte(lost) },
+		"no manifest":    func() error { return os.Remove(filepath.Join(dir, ".blockrig.manifest")) },
+		"no image":       func() error { return os.RemoveAll(lost) },
+		"a stray file":   func() error { return os.WriteFile(filepath.Join(dir, "stray"), nil, 0o644) },
+		"a stray lock": func() error {
+			lock := filepath.Join(dir, ".blockrig.lock")
+			return errors.Join(os.RemoveAll(lock), os.Mkdir(lock, 0o755))
+		},
+	} {
+		if err := spoil(); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			t.Fatal(err)
+		}
+		_, resolved := s.Resolve(t.Context(), "local:mine")
+		_, added := s.Add(t.Context(), "mine", from.Image, from.Modules, from.Config)
+		for _, err := range []error{resolved, added} {
+			if err == nil || !strings.HasSuffix(err.Error(), "; remove it (blockrig kernels rm local-mine), then add it again") || !strings.Contains(err.Error(), "damaged: ") {
+				t.Errorf("%s: error %v", what, err)
+			}
+		}
+		if _, err := s.Newest(t.Context()); !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("%s: the newest that is sound: %v, want none", what, err)
+		}
+		if _, err := os.Stat(kept); err != nil {
+			t.Errorf("%s: %v", what, err)
+		}
 	}
-	if _, err := s.Resolve(t.Context(), "local:mine"); err == nil || !strings.Contains(err.Error(), "it was damaged and is removed; add it again") {
-		t.Errorf("error %v", err)
+	if err := s.Remove(t.Context(), "local-mine"); err != nil {
+		t.Error(err)
 	}
 	if _, err := s.Add(t.Context(), "mine", from.Image, from.Modules, from.Config); err != nil {
 		t.Error(err)

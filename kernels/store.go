@@ -66,7 +66,7 @@ func Open(cacheDir string, log *slog.Logger) (*Store, error) {
 	}
 	dir := filepath.Join(abs, "kernels")
 	s := &Store{
-		kernels:  cachedir.New(dir, cachedir.Options{What: "kernel", Log: log}),
+		kernels:  cachedir.New(dir, cachedir.Options{What: "kernel", Irreplaceable: isLocal, Log: log}),
 		unpacked: cachedir.New(filepath.Join(dir, "direct"), cachedir.Options{What: "unpacked kernel", Keep: keepDirect, MinAge: recently, Log: log}),
 		indexes:  cachedir.New(filepath.Join(dir, "folders"), cachedir.Options{What: "index of modules", Keep: keepIndexes, MinAge: recently, Log: log}),
 		aptDir:   filepath.Join(abs, "apt"), log: log, apts: map[string]*debian.Apt{},
@@ -127,6 +127,9 @@ const (
 	localPrefix  = "local-" // that Add put there
 )
 
+// isLocal tells whether the user added the kernel of that name.
+func isLocal(name string) bool { return strings.HasPrefix(name, localPrefix) }
+
 // List gives the kernels in the cache, ordered by version, and the damaged ones
 // first.
 func (s *Store) List() ([]Entry, error) { return s.Matching("") }
@@ -144,7 +147,7 @@ func (s *Store) Matching(prefix string) ([]Entry, error) {
 	}
 	var all []Entry
 	for _, key := range keys {
-		if !strings.HasPrefix(key, debianPrefix) && !strings.HasPrefix(key, localPrefix) {
+		if !strings.HasPrefix(key, debianPrefix) && !isLocal(key) {
 			continue
 		}
 		e, err := s.read(key)
@@ -172,7 +175,7 @@ func (s *Store) Newest(ctx context.Context) (Kernel, error) {
 		return Kernel{}, err
 	}
 	for _, e := range slices.Backward(all) {
-		if e, err := s.open(ctx, e.Name); !errors.Is(err, fs.ErrNotExist) {
+		if e, err := s.open(ctx, e.Name); !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, cachedir.ErrDamaged) {
 			return e.Kernel, err
 		}
 	}
@@ -220,7 +223,8 @@ func (s *Store) read(name string) (e Entry, err error) {
 }
 
 // open gives the kernel in the folder of that name, undamaged; the error is
-// fs.ErrNotExist when there is none. A damaged one is removed.
+// fs.ErrNotExist when there is none. A damaged one is removed, but for one that
+// the user added: then it is cachedir.ErrDamaged.
 func (s *Store) open(ctx context.Context, name string) (Entry, error) {
 	lease, err := s.kernels.Open(ctx, name)
 	if err != nil {

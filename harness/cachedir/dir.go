@@ -25,6 +25,10 @@ type Options struct {
 	MinAge  time.Duration // what was used within that time stays
 	Durable bool          // sync what is made: it took too long to make it again
 	Log     *slog.Logger  // is told of damage; nil for none
+
+	// Irreplaceable, if not nil, tells which entries nobody can make again:
+	// they stay until Remove, even when they are damaged.
+	Irreplaceable func(key string) bool
 }
 
 // A Dir is a cache of entries. New makes one; its methods may be called by
@@ -42,6 +46,9 @@ func New(path string, o Options) *Dir {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
 	o.What = cmp.Or(o.What, "entry")
+	if o.Irreplaceable == nil {
+		o.Irreplaceable = func(string) bool { return false }
+	}
 	return &Dir{path: path, opt: o}
 }
 
@@ -77,7 +84,7 @@ func (e *Entry) Close() error {
 
 // Open gives the entry of that key, when it is there and undamaged: all of
 // it, or these files. Else the error wraps fs.ErrNotExist. A damaged one is
-// removed.
+// removed; when it is irreplaceable it stays, and the error wraps ErrDamaged.
 func (d *Dir) Open(ctx context.Context, key string, files ...string) (_ *Entry, err error) {
 	defer wrap(&err, "open "+d.name(key))
 	e, err := d.lease(ctx, key)
@@ -87,7 +94,7 @@ func (d *Dir) Open(ctx context.Context, key string, files ...string) (_ *Entry, 
 	if err = e.Verify(ctx, files...); err == nil {
 		return e, nil
 	}
-	if !errors.Is(err, ErrDamaged) {
+	if !errors.Is(err, ErrDamaged) || d.opt.Irreplaceable(key) {
 		return nil, errors.Join(err, e.Close())
 	}
 	if err := e.Discard(ctx, err); err != nil {
@@ -106,12 +113,12 @@ func (d *Dir) lease(ctx context.Context, key string) (*Entry, error) {
 		if info, err := os.Lstat(path); err != nil {
 			return nil, err
 		} else if !info.IsDir() {
-			if err := d.setAside(ctx, key, nil, damaged("it is no folder")); err != nil {
+			if err := d.clear(ctx, key, damaged("it is no folder")); err != nil {
 				return nil, err
 			}
 			continue
 		} else if info, err := os.Lstat(filepath.Join(path, lockName)); err == nil && !info.Mode().IsRegular() {
-			if err := d.setAside(ctx, key, nil, damaged("its lock is no file")); err != nil {
+			if err := d.clear(ctx, key, damaged("its lock is no file")); err != nil {
 				return nil, err
 			}
 			continue
@@ -130,6 +137,15 @@ func (d *Dir) lease(ctx context.Context, key string) (*Entry, error) {
 			return nil, err
 		}
 	}
+}
+
+// clear removes what can't be an entry, unless it may be the rest of one that
+// nobody can make again.
+func (d *Dir) clear(ctx context.Context, key string, why error) error {
+	if d.opt.Irreplaceable(key) {
+		return why
+	}
+	return d.setAside(ctx, key, nil, why)
 }
 
 // used notes that the entry at path was used now. Only the order of removal
@@ -335,6 +351,9 @@ func (d *Dir) Trim(ctx context.Context) (err error) {
 	n := len(all)
 	var errs []error
 	for _, e := range all {
+		if d.opt.Irreplaceable(e.key) {
+			continue
+		}
 		fits := (d.opt.Limit <= 0 || total <= d.opt.Limit) && (d.opt.Keep <= 0 || n <= d.opt.Keep)
 		if fits || time.Since(e.used) < d.opt.MinAge {
 			break

@@ -30,7 +30,8 @@
 // file. Opening an entry compares. A file that was cut, emptied, changed,
 // removed or added, and a manifest that was changed or is missing, is damage:
 // it is said once in the log, the entry is removed, and Get makes it again. A
-// user never sees it, except for the time that it takes.
+// user never sees it, except for the time that it takes. What nobody can make
+// again (Options.Irreplaceable) stays, and the damage is the error.
 //
 // What is compared, and when:
 //   - Open and Get read every byte, or only those of the files that they are

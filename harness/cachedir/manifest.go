@@ -266,7 +266,7 @@ func (m *manifest) check(ctx context.Context, root *os.Root, names []string, see
 func gone(err error) error {
 	for _, e := range []error{fs.ErrNotExist, syscall.EIO, syscall.ENOTDIR, syscall.EISDIR, syscall.ELOOP, syscall.EUCLEAN, syscall.ENXIO, io.ErrUnexpectedEOF} {
 		if errors.Is(err, e) {
-			return fmt.Errorf("%w: %w", ErrDamaged, err)
+			return damaged("%v", err) // and not fs.ErrNotExist: there is an entry
 		}
 	}
 	return err
