@@ -73,7 +73,7 @@ func Open(cacheDir string, log *slog.Logger) (*Store, error) {
 	}
 	for _, d := range []*cachedir.Dir{s.kernels, s.unpacked, s.indexes} {
 		if err := d.Trim(context.Background()); err != nil {
-			return nil, fmt.Errorf("open kernel cache: %w", err)
+			log.Warn("the kernel cache can't be tidied", "error", err)
 		}
 	}
 	return s, nil

@@ -248,14 +248,16 @@ func (d *Dir) make(ctx context.Context, key string, make func(ctx context.Contex
 	case err != nil:
 		return nil, fmt.Errorf("make %s: %w", d.name(key), err)
 	}
+	published := false
 	defer func() {
-		if err != nil {
+		switch {
+		case err != nil && !published:
 			err = errors.Join(err, f.Remove())
+		case err != nil: // others may use it by now
+			err = errors.Join(err, f.lock.Close())
 		}
 	}()
-	if err := d.Trim(ctx); err != nil { // room for it, and what others left
-		return nil, err
-	}
+	d.tidy(ctx) // room for it, and what others left
 	if err := make(ctx, f.path); err != nil {
 		return nil, err
 	}
@@ -274,18 +276,29 @@ func (d *Dir) make(ctx context.Context, key string, make func(ctx context.Contex
 	// Shared while nobody can take it to make room.
 	e := &Entry{dir: d, key: key, path: path, lock: f.lock}
 	err = f.publish(ctx, path, func() error {
+		published = true
 		used(path)
 		e.is = isOf(f.lock, path)
 		_, err := f.lock.TryRLock()
 		return err
 	})
-	if err == nil && d.opt.Durable {
-		err = syncPath(d.path)
-	}
 	if err != nil {
 		return nil, err
 	}
-	return e, d.Trim(ctx)
+	if d.opt.Durable {
+		if err := syncPath(d.path); err != nil {
+			d.opt.Log.Warn("the "+d.opt.What+" in the cache may not outlive a loss of power", "key", key, "error", err)
+		}
+	}
+	d.tidy(ctx)
+	return e, nil
+}
+
+// tidy is Trim where a failure is no reason to do without an entry.
+func (d *Dir) tidy(ctx context.Context) {
+	if err := d.Trim(ctx); err != nil && ctx.Err() == nil {
+		d.opt.Log.Warn("can't make room", "error", err)
+	}
 }
 
 // await waits until the process that makes the entry of that key has ended or

@@ -134,6 +134,18 @@ func TestAnEntryThatCouldNotBeMadeLeavesNothing(t *testing.T) {
 	}
 }
 
+func TestAnEntryStaysWhenNoRoomCanBeMadeAfterIt(t *testing.T) {
+	d := New(t.TempDir(), Options{Keep: 1})
+	// Given an older entry that can't be removed to make room,
+	must(t, os.MkdirAll(filepath.Join(d.Path(), "old", lockName), 0o755))
+	// then what is made is given all the same, and stays.
+	e, err := d.Get(t.Context(), "k", func(_ context.Context, dir string) error { return content(dir) })
+	must(t, err)
+	if err := errors.Join(e.Verify(t.Context()), e.Close()); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestWhoWaitsForAnotherEndsWithTheContext(t *testing.T) {
 	d := New(t.TempDir(), Options{})
 	makes, goOn := make(chan struct{}), make(chan struct{})
