@@ -183,22 +183,28 @@ func (a *Apt) archives(sources []source) archives {
 	}
 	if a.cfg.Keyring != "" {
 		for _, s := range []*source{&arch.main, &arch.security} {
+			s.fields = slices.DeleteFunc(slices.Clone(s.fields), unverified)
 			*s = s.with("Signed-By", a.cfg.Keyring)
 		}
 	}
 	if a.cfg.At != "" {
-		// What says until when it is valid is long past that. It is verified
-		// as any other.
+		// What says until when it is valid is long past that. It is verified,
+		// even where the machine trusts its own mirror without that.
 		past := strings.TrimRight(a.cfg.Snapshot, "/")
 		for _, s := range []*source{&arch.main, &arch.security} {
 			s.fields = slices.DeleteFunc(slices.Clone(s.fields), func(f field) bool {
-				return !slices.Contains([]string{"signed-by", "trusted", "allow-insecure", "allow-weak"}, strings.ToLower(f.name))
+				return !strings.EqualFold(f.name, "Signed-By")
 			})
 			*s = s.with("Check-Valid-Until", "no")
 		}
 		arch.main.uri, arch.security.uri = past+"/debian/"+a.cfg.At+"/", past+"/debian-security/"+a.cfg.At+"/"
 	}
 	return arch
+}
+
+// unverified tells of a field that makes apt take what it can't verify.
+func unverified(f field) bool {
+	return slices.Contains([]string{"trusted", "allow-insecure", "allow-weak", "allow-downgrade-to-insecure"}, strings.ToLower(f.name))
 }
 
 // aptConf is read after the machine's own configuration, so that proxies and

@@ -3,6 +3,7 @@ package debian
 import (
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -126,6 +127,35 @@ func TestBrokenSourcesNameFileAndLine(t *testing.T) {
 		}
 		if _, err := readSources([]string{dir}); err == nil || !strings.Contains(err.Error(), path+":2: ") {
 			t.Errorf("%s: error %v, want one that names %s:2", file, err, path)
+		}
+	}
+}
+
+func TestTrustInTheMachinesMirrorIsNoneInAnother(t *testing.T) {
+	fields := []field{
+		{"Signed-By", "/machine.gpg"},
+		{"trusted", "yes"},
+		{"Allow-Insecure", "yes"},
+		{"Allow-Weak", "yes"},
+		{"Allow-Downgrade-To-Insecure", "yes"},
+	}
+	sources := []source{
+		{uri: "https://m.example/debian", suites: []string{"trixie"}, components: []string{"main"}, fields: fields},
+		{uri: "https://m.example/debian-security", suites: []string{"trixie-security"}, components: []string{"main"}, fields: fields},
+	}
+	for name, c := range map[string]struct {
+		cfg  Config
+		want []field
+	}{
+		"its own mirror":    {Config{}, fields},
+		"a keyring":         {Config{Keyring: "/mine.gpg"}, []field{{"Signed-By", "/mine.gpg"}}},
+		"an archive of old": {Config{At: "20200101T000000Z", Snapshot: "http://s.example"}, []field{{"Signed-By", "/machine.gpg"}, {"Check-Valid-Until", "no"}}},
+	} {
+		arch := (&Apt{cfg: c.cfg}).archives(sources)
+		for _, got := range []source{arch.main, arch.security} {
+			if !slices.Equal(got.fields, c.want) {
+				t.Errorf("%s: %s has %v, want %v", name, got.uri, got.fields, c.want)
+			}
 		}
 	}
 }
