@@ -2,7 +2,6 @@
 //
 //	b := &initramfs.Builder{Log: log}
 //	img, err := b.Build(ctx, initramfs.Request{
-//		Exe:     exe, // blockrig's own static executable
 //		Tools:   []string{"lvm", "mke2fs"},
 //		Kernel:  kernel,
 //		Modules: modules, // in the order to load them

@@ -68,7 +68,7 @@ func ByBoot(boots []Boot) Interval {
 
 // studentQuantile is the upper quantile of Student's t with so many degrees of
 // freedom (as gonum's distuv.StudentsT has it: that package would bring linear
-// algebra of several MB into the executable, which is the guest's, too).
+// algebra of several MB into the executable).
 func studentQuantile(freedom float64) float64 {
 	x := mathext.InvRegIncBeta(freedom/2, .5, 2*(1-upper))
 	return math.Sqrt(freedom * (1 - x) / x)

@@ -198,7 +198,7 @@ wrong; 3 no failure, but some verdict could not be had.`,
 
 // foldedHelp is help with flags folded to the terminal's width. cobra's
 // templates could do that, too, but they make the linker keep every method of
-// every type: megabytes that each guest would unpack.
+// every type: megabytes of the executable.
 func (a *app) foldedHelp(help func(*cobra.Command, []string)) func(*cobra.Command, []string) {
 	return func(c *cobra.Command, args []string) {
 		var b strings.Builder
