@@ -607,7 +607,17 @@ func TestCancelledBuildLeavesNothingRunning(t *testing.T) {
 		_, err := b.BuildSpec(ctx, Spec{Repo: g.Dir(), Rev: "HEAD"})
 		done <- err
 	}()
-	fifo.open(t)
+	// A build that can't begin would leave nobody to open the other end.
+	opened := make(chan struct{})
+	go func() {
+		defer close(opened)
+		fifo.open(t)
+	}()
+	select {
+	case <-opened:
+	case err := <-done:
+		t.Fatalf("the build ended before it began: %v", err)
+	}
 	fifo.expect(t, "started\n", nil)
 	cancel()
 	if err := <-done; !errors.Is(err, context.Canceled) {

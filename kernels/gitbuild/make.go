@@ -309,6 +309,9 @@ func (b *Builder) findCompiler(ctx context.Context) (compiler, error) {
 			packages = append(packages, "gcc")
 		}
 	}
+	if len(lacks) > 0 && b.user != nil && !reachable("/") {
+		return compiler{}, errors.New("kernels can't be built here: root builds as nobody, who may not enter /; allow it (chmod o+x /), or build as an ordinary user")
+	}
 	if len(lacks) > 0 {
 		hint := ""
 		if len(packages) > 0 {
