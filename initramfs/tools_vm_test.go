@@ -18,6 +18,7 @@ import (
 
 	"github.com/blockrig/blockrig/kernels"
 	"github.com/blockrig/blockrig/kernels/debian"
+	"github.com/blockrig/blockrig/scenarios"
 )
 
 // These tests need QEMU, the network or a filled cache, and, for the shell,
@@ -25,7 +26,7 @@ import (
 
 var allTools = []string{"dmeventd", "dmsetup", "lvm", "mdadm", "mke2fs"}
 
-var stackNeeds = []kernels.Need{
+var stackNeeds = []scenarios.Need{
 	{Option: "CONFIG_SATA_AHCI", Module: "ahci"},
 	{Option: "CONFIG_BLK_DEV_SD", Module: "sd_mod"},
 	{Option: "CONFIG_DM_MIRROR", Module: "dm-mirror"},

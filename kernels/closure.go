@@ -7,6 +7,8 @@ import (
 	"os"
 	"slices"
 	"strings"
+
+	"github.com/blockrig/blockrig/scenarios"
 )
 
 // Closure gives the modules to load so that all needs are met, in an order in
@@ -19,7 +21,7 @@ import (
 //
 // It fails with ErrNeed and the names of the options when a need is neither
 // built in nor a module.
-func (k Kernel) Closure(needs []Need) ([]Module, error) {
+func (k Kernel) Closure(needs []scenarios.Need) ([]Module, error) {
 	var options map[string]string
 	if k.Config != "" {
 		var err error

@@ -10,6 +10,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/blockrig/blockrig/kernels/internal/archivetest"
+	"github.com/blockrig/blockrig/scenarios"
 )
 
 const madeConfig = `# a comment
@@ -84,36 +85,36 @@ func load(modules []Module) []string {
 func TestClosureOrder(t *testing.T) {
 	k := madeKernel(t, madeConfig)
 	for name, test := range map[string]struct {
-		needs []Need
+		needs []scenarios.Need
 		want  []string
 	}{
 		"nothing": {nil, nil},
 		"dependencies come first, each once": {
-			[]Need{{Option: "CONFIG_DM_MIRROR", Module: "dm-mirror"}, {Option: "CONFIG_DM_MIRROR", Module: "dm_mirror"}},
+			[]scenarios.Need{{Option: "CONFIG_DM_MIRROR", Module: "dm-mirror"}, {Option: "CONFIG_DM_MIRROR", Module: "dm_mirror"}},
 			[]string{"dm_mod", "dm_late (soft)", "dm_log", "dm_region_hash", "dm_mirror"},
 		},
 		"a soft dependency through an alias takes the generic provider": {
-			[]Need{{Option: "CONFIG_EXT4_FS", Module: "ext4"}},
+			[]scenarios.Need{{Option: "CONFIG_EXT4_FS", Module: "ext4"}},
 			[]string{"crc32c_generic (soft)", "jbd2", "mbcache", "ext4"},
 		},
 		"a need may be an alias": {
-			[]Need{{Option: "CONFIG_EXT4_FS", Module: "ext3"}},
+			[]scenarios.Need{{Option: "CONFIG_EXT4_FS", Module: "ext3"}},
 			[]string{"crc32c_generic (soft)", "jbd2", "mbcache", "ext4"},
 		},
 		"soft dependencies that are built in or nowhere are left out": {
-			[]Need{{Option: "CONFIG_BTRFS_FS", Module: "btrfs"}},
+			[]scenarios.Need{{Option: "CONFIG_BTRFS_FS", Module: "btrfs"}},
 			[]string{"xxhash_generic (soft)", "btrfs"},
 		},
 		"what was soft is needed by itself": {
-			[]Need{{Option: "CONFIG_EXT4_FS", Module: "ext4"}, {Option: "", Module: "crc32c_generic"}},
+			[]scenarios.Need{{Option: "CONFIG_EXT4_FS", Module: "ext4"}, {Option: "", Module: "crc32c_generic"}},
 			[]string{"crc32c_generic", "jbd2", "mbcache", "ext4"},
 		},
 		"built in by config or by modules.builtin": {
-			[]Need{{Option: "CONFIG_BLK_DEV_SD", Module: "nowhere"}, {Option: "CONFIG_MD", Module: ""}, {Option: "CONFIG_EXT4_FS", Module: "zlib_inflate"}},
+			[]scenarios.Need{{Option: "CONFIG_BLK_DEV_SD", Module: "nowhere"}, {Option: "CONFIG_MD", Module: ""}, {Option: "CONFIG_EXT4_FS", Module: "zlib_inflate"}},
 			nil,
 		},
-		"a soft dependency that can't be loaded": {[]Need{{Option: "CONFIG_ODD", Module: "soft_odd"}}, []string{"soft_odd"}},
-		"soft dependencies in a ring":            {[]Need{{Option: "CONFIG_RING", Module: "ring_a"}}, []string{"ring_b (soft)", "ring_a"}},
+		"a soft dependency that can't be loaded": {[]scenarios.Need{{Option: "CONFIG_ODD", Module: "soft_odd"}}, []string{"soft_odd"}},
+		"soft dependencies in a ring":            {[]scenarios.Need{{Option: "CONFIG_RING", Module: "ring_a"}}, []string{"ring_b (soft)", "ring_a"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			got, err := k.Closure(test.needs)
@@ -133,19 +134,19 @@ func TestClosureRefuses(t *testing.T) {
 	bare.Modules, bare.Index = "", ""
 	for name, test := range map[string]struct {
 		kernel Kernel
-		need   Need
+		need   scenarios.Need
 		is     error
 		say    string
 	}{
-		"an option that is off":           {with, Need{Option: "CONFIG_XFS_FS", Module: "xfs"}, ErrNeed, "built without CONFIG_XFS_FS"},
-		"an option that must be built in": {with, Need{Option: "CONFIG_DM_MIRROR", Module: ""}, ErrNeed, "built without CONFIG_DM_MIRROR"},
-		"a module that is gone":           {with, Need{Option: "CONFIG_DM_MIRROR", Module: "dm-mirrors"}, ErrNeed, "CONFIG_DM_MIRROR (module dm-mirrors)"},
-		"no config and no module":         {without, Need{Option: "CONFIG_XFS_FS", Module: "xfs"}, ErrNeed, "CONFIG_XFS_FS (module xfs)"},
-		"no modules folder":               {bare, Need{Option: "CONFIG_DM_MIRROR", Module: "dm-mirror"}, ErrNeed, "no modules folder: CONFIG_DM_MIRROR"},
-		"a dependency that is not there":  {with, Need{Option: "CONFIG_ODD", Module: "odd"}, ErrModules, "odd depends on missing_one"},
+		"an option that is off":           {with, scenarios.Need{Option: "CONFIG_XFS_FS", Module: "xfs"}, ErrNeed, "built without CONFIG_XFS_FS"},
+		"an option that must be built in": {with, scenarios.Need{Option: "CONFIG_DM_MIRROR", Module: ""}, ErrNeed, "built without CONFIG_DM_MIRROR"},
+		"a module that is gone":           {with, scenarios.Need{Option: "CONFIG_DM_MIRROR", Module: "dm-mirrors"}, ErrNeed, "CONFIG_DM_MIRROR (module dm-mirrors)"},
+		"no config and no module":         {without, scenarios.Need{Option: "CONFIG_XFS_FS", Module: "xfs"}, ErrNeed, "CONFIG_XFS_FS (module xfs)"},
+		"no modules folder":               {bare, scenarios.Need{Option: "CONFIG_DM_MIRROR", Module: "dm-mirror"}, ErrNeed, "no modules folder: CONFIG_DM_MIRROR"},
+		"a dependency that is not there":  {with, scenarios.Need{Option: "CONFIG_ODD", Module: "odd"}, ErrModules, "odd depends on missing_one"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			_, err := test.kernel.Closure([]Need{test.need})
+			_, err := test.kernel.Closure([]scenarios.Need{test.need})
 			if !errors.Is(err, test.is) || !strings.Contains(err.Error(), test.say) {
 				t.Errorf("error %v, want %v that says %q", err, test.is, test.say)
 			}
@@ -157,7 +158,7 @@ func TestClosureOfAKernelThatSaysNothing(t *testing.T) {
 	// Given an image alone, nothing is known, and the guest will see.
 	k := madeKernel(t, "")
 	k.Modules, k.Index = "", ""
-	got, err := k.Closure([]Need{{Option: "CONFIG_EXT4_FS", Module: "ext4"}})
+	got, err := k.Closure([]scenarios.Need{{Option: "CONFIG_EXT4_FS", Module: "ext4"}})
 	if err != nil || got != nil {
 		t.Errorf("modules %v, %v; want none and no error", load(got), err)
 	}
@@ -184,7 +185,7 @@ func TestCompleteFillsIn(t *testing.T) {
 
 func TestOpenModuleDecompresses(t *testing.T) {
 	k := madeKernel(t, madeConfig)
-	modules, err := k.Closure([]Need{{Option: "CONFIG_EXT4_FS", Module: "ext4"}})
+	modules, err := k.Closure([]scenarios.Need{{Option: "CONFIG_EXT4_FS", Module: "ext4"}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -224,7 +225,7 @@ func TestReadOptionsRefuses(t *testing.T) {
 func BenchmarkClosure(b *testing.B) {
 	k := madeKernel(b, madeConfig)
 	for b.Loop() {
-		if _, err := k.Closure([]Need{{Option: "CONFIG_EXT4_FS", Module: "ext4"}, {Option: "CONFIG_DM_MIRROR", Module: "dm-mirror"}}); err != nil {
+		if _, err := k.Closure([]scenarios.Need{{Option: "CONFIG_EXT4_FS", Module: "ext4"}, {Option: "CONFIG_DM_MIRROR", Module: "dm-mirror"}}); err != nil {
 			b.Fatal(err)
 		}
 	}

@@ -17,14 +17,12 @@
 //	…
 //	k, err := store.Resolve(ctx, "debian:6.18")
 //	…
-//	modules, err := k.Closure([]kernels.Need{{Option: "CONFIG_DM_MIRROR", Module: "dm-mirror"}})
+//	modules, err := k.Closure([]scenarios.Need{{Option: "CONFIG_DM_MIRROR", Module: "dm-mirror"}})
 //	for _, m := range modules { // in the order to load them
 //		r, err := k.OpenModule(m)
 //		…
 //	}
 package kernels
-
-import "github.com/blockrig/blockrig/scenarios"
 
 // A Kernel is a kernel that can be booted, resolved from a reference. All
 // paths are inside the cache, or those the user named.
@@ -47,6 +45,3 @@ type Module struct {
 	Path string // below Kernel.Modules, slash separated: kernel/drivers/md/dm-mirror.ko.xz
 	Soft bool   // only soft dependencies ask for it: when it can't be loaded (no such hardware), that is no error
 }
-
-// A Need is something that a kernel must have: built in, or as a module.
-type Need = scenarios.Need

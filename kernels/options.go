@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/blockrig/blockrig/kernels/internal/decompress"
+	"github.com/blockrig/blockrig/scenarios"
 )
 
 // maxConfig bounds a kernel's config, in bytes: Debian's have 300 KB.
@@ -44,7 +45,7 @@ func readOptions(file string) (map[string]string, error) {
 
 // missing gives the options of needs that the kernel has neither built in nor
 // as a module, in the order of needs.
-func missing(options map[string]string, needs []Need) []string {
+func missing(options map[string]string, needs []scenarios.Need) []string {
 	var lacks []string
 	for _, need := range needs {
 		value := options[need.Option]

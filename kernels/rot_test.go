@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/blockrig/blockrig/scenarios"
 )
 
 // spoils are what can happen to a file, or to a folder.
@@ -60,7 +62,7 @@ func TestWhatIsDamagedIsMadeAnew(t *testing.T) {
 			}) {
 				t.Errorf("%s %s: %+v, %v; want %+v", file, name, got, err, want)
 			}
-			if _, err := got.Closure([]Need{{Option: "CONFIG_EXT4_FS", Module: "ext4"}}); err != nil {
+			if _, err := got.Closure([]scenarios.Need{{Option: "CONFIG_EXT4_FS", Module: "ext4"}}); err != nil {
 				t.Errorf("%s %s: %v", file, name, err)
 			}
 			if release, err := imageRelease(got.Image); err != nil || release != want.Release {
@@ -199,7 +201,7 @@ func TestAFoldersIndexIsMadeAnew(t *testing.T) {
 		if err != nil || again != got {
 			t.Errorf("%s: %+v, %v; want %+v", name, again, err, got)
 		}
-		if _, err := again.Closure([]Need{{Option: "CONFIG_EXT4_FS", Module: "ext4"}}); err != nil {
+		if _, err := again.Closure([]scenarios.Need{{Option: "CONFIG_EXT4_FS", Module: "ext4"}}); err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
 	}

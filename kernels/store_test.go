@@ -19,6 +19,7 @@ import (
 
 	"github.com/blockrig/blockrig/kernels/debian"
 	"github.com/blockrig/blockrig/kernels/internal/archivetest"
+	"github.com/blockrig/blockrig/scenarios"
 )
 
 // suitesForTests leaves the suites that the tests' archives have.
@@ -315,7 +316,7 @@ func TestAnEntryHoldsWhatIsNeeded(t *testing.T) {
 		if (k.Map != "") != (test.sysmap != "") || k.Config != filepath.Join(dir, "config") || k.Modules != filepath.Join(dir, "modules") {
 			t.Errorf("%s: %+v", test.ref, k)
 		}
-		modules, err := k.Closure([]Need{{Option: "CONFIG_BLK_DEV_DM", Module: "dm-mod"}, {Option: "CONFIG_EXT4_FS", Module: "ext4"}, {Option: "CONFIG_BLK_DEV_SD", Module: "sd_mod"}})
+		modules, err := k.Closure([]scenarios.Need{{Option: "CONFIG_BLK_DEV_DM", Module: "dm-mod"}, {Option: "CONFIG_EXT4_FS", Module: "ext4"}, {Option: "CONFIG_BLK_DEV_SD", Module: "sd_mod"}})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -619,7 +620,7 @@ func TestAFolderOfModulesIsReadAgainWhenItChanges(t *testing.T) {
 	if again := resolve(); read == 0 || again.Digest == first.Digest {
 		t.Errorf("changed, %d modules were read again, and the digest is %s as before", read, again.Digest)
 	}
-	if _, err := resolve().Closure([]Need{{Option: "CONFIG_EXT4_FS", Module: "new"}}); err != nil {
+	if _, err := resolve().Closure([]scenarios.Need{{Option: "CONFIG_EXT4_FS", Module: "new"}}); err != nil {
 		t.Error(err)
 	}
 }
@@ -643,7 +644,7 @@ func TestAdd(t *testing.T) {
 	if err != nil || again.Digest != k.Digest || again.Release != "6.12.9" || again.Exact != "local:mine" {
 		t.Errorf("%+v, %v; want %+v", again, err, k)
 	}
-	got, err := again.Closure([]Need{{Option: "CONFIG_EXT4_FS", Module: "ext4"}})
+	got, err := again.Closure([]scenarios.Need{{Option: "CONFIG_EXT4_FS", Module: "ext4"}})
 	if err != nil || len(got) != 4 {
 		t.Errorf("closure %v, %v", load(got), err)
 	}

@@ -12,12 +12,14 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/blockrig/blockrig/scenarios"
 )
 
 // These tests fetch real kernels of Debian's: up to 170 MB each, once.
 
 // storageNeeds are needs of scenarios with AHCI disks, LVM, md and ext4.
-var storageNeeds = []Need{
+var storageNeeds = []scenarios.Need{
 	{Option: "CONFIG_SATA_AHCI", Module: "ahci"},
 	{Option: "CONFIG_BLK_DEV_SD", Module: "sd_mod"},
 	{Option: "CONFIG_BLK_DEV_DM", Module: "dm-mod"},

@@ -28,8 +28,8 @@ func aTrial(t *testing.T) (trial.Job, trial.Outcome) {
 	}
 	return job, trial.Outcome{
 		Judgement: verdict.Judgement{
-			Verdict: verdict.EIO, Also: []verdict.Verdict{verdict.Degraded}, Phase: "step",
-			Reason: "pread failed with EIO", Signature: verdict.Signature{Phase: "step", Step: "pread", Verdict: verdict.EIO},
+			Verdict: scenarios.EIO, Also: []scenarios.Verdict{scenarios.Degraded}, Phase: "step",
+			Reason: "pread failed with EIO", Signature: verdict.Signature{Phase: "step", Step: "pread", Verdict: scenarios.EIO},
 		},
 		Report: verdict.Report{
 			Phase: "done", Step: "pread", Asked: 512,
@@ -42,7 +42,7 @@ func aTrial(t *testing.T) (trial.Job, trial.Outcome) {
 		Release: "2.0.15-guest", BootID: "b-1", CPUs: 1, Accel: qemu.TCG, Warm: true,
 		Started: time.Date(2026, 6, 14, 20, 8, 32, 0, time.FixedZone("", 7200)),
 		Boot:    5600 * time.Millisecond, Trial: 30 * time.Millisecond, Wall: 7912 * time.Millisecond,
-		Attempts: []trial.Attempt{{Verdict: verdict.Error, Reason: "no output", MS: 90}, {Verdict: verdict.EIO, Reason: "pread failed with EIO", MS: 7912}},
+		Attempts: []trial.Attempt{{Verdict: scenarios.Error, Reason: "no output", MS: 90}, {Verdict: scenarios.EIO, Reason: "pread failed with EIO", MS: 7912}},
 	}
 }
 
@@ -51,11 +51,11 @@ func TestRecordOfATrial(t *testing.T) {
 	want := Record{
 		Scenario: "lvm-mirror-dio-read", Case: "length=512,memory_offset=32",
 		Kernel:  Kernel{"debian:2.0", "2.0.15-guest"},
-		Verdict: verdict.EIO, Also: []verdict.Verdict{verdict.Degraded}, Signature: verdict.Signature{Phase: "step", Step: "pread", Verdict: verdict.EIO}, Phase: "step",
+		Verdict: scenarios.EIO, Also: []scenarios.Verdict{scenarios.Degraded}, Signature: verdict.Signature{Phase: "step", Step: "pread", Verdict: scenarios.EIO}, Phase: "step",
 		Errno: "EIO", Legs: []scenarios.Leg{{Name: "253:1", Disk: "a", Health: "R"}},
 		Findings: []Finding{{console.KindIO, "Mirror read failed", "", 700}},
 		Accel:    "tcg", CPUs: 1, Warm: true, BootID: "b-1", BootMS: 5600, TrialMS: 7912,
-		Attempts: []Attempt{{Verdict: verdict.Error, Reason: "no output", MS: 90}, {Verdict: verdict.EIO, Reason: "pread failed with EIO", MS: 7912}},
+		Attempts: []Attempt{{Verdict: scenarios.Error, Reason: "no output", MS: 90}, {Verdict: scenarios.EIO, Reason: "pread failed with EIO", MS: 7912}},
 		Reason:   "pread failed with EIO", Outcome: "EIO", Started: time.Date(2026, 6, 14, 18, 8, 32, 0, time.UTC),
 	}
 	if diff := cmp.Diff(want, FromTrial(job, res)); diff != "" {
@@ -118,7 +118,7 @@ func TestKeepOfATrialThatNeverRan(t *testing.T) {
 	job, _ := aTrial(t)
 	run := create(t, t.TempDir())
 	tr := begin(t, run)
-	res := trial.Outcome{Judgement: verdict.Judgement{Verdict: verdict.Error, Phase: "infra", Reason: "QEMU is not here"}}
+	res := trial.Outcome{Judgement: verdict.Judgement{Verdict: scenarios.Error, Phase: "infra", Reason: "QEMU is not here"}}
 	if err := tr.keep(job); err != nil {
 		t.Fatal(err)
 	}

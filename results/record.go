@@ -17,25 +17,25 @@ import (
 
 // A Record is what is known of one trial: one case on one kernel, once.
 type Record struct {
-	Scenario  string            `json:"scenario"`
-	Case      string            `json:"case"` // "length=4096,memory_offset=32"; "" when the scenario has no parameters
-	Kernel    Kernel            `json:"kernel"`
-	Verdict   verdict.Verdict   `json:"verdict"`
-	Also      []verdict.Verdict `json:"also"`
-	Signature verdict.Signature `json:"signature"`
-	Phase     string            `json:"phase"`
-	Errno     string            `json:"errno"` // of the step: EINVAL; "" when it did not fail
-	Bytes     int64             `json:"bytes"` // that the step gave
-	Legs      []scenarios.Leg   `json:"legs"`
-	Findings  []Finding         `json:"findings"`
-	Accel     string            `json:"accel"` // kvm or tcg
-	CPUs      int               `json:"cpus"`  // of the guest
-	Warm      bool              `json:"warm"`  // from a snapshot
-	BootID    string            `json:"boot_id"`
-	BootMS    int64             `json:"boot_ms"`  // wall time from power-on or load until the stack was ready, milliseconds
-	TrialMS   int64             `json:"trial_ms"` // wall time of all of the trial, milliseconds
-	Attempts  []Attempt         `json:"attempts"` // all that were made, the last one being this record's
-	RunDir    string            `json:"run_dir"`  // the trial's folder; "" when it was not stored
+	Scenario  string              `json:"scenario"`
+	Case      string              `json:"case"` // "length=4096,memory_offset=32"; "" when the scenario has no parameters
+	Kernel    Kernel              `json:"kernel"`
+	Verdict   scenarios.Verdict   `json:"verdict"`
+	Also      []scenarios.Verdict `json:"also"`
+	Signature verdict.Signature   `json:"signature"`
+	Phase     string              `json:"phase"`
+	Errno     string              `json:"errno"` // of the step: EINVAL; "" when it did not fail
+	Bytes     int64               `json:"bytes"` // that the step gave
+	Legs      []scenarios.Leg     `json:"legs"`
+	Findings  []Finding           `json:"findings"`
+	Accel     string              `json:"accel"` // kvm or tcg
+	CPUs      int                 `json:"cpus"`  // of the guest
+	Warm      bool                `json:"warm"`  // from a snapshot
+	BootID    string              `json:"boot_id"`
+	BootMS    int64               `json:"boot_ms"`  // wall time from power-on or load until the stack was ready, milliseconds
+	TrialMS   int64               `json:"trial_ms"` // wall time of all of the trial, milliseconds
+	Attempts  []Attempt           `json:"attempts"` // all that were made, the last one being this record's
+	RunDir    string              `json:"run_dir"`  // the trial's folder; "" when it was not stored
 
 	Reason  string    `json:"reason"`  // one line: why this verdict
 	Outcome string    `json:"outcome"` // what the step said: "4096 bytes", "EINVAL", "no answer"
@@ -144,11 +144,11 @@ func decode(src []byte) (Record, error) {
 	if _, err := dec.Token(); !errors.Is(err, io.EOF) {
 		return Record{}, errors.New("not a result: there is more after it")
 	}
-	if !verdict.Known(r.Verdict) {
+	if !r.Verdict.Known() {
 		return Record{}, fmt.Errorf("not a result: unknown verdict %q", r.Verdict)
 	}
 	for _, v := range r.Also {
-		if !verdict.Known(v) {
+		if !v.Known() {
 			return Record{}, fmt.Errorf("not a result: unknown verdict %q", v)
 		}
 	}

@@ -28,24 +28,24 @@ func three() []Record {
 	pass := Record{
 		Scenario: "lvm-mirror-dio-read", Case: "length=4096,memory_offset=32",
 		Kernel:  Kernel{"debian:1.0", "1.0.1-amd64"},
-		Verdict: verdict.Pass, Signature: verdict.Signature{Phase: "done", Step: "pread", Verdict: verdict.Pass}, Phase: "done", Errno: "EINVAL", Outcome: "EINVAL",
+		Verdict: scenarios.Pass, Signature: verdict.Signature{Phase: "done", Step: "pread", Verdict: scenarios.Pass}, Phase: "done", Errno: "EINVAL", Outcome: "EINVAL",
 		Legs:  []scenarios.Leg{{Name: "253:1", Disk: "a", Health: "A", OK: true}},
 		Accel: "tcg", CPUs: 1, BootID: "b-1", BootMS: 5600, TrialMS: 7912,
-		Attempts: []Attempt{{Verdict: verdict.Pass, Reason: "EINVAL", MS: 7912}},
+		Attempts: []Attempt{{Verdict: scenarios.Pass, Reason: "EINVAL", MS: 7912}},
 		Reason:   "EINVAL", Started: time.Date(2026, 6, 14, 18, 8, 32, 0, time.UTC),
 	}
 	hang := pass
 	hang.Kernel = Kernel{"debian:2.0", "2.0.15-amd64"}
-	hang.Verdict, hang.Also = verdict.Hang, []verdict.Verdict{verdict.Bug, verdict.Degraded}
-	hang.Signature = verdict.Signature{Phase: "step", Step: "pread", Verdict: verdict.Hang, Titles: []string{"BUG in bio_add_page"}}
+	hang.Verdict, hang.Also = scenarios.Hang, []scenarios.Verdict{scenarios.Bug, scenarios.Degraded}
+	hang.Signature = verdict.Signature{Phase: "step", Step: "pread", Verdict: scenarios.Hang, Titles: []string{"BUG in bio_add_page"}}
 	hang.Phase, hang.Errno, hang.Outcome, hang.Reason = "step", "", "no answer", "pread can't be killed"
 	hang.Findings = []Finding{{console.KindBug, "BUG in bio_add_page", "block/bio.c:1044", 812}, {console.KindIO, "I/O error", "", 900}}
 	hang.TrialMS = 11050
 	bad := pass
 	bad.Kernel = Kernel{"debian:3.0", ""}
-	bad.Verdict, bad.Phase, bad.Signature = verdict.Error, "boot", verdict.Signature{Phase: "boot", Step: "pread", Verdict: verdict.Error}
+	bad.Verdict, bad.Phase, bad.Signature = scenarios.Error, "boot", verdict.Signature{Phase: "boot", Step: "pread", Verdict: scenarios.Error}
 	bad.Errno, bad.Outcome, bad.Legs, bad.Reason = "", "", nil, "the kernel did not come up"
-	bad.Attempts = []Attempt{{Verdict: verdict.Error, Reason: "no output", MS: 100}, {Verdict: verdict.Error, Reason: "no output", MS: 120}, {Verdict: verdict.Error, Reason: "the kernel did not come up", MS: 110}}
+	bad.Attempts = []Attempt{{Verdict: scenarios.Error, Reason: "no output", MS: 100}, {Verdict: scenarios.Error, Reason: "no output", MS: 120}, {Verdict: scenarios.Error, Reason: "the kernel did not come up", MS: 110}}
 	bad.TrialMS = 110
 	return []Record{pass, hang, bad}
 }
@@ -241,11 +241,11 @@ func TestExitStatus(t *testing.T) {
 		{"nonsense", ExitError},
 		{"", ExitError},
 	} {
-		var verdicts []verdict.Verdict
+		var verdicts []scenarios.Verdict
 		var records []Record
 		for _, v := range strings.Fields(tc.verdicts) {
-			verdicts = append(verdicts, verdict.Verdict(v))
-			records = append(records, Record{Verdict: verdict.Verdict(v)})
+			verdicts = append(verdicts, scenarios.Verdict(v))
+			records = append(records, Record{Verdict: scenarios.Verdict(v)})
 		}
 		if got := ExitStatus(verdicts...); got != tc.want {
 			t.Errorf("%q: got %d, want %d", tc.verdicts, got, tc.want)
@@ -257,7 +257,7 @@ func TestExitStatus(t *testing.T) {
 }
 
 func TestSummarize(t *testing.T) {
-	rec := func(boot string, v verdict.Verdict, errno string, titles ...string) Record {
+	rec := func(boot string, v scenarios.Verdict, errno string, titles ...string) Record {
 		r := Record{Scenario: "s", Case: "c", Kernel: Kernel{"debian:1", "1.0"}, BootID: boot, Verdict: v, Errno: errno, Phase: "step"}
 		r.Signature = verdict.Signature{Phase: "step", Step: "pread", Verdict: v, Titles: titles}
 		for _, title := range titles {
@@ -269,9 +269,9 @@ func TestSummarize(t *testing.T) {
 
 	t.Run("a flaky case", func(t *testing.T) {
 		got := Summarize([]Record{
-			rec("a", verdict.Hang, "", "WARNING in x", "WARNING in x"), rec("a", verdict.Hang, "", "BUG in y"), rec("a", verdict.Hang, ""), rec("a", verdict.Pass, ""),
-			rec("b", verdict.Pass, ""), rec("b", verdict.Pass, ""), rec("b", verdict.Hang, "", "BUG in y"), rec("b", verdict.Pass, ""),
-			rec("", verdict.Error, ""),
+			rec("a", scenarios.Hang, "", "WARNING in x", "WARNING in x"), rec("a", scenarios.Hang, "", "BUG in y"), rec("a", scenarios.Hang, ""), rec("a", scenarios.Pass, ""),
+			rec("b", scenarios.Pass, ""), rec("b", scenarios.Pass, ""), rec("b", scenarios.Hang, "", "BUG in y"), rec("b", scenarios.Pass, ""),
+			rec("", scenarios.Error, ""),
 		}, trust)
 		if len(got) != 1 {
 			t.Fatalf("%d summaries, want 1", len(got))
@@ -280,7 +280,7 @@ func TestSummarize(t *testing.T) {
 		if !s.Flaky || s.Failures != 4 || s.Trials != 8 || s.Boots != 2 || s.Rate != .5 {
 			t.Errorf("got %+v", s)
 		}
-		if diff := cmp.Diff(map[verdict.Verdict]int{"hang": 4, "pass": 4, "error": 1}, s.Verdicts); diff != "" {
+		if diff := cmp.Diff(map[scenarios.Verdict]int{"hang": 4, "pass": 4, "error": 1}, s.Verdicts); diff != "" {
 			t.Errorf("verdicts (-want +got):\n%s", diff)
 		}
 		if diff := cmp.Diff(map[string]int{"WARNING in x": 1, "BUG in y": 2}, s.Titles); diff != "" {
@@ -291,19 +291,19 @@ func TestSummarize(t *testing.T) {
 		}
 	})
 	t.Run("drifting titles of one bug are not flaky", func(t *testing.T) {
-		got := Summarize([]Record{rec("a", verdict.Hang, "", "WARNING in x"), rec("b", verdict.Hang, "", "BUG in y")}, trust)
+		got := Summarize([]Record{rec("a", scenarios.Hang, "", "WARNING in x"), rec("b", scenarios.Hang, "", "BUG in y")}, trust)
 		if got[0].Flaky {
 			t.Errorf("got %+v", got[0])
 		}
 	})
 	t.Run("two ways to fail are", func(t *testing.T) {
-		got := Summarize([]Record{rec("a", verdict.Hang, ""), rec("b", verdict.EIO, "EIO")}, trust)
+		got := Summarize([]Record{rec("a", scenarios.Hang, ""), rec("b", scenarios.EIO, "EIO")}, trust)
 		if !got[0].Flaky || got[0].Rate != 1 {
 			t.Errorf("got %+v", got[0])
 		}
 	})
 	t.Run("two ways to pass are", func(t *testing.T) {
-		got := Summarize([]Record{rec("a", verdict.Pass, ""), rec("b", verdict.Pass, "EINVAL")}, trust)
+		got := Summarize([]Record{rec("a", scenarios.Pass, ""), rec("b", scenarios.Pass, "EINVAL")}, trust)
 		if !got[0].Flaky || got[0].Rate != 0 {
 			t.Errorf("got %+v", got[0])
 		}
@@ -311,7 +311,7 @@ func TestSummarize(t *testing.T) {
 	t.Run("passes of cold boots", func(t *testing.T) {
 		var records []Record
 		for range 10 {
-			records = append(records, rec("", verdict.Pass, ""))
+			records = append(records, rec("", scenarios.Pass, ""))
 		}
 		s := Summarize(records, trust)[0]
 		if s.Boots != 10 || s.Interval != stats.Wilson(0, 10) || s.Between != nil || s.RunsToTrust != 29 {
@@ -321,7 +321,7 @@ func TestSummarize(t *testing.T) {
 	t.Run("passes of one boot", func(t *testing.T) {
 		var records []Record
 		for range 10 {
-			records = append(records, rec("a", verdict.Pass, ""))
+			records = append(records, rec("a", scenarios.Pass, ""))
 		}
 		s := Summarize(records, trust)[0]
 		if s.Boots != 1 || s.Interval != stats.Wilson(0, 1) || s.BootsToTrust != 29 || s.RunsToTrust != 290 {
@@ -329,15 +329,15 @@ func TestSummarize(t *testing.T) {
 		}
 	})
 	t.Run("only errors", func(t *testing.T) {
-		s := Summarize([]Record{rec("", verdict.Error, "")}, trust)[0]
+		s := Summarize([]Record{rec("", scenarios.Error, "")}, trust)[0]
 		if s.Trials != 0 || s.Interval != (stats.Interval{Low: 0, High: 1}) || s.Flaky {
 			t.Errorf("got %+v", s)
 		}
 	})
 	t.Run("cases and kernels apart, in order", func(t *testing.T) {
-		other := rec("a", verdict.Pass, "")
+		other := rec("a", scenarios.Pass, "")
 		other.Kernel.Release = "2.0"
-		got := Summarize([]Record{other, rec("a", verdict.Pass, ""), other}, trust)
+		got := Summarize([]Record{other, rec("a", scenarios.Pass, ""), other}, trust)
 		if len(got) != 2 || got[0].Kernel.Release != "2.0" || got[0].Trials != 2 || got[1].Trials != 1 {
 			t.Errorf("got %+v", got)
 		}

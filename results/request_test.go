@@ -15,6 +15,7 @@ import (
 	"github.com/blockrig/blockrig/harness/qemu"
 	"github.com/blockrig/blockrig/harness/trial"
 	"github.com/blockrig/blockrig/harness/verdict"
+	"github.com/blockrig/blockrig/scenarios"
 	"github.com/blockrig/blockrig/scenarios/language"
 )
 
@@ -44,7 +45,7 @@ func tasksOf(t *testing.T, r Request) []trial.Task {
 	return tasks
 }
 
-func recordAt(tasks []trial.Task, i int, v verdict.Verdict) Record {
+func recordAt(tasks []trial.Task, i int, v scenarios.Verdict) Record {
 	t := tasks[i]
 	return Record{Task: i, Kernel: Kernel{Ref: t.Ref}, Scenario: t.Case.Scenario.Name, Case: t.Case.ID, Verdict: v}
 }
@@ -90,7 +91,7 @@ func TestTasksOfARequest(t *testing.T) {
 func TestLeft(t *testing.T) {
 	s := Stored{Request: aRequest(t, 3)}
 	tasks := tasksOf(t, s.Request)
-	s.Records = []Record{recordAt(tasks, 4, verdict.Hang), recordAt(tasks, 0, verdict.Pass)}
+	s.Records = []Record{recordAt(tasks, 4, scenarios.Hang), recordAt(tasks, 0, scenarios.Pass)}
 	for _, tc := range []struct {
 		until bool
 		want  []int
@@ -103,7 +104,7 @@ func TestLeft(t *testing.T) {
 		if err != nil || !slices.Equal(todo, tc.want) {
 			t.Errorf("until it fails %v: %v, %v; want %v", tc.until, todo, err, tc.want)
 		}
-		if records[4] == nil || records[4].Verdict != verdict.Hang || records[0] == nil || records[1] != nil {
+		if records[4] == nil || records[4].Verdict != scenarios.Hang || records[0] == nil || records[1] != nil {
 			t.Errorf("records: %v", records)
 		}
 	}
@@ -114,7 +115,7 @@ func TestLeft(t *testing.T) {
 		"too far":          func(r *Record) { r.Task = 12 },
 		"negative":         func(r *Record) { r.Task = -1 },
 	} {
-		rec := recordAt(tasks, 0, verdict.Pass)
+		rec := recordAt(tasks, 0, scenarios.Pass)
 		spoil(&rec)
 		if _, _, err := (Stored{Request: s.Request, Records: []Record{rec}}).Left(tasks); !errors.Is(err, ErrCantResume) {
 			t.Errorf("%s: it was taken for one of the run: %v", name, err)
@@ -131,7 +132,7 @@ func jobFor(t trial.Task) trial.Job {
 }
 
 // record makes a trial of a run that ends so.
-func record(t *testing.T, run *Run, tasks []trial.Task, place int, v verdict.Verdict, signature string) Record {
+func record(t *testing.T, run *Run, tasks []trial.Task, place int, v scenarios.Verdict, signature string) Record {
 	t.Helper()
 	job := jobFor(tasks[place])
 	if err := run.Prepared([]trial.Queued{{Job: job}}); err != nil {
@@ -154,7 +155,7 @@ func record(t *testing.T, run *Run, tasks []trial.Task, place int, v verdict.Ver
 	return rec
 }
 
-func judgement(v verdict.Verdict, title string) verdict.Judgement {
+func judgement(v scenarios.Verdict, title string) verdict.Judgement {
 	return verdict.Judgement{Verdict: v, Phase: "step", Signature: verdict.Signature{Phase: "step", Step: "pread", Verdict: v, Titles: []string{title}}}
 }
 
@@ -180,7 +181,7 @@ func TestAResumedRun(t *testing.T) {
 	}
 	var kept []bool
 	for i, title := range []string{"a", "a", "b"} {
-		kept = append(kept, record(t, run, tasks, i, verdict.Hang, title).RunDir != "")
+		kept = append(kept, record(t, run, tasks, i, scenarios.Hang, title).RunDir != "")
 	}
 	if _, _, err := Resume(t.Context(), root, "last"); !errors.Is(err, ErrUnderWay) {
 		t.Errorf("a run that is under way: %v", err)
@@ -226,8 +227,8 @@ func TestAResumedRun(t *testing.T) {
 	if _, _, err := Resume(t.Context(), root, "last"); !errors.Is(err, ErrUnderWay) {
 		t.Errorf("taken twice: %v", err)
 	}
-	kept = append(kept, record(t, again, tasks, 3, verdict.Hang, "b").RunDir != "")
-	last := record(t, again, tasks, 4, verdict.Pass, "")
+	kept = append(kept, record(t, again, tasks, 3, scenarios.Hang, "b").RunDir != "")
+	last := record(t, again, tasks, 4, scenarios.Pass, "")
 	kept = append(kept, last.RunDir != "")
 	if !slices.Equal(kept, []bool{true, false, true, false, true}) {
 		t.Errorf("kept: %v", kept)
@@ -289,7 +290,7 @@ func TestDamageToAFinishedRunIsNoticed(t *testing.T) {
 				t.Fatal(err)
 			}
 			for i, title := range []string{"a", "a", "b", "b"} {
-				record(t, run, tasks, i, verdict.Hang, title)
+				record(t, run, tasks, i, scenarios.Hang, title)
 			}
 			if err := run.Close(); err != nil {
 				t.Fatal(err)
@@ -337,7 +338,7 @@ func TestTrialsWithoutARequest(t *testing.T) {
 		t.Errorf("places from %d and from %d, want 0 and 2", a, b)
 	}
 	for i := range 4 {
-		if record(t, run, tasks, i, verdict.Pass, "").RunDir == "" {
+		if record(t, run, tasks, i, scenarios.Pass, "").RunDir == "" {
 			t.Errorf("trial %d has no folder", i)
 		}
 	}

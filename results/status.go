@@ -1,7 +1,7 @@
 package results
 
 import (
-	"github.com/blockrig/blockrig/harness/verdict"
+	"github.com/blockrig/blockrig/scenarios"
 )
 
 // Exit statuses of every verb but step.
@@ -14,15 +14,15 @@ const (
 
 // ExitStatus gives the exit status for the verdicts of all trials that were
 // asked for. Without any, no verdict could be had.
-func ExitStatus(verdicts ...verdict.Verdict) int {
+func ExitStatus(verdicts ...scenarios.Verdict) int {
 	status := ExitOK
 	if len(verdicts) == 0 {
 		status = ExitError
 	}
 	for _, v := range verdicts {
 		switch {
-		case v == verdict.Pass || v == verdict.Clean:
-		case verdict.Known(v) && v.Failure():
+		case v == scenarios.Pass || v == scenarios.Clean:
+		case v.Known() && v.Failure():
 			return ExitFailure
 		default:
 			status = ExitError
@@ -33,7 +33,7 @@ func ExitStatus(verdicts ...verdict.Verdict) int {
 
 // ExitStatusOf is ExitStatus of the records' verdicts.
 func ExitStatusOf(records []Record) int {
-	verdicts := make([]verdict.Verdict, len(records))
+	verdicts := make([]scenarios.Verdict, len(records))
 	for i, r := range records {
 		verdicts[i] = r.Verdict
 	}

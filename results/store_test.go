@@ -16,7 +16,7 @@ import (
 	"testing"
 
 	"github.com/blockrig/blockrig/harness/cachedir"
-	"github.com/blockrig/blockrig/harness/verdict"
+	"github.com/blockrig/blockrig/scenarios"
 )
 
 // rootLock is a lock that a store keeps.
@@ -120,7 +120,7 @@ func TestATrialIsThereWholeOrNotAtAll(t *testing.T) {
 	if err != nil || len(s.Records) != 1 || s.Finished.IsZero() || s.Command[0] != "blockrig" {
 		t.Fatalf("after the end: %+v, %v", s, err)
 	}
-	if s.Records[0].RunDir != rec.RunDir || s.Records[0].Verdict != verdict.Hang {
+	if s.Records[0].RunDir != rec.RunDir || s.Records[0].Verdict != scenarios.Hang {
 		t.Errorf("read again: %+v", s.Records[0])
 	}
 	if got := tree(t, root); slices.ContainsFunc(got, func(name string) bool { return strings.HasPrefix(filepath.Base(name), ".") && name != rootLock }) {

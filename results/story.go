@@ -6,7 +6,6 @@ import (
 	"strings"
 
 	"github.com/blockrig/blockrig/harness/text"
-	"github.com/blockrig/blockrig/harness/verdict"
 	"github.com/blockrig/blockrig/scenarios"
 )
 
@@ -60,7 +59,7 @@ func CheckStory(sc *scenarios.Scenario, cases []scenarios.Case, records []Record
 			releases[i] = kernelName(rec.Kernel)
 			if said := deviation(k, cs, rec); said != "" {
 				off = append(off, text.Escape(fmt.Sprintf("%s, %s: %s", releases[i], orDash(cs.ID), said)))
-				failed = failed || rec.Verdict != verdict.Error
+				failed = failed || rec.Verdict != scenarios.Error
 			}
 		}
 	}

@@ -6,7 +6,6 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/blockrig/blockrig/harness/verdict"
 	"github.com/blockrig/blockrig/scenarios"
 	"github.com/blockrig/blockrig/scenarios/language"
 )
@@ -28,9 +27,9 @@ func story(t *testing.T) (*scenarios.Scenario, []scenarios.Case, []Record) {
 			if !ok {
 				t.Fatalf("the story says nothing of %s", c.ID)
 			}
-			r := Record{Scenario: sc.Name, Case: c.ID, Kernel: Kernel{k.Ref, k.Role + "-release"}, Verdict: verdict.Verdict(want.Verdict), Reason: "because"}
+			r := Record{Scenario: sc.Name, Case: c.ID, Kernel: Kernel{k.Ref, k.Role + "-release"}, Verdict: scenarios.Verdict(want.Verdict), Reason: "because"}
 			if len(want.Also) > 0 {
-				r.Also = []verdict.Verdict{verdict.Verdict(want.Also[0])}
+				r.Also = []scenarios.Verdict{scenarios.Verdict(want.Also[0])}
 			}
 			records = append(records, r)
 		}
@@ -50,33 +49,33 @@ func TestTell(t *testing.T) {
 			return append(append([]Record{}, r[5:]...), r[:5]...)
 		}, ExitOK, []string{"The story holds: "}},
 		{"another verdict", func(r []Record) []Record {
-			r[0].Verdict = verdict.Hang
+			r[0].Verdict = scenarios.Hang
 			return r
 		}, ExitFailure, []string{"The story does not hold:\n  before-release, length=512,memory_offset=0: hang, and the story has pass: because"}},
 		{"a pass where a failure was expected", func(r []Record) []Record {
-			r[7].Verdict, r[7].Also = verdict.Pass, nil
+			r[7].Verdict, r[7].Also = scenarios.Pass, nil
 			return r
 		}, ExitFailure, []string{"with-release, length=512,memory_offset=32: pass, and the story has eio with degraded"}},
 		{"the verdict alone", func(r []Record) []Record {
-			r[9].Also = []verdict.Verdict{verdict.Degraded}
+			r[9].Also = []scenarios.Verdict{scenarios.Degraded}
 			return r
 		}, ExitFailure, []string{"length=4096,memory_offset=32: hang (also degraded), and the story has hang with warn or bug"}},
 		{"an error", func(r []Record) []Record {
-			r[3].Verdict = verdict.Error
+			r[3].Verdict = scenarios.Error
 			return r
 		}, ExitError, []string{"before-release, length=4096,memory_offset=32: error, and the story has pass: because"}},
 		{"an error and a failure", func(r []Record) []Record {
-			r[0].Verdict, r[3].Verdict = verdict.Warn, verdict.Error
+			r[0].Verdict, r[3].Verdict = scenarios.Warn, scenarios.Error
 			return r
 		}, ExitFailure, []string{"memory_offset=0: warn", "memory_offset=32: error"}},
 		{"one is missing", func(r []Record) []Record { return r[:len(r)-1] }, ExitError, []string{"after-release, length=8192,memory_offset=32: not run"}},
 		{"a failure, and one is missing", func(r []Record) []Record {
-			r[0].Verdict = verdict.Warn
+			r[0].Verdict = scenarios.Warn
 			return r[:len(r)-1]
 		}, ExitFailure, []string{"warn", "not run"}},
 		{"none", func([]Record) []Record { return nil }, ExitError, []string{"debian:6.17, length=512,memory_offset=0: not run"}},
 		{"a reason with control codes", func(r []Record) []Record {
-			r[0].Verdict, r[0].Reason = verdict.Bug, "\x1b[31mowned\n"
+			r[0].Verdict, r[0].Reason = scenarios.Bug, "\x1b[31mowned\n"
 			return r
 		}, ExitFailure, []string{`\u001b[31mowned\n`}},
 	} {
@@ -105,7 +104,7 @@ func TestTellWithOneKernelInTwoRoles(t *testing.T) {
 	sc.Story.Kernels[1].Ref = sc.Story.Kernels[0].Ref
 	for i := range records {
 		records[i].Kernel.Ref = sc.Story.Kernels[i/len(cases)].Ref
-		records[i].Verdict, records[i].Also = verdict.Pass, nil
+		records[i].Verdict, records[i].Also = scenarios.Pass, nil
 	}
 	told := CheckStory(sc, cases, records)
 	var off []string

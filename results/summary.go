@@ -7,15 +7,16 @@ import (
 
 	"github.com/blockrig/blockrig/harness/stats"
 	"github.com/blockrig/blockrig/harness/verdict"
+	"github.com/blockrig/blockrig/scenarios"
 )
 
 // A Summary is what several trials of one case on one kernel say together.
 type Summary struct {
-	Scenario string                  `json:"scenario"`
-	Case     string                  `json:"case"`
-	Kernel   Kernel                  `json:"kernel"`
-	Verdicts map[verdict.Verdict]int `json:"verdicts"` // trials per verdict, error included
-	Titles   map[string]int          `json:"titles"`   // trials whose console showed it
+	Scenario string                    `json:"scenario"`
+	Case     string                    `json:"case"`
+	Kernel   Kernel                    `json:"kernel"`
+	Verdicts map[scenarios.Verdict]int `json:"verdicts"` // trials per verdict, error included
+	Titles   map[string]int            `json:"titles"`   // trials whose console showed it
 	// Flaky: the trials do not agree, be it in a failure or in whether there
 	// is one. Errors do not count.
 	Flaky bool `json:"flaky"`
@@ -38,7 +39,7 @@ type Summary struct {
 // A Group is the trials of a case that ended alike: with one signature.
 type Group struct {
 	Signature verdict.Signature `json:"signature"`
-	Verdict   verdict.Verdict   `json:"verdict"`
+	Verdict   scenarios.Verdict `json:"verdict"`
 	Outcome   string            `json:"outcome"` // what the step said, the first time
 	Reason    string            `json:"reason"`  // for the verdict, the first time
 	Trials    int               `json:"trials"`
@@ -74,7 +75,7 @@ func Summarize(records []Record, trust Trust) []Summary {
 }
 
 func summarize(records []Record, trust Trust) Summary {
-	s := Summary{Verdicts: map[verdict.Verdict]int{}, Titles: map[string]int{}, PerBoot: []int{}}
+	s := Summary{Verdicts: map[scenarios.Verdict]int{}, Titles: map[string]int{}, PerBoot: []int{}}
 	var ids []string
 	var boots []stats.Boot
 	signatures := map[string]bool{}
@@ -88,7 +89,7 @@ func summarize(records []Record, trust Trust) Summary {
 				s.Titles[f.Title]++
 			}
 		}
-		if !r.Verdict.Failure() && r.Verdict != verdict.Pass {
+		if !r.Verdict.Failure() && r.Verdict != scenarios.Pass {
 			continue
 		}
 		signatures[signatureOf(r)] = true

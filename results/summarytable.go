@@ -13,7 +13,7 @@ import (
 
 	"github.com/blockrig/blockrig/harness/stats"
 	"github.com/blockrig/blockrig/harness/text"
-	"github.com/blockrig/blockrig/harness/verdict"
+	"github.com/blockrig/blockrig/scenarios"
 )
 
 // SummaryTable writes summaries for people: a row for each case on a kernel,
@@ -50,7 +50,7 @@ func (s Summary) verdict() text.Cell {
 		return text.Cell{Text: "flaky", Color: "31"}
 	}
 	for _, v := range s.order() {
-		if v != verdict.Error || len(s.Verdicts) == 1 {
+		if v != scenarios.Error || len(s.Verdicts) == 1 {
 			return coloured(v)
 		}
 	}
@@ -58,8 +58,8 @@ func (s Summary) verdict() text.Cell {
 }
 
 // order is the verdicts that occurred, the most frequent first.
-func (s Summary) order() []verdict.Verdict {
-	return slices.SortedFunc(maps.Keys(s.Verdicts), func(a, b verdict.Verdict) int {
+func (s Summary) order() []scenarios.Verdict {
+	return slices.SortedFunc(maps.Keys(s.Verdicts), func(a, b scenarios.Verdict) int {
 		return cmp.Or(cmp.Compare(s.Verdicts[b], s.Verdicts[a]), strings.Compare(string(a), string(b)))
 	})
 }
@@ -112,7 +112,7 @@ func percent(rate float64) string {
 
 // details lists the groups of a case and what consoles showed.
 func (s Summary) details(b *bytes.Buffer, several bool, style Style) {
-	if len(s.Groups) < 2 && len(s.Titles) == 0 && s.Verdicts[verdict.Error] == 0 {
+	if len(s.Groups) < 2 && len(s.Titles) == 0 && s.Verdicts[scenarios.Error] == 0 {
 		return
 	}
 	name := kernelName(s.Kernel)
@@ -155,7 +155,7 @@ func (f Group) what() string {
 			text += "s"
 		}
 	}
-	if f.Verdict == verdict.Error {
+	if f.Verdict == scenarios.Error {
 		return text + ": " + f.Reason
 	}
 	if f.Outcome != "" {
@@ -168,7 +168,7 @@ func (f Group) what() string {
 // enough.
 func trustNote(b *bytes.Buffer, all []Summary, trust Trust) {
 	n := stats.RunsToTrust(trust.Rate, trust.Confidence)
-	if n == 0 || !slices.ContainsFunc(all, func(s Summary) bool { return s.Verdicts[verdict.Pass] > 0 }) {
+	if n == 0 || !slices.ContainsFunc(all, func(s Summary) bool { return s.Verdicts[scenarios.Pass] > 0 }) {
 		return
 	}
 	fmt.Fprintf(b, "\n%d passes in a row, each in a boot of its own, rule out a failure rate above %s with %s confidence; passes of one boot add little (--repeat %d --boots %d).\n",

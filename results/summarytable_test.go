@@ -7,12 +7,13 @@ import (
 	"testing"
 
 	"github.com/blockrig/blockrig/harness/verdict"
+	"github.com/blockrig/blockrig/scenarios"
 )
 
 // repeats are trials of four cases, over several boots.
 func repeats() []Record {
 	var out []Record
-	add := func(c, release, boot string, v verdict.Verdict, signature, outcome, dir string, titles ...string) {
+	add := func(c, release, boot string, v scenarios.Verdict, signature, outcome, dir string, titles ...string) {
 		s, err := verdict.ParseSignature(signature)
 		if err != nil {
 			panic(err)
@@ -30,18 +31,18 @@ func repeats() []Record {
 		if i == 0 {
 			dir = "/runs/x/0001-first"
 		}
-		add("length=512", "2.0.15", boot, verdict.Pass, "done/pread/pass", "512 bytes", dir)
+		add("length=512", "2.0.15", boot, scenarios.Pass, "done/pread/pass", "512 bytes", dir)
 		switch {
 		case i%5 == 2:
-			add("length=4096", "2.0.15", boot, verdict.Pass, "done/pread/pass", "4096 bytes", "")
+			add("length=4096", "2.0.15", boot, scenarios.Pass, "done/pread/pass", "4096 bytes", "")
 		case i < 10:
-			add("length=4096", "2.0.15", boot, verdict.Hang, "step/pread/hang: BUG in x; Mirror read failed", "no answer", dir, "BUG in x", "Mirror read failed", "BUG in x")
+			add("length=4096", "2.0.15", boot, scenarios.Hang, "step/pread/hang: BUG in x; Mirror read failed", "no answer", dir, "BUG in x", "Mirror read failed", "BUG in x")
 		default:
-			add("length=4096", "2.0.15", boot, verdict.Hang, "step/pread/hang: \x1b[31mMirror read failed", "no answer", "", "\x1b[31mMirror read failed")
+			add("length=4096", "2.0.15", boot, scenarios.Hang, "step/pread/hang: \x1b[31mMirror read failed", "no answer", "", "\x1b[31mMirror read failed")
 		}
-		add("length=8192", "2.0.15", "", verdict.EIO, "step/pread/eio", "EIO", "")
+		add("length=8192", "2.0.15", "", scenarios.EIO, "step/pread/eio", "EIO", "")
 	}
-	add("length=8192", "", "", verdict.Error, "boot/pread/error", "", "")
+	add("length=8192", "", "", scenarios.Error, "boot/pread/error", "", "")
 	return out
 }
 

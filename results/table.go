@@ -6,7 +6,7 @@ import (
 	"strings"
 
 	"github.com/blockrig/blockrig/harness/text"
-	"github.com/blockrig/blockrig/harness/verdict"
+	"github.com/blockrig/blockrig/scenarios"
 )
 
 // A Style says how a table is shown.
@@ -44,7 +44,7 @@ func orDash(text string) string {
 	return text
 }
 
-func join(verdicts []verdict.Verdict) string {
+func join(verdicts []scenarios.Verdict) string {
 	words := make([]string, len(verdicts))
 	for i, v := range verdicts {
 		words[i] = string(v)
@@ -58,19 +58,19 @@ func firstFinding(r Record) string {
 	if len(r.Findings) > 0 {
 		return r.Findings[0].Title
 	}
-	if r.Verdict == verdict.Error {
+	if r.Verdict == scenarios.Error {
 		return r.Reason
 	}
 	return ""
 }
 
-func coloured(v verdict.Verdict) text.Cell { return text.Cell{Text: string(v), Color: color(v)} }
+func coloured(v scenarios.Verdict) text.Cell { return text.Cell{Text: string(v), Color: color(v)} }
 
-func color(v verdict.Verdict) string {
+func color(v scenarios.Verdict) string {
 	switch {
-	case v == verdict.Pass || v == verdict.Clean:
+	case v == scenarios.Pass || v == scenarios.Clean:
 		return "32"
-	case v == verdict.Error:
+	case v == scenarios.Error:
 		return "33"
 	default:
 		return "31"

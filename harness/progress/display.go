@@ -9,7 +9,7 @@ import (
 	"github.com/vbauerster/mpb/v8"
 	"github.com/vbauerster/mpb/v8/decor"
 
-	"github.com/blockrig/blockrig/harness/verdict"
+	"github.com/blockrig/blockrig/scenarios"
 )
 
 // A Display is the part of a terminal that changes. Its methods may be called
@@ -63,7 +63,9 @@ func (d *Display) Phase(trial int, phase, what string) {
 }
 
 // Done counts a trial that has ended, and how long its attempts took.
-func (d *Display) Done(trial int, v verdict.Verdict, took time.Duration) { d.state.end(trial, v, took) }
+func (d *Display) Done(trial int, v scenarios.Verdict, took time.Duration) {
+	d.state.end(trial, v, took)
+}
 
 // Drop takes a trial out that will not be made.
 func (d *Display) Drop(trial int) { d.state.drop(trial) }

@@ -8,7 +8,7 @@ import (
 	"time"
 
 	"github.com/blockrig/blockrig/harness/text"
-	"github.com/blockrig/blockrig/harness/verdict"
+	"github.com/blockrig/blockrig/scenarios"
 )
 
 // clock is a time that a test sets.
@@ -118,16 +118,16 @@ func TestLines(t *testing.T) {
 	c.pass(3 * time.Second)
 	s.phase(3, "stack", "lvm lvcreate --type mirror")
 	expect("two machines", "debian:6.18  length=1  boot   3 s", `file:\u001b[31mmine  length=2  stack  lvm lvcreate`, "[====                ] 1 of 5 trials")
-	s.end(0, verdict.Hang, time.Second)
+	s.end(0, scenarios.Hang, time.Second)
 	expect("one has ended", "debian:6.18  length=1  boot ", `file:\u001b[31mmine  length=2  stack  lvm lvcreate`, "[========            ] 2 of 5 trials, 1 failed, 3 s left")
 	s.phase(1, "step", "")
 	expect("the next takes its line", "debian:6.18  length=1  step ")
-	s.end(1, verdict.Error, time.Second)
-	s.end(3, verdict.Pass, time.Second)
+	s.end(1, scenarios.Error, time.Second)
+	s.end(3, scenarios.Pass, time.Second)
 	s.drop(2)
 	expect("the last is not needed", "debian:6.18  length=1  step ", `file:\u001b[31mmine  length=2  stack  lvm lvcreate`, "[====================] 4 of 4 trials, 1 failed, 1 without a verdict")
 	// One that was begun all the same counts again.
-	s.end(2, verdict.Pass, time.Second)
+	s.end(2, scenarios.Pass, time.Second)
 	if got := s.line(2, 40); got != "[====================] 5 of 5 trials, 1…" {
 		t.Errorf("got %q", got)
 	}
@@ -190,7 +190,7 @@ func TestWhatIsPrintedOverADisplay(t *testing.T) {
 			d.Phase(i, "boot", "")
 			d.Fetched("something", 1e6, 5e6)
 			d.Over(func() { out.Write([]byte("printed\n")) })
-			d.Done(i, verdict.Pass, time.Second)
+			d.Done(i, scenarios.Pass, time.Second)
 		})
 	}
 	wg.Wait()

@@ -7,7 +7,7 @@ import (
 	"time"
 
 	"github.com/blockrig/blockrig/harness/text"
-	"github.com/blockrig/blockrig/harness/verdict"
+	"github.com/blockrig/blockrig/scenarios"
 )
 
 // A Trial is one that is shown and counted.
@@ -110,7 +110,7 @@ func (s *state) free() int {
 	return -1
 }
 
-func (s *state) end(i int, v verdict.Verdict, took time.Duration) {
+func (s *state) end(i int, v scenarios.Verdict, took time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.done++
@@ -118,7 +118,7 @@ func (s *state) end(i int, v verdict.Verdict, took time.Duration) {
 		s.all++
 	}
 	switch {
-	case v == verdict.Error:
+	case v == scenarios.Error:
 		s.errors++
 	case v.Failure():
 		s.failed++

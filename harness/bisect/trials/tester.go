@@ -12,7 +12,6 @@ import (
 	"github.com/blockrig/blockrig/harness/bisect"
 	"github.com/blockrig/blockrig/harness/text"
 	"github.com/blockrig/blockrig/harness/trial"
-	"github.com/blockrig/blockrig/harness/verdict"
 	"github.com/blockrig/blockrig/results"
 	"github.com/blockrig/blockrig/scenarios"
 )
@@ -77,7 +76,7 @@ func (t *Tester) try(ctx context.Context, req bisect.Request, cases []scenarios.
 		s.Bases = &trial.BaseCache{Dir: dir, Log: t.Runner.Log}
 	}
 	// A kernel that does not come up won't say more the next time.
-	s.Until = func(r trial.Outcome) bool { return r.Verdict == verdict.Error }
+	s.Until = func(r trial.Outcome) bool { return r.Verdict == scenarios.Error }
 	first, last := t.Run.Places(len(tasks)), time.Now()
 	s.Begin = func(i int, j trial.Job) (string, error) { return t.Run.Begin(first+i, j) }
 	s.Done = func(i int, r trial.Outcome) error {
@@ -124,7 +123,7 @@ func outcomeOf(rec results.Record, r trial.Outcome) bisect.Outcome {
 	case r.Report.Overrun != nil:
 		o.Wrong = bisect.WrongOverrun
 	}
-	if rec.Verdict != verdict.Error {
+	if rec.Verdict != scenarios.Error {
 		return o
 	}
 	o.Kind, o.Reason, o.Host = bisect.KindError, rec.Reason, r.Report.HostsDoing()

@@ -17,6 +17,7 @@ import (
 	"github.com/blockrig/blockrig/kernels/gitbuild"
 	"github.com/blockrig/blockrig/kernels/gitbuild/gitcmd"
 	"github.com/blockrig/blockrig/results"
+	"github.com/blockrig/blockrig/scenarios"
 	"github.com/blockrig/blockrig/scenarios/language"
 )
 
@@ -32,31 +33,31 @@ func TestOutcomes(t *testing.T) {
 	}{
 		{
 			"a failure",
-			results.Record{Verdict: "hang", Also: []verdict.Verdict{"warn"}, Phase: "step", BootID: "b", Signature: verdict.Signature{Phase: "step", Step: "pread", Verdict: verdict.Hang, Titles: []string{"WARNING in a", "task hung in b"}}},
+			results.Record{Verdict: "hang", Also: []scenarios.Verdict{"warn"}, Phase: "step", BootID: "b", Signature: verdict.Signature{Phase: "step", Step: "pread", Verdict: scenarios.Hang, Titles: []string{"WARNING in a", "task hung in b"}}},
 			verdict.Report{Step: "pread"},
-			bisect.Outcome{Kind: bisect.KindVerdict, Verdict: "hang", Also: []verdict.Verdict{"warn"}, Phase: "step", Step: "pread", Titles: []string{"WARNING in a", "task hung in b"}, Boot: "b"},
+			bisect.Outcome{Kind: bisect.KindVerdict, Verdict: "hang", Also: []scenarios.Verdict{"warn"}, Phase: "step", Step: "pread", Titles: []string{"WARNING in a", "task hung in b"}, Boot: "b"},
 		},
 		{
 			"a pass",
-			results.Record{Verdict: "pass", Phase: "done", BootID: "b", Errno: "EINVAL", Signature: verdict.Signature{Phase: "done", Step: "pread", Verdict: verdict.Pass}},
+			results.Record{Verdict: "pass", Phase: "done", BootID: "b", Errno: "EINVAL", Signature: verdict.Signature{Phase: "done", Step: "pread", Verdict: scenarios.Pass}},
 			verdict.Report{Step: "pread"},
 			bisect.Outcome{Kind: bisect.KindVerdict, Verdict: "pass", Phase: "done", Step: "pread", Errno: "EINVAL", Boot: "b"},
 		},
 		{
 			"a kernel that does not come up",
-			results.Record{Verdict: "error", Phase: "boot", Reason: "the kernel did not come up", Signature: verdict.Signature{Phase: "boot", Step: "pread", Verdict: verdict.Error}},
+			results.Record{Verdict: "error", Phase: "boot", Reason: "the kernel did not come up", Signature: verdict.Signature{Phase: "boot", Step: "pread", Verdict: scenarios.Error}},
 			verdict.Report{Step: "pread"},
 			bisect.Outcome{Kind: bisect.KindBoot, Verdict: "error", Phase: "boot", Step: "pread", Reason: "the kernel did not come up"},
 		},
 		{
 			"a host that fails while it boots",
-			results.Record{Verdict: "error", Phase: "boot", Reason: "disk full", Signature: verdict.Signature{Phase: "boot", Step: "pread", Verdict: verdict.Error}},
+			results.Record{Verdict: "error", Phase: "boot", Reason: "disk full", Signature: verdict.Signature{Phase: "boot", Step: "pread", Verdict: scenarios.Error}},
 			verdict.Report{Step: "pread", Host: "disk full"},
 			bisect.Outcome{Kind: bisect.KindError, Verdict: "error", Phase: "boot", Step: "pread", Reason: "disk full", Host: true},
 		},
 		{
 			"a tool that fails",
-			results.Record{Verdict: "error", Phase: "stack", Reason: "lvcreate", BootID: "b", Signature: verdict.Signature{Phase: "stack", Step: "pread", Verdict: verdict.Error}},
+			results.Record{Verdict: "error", Phase: "stack", Reason: "lvcreate", BootID: "b", Signature: verdict.Signature{Phase: "stack", Step: "pread", Verdict: scenarios.Error}},
 			verdict.Report{Step: "pread"},
 			bisect.Outcome{Kind: bisect.KindError, Verdict: "error", Phase: "stack", Step: "pread", Reason: "lvcreate", Boot: "b"},
 		},

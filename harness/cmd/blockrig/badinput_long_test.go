@@ -6,7 +6,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/blockrig/blockrig/harness/verdict"
+	"github.com/blockrig/blockrig/scenarios"
 )
 
 func TestMountThatFails(t *testing.T) {
@@ -14,7 +14,7 @@ func TestMountThatFails(t *testing.T) {
 	h := newHost(t)
 	h.withTool("package main\n\nfunc main() {}\n")
 	o := h.run("--format", "json", "run", "--guest-tools", "host", h.write("plain.yaml", plain("384MiB")), "-k", "debian:newest")
-	rec := h.one(o, verdict.Error, "stack")
+	rec := h.one(o, scenarios.Error, "stack")
 	if !strings.Contains(rec.Reason, "mount /dev/sda on /mnt/tmp") {
 		t.Errorf("reason %q", rec.Reason)
 	}

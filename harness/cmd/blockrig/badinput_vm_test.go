@@ -10,7 +10,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/blockrig/blockrig/harness/verdict"
+	"github.com/blockrig/blockrig/scenarios"
 )
 
 // plain is the smallest stack, with as much memory as a test wants.
@@ -100,7 +100,7 @@ func TestKernelThatPanics(t *testing.T) {
 	}
 	ref := "file:" + h.write("panics", string(panicAtOnce(image))) + ",modules=" + k.Modules
 	o := h.run("--format", "json", "run", "--accel", "tcg", h.write("plain.yaml", plain("384MiB")), "-k", ref)
-	rec := h.one(o, verdict.Error, "boot")
+	rec := h.one(o, scenarios.Error, "boot")
 	if len(rec.Attempts) != 3 || !strings.Contains(rec.Reason, "panic") {
 		t.Errorf("%d attempts, reason %q", len(rec.Attempts), rec.Reason)
 	}
@@ -113,7 +113,7 @@ func TestNoSpaceOnHost(t *testing.T) {
 	h := newHost(t)
 	h.inside = "mkdir " + h.results + "; mount -t tmpfs -o size=1m small " + h.results
 	o := h.run("--format", "json", "run", "--cold", h.write("plain.yaml", plain("384MiB")), "-k", "debian:newest")
-	rec := h.one(o, verdict.Error, "stack")
+	rec := h.one(o, scenarios.Error, "stack")
 	if !strings.Contains(rec.Reason, "QEMU can't write the file of disk a") || !strings.Contains(rec.Reason, "No space left") {
 		t.Errorf("reason %q", rec.Reason)
 	}
@@ -140,7 +140,7 @@ func TestMkfsThatFails(t *testing.T) {
 	h := newHost(t)
 	h.withTool("package main\n\nfunc main() { println(\"no, I won't\"); panic(1) }\n")
 	o := h.run("--format", "json", "run", "--guest-tools", "host", h.write("plain.yaml", plain("384MiB")), "-k", "debian:newest")
-	rec := h.one(o, verdict.Error, "stack")
+	rec := h.one(o, scenarios.Error, "stack")
 	if !strings.Contains(rec.Reason, "mke2fs") || !strings.Contains(rec.Reason, "no, I won't") {
 		t.Errorf("reason %q", rec.Reason)
 	}
@@ -154,7 +154,7 @@ func TestToolThatIsMissing(t *testing.T) {
 	// This host may have lvm: nothing of it is looked at in a test.
 	h.inside = "for dir in /usr/sbin /usr/local/sbin; do mount -t tmpfs none $dir; done"
 	o := h.run("--format", "json", "run", "--guest-tools", "host", "lvm-mirror-dio-read", "--case", "length=512,memory_offset=0", "-k", "debian:newest")
-	rec := h.one(o, verdict.Error, "infra")
+	rec := h.one(o, scenarios.Error, "infra")
 	if !strings.Contains(rec.Reason, " is not on this host (looked in ") {
 		t.Errorf("reason %q", rec.Reason)
 	}

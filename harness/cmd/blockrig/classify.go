@@ -17,6 +17,7 @@ import (
 	"github.com/blockrig/blockrig/harness/verdict"
 	"github.com/blockrig/blockrig/initramfs/protocol"
 	"github.com/blockrig/blockrig/results"
+	"github.com/blockrig/blockrig/scenarios"
 )
 
 // classified is what classify prints as json.
@@ -145,7 +146,7 @@ func readAll(ctx context.Context, open func() (io.ReadCloser, error), sum *proto
 func (a *app) writeClassified(j verdict.Judgement, log *console.Log) error {
 	out := classified{Judgement: j, Release: log.Release, Lines: log.Lines, Findings: log.Findings}
 	if out.Also == nil {
-		out.Also = []verdict.Verdict{}
+		out.Also = []scenarios.Verdict{}
 	}
 	if out.Findings == nil {
 		out.Findings = []console.Finding{}
@@ -199,7 +200,7 @@ func (a *app) printClassified(j verdict.Judgement, log *console.Log) error {
 	return nil
 }
 
-func joinVerdicts(all []verdict.Verdict) string {
+func joinVerdicts(all []scenarios.Verdict) string {
 	words := make([]string, len(all))
 	for i, v := range all {
 		words[i] = string(v)

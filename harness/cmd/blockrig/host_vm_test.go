@@ -21,6 +21,7 @@ import (
 	"github.com/blockrig/blockrig/harness/verdict"
 	"github.com/blockrig/blockrig/kernels"
 	"github.com/blockrig/blockrig/results"
+	"github.com/blockrig/blockrig/scenarios"
 )
 
 // limit ends a test in which what is waited for never comes. No test depends
@@ -286,7 +287,7 @@ func (h *host) write(name, content string) string {
 
 // one fails unless there is exactly one record with that verdict and phase,
 // and the exit status that belongs to it.
-func (h *host) one(o outcome, want verdict.Verdict, phase string) results.Record {
+func (h *host) one(o outcome, want scenarios.Verdict, phase string) results.Record {
 	h.t.Helper()
 	if len(o.records) != 1 || o.records[0].Verdict != want || o.records[0].Phase != phase || o.status != results.ExitStatus(want) {
 		h.t.Fatalf("want one %s in phase %s: %v", want, phase, o)

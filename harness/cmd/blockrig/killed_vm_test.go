@@ -10,7 +10,7 @@ import (
 	"syscall"
 	"testing"
 
-	"github.com/blockrig/blockrig/harness/verdict"
+	"github.com/blockrig/blockrig/scenarios"
 )
 
 // hangs are the arguments for a trial whose step takes long.
@@ -123,12 +123,12 @@ func TestKillQEMU(t *testing.T) {
 			}
 		}
 	}
-	rec := h.one(p.wait(), verdict.Error, "boot")
+	rec := h.one(p.wait(), scenarios.Error, "boot")
 	if len(rec.Attempts) != 3 || killed != 3 {
 		t.Errorf("%d attempts, %d killed", len(rec.Attempts), killed)
 	}
 	for _, a := range rec.Attempts {
-		if a.Verdict != verdict.Error || !strings.Contains(a.Reason, "signal: killed") {
+		if a.Verdict != scenarios.Error || !strings.Contains(a.Reason, "signal: killed") {
 			t.Errorf("attempt %+v", a)
 		}
 	}

@@ -10,7 +10,7 @@ import (
 	"testing"
 
 	"github.com/blockrig/blockrig/harness/qemu"
-	"github.com/blockrig/blockrig/harness/verdict"
+	"github.com/blockrig/blockrig/scenarios"
 )
 
 // A host such as Fedora: QEMU is there, and tools; apt is not.
@@ -33,7 +33,7 @@ func TestAHostWithoutApt(t *testing.T) {
 
 	// A kernel of one's own is run, with the host's mke2fs, and that is said.
 	o := h.run("--format", "json", "run", "--cold", "--repeat", "2", scenario, "-k", "file:"+k.Image+",modules="+k.Modules+",config="+k.Config)
-	if o.status != 0 || len(o.records) != 2 || o.records[0].Verdict != verdict.Pass {
+	if o.status != 0 || len(o.records) != 2 || o.records[0].Verdict != scenarios.Pass {
 		t.Fatalf("%v", o)
 	}
 	if n := strings.Count(o.stderr, "the guest's tools are this host's"); n != 1 {

@@ -7,8 +7,8 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/blockrig/blockrig/harness/verdict"
 	"github.com/blockrig/blockrig/results"
+	"github.com/blockrig/blockrig/scenarios"
 )
 
 // TestRepro tells the bug's story on real kernels.
@@ -24,17 +24,17 @@ func TestRepro(t *testing.T) {
 
 	// What each kernel must do with each case, in the order of the story.
 	type want struct {
-		verdict verdict.Verdict
-		also    []verdict.Verdict // at least one of them, where there are any
+		verdict scenarios.Verdict
+		also    []scenarios.Verdict // at least one of them, where there are any
 		outcome string
 	}
-	aligned := func(text string) want { return want{verdict.Pass, nil, text} }
-	refused := want{verdict.Pass, nil, "EINVAL"}
-	hang := want{verdict.Hang, []verdict.Verdict{verdict.Warn, verdict.Bug}, "no answer"}
+	aligned := func(text string) want { return want{scenarios.Pass, nil, text} }
+	refused := want{scenarios.Pass, nil, "EINVAL"}
+	hang := want{scenarios.Hang, []scenarios.Verdict{scenarios.Warn, scenarios.Bug}, "no answer"}
 	healthy := []want{aligned("512 bytes"), refused, aligned("4096 bytes"), refused, aligned("8192 bytes"), refused}
 	broken := []want{
 		aligned("512 bytes"),
-		{verdict.EIO, []verdict.Verdict{verdict.Degraded}, "EIO"},
+		{scenarios.EIO, []scenarios.Verdict{scenarios.Degraded}, "EIO"},
 		aligned("4096 bytes"), hang, aligned("8192 bytes"), hang,
 	}
 	wants := slices.Concat(healthy, broken, healthy)
@@ -53,7 +53,7 @@ func TestRepro(t *testing.T) {
 				rec.Kernel.Release, rec.Case, rec.Verdict, rec.Also, rec.Outcome, w.verdict, w.also, w.outcome)
 		}
 		for _, leg := range rec.Legs {
-			if rec.Verdict == verdict.Pass && !leg.OK {
+			if rec.Verdict == scenarios.Pass && !leg.OK {
 				t.Errorf("%s %s: pass with a leg that is %s", rec.Kernel.Release, rec.Case, leg.Health)
 			}
 		}
