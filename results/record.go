@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"time"
 
 	"github.com/blockrig/blockrig/harness/console"
@@ -86,8 +87,8 @@ func Findings(all []console.Finding) []Finding {
 	return out
 }
 
-// MarshalJSON writes empty lists as [], so that a reader need not tell them
-// from null.
+// MarshalJSON writes the signature's titles as a list beside it, and empty
+// lists as [], so that a reader need not tell them from null.
 func (r Record) MarshalJSON() ([]byte, error) {
 	type plain Record
 	p := plain(r)
@@ -95,7 +96,37 @@ func (r Record) MarshalJSON() ([]byte, error) {
 	p.Legs = orEmpty(p.Legs)
 	p.Findings = orEmpty(p.Findings)
 	p.Attempts = orEmpty(p.Attempts)
-	return json.Marshal(p)
+	return json.Marshal(struct {
+		plain
+		Titles []string `json:"titles"` // of the signature
+	}{p, orEmpty(r.Signature.Titles)})
+}
+
+// UnmarshalJSON implements json.Unmarshaler. A record from before there was a
+// list of titles has those of its findings.
+func (r *Record) UnmarshalJSON(src []byte) error {
+	type plain Record
+	var p struct {
+		plain
+		Titles *[]string `json:"titles"`
+	}
+	if err := json.Unmarshal(src, &p); err != nil {
+		return err
+	}
+	var titles []string
+	if p.Titles != nil {
+		titles = *p.Titles
+	} else {
+		for _, f := range p.Findings {
+			titles = append(titles, f.Title)
+		}
+		slices.Sort(titles)
+		titles = slices.Compact(titles)
+	}
+	if *r = Record(p.plain); len(titles) > 0 {
+		r.Signature.Titles = titles
+	}
+	return nil
 }
 
 func orEmpty[T any](list []T) []T {

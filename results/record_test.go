@@ -85,8 +85,65 @@ func TestRecordHasTheKeysOfTheContract(t *testing.T) {
 		if value == nil {
 			t.Errorf("%s is null, want an empty list", key)
 		}
-		if !slices.Contains(append(want, "reason", "outcome", "started", "task", "guest_ms"), key) {
+		if !slices.Contains(append(want, "titles", "reason", "outcome", "started", "task", "guest_ms"), key) {
 			t.Errorf("the key %s is not in the contract", key)
+		}
+	}
+}
+
+// Given a title with the "; " in it that joins titles in a signature's text,
+// when its record is read again, then it is one title. A record without the
+// list of titles has those of its findings.
+func TestATitleIsReadWhole(t *testing.T) {
+	r := three()[1]
+	title := "INFO: task a; b blocked for more than 120 seconds"
+	r.Signature.Titles = []string{title}
+	r.Findings = []Finding{{Title: title}}
+	line, err := json.Marshal(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	old := bytes.Replace(line, []byte(`"titles"`), []byte(`"unknown"`), 1)
+	for _, line := range [][]byte{line, old} {
+		got, err := decode(line)
+		if err != nil || !slices.Equal(got.Signature.Titles, r.Signature.Titles) {
+			t.Errorf("%s: read as %q, %v", line, got.Signature.Titles, err)
+		}
+	}
+}
+
+// Given kernels of one release in a table, then each row says which it is.
+func TestKernelsOfOneReleaseAreToldApart(t *testing.T) {
+	hash := strings.Repeat("0123456789", 4)
+	kernels := map[Kernel]string{
+		{"git:/src/linux@v7.3.4", "7.3.4"}:                 "7.3.4 v7.3.4",
+		{"git:/src/linux@" + hash, "7.3.4"}:                "7.3.4 012345678901",
+		{"git:/src/linux@" + hash + " without x", "7.3.4"}: "7.3.4 012345678901 without x",
+		{"file:/boot/a", "6.1"}:                            "6.1 file:/boot/a",
+		{"file:/boot/b", "6.1"}:                            "6.1 file:/boot/b",
+		{"git:/a@HEAD", "6.2"}:                             "6.2 git:/a@HEAD",
+		{"git:/b@HEAD", "6.2"}:                             "6.2 git:/b@HEAD",
+		{"git:/a@old", "6.3"}:                              "6.3",
+		{"debian:6.9", ""}:                                 "debian:6.9",
+		{"debian:6.8", ""}:                                 "debian:6.8",
+	}
+	var records []Record
+	for k := range kernels {
+		records = append(records, Record{Scenario: "s", Kernel: k, Verdict: verdict.Pass}, Record{Scenario: "s", Kernel: k, Verdict: verdict.Hang})
+	}
+	name := kernelNames(records, func(r Record) Kernel { return r.Kernel })
+	for k, want := range kernels {
+		if got := name(k); got != want {
+			t.Errorf("%+v is %q, want %q", k, got, want)
+		}
+	}
+	var table, sums bytes.Buffer
+	if err := errors.Join(Table(&table, records, Style{}), SummaryTable(&sums, Summarize(records, Trust{.1, .95}), Trust{.1, .95}, Style{})); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range kernels {
+		if strings.Count(table.String(), want+" ") < 2 || !strings.Contains(sums.String(), want+" ") || !strings.Contains(sums.String(), "\n"+want+":\n") {
+			t.Errorf("%q is not in\n%s\n%s", want, table.String(), sums.String())
 		}
 	}
 }

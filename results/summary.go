@@ -44,6 +44,7 @@ type Group struct {
 	Reason    string            `json:"reason"`  // for the verdict, the first time
 	Trials    int               `json:"trials"`
 	RunDir    string            `json:"run_dir"` // the first trial of which a folder was kept; "" without
+	Titles    []string          `json:"titles"`  // of the signature
 }
 
 // Trust is what a pass is held against: how rare a failure is to be found,
@@ -149,7 +150,7 @@ func groups(records []Record) []Group {
 		if !ok {
 			i = len(out)
 			at[key] = i
-			out = append(out, Group{Signature: r.Signature, Verdict: r.Verdict, Outcome: r.Outcome, Reason: r.Reason})
+			out = append(out, Group{Signature: r.Signature, Verdict: r.Verdict, Outcome: r.Outcome, Reason: r.Reason, Titles: orEmpty(r.Signature.Titles)})
 		}
 		out[i].Trials++
 		if out[i].RunDir == "" {

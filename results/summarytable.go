@@ -25,9 +25,10 @@ func SummaryTable(w io.Writer, all []Summary, trust Trust, style Style) error {
 		Color: style.Color, Width: style.Width, Numbers: true, Several: true,
 	}
 	several := false
+	name := kernelNames(all, func(s Summary) Kernel { return s.Kernel })
 	for _, s := range all {
 		several = several || s.Scenario != all[0].Scenario
-		t.Add(s.Scenario, orDash(kernelName(s.Kernel)), orDash(s.Case), s.verdict(), s.trials(), s.Boots, s.failed(),
+		t.Add(s.Scenario, orDash(name(s.Kernel)), orDash(s.Case), s.verdict(), s.trials(), s.Boots, s.failed(),
 			percent(s.Interval.Low)+" to "+percent(s.Interval.High), s.between(), s.toTrust())
 	}
 	if err := t.Write(w); err != nil {
@@ -35,7 +36,7 @@ func SummaryTable(w io.Writer, all []Summary, trust Trust, style Style) error {
 	}
 	var b bytes.Buffer
 	for _, s := range all {
-		s.details(&b, several, style)
+		s.details(&b, name(s.Kernel), several, style)
 	}
 	trustNote(&b, all, trust)
 	if _, err := w.Write(b.Bytes()); err != nil {
@@ -111,11 +112,10 @@ func percent(rate float64) string {
 }
 
 // details lists the groups of a case and what consoles showed.
-func (s Summary) details(b *bytes.Buffer, several bool, style Style) {
+func (s Summary) details(b *bytes.Buffer, name string, several bool, style Style) {
 	if len(s.Groups) < 2 && len(s.Titles) == 0 && s.Verdicts[scenarios.Error] == 0 {
 		return
 	}
-	name := kernelName(s.Kernel)
 	if several {
 		name += ", " + s.Scenario
 	}

@@ -18,6 +18,9 @@ func repeats() []Record {
 		if err != nil {
 			panic(err)
 		}
+		if _, titles, ok := strings.Cut(signature, ": "); ok {
+			s.Titles = strings.Split(titles, "; ")
+		}
 		r := Record{Scenario: "lvm-mirror-dio-read", Case: c, Kernel: Kernel{"debian:2", release}, BootID: boot, Verdict: v, Signature: s, Outcome: outcome, RunDir: dir}
 		for _, t := range titles {
 			r.Findings = append(r.Findings, Finding{Title: t})

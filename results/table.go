@@ -3,6 +3,8 @@ package results
 import (
 	"fmt"
 	"io"
+	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/blockrig/blockrig/harness/text"
@@ -23,8 +25,9 @@ func Table(w io.Writer, records []Record, style Style) error {
 		Head:  []string{"SCENARIO", "KERNEL", "CASE", "VERDICT", "ALSO", "SAID", "FIRST FINDING", "SECONDS"},
 		Color: style.Color, Width: style.Width, Cut: 6, Numbers: true, Several: true,
 	}
+	name := kernelNames(records, func(r Record) Kernel { return r.Kernel })
 	for _, r := range records {
-		t.Add(r.Scenario, orDash(kernelName(r.Kernel)), orDash(r.Case), coloured(r.Verdict), orDash(join(r.Also)),
+		t.Add(r.Scenario, orDash(name(r.Kernel)), orDash(r.Case), coloured(r.Verdict), orDash(join(r.Also)),
 			orDash(r.Outcome), orDash(firstFinding(r)), fmt.Sprintf("%.1f", float64(r.TrialMS)/1000))
 	}
 	return t.Write(w)
@@ -35,6 +38,44 @@ func kernelName(k Kernel) string {
 		return k.Release
 	}
 	return k.Ref
+}
+
+// kernelNames names the kernels of a table: by the release, or where several
+// have that one, such as two commits of a tree, by the revision or the
+// reference, too.
+func kernelNames[T any](rows []T, kernelOf func(T) Kernel) func(Kernel) string {
+	shapes := []func(Kernel) string{
+		kernelName,
+		func(k Kernel) string { return k.Release + " " + revision(k.Ref) },
+		func(k Kernel) string { return k.Release + " " + k.Ref },
+	}
+	var all []Kernel
+	for _, row := range rows {
+		if k := kernelOf(row); !slices.Contains(all, k) {
+			all = append(all, k)
+		}
+	}
+	names := map[Kernel]string{}
+	for _, k := range all {
+		for _, shape := range shapes {
+			names[k] = shape(k)
+			if !slices.ContainsFunc(all, func(o Kernel) bool { return o.Ref != k.Ref && shape(o) == names[k] }) {
+				break
+			}
+		}
+	}
+	return func(k Kernel) string { return names[k] }
+}
+
+var fullHash = regexp.MustCompile(`\b[0-9a-f]{40}([0-9a-f]{24})?\b`)
+
+// revision is the part of a reference that a reader tells kernels of one
+// release apart by: of a commit, its name in the repository.
+func revision(ref string) string {
+	if i := strings.LastIndexByte(ref, '@'); i >= 0 && strings.HasPrefix(ref, "git:") {
+		ref = ref[i+1:]
+	}
+	return fullHash.ReplaceAllStringFunc(ref, func(hash string) string { return hash[:12] })
 }
 
 func orDash(text string) string {

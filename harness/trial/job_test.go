@@ -132,7 +132,7 @@ func TestAnOutcomeIsReadAsItWasWritten(t *testing.T) {
 	want := Outcome{
 		Judgement: verdict.Judgement{
 			Verdict: scenarios.Corrupt, Also: []scenarios.Verdict{scenarios.Warn}, Phase: "step", Reason: "why",
-			Signature: verdict.Signature{Phase: "step", Step: "pread", Verdict: scenarios.Corrupt, Titles: []string{"a", "b"}},
+			Signature: verdict.Signature{Phase: "step", Step: "pread", Verdict: scenarios.Corrupt, Titles: []string{"a", "task b; blocked"}},
 		},
 		Report:   verdict.Report{Phase: "done", Step: "pread", Observation: scenarios.Observation{Returned: true, Bytes: 4096, Mismatch: &at}},
 		Findings: []console.Finding{{Kind: console.KindWarn, Title: "a", Line: 7}},

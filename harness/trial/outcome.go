@@ -1,6 +1,7 @@
 package trial
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -40,6 +41,30 @@ type Outcome struct {
 	Timing  []Timing      `json:"timing,omitempty"`
 
 	Attempts []Attempt `json:"attempts"` // all that were made; the last one is this outcome
+}
+
+// MarshalJSON writes the signature's titles as a list beside it.
+func (o Outcome) MarshalJSON() ([]byte, error) {
+	type plain Outcome
+	return json.Marshal(struct {
+		plain
+		Titles []string `json:"titles,omitempty"` // of the signature
+	}{plain(o), o.Signature.Titles})
+}
+
+// UnmarshalJSON implements json.Unmarshaler.
+func (o *Outcome) UnmarshalJSON(src []byte) error {
+	type plain Outcome
+	var p struct {
+		plain
+		Titles []string `json:"titles"`
+	}
+	if err := json.Unmarshal(src, &p); err != nil {
+		return err
+	}
+	*o = Outcome(p.plain)
+	o.Signature.Titles = p.Titles
+	return nil
 }
 
 // Timing is how long a part of a trial took.

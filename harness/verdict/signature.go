@@ -8,8 +8,10 @@ import (
 )
 
 // A Signature names a failure, so that two can be told to be the same. In
-// JSON it is a text: "step/pread/hang: WARNING in a; BUG: b". The zero value,
-// "", is that of a trial that was not judged.
+// JSON it is a text for people: "step/pread/hang: WARNING in a; BUG: b". A
+// title may have a "; " in it, so none is read from that text: what holds a
+// signature has a list of titles beside it. The zero value, "", is that of a
+// trial that was not judged.
 type Signature struct {
 	Phase   string
 	Step    string // the operation; "" in a log without a trial's report
@@ -28,28 +30,24 @@ func (s Signature) String() string {
 	return text
 }
 
-// ParseSignature reads what String wrote.
+// ParseSignature reads what String wrote, but for the titles.
 func ParseSignature(text string) (Signature, error) {
 	if text == "" {
 		return Signature{}, nil
 	}
-	head, titles, titled := strings.Cut(text, ": ")
+	head, _, _ := strings.Cut(text, ": ")
 	phase, rest, ok := strings.Cut(head, "/")
 	i := strings.LastIndexByte(rest, '/')
 	if !ok || i < 0 || !scenarios.Verdict(rest[i+1:]).Known() && rest[i+1:] != string(scenarios.Clean) {
 		return Signature{}, fmt.Errorf("%q is no signature; one is PHASE/STEP/VERDICT[: TITLES]", text)
 	}
-	s := Signature{Phase: phase, Step: rest[:i], Verdict: scenarios.Verdict(rest[i+1:])}
-	if titled {
-		s.Titles = strings.Split(titles, "; ")
-	}
-	return s, nil
+	return Signature{Phase: phase, Step: rest[:i], Verdict: scenarios.Verdict(rest[i+1:])}, nil
 }
 
 // MarshalText implements encoding.TextMarshaler.
 func (s Signature) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
 
-// UnmarshalText implements encoding.TextUnmarshaler.
+// UnmarshalText implements encoding.TextUnmarshaler; see ParseSignature.
 func (s *Signature) UnmarshalText(text []byte) (err error) {
 	*s, err = ParseSignature(string(text))
 	return err

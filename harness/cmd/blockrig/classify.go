@@ -23,6 +23,7 @@ import (
 // classified is what classify prints as json.
 type classified struct {
 	verdict.Judgement
+	Titles   []string          `json:"titles"` // of the signature
 	Release  string            `json:"release"`
 	Lines    int               `json:"lines"`
 	Findings []console.Finding `json:"findings"`
@@ -144,9 +145,12 @@ func readAll(ctx context.Context, open func() (io.ReadCloser, error), sum *proto
 }
 
 func (a *app) writeClassified(j verdict.Judgement, log *console.Log) error {
-	out := classified{Judgement: j, Release: log.Release, Lines: log.Lines, Findings: log.Findings}
+	out := classified{Judgement: j, Titles: j.Signature.Titles, Release: log.Release, Lines: log.Lines, Findings: log.Findings}
 	if out.Also == nil {
 		out.Also = []scenarios.Verdict{}
+	}
+	if out.Titles == nil {
+		out.Titles = []string{}
 	}
 	if out.Findings == nil {
 		out.Findings = []console.Finding{}

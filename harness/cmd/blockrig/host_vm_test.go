@@ -249,12 +249,15 @@ func (h *host) wantRuns(n int) {
 func (h *host) wantClassifyAgrees(rec results.Record) {
 	h.t.Helper()
 	o := h.run("--format", "json", "classify", filepath.Join(rec.RunDir, results.ConsoleFile))
-	var j verdict.Judgement
+	var j struct {
+		verdict.Judgement
+		Titles []string `json:"titles"`
+	}
 	if err := json.Unmarshal([]byte(o.stdout), &j); err != nil {
 		h.t.Errorf("classify %s: %v: %v", rec.RunDir, err, o)
 		return
 	}
-	if j.Verdict != rec.Verdict || !slices.Equal(j.Also, rec.Also) || j.Signature.String() != rec.Signature.String() || j.Phase != rec.Phase {
+	if j.Verdict != rec.Verdict || !slices.Equal(j.Also, rec.Also) || j.Signature.String() != rec.Signature.Failure().String() || !slices.Equal(j.Titles, rec.Signature.Titles) || j.Phase != rec.Phase {
 		h.t.Errorf("%s %s: the trial is %s %v (%s), its console log %s %v (%s)",
 			rec.Kernel.Release, rec.Case, rec.Verdict, rec.Also, rec.Signature, j.Verdict, j.Also, j.Signature)
 	}
