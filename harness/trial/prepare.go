@@ -8,8 +8,10 @@ import (
 	"fmt"
 	"os"
 	"sync"
+	"time"
 
 	"github.com/blockrig/blockrig/harness/qemu"
+	"github.com/blockrig/blockrig/harness/text"
 	"github.com/blockrig/blockrig/initramfs"
 	"github.com/blockrig/blockrig/initramfs/protocol"
 	"github.com/blockrig/blockrig/kernels"
@@ -229,11 +231,12 @@ func cpus(asked int, accel qemu.Accel) int {
 // A Queued is a job for a Schedule, or why there is none.
 type Queued struct {
 	Job
-	Err error // of its preparation; the job says no more than its task then
+	Err      error     // of its preparation; the job says no more than its task then
+	Attempts []Attempt // at the preparation, with Err
 }
 
-// Jobs prepares tasks, each kernel once. A task that can't be prepared has its
-// reason in Err. A request that can't be met as it is (see WrongRequest), or
+// Jobs prepares tasks, each kernel once. A task that can't be prepared, in as
+// many attempts as a trial has, has its reason in Err. A request that can't be met as it is (see WrongRequest), or
 // for which no machine can run, is an error for all. progress, which may be
 // nil, is told what is done.
 func (p *Preparer) Jobs(ctx context.Context, tasks []Task, progress func(phase, what string)) ([]Queued, error) {
@@ -243,7 +246,8 @@ func (p *Preparer) Jobs(ctx context.Context, tasks []Task, progress func(phase, 
 	out := make([]Queued, len(tasks))
 	type preparation struct {
 		Prepared
-		err error
+		err      error
+		attempts []Attempt
 	}
 	done := map[request]preparation{}
 	for i, t := range tasks {
@@ -251,7 +255,10 @@ func (p *Preparer) Jobs(ctx context.Context, tasks []Task, progress func(phase, 
 		k, ok := done[key]
 		if !ok {
 			progress("fetch", t.Ref)
-			k.Prepared, k.err = p.Prepare(ctx, cmp.Or(t.Exact, t.Ref), t.Case.Scenario)
+			k.attempts, k.err = attempts(ctx, func() (err error) {
+				k.Prepared, err = p.Prepare(ctx, cmp.Or(t.Exact, t.Ref), t.Case.Scenario)
+				return err
+			})
 			k.Kernel.Ref = t.Ref
 		}
 		if !ok && k.err == nil {
@@ -261,16 +268,35 @@ func (p *Preparer) Jobs(ctx context.Context, tasks []Task, progress func(phase, 
 			}
 		}
 		if k.err == nil {
-			out[i].Job, k.err = p.Job(ctx, k.Prepared, t.Case, t.Boot)
+			k.attempts, k.err = attempts(ctx, func() (err error) {
+				out[i].Job, err = p.Job(ctx, k.Prepared, t.Case, t.Boot)
+				return err
+			})
 		}
 		if ctx.Err() != nil || WrongRequest(k.err) {
 			return nil, cmp.Or(k.err, context.Cause(ctx))
 		}
 		if done[key] = k; k.err != nil {
-			out[i] = Queued{jobOf(t), k.err}
+			out[i] = Queued{jobOf(t), k.err, k.attempts}
 		}
 	}
 	return out, nil
+}
+
+// attempts prepares something until it is there, in MaxAttempts at most: a
+// download that broke off may go through a moment later. They are what failed.
+func attempts(ctx context.Context, prepare func() error) (all []Attempt, err error) {
+	for len(all) < MaxAttempts {
+		began := time.Now()
+		if err = prepare(); err == nil {
+			return nil, nil
+		}
+		all = append(all, Attempt{Verdict: scenarios.Error, Reason: text.OneLine(err.Error()), MS: time.Since(began).Milliseconds()})
+		if ctx.Err() != nil || WrongRequest(err) {
+			break
+		}
+	}
+	return all, err
 }
 
 // WrongRequest says whether an error of a preparation means that the request

@@ -1,6 +1,9 @@
 package trial
 
 import (
+	"context"
+	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -9,6 +12,7 @@ import (
 	"github.com/blockrig/blockrig/harness/qemu"
 	"github.com/blockrig/blockrig/initramfs"
 	"github.com/blockrig/blockrig/kernels"
+	"github.com/blockrig/blockrig/scenarios"
 )
 
 // Given a job of another machine's, then it is run with what it names, or not
@@ -55,5 +59,86 @@ func TestWhatAJobNamesIsFoundOrRefused(t *testing.T) {
 				t.Errorf("%+v, %v; want an error with %q", f, err, tt.want)
 			}
 		})
+	}
+}
+
+// Given a kernel that can't be had now and then, when trials of it are
+// prepared, then it is tried as often as a trial is; a kernel that does not
+// exist is refused at once.
+func TestAPreparationIsTriedAsOftenAsATrial(t *testing.T) {
+	broken := errors.New("the connection broke off")
+	for _, tt := range []struct {
+		name  string
+		fails []error
+		tries int
+		err   bool // for all
+		kept  error
+	}{
+		{"there at once", nil, 1, false, nil},
+		{"there the third time", []error{broken, broken}, 3, false, nil},
+		{"never there", []error{broken, broken, broken, broken}, 3, false, broken},
+		{"no such kernel", []error{kernels.ErrNotFound}, 1, true, nil},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			tries := 0
+			failed, err := attempts(t.Context(), func() error {
+				if tries++; tries <= len(tt.fails) {
+					return tt.fails[tries-1]
+				}
+				return nil
+			})
+			if tries != tt.tries || WrongRequest(err) != tt.err || tt.kept != nil && (!errors.Is(err, tt.kept) || len(failed) != tt.tries) {
+				t.Errorf("%d tries, %v, attempts %+v", tries, err, failed)
+			}
+			if !tt.err && tt.kept == nil && (err != nil || failed != nil) {
+				t.Errorf("%v, attempts %+v of what is there", err, failed)
+			}
+		})
+	}
+}
+
+// brokenBuilder has no kernel, and counts how often it is asked.
+type brokenBuilder struct{ asked int }
+
+func (b *brokenBuilder) Build(context.Context, kernels.GitRef) (kernels.Kernel, error) {
+	b.asked++
+	return kernels.Kernel{}, fmt.Errorf("fetch %d broke off", b.asked)
+}
+
+// Given a kernel that can't be had, when trials of it are run, then each has
+// the attempts that were made, three in all.
+func TestAttemptsAtAPreparationAreTheTrials(t *testing.T) {
+	repo := filepath.Join(t.TempDir(), ".git")
+	if err := os.MkdirAll(repo, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	store, err := kernels.Open(t.TempDir(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := &brokenBuilder{}
+	store.Builder = b
+	p := &Preparer{Kernels: store, Initramfs: &initramfs.Builder{Cache: t.TempDir()}}
+	sc := &scenarios.Scenario{Name: "s"}
+	tasks := []Task{{Ref: "git:" + filepath.Dir(repo) + "@v1", Case: scenarios.Case{Scenario: sc}}, {Ref: "git:" + filepath.Dir(repo) + "@v1", Case: scenarios.Case{Scenario: sc}, Repeat: 1}}
+	jobs, err := p.Jobs(t.Context(), tasks, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var seen []Outcome
+	s := &Schedule{Workers: 1, Begin: func(int, Job) (string, error) { return t.TempDir(), nil }, Done: func(_ int, o Outcome) error {
+		seen = append(seen, o)
+		return nil
+	}}
+	if err := s.Run(t.Context(), jobs); err != nil {
+		t.Fatal(err)
+	}
+	if b.asked != MaxAttempts || len(seen) != 2 {
+		t.Fatalf("asked %d times, %d outcomes", b.asked, len(seen))
+	}
+	for _, o := range seen {
+		if o.Verdict != scenarios.Error || len(o.Attempts) != MaxAttempts || !strings.Contains(o.Attempts[0].Reason, "fetch 1 broke off") || !strings.Contains(o.Reason, "fetch 3 broke off") {
+			t.Errorf("%s, %q, %+v", o.Verdict, o.Reason, o.Attempts)
+		}
 	}
 }

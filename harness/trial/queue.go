@@ -211,11 +211,15 @@ func (q *queue) trial(ctx context.Context, g *group, i int) Outcome {
 	j := q.jobs[i]
 	dir, err := q.s.Begin(i, j.Job)
 	l := q.s.local(i, j.Job, dir)
-	if err == nil {
-		err = j.Err
-	}
 	if err != nil {
 		return failed(l, err)
+	}
+	if j.Err != nil {
+		o := failed(l, j.Err)
+		if len(j.Attempts) > 0 {
+			o.Attempts = j.Attempts
+		}
+		return o
 	}
 	fromBase := false
 	return runAttempts(ctx, l, func(ctx context.Context, l Local) Outcome {
