@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"os"
 	"path"
 	"slices"
@@ -30,6 +31,19 @@ type Stored struct {
 	// Damaged says that the trials are not all that were recorded before the
 	// run ended, or not what was recorded; nil when they are.
 	Damaged error `json:"-"`
+
+	// unlisted are trials whose folder is there, and no line of TrialsFile: the
+	// process died between the two.
+	unlisted []Record
+}
+
+// Problems are all that is wrong with the run as it lies in the store, the
+// worst first.
+func (s Stored) Problems() []error {
+	if s.Damaged != nil {
+		return append([]error{s.Damaged}, s.Broken...)
+	}
+	return s.Broken
 }
 
 // ErrNoRun says that the store has no such run.
@@ -184,12 +198,19 @@ func (s *Stored) readTrials(store *os.Root, folders map[string]Record, broken fu
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		broken(TrialsFile, err)
 	}
+	lines := map[string]bool{}
 	for _, rec := range listed {
 		if _, ok := folders[rec.RunDir]; ok && rec.RunDir != "" {
+			lines[rec.RunDir] = true
 			continue
 		}
 		rec.RunDir = ""
 		s.Records = append(s.Records, rec)
+	}
+	for _, name := range slices.Sorted(maps.Keys(folders)) {
+		if !lines[name] {
+			s.unlisted = append(s.unlisted, folders[name])
+		}
 	}
 	switch {
 	case s.Digest == "" || s.Digest == sum:

@@ -258,6 +258,78 @@ func TestAResumedRun(t *testing.T) {
 	}
 }
 
+// Given a process that died when a trial's folder was there and its line was
+// not, when the run is resumed, then the line is added, once.
+func TestALineThatWasNotWrittenIsAdded(t *testing.T) {
+	for _, tc := range []struct {
+		name string
+		left func(lines []string) string // of TrialsFile
+	}{
+		{"no line", func(l []string) string { return l[0] }},
+		{"half a line", func(l []string) string { return l[0] + l[1][:20] }},
+		{"no file", nil},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			root := t.TempDir()
+			req := aRequest(t, 6)
+			tasks := tasksOf(t, req)
+			run, err := Create(t.Context(), root, req)
+			if err != nil {
+				t.Fatal(err)
+			}
+			want := []Record{record(t, run, tasks, 0, verdict.Hang, "a"), record(t, run, tasks, 1, verdict.Hang, "b")}
+			info := run.info
+			if err := run.Close(); err != nil {
+				t.Fatal(err)
+			}
+			file := filepath.Join(run.Dir(), TrialsFile)
+			whole, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := writeFile(run.Dir(), infoFile, info); err != nil {
+				t.Fatal(err)
+			}
+			if tc.left == nil {
+				err = os.Remove(file)
+			} else {
+				err = os.WriteFile(file, []byte(tc.left(strings.SplitAfter(string(whole), "\n"))), 0o666)
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+
+			for range 2 {
+				again, stored := resume(t, root, "last")
+				if len(stored.Records) != 2 {
+					t.Errorf("%d records", len(stored.Records))
+				}
+				if err := again.Close(); err != nil {
+					t.Fatal(err)
+				}
+				got, err := os.ReadFile(file)
+				if err != nil || string(got) != string(whole) {
+					t.Errorf("%v; the lines are\n%s\nwant\n%s", err, got, whole)
+				}
+			}
+			again, _ := resume(t, root, "last")
+			record(t, again, tasks, 2, verdict.Pass, "")
+			if err := again.Close(); err != nil {
+				t.Fatal(err)
+			}
+			s, err := Show(root, "last")
+			if err != nil || len(s.Records) != 3 || s.Trials != 3 || len(s.Problems()) != 0 {
+				t.Errorf("%d records, %d trials, %v, %v", len(s.Records), s.Trials, s.Problems(), err)
+			}
+			for i, rec := range want {
+				if diff := cmp.Diff(rec.RunDir, s.Records[i].RunDir); diff != "" {
+					t.Error(diff)
+				}
+			}
+		})
+	}
+}
+
 // Given a run that has ended, when what it recorded is cut, emptied or
 // changed, then that is said, and nothing is made of it.
 func TestDamageToAFinishedRunIsNoticed(t *testing.T) {

@@ -146,6 +146,11 @@ func Resume(ctx context.Context, root, id string) (_ *Run, _ Stored, err error) 
 	r.info, r.request = s.Info, s.Request
 	r.info.Finished, r.info.Trials, r.info.Digest = time.Time{}, 0, ""
 	r.stored, r.folders, r.places = len(s.Records), len(s.Records), s.Request.Trials()
+	for _, rec := range s.unlisted {
+		if err := r.append(rec); err != nil {
+			return nil, s, err
+		}
+	}
 	for _, rec := range s.Records {
 		r.kept[groupOf(rec)] = r.kept[groupOf(rec)] || rec.RunDir != ""
 	}

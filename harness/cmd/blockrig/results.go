@@ -23,6 +23,8 @@ where --results says.`,
 	c.AddCommand(
 		&cobra.Command{
 			Use: "list", Short: "List the runs", Args: cobra.NoArgs,
+			Long: `List the runs, oldest first. A damaged one is named on stderr, and the exit
+status is 3.`,
 			RunE: func(*cobra.Command, []string) error { return a.listResults() },
 		},
 		a.showCommand(),
@@ -39,17 +41,31 @@ func (a *app) listResults() error {
 	if err != nil {
 		return wrongRun(err)
 	}
+	damaged := false
 	for _, r := range runs {
-		a.sayBroken(r)
+		problems := r.Problems()
+		if len(problems) == 0 {
+			continue
+		}
+		more := ""
+		if len(problems) > 1 {
+			more = fmt.Sprintf(" (and %d more: results show %s)", len(problems)-1, r.ID)
+		}
+		a.say("blockrig: %s%s", problems[0], more)
+		damaged = true
 	}
 	t := text.Table{Head: []string{"RUN", "TRIALS", "COMMAND"}}
-	return printList(a, runs, t, func(t *text.Table, r results.Stored) {
+	err = printList(a, runs, t, func(t *text.Table, r results.Stored) {
 		trials := strconv.Itoa(len(r.Records))
 		if r.Asked > len(r.Records) {
 			trials += fmt.Sprintf(" of %d", r.Asked)
 		}
 		t.Add(r.Info.ID, trials, commandLine(r.Info.Command))
 	})
+	if err == nil && damaged {
+		err = status(exitError)
+	}
+	return err
 }
 
 // commandLine is a command as its user knows it.

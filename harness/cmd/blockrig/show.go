@@ -45,7 +45,7 @@ of its folder's name: what happened in it is shown in full, as -v does for all.
 				return err
 			}
 			a.sayBroken(run)
-			if run.Damaged != nil {
+			if len(run.Problems()) > 0 {
 				return status(exitError)
 			}
 			return nil
@@ -86,10 +86,7 @@ func (a *app) showTrials(records []results.Record, shown []int, summary bool, ra
 
 // sayBroken says what of a run can't be read, or is not what was recorded.
 func (a *app) sayBroken(run results.Stored) {
-	for _, err := range run.Broken {
+	for _, err := range run.Problems() {
 		a.say("blockrig: %s", err)
-	}
-	if run.Damaged != nil {
-		a.say("blockrig: %s", run.Damaged)
 	}
 }
