@@ -161,6 +161,7 @@ func TestStep(t *testing.T) {
 	stack := Outcome{Kind: KindVerdict, Verdict: "bug", Phase: "stack"}
 	broken := Outcome{Kind: KindBuild, Reason: "no rule"}
 	target := &Target{Signature: simTarget.Signature()}
+	full := Outcome{Kind: KindError, Host: true, Reason: "no space left on device"}
 	e, err := ParseExpr("verdict == bug")
 	if err != nil {
 		t.Fatal(err)
@@ -186,6 +187,12 @@ func TestStep(t *testing.T) {
 		{"a pass and then errors", []Outcome{simPass, {Kind: KindError}, {Kind: KindError}, {Kind: KindBoot}}, Rules{}, nil, StepSkip},
 		{"errors in one case of many", []Outcome{simPass, simPass, simPass, {Kind: KindError}, {Kind: KindError}, {Kind: KindError}}, Rules{}, nil, StepSkip},
 		{"errors", []Outcome{{Kind: KindError}, {Kind: KindError}, {Kind: KindError}}, Rules{}, nil, StepSkip},
+		{"the machine's errors", []Outcome{full}, Rules{}, nil, StepAbort},
+		{"the machine's errors beside a pass", []Outcome{simPass, full, full, full}, Rules{}, nil, StepAbort},
+		{"a boot that failed on a starved machine", []Outcome{{Kind: KindBoot, Host: true}}, Rules{}, nil, StepAbort},
+		{"the machine's errors, and a failure", []Outcome{full, full, full, simTarget}, Rules{}, nil, StepBad},
+		{"the machine's errors, and the kernel's", []Outcome{full, {Kind: KindBoot}}, Rules{}, nil, StepSkip},
+		{"an error of the machine's, and passes enough", []Outcome{full, simPass, simPass}, Rules{}, nil, StepGood},
 		{"too few passes", []Outcome{simPass}, Rules{}, nil, StepMore},
 		{"nothing", nil, Rules{}, nil, StepMore},
 	} {

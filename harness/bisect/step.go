@@ -22,14 +22,16 @@ const StepMore = -1
 // before it (the stack can't be built) makes the commit one to skip. One hit
 // is enough for bad; for good it takes as many passes as are wanted (see
 // stats.RunsToTrust). A trial without a verdict before any pass makes the
-// commit one to skip, as do three beside passes.
+// commit one to skip, as do three beside passes. When it was this machine that
+// spoilt them, it would spoil those of every other commit as well, so that
+// ends the bisection.
 func Step(outcomes []Outcome, rules Rules, target *Target, want int) (status int, why string) {
 	l := &lens{rules: rules}
 	if target != nil {
 		l.target = *target
 	}
-	var hits, passes, others, voids int
-	var hit, other, void Outcome
+	var hits, passes, others, voids, spoilt int
+	var hit, other, void, host Outcome
 	for _, o := range outcomes {
 		c := l.class(o)
 		if target == nil && rules == (Rules{}) && o.Failed() {
@@ -47,7 +49,12 @@ func Step(outcomes []Outcome, rules Rules, target *Target, want int) (status int
 		case classOther:
 			other = o
 			others++
-		default:
+		case classVoid:
+			if o.Host {
+				host = o
+				spoilt++
+				break
+			}
 			void = o
 			voids++
 		}
@@ -61,7 +68,9 @@ func Step(outcomes []Outcome, rules Rules, target *Target, want int) (status int
 		return StepSkip, fmt.Sprintf("%s: %s", void.Kind, void.Reason)
 	case voids >= tries:
 		// Before the passes: those may be of other cases alone.
-		return StepSkip, fmt.Sprintf("%s in %d of %d trials: %s", void.Kind, voids, voids+passes, void.Reason)
+		return StepSkip, fmt.Sprintf("%s in %d of %d trials: %s", void.Kind, voids, voids+spoilt+passes, void.Reason)
+	case spoilt > 0 && passes == 0, spoilt >= tries:
+		return StepAbort, fmt.Sprintf("this machine can't try it (%d trials without a verdict): %s", spoilt, host.Reason)
 	case passes >= want:
 		if rules.BadWhen != nil {
 			return StepGood, shown(outcomes)

@@ -16,7 +16,8 @@ var errNoCase = errors.New("no case fails")
 
 // Choose puts the case to bisect with into the request, where the user named
 // none: the first that fails on the failing end and passes on the passing one,
-// by a trial of each.
+// by a trial of each. The error is a RequestError when the kernels say that
+// there is none; trouble with this machine says nothing of them.
 func (r *Request) Choose(ctx context.Context, t *Tester, cases []scenarios.Case) error {
 	rules, err := r.Rules()
 	if err != nil {
@@ -31,11 +32,11 @@ func (r *Request) Choose(ctx context.Context, t *Tester, cases []scenarios.Case)
 	if errors.Is(err, errNoCase) && r.Direction == bisect.Either {
 		c, err = choose(ctx, t, cases, good, bad, rules)
 	}
-	if err != nil && ctx.Err() == nil {
-		return RequestError{err}
+	if err != nil {
+		return err
 	}
 	r.Scenario = ScenarioOf(c)
-	return err
+	return nil
 }
 
 // ends are the first old end and the new one.
@@ -53,15 +54,23 @@ func choose(ctx context.Context, t *Tester, cases []scenarios.Case, bad, good bi
 	}
 	var hits []scenarios.Case
 	var seen []string
+	var spoilt bool // a trial by this machine
 	for _, c := range cases {
 		if o := failing[c.ID]; rules.Fails(o) {
 			hits = append(hits, c)
 		} else {
+			spoilt = spoilt || o.Host
 			seen = append(seen, c.ID+": "+said(o))
 		}
 	}
+	none := func(why error) (scenarios.Case, error) {
+		if spoilt {
+			return scenarios.Case{}, fmt.Errorf("which case to bisect with is not known, for trouble with this machine: %w", why)
+		}
+		return scenarios.Case{}, RequestError{why}
+	}
 	if len(hits) == 0 {
-		return scenarios.Case{}, fmt.Errorf("%w on %s (%s)", errNoCase, bad, strings.Join(seen, "; "))
+		return none(fmt.Errorf("%w on %s (%s)", errNoCase, bad, strings.Join(seen, "; ")))
 	}
 	passing, err := t.tryEach(ctx, hits, good)
 	if err != nil {
@@ -73,9 +82,10 @@ func choose(ctx context.Context, t *Tester, cases []scenarios.Case, bad, good bi
 		if o.Kind == bisect.KindVerdict && !rules.Fails(o) {
 			return c, nil
 		}
+		spoilt = spoilt || o.Host
 		seen = append(seen, c.ID+": "+said(o))
 	}
-	return scenarios.Case{}, fmt.Errorf("every case that fails on %s does not pass on %s either (%s)", bad, good, strings.Join(seen, "; "))
+	return none(fmt.Errorf("every case that fails on %s does not pass on %s either (%s)", bad, good, strings.Join(seen, "; ")))
 }
 
 func said(o bisect.Outcome) string {
@@ -92,7 +102,11 @@ func (t *Tester) tryEach(ctx context.Context, cases []scenarios.Case, s bisect.S
 		return nil, err
 	}
 	if p.Failure != "" {
-		return nil, fmt.Errorf("%s: %s", s.String(), p.Reason)
+		err := fmt.Errorf("%s: %s", s.String(), p.Reason)
+		if p.Failure == bisect.KindError {
+			return nil, err
+		}
+		return nil, RequestError{err}
 	}
 	out := map[string]bisect.Outcome{}
 	err = t.try(ctx, bisect.Request{Subject: s, Boots: 1, Runs: 1}, cases, func(r results.Record, o bisect.Outcome) error {

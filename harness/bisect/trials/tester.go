@@ -127,7 +127,7 @@ func outcomeOf(rec results.Record, r trial.Outcome) bisect.Outcome {
 		return o
 	}
 	o.Kind, o.Reason, o.Host = bisect.KindError, rec.Reason, r.Report.HostsDoing()
-	if rec.Phase == scenarios.PhaseBoot && r.Report.Host == "" {
+	if rec.Phase == scenarios.PhaseBoot && !o.Host {
 		o.Kind = bisect.KindBoot
 	}
 	return o

@@ -56,6 +56,12 @@ func TestOutcomes(t *testing.T) {
 			bisect.Outcome{Kind: bisect.KindError, Verdict: "error", Phase: "boot", Step: "pread", Reason: "disk full", Host: true},
 		},
 		{
+			"a boot on a machine that was too busy",
+			results.Record{Verdict: "error", Phase: "boot", Reason: "no word from it", Signature: verdict.Signature{Phase: "boot", Step: "pread", Verdict: verdict.Error}},
+			verdict.Report{Step: "pread", Doubt: "starved"},
+			bisect.Outcome{Kind: bisect.KindError, Verdict: "error", Phase: "boot", Step: "pread", Reason: "no word from it", Host: true},
+		},
+		{
 			"a tool that fails",
 			results.Record{Verdict: "error", Phase: "stack", Reason: "lvcreate", BootID: "b", Signature: verdict.Signature{Phase: "stack", Step: "pread", Verdict: scenarios.Error}},
 			verdict.Report{Step: "pread"},
@@ -107,7 +113,7 @@ func TestTargetOf(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	put(`{"scenario": "s", "verdict": "hang", "signature": "step/pread/hang: WARNING in a; BUG in b"}`)
+	put(`{"scenario": "s", "verdict": "hang", "signature": "step/pread/hang: WARNING in a; BUG in b", "titles": ["WARNING in a", "BUG in b"]}`)
 	got, err := TargetOf(dir)
 	want := &bisect.Target{Signature: bisect.Signature{Verdict: "hang", Phase: "step", Step: "pread"}, Titles: []string{"WARNING in a", "BUG in b"}}
 	if err != nil || !cmp.Equal(got, want) {

@@ -128,12 +128,14 @@ func (a *app) stepCommand() *cobra.Command {
 		Short: "Test one commit, for git bisect run",
 		Long: `Build the commit that git bisect has checked out in the current folder
 (or, with --kernel, take that kernel), run the scenario, and end with the status
-that git bisect run wants: 0 good, 1 bad, 125 can't be tested, skip; and 129 for
-anything unexpected, a crash of blockrig and a mistyped command included, which
-ends the bisection.
+that git bisect run wants: 0 good, 1 bad, 125 can't be tested, skip; and 129,
+which ends the bisection, for anything unexpected: a mistyped command, a crash
+of blockrig, or trouble with this machine (a full disk, no QEMU, one too busy to
+tell) in all attempts, which would skip every other commit as well.
 
 Bad is a failure at the scenario's step. One before it, when the stack is
-built, makes the commit one to skip, as do a kernel that does not build or boot.`,
+built, makes the commit one to skip, as does a kernel that does not build or
+boot.`,
 		Example: `  git bisect start v6.18 v6.17
   git bisect run blockrig step lvm-mirror-dio-read --case length=512,memory_offset=32
   git bisect run sh -c 'make -j8 bzImage || exit 125; blockrig step plain-dio-read -k file:arch/x86/boot/bzImage'`,
