@@ -129,7 +129,7 @@ func TestKernelsOfOneReleaseAreToldApart(t *testing.T) {
 	}
 	var records []Record
 	for k := range kernels {
-		records = append(records, Record{Scenario: "s", Kernel: k, Verdict: verdict.Pass}, Record{Scenario: "s", Kernel: k, Verdict: verdict.Hang})
+		records = append(records, Record{Scenario: "s", Kernel: k, Verdict: scenarios.Pass}, Record{Scenario: "s", Kernel: k, Verdict: scenarios.Hang})
 	}
 	name := kernelNames(records, func(r Record) Kernel { return r.Kernel })
 	for k, want := range kernels {

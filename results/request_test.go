@@ -277,7 +277,7 @@ func TestALineThatWasNotWrittenIsAdded(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			want := []Record{record(t, run, tasks, 0, verdict.Hang, "a"), record(t, run, tasks, 1, verdict.Hang, "b")}
+			want := []Record{record(t, run, tasks, 0, scenarios.Hang, "a"), record(t, run, tasks, 1, scenarios.Hang, "b")}
 			info := run.info
 			if err := run.Close(); err != nil {
 				t.Fatal(err)
@@ -313,7 +313,7 @@ func TestALineThatWasNotWrittenIsAdded(t *testing.T) {
 				}
 			}
 			again, _ := resume(t, root, "last")
-			record(t, again, tasks, 2, verdict.Pass, "")
+			record(t, again, tasks, 2, scenarios.Pass, "")
 			if err := again.Close(); err != nil {
 				t.Fatal(err)
 			}

@@ -57,7 +57,7 @@ func TestOutcomes(t *testing.T) {
 		},
 		{
 			"a boot on a machine that was too busy",
-			results.Record{Verdict: "error", Phase: "boot", Reason: "no word from it", Signature: verdict.Signature{Phase: "boot", Step: "pread", Verdict: verdict.Error}},
+			results.Record{Verdict: "error", Phase: "boot", Reason: "no word from it", Signature: verdict.Signature{Phase: "boot", Step: "pread", Verdict: scenarios.Error}},
 			verdict.Report{Step: "pread", Doubt: "starved"},
 			bisect.Outcome{Kind: bisect.KindError, Verdict: "error", Phase: "boot", Step: "pread", Reason: "no word from it", Host: true},
 		},
