@@ -80,6 +80,23 @@ func (p *Process) run(ctx context.Context, started chan<- error) {
 	// The death signal comes when the thread that forked ends, not when this
 	// process does, so the thread stays.
 	runtime.LockOSThread()
+	if p.opt.OnThread != nil && unix.Gettid() == os.Getpid() {
+		// The main thread can't end, and is what /proc/self is about.
+		other := make(chan struct{})
+		go func() {
+			runtime.LockOSThread()
+			close(other)
+			p.own(ctx, started)
+		}()
+		<-other
+		runtime.UnlockOSThread()
+		return
+	}
+	p.own(ctx, started)
+}
+
+// own is run on a thread of its own.
+func (p *Process) own(ctx context.Context, started chan<- error) {
 	var err error
 	if p.opt.OnThread == nil {
 		defer runtime.UnlockOSThread()

@@ -100,7 +100,11 @@ type Builder struct {
 	entries *cachedir.Dir // results, by a job's key
 	work    string        // worktrees, object trees, ccaches
 	user    *user         // that make runs as; nil: the one we are
-	jobs    int
+	// enclosed says that make sees the system, its tools and its own folders
+	// alone.
+	enclosed bool
+	sees     []string // that it sees besides
+	jobs     int
 }
 
 // Open prepares the cache below cacheDir (blockrig's own cache folder).
@@ -112,6 +116,11 @@ func Open(ctx context.Context, cacheDir string, opts Options) (*Builder, error) 
 	opts.CC = cmp.Or(opts.CC, "gcc")
 	if strings.HasPrefix(opts.CC, "-") || strings.ContainsAny(opts.CC, " \t\n$'\"\\;&|") {
 		return nil, fmt.Errorf("compiler %q: give the name or path of one program", opts.CC)
+	}
+	if strings.Contains(opts.CC, "/") {
+		if opts.CC, err = filepath.Abs(opts.CC); err != nil {
+			return nil, fmt.Errorf("open build cache: %w", err)
+		}
 	}
 	b := &Builder{opts: opts, home: abs, work: filepath.Join(abs, "sources"), jobs: opts.Jobs}
 	if b.jobs <= 0 {
@@ -127,8 +136,9 @@ func Open(ctx context.Context, cacheDir string, opts Options) (*Builder, error) 
 		if b.user, err = unprivileged(); err != nil {
 			return nil, err
 		}
+		b.enclosed = child.CanEnclose()
 		// A cache in root's home can't be reached by anyone else.
-		if !reachable(abs) {
+		if !b.reachable(abs) {
 			sum := sha256.Sum256([]byte(abs))
 			b.work = filepath.Join("/var/cache/blockrig", "sources-"+hex.EncodeToString(sum[:6]))
 		}

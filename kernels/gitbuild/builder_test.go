@@ -21,6 +21,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/blockrig/blockrig/harness/child"
 	"github.com/blockrig/blockrig/kernels"
 	"github.com/blockrig/blockrig/kernels/config"
 	"github.com/blockrig/blockrig/kernels/gitbuild/gitcmd"
@@ -514,6 +515,70 @@ func TestBuildRunsUnprivilegedAndInACleanEnvironment(t *testing.T) {
 	}
 }
 
+// enclosing skips a test where builds are not enclosed.
+func enclosing(t *testing.T) {
+	t.Helper()
+	if os.Geteuid() != 0 || !child.CanEnclose() {
+		t.Skip("builds are not enclosed here")
+	}
+}
+
+// Given a root folder that none but root may enter, when root builds, then it
+// builds.
+func TestBuildWhereTheRootFolderIsClosed(t *testing.T) {
+	enclosing(t)
+	test := exec.Command(os.Args[0], "-test.run=^TestBuildIsDoneOnce$", "-test.v")
+	out, err := child.Output(t.Context(), test, child.Options{OnThread: func() error {
+		view := child.View{{Path: filepath.Dir(os.Args[0])}, {Path: os.TempDir(), Writable: true}}
+		return errors.Join(view.Enter(), os.Chmod("/", 0o700))
+	}}, 1<<20)
+	if err != nil || !strings.Contains(string(out), "--- PASS: TestBuildIsDoneOnce") {
+		t.Errorf("%v:\n%s", err, out)
+	}
+}
+
+// Given a file that anyone may read, and a folder that anyone may write to,
+// when the sources' own scripts look for them, then they are not there.
+func TestAnEnclosedBuildSeesItsOwnFoldersAlone(t *testing.T) {
+	enclosing(t)
+	g := newRepo(t)
+	dir := openDir(t)
+	if err := errors.Join(os.WriteFile(filepath.Join(dir, "secret"), nil, 0o644), os.Mkdir(filepath.Join(dir, "open"), 0o755), os.Chmod(filepath.Join(dir, "open"), 0o777)); err != nil {
+		t.Fatal(err)
+	}
+	g.commit("look around", map[string]string{"image.sh": fmt.Sprintf(`cat %[1]s/secret && exit 1
+true > %[1]s/open/file && exit 1
+true > "$(dirname "$0")/main.c" && exit 1
+ls %[2]s && exit 1
+true > /tmp/mine || exit 1
+`, dir, g.Dir()) + tree["image.sh"]})
+	if _, err := open(t, filepath.Join(dir, "cache"), Options{}).BuildSpec(t.Context(), Spec{Repo: g.Dir(), Rev: "HEAD"}); err != nil {
+		t.Error(err)
+	}
+}
+
+// Given a compiler in a folder of its own, reached by a link, with something
+// beside it that it needs, when root builds with it, then both are found.
+func TestACompilerBringsWhatLiesBesideIt(t *testing.T) {
+	enclosing(t)
+	gcc, err := exec.LookPath("gcc")
+	if err != nil {
+		t.Skip("there is no gcc here")
+	}
+	g := newRepo(t)
+	dir := openDir(t)
+	script := "#!/bin/sh\nexec \"$(dirname \"$(readlink -f \"$0\")\")/../lib/real\" \"$@\"\n"
+	if err := errors.Join(os.MkdirAll(filepath.Join(dir, "tools", "bin"), 0o755), os.Mkdir(filepath.Join(dir, "tools", "lib"), 0o755), os.Mkdir(filepath.Join(dir, "links"), 0o755),
+		os.WriteFile(filepath.Join(dir, "tools", "bin", "cc"), []byte(script), 0o755),
+		os.Symlink(gcc, filepath.Join(dir, "tools", "lib", "real")),
+		os.Symlink("../tools/bin/cc", filepath.Join(dir, "links", "cc"))); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := open(t, filepath.Join(dir, "cache"), Options{CC: filepath.Join(dir, "links", "cc")}).BuildSpec(t.Context(), Spec{Repo: g.Dir(), Rev: "HEAD"}); err != nil {
+		t.Error(err)
+	}
+}
+
 // Given a strict umask, when root builds, then the user that make runs as can
 // come to the sources and the objects: in a new cache, in one that was used
 // before without and with it, and with files that a patch makes.
@@ -522,9 +587,9 @@ func TestBuildUnderAStrictUmask(t *testing.T) {
 	const childOf = "GITBUILD_TEST_UMASK"
 	if os.Getenv(childOf) == "" {
 		for _, umask := range []string{"027", "077"} {
-			child := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^"+t.Name()+"$")
-			child.Env = append(os.Environ(), childOf+"="+umask)
-			if out, err := child.CombinedOutput(); err != nil {
+			test := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^"+t.Name()+"$")
+			test.Env = append(os.Environ(), childOf+"="+umask)
+			if out, err := test.CombinedOutput(); err != nil {
 				t.Errorf("umask %s: %v\n%s", umask, err, out)
 			}
 		}
@@ -600,6 +665,7 @@ func TestCancelledBuildLeavesNothingRunning(t *testing.T) {
 	fifo := openFifo(t, dir)
 	g.commit("slow", map[string]string{"image.sh": "exec 9>" + fifo.name + "\nsleep 1000 & echo started >&9; wait\n"})
 	b := open(t, dir, Options{})
+	b.sees = []string{dir}
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	done := make(chan error, 1)
@@ -952,6 +1018,7 @@ func TestNothingOutlivesABuild(t *testing.T) {
 			g.commit("daemons", map[string]string{"image.sh": "exec 9>" + fifo.name + "\nsetsid sh -c 'sleep 1000 & sleep 1000' &\n(setsid nohup sleep 1000 >/dev/null 2>&1 &)\n(trap '' TERM HUP INT; sleep 1000) &\n" + end})
 			done := make(chan error, 1)
 			b := open(t, dir, Options{})
+			b.sees = []string{dir}
 			go func() {
 				_, err := b.BuildSpec(t.Context(), Spec{Repo: g.Dir(), Rev: "HEAD"})
 				done <- err

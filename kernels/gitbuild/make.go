@@ -161,7 +161,11 @@ func (b *Builder) make(ctx context.Context, j *job, src *source, obj *objects, l
 	log.line, log.last = line, nil
 	cmd.Stdout, cmd.Stderr = log, log
 	// Time for make to remove its unfinished targets.
-	p, err := child.Start(ctx, cmd, child.Options{Grace: 20 * time.Second, Contain: true})
+	opt := child.Options{Grace: 20 * time.Second, Contain: true}
+	if b.enclosed {
+		opt.OnThread = b.view(j, src.dir, obj.dir).Enter
+	}
+	p, err := child.Start(ctx, cmd, opt)
 	if err != nil {
 		return true, err
 	}
@@ -261,7 +265,7 @@ func (b *Builder) path() string {
 	if b.user == nil {
 		return path
 	}
-	return strings.Join(slices.DeleteFunc(filepath.SplitList(path), func(dir string) bool { return !reachable(dir) }), string(filepath.ListSeparator))
+	return strings.Join(slices.DeleteFunc(filepath.SplitList(path), func(dir string) bool { return !b.reachable(dir) }), string(filepath.ListSeparator))
 }
 
 // look finds a program as the build does; "" when it is not there.
@@ -282,6 +286,7 @@ func (b *Builder) look(name string) string {
 
 // A compiler, and what of it changes what it makes.
 type compiler struct {
+	path    string
 	command string // for make's CC
 	id      string
 }
@@ -309,9 +314,6 @@ func (b *Builder) findCompiler(ctx context.Context) (compiler, error) {
 			packages = append(packages, "gcc")
 		}
 	}
-	if len(lacks) > 0 && b.user != nil && !reachable("/") {
-		return compiler{}, errors.New("kernels can't be built here: root builds as nobody, who may not enter /; allow it (chmod o+x /), or build as an ordinary user")
-	}
 	if len(lacks) > 0 {
 		hint := ""
 		if len(packages) > 0 {
@@ -319,7 +321,7 @@ func (b *Builder) findCompiler(ctx context.Context) (compiler, error) {
 		}
 		return compiler{}, fmt.Errorf("kernels can't be built here: %s is missing%s", strings.Join(lacks, ", "), hint)
 	}
-	c := compiler{command: path}
+	c := compiler{path: path, command: path}
 	if ccache := b.look("ccache"); ccache != "" {
 		c.command = ccache + " " + path
 	}

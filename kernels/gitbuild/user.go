@@ -8,6 +8,9 @@ import (
 	osuser "os/user"
 	"path/filepath"
 	"strconv"
+	"strings"
+
+	"github.com/blockrig/blockrig/harness/child"
 )
 
 // A user is who make runs as.
@@ -38,18 +41,44 @@ func unprivileged() (*user, error) {
 }
 
 // reachable tells whether everyone can come to a folder, as far as it exists.
-func reachable(dir string) bool {
-	for {
+// An enclosed build has a root folder of its own.
+func (b *Builder) reachable(dir string) bool {
+	for !b.enclosed || dir != "/" {
 		info, err := os.Stat(dir)
 		if err == nil && info.Mode()&0o001 == 0 || err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return false
 		}
 		up := filepath.Dir(dir)
 		if up == dir {
-			return true
+			break
 		}
 		dir = up
 	}
+	return true
+}
+
+// view is what an enclosed make of a job sees: the system, the folders that
+// tools come from, with what belongs to them, and the job's.
+func (b *Builder) view(j *job, src, obj string) child.View {
+	v := child.View{{Path: src}, {Path: obj, Writable: true}, {Path: j.home(), Writable: true}, {Path: j.ccache(), Writable: true}}
+	for _, dir := range b.sees {
+		v = append(v, child.Folder{Path: dir})
+	}
+	dirs := filepath.SplitList(b.path())
+	compiler := filepath.Dir(j.compiler.path)
+	if real, err := filepath.EvalSymlinks(j.compiler.path); err == nil {
+		dirs = append(dirs, filepath.Dir(real))
+	}
+	for _, dir := range append(dirs, compiler) {
+		// Beside a bin folder are the libraries of what is in it.
+		if up := filepath.Dir(dir); up != "/" && strings.HasSuffix(dir, "bin") {
+			dir = up
+		}
+		if dir != "/" && b.reachable(dir) {
+			v = append(v, child.Folder{Path: dir})
+		}
+	}
+	return v
 }
 
 // makeFolder makes a folder and those above it. The build's user, if it is

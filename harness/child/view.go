@@ -1,0 +1,192 @@
+package child
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+	"slices"
+	"sync"
+
+	"golang.org/x/sys/unix"
+)
+
+// A View is what a child sees of the file system besides the folders of the
+// system: what is not in it is not there. Its Enter is an Options.OnThread, for
+// root.
+type View []Folder
+
+// A Folder is seen where it is, with all that is mounted below it. One that
+// only is read may be missing.
+type Folder struct {
+	Path     string // absolute
+	Writable bool   // as far as its files' modes allow it
+}
+
+// system are the folders that programs come from and live on. Users' own are
+// not among them, nor what runs here and what it has stored.
+var system = []string{
+	"/bin", "/dev", "/etc", "/gnu", "/lib", "/lib32", "/lib64", "/libx32", "/nix", "/opt", "/proc", "/sbin", "/sys", "/usr",
+}
+
+// scratch are folders that anyone may write to. They are the child's own and
+// vanish with it.
+var scratch = []string{"/tmp", "/var/tmp"}
+
+// scratchSize bounds what is in scratch, which is memory.
+const scratchSize = "256m"
+
+// CanEnclose tells whether this process may give a child a View: as root with
+// all of root's rights (mount_namespaces(7)), from Linux 5.12 on.
+var CanEnclose = sync.OnceValue(func() bool {
+	return Run(context.Background(), exec.Command("true"), Options{OnThread: View{}.Enter}) == nil
+})
+
+// Enter makes the calling thread, and what it starts, see the view alone, in a
+// mount namespace of its own. Nothing that the thread starts gets more rights
+// than it has, as by set-user-ID programs. Anyone may enter the view's root,
+// whatever the mode of the host's is.
+func (v View) Enter() (err error) {
+	defer func() {
+		if err != nil {
+			err = fmt.Errorf("enclose a child: %w", err)
+		}
+	}()
+	if err := unix.Unshare(unix.CLONE_NEWNS); err != nil {
+		return fmt.Errorf("make a mount namespace: %w", err)
+	}
+	var trees []tree
+	defer func() {
+		for _, t := range trees {
+			err = cmp.Or(err, unix.Close(t.fd))
+		}
+	}()
+	all := slices.Clone(v)
+	for _, dir := range system {
+		all = append(all, Folder{Path: dir})
+	}
+	// A folder comes before those in it, which it would hide.
+	slices.SortFunc(all, func(a, b Folder) int { return cmp.Compare(a.Path, b.Path) })
+	links := make(map[string]string)
+	for _, f := range all {
+		if to, err := os.Readlink(f.Path); err == nil && slices.Contains(system, f.Path) {
+			links[f.Path] = to // /bin is usr/bin
+			continue
+		}
+		fd, err := f.clone()
+		if errors.Is(err, fs.ErrNotExist) && !f.Writable {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		trees = append(trees, tree{f.Path, fd})
+	}
+	if err := newRoot(); err != nil {
+		return err
+	}
+	umask := unix.Umask(0o022) // this thread's own since it has its namespace
+	defer unix.Umask(umask)
+	for _, dir := range scratch {
+		if err := errors.Join(os.MkdirAll(dir, 0o755), os.Chmod(dir, 0o777|fs.ModeSticky)); err != nil {
+			return err
+		}
+	}
+	for at, to := range links {
+		if err := os.Symlink(to, at); err != nil {
+			return err
+		}
+	}
+	for _, t := range trees {
+		if err := os.MkdirAll(t.at, 0o755); err != nil {
+			return err
+		}
+		if err := unix.MoveMount(t.fd, "", unix.AT_FDCWD, t.at, unix.MOVE_MOUNT_F_EMPTY_PATH); err != nil {
+			return fmt.Errorf("mount %s: %w", t.at, err)
+		}
+	}
+	return unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
+}
+
+// A tree is mounts that are not yet seen anywhere.
+type tree struct {
+	at string
+	fd int
+}
+
+// clone gives the folder and all that is mounted below it.
+func (f Folder) clone() (fd int, err error) {
+	fd, err = unix.OpenTree(unix.AT_FDCWD, f.Path, unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC|unix.AT_RECURSIVE)
+	if err != nil {
+		return -1, fmt.Errorf("clone the mounts of %s: %w", f.Path, err)
+	}
+	attr := unix.MountAttr{Attr_set: unix.MOUNT_ATTR_NOSUID, Propagation: unix.MS_SLAVE}
+	if !f.Writable {
+		attr.Attr_set |= unix.MOUNT_ATTR_RDONLY
+	}
+	if err := unix.MountSetattr(fd, "", unix.AT_EMPTY_PATH|unix.AT_RECURSIVE, &attr); err != nil {
+		return -1, errors.Join(fmt.Errorf("set what may be done in %s: %w", f.Path, err), unix.Close(fd))
+	}
+	return fd, nil
+}
+
+// newRoot gives the thread an empty root folder.
+func newRoot() (err error) {
+	var open []int
+	defer func() {
+		for _, fd := range open {
+			err = cmp.Or(err, unix.Close(fd))
+		}
+	}()
+	keep := func(fd int, err error) (int, error) {
+		if err == nil {
+			open = append(open, fd)
+		}
+		return fd, err
+	}
+	old, err := keep(unix.Open("/", unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0))
+	if err != nil {
+		return fmt.Errorf("open /: %w", err)
+	}
+	// What is mounted must not be seen by the host. In a chroot that can be
+	// said only from outside: to enter one's own namespace leads there.
+	self, err := keep(unix.Open("/proc/thread-self/ns/mnt", unix.O_RDONLY|unix.O_CLOEXEC, 0))
+	if err != nil {
+		return fmt.Errorf("open the mount namespace: %w", err)
+	}
+	if err := unix.Setns(self, unix.CLONE_NEWNS); err != nil {
+		return fmt.Errorf("enter the mount namespace: %w", err)
+	}
+	if err := unix.MountSetattr(unix.AT_FDCWD, "/", unix.AT_RECURSIVE, &unix.MountAttr{Propagation: unix.MS_SLAVE}); err != nil {
+		return fmt.Errorf("cut mounts off from the host's: %w", err)
+	}
+	tmpfs, err := keep(unix.Fsopen("tmpfs", unix.FSOPEN_CLOEXEC))
+	if err != nil {
+		return fmt.Errorf("make a root folder: %w", err)
+	}
+	for key, value := range map[string]string{"mode": "0755", "size": scratchSize} {
+		if err := unix.FsconfigSetString(tmpfs, key, value); err != nil {
+			return fmt.Errorf("make a root folder: %s: %w", key, err)
+		}
+	}
+	if err := unix.FsconfigCreate(tmpfs); err != nil {
+		return fmt.Errorf("make a root folder: %w", err)
+	}
+	root, err := keep(unix.Fsmount(tmpfs, unix.FSMOUNT_CLOEXEC, unix.MOUNT_ATTR_NOSUID|unix.MOUNT_ATTR_NODEV))
+	if err != nil {
+		return fmt.Errorf("make a root folder: %w", err)
+	}
+	if err := unix.MoveMount(root, "", old, "", unix.MOVE_MOUNT_F_EMPTY_PATH|unix.MOVE_MOUNT_T_EMPTY_PATH); err != nil {
+		return fmt.Errorf("mount the root folder: %w", err)
+	}
+	if err := unix.Fchdir(root); err != nil {
+		return fmt.Errorf("enter the root folder: %w", err)
+	}
+	if err := unix.Chroot("."); err != nil {
+		return fmt.Errorf("enter the root folder: %w", err)
+	}
+	return nil
+}
