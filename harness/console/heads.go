@@ -6,10 +6,18 @@ import "slices"
 // begin with text, and to compare the beginning is cheaper than to search the
 // line.
 type heads struct {
-	pair  [1 << 16]uint16 // by the first two bytes: index into lists
-	lists [][]headItem    // lists[0] is empty
-	short []string        // heads too short to tell rows apart
-	pairs [1 << 10]uint64 // a bit for the first two bytes of each of them
+	four  [1 << fourBits]uint16 // by a hash of the first four bytes: index into lists
+	lists [][]headItem          // lists[0] is empty
+	short [256][]string         // by first byte: heads too short to tell rows apart
+}
+
+// fourBits is how many bits the hash of four bytes has.
+const fourBits = 14
+
+// hashFour is a hash of the first four bytes of s, which must have as many.
+func hashFour[T []byte | string](s T) uint32 {
+	four := uint32(s[0]) | uint32(s[1])<<8 | uint32(s[2])<<16 | uint32(s[3])<<24
+	return four * 2654435761 >> (32 - fourBits) // Knuth's multiplicative hash
 }
 
 type headItem struct {
@@ -52,24 +60,19 @@ func (h *heads) addShort(p *pattern) bool {
 		}
 	}
 	for _, t := range texts {
-		if pair := int(t[0])<<8 | int(t[1]); h.pair[pair] == 0 {
-			h.pair[pair] = uint16(len(h.lists))
-			h.lists = append(h.lists, nil)
+		if list := &h.short[t[0]]; !slices.Contains(*list, t) {
+			*list = append(*list, t)
 		}
-		h.short = append(h.short, t)
-		h.pairs[int(t[0])<<2|int(t[1])>>6] |= 1 << (t[1] & 63)
 	}
-	slices.Sort(h.short)
-	h.short = slices.Compact(h.short)
 	return len(texts) > 0
 }
 
 // beginsShort reports whether s begins with a head that addShort was told.
 func (h *heads) beginsShort(s []byte) bool {
-	if len(s) < 2 || h.pairs[int(s[0])<<2|int(s[1])>>6]>>(s[1]&63)&1 == 0 {
+	if len(s) == 0 {
 		return false
 	}
-	for _, t := range h.short {
+	for _, t := range h.short[s[0]] {
 		if len(s) >= len(t) && string(s[:len(t)]) == t {
 			return true
 		}
@@ -78,12 +81,12 @@ func (h *heads) beginsShort(s []byte) bool {
 }
 
 func (h *heads) file(text string, row uint16) {
-	pair := int(text[0])<<8 | int(text[1])
-	if h.pair[pair] == 0 {
-		h.pair[pair] = uint16(len(h.lists))
+	at := &h.four[hashFour(text)]
+	if *at == 0 {
+		*at = uint16(len(h.lists))
 		h.lists = append(h.lists, nil)
 	}
-	list := &h.lists[h.pair[pair]]
+	list := &h.lists[*at]
 	for i := range *list {
 		if (*list)[i].text == text {
 			(*list)[i].rows = append((*list)[i].rows, row)
@@ -96,10 +99,10 @@ func (h *heads) file(text string, row uint16) {
 // find sets the bits of the rows that s may match, and reports whether there
 // is any.
 func (h *heads) find(s []byte, bits []uint64) bool {
-	if len(s) < 2 {
+	if len(s) < minHead {
 		return false
 	}
-	list := h.lists[h.pair[int(s[0])<<8|int(s[1])]]
+	list := h.lists[h.four[hashFour(s)]]
 	any := false
 	for i := range list {
 		it := &list[i]

@@ -294,11 +294,9 @@ func (s *Scanner) message(l []byte) bool {
 	found := false
 	s.ids, s.at = s.t.filter.find(m.text, s.ids[:0], s.at[:0])
 	text := trimBlanks(m.text)
-	var may mayBe
-	if len(text) > 1 {
-		may = s.t.twoBytes[int(text[0])<<8|int(text[1])]
-	}
-	if len(s.ids) > 0 || may&mayBegin != 0 || bytes.IndexByte(text, '#') >= 0 || hasInner(m.text) {
+	may := s.t.mayBe(text)
+	numbered, inner := brackets(m.text)
+	if len(s.ids) > 0 || may&mayBegin != 0 || numbered || inner {
 		var kernel bool
 		found, kernel = s.candidate(&m)
 		if kernel && m.origin == originUnknown {
@@ -390,7 +388,7 @@ func (s *Scanner) candidate(m *message) (found, kernel bool) {
 		return true, true
 	}
 	// A newline may have been lost: the kernel's line begins within this one.
-	if !hasInner(m.text) {
+	if _, may := brackets(m.text); !may {
 		return false, kernel
 	}
 	if inner, ok := innerMessage(m.text); ok {
@@ -411,11 +409,8 @@ func (s *Scanner) mayMatch(text []byte) bool {
 	for _, id := range s.ids {
 		any = setBits(s.hits[:], s.t.rows[id]) || any
 	}
-	if bytes.IndexByte(text, '#') >= 0 {
-		s.shortIDs, s.at = s.t.hash.filter.find(text, s.shortIDs[:0], s.at[:0])
-		for _, id := range s.shortIDs {
-			any = setBits(s.hits[:], s.t.hash.rows[id]) || any
-		}
+	if bytes.Contains(text, []byte("[#")) {
+		any = setBits(s.hits[:], s.t.numbered)
 	}
 	s.shortIDs = s.shortIDs[:0]
 	if s.t.heads.beginsShort(text) {
@@ -461,19 +456,19 @@ func (s *Scanner) harmless(text []byte) bool {
 	return false
 }
 
-// hasInner reports whether a printk time may stand within s.
-func hasInner(s []byte) bool {
-	for at := 1; at < len(s); {
+// brackets reports whether "[#" stands in s, and whether a printk time may
+// stand within it.
+func brackets(s []byte) (numbered, inner bool) {
+	for at := 0; at < len(s); {
 		i := bytes.IndexByte(s[at:], '[')
-		if i < 0 || at+i+14 >= len(s) {
-			return false
+		if i < 0 {
+			break
 		}
 		at += i + 1
-		if (s[at] == ' ' || isDigit(s[at])) && isDigit(s[at+4]) || s[at+5] == '.' {
-			return true
-		}
+		numbered = numbered || at < len(s) && s[at] == '#'
+		inner = inner || at > 1 && at+13 < len(s) && ((s[at] == ' ' || isDigit(s[at])) && isDigit(s[at+4]) || s[at+5] == '.')
 	}
-	return false
+	return numbered, inner
 }
 
 // innerMessage finds the last printk time within s, and what follows it.

@@ -58,13 +58,25 @@ const (
 	mayBegin                      // a row of the markers
 )
 
+// mayBe says what a line may be.
+func (t *tables) mayBe(text []byte) mayBe {
+	if len(text) < 2 {
+		return 0
+	}
+	may := t.twoBytes[int(text[0])<<8|int(text[1])]
+	if len(text) >= minHead && t.heads.four[hashFour(text)] != 0 {
+		may |= mayBegin
+	}
+	return may
+}
+
 // tables are the compiled rows: the same for all scanners, never changed.
 type tables struct {
 	markers  []pattern
 	harmless []pattern
 	literals            // in the lines that rows match
 	short    literals   // of rows that begin with a head too short for heads: looked for in lines that begin so
-	hash     literals   // of rows whose messages hold a "#": looked for in lines that do
+	numbered []uint16   // rows whose messages hold "[#", as an oops does
 	heads    *heads     // of the markers that begin with text
 	dullHead *heads     // of the harmless ones
 	phrases  *prefilter // kernelPhrases
@@ -84,7 +96,7 @@ type tables struct {
 
 var compiled = sync.OnceValue(func() *tables {
 	t := &tables{sites: map[string][]uint16{}, heads: newHeads(), dullHead: newHeads()}
-	all, short, hash := newLiterals(), newLiterals(), newLiterals()
+	all, short := newLiterals(), newLiterals()
 	if len(markers) > len(Scanner{}.hits)*64 || len(harmlessLines) > len(Scanner{}.dulls)*64 {
 		panic("console: more rows than a Scanner has bits for")
 	}
@@ -101,13 +113,17 @@ var compiled = sync.OnceValue(func() *tables {
 		t.byDevice = append(t.byDevice, dev)
 		if !t.heads.add(&p, uint16(i)) {
 			lits := all
-			if t.heads.addShort(&p) {
+			switch {
+			case t.heads.addShort(&p):
 				lits = short
-			} else if len(p.anchor) < wideWindow && strings.Contains(p.source, "#{") || strings.Contains(p.source, "[#") {
-				lits = hash
+			case strings.Contains(p.source, "[#"):
+				t.numbered = append(t.numbered, uint16(i))
+				lits = nil
 			}
-			n := lits.id(p.anchor)
-			lits.rows[n] = append(lits.rows[n], uint16(i))
+			if lits != nil {
+				n := lits.id(p.anchor)
+				lits.rows[n] = append(lits.rows[n], uint16(i))
+			}
 		}
 		for _, s := range m.sites {
 			t.sites[s] = append(t.sites[s], uint16(i))
@@ -131,8 +147,8 @@ var compiled = sync.OnceValue(func() *tables {
 	for _, lit := range []string{litVersion, litMark, litSuppressed, litMessages, litRepeated, litDropped, litOffset, litEncoding} {
 		all.special[all.id(lit)] = lit
 	}
-	all.filter, short.filter, hash.filter = newPrefilter(all.texts, wideWindow), newPrefilter(short.texts, window), newPrefilter(hash.texts, window)
-	t.literals, t.short, t.hash = *all, *short, *hash
+	all.filter, short.filter = newPrefilter(all.texts, wideWindow), newPrefilter(short.texts, window)
+	t.literals, t.short = *all, *short
 	t.phrases, t.stems = newPrefilter(kernelPhrases, window), newPrefilter(stems, window)
 	for i, p := range parts {
 		t.parts[p.begin[0]] = append(t.parts[p.begin[0]], uint16(i))
@@ -146,9 +162,9 @@ var compiled = sync.OnceValue(func() *tables {
 		t.speakers[s[0]] = append(t.speakers[s[0]], speaker{head, tail, number})
 		t.twoBytes[int(s[0])<<8|int(s[1])] |= mayComplain
 	}
-	for pair, n := range t.heads.pair {
-		if n != 0 {
-			t.twoBytes[pair] |= mayBegin
+	for _, list := range t.heads.short {
+		for _, h := range list {
+			t.twoBytes[int(h[0])<<8|int(h[1])] |= mayBegin
 		}
 	}
 	t.look, t.sleep, t.entry, t.interrupt = newNameSet(lookThrough), newNameSet(sleeping), newNameSet(entries), newNameSet(interrupts)
