@@ -25,27 +25,22 @@ const maxNested = 4
 
 // openLog makes lines of text of what r holds: it unpacks gzip, xz, zstd and
 // bzip2, decodes UTF-16, the attachments of mails, JSON and the journal's own
-// formats. The sample is the beginning of the text.
-func openLog(r io.Reader) (text io.Reader, sample []byte, done func(), err error) {
+// formats.
+func openLog(r io.Reader) (text io.Reader, done func(), err error) {
 	b, done, err := unpackAll(r)
 	if err != nil {
-		return nil, nil, done, err
+		return nil, done, err
 	}
-	sample, _ = b.Peek(firstLook) // an error comes again when it is read
-	var decoded io.Reader
+	sample, _ := b.Peek(firstLook) // an error comes again when it is read
 	switch {
 	case isJSON(sample):
-		decoded = newJSONLog(b)
+		return newJSONLog(b), done, nil
 	case isExport(sample), isVerbose(sample):
-		decoded = &fieldLog{b: b}
+		return &fieldLog{b: b}, done, nil
 	case isMail(sample):
-		decoded = &mailLog{b: b}
-	default:
-		return onlyReader{b}, sample, done, nil
+		return &mailLog{b: b}, done, nil
 	}
-	b = bufio.NewReaderSize(decoded, firstLook)
-	sample, _ = b.Peek(firstLook)
-	return onlyReader{b}, sample, done, nil
+	return onlyReader{b}, done, nil
 }
 
 // unpackAll takes off compression and UTF-16, however nested.

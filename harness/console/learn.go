@@ -1,6 +1,9 @@
 package console
 
-import "bytes"
+import (
+	"bytes"
+	"strings"
+)
 
 // Bounds of learning a prefix.
 const (
@@ -8,37 +11,49 @@ const (
 	learnShare  = 60 // percent of the lines of no known form
 	maxPrefix   = 80 // bytes
 	maxShapes   = 4096
-	maxPerLine  = 4   // ends that a line's prefix may have
-	learnSample = 512 // lines looked at
+	maxPerLine  = 4       // ends that a line's prefix may have
+	learnEarly  = 128     // lines after which a prefix may be known already
+	learnSample = 512     // lines looked at
+	learnBytes  = 1 << 18 // of them kept
 )
 
-// learn finds what stands before the messages of a log of no known form: the
-// longest prefix of one shape, with a number in it, that most lines have. It
-// returns the shape, "" when there is none.
-func learn(sample []byte) string {
-	counts := map[string]int{}
-	unknown := 0
-	for n := 0; n < learnSample; n++ {
-		line, rest, ok := bytes.Cut(sample, []byte("\n"))
-		if !ok {
-			break
-		}
-		sample = rest
-		line = bytes.TrimRight(line, "\r ")
-		if len(line) == 0 || split(line).origin != originUnknown {
-			continue
-		}
-		unknown++
-		shapes(line, func(shape []byte, _ int) bool {
-			if c, ok := counts[string(shape)]; ok || len(counts) < maxShapes {
-				counts[string(shape)] = c + 1
-			}
-			return true
-		})
+// learning finds what stands before the messages of a log of no known form:
+// the longest prefix of one shape, with a number in it, that most lines have.
+// The lines that it learns from are kept, since what they say is read once the
+// prefix is known. The zero value has learned nothing.
+type learning struct {
+	shape  string // of the prefix, once it is known
+	over   bool
+	counts map[string]int
+	text   []byte // the lines kept, each with its newline
+	lines  []int  // their numbers
+}
+
+// keeps takes a line of no known form, and reports whether it is time to look
+// what the lines have in common.
+func (k *learning) keeps(line []byte, number int) bool {
+	if k.over || len(line) == 0 {
+		return false
 	}
+	if k.counts == nil {
+		k.counts = map[string]int{}
+	}
+	k.text = append(append(k.text, line...), '\n')
+	k.lines = append(k.lines, number)
+	shapes(line, func(shape []byte, _ int) bool {
+		if c, ok := k.counts[string(shape)]; ok || len(k.counts) < maxShapes {
+			k.counts[string(shape)] = c + 1
+		}
+		return true
+	})
+	return len(k.lines) == learnEarly || len(k.lines) == learnSample || len(k.text) >= learnBytes
+}
+
+// best is the shape that most of the lines kept have, "" when there is none.
+func (k *learning) best() string {
 	best := ""
-	for shape, n := range counts {
-		if n >= learnLines && n*100 >= unknown*learnShare && bytes.IndexByte([]byte(shape), '0') >= 0 &&
+	for shape, n := range k.counts {
+		if n >= learnLines && n*100 >= len(k.lines)*learnShare && strings.IndexByte(shape, '0') >= 0 &&
 			(len(shape) > len(best) || len(shape) == len(best) && shape < best) {
 			best = shape
 		}
@@ -46,15 +61,46 @@ func learn(sample []byte) string {
 	return best
 }
 
-// cutPrefix takes off a prefix of the learned shape.
-func cutPrefix(line []byte, learned string) (rest []byte, ok bool) {
-	shapes(line, func(shape []byte, end int) bool {
-		if string(shape) == learned {
-			rest, ok = line[end:], true
+// cut takes the prefix that was learned off a message.
+func (k *learning) cut(m *message) {
+	if k.shape == "" {
+		return
+	}
+	shapes(m.text, func(shape []byte, end int) bool {
+		if string(shape) != k.shape {
+			return true
 		}
-		return !ok
+		stamp := m.text[:end]
+		if *m = split(m.text[end:]); len(m.stamp) == 0 {
+			m.stamp = stamp
+		}
+		return false
 	})
-	return rest, ok
+}
+
+// learn looks for a prefix in the lines kept; if there is one, it reads them
+// again without it.
+func (s *Scanner) learn() {
+	k := &s.learning
+	k.shape = k.best()
+	k.over = k.shape != "" || len(k.lines) >= learnSample || len(k.text) >= learnBytes || s.closed
+	if !k.over {
+		return
+	}
+	text, lines, now := k.text, k.lines, s.lines
+	k.counts, k.text, k.lines = nil, nil, nil
+	if k.shape == "" {
+		return
+	}
+	s.wrap.row, s.prose = noWrap, 0
+	for _, n := range lines {
+		line, rest, _ := bytes.Cut(text, []byte("\n"))
+		text, s.lines = rest, n
+		if s.message(line) {
+			s.kernelLines++
+		}
+	}
+	s.lines = now
 }
 
 // shapes calls f with the shape of each prefix that line may have, and where

@@ -52,12 +52,11 @@ func ReadAll(r io.Reader, also ...io.Writer) (*Log, error) {
 		}
 		log.Marks = append(log.Marks, Mark{line, text})
 	}))
-	lines, sample, done, err := openLog(r)
+	lines, done, err := openLog(r)
 	defer done()
 	if err != nil {
 		return log, err
 	}
-	s.learned = learn(sample)
 	n, err := io.CopyBuffer(io.MultiWriter(append(also, s)...), lines, make([]byte, 256<<10))
 	s.Close()
 	log.Findings, log.Release = s.Findings(), s.Release()

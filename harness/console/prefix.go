@@ -426,23 +426,21 @@ func (m *message) finish(s []byte) {
 		m.text = rest
 		return
 	}
-	i := bytes.IndexByte(s[:min(len(s), 65)], ' ')
-	if i <= 0 || !isHost(s[:i]) {
+	i := 1
+	for i < len(s) && i < 65 && (isWord(s[i]) || s[i] == '-' || s[i] == '.') {
+		i++
+	}
+	if i == len(s) || s[i] != ' ' {
+		return
+	}
+	// Who wrote it has its number in brackets, but for the kernel.
+	if t := s[i+1:]; !bytes.HasPrefix(t, []byte("kernel:")) && bytes.IndexByte(t[:min(len(t), 80)], '[') <= 0 {
 		return
 	}
 	if rest, who := ident(s[i+1:]); who == originKernel || who == originForeign && bytes.IndexByte(s[i+1:len(s)-len(rest)], '[') > 0 {
 		m.origin = who
 		m.text = rest
 	}
-}
-
-func isHost(s []byte) bool {
-	for _, c := range s {
-		if !isWord(c) && c != '-' && c != '.' {
-			return false
-		}
-	}
-	return len(s) > 0
 }
 
 // ident takes off "kernel: " or "name[123]: ".

@@ -54,7 +54,7 @@ func (s *Scanner) folded(m *message) bool {
 	}
 	inner := split(bytes.TrimSpace(bytes.TrimSuffix(text, []byte("]"))))
 	inner.origin, inner.stamp, inner.precise = m.origin, nil, false
-	s.ids, s.at = s.t.filter.find(inner.text, s.ids[:0], s.at[:0])
+	s.look(&inner)
 	s.last = nil
 	if !s.rows(&inner) {
 		return false

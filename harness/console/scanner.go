@@ -81,8 +81,7 @@ type Scanner struct {
 	ringAt     int
 	lastStamp  uint64
 	caps       captures
-	hits       [12]uint64
-	dulls      [2]uint64
+	seen       seen
 	ids, at    []int
 	shortIDs   []int
 	qp         bool   // in a mail in quoted-printable
@@ -93,7 +92,7 @@ type Scanner struct {
 	quietUntil int    // up to which line registers are no report of their own
 	lastIO     int    // the line of the last I/O error
 	unknown    int    // different complaints not recognised
-	learned    string // the shape of an unknown prefix
+	learning   learning
 	wrap       wrap
 }
 
@@ -150,7 +149,7 @@ func (s *Scanner) Write(p []byte) (int, error) {
 	}
 	// Control codes are rare; to look for them in the whole piece is cheaper
 	// than in each line.
-	dirty := bytes.IndexByte(p, 0x1b) >= 0 || bytes.IndexByte(p, 0) >= 0
+	dirty := bytes.IndexByte(p, 0x1b) >= 0 || bytes.IndexByte(p, 0) >= 0 || bytes.IndexByte(p, '\r') >= 0
 	for {
 		i := bytes.IndexByte(p, '\n')
 		if i < 0 {
@@ -181,6 +180,9 @@ func (s *Scanner) Close() {
 		line := s.carry
 		s.carry = nil
 		s.line(line, true)
+	}
+	if !s.learning.over {
+		s.learn()
 	}
 	s.closeAll()
 }
@@ -241,7 +243,7 @@ func (s *Scanner) line(l []byte, dirty bool) {
 		s.cleaned = clean(s.cleaned, l)
 		l = s.cleaned
 	}
-	for {
+	for dirty {
 		i := bytes.IndexByte(l, '\r')
 		if i < 0 {
 			break
@@ -260,13 +262,8 @@ func (s *Scanner) line(l []byte, dirty bool) {
 // message takes one line, and reports whether the kernel wrote it.
 func (s *Scanner) message(l []byte) bool {
 	m := split(l)
-	if m.origin == originUnknown && s.learned != "" {
-		if rest, ok := cutPrefix(m.text, s.learned); ok {
-			stamp := m.text[:len(m.text)-len(rest)]
-			if m = split(rest); len(m.stamp) == 0 {
-				m.stamp = stamp
-			}
-		}
+	if m.origin == originUnknown {
+		s.learning.cut(&m)
 	}
 	open := s.open[0] != nil
 	if s.wrap.row != noWrap && s.continued(&m, l) {
@@ -291,37 +288,80 @@ func (s *Scanner) message(l []byte) bool {
 	if m.origin == originUnknown && !s.timed && s.phrase(m.text) {
 		m.origin = originKernel
 	}
+	text := s.look(&m)
 	found := false
-	s.ids, s.at = s.t.filter.find(m.text, s.ids[:0], s.at[:0])
-	text := trimBlanks(m.text)
-	may := s.t.mayBe(text)
-	numbered, inner := brackets(m.text)
-	if len(s.ids) > 0 || may&mayBegin != 0 || numbered || inner {
+	if s.seen.any || s.seen.special || s.seen.time {
 		var kernel bool
 		found, kernel = s.candidate(&m)
 		if kernel && m.origin == originUnknown {
 			m.origin = originKernel
 		}
 	}
-	if !found && open {
-		if m.origin == originUnknown {
+	if !found && m.origin == originUnknown {
+		if inner, ok := innerMessage(m.text); ok {
 			// A prompt, or output without a newline, before the kernel's line.
-			if inner, ok := innerMessage(m.text); ok {
-				m = inner
-			}
+			m = inner
+			text = s.look(&m)
+		} else if s.learning.keeps(l, s.lines) {
+			s.learn()
 		}
+	}
+	if !found && open {
 		s.part(&m)
 	}
-	if may&mayBegin != 0 {
+	if s.seen.begins {
 		s.mayContinue(&m, l, found)
 	}
-	if !found && may&mayComplain != 0 {
+	if !found && s.seen.trouble {
 		s.complaint(&m, text)
 	}
-	if !found && may&mayBePart != 0 && !open {
+	if !found && s.seen.part && !open {
 		s.noHead(&m, text)
 	}
 	return m.origin != originUnknown
+}
+
+// seen is what the tables may say of the message looked at last.
+type seen struct {
+	any     bool // it may match the markers in hits
+	special bool // it holds a literal that is no marker
+	time    bool // a printk time may stand within it
+	begins  bool // it begins as a marker does
+	trouble bool // storage complains
+	part    bool // it may be a part of a report
+
+	hits  [12]uint64 // rows of markers
+	dulls [2]uint64  // of harmlessLines; noted when a marker matches
+}
+
+// look notes in s.seen what the tables may say of a message, and returns its
+// text from the first letter on: each text is searched here, and only once.
+func (s *Scanner) look(m *message) []byte {
+	t, n := s.t, &s.seen
+	text := trimBlanks(m.text)
+	may := t.mayBe(text)
+	*n = seen{begins: may&mayBegin != 0, part: may&mayBePart != 0}
+	s.ids, s.at = t.filter.find(m.text, s.ids[:0], s.at[:0])
+	for _, id := range s.ids {
+		n.any = setBits(n.hits[:], t.rows[id]) || n.any
+		n.special = n.special || t.special[id] != ""
+	}
+	if may&mayBegin != 0 {
+		n.any = t.heads.find(text, n.hits[:]) || n.any
+	}
+	s.shortIDs = s.shortIDs[:0]
+	if speaks := may&mayComplain != 0 && t.speaks(text); speaks || may&mayBeShort != 0 && t.heads.beginsShort(text) {
+		s.shortIDs, _ = t.short.filter.find(text, s.shortIDs, nil)
+		for _, id := range s.shortIDs {
+			n.any = setBits(n.hits[:], t.short.rows[id]) || n.any
+			n.trouble = n.trouble || speaks && t.short.special[id] != ""
+		}
+	}
+	var numbered bool
+	if numbered, n.time = brackets(m.text); numbered {
+		n.any = setBits(n.hits[:], t.numbered) || n.any
+	}
+	return text
 }
 
 // phrase reports whether text is one of the lines that only a kernel prints.
@@ -388,53 +428,18 @@ func (s *Scanner) candidate(m *message) (found, kernel bool) {
 		return true, true
 	}
 	// A newline may have been lost: the kernel's line begins within this one.
-	if _, may := brackets(m.text); !may {
+	if !s.seen.time {
 		return false, kernel
 	}
 	if inner, ok := innerMessage(m.text); ok {
 		inner.caller = max(inner.caller, m.caller)
-		s.ids, s.at = s.t.filter.find(inner.text, s.ids[:0], s.at[:0])
+		s.look(&inner)
 		if s.rows(&inner) {
 			return true, true
 		}
+		s.look(m)
 	}
 	return false, kernel
-}
-
-// mayMatch notes the rows that text may match, by how it begins and by the
-// literals in it (s.ids), and reports whether a marker is among them.
-func (s *Scanner) mayMatch(text []byte) bool {
-	clear(s.hits[:])
-	any := s.t.heads.find(text, s.hits[:])
-	for _, id := range s.ids {
-		any = setBits(s.hits[:], s.t.rows[id]) || any
-	}
-	if bytes.Contains(text, []byte("[#")) {
-		any = setBits(s.hits[:], s.t.numbered)
-	}
-	s.shortIDs = s.shortIDs[:0]
-	if s.t.heads.beginsShort(text) {
-		s.shortIDs, s.at = s.t.short.filter.find(text, s.shortIDs, s.at[:0])
-		for _, id := range s.shortIDs {
-			any = setBits(s.hits[:], s.t.short.rows[id]) || any
-		}
-	}
-	if any {
-		s.mayMatchDull(text)
-	}
-	return any
-}
-
-// mayMatchDull notes the harmless rows that text may match.
-func (s *Scanner) mayMatchDull(text []byte) {
-	clear(s.dulls[:])
-	s.t.dullHead.find(text, s.dulls[:])
-	for _, id := range s.ids {
-		setBits(s.dulls[:], s.t.dull[id])
-	}
-	for _, id := range s.shortIDs {
-		setBits(s.dulls[:], s.t.short.dull[id])
-	}
 }
 
 func setBits(bits []uint64, rows []uint16) bool {
@@ -444,9 +449,18 @@ func setBits(bits []uint64, rows []uint16) bool {
 	return len(rows) > 0
 }
 
-// harmless reports whether text is a harmless row, of those noted.
+// harmless reports whether the message looked at last is a harmless row.
 func (s *Scanner) harmless(text []byte) bool {
-	for w, set := range s.dulls {
+	n := &s.seen
+	clear(n.dulls[:])
+	s.t.dullHead.find(text, n.dulls[:])
+	for _, id := range s.ids {
+		setBits(n.dulls[:], s.t.dull[id])
+	}
+	for _, id := range s.shortIDs {
+		setBits(n.dulls[:], s.t.short.dull[id])
+	}
+	for w, set := range n.dulls {
 		for ; set != 0; set &= set - 1 {
 			if s.t.harmless[w*64+bits.TrailingZeros64(set)].match(text, &s.caps) {
 				return true
@@ -485,24 +499,21 @@ func innerMessage(s []byte) (message, bool) {
 	return message{}, false
 }
 
-// rows compares the message with the rows whose literal it holds.
+// rows takes the message looked at last, if it is one of the markers.
 func (s *Scanner) rows(m *message) bool {
 	text := trimBlanks(m.text)
 	row := s.row(m, text)
 	return row >= 0 && s.begin(row, m, text)
 }
 
-// row is the row that text matches, s.caps its captures; -1 where none does.
-// The literals in it are s.ids.
+// row is the row that the message looked at last matches, s.caps its captures;
+// -1 where none does.
 func (s *Scanner) row(m *message, text []byte) int {
-	if !s.mayMatch(text) {
-		return -1
-	}
-	if s.harmless(text) {
+	if !s.seen.any || s.harmless(text) {
 		return -1
 	}
 	cut := len(text) >= minCut && text[len(text)-1] == '>'
-	for w, set := range s.hits {
+	for w, set := range s.seen.hits {
 		for ; set != 0; set &= set - 1 {
 			row := w*64 + bits.TrailingZeros64(set)
 			mk := &markers[row]

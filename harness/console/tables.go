@@ -32,7 +32,7 @@ type literals struct {
 	ids     map[string]int
 	rows    [][]uint16 // by literal: rows of markers
 	dull    [][]uint16 // by literal: rows of harmlessLines
-	special []string   // by literal: one of the lit… above, or ""
+	special []string   // by literal: one of the lit… above, or a stem of complaints; or ""
 	filter  *prefilter
 }
 
@@ -56,6 +56,7 @@ const (
 	mayComplain mayBe = 1 << iota // storage speaks
 	mayBePart                     // a part of a report
 	mayBegin                      // a row of the markers
+	mayBeShort                    // a row of the markers that begins with a short head
 )
 
 // mayBe says what a line may be.
@@ -77,10 +78,9 @@ type tables struct {
 	literals            // in the lines that rows match
 	short    literals   // of rows that begin with a head too short for heads: looked for in lines that begin so
 	numbered []uint16   // rows whose messages hold "[#", as an oops does
-	heads    *heads     // of the markers that begin with text
+	heads    *heads     // of the markers that begin with text; its short ones are also of the harmless
 	dullHead *heads     // of the harmless ones
 	phrases  *prefilter // kernelPhrases
-	stems    *prefilter // of complaints
 	// twoBytes says what lines that begin with these two bytes may be.
 	twoBytes  [1 << 16]mayBe
 	look      *nameSet
@@ -97,7 +97,7 @@ type tables struct {
 var compiled = sync.OnceValue(func() *tables {
 	t := &tables{sites: map[string][]uint16{}, heads: newHeads(), dullHead: newHeads()}
 	all, short := newLiterals(), newLiterals()
-	if len(markers) > len(Scanner{}.hits)*64 || len(harmlessLines) > len(Scanner{}.dulls)*64 {
+	if len(markers) > len(seen{}.hits)*64 || len(harmlessLines) > len(seen{}.dulls)*64 {
 		panic("console: more rows than a Scanner has bits for")
 	}
 	for i, m := range markers {
@@ -137,7 +137,7 @@ var compiled = sync.OnceValue(func() *tables {
 		t.harmless = append(t.harmless, p)
 		if !t.dullHead.add(&p, uint16(i)) {
 			lits := all
-			if t.dullHead.addShort(&p) {
+			if t.heads.addShort(&p) {
 				lits = short
 			}
 			n := lits.id(p.anchor)
@@ -147,9 +147,12 @@ var compiled = sync.OnceValue(func() *tables {
 	for _, lit := range []string{litVersion, litMark, litSuppressed, litMessages, litRepeated, litDropped, litOffset, litEncoding} {
 		all.special[all.id(lit)] = lit
 	}
+	for _, stem := range stems {
+		short.special[short.id(stem)] = stem
+	}
 	all.filter, short.filter = newPrefilter(all.texts, wideWindow), newPrefilter(short.texts, window)
 	t.literals, t.short = *all, *short
-	t.phrases, t.stems = newPrefilter(kernelPhrases, window), newPrefilter(stems, window)
+	t.phrases = newPrefilter(kernelPhrases, window)
 	for i, p := range parts {
 		t.parts[p.begin[0]] = append(t.parts[p.begin[0]], uint16(i))
 	}
@@ -164,7 +167,7 @@ var compiled = sync.OnceValue(func() *tables {
 	}
 	for _, list := range t.heads.short {
 		for _, h := range list {
-			t.twoBytes[int(h[0])<<8|int(h[1])] |= mayBegin
+			t.twoBytes[int(h[0])<<8|int(h[1])] |= mayBegin | mayBeShort
 		}
 	}
 	t.look, t.sleep, t.entry, t.interrupt = newNameSet(lookThrough), newNameSet(sleeping), newNameSet(entries), newNameSet(interrupts)

@@ -69,21 +69,13 @@ func (s *Scanner) complaint(m *message, text []byte) {
 	if s.lastIO > 0 && s.lines-s.lastIO <= sameTrouble {
 		return // more of what a row knows
 	}
-	if len(text) < 12 || len(text) > 1000 || m.origin == originUser || !s.t.speaks(text) {
-		return
-	}
-	if s.shortIDs, s.at = s.t.stems.find(text, s.shortIDs[:0], s.at[:0]); len(s.shortIDs) == 0 || bytes.IndexByte(text, ':') < 0 {
+	if len(text) < 12 || len(text) > 1000 || m.origin == originUser || bytes.IndexByte(text, ':') < 0 {
 		return
 	}
 	word := complaints.FindIndex(text)
 	if word == nil || word[1] < len(text) && text[word[1]] == '=' { // "errors=remount-ro"
 		return
 	}
-	s.shortIDs = s.shortIDs[:0]
-	if s.t.dullHead.beginsShort(text) {
-		s.shortIDs, s.at = s.t.short.filter.find(text, s.shortIDs, s.at[:0])
-	}
-	s.mayMatchDull(text)
 	if s.harmless(text) {
 		return
 	}

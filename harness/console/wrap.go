@@ -58,14 +58,14 @@ func (s *Scanner) continued(m *message, line []byte) bool {
 		!name && (m.origin != originUnknown || m.quoted != w.m.quoted || len(m.stamp) > 0) {
 		return false
 	}
-	if s.ids, s.at = s.t.filter.find(text, s.ids[:0], s.at[:0]); s.row(m, text) >= 0 {
+	if s.look(m); s.row(m, text) >= 0 {
 		return false // it begins something itself
 	}
 	for _, sep := range []string{" ", ""} {
 		joined := append(append(append([]byte(nil), w.text...), sep...), text...)
 		jm := w.m
 		jm.text = joined
-		s.ids, s.at = s.t.filter.find(joined, s.ids[:0], s.at[:0])
+		s.look(&jm)
 		got := s.row(&jm, joined)
 		if got < 0 || markers[got].shape == shapeLine && row >= 0 || markers[got].loose && got != row {
 			continue
