@@ -125,34 +125,6 @@ func (d qmpPort) Cmdline() []string {
 	}
 }
 
-// ahciDisk is a SATA disk on the board's own AHCI controller. An error of the
-// file below it stops the machine and is reported, instead of reaching the
-// guest, who could only blame its disk.
-type ahciDisk struct {
-	Disk
-	port int // 0 to 5
-}
-
-func (d ahciDisk) Cmdline() []string {
-	return []string{
-		"-blockdev", jsonArg(map[string]any{
-			"driver": string(d.Format), "node-name": nodeName(d.ID),
-			// The file does not outlive a crash of the host: a guest's flush need
-			// not wait for the host's disk.
-			"cache": map[string]any{"no-flush": true},
-			"file":  map[string]any{"driver": "file", "filename": d.Path, "node-name": nodeName(d.ID) + "-file"},
-		}),
-		"-device", fmt.Sprintf("ide-hd,id=%s,bus=ide.%d,drive=%s,serial=%s,rerror=stop,werror=stop",
-			deviceName(d.ID), d.port, nodeName(d.ID), d.Serial),
-	}
-}
-
-// ahciPorts is how many disks the board's controller takes.
-const ahciPorts = 6
-
-func nodeName(disk string) string   { return "disk-" + disk }
-func deviceName(disk string) string { return "ahci-" + disk }
-
 // jsonArg writes an option as JSON, which, unlike key=value, has no trouble
 // with commas in paths.
 func jsonArg(v any) string {

@@ -1,12 +1,14 @@
 package qemu
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 )
 
 // Format is the format of a disk's file. It is always given to QEMU: one that
@@ -22,18 +24,140 @@ const (
 // SectorSize of all disks, in bytes.
 const SectorSize = 512
 
-// A Disk is a regular file that the guest sees as a disk.
+// A Disk is a regular file that the guest sees as a disk. What is left zero is
+// as QEMU has it.
 type Disk struct {
 	ID     string `json:"id"`     // letters, digits, - and _; unique in the machine
 	Serial string `json:"serial"` // what the guest knows it by; at most 20 bytes
 	Path   string `json:"path"`
 	Format Format `json:"format"`
+
+	Bus Bus `json:"bus,omitempty"` // "" is AHCI
+
+	// Block sizes in bytes, powers of two; 0 is 512. A logical one other than
+	// 512 is not for AHCI. A write of one physical block is never torn.
+	LogicalBlockSize  int `json:"logical_block_size,omitempty"`
+	PhysicalBlockSize int `json:"physical_block_size,omitempty"`
+
+	// Discard is whether the guest may discard. "" is On, but the file of a disk
+	// without Filter keeps what was discarded.
+	Discard Switch `json:"discard,omitempty"`
+	// WriteCache is whether the guest sees a volatile write cache; "" is On.
+	// NVMe has no other.
+	WriteCache Switch `json:"write_cache,omitempty"`
+	// FUA lets the guest ask for one write to be durable, without a flush.
+	// For virtio-scsi only: QEMU's other disks can't.
+	FUA bool `json:"fua,omitempty"`
+	// RotationRate in revolutions a minute; 1 is a disk that doesn't rotate. For
+	// AHCI and virtio-scsi only.
+	RotationRate int `json:"rotation_rate,omitempty"`
+	// Removable puts a disk of virtio-blk or NVMe behind a port of its own, where
+	// Unplug can remove it. One of virtio-scsi always can be removed, one of AHCI
+	// never.
+	Removable bool `json:"removable,omitempty"`
+
+	Zones *Zones `json:"zones,omitempty"` // NVMe only
+	// Metadata is bytes of metadata for each logical block of an NVMe disk, 8 or
+	// 16, and Protection the type of protection information in it, 1 to 3. It
+	// takes room of the file, so that the guest's disk is smaller.
+	Metadata   int `json:"metadata,omitempty"`
+	Protection int `json:"protection,omitempty"`
+
+	// Filter has the disk's image served by this process, so that faults can be
+	// injected and writes and flushes be recorded. The file is raw then, and no
+	// flush is left out. NVMe disks always are, since QEMU would tell the guest
+	// of the host's errors.
+	Filter bool `json:"filter,omitempty"`
 }
+
+// A Switch is a property that may be left as QEMU has it, which is "".
+type Switch string
+
+// Positions of a Switch.
+const (
+	On  Switch = "on"
+	Off Switch = "off"
+)
+
+// Zones of a zoned disk (ZNS). QEMU forgets their state when the machine
+// ends: in a new one all are empty.
+type Zones struct {
+	Size      int64 `json:"size"`                 // bytes, a multiple of the logical block
+	Capacity  int64 `json:"capacity,omitempty"`   // bytes; 0 is Size
+	MaxOpen   int   `json:"max_open,omitempty"`   // 0: no limit
+	MaxActive int   `json:"max_active,omitempty"` // 0: no limit
+}
+
+// Savable says whether a machine with the disk can be saved: QEMU can't save
+// an NVMe controller.
+func (d Disk) Savable() bool { return d.Bus != NVMe }
+
+// filtered says whether this process serves the disk's image.
+func (d Disk) filtered() bool { return d.Filter || d.Bus == NVMe }
+
+// atom is how many bytes are written as a whole or not at all.
+func (d Disk) atom() int64 { return int64(cmp.Or(d.PhysicalBlockSize, d.LogicalBlockSize, SectorSize)) }
+
+// maxBlockSize of disks, in bytes.
+const maxBlockSize = 64 << 10
 
 var (
 	diskID     = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9_-]{0,15}$`)
 	diskSerial = regexp.MustCompile(`^[A-Za-z0-9_-]{1,20}$`) // ATA's limit is 20 bytes
 )
+
+// check says what is wrong with a disk, as far as that can be told without
+// its file.
+func (d Disk) check() error {
+	bus := cmp.Or(d.Bus, AHCI)
+	logical := cmp.Or(d.LogicalBlockSize, SectorSize)
+	physical := cmp.Or(d.PhysicalBlockSize, logical)
+	block := func(n int) bool { return n >= SectorSize && n <= maxBlockSize && n&(n-1) == 0 }
+	on := func(s Switch) bool { return s == "" || s == On || s == Off }
+	switch {
+	case !diskID.MatchString(d.ID):
+		return fmt.Errorf("ID %q: want a letter and at most 15 more letters, digits, - or _", d.ID)
+	case !diskSerial.MatchString(d.Serial):
+		return fmt.Errorf("serial %q: want 1 to 20 letters, digits, - or _", d.Serial)
+	case d.Format != Raw && d.Format != Qcow2:
+		return fmt.Errorf("format %q: want raw or qcow2", d.Format)
+	case !slices.Contains(Buses(), bus):
+		return fmt.Errorf("bus %q: want one of %v", d.Bus, Buses())
+	case !block(logical) || !block(physical):
+		return fmt.Errorf("blocks of %d and %d bytes: want powers of two from %d to %d", logical, physical, SectorSize, maxBlockSize)
+	case physical < logical:
+		return fmt.Errorf("a physical block of %d bytes is smaller than a logical one of %d", physical, logical)
+	case bus == AHCI && logical != SectorSize:
+		return fmt.Errorf("a logical block of %d bytes: QEMU's AHCI disks have %d", logical, SectorSize)
+	case !on(d.Discard) || !on(d.WriteCache):
+		return fmt.Errorf("discard %q, write cache %q: want on, off or nothing", d.Discard, d.WriteCache)
+	case bus == NVMe && d.WriteCache == Off:
+		return errors.New("QEMU's NVMe disks always have a volatile write cache")
+	case d.FUA && bus != VirtioSCSI:
+		return fmt.Errorf("only disks of %s can be asked for FUA in QEMU", VirtioSCSI)
+	case d.RotationRate < 0 || d.RotationRate > 0xfffe || d.RotationRate != 0 && bus != AHCI && bus != VirtioSCSI:
+		return fmt.Errorf("a rotation rate of %d: only disks of %s and %s have one, up to 65534", d.RotationRate, AHCI, VirtioSCSI)
+	case d.Removable && bus == AHCI:
+		return fmt.Errorf("QEMU can't unplug disks of %s", AHCI)
+	case d.filtered() && d.Format != Raw:
+		return fmt.Errorf("format %q: a disk whose image blockrig serves is raw", d.Format)
+	case bus != NVMe && (d.Zones != nil || d.Metadata != 0 || d.Protection != 0):
+		return fmt.Errorf("only disks of %s have zones or metadata", NVMe)
+	case d.Metadata != 0 && d.Metadata != 8 && d.Metadata != 16:
+		return fmt.Errorf("%d bytes of metadata: want 8 or 16", d.Metadata)
+	case d.Protection < 0 || d.Protection > 3 || d.Protection != 0 && d.Metadata == 0:
+		return fmt.Errorf("protection %d with %d bytes of metadata: want 1 to 3, with metadata", d.Protection, d.Metadata)
+	}
+	if z := d.Zones; z != nil {
+		switch capacity := cmp.Or(z.Capacity, z.Size); {
+		case z.Size <= 0 || z.Size%int64(logical) != 0 || capacity <= 0 || capacity%int64(logical) != 0 || capacity > z.Size:
+			return fmt.Errorf("zones of %d bytes with a capacity of %d: want multiples of %d, the capacity not above the size", z.Size, capacity, logical)
+		case z.MaxOpen < 0 || z.MaxActive < 0 || z.MaxActive > 0 && z.MaxOpen > z.MaxActive:
+			return fmt.Errorf("%d open zones and %d active ones: open ones are active, too", z.MaxOpen, z.MaxActive)
+		}
+	}
+	return nil
+}
 
 // CreateDisk makes an empty, sparse disk of the given size in the folder dir.
 // Its file is ID.raw or ID.qcow2, its serial number blockrig-ID. A path that

@@ -36,6 +36,8 @@ type Machine struct {
 	vcpus   []int  // thread IDs
 	savedBy string // version of the QEMU that wrote what the machine continues
 	detach  func() bool
+	filters map[string]*filter // by the ID of the disk
+	guards  sync.WaitGroup     // see guard
 
 	events  <-chan qmp.Event // the caller's
 	faulted chan struct{}    // closed at the first trouble of the host
@@ -47,6 +49,8 @@ type Machine struct {
 	trouble  error
 	shutdown string // reason in QEMU's SHUTDOWN event
 	end      error
+	guarded  bool         // a guard is there
+	tapes    []*Recording // that the machine's end stops
 
 	closing  sync.Once
 	closeErr error
@@ -118,45 +122,92 @@ func (m *Machine) launchNew() error {
 		return fmt.Errorf("memory for the guest: %w", err)
 	}
 	m.ram = os.NewFile(uintptr(fd), "ram")
-	if err := m.launch(m.ram); err != nil {
+	var content []layers
+	for _, d := range m.spec.Disks {
+		if !d.filtered() {
+			continue
+		}
+		image, err := openImage(d.Path)
+		if err != nil {
+			err = fmt.Errorf("disk %s: %w", d.ID, err)
+			for _, c := range content {
+				err = errors.Join(err, c.release())
+			}
+			return errors.Join(err, m.ram.Close())
+		}
+		content = append(content, image)
+	}
+	if err := m.launch(content, m.ram); err != nil {
 		return errors.Join(err, m.ram.Close())
 	}
 	return nil
 }
 
-// launch starts QEMU with its three connections and more files.
-func (m *Machine) launch(more ...*os.File) error {
-	var ours []net.Conn
+// launch starts QEMU with its three connections, more files, and those that
+// serve disks. content is of the disks that have a filter, in order; it is
+// released in the end.
+func (m *Machine) launch(content []layers, more ...*os.File) (err error) {
+	var undo []func() error // of what is not this machine's yet
 	var theirs []*os.File
-	closeAll := func(err error) error {
+	defer func() {
+		// Our ends show that QEMU has ended only if nobody else holds its ends.
 		for _, f := range theirs {
 			err = errors.Join(err, f.Close())
 		}
-		return err
-	}
-	for _, name := range []string{"ttyS0", "ttyS1", "QMP"} { // fdConsole, fdControl, fdQMP
-		n, f, err := socketPair(name)
-		if err != nil {
-			for _, n := range ours {
-				err = errors.Join(err, n.Close())
-			}
-			return closeAll(err)
+		if err == nil {
+			return
 		}
-		ours, theirs = append(ours, n), append(theirs, f)
-	}
-	m.console, m.control, m.mon = &serial{conn: ours[0]}, &serial{conn: ours[1]}, NewMonitor(ours[2])
-
-	args := m.spec.args()
-	m.args = append([]string{m.spec.Binary}, args...)
-	var err error
-	m.proc, err = startProcess(m.spec.Binary, args, m.spec.Dir, slices.Concat(theirs, more))
-	// Our ends show that QEMU has ended only if nobody else holds its ends.
-	if err = closeAll(err); err != nil {
 		if m.proc != nil {
 			m.proc.kill()
 			<-m.proc.Done()
 		}
-		return errors.Join(err, m.console.Close(), m.control.Close(), m.mon.Disconnect())
+		for _, f := range undo {
+			err = errors.Join(err, f())
+		}
+	}()
+	for _, c := range content {
+		undo = append(undo, c.release)
+	}
+	connect := func(name string) (net.Conn, *os.File, error) {
+		ours, f, err := socketPair(name)
+		if err == nil {
+			theirs = append(theirs, f)
+		}
+		return ours, f, err
+	}
+	var ours [3]net.Conn
+	for i, name := range []string{"ttyS0", "ttyS1", "QMP"} { // fdConsole, fdControl, fdQMP
+		if ours[i], _, err = connect(name); err != nil {
+			return err
+		}
+		undo = append(undo, ours[i].Close)
+	}
+	files := slices.Concat(theirs, more)
+	var filters []*filter
+	for _, d := range m.spec.Disks {
+		if !d.filtered() {
+			continue
+		}
+		conn, f, err := connect("disk " + d.ID)
+		if err != nil {
+			return err
+		}
+		undo = append(undo, conn.Close)
+		files = append(files, f)
+		one := newFilter(d, conn, m.spec.Dir, content[len(filters)])
+		one.fault, one.onHold = m.fault, m.guard
+		filters = append(filters, one)
+	}
+	args := m.spec.args()
+	m.args = append([]string{m.spec.Binary}, args...)
+	if m.proc, err = startProcess(m.spec.Binary, args, m.spec.Dir, files); err != nil {
+		return err
+	}
+	m.console, m.control, m.mon = &serial{conn: ours[0]}, &serial{conn: ours[1]}, NewMonitor(ours[2])
+	m.filters = make(map[string]*filter, len(filters))
+	for _, f := range filters {
+		m.filters[f.disk.ID] = f
+		f.run()
 	}
 	return nil
 }
@@ -325,21 +376,34 @@ func (m *Machine) Shutdown() string {
 func (m *Machine) Close() error {
 	m.closing.Do(func() {
 		m.ask(errClosed)
-		ctx, cancel := context.WithTimeout(context.Background(), quitLimit)
-		defer cancel()
-		grace := quitLimit
-		if err := m.mon.Execute(ctx, "quit", nil, nil); err != nil && !errors.Is(err, ErrMonitorClosed) {
-			grace = 0 // a QEMU that does not listen won't quit
+		m.stopRecordings() // QEMU flushes when it quits
+		if m.Held() > 0 || m.Trouble() != nil {
+			m.proc.kill() // it would wait for the answer to a request
+		} else {
+			m.quit()
 		}
-		m.proc.end(grace)
 		<-m.done
 		m.detach()
 		m.closeErr = errors.Join(m.console.finish(), m.control.finish())
+		for _, f := range m.filters {
+			m.closeErr = errors.Join(m.closeErr, f.close())
+		}
+		m.guards.Wait()
 		if ram := m.takeRAM(); ram != nil {
 			m.closeErr = errors.Join(m.closeErr, ram.Close())
 		}
 	})
 	return m.closeErr
+}
+
+func (m *Machine) quit() {
+	ctx, cancel := context.WithTimeout(context.Background(), quitLimit)
+	defer cancel()
+	grace := quitLimit
+	if err := m.mon.Execute(ctx, "quit", nil, nil); err != nil && !errors.Is(err, ErrMonitorClosed) {
+		grace = 0 // a QEMU that does not listen won't quit
+	}
+	m.proc.end(grace)
 }
 
 // takeRAM gives the guest's memory to the caller, who closes it; nil when it

@@ -43,14 +43,28 @@ func (m *Machine) launchSaved() (err error) {
 	defer func() { err = errors.Join(err, state.Close()) }()
 
 	m.spec.Disks = nil
+	var content []layers
 	for _, d := range s.Disks {
-		o, err := overlay(m.spec.Dir, d, filepath.Join(m.spec.From, diskFile(d)))
-		if err != nil {
-			return fmt.Errorf("overlay of disk %s: %w", d.ID, err)
+		base := filepath.Join(m.spec.From, diskFile(d))
+		if d.filtered() {
+			var c layers
+			if c, err = openOverlay(base, m.spec.Dir); err == nil {
+				content = append(content, c)
+			}
+			d.Path = base
+		} else {
+			d, err = overlay(m.spec.Dir, d, base)
 		}
-		m.spec.Disks = append(m.spec.Disks, o)
+		if err != nil {
+			err = fmt.Errorf("overlay of disk %s: %w", d.ID, err)
+			for _, c := range content {
+				err = errors.Join(err, c.release())
+			}
+			return err
+		}
+		m.spec.Disks = append(m.spec.Disks, d)
 	}
-	return m.launch(ram, state)
+	return m.launch(content, ram, state)
 }
 
 // overlay makes a file in dir that takes what is written to d, whose content
@@ -70,7 +84,8 @@ func overlay(dir string, d Disk, base string) (Disk, error) {
 	if err != nil {
 		return Disk{}, err
 	}
-	return Disk{ID: d.ID, Serial: d.Serial, Path: filepath.Join(dir, name), Format: Qcow2}, nil
+	d.Path, d.Format = filepath.Join(dir, name), Qcow2
+	return d, nil
 }
 
 // restore has QEMU read the saved state, and lets the machine run.

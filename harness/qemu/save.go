@@ -38,6 +38,14 @@ func (m *Machine) Save(ctx context.Context, dir string) (err error) {
 	if trouble := m.Trouble(); trouble != nil {
 		return trouble
 	}
+	if m.Held() > 0 {
+		return errors.New("a fault holds a request of the guest")
+	}
+	for _, d := range m.spec.Disks {
+		if !d.Savable() {
+			return fmt.Errorf("disk %s: QEMU can't save a machine with a disk of %s", d.ID, d.Bus)
+		}
+	}
 	ram := m.takeRAM()
 	if ram == nil {
 		return errors.New("it was saved before, or came from a saved one itself, or was closed")
@@ -59,6 +67,11 @@ func (m *Machine) Save(ctx context.Context, dir string) (err error) {
 
 	if err := m.saveState(ctx, root); err != nil {
 		return err
+	}
+	for _, f := range m.filters {
+		if err := f.flatten(ctx); err != nil {
+			return fmt.Errorf("disk %s: %w", f.disk.ID, err)
+		}
 	}
 	// The end of QEMU makes its disks complete and its memory final.
 	if err := m.Close(); err != nil {

@@ -3,7 +3,6 @@ package qemu
 import (
 	"bytes"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -72,8 +71,8 @@ func readSaved(root *os.Root) (saved, error) {
 		}
 	}
 	for _, d := range s.Disks {
-		if !diskID.MatchString(d.ID) || !diskSerial.MatchString(d.Serial) || (d.Format != Raw && d.Format != Qcow2) {
-			return s, errors.New("machine.json: a disk that none of ours can be")
+		if err := d.check(); err != nil {
+			return s, fmt.Errorf("%s: a disk that none of ours can be: %w", savedMachine, err)
 		}
 	}
 	return s, nil

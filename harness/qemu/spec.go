@@ -1,11 +1,13 @@
 package qemu
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"log/slog"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 )
 
 // DefaultBinary is looked up in PATH when Spec.Binary is "".
@@ -22,7 +24,8 @@ type Spec struct {
 	Initrd string // "" for none
 	Append string // kernel command line
 
-	// Disks are at most six, on AHCI ports 0, 1, …. QEMU writes to them.
+	// Disks that QEMU writes to. Those of AHCI are on its ports 0, 1, …, the
+	// seventh on a further controller.
 	Disks []Disk
 
 	// Dir is a folder of the caller's for this machine's files, made by
@@ -106,22 +109,16 @@ func (s *Spec) checkKernel() error {
 }
 
 func (s *Spec) checkDisks() error {
-	if len(s.Disks) > ahciPorts {
-		return fmt.Errorf("%d disks: the AHCI controller has %d ports", len(s.Disks), ahciPorts)
-	}
 	disks := make([]Disk, len(s.Disks)) // the caller's stay as they are
 	ids, serials := map[string]bool{}, map[string]bool{}
 	for i, d := range s.Disks {
-		switch {
-		case !diskID.MatchString(d.ID):
-			return fmt.Errorf("disk %d: ID %q: want a letter and at most 15 more letters, digits, - or _", i, d.ID)
-		case !diskSerial.MatchString(d.Serial):
-			return fmt.Errorf("disk %s: serial %q: want 1 to 20 letters, digits, - or _", d.ID, d.Serial)
-		case d.Format != Raw && d.Format != Qcow2:
-			return fmt.Errorf("disk %s: format %q: want raw or qcow2", d.ID, d.Format)
-		case ids[d.ID]:
+		if err := d.check(); err != nil {
+			return fmt.Errorf("disk %s: %w", cmp.Or(d.ID, strconv.Itoa(i)), err)
+		}
+		if ids[d.ID] {
 			return fmt.Errorf("two disks have the ID %s", d.ID)
-		case serials[d.Serial]:
+		}
+		if serials[d.Serial] {
 			return fmt.Errorf("two disks have the serial %s", d.Serial)
 		}
 		ids[d.ID], serials[d.Serial] = true, true
@@ -132,10 +129,22 @@ func (s *Spec) checkDisks() error {
 		if err := checkRegular(abs); err != nil {
 			return fmt.Errorf("disk %s: %w", d.ID, err)
 		}
+		if d.LogicalBlockSize != 0 {
+			size, err := diskSize(abs, d.Format)
+			if err == nil && size%int64(d.LogicalBlockSize) != 0 {
+				err = fmt.Errorf("%d bytes are no multiple of its logical block of %d", size, d.LogicalBlockSize)
+			}
+			if err != nil {
+				return fmt.Errorf("disk %s: %w", d.ID, err)
+			}
+		}
 		d.Path = abs
 		disks[i] = d
 	}
 	s.Disks = disks
+	if n := newSlots(s.Disks).used; n > freeSlots {
+		return fmt.Errorf("%d disks need %d slots of the PCI bus, which has %d", len(disks), n, freeSlots)
+	}
 	return nil
 }
 
@@ -147,6 +156,21 @@ const (
 	fdRAM
 	fdState // of a machine from a saved one
 )
+
+// filterFD is the descriptor of the connection over which the image of disk i
+// is served, if it is.
+func (s *Spec) filterFD(i int) int {
+	fd := fdState
+	if s.From != "" {
+		fd++
+	}
+	for _, d := range s.Disks[:i] {
+		if d.filtered() {
+			fd++
+		}
+	}
+	return fd
+}
 
 // devices are all parts of the machine, in the order of the command line.
 func (s *Spec) devices() []device {
@@ -165,8 +189,9 @@ func (s *Spec) devices() []device {
 	} else {
 		parts = append(parts, fromState{})
 	}
+	slots := newSlots(s.Disks)
 	for i, d := range s.Disks {
-		parts = append(parts, ahciDisk{Disk: d, port: i})
+		parts = append(parts, image{d, s.filterFD(i)}, slots.of[i])
 	}
 	if s.Paused || s.From != "" {
 		parts = append(parts, waitForCont{})

@@ -1,6 +1,7 @@
 package qemu
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -122,7 +123,33 @@ func TestSpecThatCanNotBe(t *testing.T) {
 		{"disk with a serial of 21 bytes", func(s *Spec) { s.Disks[0].Serial = strings.Repeat("s", 21) }, "serial"},
 		{"two disks of one ID", func(s *Spec) { s.Disks[1].ID = "a" }, "two disks have the ID a"},
 		{"two disks of one serial", func(s *Spec) { s.Disks[1].Serial = "blockrig-a" }, "two disks have the serial"},
-		{"seven disks", func(s *Spec) { s.Disks = make([]Disk, 7) }, "6 ports"},
+		{"disk on another bus", func(s *Spec) { s.Disks[0].Bus = "floppy" }, "want one of [ahci virtio-blk virtio-scsi nvme]"},
+		{"AHCI disk of 4096", func(s *Spec) { s.Disks[0].LogicalBlockSize = 4096 }, "QEMU's AHCI disks have 512"},
+		{"block of 1000", func(s *Spec) { s.Disks[0].PhysicalBlockSize = 1000 }, "powers of two"},
+		{"physical block below the logical", func(s *Spec) {
+			s.Disks[0].Bus, s.Disks[0].LogicalBlockSize, s.Disks[0].PhysicalBlockSize = VirtioBlk, 4096, 512
+		}, "smaller than a logical one"},
+		{"size that is no multiple", func(s *Spec) {
+			s.Disks[0].Bus, s.Disks[0].LogicalBlockSize = VirtioBlk, 4096
+			s.Disks[0] = resized(t, s.Disks[0], 1<<20+512)
+		}, "no multiple of its logical block of 4096"},
+		{"discard perhaps", func(s *Spec) { s.Disks[0].Discard = "perhaps" }, "want on, off or nothing"},
+		{"NVMe without write cache", func(s *Spec) { s.Disks[0].Bus, s.Disks[0].WriteCache = NVMe, Off }, "always have a volatile write cache"},
+		{"FUA over AHCI", func(s *Spec) { s.Disks[0].FUA = true }, "only disks of virtio-scsi"},
+		{"virtio-blk that rotates", func(s *Spec) { s.Disks[0].Bus, s.Disks[0].RotationRate = VirtioBlk, 7200 }, "rotation rate"},
+		{"AHCI that can be removed", func(s *Spec) { s.Disks[0].Removable = true }, "can't unplug"},
+		{"qcow2 with filter", func(s *Spec) { s.Disks[0].Filter, s.Disks[0].Format = true, Qcow2 }, "is raw"},
+		{"zones over AHCI", func(s *Spec) { s.Disks[0].Zones = &Zones{Size: 1 << 20} }, "only disks of nvme"},
+		{"zones of 100 bytes", func(s *Spec) { s.Disks[0].Bus, s.Disks[0].Zones = NVMe, &Zones{Size: 100} }, "multiples of 512"},
+		{"protection without metadata", func(s *Spec) { s.Disks[0].Bus, s.Disks[0].Protection = NVMe, 1 }, "with metadata"},
+		{"more disks than slots", func(s *Spec) {
+			d := s.Disks[0]
+			s.Disks = nil
+			for i := range freeSlots + 1 {
+				d.ID, d.Serial, d.Bus = fmt.Sprint("d", i), fmt.Sprint("d", i), VirtioBlk
+				s.Disks = append(s.Disks, d)
+			}
+		}, "29 slots of the PCI bus, which has 28"},
 		{"half from a saved machine", func(s *Spec) { s.From = "/saved" }, "has everything from there"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -134,6 +161,79 @@ func TestSpecThatCanNotBe(t *testing.T) {
 			}
 			if !strings.Contains(err.Error(), tt.want) || strings.Contains(err.Error(), "\n") {
 				t.Errorf("error %q, want one line with %q", err, tt.want)
+			}
+		})
+	}
+}
+
+// resized gives the disk's file another size.
+func resized(t *testing.T, d Disk, bytes int64) Disk {
+	t.Helper()
+	if err := os.Truncate(d.Path, bytes); err != nil {
+		t.Fatal(err)
+	}
+	return d
+}
+
+func TestCommandLineOfDisks(t *testing.T) {
+	file := func(id string) []string {
+		return []string{"-blockdev", `{"cache":{"no-flush":true},"driver":"raw","file":{"driver":"file","filename":"/` + id + `","node-name":"disk-` + id + `-file"},"node-name":"disk-` + id + `"}`}
+	}
+	served := func(id, fd string) []string {
+		return []string{"-blockdev", `{"discard":"unmap","driver":"raw","file":{"discard":"unmap","driver":"nbd","node-name":"disk-` + id + `-file","server":{"str":"` + fd + `","type":"fd"}},"node-name":"disk-` + id + `"}`}
+	}
+	device := func(all ...string) (args []string) {
+		for _, d := range all {
+			args = append(args, "-device", d)
+		}
+		return args
+	}
+	const stop, report = ",rerror=stop,werror=stop", ",rerror=report,werror=report"
+	for _, tt := range []struct {
+		name  string
+		disks []Disk
+		want  [][]string
+	}{
+		{"seven of AHCI", slices.Repeat([]Disk{{ID: "a"}}, 7), [][]string{
+			file("a"), device("ide-hd,id=ahci-a,bus=ide.0,drive=disk-a,serial=s" + stop),
+			file("a"), device("ide-hd,id=ahci-a,bus=ide.1,drive=disk-a,serial=s" + stop),
+			file("a"), device("ide-hd,id=ahci-a,bus=ide.2,drive=disk-a,serial=s" + stop),
+			file("a"), device("ide-hd,id=ahci-a,bus=ide.3,drive=disk-a,serial=s" + stop),
+			file("a"), device("ide-hd,id=ahci-a,bus=ide.4,drive=disk-a,serial=s" + stop),
+			file("a"), device("ide-hd,id=ahci-a,bus=ide.5,drive=disk-a,serial=s" + stop),
+			file("a"), device("ich9-ahci,id=sata1", "ide-hd,id=ahci-a,bus=sata1.0,drive=disk-a,serial=s"+stop),
+		}},
+		{"virtio-scsi", []Disk{
+			{ID: "a", Bus: VirtioSCSI, FUA: true},
+			{ID: "b", Bus: VirtioSCSI, LogicalBlockSize: 4096, RotationRate: 1, WriteCache: Off, Discard: Off},
+		}, [][]string{
+			file("a"), device("virtio-scsi-pci,id=scsi", "scsi-hd,id=virtio-scsi-a,bus=scsi.0,scsi-id=0,drive=disk-a,serial=s"+stop+",dpofua=on"),
+			file("b"), device("scsi-hd,id=virtio-scsi-b,bus=scsi.0,scsi-id=1,drive=disk-b,serial=s" + stop +
+				",logical_block_size=4096,physical_block_size=4096,discard_granularity=0,write-cache=off,rotation_rate=1"),
+		}},
+		{"virtio-blk", []Disk{{ID: "a", Bus: VirtioBlk, Discard: Off}, {ID: "b", Bus: VirtioBlk, Removable: true, Filter: true}}, [][]string{
+			file("a"), device("virtio-blk-pci,id=virtio-blk-a,drive=disk-a,serial=s" + stop + ",discard=off"),
+			served("b", "7"), device("pcie-root-port,id=port-b,chassis=1", "virtio-blk-pci,id=virtio-blk-b,bus=port-b,drive=disk-b,serial=s"+report+",request-merging=off"),
+		}},
+		{"NVMe", []Disk{
+			{ID: "a", Bus: NVMe, Zones: &Zones{Size: 1 << 20, MaxOpen: 2, MaxActive: 3}},
+			{ID: "b", Bus: NVMe, Metadata: 8, Protection: 1},
+		}, [][]string{
+			served("a", "7"), device("nvme,id=nvme-a,serial=s", "nvme-ns,id=nvme-a-1,bus=nvme-a,drive=disk-a,"+
+				"zoned=on,zoned.zone_size=1048576,zoned.zone_capacity=1048576,zoned.max_open=2,zoned.max_active=3"),
+			served("b", "8"), device("nvme,id=nvme-b,serial=s", "nvme-ns,id=nvme-b-1,bus=nvme-b,drive=disk-b,ms=8,pi=1"),
+		}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			var s Spec
+			for _, d := range tt.disks {
+				d.Path, d.Serial, d.Format = "/"+d.ID, "s", Raw
+				s.Disks = append(s.Disks, d)
+			}
+			got := s.args()
+			got = got[slices.Index(got, "-blockdev"):]
+			if diff := cmp.Diff(slices.Concat(tt.want...), got); diff != "" {
+				t.Errorf("command line (-want +got):\n%s", diff)
 			}
 		})
 	}

@@ -40,8 +40,8 @@ func (m *Machine) note(e qmp.Event) {
 		m.mu.Unlock()
 
 	case "BLOCK_IO_ERROR":
-		if said("action") == "ignore" {
-			return
+		if action := said("action"); action == "ignore" || action == "report" {
+			return // a fault that was injected: see image
 		}
 		disk := strings.TrimPrefix(said("node-name"), nodeName(""))
 		m.fault(fmt.Errorf("%w: QEMU can't %s the file of disk %s: %s", ErrHost, said("operation"), disk, said("reason")))

@@ -1,0 +1,221 @@
+package qemu
+
+import (
+	"cmp"
+	"fmt"
+	"strconv"
+	"strings"
+)
+
+// A Bus is how a disk is attached to the machine.
+type Bus string
+
+// Buses, as scenarios name them.
+const (
+	AHCI       Bus = "ahci"
+	VirtioBlk  Bus = "virtio-blk"
+	VirtioSCSI Bus = "virtio-scsi"
+	NVMe       Bus = "nvme"
+)
+
+// Buses are all there are.
+func Buses() []Bus { return []Bus{AHCI, VirtioBlk, VirtioSCSI, NVMe} }
+
+const (
+	// ahciPorts is how many disks a controller takes.
+	ahciPorts = 6
+	// freeSlots is what a q35 PC without other devices has left on its PCI bus.
+	freeSlots = 28
+)
+
+// image is the content of a disk: a file, or what this process serves over an
+// inherited descriptor.
+type image struct {
+	Disk
+	fd int
+}
+
+func (d image) Cmdline() []string {
+	node := map[string]any{"driver": string(d.Format), "node-name": nodeName(d.ID)}
+	file := map[string]any{"driver": "file", "filename": d.Path, "node-name": nodeName(d.ID) + "-file"}
+	switch {
+	case d.filtered():
+		file = map[string]any{
+			"driver": "nbd", "node-name": nodeName(d.ID) + "-file",
+			"server": map[string]any{"type": "fd", "str": strconv.Itoa(d.fd)},
+		}
+	default:
+		// The file does not outlive a crash of the host: a guest's flush need
+		// not wait for the host's disk.
+		node["cache"] = map[string]any{"no-flush": true}
+	}
+	if d.Discard == On || d.filtered() {
+		node["discard"], file["discard"] = "unmap", "unmap"
+	}
+	node["file"] = file
+	return []string{"-blockdev", jsonArg(node)}
+}
+
+// property of a device, as in QEMU's command line.
+type property struct{ name, value string }
+
+// part is a device of QEMU's own with its properties.
+type part struct {
+	driver     string
+	properties []property
+}
+
+func (p part) String() string {
+	text := []string{p.driver}
+	for _, v := range p.properties {
+		text = append(text, v.name+"="+v.value)
+	}
+	return strings.Join(text, ",")
+}
+
+// attachment is a disk's device, after those that it needs to be there.
+type attachment struct {
+	before []part
+	disk   part
+}
+
+func (a attachment) Cmdline() []string {
+	var args []string
+	for _, p := range a.before {
+		args = append(args, "-device", p.String())
+	}
+	return append(args, "-device", a.disk.String())
+}
+
+// slots say where each disk is attached.
+type slots struct {
+	of   []attachment
+	used int // slots of the PCI bus
+
+	ahci, scsi, ports int // so far
+}
+
+func newSlots(disks []Disk) *slots {
+	var s slots
+	for _, d := range disks {
+		s.of = append(s.of, s.attach(d))
+	}
+	return &s
+}
+
+func (s *slots) attach(d Disk) attachment {
+	var a attachment
+	p := &a.disk
+	set := func(name string, value any) {
+		p.properties = append(p.properties, property{name, fmt.Sprint(value)})
+	}
+	controller := func(driver string, properties ...property) {
+		s.used++
+		a.before = append(a.before, part{driver, properties})
+	}
+	// port gives the bus that a PCI device is on.
+	port := func() {
+		if !d.Removable {
+			s.used++
+			return
+		}
+		s.ports++
+		id := "port-" + d.ID
+		controller("pcie-root-port", property{"id", id}, property{"chassis", strconv.Itoa(s.ports)})
+		set("bus", id)
+	}
+	switch bus := cmp.Or(d.Bus, AHCI); bus {
+	case AHCI:
+		p.driver = "ide-hd"
+		set("id", deviceName(d))
+		on, n := "ide", s.ahci%ahciPorts // the board's own
+		if more := s.ahci / ahciPorts; more > 0 {
+			on = "sata" + strconv.Itoa(more)
+			if n == 0 {
+				controller("ich9-ahci", property{"id", on})
+			}
+		}
+		set("bus", fmt.Sprintf("%s.%d", on, n))
+		s.ahci++
+	case VirtioSCSI:
+		p.driver = "scsi-hd"
+		set("id", deviceName(d))
+		if s.scsi == 0 {
+			controller("virtio-scsi-pci", property{"id", "scsi"})
+		}
+		set("bus", "scsi.0")
+		set("scsi-id", s.scsi)
+		s.scsi++
+	case VirtioBlk:
+		p.driver = "virtio-blk-pci"
+		set("id", deviceName(d))
+		port()
+	case NVMe:
+		p.driver = "nvme"
+		set("id", deviceName(d))
+		port()
+		set("serial", d.Serial)
+		a.before = append(a.before, *p)
+		a.disk = part{driver: "nvme-ns"}
+		set("id", deviceName(d)+"-1")
+		set("bus", deviceName(d))
+	}
+	set("drive", nodeName(d.ID))
+	if d.Bus != NVMe {
+		// An error of the file below it stops the machine and is reported,
+		// instead of reaching the guest, who could only blame its disk. Where
+		// this process serves it, it knows what the guest should see.
+		policy := "stop"
+		if d.filtered() {
+			policy = "report"
+		}
+		set("serial", d.Serial)
+		set("rerror", policy)
+		set("werror", policy)
+	}
+	s.options(d, set)
+	return a
+}
+
+func (s *slots) options(d Disk, set func(name string, value any)) {
+	if d.LogicalBlockSize != 0 {
+		set("logical_block_size", d.LogicalBlockSize)
+	}
+	if n := cmp.Or(d.PhysicalBlockSize, d.LogicalBlockSize); n != 0 {
+		set("physical_block_size", n)
+	}
+	switch {
+	case d.Discard == Off && d.Bus == VirtioBlk:
+		set("discard", "off")
+	case d.Discard == Off:
+		set("discard_granularity", 0)
+	}
+	if d.WriteCache != "" {
+		set("write-cache", d.WriteCache)
+	}
+	if d.FUA {
+		set("dpofua", "on")
+	}
+	if d.RotationRate != 0 {
+		set("rotation_rate", d.RotationRate)
+	}
+	if d.filtered() && d.Bus == VirtioBlk {
+		set("request-merging", "off") // what the guest asks for is what is hit
+	}
+	if z := d.Zones; z != nil {
+		set("zoned", "on")
+		set("zoned.zone_size", z.Size)
+		set("zoned.zone_capacity", cmp.Or(z.Capacity, z.Size))
+		set("zoned.max_open", z.MaxOpen)
+		set("zoned.max_active", z.MaxActive)
+	}
+	if d.Metadata != 0 {
+		set("ms", d.Metadata)
+		set("pi", d.Protection)
+	}
+}
+
+func nodeName(disk string) string { return "disk-" + disk }
+
+// deviceName of a disk's device, or its controller of its own.
+func deviceName(d Disk) string { return string(cmp.Or(d.Bus, AHCI)) + "-" + d.ID }
