@@ -150,7 +150,7 @@ var parts = []part{
 	{"backtrace:", traceBegins, nil},
 	{"stack backtrace:", func(_ *Scanner, r *report, _ []byte) partIs {
 		if r.marker.shape == shapeLockdep {
-			r.f.Trace = nil
+			r.f.Trace = r.f.Trace[:0]
 		}
 		r.stage = stageTrace
 		return partYes
@@ -209,7 +209,7 @@ func traceBegins(_ *Scanner, r *report, _ []byte) partIs {
 	case r.kthread:
 	case !r.headed && r.stage <= stageTrace && (r.stage == stageTrace || r.marker.shape != shapeLockdep):
 		r.headed = true
-		r.f.Trace = nil // what looked like frames before was none
+		r.f.Trace = r.f.Trace[:0] // what looked like frames before was none
 		r.stage = stageTrace
 	case r.stage == stageTrace && len(r.f.Trace) > 0:
 		r.stage = stageTail

@@ -158,7 +158,7 @@ func (p *pattern) compare(s []byte, c *captures, cut bool) bool {
 			if cut && (i > 0 || len(s) >= maxHead) && t.mode != '?' && len(s) < len(t.text) && t.text[:len(s)] == string(s) {
 				return true
 			}
-			if len(s) < len(t.text) || string(s[:len(t.text)]) != t.text {
+			if len(s) < len(t.text) || s[0] != t.text[0] || string(s[:len(t.text)]) != t.text {
 				if t.mode == '?' {
 					continue
 				}

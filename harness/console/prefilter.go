@@ -41,13 +41,13 @@ func newPrefilter(literals []string, window int) *prefilter {
 		before := rarestWindow(lit, window)
 		w := lit[before : before+window]
 		for i := 1; i < window; i++ {
-			pair := int(w[i-1])<<8 | int(w[i])
+			pair := int(w[i])<<8 | int(w[i-1])
 			if s := uint8(window - 1 - i); s < p.shift[pair] {
 				p.shift[pair] = s
 			}
 		}
 		// The first byte of a window may be the last of the pair.
-		pair := int(w[window-2])<<8 | int(w[window-1])
+		pair := int(w[window-1])<<8 | int(w[window-2])
 		if p.bucket[pair] == 0 {
 			p.bucket[pair] = uint16(len(p.lists))
 			p.lists = append(p.lists, nil)
@@ -97,7 +97,7 @@ func byteCost(c byte) int {
 func (p *prefilter) find(s []byte, ids []int, at []int) ([]int, []int) {
 	window := p.window
 	for i := window - 1; i < len(s); {
-		pair := uint16(s[i-1])<<8 | uint16(s[i])
+		pair := binary.LittleEndian.Uint16(s[i-1:])
 		if sh := p.shift[pair]; sh != 0 {
 			i += int(sh)
 			continue

@@ -445,8 +445,11 @@ func (m *message) finish(s []byte) {
 
 // ident takes off "kernel: " or "name[123]: ".
 func ident(s []byte) (rest []byte, who origin) {
-	i := bytes.IndexByte(s[:min(len(s), 80)], ':')
-	if i <= 0 || bytes.IndexByte(s[:i], ' ') >= 0 {
+	i := 0
+	for i < len(s) && i < 80 && s[i] != ':' && s[i] != ' ' {
+		i++
+	}
+	if i == 0 || i == len(s) || s[i] != ':' {
 		return s, originUnknown
 	}
 	name := s[:i]
@@ -494,7 +497,7 @@ func (m *message) date(s []byte) {
 			rest = t
 		}
 	}
-	if m.logcat(stamp, rest) {
+	if len(rest) > 0 && isDigit(rest[0]) && m.logcat(stamp, rest) {
 		return
 	}
 	if len(rest) > 0 && rest[0] == '<' {
@@ -695,7 +698,11 @@ func isClock(s []byte) bool {
 // -1.
 func clock(s []byte) int64 {
 	for i := 0; i+8 <= len(s); i++ {
-		if s[i+2] == ':' && isClock(s[i:]) {
+		colon := bytes.IndexByte(s[i+2:], ':')
+		if colon < 0 {
+			break
+		}
+		if i += colon; i+8 <= len(s) && isClock(s[i:]) {
 			n := func(j int) int64 { return int64(s[i+j]-'0')*10 + int64(s[i+j+1]-'0') }
 			return (n(0)*3600 + n(3)*60 + n(6)) * 1_000_000
 		}

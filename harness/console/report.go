@@ -125,7 +125,8 @@ func (s *Scanner) begin(row int, m *message, text []byte) bool {
 		s.end(slot)
 	}
 	r := &report{row: row, marker: mk, caller: m.caller, boot: s.boot, when: when{m.usec, m.precise}}
-	r.f = Finding{Kind: mk.kind, Line: s.lines, LastLine: s.lines, Count: 1, Interleaved: mixed}
+	r.f = Finding{Kind: mk.kind, Line: s.lines, LastLine: s.lines, Count: 1, Interleaved: mixed, Trace: s.spare}
+	s.spare = nil
 	r.again = s.quoteOfSeen(m, text)
 	r.sum = s.lastStamp
 	for i := range s.caps.n {
@@ -376,6 +377,8 @@ func (s *Scanner) end(slot int) {
 	e, isNew := s.add(r.f, r.row, r.when, r.boot, r.again)
 	if isNew {
 		s.bySum[r.sum] = e
+	} else if e == nil || len(e.Trace) == 0 || len(r.f.Trace) > 0 && &e.Trace[0] != &r.f.Trace[0] {
+		s.spare = r.f.Trace[:0] // its memory is for the next one
 	}
 	if isNew && s.onFinding != nil {
 		s.onFinding(e.Finding)

@@ -88,6 +88,7 @@ type Scanner struct {
 	soft       []byte // lines of one that are one line
 	timed      bool   // a line with a time was seen
 	sig        []byte // scratch
+	spare      []Frame
 	cpuAt      int    // the last line that says who is on a CPU, outside of reports
 	quietUntil int    // up to which line registers are no report of their own
 	lastIO     int    // the line of the last I/O error
