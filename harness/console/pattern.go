@@ -127,7 +127,7 @@ func parsePattern(source string) (pattern, error) {
 }
 
 // rarity says how well a text tells a pattern's messages from others: capitals
-// are rarer than small letters.
+// are rarer than small letters, and a short text is found slowly.
 func rarity(text string) int {
 	n := len(text)
 	for i := range len(text) {
@@ -135,8 +135,11 @@ func rarity(text string) int {
 			n++
 		}
 	}
-	if len(text) < window {
+	switch {
+	case len(text) < window:
 		return 0
+	case len(text) >= wideWindow:
+		n += 100
 	}
 	return n
 }

@@ -233,6 +233,9 @@ func facility(s []byte) (rest []byte, kern, ok bool) {
 //	[Sun May 17 17:22:52 2026]  dmesg -T
 //	[Jun14 18:08] [  +0.1]    dmesg -e
 func (m *message) bracket(s []byte) ([]byte, bool) {
+	if rest, ok := m.printk(s); ok {
+		return rest, true
+	}
 	i := 1
 	for i < len(s) && s[i] == ' ' {
 		i++
@@ -333,6 +336,28 @@ func (m *message) bracket(s []byte) ([]byte, bool) {
 		return m.stamped(rest), true
 	}
 	return rest, true
+}
+
+// printk takes off the time of nearly every line: "[   12.345678] ", before a
+// letter.
+func (m *message) printk(s []byte) ([]byte, bool) {
+	if len(s) < 17 || s[6] != '.' || s[13] != ']' || s[14] != ' ' || !isWord(s[15]) || !isWord(s[16]) || s[15] == 'c' && isDigit(s[16]) || m.origin > originKernel {
+		return nil, false
+	}
+	i := 1
+	for s[i] == ' ' {
+		i++
+	}
+	var usec int64
+	for ; i < 13; i++ {
+		if isDigit(s[i]) {
+			usec = usec*10 + int64(s[i]-'0')
+		} else if i != 6 {
+			return nil, false
+		}
+	}
+	m.origin, m.stamp, m.usec, m.precise = originKernel, s[:14], usec, true
+	return s[15:], true
 }
 
 // stamped takes off what comes between the time and the message: a second

@@ -259,7 +259,7 @@ func (s *Scanner) belongs(r *report) {
 func (s *Scanner) oneLine(row int, m *message, text []byte) {
 	mk := &markers[row]
 	again := s.quoteOfSeen(m, text)
-	s.sig = s.sig[:0]
+	s.sig = append(s.sig[:0], byte(row), byte(row>>8))
 	for i := range s.caps.n {
 		s.sig = append(append(s.sig, s.caps.value[i]...), 0)
 	}
@@ -288,7 +288,15 @@ func (s *Scanner) oneLine(row int, m *message, text []byte) {
 	if v := s.caps.get("ata"); v != nil {
 		f.Place = "ata" + printable(v)
 	}
-	f.Title = expand(mk.title, "", func(name string) string { return normalise(printable(s.caps.get(name))) })
+	title, known := s.titles[string(s.sig)]
+	if !known {
+		title = expand(mk.title, "", func(name string) string { return normalise(printable(s.caps.get(name))) })
+		if len(s.titles) >= maxTitles {
+			clear(s.titles)
+		}
+		s.titles[string(s.sig)] = title
+	}
+	f.Title = title
 	e, isNew := s.add(f, row, when{m.usec, m.precise}, s.boot, again)
 	if e == nil {
 		return

@@ -15,6 +15,7 @@ const (
 	maxFrames   = 128      // of one trace
 	maxTitle    = 160      // bytes
 	maxStamps   = 4096     // lines remembered to know a quoted one again
+	maxTitles   = 1024     // remembered
 	proseLines  = 3        // that stand between two pieces of a log; fewer may be a message's own
 	maxOpen     = 4        // reports that are printed at once by different CPUs
 )
@@ -89,6 +90,8 @@ type Scanner struct {
 	timed      bool   // a line with a time was seen
 	sig        []byte // scratch
 	spare      []Frame
+	names      []string          // scratch
+	titles     map[string]string // of one-line findings, by row and captures
 	cpuAt      int    // the last line that says who is on a CPU, outside of reports
 	quietUntil int    // up to which line registers are no report of their own
 	lastIO     int    // the line of the last I/O error
@@ -124,7 +127,7 @@ func (a when) soonAfter(b when) bool { return a.within(b, 60_000_000) }
 // NewScanner returns a Scanner at the start of a log.
 func NewScanner(opts ...Option) *Scanner {
 	s := &Scanner{
-		t: compiled(), seed: maphash.MakeSeed(), index: map[string][]*entry{}, bySum: map[uint64]*entry{}, lastRow: map[int]*entry{},
+		t: compiled(), seed: maphash.MakeSeed(), index: map[string][]*entry{}, bySum: map[uint64]*entry{}, lastRow: map[int]*entry{}, titles: map[string]string{},
 		owed: map[string]int64{}, stamps: map[uint64]int{}, wrap: wrap{row: noWrap},
 	}
 	for _, o := range opts {
@@ -351,7 +354,9 @@ func (s *Scanner) look(m *message) []byte {
 		n.any = t.heads.find(text, n.hits[:]) || n.any
 	}
 	s.shortIDs = s.shortIDs[:0]
-	if speaks := may&mayComplain != 0 && t.speaks(text); speaks || may&mayBeShort != 0 && t.heads.beginsShort(text) {
+	// Soon after an error that a row knows, others only say more of it.
+	soon := s.lastIO > 0 && s.lines-s.lastIO <= sameTrouble
+	if speaks := may&mayComplain != 0 && !soon && t.speaks(text); speaks || may&mayBeShort != 0 && t.heads.beginsShort(text) {
 		s.shortIDs, _ = t.short.filter.find(text, s.shortIDs, nil)
 		for _, id := range s.shortIDs {
 			n.any = setBits(n.hits[:], t.short.rows[id]) || n.any

@@ -57,45 +57,44 @@ func (r *report) heading() (title string, skip []string) {
 // guilty names the function to blame, looking through skip beside lookThrough.
 func (s *Scanner) guilty(r *report, skip []string) string {
 	blamed := func(fn string) bool { return fn != "" && !s.t.look.has(fn) && !matchesAny(skip, fn) }
-	var named []string // before the trace
+	names := s.names[:0] // those before the trace, and its
 	switch r.marker.pick {
 	case pickNamed, pickBecame:
 		if r.function != "" {
 			return entryName(baseName(r.function))
 		}
 	case pickFirst:
-		named = []string{baseName(r.function), baseName(r.held), baseName(r.rip)}
+		names = append(names, baseName(r.function), baseName(r.held), baseName(r.rip))
 	case pickStall:
-		named = []string{baseName(r.rip)}
-		if r.rip == "" {
-			named[0] = baseName(r.function)
-		}
+		names = append(names, baseName(cmp.Or(r.rip, r.function)))
 	case pickOrigin:
 		if len(r.origin) == 0 {
 			return ""
 		}
 	}
-	frames, reliable := r.frames()
+	named := len(names)
+	names, reliable := r.frames(names)
+	s.names = names
 	switch r.marker.pick {
 	case pickHang:
-		return entryName(s.t.sleeper(frames, reliable))
+		return entryName(s.t.sleeper(names, reliable))
 	case pickStall:
 		if r.marker.shape == shapeStall {
-			frames = s.t.afterInterrupt(frames)
+			names = append(names[:named], s.t.afterInterrupt(names[named:])...)
 		}
-		all := slices.DeleteFunc(append(named, frames...), func(fn string) bool { return !blamed(fn) })
+		all := slices.DeleteFunc(slices.Clone(names), func(fn string) bool { return !blamed(fn) })
 		if fn := s.t.loop(all); fn != "" {
 			return entryName(fn)
 		}
 	case pickOrigin:
-		frames = r.origin
+		names = r.origin
 	}
-	for _, fn := range append(named, frames...) {
+	for _, fn := range names {
 		if blamed(fn) {
 			return entryName(fn)
 		}
 	}
-	for _, fn := range append(named, frames...) {
+	for _, fn := range names {
 		if fn != "" {
 			return fn
 		}
@@ -103,16 +102,17 @@ func (s *Scanner) guilty(r *report, skip []string) string {
 	return ""
 }
 
-// frames are the functions of the trace, the innermost first: those that the
-// unwinder vouches for, or, where there is none, all.
-func (r *report) frames() (names []string, reliable bool) {
+// frames appends the functions of the trace, the innermost first: those that
+// the unwinder vouches for, or, where there is none, all.
+func (r *report) frames(names []string) (_ []string, reliable bool) {
+	before := len(names)
 	for _, reliable = range []bool{true, false} {
-		for _, f := range r.f.Trace {
-			if !f.Inlined && !strings.HasPrefix(f.Func, "0x") && f.Reliable == reliable {
+		for i := range r.f.Trace {
+			if f := &r.f.Trace[i]; !f.Inlined && f.Reliable == reliable && !strings.HasPrefix(f.Func, "0x") {
 				names = append(names, baseName(f.Func))
 			}
 		}
-		if len(names) > 0 {
+		if len(names) > before {
 			break
 		}
 	}

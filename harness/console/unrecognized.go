@@ -46,7 +46,7 @@ func (t *tables) speaks(text []byte) bool {
 	for i := range list {
 		sp := &list[i]
 		n := len(sp.head)
-		if len(text) < n || string(text[:n]) != sp.head {
+		if len(text) < n || text[1] != sp.head[1] || string(text[:n]) != sp.head {
 			continue
 		}
 		if !sp.number {
@@ -66,9 +66,6 @@ func (t *tables) speaks(text []byte) bool {
 // complaint takes a line that no row knows, if it is plainly storage's and
 // plainly about trouble.
 func (s *Scanner) complaint(m *message, text []byte) {
-	if s.lastIO > 0 && s.lines-s.lastIO <= sameTrouble {
-		return // more of what a row knows
-	}
 	if len(text) < 12 || len(text) > 1000 || m.origin == originUser || bytes.IndexByte(text, ':') < 0 {
 		return
 	}
