@@ -55,11 +55,6 @@ func (h *heads) add(p *pattern, row uint16) bool {
 func (h *heads) addShort(p *pattern) bool {
 	texts := p.beginnings()
 	for _, t := range texts {
-		if len(t) < 2 {
-			return false
-		}
-	}
-	for _, t := range texts {
 		if list := &h.short[t[0]]; !slices.Contains(*list, t) {
 			*list = append(*list, t)
 		}

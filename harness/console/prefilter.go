@@ -6,7 +6,7 @@ import "encoding/binary"
 // skips. No literal may be shorter.
 const (
 	window     = 5
-	wideWindow = 8
+	wideWindow = 9
 )
 
 // A prefilter says which of many literals a line holds, looking at most

@@ -92,10 +92,10 @@ type Scanner struct {
 	spare      []Frame
 	names      []string          // scratch
 	titles     map[string]string // of one-line findings, by row and captures
-	cpuAt      int    // the last line that says who is on a CPU, outside of reports
-	quietUntil int    // up to which line registers are no report of their own
-	lastIO     int    // the line of the last I/O error
-	unknown    int    // different complaints not recognised
+	cpuAt      int               // the last line that says who is on a CPU, outside of reports
+	quietUntil int               // up to which line registers are no report of their own
+	lastIO     int               // the line of the last I/O error
+	unknown    int               // different complaints not recognised
 	learning   learning
 	wrap       wrap
 }

@@ -300,7 +300,7 @@ var storageRows = []marker{
 	{kind: KindIO, match: "ata{ata}: device not ready (errno=", title: "ATA device not ready"},
 	{kind: KindIO, match: "ata{ata}: lost interrupt", title: "ATA lost interrupt"},
 	{kind: KindIO, match: "ata{ata}: irq_stat {_$}, {_*}error", title: "ATA interface error"},
-	{kind: KindIO, match: "{dev}: {_}: error={_$} { {what*} }", title: "IDE error"},
+	{kind: KindIO, match: "{dev}: {_}intr: error={_$} { {what*} }", title: "IDE error"},
 	{kind: KindIO, match: "{dev}: {_}: status={_$} { {_*}Error }", title: "IDE error"},
 	{kind: KindIO, match: "{dev}: lost interrupt", title: "IDE lost interrupt"},
 	{kind: KindIO, match: "{dev}: dma_timer_expiry: ", title: "IDE DMA timeout"},

@@ -167,6 +167,12 @@ var compiled = sync.OnceValue(func() *tables {
 	}
 	for _, list := range t.heads.short {
 		for _, h := range list {
+			if len(h) == 1 {
+				for second := range 256 {
+					t.twoBytes[int(h[0])<<8|second] |= mayBegin | mayBeShort
+				}
+				continue
+			}
 			t.twoBytes[int(h[0])<<8|int(h[1])] |= mayBegin | mayBeShort
 		}
 	}
