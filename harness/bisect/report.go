@@ -1,30 +1,63 @@
 package bisect
 
 import (
+	"cmp"
 	"fmt"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 	"unicode"
 	"unicode/utf8"
 
 	"github.com/blockrig/blockrig/harness/text"
+	"github.com/blockrig/blockrig/scenarios"
 )
 
-// Context is what a text says besides the answer.
+// Context is what a text about one culprit says besides the answer.
 type Context struct {
-	Scenario string // name and case: "lvm-mirror-dio-read length=8192,memory_offset=32"
-	About    string // the scenario, in a sentence
-	Old, New string // the ends as the user named them
-	Command  string // the command that shows the failure on the failing end
-	Bisect   string // the command that found it
-	Release  string // of the failing end's kernel: uname -r
-	Config   string // where the kernel's config is, or what it was made of
-	Machine  string // "QEMU 7.2.22, q35, TCG, 1 CPU"
-	Console  string // of one failing trial, as the guest sent it
-	Range    *Range // instead of a commit: releases were bisected
-	Folder   string // where the whole record is
-	Stable   bool   // the failing end is a stable release
+	Case     scenarios.Case // that was tried
+	Scenario string         // name and case: "lvm-mirror-dio-read length=8192,memory_offset=32"
+	BadWhen  *Expr          // the condition that was looked for; nil without one
+	Failing  *Seen          // the trials of the culprit or, for a fix, of its parent; of the failing end without a culprit
+	Passing  *Seen          // those of the other side
+	Origin   Origin         // of the culprit
+	People   People         // to write to
+	Old, New string         // the ends as others know them
+	Command  string         // the command that shows the failure, a line for each part of it
+	Repeats  int            // trials of each kernel that it makes; 0 is one
+	Bisect   string         // the command that found it
+	Release  string         // of the failing kernel: uname -r
+	Config   string         // where the kernel's config is, or what it was made of
+	Machine  string         // "QEMU 7.2.22, q35, TCG, 1 CPU"
+	Console  string         // of the failing trial, as the guest sent it: what matters
+	Range    *Range         // instead of a commit: releases were bisected
+	Folder   string         // where the whole record is
+	Stable   bool           // the failing end is a stable release
+}
+
+// Origin says where others find a commit.
+type Origin struct {
+	Upstream string    // hash in the mainline, of a backport or of a commit that is in no tag itself
+	Same     bool      // Upstream is known by the change itself, not by what the message says
+	In       string    // the first release tag with it: "v6.18-rc1"
+	Near     string    // of a commit without one, as git describe names it: "v6.18-rc3-12-g7eac33186957"
+	Story    []Chapter // of a change that was taken back or applied again, in order; the culprit among them
+}
+
+// A Chapter is a commit that applies a change or takes it back.
+type Chapter struct {
+	Commit
+	Reverts bool
+}
+
+// People are addresses, "Name <address>", in order and each once.
+type People struct {
+	Maintainers []string // of the files that the culprit changes
+	Author      string
+	Others      []string // reviewers, and whoever signed it off
+	Lists       []string
+	Left        int // further ones, left out
 }
 
 // Summary is the result for the terminal. Nothing in it comes unescaped from
@@ -45,6 +78,7 @@ func Summary(a *Answer, c Context) string {
 		if len(a.First.Tags) > 0 && c.Range == nil {
 			p("  in %s\n", text.Escape(strings.Join(a.First.Tags, ", ")))
 		}
+		b.WriteString(strings.TrimSuffix(c.Origin.text(a, c), "\n"))
 	case a.Stopped == StopInconclusive:
 		p("%s: not found; nothing shows that the ends differ\n", verb)
 	case len(a.Among) == 0:
@@ -108,64 +142,29 @@ func Summary(a *Answer, c Context) string {
 func Report(a *Answer, c Context) string {
 	var b strings.Builder
 	p := func(format string, args ...any) { fmt.Fprintf(&b, format, args...) }
-	what := a.Target.Signature.String()
 	since := introduced(a, c)
+	s := symptomOf(a.Target, c.BadWhen, c.Failing)
+	what := text.OneLine(headline(c.Case, s))
 	if a.Direction == Fix {
-		p("Subject: %s: fixed by %s\n", what, since.short)
+		b.WriteString(header("Subject", " ", strings.Fields(fmt.Sprintf("%s: fixed by %s", what, since.title))...))
 	} else {
-		p("Subject: [REGRESSION] %s since %s\n", what, since.short)
+		b.WriteString(header("Subject", " ", strings.Fields(fmt.Sprintf("[REGRESSION] %s (since %s)", what, since.short))...))
 	}
-	if a.First != nil && a.First.Author != "" {
-		p("To: %s\n", text.Escape(a.First.Author))
+	if a.Grade == Doubtful {
+		c.People = People{} // whose commit it may not be
 	}
-	switch {
-	case a.Direction == Fix:
-		p("Cc: stable@vger.kernel.org\n")
-	case c.Stable:
-		p("Cc: regressions@lists.linux.dev, stable@vger.kernel.org\n")
-	default:
-		p("Cc: regressions@lists.linux.dev\n")
-	}
-	p("\n")
-	failing, passing := "the commit", "its parent"
-	if a.Direction == Fix {
-		failing, passing = passing, failing
-	}
-	if c.About != "" {
-		p("%s\n", wrap(text.OneLine(c.About)))
-	}
-	switch {
-	case a.Stopped == StopInconclusive:
-		p("%s\n", wrap("Nothing shows that anything changed: both ends fail now and then."))
-	case a.First == nil && len(a.Among) == 0:
-		p("%s\n", wrap(fmt.Sprintf("This changed with one commit or release that I could not find: it is %s.", oneOf(a))))
-	case a.First == nil:
-		p("%s\n", wrap("This changed with one of the following commits; those between could not be tried."))
-		for _, m := range a.Among {
-			p("  %s\n", named(m))
-		}
-		p("\n")
-	case c.Range != nil:
-		p("%s\n", wrap(fmt.Sprintf("It changed in %s: %s is the first release that I could try and that %s.",
-			c.Range, text.Escape(a.First.Title), map[Direction]string{Regression: "fails", Fix: "no longer fails"}[a.Direction])))
-		if c.Range.Note != "" {
-			p("%s\n", wrap("("+c.Range.Note+")"))
-		}
-	default:
-		first := what
-		if a.Became != nil {
-			first = a.Began.String()
-		}
-		p("%s\n", wrap(fmt.Sprintf("The outcome changed with commit %s. With %s the result is %q, with %s it passes.",
-			named(*a.First), failing, first, passing)))
-	}
+	to, cc := c.recipients(a.Direction)
+	p("%s%s\n", header("To", ", ", to...), header("Cc", ", ", cc...))
+	b.WriteString(c.opening(a, s))
 	if a.Became != nil {
-		became := fmt.Sprintf("It became %q with %s.", what, named(*a.Became))
+		became := fmt.Sprintf("It became %q with %s.", a.Target.Signature, named(*a.Became))
 		if a.Direction == Fix {
-			became = fmt.Sprintf("Before that, %q had become %q with %s.", what, a.Began.String(), named(*a.Became))
+			became = fmt.Sprintf("Before that, %q had become %q with %s.", a.Target.Signature, a.Began.String(), named(*a.Became))
 		}
 		p("%s\n", wrap(became))
 	}
+	b.WriteString(c.shown(a))
+	b.WriteString(c.Origin.text(a, c))
 	switch {
 	case a.Stopped == StopInconclusive: // nothing for a tracker
 	case a.Direction != Fix:
@@ -173,40 +172,41 @@ func Report(a *Answer, c Context) string {
 	default:
 		p("%s\n", wrap("Stable series that fail would need it."))
 	}
-	p("How sure this is: %s.\n", a.Grade)
-	for _, w := range a.Why {
-		p("  %s\n", text.Escape(w))
-	}
-	b.WriteString(checks(a))
-	p("\nHow it was found: %s between %s and %s, %d trials in %s.\n",
-		inSteps(a.Steps), text.Escape(c.Old), text.Escape(c.New), a.Trials, inBoots(a.Boots))
-	if a.Stopped != StopInconclusive {
-		p("%s.\n", strings.ToUpper(rates(a)[:1])+rates(a)[1:])
-	}
-	if len(a.Target.Titles) > 0 {
-		p("Seen with it:\n")
-		for _, t := range a.Target.Titles {
-			p("  %s\n", text.Escape(t))
-		}
-	}
-	p("\nScenario: %s\n", text.Escape(c.Scenario))
-	if c.Release != "" {
-		p("Kernel:   %s\n", text.Escape(c.Release))
-	}
-	if c.Config != "" {
-		p("Config:   %s\n", text.Escape(c.Config))
-	}
-	if c.Machine != "" {
-		p("Machine:  %s\n", text.Escape(c.Machine))
-	}
 	if c.Command != "" {
-		p("To reproduce:\n  %s\n", text.Escape(c.Command))
-	}
-	if c.Bisect != "" {
-		p("To bisect:\n  %s\n", text.Escape(c.Bisect))
+		p("To reproduce")
+		if c.Range == nil && strings.Contains(c.Command, " git:") {
+			p(", beside a clone of the kernel in ./linux")
+		}
+		p(":\n%s", text.EscapeLines(indent(c.Command)))
+		if c.Repeats > 1 {
+			b.WriteString(wrap(fmt.Sprintf("It shows in %s only: %d trials show it with a probability of %d %%.", inTrials(a.FailRate), c.Repeats, int(100*Reproduced))))
+		}
+		p("\n")
 	}
 	if c.Console != "" {
-		p("\nConsole:\n%s", Defang(c.Console))
+		p("From the kernel's log, with the failure:\n%s\n", Defang(c.Console))
+	}
+	p("How sure this is: %s.\n", a.Grade)
+	for _, w := range a.Why {
+		b.WriteString(hanging("  ", "  ", w))
+	}
+	b.WriteString(checks(a))
+	p("\n%s", wrap(fmt.Sprintf("How it was found: %s between %s and %s, %d trials in %s.",
+		inSteps(a.Steps), text.Escape(c.Old), text.Escape(c.New), a.Trials, inBoots(a.Boots))))
+	if a.Stopped != StopInconclusive {
+		b.WriteString(wrap(strings.ToUpper(rates(a)[:1]) + rates(a)[1:] + "."))
+	}
+	p("\n")
+	for _, l := range []struct{ name, value string }{{"Scenario", c.Scenario}, {"Kernel", c.Release}, {"Config", c.Config}, {"Machine", c.Machine}} {
+		if l.value != "" {
+			b.WriteString(hanging(fmt.Sprintf("%-10s", l.name+":"), strings.Repeat(" ", 10), l.value))
+		}
+	}
+	if c.People.Left > 0 {
+		b.WriteString(hanging("", "", fmt.Sprintf("The commit touches files of many: %d more of their maintainers, reviewers and lists are left out above.", c.People.Left)))
+	}
+	if c.Bisect != "" {
+		p("To bisect:\n%s", text.EscapeLines(indent(c.Bisect)))
 	}
 	if a.Log != "" && c.Range == nil {
 		p("\nBisection log:\n")
@@ -217,16 +217,246 @@ func Report(a *Answer, c Context) string {
 	return b.String()
 }
 
+// recipients are those that a mail should go to.
+func (c Context) recipients(d Direction) (to, cc []string) {
+	to, cc = c.People.Maintainers, slices.Concat([]string{c.People.Author}, c.People.Others, c.People.Lists)
+	if d == Fix {
+		to, cc = []string{c.People.Author}, slices.Concat([]string{"stable@vger.kernel.org"}, c.People.Maintainers, c.People.Others, c.People.Lists)
+	} else {
+		cc = append(cc, "regressions@lists.linux.dev")
+		if c.Stable {
+			cc = append(cc, "stable@vger.kernel.org")
+		}
+	}
+	seen := map[string]bool{"": true}
+	once := func(list []string) (out []string) {
+		for _, a := range list {
+			if key := strings.ToLower(address(a)); !seen[key] {
+				seen[key] = true
+				out = append(out, text.OneLine(a))
+			}
+		}
+		return out
+	}
+	to, cc = once(to), once(cc)
+	if len(to) == 0 && len(cc) > 0 {
+		to, cc = cc[:1], cc[1:]
+	}
+	return to, cc
+}
+
+// address is that of "Name <address>".
+func address(who string) string {
+	if i := strings.LastIndexByte(who, '<'); i >= 0 {
+		return strings.TrimSuffix(who[i+1:], ">")
+	}
+	return who
+}
+
+// opening says what happens, and since when.
+func (c Context) opening(a *Answer, s symptom) string {
+	doing := describe(c.Case)
+	if s.setup {
+		doing = "setting up " + cmp.Or(stackName(c.Case), "the disks")
+	}
+	happens := strings.TrimSpace(cmp.Or(doing, text.OneLine(c.Scenario)) + " " + s.does())
+	var out string
+	switch {
+	case a.Stopped == StopInconclusive:
+		return wrap("Nothing shows that anything changed: both ends fail now and then.") + "\n"
+	case a.First == nil && len(a.Among) == 0:
+		out = fmt.Sprintf("With %s, %s; with %s it %s. The change is one commit or release that I could not find: it is %s.",
+			c.failingEnd(a), happens, c.passingEnd(a), c.passes(), oneOf(a))
+	case a.First == nil:
+		out = wrap(fmt.Sprintf("With one of the following commits, %s; those between could not be tried.", happens))
+		for _, m := range a.Among {
+			out += hanging("  ", "    ", named(m))
+		}
+		return out + "\n"
+	case c.Range != nil:
+		fails := map[Direction]string{Regression: "fails", Fix: "no longer fails"}[a.Direction]
+		out = fmt.Sprintf("This changed in %s: %s is the first release that I could try and that %s. With %s, %s; with %s it %s.",
+			c.Range, text.Escape(a.First.Title), fails, c.Failing.name("it"), happens, c.Passing.name("the one before"), c.passes())
+		if c.Range.Note != "" {
+			out += " (" + c.Range.Note + ")"
+		}
+	default:
+		first := "commit " + named(*a.First)
+		if c.Origin.In != "" && strings.HasSuffix(first, ")") {
+			first = strings.TrimSuffix(first, ")") + ", first in " + c.Origin.In + ")"
+		}
+		if a.Became != nil {
+			happens = cmp.Or(doing, c.Scenario) + fmt.Sprintf(" ends with %q", a.Began.String())
+		}
+		if sure := map[Grade]string{Likely: "Probably ", Doubtful: "Perhaps, but see below, "}[a.Grade]; a.Direction == Fix {
+			out = fmt.Sprintf("%sbefore %s, %s. With that commit it %s.", sure, first, happens, c.passes())
+		} else {
+			out = fmt.Sprintf("%ssince %s, %s. With its parent it %s.", sure, first, happens, c.passes())
+		}
+		out = strings.ToUpper(out[:1]) + out[1:]
+	}
+	return wrap(text.OneLine(out)) + "\n"
+}
+
+func (c Context) failingEnd(a *Answer) string {
+	if a.Direction == Fix {
+		return text.Escape(c.Old)
+	}
+	return text.Escape(c.New)
+}
+
+func (c Context) passingEnd(a *Answer) string {
+	if a.Direction == Fix {
+		return text.Escape(c.New)
+	}
+	return text.Escape(c.Old)
+}
+
+// passes says what the step does where it does not fail.
+func (c Context) passes() string {
+	if c.Passing == nil || c.Passing.Said == "" || c.Passing.Hits == c.Passing.Runs {
+		return "does not"
+	}
+	return "returns " + text.OneLine(c.Passing.Said)
+}
+
+func (s *Seen) name(or string) string {
+	if s == nil || s.Name == "" {
+		return or
+	}
+	return text.OneLine(s.Name)
+}
+
+// shown is what the trials of both sides showed.
+func (c Context) shown(a *Answer) string {
+	var b strings.Builder
+	for _, s := range []*Seen{c.Failing, c.Passing} {
+		if s != nil && s.Runs > 0 {
+			b.WriteString(hanging("  ", "      ", fmt.Sprintf("with %s: %s", s.name("it"), seen(s.Hits, s.Runs, s.Boots))))
+		}
+	}
+	if c.Failing == nil {
+		return list(b.String(), "Seen with it:", a.Target.Titles)
+	}
+	for _, l := range c.Failing.Legs {
+		b.WriteString(hanging("  ", "      ", "a leg was failed: "+l))
+	}
+	var only []string
+	for _, t := range c.Failing.Titles {
+		if c.Passing == nil || !slices.Contains(c.Passing.Others, t) {
+			only = append(only, t)
+		}
+	}
+	if c.BadWhen != nil {
+		b.WriteString(hanging("  ", "      ", "looked for: "+c.BadWhen.String()))
+	}
+	if b.Len() > 0 {
+		b.WriteString("\n")
+	}
+	if len(only) == 0 && c.Failing.Hits > 0 {
+		return b.String() + "The kernel's log says nothing about it.\n\n"
+	}
+	return list(b.String(), "In the kernel's log with the failure only:", only)
+}
+
+// list adds titles, one a line.
+func list(before, head string, titles []string) string {
+	if len(titles) == 0 {
+		return before
+	}
+	before += head + "\n"
+	for _, t := range titles {
+		before += hanging("  ", "    ", t)
+	}
+	return before + "\n"
+}
+
+// text says where others find the culprit, and whether it was taken back.
+func (o Origin) text(a *Answer, c Context) string {
+	if a.First == nil {
+		return ""
+	}
+	var out string
+	switch {
+	case o.Upstream != "" && o.Same:
+		out = wrap(fmt.Sprintf("Commit %s is in no release tag; upstream, the same change is commit %s.", short(a.First.Hash), o.Upstream)) + "\n"
+	case o.Upstream != "":
+		out = wrap(fmt.Sprintf("It is the backport of upstream commit %s.", o.Upstream)) + "\n"
+	case o.In == "" && o.Near != "":
+		out = wrap(fmt.Sprintf("It is in no release tag that I know; git describes it as %s.", o.Near)) + "\n"
+	}
+	if len(o.Story) < 2 {
+		return out
+	}
+	out += wrap("This change was taken back or applied again:")
+	for _, s := range o.Story {
+		what := "applies it"
+		if s.Reverts {
+			what = "takes it back"
+		}
+		if s.Hash == a.First.Hash {
+			what += " (the one found)"
+		}
+		out += hanging("  ", "    ", fmt.Sprintf("%s %s", named(s.Commit), what))
+	}
+	last := o.Story[len(o.Story)-1]
+	if last.Reverts {
+		return out + wrap(fmt.Sprintf("%s does not have it: the last of these is %s.", text.Escape(c.New), short(last.Hash))) + "\n"
+	}
+	return out + wrap(fmt.Sprintf("%s has the one of %s.", text.Escape(c.New), short(last.Hash))) + "\n"
+}
+
+// header is a header field of a mail, folded between its parts (RFC 5322); ""
+// without any.
+func header(name, between string, parts ...string) string {
+	if len(parts) == 0 {
+		return ""
+	}
+	line, out := name+": "+parts[0], ""
+	for _, part := range parts[1:] {
+		if text.Columns(line+between+part) > mailWidth {
+			out += line + strings.TrimRight(between, " ") + "\n"
+			line = " " + part
+			continue
+		}
+		line += between + part
+	}
+	return out + line + "\n"
+}
+
+// hanging wraps a text whose first line begins with one indent and each other
+// with another.
+func hanging(first, others, s string) string {
+	var b strings.Builder
+	for i, line := range text.Wrap(text.OneLine(s), mailWidth-len(others)) {
+		b.WriteString(map[bool]string{true: first, false: others}[i == 0] + line + "\n")
+	}
+	return b.String()
+}
+
+// indent shifts lines to the right, as what is to be copied.
+func indent(s string) string {
+	var b strings.Builder
+	for line := range strings.Lines(s) {
+		b.WriteString("  " + strings.TrimRight(line, "\n") + "\n")
+	}
+	return b.String()
+}
+
+// Reproduced is how probable it is that a command to reproduce a failure shows
+// it.
+const Reproduced = .99
+
 // checks lists the checks, one a line.
 func checks(a *Answer) string {
 	var b strings.Builder
 	list := func(checks []Check) {
 		for _, k := range checks {
-			fmt.Fprintf(&b, "  %-12s  %s", k.Result, k.Name)
+			line := k.Name
 			if k.Why != "" {
-				fmt.Fprintf(&b, " (%s)", text.Escape(k.Why))
+				line += " (" + k.Why + ")"
 			}
-			b.WriteString("\n")
+			b.WriteString(hanging(fmt.Sprintf("  %-12s  ", k.Result), strings.Repeat(" ", 16), line))
 		}
 	}
 	list(a.Checks)
@@ -249,22 +479,32 @@ func oneOf(a *Answer) string {
 	return fmt.Sprintf("one of %d after %s, up to %s", a.Between.Commits, strings.Join(old, " and "), short(text.Escape(a.Between.New)))
 }
 
-type since struct{ short, exact string }
+type since struct{ short, title, exact string }
 
-// introduced is the commit or the range that a tracker gets.
+// introduced is the commit or the range that a tracker gets. Others know a
+// commit that is in no release tag by the one upstream, if there is one.
 func introduced(a *Answer, c Context) since {
 	switch {
 	case c.Range != nil:
-		return since{c.Range.String(), c.Range.String()}
+		return since{c.Range.String(), c.Range.String(), c.Range.String()}
 	case a.First != nil && a.Grade != Doubtful:
-		return since{short(a.First.Hash) + " (\"" + text.Escape(a.First.Title) + "\")", a.First.Hash}
+		hash := text.Escape(a.First.Hash)
+		if c.Origin.Same {
+			hash = c.Origin.Upstream
+		}
+		return since{short(hash), short(hash) + " (\"" + text.OneLine(a.First.Title) + "\")", hash}
+	}
+	between := func(old, new string) since {
+		old, new = text.Escape(old), text.Escape(new)
+		s := short(old) + ".." + short(new)
+		return since{s, s, old + ".." + new}
 	}
 	// What is certain: the part of the history that is left or, where marks
 	// contradict, only the ends.
 	if b := a.Between; b != nil && len(b.Old) == 1 {
-		return since{short(text.Escape(b.Old[0])) + ".." + short(text.Escape(b.New)), text.Escape(b.Old[0]) + ".." + text.Escape(b.New)}
+		return between(b.Old[0], b.New)
 	}
-	return since{short(text.Escape(c.Old)) + ".." + short(text.Escape(c.New)), text.Escape(c.Old) + ".." + text.Escape(c.New)}
+	return between(c.Old, c.New)
 }
 
 func named(c Commit) string {
@@ -298,8 +538,11 @@ func spent(seconds float64) string {
 	return time.Duration(seconds * float64(time.Second)).Round(time.Second).String()
 }
 
-// wrap breaks a paragraph at 72 columns, as mails to the kernel's lists are.
-func wrap(s string) string { return strings.Join(text.Wrap(s, 72), "\n") + "\n" }
+// mailWidth is where mails to the kernel's lists are broken, in columns.
+const mailWidth = 72
+
+// wrap breaks a paragraph.
+func wrap(s string) string { return strings.Join(text.Wrap(s, mailWidth), "\n") + "\n" }
 
 const (
 	consoleLines = 80  // of an excerpt

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/blockrig/blockrig/scenarios"
 )
 
 var update = flag.Bool("update", false, "rewrite the golden files")
@@ -55,47 +57,103 @@ func exampleAnswer() *Answer {
 	}
 }
 
-var exampleContext = Context{
-	Scenario: "lvm-mirror-dio-read length=8192,memory_offset=32",
-	About:    "An O_DIRECT read of 8192 bytes into memory that is not aligned to 512 bytes, from a file on ext4 on an LVM mirror over two SATA disks.",
-	Old:      "v6.17", New: "v6.18",
-	Command: "blockrig run lvm-mirror-dio-read -k git:linux@v6.18 --set length=8192 --set memory_offset=32",
-	Bisect:  "blockrig bisect git --repo linux --good v6.17 --bad v6.18 lvm-mirror-dio-read --set length=8192 --set memory_offset=32",
-	Release: "6.18.0", Config: "kernels/config/base.config and others, see the record", Machine: "QEMU 7.2.22, q35, TCG, 1 CPU",
-	Folder: "/var/tmp/blockrig/runs/2026",
-	Console: "[    3.1] WARNING: CPU: 0 PID: 77 at drivers/scsi/scsi_lib.c:1138 scsi_alloc_sgtables+0x2e0/0x310\r\n" +
-		"#regzbot introduced: v1.0..v1.1\n" +
-		"  #Regzbot ^fix: evil\n" +
-		"-- >8 --\n" +
-		"Signed-off-by: A Guest <guest@example.org>\n" +
-		"\x1b]0;title\x07\x1b[2Jgone\n" +
-		"From nobody Mon Sep 17 00:00:00 2001\n" +
-		strings.Repeat("x", 400) + "\n",
+func exampleContext() Context {
+	return Context{
+		Case: scenarios.Case{
+			Scenario: &scenarios.Scenario{Name: "lvm-mirror-dio-read", Setup: scenarios.Setup{
+				Disks: []scenarios.Disk{{ID: "a", Bus: "ahci"}, {ID: "b", Bus: "ahci"}},
+				Stack: scenarios.Stack{LVM: &scenarios.LVM{Type: "mirror"}, Ext4: &scenarios.Ext4{BlockSize: 4096}, File: &scenarios.File{Size: 1 << 20}},
+			}},
+			ID: "length=8192,memory_offset=32", Step: scenarios.Step{Op: "pread", Direct: true, Length: 8192, MemoryOffset: 32},
+		},
+		Scenario: "lvm-mirror-dio-read length=8192,memory_offset=32",
+		Old:      "v6.17", New: "v6.18",
+		Failing: &Seen{
+			Name: "the commit", Hits: 12, Runs: 12, Boots: 4, Said: "no answer", Trial: Outcome{Kind: KindVerdict, Verdict: "hang", Also: []scenarios.Verdict{"warn"}, Phase: "step"},
+			Titles: []string{"Mirror read failed", "WARNING in bio_add_page"}, Legs: []string{"253:1 on disk a (D)"},
+		},
+		Passing: &Seen{Name: "its parent", Runs: 15, Boots: 5, Said: "EINVAL", Others: []string{"WARNING in unrelated_thing"}},
+		People: People{
+			Maintainers: []string{"Mike Maintainer <mike@example.org>", "Alasdair Other <agk@example.org>"},
+			Author:      "An Author <author@example.org>", Others: []string{"An Author <author@example.org>", "Jens Committer <jens@example.org>"},
+			Lists: []string{"dm-devel@lists.linux.dev", "linux-block@vger.kernel.org"},
+		},
+		Origin:  Origin{In: "v6.18-rc1"},
+		Command: "blockrig run lvm-mirror-dio-read \\\n    --case length=8192,memory_offset=32 \\\n    -k git:linux@6eac33186957123456789012345678901234567a \\\n    -k git:linux@7eac331869571234567890123456789012345678",
+		Bisect:  "blockrig bisect git --repo linux --good v6.17 --bad v6.18 lvm-mirror-dio-read --case length=8192,memory_offset=32",
+		Release: "6.17.0-rc1", Config: "blockrig's fragments base, storage and others", Machine: "QEMU 7.2.22, q35, TCG, 1 CPU",
+		Folder: "/var/tmp/blockrig/runs/2026",
+		Console: "[    3.1] WARNING: CPU: 0 PID: 77 at block/bio.c:1044 bio_add_page+0x2e0/0x310\r\n" +
+			"#regzbot introduced: v1.0..v1.1\n" +
+			"  #Regzbot ^fix: evil\n" +
+			"-- >8 --\n" +
+			"Signed-off-by: A Guest <guest@example.org>\n" +
+			"\x1b]0;title\x07\x1b[2Jgone\n" +
+			"From nobody Mon Sep 17 00:00:00 2001\n" +
+			strings.Repeat("x", 400) + "\n",
+	}
+}
+
+// signature has the failure looked for be another, with nothing on the console.
+func looksFor(a *Answer, c *Context, s Signature) {
+	a.Target = Target{Signature: s}
+	c.Failing.Titles, c.Failing.Legs, c.Console = nil, nil, ""
+	c.Failing.Trial = Outcome{Kind: KindVerdict, Verdict: s.Verdict, Phase: s.Phase, Step: s.Step, Errno: s.Errno, Bytes: s.Bytes, Wrong: s.Wrong}
 }
 
 func TestTexts(t *testing.T) {
-	with := func(change func(*Answer, *Context)) (*Answer, Context) {
-		a, c := exampleAnswer(), exampleContext
-		change(a, &c)
-		return a, c
+	eio, err := ParseExpr("errno == EIO")
+	if err != nil {
+		t.Fatal(err)
 	}
 	for name, change := range map[string]func(*Answer, *Context){
-		"proven": func(*Answer, *Context) {},
+		"hang": func(*Answer, *Context) {},
+		"warn": func(a *Answer, c *Context) {
+			a.Target.Signature.Verdict = "warn"
+			c.Failing.Titles, c.Failing.Legs = []string{"WARNING in bio_add_page", "WARNING in unrelated_thing"}, nil
+			c.Failing.Hits, c.Failing.Said, c.Repeats = 2, "4096 bytes", 26
+			a.FailRate = Rate{Hits: 5, Runs: 30, Boots: 10}
+			c.Command = strings.Replace(c.Command, "    -k", "    --repeat 26 \\\n    -k", 1)
+			c.Origin.Story = []Chapter{
+				{Commit{Hash: strings.Repeat("1", 40), Title: "iomap: simplify direct io validity check"}, false},
+				{Commit{Hash: strings.Repeat("2", 40), Title: `Revert "iomap: simplify direct io validity check"`}, true},
+				{*a.First, false},
+			}
+		},
+		"eio": func(a *Answer, c *Context) {
+			// What was looked for is less than all that the trial shows.
+			a.Target = Target{Signature: Signature{Verdict: "warn", Phase: "step", Step: "pread"}, Titles: []string{"WARNING in unrelated_thing"}}
+			c.Failing.Trial = Outcome{Kind: KindVerdict, Verdict: "warn", Also: []scenarios.Verdict{"eio", "degraded"}, Phase: "step", Errno: "EIO", Titles: []string{"WARNING in unrelated_thing", "Mirror read failed"}}
+			c.Failing.Said, c.Failing.Titles, c.BadWhen = "EIO", []string{"WARNING in unrelated_thing", "Mirror read failed"}, eio
+			c.Console = "[    3.1] device-mapper: raid1: Mirror read failed.\n"
+			c.Origin = Origin{Upstream: strings.Repeat("9", 40), In: "v6.17.4"}
+			c.Stable = true
+		},
+		"short": func(a *Answer, c *Context) {
+			looksFor(a, c, Signature{Verdict: "errno", Phase: "step", Step: "pread", Short: true, Bytes: 4096})
+			c.Case.Aligned, c.Case.Step.MemoryOffset, c.Case.ID = true, 0, "length=8192,memory_offset=0"
+			c.Failing.Said, c.Passing.Said = "4096 bytes", "8192 bytes"
+			c.Origin = Origin{Upstream: strings.Repeat("9", 40), Same: true, Near: "v6.17-rc4-3-g7eac33186957"}
+			c.People = People{Author: "An Author <author@example.org>"}
+		},
 		"doubtful": func(a *Answer, c *Context) {
 			a.Among = []Commit{{Hash: strings.Repeat("a", 40), Title: "dm: one"}, {Hash: strings.Repeat("b", 40), Title: "dm: two \x1b[1m#regzbot"}}
 			a.First, a.Checks, a.Grade = nil, nil, Doubtful
 			a.Between = &Between{Old: []string{strings.Repeat("c", 40)}, New: strings.Repeat("a", 40), Commits: 2}
 			a.Why = []string{"only commits that can't be tried are left: it is one of 2"}
+			c.Failing.Name, c.Passing.Name, c.Origin, c.People = "v6.18", "v6.17", Origin{}, People{}
 		},
 		"contradicted": func(a *Answer, c *Context) {
 			a.Grade = Doubtful
 			a.Checks[0].Result = Fail
 			a.Why = []string{"no: " + CheckParent}
+			c.Origin = Origin{Near: "v6.17-rc4-3-g7eac33186957"}
 		},
 		"stopped": func(a *Answer, c *Context) {
 			a.First, a.Checks, a.Grade, a.Stopped = nil, nil, Doubtful, StopSkips
 			a.Between = &Between{Old: []string{strings.Repeat("c", 40)}, New: strings.Repeat("a", 40), Commits: 37}
 			a.Why = []string{"21 commits could not be tried (last bbbbbbbbbbbb: drivers/md/dm.c:12: error: expected ;); name paths, other ends or --max-skips"}
+			c.Failing, c.Passing, c.Origin, c.People = nil, nil, Origin{}, People{}
 		},
 		"grown": func(a *Answer, c *Context) {
 			a.Became = &Commit{Hash: strings.Repeat("e", 40), Title: "dm-io: count EINVAL as an error"}
@@ -105,19 +163,33 @@ func TestTexts(t *testing.T) {
 		"release": func(a *Answer, c *Context) {
 			a.First = &Commit{Hash: "6.18.5", Title: "Linux 6.18.5", Tags: []string{"v6.18.5"}}
 			c.Range = &Range{From: "v6.17", To: "v6.18", Mainline: true, Note: "v6.18.5 is the first available v6.18: a stable release from v6.18.1 to it may have brought the change as well"}
-			c.Stable, c.Old, c.New = true, "debian:6.17", "debian:6.18"
+			c.Stable, c.Old, c.New = true, "debian:6.17.13-1", "debian:6.18.5-1"
+			c.Failing.Name, c.Passing.Name, c.Origin, c.People = "debian:6.18.5-1", "debian:6.17.13-1", Origin{}, People{}
+			a.Checks = a.Checks[:3]
+			c.Config, c.Release = "Debian's of that release, amd64", "6.18.5+deb14-amd64"
+			c.Command = "blockrig run lvm-mirror-dio-read \\\n    --case length=8192,memory_offset=32 \\\n    -k debian:6.17.13-1 \\\n    -k debian:6.18.5-1"
+			c.Bisect = "blockrig bisect versions --good debian:6.17 --bad debian:6.18 lvm-mirror-dio-read --case length=8192,memory_offset=32"
 		},
 		"fix": func(a *Answer, c *Context) {
 			a.Direction = Fix
 			a.Checks = []Check{{CheckParentFix, Pass, ""}, {CheckFix, Pass, ""}}
+			c.Failing.Name, c.Passing.Name = "its parent", "the commit"
 		},
 	} {
-		a, c := with(change)
-		text := Summary(a, c) + "\n=====\n\n" + Report(a, c)
+		a, c := exampleAnswer(), exampleContext()
+		change(a, &c)
+		report := Report(a, c)
+		text := Summary(a, c) + "\n=====\n\n" + report
 		golden(t, name+".txt", text)
 		for i, line := range strings.Split(text, "\n") {
 			if strings.ContainsFunc(line, func(r rune) bool { return r < ' ' || r == 0x7f }) {
 				t.Errorf("%s:%d: control codes in %q", name, i+1, line)
+			}
+		}
+		for line := range strings.Lines(report) {
+			// But for what is quoted or copied as it is.
+			if line = strings.TrimSuffix(line, "\n"); len(line) > mailWidth && !strings.HasPrefix(line, "| ") && !strings.HasPrefix(line, "  ") && !strings.HasPrefix(line, "#regzbot") {
+				t.Errorf("%s: a line of %d columns: %s", name, len(line), line)
 			}
 		}
 		if n := strings.Count(strings.ToLower(text), "#regzbot i"); n > 1 || (n == 0) != (a.Direction == Fix) {
@@ -242,11 +314,11 @@ func TestCompare(t *testing.T) {
 		if r.Effect != c.want {
 			t.Errorf("%s: %s, p %.4f, %s", c.name, r.Effect, r.P, r.Sentence())
 		}
-		text := TestedBy(r, "A Tester <tester@example.org>", exampleContext)
+		text := TestedBy(r, "A Tester <tester@example.org>", exampleContext())
 		if strings.Contains(text, "Tested-by:") != (c.want == Helps) {
 			t.Errorf("%s:\n%s", c.name, text)
 		}
 	}
 	r := Compare(all(4, 3, simTarget), trials(4, 3, 0, simTarget), .99)
-	golden(t, "tested-by.txt", TestedBy(r, "A Tester <tester@example.org>", exampleContext))
+	golden(t, "tested-by.txt", TestedBy(r, "A Tester <tester@example.org>", exampleContext()))
 }

@@ -167,7 +167,7 @@ func TestSymptomThatShrinks(t *testing.T) {
 	if a.Grade != Doubtful {
 		t.Errorf("%s %q", a.Grade, a.Why)
 	}
-	if text := Report(a, exampleContext); !strings.Contains(strings.Join(strings.Fields(text), " "), `Before that, "eio in pread" had become "degraded in pread" with c9.`) {
+	if text := Report(a, exampleContext()); !strings.Contains(strings.Join(strings.Fields(text), " "), `Before that, "eio in pread" had become "degraded in pread" with c9.`) {
 		t.Error(text)
 	}
 	want := []string{

@@ -10,13 +10,16 @@ import (
 	"os"
 	"os/exec"
 	"path"
+	"path/filepath"
 	"slices"
 	"strings"
 
 	"github.com/blockrig/blockrig/harness/bisect"
 	"github.com/blockrig/blockrig/harness/qemu"
+	"github.com/blockrig/blockrig/harness/stats"
 	"github.com/blockrig/blockrig/initramfs/protocol"
 	"github.com/blockrig/blockrig/kernels/config"
+	"github.com/blockrig/blockrig/kernels/gitbuild/gitcmd"
 	"github.com/blockrig/blockrig/results"
 	"github.com/blockrig/blockrig/scenarios"
 )
@@ -24,32 +27,36 @@ import (
 // fileReport is the text to send, in the search's folder.
 const fileReport = "report.txt"
 
-// context is what the report says besides the answer.
+// context is what the report says besides the answer: about its culprit and
+// the failure that was looked for.
 func (s *Search) context(ctx context.Context, a *bisect.Answer, c scenarios.Case, h bisect.History, k Kernels) (bisect.Context, error) {
 	r := s.Request
 	cx := bisect.Context{
-		Scenario: strings.TrimSpace(c.Scenario.Name + " " + c.ID), About: c.Scenario.About,
-		Bisect: commandLine(withoutFolders(r.Command)), Folder: s.Dir(),
+		Case: c, Scenario: strings.TrimSpace(c.Scenario.Name + " " + c.ID),
+		Bisect: commandLine(forOthers(r.Command)), Folder: s.Dir(),
 	}
+	rules, err := r.Rules()
+	if err != nil {
+		return cx, err
+	}
+	cx.BadWhen = rules.BadWhen
 	failing := a.Direction == bisect.Regression
-	var end string
-	switch {
-	case r.Git != nil:
+	old, new := r.ends()
+	if r.Git != nil {
 		cx.Old, cx.New = r.Git.Old[0].Name, r.Git.New.Name
-		end = r.Git.New.Commit
-		if !failing {
-			end = r.Git.Old[0].Commit
-		}
 		cx.Config = configOf(r.Git.Build)
-	default:
+		if a.First != nil {
+			s.ask(ctx, a, h, &cx)
+		}
+	} else {
 		// Names such as debian:newest mean something else tomorrow.
-		cx.Old, cx.New = "debian:"+r.Releases.Old.Commit, "debian:"+r.Releases.New.Commit
-		end = r.Releases.New.Commit
+		cx.Old, cx.New = k.Ref(old), k.Ref(new)
+		end := new
 		if !failing {
-			end = r.Releases.Old.Commit
+			end = old
 		}
 		cx.Config = "Debian's of that release, amd64"
-		cx.Stable = strings.Count(end, ".") >= 2
+		cx.Stable = strings.Count(end.Commit, ".") >= 2
 		if rel, ok := h.(*bisect.Releases); ok && a.First != nil {
 			rng, err := rel.Range(a.First.Hash, a.Direction)
 			if err != nil {
@@ -58,16 +65,141 @@ func (s *Search) context(ctx context.Context, a *bisect.Answer, c scenarios.Case
 			cx.Range = &rng
 		}
 	}
-	ref := k.Ref(bisect.Subject{Commit: end})
-	cx.Command = runCommand(r, c, ref)
-	rec, dir, err := s.shows(ref, a.Target)
-	if err != nil || dir == "" {
+	// The culprit against its parent or, without one, the ends.
+	with, without := []string{new.Commit}, []string{old.Commit}
+	names := [2]string{cx.New, cx.Old}
+	if a.First != nil {
+		if without, err = h.Parents(ctx, a.First.Hash); err != nil {
+			return cx, err
+		}
+		with, names = []string{a.First.Hash}, [2]string{"the commit", "its parent"}
+		if r.Git == nil {
+			names[0] = k.Ref(bisect.Subject{Commit: a.First.Hash})
+			if len(without) > 0 {
+				names[1] = k.Ref(bisect.Subject{Commit: without[0]})
+			}
+		}
+	}
+	if !failing {
+		with, without, names = without, with, [2]string{names[1], names[0]}
+	}
+	trials, err := bisect.Trials(s.Dir())
+	if err != nil {
 		return cx, err
+	}
+	var rec results.Record
+	if cx.Failing, rec, err = s.seen(a, rules, trials, with, names[0]); err != nil {
+		return cx, err
+	}
+	if cx.Passing, _, err = s.seen(a, rules, trials, without, names[1]); err != nil {
+		return cx, err
+	}
+	var refs []string
+	for _, commits := range [][]string{without, with} {
+		if len(commits) > 0 {
+			refs = append(refs, k.Ref(bisect.Subject{Commit: commits[0]}))
+		}
+	}
+	if up := cx.Origin.Upstream; cx.Origin.Same {
+		refs = []string{"git:@" + up + "^", "git:@" + up} // those that others have
+		if !failing {
+			slices.Reverse(refs)
+		}
+	}
+	cx.Repeats = repeats(cx.Failing)
+	cx.Command = runCommand(r, c, refs, cx.Repeats)
+	if cx.Failing == nil || rec.Scenario == "" {
+		return cx, nil
 	}
 	cx.Release = rec.Kernel.Release
 	cx.Machine = machineOf(ctx, rec)
-	cx.Console, err = excerpt(s.state.Dir(), path.Join(dir, results.ConsoleFile), rec)
+	var others []string
+	if cx.Passing != nil {
+		others = cx.Passing.Others
+	}
+	cx.Console, err = excerpt(s.Dir(), path.Join(cx.Failing.Trial.Where, results.ConsoleFile), rec, cx.Failing.Titles, others)
 	return cx, err
+}
+
+// ask finds out what the repository says of the culprit. The report is of use
+// without it.
+func (s *Search) ask(ctx context.Context, a *bisect.Answer, h bisect.History, cx *bisect.Context) {
+	repo, err := gitcmd.Open(ctx, s.Cache, s.Request.Git.Repo)
+	if err != nil {
+		return
+	}
+	var old []string
+	for _, o := range s.Request.Git.Old {
+		old = append(old, o.Commit)
+	}
+	from := source{repo}
+	cx.Origin = from.originOf(ctx, *a.First, old, s.Request.Git.New.Commit)
+	if files, err := h.Files(ctx, a.First.Hash); err == nil {
+		cx.People = from.people(ctx, *a.First, files)
+	}
+}
+
+// seen is what the trials of commits showed, with the record of one that shows
+// it where there is one; nil without trials.
+func (s *Search) seen(a *bisect.Answer, rules bisect.Rules, trials map[bisect.Subject][]bisect.Outcome, commits []string, name string) (*bisect.Seen, results.Record, error) {
+	var all []bisect.Outcome
+	for _, c := range commits {
+		// Trials of the same binary are recorded with the commit that was first.
+		for _, m := range slices.Concat(a.Ends, a.Marks) {
+			if m.Commit == c && m.SameAs != "" {
+				c = m.SameAs
+				break
+			}
+		}
+		all = append(all, trials[bisect.Subject{Commit: c}]...)
+	}
+	seen := bisect.See(rules, a.Target, all)
+	if seen.Runs == 0 {
+		return nil, results.Record{}, nil
+	}
+	seen.Name = name
+	rec, err := s.record(seen.Trial.Where)
+	if errors.Is(err, fs.ErrNotExist) {
+		return &seen, results.Record{}, nil // removed by its user
+	}
+	seen.Said, seen.Release = rec.Outcome, rec.Kernel.Release
+	for _, l := range rec.Legs {
+		if !l.OK {
+			seen.Legs = append(seen.Legs, fmt.Sprintf("%s on disk %s (%s)", l.Name, l.Disk, l.Health))
+		}
+	}
+	return &seen, rec, err
+}
+
+// record reads that of a trial, by its folder.
+func (s *Search) record(where string) (rec results.Record, err error) {
+	fail := func(err error) (results.Record, error) {
+		return results.Record{}, fmt.Errorf("read a trial of the bisection: %w", err)
+	}
+	if !filepath.IsLocal(where) {
+		return fail(fs.ErrNotExist)
+	}
+	root, err := os.OpenRoot(s.Dir())
+	if err != nil {
+		return fail(err)
+	}
+	defer root.Close() // only read from
+	data, err := root.ReadFile(path.Join(where, results.ResultFile))
+	if err == nil {
+		err = json.Unmarshal(data, &rec)
+	}
+	if err != nil {
+		return fail(err)
+	}
+	return rec, nil
+}
+
+// repeats is how many trials show a failure for sure enough.
+func repeats(s *bisect.Seen) int {
+	if s == nil || s.Hits == 0 || s.Hits == s.Runs {
+		return 0
+	}
+	return stats.RunsToTrust(float64(s.Hits)/float64(s.Runs), bisect.Reproduced)
 }
 
 // WriteReport puts the text to send into the search's folder.
@@ -90,25 +222,69 @@ func configOf(b Build) string {
 	return text
 }
 
-// runCommand shows one trial.
-func runCommand(r Request, c scenarios.Case, ref string) string {
-	args := []string{"blockrig", "run"}
-	if c.Scenario.File != "" {
-		args = append(args, c.Scenario.File)
-	} else {
-		args = append(args, c.Scenario.Name)
+// runCommand shows the failure, and the kernel without it: a line for each
+// part, as the shell takes it.
+func runCommand(r Request, c scenarios.Case, refs []string, repeats int) string {
+	lines := []string{"blockrig run " + Quoted(nameOf(c))}
+	add := func(args ...string) {
+		for i, a := range args {
+			args[i] = Quoted(a)
+		}
+		lines = append(lines, "    "+strings.Join(args, " "))
 	}
-	if c.ID != "" {
-		args = append(args, "--case", c.ID)
+	// A case that the scenario's matrix does not have is known by its values only.
+	if slices.ContainsFunc(r.Command, func(a string) bool { return a == "--set" || strings.HasPrefix(a, "--set=") }) || !inMatrix(c) {
+		for _, p := range c.Params {
+			add("--set", fmt.Sprintf("%s=%d", p.Name, p.Value))
+		}
+	} else if c.ID != "" {
+		add("--case", c.ID)
+	}
+	if repeats > 1 {
+		add("--repeat", fmt.Sprint(repeats))
 	}
 	if r.Machine.CPUs > 0 {
-		args = append(args, "--cpus", fmt.Sprint(r.Machine.CPUs))
+		add("--cpus", fmt.Sprint(r.Machine.CPUs))
 	}
-	args = append(args, "-k", ref)
+	if r.Machine.Accel != "" && r.Machine.Accel != "auto" {
+		add("--accel", r.Machine.Accel)
+	}
+	if r.Machine.Cold {
+		add("--cold")
+	}
+	for _, ref := range refs {
+		if rest, ok := strings.CutPrefix(ref, "git:"); ok {
+			ref = "git:" + othersRepo + rest[strings.LastIndexByte(rest, '@'):]
+		}
+		add("-k", ref)
+	}
 	if r.Git != nil {
-		args = append(args, r.Git.Build.args()...)
+		if args := r.Git.Build.args(); len(args) > 0 {
+			add(args...)
+		}
 	}
-	return commandLine(args)
+	return strings.Join(lines, " \\\n")
+}
+
+// othersRepo stands for a clone of the kernel, wherever others have one.
+const othersRepo = "linux"
+
+// nameOf is how others name a case's scenario: one that ships by its name, a
+// file without the folder where this user has it.
+func nameOf(c scenarios.Case) string {
+	if c.Scenario.File != "" {
+		return filepath.Base(c.Scenario.File)
+	}
+	return c.Scenario.Name
+}
+
+func inMatrix(c scenarios.Case) bool {
+	for _, p := range c.Params {
+		if !slices.ContainsFunc(c.Scenario.Matrix, func(m scenarios.Param) bool { return m.Name == p.Name && slices.Contains(m.Values, p.Value) }) {
+			return false
+		}
+	}
+	return true
 }
 
 // args are the flags that build kernels so.
@@ -141,22 +317,40 @@ func commandLine(args []string) string {
 	return strings.Join(out, " ")
 }
 
-// withoutFolders leaves out the flags that name the user's own folders for
-// results: they are nobody else's business.
-func withoutFolders(args []string) []string {
+// forOthers is a command as others can give it: without this user's folders
+// for results, with a file's name for its path, and with a clone of theirs.
+func forOthers(args []string) []string {
 	var out []string
 	for i := 0; i < len(args); i++ {
-		name, _, joined := strings.Cut(args[i], "=")
-		switch name {
-		case "--":
+		name, value, joined := strings.Cut(args[i], "=")
+		if args[i] == "--" {
 			return append(out, args[i:]...)
-		case "--results", "--state", "--output", "-o":
-			if !joined {
-				i++
+		}
+		if !strings.HasPrefix(name, "-") {
+			if i > 0 && filepath.IsAbs(args[i]) {
+				name = filepath.Base(args[i])
+			} else {
+				name = args[i]
 			}
+			out = append(out, name)
 			continue
 		}
-		out = append(out, args[i])
+		rewrite, ok := map[string]func(string) string{
+			"--results": nil, "--state": nil, "--output": nil, "-o": nil,
+			"--repo": func(string) string { return othersRepo }, "--then-git": func(string) string { return othersRepo },
+			"--apply": filepath.Base, "--config": filepath.Base,
+		}[name]
+		if !ok {
+			out = append(out, args[i])
+			continue
+		}
+		if !joined && i+1 < len(args) {
+			i++
+			value = args[i]
+		}
+		if rewrite != nil {
+			out = append(out, name, rewrite(value))
+		}
 	}
 	return out
 }
@@ -169,44 +363,6 @@ func Quoted(a string) string {
 		a = "'" + strings.ReplaceAll(a, "'", `'\''`) + "'"
 	}
 	return a
-}
-
-// shows finds a recorded trial of a kernel that shows the target: its record,
-// and its folder relative to the search's.
-func (s *Search) shows(ref string, t bisect.Target) (results.Record, string, error) {
-	root, err := os.OpenRoot(s.Dir())
-	if err != nil {
-		return results.Record{}, "", fmt.Errorf("look for a failing trial: %w", err)
-	}
-	defer root.Close()
-	files, err := fs.Glob(root.FS(), path.Join(dirRuns, "*", "*", results.ResultFile))
-	if err != nil {
-		return results.Record{}, "", fmt.Errorf("look for a failing trial: %w", err)
-	}
-	var any results.Record
-	var anyDir string
-	for _, f := range files {
-		data, err := root.ReadFile(f)
-		if err != nil {
-			return results.Record{}, "", fmt.Errorf("look for a failing trial: %w", err)
-		}
-		var rec results.Record
-		if err := json.Unmarshal(data, &rec); err != nil {
-			return results.Record{}, "", fmt.Errorf("%s: %w", f, err)
-		}
-		// The kind of wrong data is not in the record.
-		s := bisect.Outcome{Verdict: rec.Verdict, Phase: rec.Phase, Step: rec.Signature.Step, Errno: rec.Errno, Bytes: rec.Bytes, Wrong: t.Signature.Wrong}
-		if s.Signature() != t.Signature {
-			continue
-		}
-		if rec.Kernel.Ref == ref {
-			return rec, path.Dir(f), nil
-		}
-		if anyDir == "" {
-			any, anyDir = rec, path.Dir(f)
-		}
-	}
-	return any, anyDir, nil
 }
 
 func machineOf(ctx context.Context, rec results.Record) string {
@@ -231,38 +387,91 @@ const (
 	excerptLine   = 4096 // bytes
 )
 
-// excerpt is the part of a console that begins at the first finding.
-func excerpt(base, name string, rec results.Record) (string, error) {
-	root, err := os.OpenRoot(base)
-	if err != nil {
-		return "", fmt.Errorf("read a failing console: %w", err)
+// excerpt is the part of a console that begins with the first finding that
+// is about the failure: one of these titles, or one that the other side does
+// not show. What shows there, too, is left out, and what the host adds for
+// blockrig classify.
+func excerpt(base, name string, rec results.Record, about, others []string) (string, error) {
+	lines, err := readConsole(base, name)
+	if err != nil || len(lines) == 0 {
+		return "", err
 	}
-	defer root.Close()
-	f, err := root.Open(name)
-	if errors.Is(err, fs.ErrNotExist) {
+	hide := make([]bool, len(lines))
+	earliest := func(about func(title string) bool) int {
+		for _, f := range rec.Findings {
+			if f.Line > 0 && f.Line <= len(lines) && !slices.Contains(others, f.Title) && about(f.Title) {
+				return f.Line - 1
+			}
+		}
+		return -1
+	}
+	first := earliest(func(title string) bool { return slices.Contains(about, title) })
+	if first < 0 {
+		first = earliest(func(string) bool { return true })
+	}
+	if first < 0 {
 		return "", nil
 	}
-	if err != nil {
-		return "", fmt.Errorf("read a failing console: %w", err)
-	}
-	defer f.Close()
-	data, err := io.ReadAll(io.LimitReader(f, 64<<20))
-	if err != nil {
-		return "", fmt.Errorf("read a failing console: %w", err)
-	}
-	// What the host adds is for blockrig classify.
-	lines := slices.DeleteFunc(strings.Split(strings.TrimRight(string(data), "\n"), "\n"), protocol.IsHostLine)
-	first := len(lines) - excerptAfter
-	for _, k := range rec.Findings {
-		if k.Line > 0 && k.Line <= len(lines) {
-			first = k.Line - 1
-			break
+	for _, f := range rec.Findings {
+		if f.Line > 0 && f.Line <= len(lines) && slices.Contains(others, f.Title) {
+			from, to := reportOf(lines, f.Line-1)
+			for i := from; i < to; i++ {
+				hide[i] = true
+			}
 		}
 	}
-	first = max(0, first-excerptBefore)
-	lines = slices.Clone(lines[first:min(len(lines), first+excerptBefore+excerptAfter)])
-	for i := range lines {
-		lines[i] = lines[i][:min(len(lines[i]), excerptLine)]
+	for i, line := range lines {
+		hide[i] = hide[i] || protocol.IsHostLine(line)
 	}
-	return strings.Join(lines, "\n") + "\n", nil
+	var out []string
+	for i := max(0, first-excerptBefore); i < len(lines) && len(out) < excerptBefore+excerptAfter; i++ {
+		if hide[i] {
+			continue
+		}
+		out = append(out, lines[i][:min(len(lines[i]), excerptLine)])
+	}
+	return strings.Join(out, "\n") + "\n", nil
+}
+
+// reportOf is the extent of the kernel's report that has a line: a warning is
+// framed by "cut here" and "end trace".
+func reportOf(lines []string, at int) (from, to int) {
+	from, to = at, at+1
+	if at > 0 && strings.Contains(lines[at-1], "[ cut here ]") {
+		from = at - 1
+	}
+	for i := at; i < min(len(lines), at+maxReport); i++ {
+		if i > at && strings.Contains(lines[i], "[ cut here ]") {
+			break
+		}
+		if strings.Contains(lines[i], "---[ end trace") {
+			return from, i + 1
+		}
+	}
+	return from, to
+}
+
+// maxReport bounds the lines of one of the kernel's reports.
+const maxReport = 200
+
+// readConsole gives the lines of a console; none of one that is not there.
+func readConsole(base, name string) ([]string, error) {
+	root, err := os.OpenRoot(base)
+	if err != nil {
+		return nil, fmt.Errorf("read a failing console: %w", err)
+	}
+	defer root.Close() // only read from
+	f, err := root.Open(name)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read a failing console: %w", err)
+	}
+	defer f.Close() // only read from
+	data, err := io.ReadAll(io.LimitReader(f, 64<<20))
+	if err != nil {
+		return nil, fmt.Errorf("read a failing console: %w", err)
+	}
+	return strings.Split(strings.TrimRight(string(data), "\n"), "\n"), nil
 }

@@ -248,26 +248,53 @@ func TestRequestOutlivesItsFiles(t *testing.T) {
 	}
 }
 
+// Given a console with several findings, then what is shown begins with what
+// is about the failure, without what the kernel says anyway and what the host
+// adds.
 func TestExcerpt(t *testing.T) {
 	dir := t.TempDir()
 	var lines []string
 	for range 200 {
 		lines = append(lines, "quiet")
 	}
-	lines[99] = "WARNING"
-	text := strings.Join(lines, "\n") + "\n\n" + "blockrig: host: {}\n"
-	if err := os.WriteFile(filepath.Join(dir, "console.log"), []byte(text), 0o644); err != nil {
+	copy(lines[49:], []string{"---[ cut here ]---", "WARNING: anyway", "its trace", "---[ end trace 0 ]---"})
+	lines[99], lines[103] = "Mirror read failed", "blockrig: host: {}"
+	copy(lines[109:], []string{"------------[ cut here ]------------", "WARNING: anyway", "its trace", "---[ end trace 0 ]---"})
+	if err := os.WriteFile(filepath.Join(dir, "console.log"), []byte(strings.Join(lines, "\n")+"\n\n"+"blockrig: host: {}\n"), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	got, err := excerpt(dir, "console.log", results.Record{Findings: []results.Finding{{Line: 100}}})
-	at := strings.Split(got, "\n")
-	if err != nil || at[excerptBefore] != "WARNING" || len(at) > excerptBefore+excerptAfter+1 || strings.Contains(got, "blockrig: host") {
-		t.Errorf("%v: %q", err, got)
+	rec := results.Record{Findings: []results.Finding{
+		{Title: "WARNING: anyway", Line: 51}, {Title: "new", Line: 81}, {Title: "Mirror read failed", Line: 100}, {Title: "WARNING: anyway", Line: 111}, {Title: "beyond", Line: 9999},
+	}}
+	for _, tc := range []struct {
+		name   string
+		about  []string
+		others []string
+		first  string
+		not    []string
+	}{
+		{"what the failure shows", []string{"WARNING: anyway", "Mirror read failed"}, []string{"WARNING: anyway"}, "Mirror read failed", []string{"anyway", "its trace", "cut here"}},
+		{"only that is new", nil, []string{"WARNING: anyway", "Mirror read failed"}, "quiet", []string{"anyway", "Mirror"}},
+		{"nothing else was there", []string{"WARNING: anyway"}, nil, "WARNING: anyway", nil},
+	} {
+		got, err := excerpt(dir, "console.log", rec, tc.about, tc.others)
+		at := strings.Split(got, "\n")
+		if err != nil || at[excerptBefore] != tc.first || len(at) > excerptBefore+excerptAfter+1 || strings.Contains(got, "blockrig: host") {
+			t.Errorf("%s: %v: %q", tc.name, err, got)
+		}
+		for _, no := range tc.not {
+			if strings.Contains(got, no) {
+				t.Errorf("%s: %q is in %q", tc.name, no, got)
+			}
+		}
 	}
-	if _, err := excerpt(dir, "../console.log", results.Record{}); err == nil {
+	if got, err := excerpt(dir, "console.log", rec, nil, []string{"WARNING: anyway", "new", "Mirror read failed"}); got != "" || err != nil {
+		t.Errorf("of what shows anyway there is %q, %v", got, err)
+	}
+	if _, err := excerpt(dir, "../console.log", rec, nil, nil); err == nil {
 		t.Error("it read outside of the folder")
 	}
-	if got, err := excerpt(dir, "none", results.Record{}); got != "" || err != nil {
+	if got, err := excerpt(dir, "none", rec, nil, nil); got != "" || err != nil {
 		t.Errorf("%q, %v", got, err)
 	}
 }

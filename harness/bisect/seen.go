@@ -1,0 +1,145 @@
+package bisect
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+
+	"github.com/blockrig/blockrig/scenarios"
+)
+
+// Seen is what the trials of one kernel showed of the failure that is looked
+// for. A trial without a verdict, or with another failure, is not counted.
+type Seen struct {
+	Name    string   `json:"name"` // of the kernel, for people: "7eac33186957", "its parent", "6.18.5"
+	Hits    int      `json:"hits"`
+	Runs    int      `json:"runs"`
+	Boots   int      `json:"boots"`
+	Trial   Outcome  `json:"trial"`            // one that shows it or, where none does, one that does not
+	Others  []string `json:"others,omitempty"` // titles of the trials that do not show it
+	Titles  []string `json:"titles,omitempty"` // of those that do, the most frequent first
+	Said    string   `json:"said,omitempty"`   // what the step of Trial said: "EIO", "4096 bytes", "no answer"
+	Legs    []string `json:"legs,omitempty"`   // of Trial, those that are not well
+	Release string   `json:"release,omitempty"`
+}
+
+// See counts what trials show.
+func See(rules Rules, t Target, outcomes []Outcome) Seen {
+	l := lens{rules: rules, target: t}
+	of := func(want class) []Outcome {
+		return slices.DeleteFunc(slices.Clone(outcomes), func(o Outcome) bool { return l.class(o) != want })
+	}
+	hits, passes := of(classHit), of(classPass)
+	all := func(Outcome) bool { return true }
+	s := Seen{Hits: len(hits), Runs: len(hits) + len(passes), Titles: titles(hits, all), Others: titles(passes, all)}
+	boots := map[string]bool{}
+	for _, o := range slices.Concat(hits, passes) {
+		boots[o.Boot] = true
+	}
+	s.Boots = len(boots)
+	if some := slices.Concat(hits, passes); len(some) > 0 {
+		s.Trial = some[0]
+	}
+	return s
+}
+
+// Trials reads what the search in dir has recorded, by subject and in order.
+// Another process may have it open.
+func Trials(dir string) (map[Subject][]Outcome, error) {
+	data, err := os.ReadFile(filepath.Join(dir, fileTrials))
+	if err != nil {
+		return nil, fmt.Errorf("read the trials of a bisection: %w", err)
+	}
+	out := map[Subject][]Outcome{}
+	r := bufio.NewReader(bytes.NewReader(data))
+	for n := 1; ; n++ {
+		line, err := r.ReadBytes('\n')
+		if errors.Is(err, io.EOF) {
+			return out, nil // with half a line at most: see State
+		}
+		var e entry
+		if err := errors.Join(err, json.Unmarshal(line, &e)); err != nil {
+			return nil, fmt.Errorf("%s:%d: %w", filepath.Join(dir, fileTrials), n, err)
+		}
+		if e.Trial != nil {
+			out[e.Subject] = append(out[e.Subject], *e.Trial)
+		}
+	}
+}
+
+// A symptom is what a failing trial shows of that which was looked for.
+type symptom struct {
+	verdict scenarios.Verdict
+	errno   string
+	bytes   int64 // of a short transfer
+	wrong   string
+	title   string
+	setup   bool // shown while the stack was built
+	legs    bool // a leg was failed
+}
+
+// symptomOf says what of a failing trial is the failure that is looked for.
+func symptomOf(t Target, expr *Expr, failing *Seen) symptom {
+	var o Outcome
+	if failing != nil {
+		o = failing.Trial
+	}
+	sig := t.Signature
+	s := symptom{verdict: sig.Verdict, errno: sig.Errno, bytes: sig.Bytes, wrong: sig.Wrong, setup: sig.Phase == scenarios.PhaseStack || sig.Phase == scenarios.PhaseDisks}
+	shown := t.Titles
+	if failing != nil {
+		shown = failing.Titles
+		s.legs = len(failing.Legs) > 0
+	}
+	if expr != nil && failing != nil && failing.Hits > 0 {
+		s = matched(s, expr, o, shown)
+	}
+	switch {
+	case s.verdict == scenarios.EIO && s.errno == "":
+		s.errno = "EIO"
+	case s.title == "" && len(shown) > 0 && (s.verdict == scenarios.Warn || s.verdict == scenarios.Bug || s.verdict == scenarios.Degraded && !s.legs):
+		s.title = shown[0]
+	}
+	return s
+}
+
+// matched is the symptom that a condition is about: the errno, the titles or
+// the verdict that it would hold for if the trial had shown nothing else.
+func matched(s symptom, expr *Expr, o Outcome, shown []string) symptom {
+	holds := func(alone Outcome) bool {
+		alone.Kind = KindVerdict
+		return expr.Holds(alone)
+	}
+	s.verdict, s.errno, s.bytes, s.wrong, s.title = o.Verdict, "", o.Bytes, o.Wrong, ""
+	s.setup = o.Phase == scenarios.PhaseStack || o.Phase == scenarios.PhaseDisks
+	if holds(Outcome{}) {
+		return s // it says what must not be there
+	}
+	if o.Errno != "" && holds(Outcome{Errno: o.Errno}) {
+		s.verdict, s.errno = scenarios.Errno, o.Errno
+		return s
+	}
+	for _, t := range shown {
+		if holds(Outcome{Titles: []string{t}}) {
+			s.verdict, s.title = scenarios.Warn, t
+			return s
+		}
+	}
+	for _, v := range append([]scenarios.Verdict{o.Verdict}, o.Also...) {
+		if holds(Outcome{Verdict: v}) || holds(Outcome{Also: []scenarios.Verdict{v}}) {
+			s.verdict = v
+			if v == scenarios.Errno {
+				s.errno = o.Errno
+			}
+			return s
+		}
+	}
+	s.errno = o.Errno // of several things together
+	return s
+}
