@@ -16,6 +16,16 @@ type Judgement struct {
 	Phase     string              `json:"phase"`  // where the verdict was earned
 	Reason    string              `json:"reason"` // one line: why this verdict
 	Signature Signature           `json:"signature"`
+	// Shown is all that a failing trial shows, each thing once, the worst first.
+	Shown []Shown `json:"shown,omitempty"`
+}
+
+// Shown is one thing that a trial shows: what the step answered, a leg that
+// failed, one title of the console.
+type Shown struct {
+	Verdict scenarios.Verdict `json:"verdict"`
+	Phase   string            `json:"phase"`
+	Title   string            `json:"title,omitempty"` // of a finding, normalised
 }
 
 // evidence is one verdict and what speaks for it.
@@ -235,7 +245,11 @@ func judgement(r Report, all []evidence) Judgement {
 		if e.title != "" && !slices.Contains(titles, e.title) {
 			titles = append(titles, e.title)
 		}
+		if s := (Shown{e.verdict, e.phase, e.title}); e.verdict.Failure() && !slices.Contains(j.Shown, s) {
+			j.Shown = append(j.Shown, s)
+		}
 	}
+	slices.SortStableFunc(j.Shown, func(a, b Shown) int { return a.Verdict.Rank() - b.Verdict.Rank() })
 	slices.SortFunc(j.Also, func(a, b scenarios.Verdict) int { return a.Rank() - b.Rank() })
 	if j.Verdict == scenarios.Pass {
 		j.Phase = r.Phase
