@@ -47,6 +47,8 @@ type Spec struct {
 	Repo    string   // a local repository
 	Rev     string   // a commit in it
 	Revert  string   // a commit whose change is taken back; "" is none
+	Partly  bool     // of Revert, what does not apply any more is left out, as long as some of it does
+	Pick    string   // a commit whose change is made; "" is none. With Revert it is an error
 	Patches []string // files for git apply; one that does not apply is left out, and said
 	Try     []string // more of them, after Patches; one that does not apply is an error (ErrDoesNotApply)
 	// Fragments of kernels/config; nil: config.Default().
@@ -202,16 +204,17 @@ type job struct {
 	repo   *gitcmd.Repo
 	commit string
 	tree   string
-	revert string
-	// revertTrees are those of revert and its parent: which one that is,
-	// replacements and grafts of the repository decide.
-	revertTrees [2]string
-	patches     []patch
-	wants       []config.Want
-	start       []byte // of ConfigFile
-	compiler    compiler
-	dir         string // of the repository below work
-	key         string
+	// turn is what is done with a commit's change, for errors ("revert 0123…"),
+	// turnTrees the sources before and after it. The parent is the one that
+	// replacements and grafts of the repository say.
+	turn      string
+	turnTrees [2]string
+	patches   []patch
+	wants     []config.Want
+	start     []byte // of ConfigFile
+	compiler  compiler
+	dir       string // of the repository below work
+	key       string
 }
 
 type patch struct {
@@ -235,17 +238,8 @@ func (b *Builder) job(ctx context.Context, spec Spec) (*job, error) {
 	if j.tree, err = treeOf(ctx, j.repo, j.commit); err != nil {
 		return nil, err
 	}
-	takesBack := ""
-	if spec.Revert != "" {
-		if j.revert, err = j.repo.Resolve(ctx, spec.Revert); err != nil {
-			return nil, fmt.Errorf("revert: %w", err)
-		}
-		for i, rev := range []string{j.revert, j.revert + "^1"} {
-			if j.revertTrees[i], err = treeOf(ctx, j.repo, rev); err != nil {
-				return nil, fmt.Errorf("revert %s: %w", j.revert[:12], err)
-			}
-		}
-		takesBack = strings.Join(j.revertTrees[:], " ")
+	if err := j.resolveTurn(ctx); err != nil {
+		return nil, err
 	}
 	for i, name := range slices.Concat(spec.Patches, spec.Try) {
 		text, err := os.ReadFile(name)
@@ -280,7 +274,14 @@ func (b *Builder) job(ctx context.Context, spec Spec) (*job, error) {
 		return nil, err
 	}
 	sum := sha256.New()
-	fmt.Fprintf(sum, "blockrig build 1\ntree %s\nrevert %s\nmust %v\n", j.tree, takesBack, len(spec.Try) > 0)
+	turn := ""
+	if j.turn != "" {
+		turn = strings.Join(j.turnTrees[:], " ")
+	}
+	fmt.Fprintf(sum, "blockrig build 1\ntree %s\nrevert %s\nmust %v\n", j.tree, turn, len(spec.Try) > 0)
+	if spec.Partly {
+		fmt.Fprintln(sum, "partly")
+	}
 	for _, p := range j.patches {
 		what := "patch"
 		if p.must {
@@ -292,6 +293,34 @@ func (b *Builder) job(ctx context.Context, spec Spec) (*job, error) {
 	fmt.Fprintf(sum, "compiler %s\n", j.compiler.id)
 	j.key = hex.EncodeToString(sum.Sum(nil))
 	return j, nil
+}
+
+// resolveTurn finds the commit whose change is taken back or made.
+func (j *job) resolveTurn(ctx context.Context) error {
+	what, rev := "revert", j.spec.Revert
+	switch {
+	case j.spec.Pick != "" && rev != "":
+		return errors.New("a change to take back and one to make: a build can have one of them")
+	case j.spec.Pick != "":
+		what, rev = "apply", j.spec.Pick
+	case rev == "":
+		return nil
+	}
+	hash, err := j.repo.Resolve(ctx, rev)
+	if err != nil {
+		return fmt.Errorf("%s: %w", what, err)
+	}
+	j.turn = what + " " + hash[:12]
+	trees := []string{hash, hash + "^1"}
+	if what == "apply" {
+		slices.Reverse(trees)
+	}
+	for i, rev := range trees {
+		if j.turnTrees[i], err = treeOf(ctx, j.repo, rev); err != nil {
+			return fmt.Errorf("%s: %w", j.turn, err)
+		}
+	}
+	return nil
 }
 
 // treeOf is git's hash of a commit's sources.

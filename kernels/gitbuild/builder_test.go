@@ -387,6 +387,31 @@ func TestPatchesAndReverts(t *testing.T) {
 	if _, err := b.BuildSpec(ctx, Spec{Repo: g.Dir(), Rev: conflict, Revert: culprit}); !errors.Is(err, ErrDoesNotApply) {
 		t.Errorf("a revert that conflicts: %v", err)
 	}
+	// Of a change to two files, one that changed again, the other's part is
+	// taken back; alone, it can be made to what was there before it.
+	two := g.commit("change two", map[string]string{"head.h": "#define VALUE 4\n", "block/bio.c": "#include \"head.h\"\nint bio(void) { return VALUE + 1; }\n"})
+	tip := g.commit("change one of them", map[string]string{"head.h": "#define VALUE 5\n"})
+	if _, err := b.BuildSpec(ctx, Spec{Repo: g.Dir(), Rev: tip, Revert: two}); !errors.Is(err, ErrDoesNotApply) || errors.Is(err, ErrChangesNothing) {
+		t.Errorf("a revert that conflicts: %v", err)
+	}
+	partly, err := b.BuildSpec(ctx, Spec{Repo: g.Dir(), Rev: tip, Revert: two, Partly: true})
+	if err != nil {
+		t.Fatalf("a part of a revert: %v", err)
+	}
+	left, err := b.BuildSpec(ctx, Spec{Repo: g.Dir(), Rev: g.commit("the other back", map[string]string{"block/bio.c": "#include \"head.h\"\nint bio(void) { return VALUE; }\n"})})
+	if err != nil || partly.Image256 != left.Image256 {
+		t.Errorf("a part of a revert is another kernel: %v", err)
+	}
+	if _, err := b.BuildSpec(ctx, Spec{Repo: g.Dir(), Rev: conflict, Revert: culprit, Partly: true}); !errors.Is(err, ErrDoesNotApply) {
+		t.Errorf("no part of a revert applies: %v", err)
+	}
+	picked, err := b.BuildSpec(ctx, Spec{Repo: g.Dir(), Rev: base.Commit, Pick: culprit})
+	if err != nil || picked.Image256 != changed.Image256 {
+		t.Errorf("a change alone: %v", err)
+	}
+	if _, err := b.BuildSpec(ctx, Spec{Repo: g.Dir(), Rev: base.Commit, Pick: two}); !errors.Is(err, ErrDoesNotApply) {
+		t.Errorf("a change alone that conflicts: %v", err)
+	}
 	// Nothing of all that stays in the worktree.
 	last, err := b.BuildSpec(ctx, Spec{Repo: g.Dir(), Rev: base.Commit, Fragments: []string{"base"}})
 	if err != nil || last.Image256 != base.Image256 {

@@ -64,16 +64,20 @@ func (b *Builder) checkout(ctx context.Context, j *job) (*source, error) {
 // change takes a commit back and applies patches. It gives the patches that
 // were left out because they don't apply.
 func (s *source) change(ctx context.Context, j *job) ([]string, error) {
-	if j.revert != "" {
-		text, err := s.git.Run(ctx, "diff", "--binary", "--full-index", "--no-ext-diff", "--no-textconv", "--no-color", "--end-of-options", j.revertTrees[0], j.revertTrees[1])
+	if j.turn != "" {
+		text, err := s.git.Run(ctx, "diff", "--binary", "--full-index", "--no-ext-diff", "--no-textconv", "--no-color", "--end-of-options", j.turnTrees[0], j.turnTrees[1])
 		if err != nil {
-			return nil, fmt.Errorf("revert %s: %w", j.revert[:12], err)
+			return nil, fmt.Errorf("%s: %w", j.turn, err)
 		}
 		if text == "" {
-			return nil, fmt.Errorf("revert %s: %w", j.revert[:12], ErrChangesNothing)
+			return nil, fmt.Errorf("%s: %w", j.turn, ErrChangesNothing)
 		}
-		if err := s.apply(ctx, []byte(text)); err != nil {
-			return nil, fmt.Errorf("revert %s: %w", j.revert[:12], err)
+		apply := s.apply
+		if j.spec.Partly {
+			apply = s.applyPartly
+		}
+		if err := apply(ctx, []byte(text)); err != nil {
+			return nil, fmt.Errorf("%s: %w", j.turn, err)
 		}
 	}
 	var leftOut []string
@@ -165,6 +169,30 @@ func (s *source) apply(ctx context.Context, text []byte) error {
 		return err
 	}
 	return fmt.Errorf("%w: %s", ErrDoesNotApply, firstError(err))
+}
+
+// applyPartly makes those parts of a change that apply.
+func (s *source) applyPartly(ctx context.Context, text []byte) error {
+	before, err := s.git.Run(ctx, "write-tree")
+	if err != nil {
+		return err
+	}
+	_, err = s.git.RunInput(ctx, bytes.NewReader(text), "apply", "--reject", "--whitespace=nowarn", "-")
+	if _, refused := gitcmd.Status(err); err != nil && !refused {
+		return err
+	}
+	// What was left out lies beside the files, and git has changed these
+	// only, not its index.
+	for _, args := range [][]string{{"clean", "--quiet", "-ffdx", "--", "*.rej"}, {"add", "--all", "--force"}} {
+		if _, err := s.git.Run(ctx, args...); err != nil {
+			return err
+		}
+	}
+	after, err := s.git.Run(ctx, "write-tree")
+	if err == nil && after == before {
+		err = fmt.Errorf("%w: no part of it does", ErrDoesNotApply)
+	}
+	return err
 }
 
 // firstError is the first of git's error lines.
