@@ -6,7 +6,9 @@ type Grade string
 // Grades.
 const (
 	// Proven: one commit, its parent passed and it failed again from fresh
-	// boots, every mark is trusted, and no check speaks against it.
+	// boots, every mark is trusted, no check speaks against it, and taking it
+	// back (or, where that can't be done, its change alone) shows that it is
+	// what the failing end shows. Of a release, none can be taken back.
 	Proven Grade = "proven"
 	// Likely: nothing contradicts, but a check that matters was not
 	// possible, or the revert on the bad end did not help.
@@ -35,10 +37,15 @@ const (
 	CheckBinary   = "binary differs from the parent's"
 	CheckRevert   = "reverting it on the bad end passes"
 	CheckCompiled = "diff touches compiled files"
+	// Where a revert is not possible.
+	CheckPartly = "reverting what still applies of it passes"
+	CheckAlone  = "the change alone fails on the good end"
 
 	CheckParentFix = "parent fails again"
 	CheckFix       = "fix passes again"
 	CheckRevertFix = "reverting it on the fixed end fails"
+	CheckPartlyFix = "reverting what still applies of it fails"
+	CheckAloneFix  = "the change alone passes on the bad end"
 )
 
 // A Check is one test of an answer.
@@ -66,6 +73,11 @@ type Answer struct {
 	Became       *Commit    `json:"became,omitempty"`
 	Began        *Signature `json:"began,omitempty"`
 	BecameChecks []Check    `json:"became_checks,omitempty"`
+
+	// Same says that it is the commit of a question before this one.
+	Same bool `json:"same,omitempty"`
+	// More are the answers to what else the failing end shows.
+	More []*Answer `json:"more,omitempty"`
 
 	Ends        []Record `json:"ends"`
 	Marks       []Record `json:"marks"`

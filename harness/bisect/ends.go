@@ -2,6 +2,7 @@ package bisect
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 
@@ -12,11 +13,14 @@ const (
 	learnBoots = 8   // boots of the failing end before its failure counts as known
 	learnRuns  = 2   // trials in each of them
 	learnHits  = 12  // failures to see when it doesn't fail every time
+	learnMore  = 64  // the same, of an end that shows something else
 	learnMost  = 200 // trials without a failure after which there is none to look for
 )
 
-// ends finds out which end fails and how, and that the other ends do not.
-func (s *search) ends(ctx context.Context) ([]Record, error) {
+// ends finds out which end fails and what it shows, and that the other ends do
+// not show it: the questions to answer. What another end shows too is none.
+// Where the error is inconclusive, the question is the one at hand.
+func (s *search) ends(ctx context.Context) ([]*question, error) {
 	next, err := s.history.Replay(ctx, s.cfg.New, s.cfg.Old, nil)
 	if err != nil {
 		return nil, err
@@ -28,12 +32,62 @@ func (s *search) ends(ctx context.Context) ([]Record, error) {
 	// Marks that may be wrong: the steps, the ends, parent and culprit.
 	s.alpha = (1 - s.cfg.Confidence) / float64(steps(next.Left)+len(s.cfg.Old)+len(bases)+3)
 
-	failing, err := s.learn(ctx)
-	if err != nil {
-		return nil, err
+	var why *StopError // of the first question that was dropped
+	var whose *question
+	for {
+		failing, err := s.learn(ctx)
+		if stop, ok := errors.AsType[*StopError](err); ok && stop.Kind == StopNoFailure && why != nil {
+			s.question = whose
+			return nil, why
+		}
+		if err != nil {
+			return nil, err
+		}
+		asked, err := s.questions(failing)
+		if err != nil {
+			return nil, err
+		}
+		var list []*question
+		var notes []string
+		more := true
+		for _, q := range asked {
+			s.question = q
+			if len(list) > 0 && len(s.cfg.Rules.For) == 0 {
+				q.most = min(q.most, alsoMost)
+			}
+			err := s.otherEnds(ctx, failing, bases)
+			stop, drop := dropped(err)
+			switch {
+			case err == nil:
+				list = append(list, q)
+			case !drop || !s.cfg.Rules.each():
+				return nil, err
+			default:
+				notes = append(notes, fmt.Sprintf("not looked for: %s", stop.Why))
+				more = more && (stop.state == stateFails || stop.Kind == StopInconclusive)
+				s.before = append(s.before, q.target.wants()...)
+				if why == nil {
+					why, whose = stop, q
+				}
+			}
+		}
+		if len(list) > 0 {
+			for _, n := range notes {
+				s.note("%s", n)
+			}
+			return list, nil
+		}
+		if !more {
+			s.question = whose
+			return nil, why
+		}
+		// It may show something else, more seldom.
 	}
-	s.trust(failing, stateFails)
+}
 
+// otherEnds judges the ends for the question at hand.
+func (s *search) otherEnds(ctx context.Context, failing *kernel, bases []string) error {
+	s.trust(failing, stateFails)
 	var list []end
 	list = append(list, end{s.cfg.New, "new end", s.newFails, StopWrongEnd})
 	for _, o := range s.cfg.Old {
@@ -44,13 +98,12 @@ func (s *search) ends(ctx context.Context) ([]Record, error) {
 	}
 	// The failing end that taught us comes last: whether its failures are
 	// false ones shows only beside the others' rate.
-	var records []Record
 	var last *end
 	for i := range list {
 		e := &list[i]
 		k, err := s.kernel(ctx, Subject{Commit: e.commit})
 		if err != nil {
-			return nil, err
+			return err
 		}
 		if k == failing && e.fails {
 			if last == nil {
@@ -60,15 +113,13 @@ func (s *search) ends(ctx context.Context) ([]Record, error) {
 		}
 		r, err := s.end(ctx, *e)
 		if err != nil {
-			return nil, err
+			return err
 		}
-		records = append(records, r)
+		s.endRecords = append(s.endRecords, r)
 	}
 	r, err := s.end(ctx, *last)
-	if err != nil {
-		return nil, err
-	}
-	return append(records, r), nil
+	s.endRecords = append(s.endRecords, r)
+	return err
 }
 
 type end struct {
@@ -94,7 +145,7 @@ func (s *search) end(ctx context.Context, e end) (Record, error) {
 		s.cfg.Progress(Event{Stage: e.name, Commit: e.commit, Record: &r})
 		return r, nil
 	}
-	stop := &StopError{Kind: e.kind, Seen: []Record{r}}
+	stop := &StopError{Kind: e.kind, Seen: []Record{r}, state: j.state}
 	name := e.name + " " + short(e.commit)
 	counts := r.Seen()
 	if e.kind == StopMergeBase && s.mark(j.state) == Skip {
@@ -104,7 +155,7 @@ func (s *search) end(ctx context.Context, e end) (Record, error) {
 	}
 	switch j.state {
 	case stateFails:
-		stop.Why = fmt.Sprintf("the %s should pass, but shows %s too (%s)", name, s.target.Signature, counts)
+		stop.Why = fmt.Sprintf("the %s should pass, but shows %s too (%s)", name, &s.target, counts)
 		if e.kind == StopMergeBase {
 			stop.Why = fmt.Sprintf("the %s fails, the old end does not: the bug was fixed between them, so there is no regression to find; bisect for the fix instead, with this one as the old end", name)
 		}
@@ -139,9 +190,13 @@ func (s *search) learn(ctx context.Context) (*kernel, error) {
 	if s.cfg.Direction != Regression {
 		candidates = append(candidates, candidate{s.cfg.Old[0], false})
 	}
+	rounds := []int{learnBoots * learnRuns, learnMost}
+	if len(s.before)+len(s.cfg.Rules.For) > 0 {
+		rounds[1] = learnMore // it shows something, if not what is looked for
+	}
 	var seen []string
-	for round, enough := range []int{learnBoots * learnRuns, learnMost} {
-		if round > 0 {
+	for round, enough := range rounds {
+		if round > 0 && len(s.before) == 0 {
 			s.note("no failure to look for yet: %s; trying %d times to be sure", strings.Join(seen, ", "), enough)
 		}
 		seen = seen[:0]
@@ -157,15 +212,28 @@ func (s *search) learn(ctx context.Context) (*kernel, error) {
 			}
 			if known {
 				s.newFails = c.newFails
-				return k, s.teach(k, c.commit)
+				return k, nil
 			}
 			seen = append(seen, fmt.Sprintf("%s: %s", short(c.commit), shown(k.outcomes)))
 		}
 	}
-	return nil, &StopError{
-		Kind: StopNoFailure,
-		Why:  fmt.Sprintf("no failure to look for: %s", strings.Join(seen, ", ")),
+	stop := &StopError{Kind: StopNoFailure, Why: fmt.Sprintf("no failure to look for: %s", strings.Join(seen, ", "))}
+	if k := s.kernels[Subject{Commit: candidates[0].commit}]; len(s.cfg.Rules.For) > 0 && len(s.before) == 0 && k != nil {
+		stop.Kind, stop.Why = StopNotShown, s.notShown(k)
 	}
+	return nil, stop
+}
+
+// notShown says what an end shows instead of what is looked for.
+func (s *search) notShown(k *kernel) string {
+	var shows []string
+	for _, c := range countShown(k.outcomes) {
+		shows = append(shows, fmt.Sprintf("%s %d times", c.Signature, c.Times))
+	}
+	if shows == nil {
+		shows = []string{"no failure"}
+	}
+	return fmt.Sprintf("the end %s does not show %s: %d trials show %s", short(k.subject.Commit), namesOf(s.cfg.Rules.For), len(k.outcomes), strings.Join(shows, ", "))
 }
 
 // shown is what trials came to, none of which counts as bad.
@@ -201,7 +269,7 @@ func (s *search) learnFrom(ctx context.Context, k *kernel, enough int) (bool, er
 				continue
 			}
 			boots[o.Boot] = true
-			if s.cfg.Rules.Fails(o) {
+			if s.fails(o) {
 				fails++
 			} else {
 				passes++
@@ -233,28 +301,6 @@ func (s *search) learnFrom(ctx context.Context, k *kernel, enough int) (bool, er
 			}
 		}
 	}
-}
-
-// teach takes the target from the failing end.
-func (s *search) teach(k *kernel, commit string) error {
-	t, ok := learnTarget(k.outcomes, s.cfg.Rules.Fails)
-	if !ok {
-		return fmt.Errorf("the end %s failed without a signature", short(commit))
-	}
-	s.target = t
-	s.look(&lens{rules: s.cfg.Rules, target: t})
-	e := s.evidenceOf(k, 0)
-	if e.otherRuns > e.runs() {
-		var ways []string
-		for _, c := range append([]Count{{t.Signature, e.hits}}, e.others...) {
-			ways = append(ways, fmt.Sprintf("%s %d times", c.Signature, c.Times))
-		}
-		return &StopError{
-			Kind: StopSeveral,
-			Why:  fmt.Sprintf("the end %s fails in several ways (%s): say which with --bad-when, or take --any-failure", short(commit), strings.Join(ways, ", ")),
-		}
-	}
-	return nil
 }
 
 // steps is how many marks a bisection of so many commits needs, about.

@@ -16,6 +16,10 @@ type kernel struct {
 	seen     map[evidenceKey]*evidence
 	bootIDs  []string
 	counted  int // outcomes whose boots are among bootIDs
+	// A check tried it from fresh boots: from which outcome on, and for which
+	// question. Another question takes them for its own.
+	fresh    int
+	freshFor *question
 }
 
 // boots are the IDs of the boots that the kernel was tried in.
@@ -86,7 +90,7 @@ func (s *search) evidenceOf(k *kernel, from int) *evidence {
 			if e.before[boot] {
 				continue // not from a fresh boot
 			}
-			e.count(s.lens, k.outcomes[e.upto], &now)
+			e.count(s.lens, &k.outcomes[e.upto], &now)
 		}
 		if now == was {
 			continue
@@ -102,8 +106,8 @@ func (s *search) evidenceOf(k *kernel, from int) *evidence {
 	return e
 }
 
-func (e *evidence) count(l *lens, o Outcome, t *stats.Boot) {
-	switch l.class(o) {
+func (e *evidence) count(l *lens, o *Outcome, t *stats.Boot) {
+	switch class, sig := l.class(o); class {
 	case classHit:
 		e.hits++
 		t.Failures++
@@ -113,7 +117,6 @@ func (e *evidence) count(l *lens, o Outcome, t *stats.Boot) {
 		t.Trials++
 	case classOther:
 		e.otherRuns++
-		sig := o.Signature()
 		i := slices.IndexFunc(e.others, func(c Count) bool { return c.Signature == sig })
 		if i < 0 {
 			e.others = append(e.others, Count{Signature: sig})

@@ -133,7 +133,11 @@ func (t *scripted) Test(ctx context.Context, r Request, record func(Outcome) err
 		t.boot++
 		for range r.Runs {
 			t.tried = append(t.tried, r.Subject)
-			o := t.does(r.Subject)
+			sub := r.Subject
+			if sub.Apply != "" {
+				sub = Subject{Commit: sub.Apply} // alone, it does what it does
+			}
+			o := t.does(sub)
 			o.Boot = fmt.Sprint("boot", t.boot)
 			if err := record(o); err != nil {
 				return err

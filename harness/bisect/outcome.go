@@ -3,6 +3,7 @@ package bisect
 import (
 	"cmp"
 	"fmt"
+	"slices"
 
 	"github.com/blockrig/blockrig/scenarios"
 )
@@ -31,10 +32,17 @@ type Outcome struct {
 	Bytes   int64               `json:"bytes,omitempty"`  // that the step gave
 	Wrong   string              `json:"wrong,omitempty"`  // of the verdict corrupt: what is wrong, one of the Wrong constants
 	Titles  []string            `json:"titles,omitempty"` // of the findings, normalised
-	Boot    string              `json:"boot,omitempty"`   // boot ID; trials of one boot are not independent
-	Reason  string              `json:"reason,omitempty"` // for every other kind: what went wrong
-	Where   string              `json:"where,omitempty"`  // the trial's record, or the build's log
-	Seconds float64             `json:"seconds,omitempty"`
+	// Shows is each thing that a failing trial shows, the worst first: what
+	// the step answered, wrong data, a leg that failed, each WARN and BUG by
+	// its title. Nil where an older blockrig recorded the trial.
+	Shows []Signature `json:"shows,omitempty"`
+	// NoAnswer says that the step did not return, so that what it would have
+	// answered is not known.
+	NoAnswer bool    `json:"no_answer,omitempty"`
+	Boot     string  `json:"boot,omitempty"`   // boot ID; trials of one boot are not independent
+	Reason   string  `json:"reason,omitempty"` // for every other kind: what went wrong
+	Where    string  `json:"where,omitempty"`  // the trial's record, or the build's log
+	Seconds  float64 `json:"seconds,omitempty"`
 	// Host says of an error that it is this machine's, not one that comes
 	// with the kernel, such as a stack that can't be built.
 	Host bool `json:"host,omitempty"`
@@ -45,7 +53,31 @@ func (o Outcome) Failed() bool {
 	return o.Kind == KindVerdict && o.Verdict != scenarios.Pass
 }
 
-// Signature is what two failures must share to be the same one.
+// shown is Shows, made of the verdicts where it was not recorded: then no
+// title is known to be of one of them, but for the verdict itself.
+func (o Outcome) shown() []Signature {
+	if o.Shows != nil || !o.Failed() {
+		return o.Shows
+	}
+	var list []Signature
+	for _, v := range append([]scenarios.Verdict{o.Verdict}, o.Also...) {
+		of := o
+		of.Verdict = v
+		s := of.Signature()
+		if v != o.Verdict || !s.titled() || len(o.Titles) == 0 {
+			list = append(list, s)
+			continue
+		}
+		for _, t := range o.Titles {
+			s.Title = t
+			list = append(list, s)
+		}
+	}
+	return list
+}
+
+// Signature is what two failures must share to be the same one, apart from
+// titles.
 func (o Outcome) Signature() Signature {
 	s := Signature{Verdict: o.Verdict, Phase: o.Phase, Step: o.Step}
 	switch {
@@ -59,8 +91,7 @@ func (o Outcome) Signature() Signature {
 	return s
 }
 
-// What can be wrong with data. Where it is wrong is no part of a signature: a
-// race shows in many places.
+// What can be wrong with data.
 const (
 	WrongData    = "data"    // not what was written there
 	WrongOverrun = "overrun" // bytes changed outside of what was asked for
@@ -75,7 +106,33 @@ type Signature struct {
 	Short   bool              `json:"short,omitempty"` // of the verdict errno: only Bytes came, and no errno
 	Bytes   int64             `json:"bytes,omitempty"`
 	Wrong   string            `json:"wrong,omitempty"` // of the verdict corrupt
+	// Place is the first byte that is wrong, "byte 512"; "" where it is not
+	// known, or where it is another one each time: a race shows in many places.
+	Place string `json:"place,omitempty"`
+	// Title is that of a warn or a bug; "" where it is not known.
+	Title string `json:"title,omitempty"`
 }
+
+// titled tells whether it is the title that says which failure it is.
+func (s Signature) titled() bool { return s.Verdict == scenarios.Warn || s.Verdict == scenarios.Bug }
+
+// same tells whether both may be the same failure: what one of them leaves
+// open makes no difference.
+func (s Signature) same(t Signature) bool {
+	if s.Title == "" || t.Title == "" {
+		s.Title, t.Title = "", ""
+	}
+	if s.Place == "" || t.Place == "" {
+		s.Place, t.Place = "", ""
+	}
+	if s.Wrong == "" || t.Wrong == "" { // where only a record is left
+		s.Wrong, t.Wrong = "", ""
+	}
+	return s == t
+}
+
+// among tells whether it may be one of a list's.
+func (s Signature) among(list []Signature) bool { return slices.ContainsFunc(list, s.same) }
 
 func (s Signature) String() string {
 	where := s.Phase
@@ -98,6 +155,12 @@ func (s Signature) String() string {
 	case s.Wrong == WrongOverrun:
 		text += ": bytes outside of what was asked for"
 	}
+	if s.Place != "" {
+		text += " at " + s.Place
+	}
+	if s.Title != "" {
+		text += fmt.Sprintf(" (%q)", s.Title)
+	}
 	return text
 }
 
@@ -109,5 +172,5 @@ func (s Signature) samePlace(t Signature) bool {
 
 func compareSignatures(a, b Signature) int {
 	return cmp.Or(cmp.Compare(a.Verdict.Rank(), b.Verdict.Rank()), cmp.Compare(a.Phase, b.Phase), cmp.Compare(a.Step, b.Step),
-		cmp.Compare(a.Errno, b.Errno), cmp.Compare(a.Bytes, b.Bytes), cmp.Compare(a.Wrong, b.Wrong))
+		cmp.Compare(a.Errno, b.Errno), cmp.Compare(a.Bytes, b.Bytes), cmp.Compare(a.Wrong, b.Wrong), cmp.Compare(a.Place, b.Place), cmp.Compare(a.Title, b.Title))
 }

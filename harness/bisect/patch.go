@@ -136,14 +136,7 @@ func (s *Side) tally(outcomes []Outcome, g *stats.Grid) stats.Weights {
 		boots[o.Boot] = t
 	}
 	s.Boots = len(boots)
-	if t, ok := learnTarget(outcomes, Outcome.Failed); ok {
-		s.Failures = append([]Count{{t.Signature, 0}}, t.Others...)
-		for _, o := range outcomes {
-			if o.Failed() && o.Signature() == t.Signature {
-				s.Failures[0].Times++
-			}
-		}
-	}
+	s.Failures = countFailures(outcomes, Outcome.Failed)
 	w := g.None()
 	for _, t := range boots {
 		w.Add(g.LogLikelihood(t))

@@ -108,8 +108,12 @@ func (s *search) record(commit string, k *kernel, j judgement) Record {
 	if k.subject.Commit != commit {
 		r.SameAs = k.subject.Commit
 	}
-	for _, t := range titles(k.outcomes, func(o Outcome) bool { return s.lens.class(o) == classHit }) {
-		if !slices.Contains(s.target.Titles, t) {
+	hit := func(o Outcome) bool {
+		class, _ := s.lens.class(&o)
+		return class == classHit
+	}
+	for _, t := range titles(k.outcomes, hit) {
+		if !slices.Contains(s.target.Titles, t) && !slices.ContainsFunc(s.lens.known, func(o Signature) bool { return o.Title == t }) {
 			r.Drift = append(r.Drift, t)
 		}
 	}

@@ -22,36 +22,96 @@ func run(ctx context.Context, cfg Config, h History, t Tester, g grids) (*Answer
 	if err != nil {
 		return nil, err
 	}
-	a := &Answer{Direction: Regression}
-	err = s.search(ctx, a)
-	if stop, ok := errors.AsType[*StopError](err); ok && (stop.Kind == StopSkips || stop.Kind == StopInconclusive) {
-		a.First, a.Among, a.Checks = nil, nil, nil
-		a.Stopped = stop.Kind
-		a.Why = []string{stop.Why}
-		if len(a.Ends) == 0 {
-			a.Ends = stop.Seen
-		}
-		err = nil
+	list, err := s.ends(ctx)
+	if stop, ok := errors.AsType[*StopError](err); ok && stop.Kind == StopInconclusive {
+		a := &Answer{Direction: s.direction()}
+		a.stop(stop)
+		return a, s.finish(ctx, a)
 	}
 	if err != nil {
 		return nil, err
+	}
+	if len(list) > 1 {
+		s.note("%s", together(list))
+	}
+	var answers []*Answer
+	for i, q := range list {
+		s.question = q
+		a, err := s.answer(ctx, list[:i])
+		if err != nil {
+			return nil, err
+		}
+		if a != nil {
+			q.answer = a
+			answers = append(answers, a)
+		}
+	}
+	a := answers[0]
+	a.More = answers[1:]
+	for _, m := range a.More {
+		if m.Same {
+			of := m.sameAs(answers)
+			of.Target.Titles = append(of.Target.Titles, m.Target.ownTitles()...)
+		}
+	}
+	a.Trials, a.Boots, a.Seconds = s.trials, len(s.boots), s.seconds
+	return a, nil
+}
+
+func (s *search) direction() Direction {
+	if s.newFails {
+		return Regression
+	}
+	return Fix
+}
+
+// answer looks for the commit of the question at hand, after others were
+// answered. It is nil when the question can't be told from those.
+func (s *search) answer(ctx context.Context, answered []*question) (*Answer, error) {
+	a := &Answer{Direction: s.direction(), Ends: s.endRecords}
+	trials, seconds := s.trials, s.seconds
+	same, open, err := s.sameCommit(ctx, a, answered)
+	switch {
+	case err != nil:
+		return nil, err
+	case open:
+		s.note("%s shows too seldom to tell whether it came with the same commit: no question, but --for can name it", &s.target)
+		return nil, nil
+	case !same:
+		if len(answered) > 0 {
+			s.note("looking for %s", &s.target)
+		}
+		err := s.search(ctx, a)
+		if stop, ok := errors.AsType[*StopError](err); ok && (stop.Kind == StopSkips || stop.Kind == StopInconclusive) {
+			a.stop(stop)
+			err = nil
+		}
+		if err != nil {
+			return nil, err
+		}
 	}
 	if err := s.finish(ctx, a); err != nil {
 		return nil, err
 	}
+	a.Trials, a.Seconds = s.trials-trials, s.seconds-seconds
+	if len(answered) == 0 {
+		a.Trials, a.Seconds = s.trials, s.seconds
+	}
 	return a, nil
+}
+
+// stop makes it the answer of a search that could not go on.
+func (a *Answer) stop(stop *StopError) {
+	a.First, a.Among, a.Checks = nil, nil, nil
+	a.Stopped = stop.Kind
+	a.Why = []string{stop.Why}
+	if len(a.Ends) == 0 {
+		a.Ends = stop.Seen
+	}
 }
 
 // search finds the change, or both of a symptom that grew.
 func (s *search) search(ctx context.Context, a *Answer) error {
-	var err error
-	a.Ends, err = s.ends(ctx)
-	if !s.newFails {
-		a.Direction = Fix
-	}
-	if err != nil {
-		return err
-	}
 	f, err := s.prove(ctx, a, s.cfg.New, s.cfg.Old)
 	if err != nil || f.grows == nil {
 		return err
@@ -74,7 +134,7 @@ func (s *search) targetOnly(ctx context.Context, a *Answer) error {
 	a.First, a.Among, a.Checks = nil, nil, nil
 	a.Became, a.BecameChecks, a.Began = nil, nil, nil
 	s.single, s.narrow, s.records = true, nil, nil
-	s.look(&lens{rules: s.cfg.Rules, target: s.target})
+	s.look(newLens(s.cfg.Rules, s.target))
 	fail, pass := s.sides()
 	if err := s.trustEnds(ctx, fail[:1], pass); err != nil {
 		return err
@@ -195,13 +255,18 @@ func (s *search) confirm(ctx context.Context, a *Answer, first string) (bool, er
 func (s *search) fresh(ctx context.Context, k *kernel, commit string, want Mark, c *Check) (bool, error) {
 	s.stage("check", commit)
 	from := len(k.outcomes)
-	if k.prepared.Failure == "" {
+	switch {
+	case k.prepared.Failure != "":
+		from = 0
+	case k.freshFor != nil && k.freshFor != s.question:
+		from = k.fresh
+	default:
+		k.fresh = from
 		if err := s.run(ctx, k, 2, s.batch()); err != nil {
 			return false, err
 		}
-	} else {
-		from = 0
 	}
+	k.freshFor = s.question
 	j, err := s.judge(ctx, k, from, s.alpha)
 	if err != nil {
 		return false, err
@@ -269,7 +334,9 @@ func (s *search) growth(ctx context.Context, a *Answer, earlier Signature) error
 		what = "where %[2]s became %[1]s"
 	}
 	s.note("the failure may have changed on the way; looking for "+what+": %[1]s counts as a pass", earlier, s.target.Signature)
-	s.look(&lens{rules: s.cfg.Rules, target: s.target, ignore: []Signature{earlier}})
+	narrowed := newLens(s.cfg.Rules, s.target)
+	narrowed.ignore = []Signature{earlier}
+	s.look(narrowed)
 	if err := s.trustEnds(ctx, failEnds[:1], passEnds); err != nil {
 		return err
 	}
@@ -294,7 +361,8 @@ func (s *search) growth(ctx context.Context, a *Answer, earlier Signature) error
 
 	// Where the failure begins (for a fix: where it ends) in any form.
 	narrow := view{s.lens, s.pools}
-	wide := &lens{rules: s.cfg.Rules, target: s.target, also: []Signature{earlier}}
+	wide := newLens(s.cfg.Rules, s.target)
+	wide.also = []Signature{earlier}
 	s.look(wide)
 	// The earlier form may show more seldom, or more often.
 	if err := s.trustEnds(ctx, nil, passEnds); err != nil {
@@ -369,7 +437,7 @@ func (s *search) finish(ctx context.Context, a *Answer) error {
 		}
 		a.Between = &b
 	} else if !s.cfg.Releases {
-		revert, err := s.revert(ctx, a.First.Hash)
+		proofs, err := s.proofs(ctx, a.First.Hash)
 		if err != nil {
 			return err
 		}
@@ -377,7 +445,7 @@ func (s *search) finish(ctx context.Context, a *Answer) error {
 		if err != nil {
 			return err
 		}
-		a.Checks = append(a.Checks, revert, compiled)
+		a.Checks = slices.Concat(a.Checks, proofs, []Check{compiled})
 	}
 	a.Confidence = 1
 	for _, r := range s.records {
@@ -431,50 +499,99 @@ func (s *search) passesNeeded() int {
 	return s.cfg.MaxRuns
 }
 
-// revert tries the failing end without the commit's change (for a fix: the
-// fixed end without it).
-func (s *search) revert(ctx context.Context, first string) (Check, error) {
-	c := Check{Name: CheckRevert, Result: NotPossible}
-	want := statePasses
+// proofs try the failing end without the commit's change and, where that is
+// not possible, what else can show that it is this change.
+func (s *search) proofs(ctx context.Context, first string) ([]Check, error) {
+	revert, err := s.revert(ctx, first)
+	if err != nil || revert.Result != NotPossible || s.absent {
+		return []Check{revert}, err
+	}
+	parents, err := s.history.Parents(ctx, first)
+	if err != nil || len(parents) == 0 {
+		return []Check{revert}, err
+	}
+	partly := proof{CheckPartly, Subject{Commit: s.cfg.New, Revert: first, Partly: true}, statePasses}
+	alone := proof{CheckAlone, Subject{Commit: s.cfg.Old[0], Apply: first}, stateFails}
 	if !s.newFails {
-		c.Name, want = CheckRevertFix, stateFails
+		partly.name, partly.want = CheckPartlyFix, stateFails
+		alone.name, alone.want = CheckAloneFix, statePasses
+	}
+	checks := []Check{revert}
+	for _, p := range []proof{alone, partly} {
+		c, _, err := s.try(ctx, p)
+		if err != nil {
+			return nil, err
+		}
+		checks = append(checks, c)
+		if c.Result == Pass {
+			break
+		}
+	}
+	return checks, nil
+}
+
+// A proof is a kernel that shows whether a change is what is looked for.
+type proof struct {
+	name string
+	sub  Subject
+	want state
+}
+
+// revert tries the failing end without the commit's change (for a fix: the
+// fixed end without it). Of a merge, all that it brought to its first parent
+// is taken back.
+func (s *search) revert(ctx context.Context, first string) (Check, error) {
+	p := proof{CheckRevert, Subject{Commit: s.cfg.New, Revert: first}, statePasses}
+	if !s.newFails {
+		p.name, p.want = CheckRevertFix, stateFails
 	}
 	parents, err := s.history.Parents(ctx, first)
 	if err != nil {
-		return c, err
+		return Check{}, err
 	}
-	if len(parents) != 1 {
-		c.Why = "a merge or a first commit has no one change to take back"
-		return c, nil
+	if len(parents) == 0 {
+		return Check{p.name, NotPossible, "a first commit has no change to take back"}, nil
 	}
 	s.stage("revert", first)
-	k, err := s.kernel(ctx, Subject{Commit: s.cfg.New, Revert: first})
+	c, k, err := s.try(ctx, p)
 	if err != nil {
 		return c, err
 	}
 	s.absent = k.prepared.Absent
+	return c, nil
+}
+
+// try does one proof. What was seen of the question at hand stays in
+// reverted.
+func (s *search) try(ctx context.Context, p proof) (Check, *kernel, error) {
+	c := Check{Name: p.name, Result: NotPossible}
+	s.reverted = stateOpen
+	k, err := s.kernel(ctx, p.sub)
+	if err != nil {
+		return c, nil, err
+	}
 	if k.prepared.Failure != "" {
 		c.Why = k.prepared.Reason
-		return c, nil
+		return c, k, nil
 	}
 	j, err := s.judge(ctx, k, 0, s.alpha)
 	if err != nil {
-		return c, err
+		return c, nil, err
 	}
-	if s.narrow != nil && j.state == want && want == statePasses {
+	if s.narrow != nil && j.state == p.want && p.want == statePasses {
 		// Neither form may be there, and each has a rate of its own.
 		wide := s.view
 		s.view = *s.narrow
 		defer func() { s.view = wide }()
 		if j, err = s.judge(ctx, k, 0, s.alpha); err != nil {
-			return c, err
+			return c, nil, err
 		}
 	}
 	e := s.evidenceOf(k, 0)
 	c.Why = seen(e.hits, e.runs(), len(e.boots))
 	s.reverted = j.state
 	switch j.state {
-	case want:
+	case p.want:
 		c.Result = Pass
 	case stateFails, statePasses:
 		c.Result = Fail
@@ -484,7 +601,7 @@ func (s *search) revert(ctx context.Context, first string) (Check, error) {
 			c.Result = Fail
 		}
 	}
-	return c, nil
+	return c, k, nil
 }
 
 // compiled asks whether the change touches anything that is in the kernel.
@@ -525,6 +642,9 @@ func (s *search) compiled(ctx context.Context, first string) (Check, error) {
 // ErrNotKnown is returned by an Inspector that can't tell.
 var ErrNotKnown = errors.New("not known")
 
+// otherProofs are the checks that stand in for a revert.
+var otherProofs = []string{CheckAlone, CheckPartly, CheckAloneFix, CheckPartlyFix}
+
 func (s *search) grade(a *Answer) {
 	result := make(map[string]Result)
 	for _, c := range slices.Concat(a.Checks, a.BecameChecks) {
@@ -543,6 +663,7 @@ func (s *search) grade(a *Answer) {
 		a.Why = append(a.Why, why)
 	}
 	a.Grade = Proven
+	proven := slices.ContainsFunc(otherProofs, func(name string) bool { return result[name] == Pass })
 	for _, r := range a.Ends {
 		if r.Mark == Skip && a.Stopped == "" {
 			weaken(fmt.Sprintf("the merge base %s could not be tried: %s", short(r.Commit), r.Why))
@@ -582,9 +703,13 @@ func (s *search) grade(a *Answer) {
 			}
 			doubt(fmt.Sprintf(why, *a.Began, a.Target.Signature))
 		case name == CheckRevert || name == CheckRevertFix:
-			if r == Fail {
+			switch {
+			case r == Fail:
 				weaken("no: " + name)
+			case !proven:
+				weaken(name + ": not possible, and nothing else shows that it is this change")
 			}
+		case slices.Contains(otherProofs, name): // tried where a revert is not possible
 		case name == CheckBinary || name == CheckCompiled:
 			if r == Fail {
 				doubt("no: " + name)

@@ -50,6 +50,8 @@ type StopError struct {
 	Kind string   `json:"kind"` // one of the Stop constants
 	Why  string   `json:"why"`  // one line
 	Seen []Record `json:"seen,omitempty"`
+
+	state state // in which the end was found
 }
 
 // Why a search stops.
@@ -61,7 +63,8 @@ const (
 	StopInconclusive = "inconclusive"   // nothing shows that the ends differ
 	StopHistory      = "history"        // between the ends there is no commit to try
 	StopTrouble      = "trouble"        // this machine can't build or try kernels now; resume continues
-	StopSeveral      = "several"        // the failing end fails in several ways, none of them most of the time
+	StopSeveral      = "several"        // the failing end fails in several ways, each of which hides the others
+	StopNotShown     = "not-shown"      // the failing end does not show what is to be looked for
 )
 
 func (e *StopError) Error() string { return e.Why }
@@ -97,19 +100,13 @@ type search struct {
 	digests          map[string]*kernel
 
 	newFails bool
-	target   Target
+	alpha    float64 // share of the allowed error that one mark may take
+	ailing   int     // commits in a row that could not be tried for trouble with this machine
+	// before is what the failing end shows and a passing end too: no question.
+	before []Signature
 
-	view
-	narrow *view   // of the search before, when the symptom grew
-	alpha  float64 // share of the allowed error that one mark may take
+	*question // that is looked at
 
-	ailing    int   // commits in a row that could not be tried for trouble with this machine
-	single    bool  // other failures are known to be other bugs
-	reverted  state // of the last kernel with a commit taken back
-	absent    bool  // there was nothing to take back
-	unsettled bool  // the marks still changed when it was given up
-
-	records []Record // of the search under way, in order
 	trials  int
 	boots   map[string]bool
 	seconds float64
@@ -140,14 +137,8 @@ func newSearch(cfg Config, h History, t Tester, g grids) (*search, error) {
 	if slices.Contains(cfg.Old, cfg.New) {
 		return nil, fmt.Errorf("%s is given as both ends", cfg.New)
 	}
-	rules := 0
-	for _, set := range []bool{cfg.Rules.AnyFailure, cfg.Rules.SameTitle, cfg.Rules.BadWhen != nil} {
-		if set {
-			rules++
-		}
-	}
-	if rules > 1 {
-		return nil, errors.New("only one of any-failure, same-title and bad-when can be asked for")
+	if cfg.Rules.Count() > 1 {
+		return nil, errors.New("only one of any-failure, same-title, bad-when and for can be asked for")
 	}
 	switch cfg.Direction {
 	case Either, Regression, Fix:
@@ -169,9 +160,10 @@ func newSearch(cfg Config, h History, t Tester, g grids) (*search, error) {
 	s := &search{
 		cfg: cfg, history: h, tester: t,
 		failing: g.failing, passing: g.passing,
-		kernels: make(map[Subject]*kernel),
-		digests: make(map[string]*kernel),
-		boots:   make(map[string]bool),
+		question: &question{most: cfg.MaxRuns},
+		kernels:  make(map[Subject]*kernel),
+		digests:  make(map[string]*kernel),
+		boots:    make(map[string]bool),
 	}
 	s.look(&lens{rules: cfg.Rules})
 	return s, nil
@@ -237,6 +229,7 @@ func (s *search) run(ctx context.Context, k *kernel, boots, runs int) error {
 		if o.Kind == KindVerdict && o.Boot == "" {
 			return errors.New("a trial came without the boot it was done in")
 		}
+		o.Shows = o.shown()
 		k.outcomes = append(k.outcomes, o)
 		s.trials++
 		s.seconds += o.Seconds
@@ -289,7 +282,7 @@ func (s *search) decide(k *kernel, from int, alpha float64) judgement {
 		j.state = stateFails
 	case p <= alpha:
 		j.state, j.p = statePasses, 1-p
-	case runs+e.otherRuns >= s.cfg.MaxRuns:
+	case runs+e.otherRuns >= s.most:
 		j.state = stateSkip
 		j.why = fmt.Sprintf(undecided+" after %d trials, %d of them failed", runs, e.hits)
 	}
@@ -383,7 +376,7 @@ func (s *search) lessKnown(k *kernel, from int) *kernel {
 				}
 			}
 		}
-		if first != nil && runs < have/2 && s.evidenceOf(first, 0).runs() < s.cfg.MaxRuns {
+		if first != nil && runs < have/2 && s.evidenceOf(first, 0).runs() < s.most {
 			return first
 		}
 	}
@@ -497,7 +490,7 @@ func (s *search) walk(ctx context.Context, new string, old []string) (found, err
 // earlier form of the one looked for: at the same step, and not only once
 // (unless nothing but skipped commits is left).
 func (s *search) grown(stuck bool) *Signature {
-	if s.single || s.cfg.Rules != (Rules{}) || len(s.lens.also)+len(s.lens.ignore) > 0 {
+	if s.single || !s.cfg.Rules.each() || len(s.lens.also)+len(s.lens.ignore) > 0 {
 		return nil
 	}
 	var counts []Count

@@ -31,9 +31,12 @@ type Seen struct {
 
 // See counts what trials show.
 func See(rules Rules, t Target, outcomes []Outcome) Seen {
-	l := lens{rules: rules, target: t}
+	l := newLens(rules, t)
 	of := func(want class) []Outcome {
-		return slices.DeleteFunc(slices.Clone(outcomes), func(o Outcome) bool { return l.class(o) != want })
+		return slices.DeleteFunc(slices.Clone(outcomes), func(o Outcome) bool {
+			c, _ := l.class(&o)
+			return c != want
+		})
 	}
 	hits, passes := of(classHit), of(classPass)
 	all := func(Outcome) bool { return true }

@@ -34,6 +34,7 @@ type world struct {
 	hides, until int
 	otherBug     float64 // its rate
 	reverts      bool
+	alone        bool // where it can't be taken back, its change shows alone on the good end
 	// drift is by how much the rate of one commit may differ from that of
 	// another, as a part of it.
 	drift float64
@@ -106,6 +107,7 @@ func worldOf(seed uint64) *world {
 		}
 	}
 	w.reverts = r.IntN(2) == 0
+	w.alone = seed%3 > 0
 	switch w.shape {
 	case "hidden":
 		w.hides = 1 + r.IntN(culprit)
@@ -182,9 +184,12 @@ func (w *world) rateOf(commit string) float64 {
 }
 
 var (
-	simTarget = Outcome{Kind: KindVerdict, Verdict: "hang", Also: []scenarios.Verdict{"warn"}, Phase: "step", Step: "pread", Titles: []string{"WARNING in a"}}
-	simPass   = Outcome{Kind: KindVerdict, Verdict: "pass", Phase: "done", Step: "pread", Errno: "EINVAL"}
-	simOther  = Outcome{Kind: KindVerdict, Verdict: "bug", Phase: "step", Step: "pread", Titles: []string{"BUG in b"}}
+	simTarget = Outcome{
+		Kind: KindVerdict, Verdict: "hang", Also: []scenarios.Verdict{"warn"}, Phase: "step", Step: "pread", Titles: []string{"WARNING in a"}, NoAnswer: true,
+		Shows: []Signature{{Verdict: "hang", Phase: "step", Step: "pread"}, {Verdict: "warn", Phase: "step", Step: "pread", Title: "WARNING in a"}},
+	}
+	simPass  = Outcome{Kind: KindVerdict, Verdict: "pass", Phase: "done", Step: "pread", Errno: "EINVAL"}
+	simOther = Outcome{Kind: KindVerdict, Verdict: "bug", Phase: "step", Step: "pread", Titles: []string{"BUG in b"}, NoAnswer: true}
 )
 
 // simTester tries the kernels of a world.
@@ -218,7 +223,7 @@ func (t *simTester) Test(ctx context.Context, r Request, record func(Outcome) er
 			continue
 		}
 		q := betaOf(t.r, t.w.falseRate, t.w.falseCorr)
-		if t.w.fails[r.Subject.Commit] && r.Subject.Revert != t.w.culprit {
+		if t.w.fails[r.Subject.Commit] && r.Subject.Revert != t.w.culprit || t.w.alone && r.Subject.Apply == t.w.culprit {
 			q = 1 - (1-q)*(1-betaOf(t.r, t.w.rateOf(r.Subject.Commit), t.w.corr))
 		}
 		for range r.Runs {

@@ -60,7 +60,7 @@ func (t *steady) Prepare(ctx context.Context, s Subject) (Prepared, error) {
 	if t.w.broken[s.Commit] == KindBuild || s.Revert != "" {
 		return Prepared{Failure: KindBuild, Reason: "does not compile"}, nil
 	}
-	return Prepared{Digest: s.Commit}, nil
+	return Prepared{Digest: s.String()}, nil
 }
 
 func (t *steady) Test(ctx context.Context, r Request, record func(Outcome) error) error {
@@ -70,7 +70,7 @@ func (t *steady) Test(ctx context.Context, r Request, record func(Outcome) error
 			k := t.done[r.Subject]
 			rnd := rand.New(rand.NewPCG(uint64(k), uint64(len(r.Subject.Commit))*1000+uint64(r.Subject.Commit[len(r.Subject.Commit)-1])))
 			o := simPass
-			if t.w.fails[r.Subject.Commit] && rnd.Float64() < t.w.rate {
+			if (t.w.fails[r.Subject.Commit] || r.Subject.Apply == t.w.culprit) && rnd.Float64() < t.w.rate {
 				o = simTarget
 			}
 			o.Boot = fmt.Sprint(k / 2)

@@ -26,15 +26,15 @@ const StepMore = -1
 // spoilt them, it would spoil those of every other commit as well, so that
 // ends the bisection.
 func Step(outcomes []Outcome, rules Rules, target *Target, want int) (status int, why string) {
-	l := &lens{rules: rules}
+	l := newLens(rules, Target{})
 	if target != nil {
-		l.target = *target
+		l = newLens(rules, *target)
 	}
 	var hits, passes, others, voids, spoilt int
 	var hit, other, void, host Outcome
 	for _, o := range outcomes {
-		c := l.class(o)
-		if target == nil && rules == (Rules{}) && o.Failed() {
+		c, _ := l.class(&o)
+		if target == nil && rules.Count() == 0 && o.Failed() {
 			c = classOther
 			if o.Phase == scenarios.PhaseStep || o.Phase == scenarios.PhaseDone {
 				c = classHit

@@ -3,25 +3,61 @@ package bisect
 import (
 	"cmp"
 	"slices"
+	"strings"
 
 	"github.com/blockrig/blockrig/scenarios"
 )
 
 // Rules say which outcomes count as the failure that is looked for. The zero
-// value wants the same verdict in the same phase and step; at most one field
-// may be set.
+// value looks for each thing that the failing end shows and the passing ends
+// do not, by itself; at most one field may be set.
 type Rules struct {
 	AnyFailure bool  // any verdict but pass
 	SameTitle  bool  // the zero value's rule, and a title seen at the failing end
 	BadWhen    *Expr // what holds is the failure, every other verdict passes
+	// For is what of the things that the failing end shows is looked for.
+	For []Wanted
 }
+
+// Count is how many of the fields are set.
+func (r Rules) Count() (n int) {
+	for _, set := range []bool{r.AnyFailure, r.SameTitle, r.BadWhen != nil, len(r.For) > 0} {
+		if set {
+			n++
+		}
+	}
+	return n
+}
+
+// each tells whether each thing that is shown is a question of its own.
+func (r Rules) each() bool { return r.Count() == 0 || len(r.For) > 0 }
 
 // A Target is the failure that a search looks for, as learnt at the failing
 // end.
 type Target struct {
 	Signature Signature `json:"signature"`
-	Titles    []string  `json:"titles,omitempty"` // of all failures with this signature, the most frequent first
-	Others    []Count   `json:"others,omitempty"` // other failures seen there
+	// Signatures are several that are one failure: the titles that one bug
+	// shows, now this one, now that. Nil: Signature alone.
+	Signatures []Signature `json:"signatures,omitempty"`
+	Titles     []string    `json:"titles,omitempty"` // seen with it, the most frequent first
+	Others     []Count     `json:"others,omitempty"` // other failures seen there
+}
+
+// wants are the signatures that are the failure.
+func (t *Target) wants() []Signature {
+	if t.Signatures != nil {
+		return t.Signatures
+	}
+	return []Signature{t.Signature}
+}
+
+// String names the failure for people.
+func (t *Target) String() string {
+	var names []string
+	for _, w := range t.wants() {
+		names = append(names, w.String())
+	}
+	return strings.Join(names, " or ")
 }
 
 // A Count is a signature and how often it was seen.
@@ -30,9 +66,47 @@ type Count struct {
 	Times     int       `json:"times"`
 }
 
-// learnTarget takes the failure that is seen most often. It is false when
-// nothing failed.
-func learnTarget(outcomes []Outcome, fails func(Outcome) bool) (Target, bool) {
+// countShown counts the trials that show each thing, the most frequent first.
+// A place of wrong data that is not the same every time is none.
+func countShown(outcomes []Outcome) []Count {
+	var counts []Count
+	add := func(s Signature) *Count {
+		i := slices.IndexFunc(counts, func(c Count) bool {
+			s.Place = c.Signature.Place
+			return c.Signature == s
+		})
+		if i < 0 {
+			counts = append(counts, Count{Signature: s})
+			i = len(counts) - 1
+		}
+		return &counts[i]
+	}
+	for _, o := range outcomes {
+		if o.Kind != KindVerdict {
+			continue
+		}
+		for _, s := range o.shown() {
+			c := add(s)
+			if c.Times == 0 {
+				c.Signature.Place = s.Place
+			} else if c.Signature.Place != s.Place {
+				c.Signature.Place = ""
+			}
+			c.Times++
+		}
+	}
+	sortCounts(counts)
+	return counts
+}
+
+func sortCounts(counts []Count) {
+	slices.SortFunc(counts, func(a, b Count) int {
+		return cmp.Or(cmp.Compare(b.Times, a.Times), compareSignatures(a.Signature, b.Signature))
+	})
+}
+
+// countFailures counts the verdicts, the most frequent first.
+func countFailures(outcomes []Outcome, fails func(Outcome) bool) []Count {
 	var counts []Count
 	for _, o := range outcomes {
 		if o.Kind != KindVerdict || !fails(o) {
@@ -46,15 +120,8 @@ func learnTarget(outcomes []Outcome, fails func(Outcome) bool) (Target, bool) {
 		}
 		counts[i].Times++
 	}
-	if len(counts) == 0 {
-		return Target{}, false
-	}
-	slices.SortFunc(counts, func(a, b Count) int {
-		return cmp.Or(cmp.Compare(b.Times, a.Times), compareSignatures(a.Signature, b.Signature))
-	})
-	t := Target{Signature: counts[0].Signature, Others: counts[1:]}
-	t.Titles = titles(outcomes, func(o Outcome) bool { return fails(o) && o.Signature() == t.Signature })
-	return t, true
+	sortCounts(counts)
+	return counts
 }
 
 // titles lists those of the matching outcomes, the most frequent first.
@@ -91,40 +158,76 @@ const (
 type lens struct {
 	rules  Rules
 	target Target
+	// known is what else the failing end shows, often enough to be a failure of
+	// its own. A trial that shows nothing but these shows that the target is
+	// not there, unless they hide it.
+	known []Signature
 	// also are signatures that count as hits, ignore those that count as
 	// passes: a symptom that grows is looked for in two searches.
 	also, ignore []Signature
 }
 
-func (l *lens) class(o Outcome) class {
+func newLens(r Rules, t Target) *lens {
+	l := &lens{rules: r, target: t}
+	for _, o := range t.Others {
+		if o.Times >= askedTimes {
+			l.known = append(l.known, o.Signature)
+		}
+	}
+	return l
+}
+
+// class gives what an outcome is and, of another failure, which one.
+func (l *lens) class(o *Outcome) (class, Signature) {
 	switch {
 	case o.Kind != KindVerdict:
-		return classVoid
+		return classVoid, Signature{}
 	case l.rules.BadWhen != nil:
-		if l.rules.BadWhen.Holds(o) {
-			return classHit
+		if l.rules.BadWhen.Holds(*o) {
+			return classHit, Signature{}
 		}
-		return classPass
+		return classPass, Signature{}
 	case o.Verdict == scenarios.Pass:
-		return classPass
+		return classPass, Signature{}
 	case l.rules.AnyFailure:
-		return classHit
+		return classHit, Signature{}
 	}
-	s := o.Signature()
-	if l.target.Signature.Wrong == "" { // where only a record was left of the target
-		s.Wrong = ""
+	shown := o.shown()
+	wants := l.target.wants()
+	for _, s := range shown {
+		if s.among(wants) && (!l.rules.SameTitle || l.sharesTitle(*o)) || s.among(l.also) {
+			return classHit, Signature{}
+		}
 	}
-	switch {
-	case slices.Contains(l.also, s):
-		return classHit
-	case slices.Contains(l.ignore, s):
-		return classPass
-	case s != l.target.Signature:
-		return classOther
-	case l.rules.SameTitle && !l.sharesTitle(o):
-		return classOther
+	for _, s := range shown {
+		if !s.among(l.known) && !s.among(l.ignore) {
+			return classOther, s
+		}
 	}
-	return classHit
+	if len(shown) > 0 && l.hidden(o, shown) && !slices.ContainsFunc(shown, func(s Signature) bool { return s.among(l.ignore) }) {
+		return classOther, shown[0]
+	}
+	return classPass, Signature{}
+}
+
+// hidden tells whether a trial that does not show the target could not have
+// shown it, for what else it shows.
+func (l *lens) hidden(o *Outcome, shown []Signature) bool {
+	t := l.target.Signature
+	if o.NoAnswer && !slices.ContainsFunc(shown, func(s Signature) bool { return s.Phase == t.Phase }) {
+		return true // it did not come as far
+	}
+	switch t.Verdict {
+	case scenarios.EIO, scenarios.Errno:
+		return o.NoAnswer
+	case scenarios.Corrupt:
+		return o.NoAnswer || o.Errno != "" // there were no data to look at
+	}
+	// An oops ends the task that would have hung, or warned.
+	has := func(v scenarios.Verdict) bool {
+		return slices.ContainsFunc(shown, func(s Signature) bool { return s.Verdict == v })
+	}
+	return o.NoAnswer && has(scenarios.Bug) && !has(scenarios.Hang)
 }
 
 func (l *lens) sharesTitle(o Outcome) bool {
@@ -140,5 +243,5 @@ func (r Rules) Fails(o Outcome) bool {
 	if r.BadWhen != nil {
 		return o.Kind == KindVerdict && r.BadWhen.Holds(o)
 	}
-	return o.Failed()
+	return o.Failed() && slices.ContainsFunc(o.shown(), func(s Signature) bool { return r.wants(s, &o) })
 }

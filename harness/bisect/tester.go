@@ -3,10 +3,12 @@ package bisect
 import "context"
 
 // A Subject is a kernel to try: a commit or a release, or a commit with
-// another one's change taken back, or with the patches under test.
+// another one's change taken back or made, or with the patches under test.
 type Subject struct {
 	Commit  string `json:"commit"`
 	Revert  string `json:"revert,omitempty"`
+	Partly  bool   `json:"partly,omitempty"` // as far as Revert applies
+	Apply   string `json:"apply,omitempty"`  // a commit whose change alone is made
 	Patched bool   `json:"patched,omitempty"`
 }
 
@@ -15,6 +17,12 @@ func (s Subject) String() string {
 	text := short(s.Commit)
 	if s.Revert != "" {
 		text += " without " + short(s.Revert)
+	}
+	if s.Partly {
+		text += " as far as that applies"
+	}
+	if s.Apply != "" {
+		text += " with " + short(s.Apply) + " alone"
 	}
 	if s.Patched {
 		text += " with the patch"

@@ -114,6 +114,12 @@ func (c *Commits) Ref(s bisect.Subject) string {
 	if s.Revert != "" {
 		rev += " without " + s.Revert
 	}
+	if s.Partly {
+		rev += " as far as that applies"
+	}
+	if s.Apply != "" {
+		rev += " with " + s.Apply + " alone"
+	}
 	if s.Patched {
 		rev += " with the patch"
 	}
@@ -127,7 +133,7 @@ func (c *Commits) Ref(s bisect.Subject) string {
 // spec is what to build for a subject.
 func (c *Commits) spec(s bisect.Subject) gitbuild.Spec {
 	spec := c.Spec
-	spec.Rev, spec.Revert = s.Commit, s.Revert
+	spec.Rev, spec.Revert, spec.Partly, spec.Pick = s.Commit, s.Revert, s.Partly, s.Apply
 	if s.Patched {
 		spec.Try = c.Try
 	}

@@ -132,6 +132,9 @@ type Criteria struct {
 	SameTitle  bool    `json:"same_title,omitempty"`
 	BadWhen    string  `json:"bad_when,omitempty"` // see [bisect.Expr]
 	Confidence float64 `json:"confidence,omitempty"`
+	// For is what is looked for of all that the failing end shows; see
+	// [bisect.ParseWanted].
+	For []string `json:"for,omitempty"`
 }
 
 // Rules reads them. The error names the flag that is wrong.
@@ -143,14 +146,15 @@ func (c Criteria) Rules() (bisect.Rules, error) {
 			return rules, wrong("--bad-when: %w", err)
 		}
 	}
-	set := 0
-	for _, b := range []bool{c.AnyFailure, c.SameTitle, c.BadWhen != ""} {
-		if b {
-			set++
+	for _, text := range c.For {
+		w, err := bisect.ParseWanted(text)
+		if err != nil {
+			return rules, wrong("--for: %w", err)
 		}
+		rules.For = append(rules.For, w)
 	}
-	if set > 1 {
-		return rules, wrong("--any-failure, --same-title and --bad-when: give one of them")
+	if rules.Count() > 1 {
+		return rules, wrong("--for, --any-failure, --same-title and --bad-when: give one of them")
 	}
 	if c.Confidence != 0 && !(c.Confidence > .5 && c.Confidence < 1) {
 		return rules, wrong("--confidence %v: want more than 0.5 and less than 1", c.Confidence)

@@ -7,6 +7,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/blockrig/blockrig/harness/bisect"
@@ -123,6 +124,8 @@ func outcomeOf(rec results.Record, r trial.Outcome) bisect.Outcome {
 	case r.Report.Overrun != nil:
 		o.Wrong = bisect.WrongOverrun
 	}
+	o.NoAnswer = rec.Verdict.Failure() && !r.Report.Returned
+	o.Shows = shows(o, r)
 	if rec.Verdict != scenarios.Error {
 		return o
 	}
@@ -131,6 +134,38 @@ func outcomeOf(rec results.Record, r trial.Outcome) bisect.Outcome {
 		o.Kind = bisect.KindBoot
 	}
 	return o
+}
+
+// shows is each thing that a trial shows, by itself.
+func shows(o bisect.Outcome, r trial.Outcome) []bisect.Signature {
+	var list []bisect.Signature
+	add := func(s bisect.Signature) {
+		if !slices.Contains(list, s) {
+			list = append(list, s)
+		}
+	}
+	for _, shown := range r.Shown {
+		of := o
+		of.Verdict, of.Phase = shown.Verdict, shown.Phase
+		s := of.Signature()
+		switch s.Verdict {
+		case scenarios.Corrupt:
+			for _, wrong := range []struct {
+				kind string
+				at   *int64
+			}{{bisect.WrongData, r.Report.Mismatch}, {bisect.WrongOverrun, r.Report.Overrun}} {
+				if wrong.at != nil {
+					s.Wrong, s.Place = wrong.kind, fmt.Sprintf("byte %d", *wrong.at)
+					add(s)
+				}
+			}
+			continue
+		case scenarios.Warn, scenarios.Bug:
+			s.Title = shown.Title
+		}
+		add(s)
+	}
+	return list
 }
 
 // bootsFor spreads trials over boots as one would without knowing how much

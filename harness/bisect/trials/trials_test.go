@@ -35,7 +35,7 @@ func TestOutcomes(t *testing.T) {
 			"a failure",
 			results.Record{Verdict: "hang", Also: []scenarios.Verdict{"warn"}, Phase: "step", BootID: "b", Signature: verdict.Signature{Phase: "step", Step: "pread", Verdict: scenarios.Hang, Titles: []string{"WARNING in a", "task hung in b"}}},
 			verdict.Report{Step: "pread"},
-			bisect.Outcome{Kind: bisect.KindVerdict, Verdict: "hang", Also: []scenarios.Verdict{"warn"}, Phase: "step", Step: "pread", Titles: []string{"WARNING in a", "task hung in b"}, Boot: "b"},
+			bisect.Outcome{Kind: bisect.KindVerdict, Verdict: "hang", Also: []scenarios.Verdict{"warn"}, Phase: "step", Step: "pread", Titles: []string{"WARNING in a", "task hung in b"}, NoAnswer: true, Boot: "b"},
 		},
 		{
 			"a pass",

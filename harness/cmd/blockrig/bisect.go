@@ -66,6 +66,7 @@ func caseFlags(f *pflag.FlagSet, only *string, set *[]string) {
 func ruleFlags(f *pflag.FlagSet, c *trials.Criteria) {
 	f.BoolVar(&c.AnyFailure, "any-failure", false, "every failure counts, not only the one that is looked for")
 	f.BoolVar(&c.SameTitle, "same-title", false, "a failure counts only with a title that the failure looked for has")
+	f.StringArrayVar(&c.For, "for", nil, "what is looked for, of all that a failing kernel shows: a verdict, an errno or a part of a `TITLE`, such as eio, ENOMEM or bio_add_page; may be given several times")
 	f.StringVar(&c.BadWhen, "bad-when", "", "what counts as the failure: an `EXPRESSION` such as 'verdict == hang || title =~ \"scsi_.*\"'")
 }
 
@@ -179,7 +180,11 @@ func (a *app) search(ctx context.Context, s *trials.Search, report string) (_ *t
 	if err != nil {
 		return nil, err
 	}
-	runner.Say("bisection in %s", s.Dir())
+	rules, err := s.Request.Rules()
+	if err != nil {
+		return nil, err
+	}
+	runner.Say("bisection in %s, %s", s.Dir(), rules.LooksFor())
 	o, err := s.Run(ctx, runner, func(e bisect.Event) {
 		if text := e.String(); text != "" {
 			runner.Say("%s", text)
@@ -208,7 +213,7 @@ func (a *app) sayStop(stop *bisect.StopError, dir string) error {
 	switch stop.Kind {
 	case bisect.StopTrouble:
 		return fmt.Errorf("no answer yet: %w; when that is fixed, resume with:\n  blockrig bisect resume %s", stop, trials.Quoted(dir))
-	case bisect.StopWrongEnd, bisect.StopNoFailure, bisect.StopMergeBase, bisect.StopSeveral, bisect.StopHistory:
+	case bisect.StopWrongEnd, bisect.StopNoFailure, bisect.StopMergeBase, bisect.StopSeveral, bisect.StopNotShown, bisect.StopHistory:
 		return badRequest(err)
 	}
 	return err
