@@ -19,6 +19,7 @@ type Context struct {
 	Case     scenarios.Case // that was tried
 	Scenario string         // name and case: "lvm-mirror-dio-read length=8192,memory_offset=32"
 	BadWhen  *Expr          // the condition that was looked for; nil without one
+	Also     []string       // what the commit brought, too: "triggers WARNING in bio_add_page"
 	Failing  *Seen          // the trials of the culprit or, for a fix, of its parent; of the failing end without a culprit
 	Passing  *Seen          // those of the other side
 	Origin   Origin         // of the culprit
@@ -112,7 +113,10 @@ func Summary(a *Answer, c Context) string {
 	}
 	p("\n")
 	b.WriteString(checks(a))
-	p("\nlooked for %s\n", a.Target.Signature)
+	p("\nlooked for %s\n", text.Escape(a.Target.String()))
+	for _, also := range c.Also {
+		p("  with it, it also %s\n", text.OneLine(also))
+	}
 	for _, t := range a.Target.Titles {
 		p("  seen with %s\n", text.Escape(t))
 	}
@@ -162,6 +166,9 @@ func Report(a *Answer, c Context) string {
 			became = fmt.Sprintf("Before that, %q had become %q with %s.", a.Target.Signature, a.Began.String(), named(*a.Became))
 		}
 		p("%s\n", wrap(became))
+	}
+	if len(c.Also) > 0 {
+		p("%s\n", wrap("The same commit is the first where it "+text.OneLine(strings.Join(c.Also, ", or "))+"."))
 	}
 	b.WriteString(c.shown(a))
 	b.WriteString(c.Origin.text(a, c))

@@ -94,7 +94,7 @@ func symptomOf(t Target, expr *Expr, failing *Seen) symptom {
 		o = failing.Trial
 	}
 	sig := t.Signature
-	s := symptom{verdict: sig.Verdict, errno: sig.Errno, bytes: sig.Bytes, wrong: sig.Wrong, setup: sig.Phase == scenarios.PhaseStack || sig.Phase == scenarios.PhaseDisks}
+	s := symptom{verdict: sig.Verdict, errno: sig.Errno, bytes: sig.Bytes, wrong: sig.Wrong, title: sig.Title, setup: sig.Phase == scenarios.PhaseStack || sig.Phase == scenarios.PhaseDisks}
 	shown := t.Titles
 	if failing != nil {
 		shown = failing.Titles
@@ -111,6 +111,10 @@ func symptomOf(t Target, expr *Expr, failing *Seen) symptom {
 	}
 	return s
 }
+
+// Does says in a few words what is looked for: "returns EIO", "triggers
+// WARNING in bio_add_page".
+func (t Target) Does() string { return symptomOf(t, nil, nil).does() }
 
 // matched is the symptom that a condition is about: the errno, the titles or
 // the verdict that it would hold for if the trial had shown nothing else.

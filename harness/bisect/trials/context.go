@@ -202,9 +202,25 @@ func repeats(s *bisect.Seen) int {
 	return stats.RunsToTrust(float64(s.Hits)/float64(s.Runs), bisect.Reproduced)
 }
 
-// WriteReport puts the text to send into the search's folder.
-func (s *Search) WriteReport(o *Outcome) (string, error) {
-	return putFile(s.Dir(), fileReport, []byte(bisect.Report(o.Answer, o.Context)))
+// WriteReports puts the texts to send into the search's folder, one for each
+// culprit, and gives their paths.
+func (s *Search) WriteReports(o *Outcome) (paths []string, err error) {
+	err = o.Each(func(i int, a *bisect.Answer, cx bisect.Context) error {
+		p, err := putFile(s.Dir(), Numbered(fileReport, i), []byte(bisect.Report(a, cx)))
+		paths = append(paths, p)
+		return err
+	})
+	return paths, err
+}
+
+// Numbered is the file name of the i-th of several texts, from 0: "x.txt",
+// "x-2.txt".
+func Numbered(name string, i int) string {
+	if i == 0 {
+		return name
+	}
+	ext := filepath.Ext(name)
+	return fmt.Sprintf("%s-%d%s", strings.TrimSuffix(name, ext), i+1, ext)
 }
 
 func configOf(b Build) string {

@@ -326,3 +326,31 @@ func sourceOf(t *testing.T, src *sources) source {
 	}
 	return source{repo}
 }
+
+// Given an answer with two culprits, then each has a text of its own.
+func TestEachCulpritHasAReport(t *testing.T) {
+	s := newTold(t, requestFor(t, "/r", "length=512,memory_offset=0", "old", "new"))
+	culprit := func(verdict scenarios.Verdict, hash string) *bisect.Answer {
+		return &bisect.Answer{Direction: bisect.Regression, First: &bisect.Commit{Hash: hash}, Grade: bisect.Proven, Target: bisect.Target{Signature: bisect.Signature{Verdict: verdict, Phase: "step", Step: "pread"}}}
+	}
+	first := culprit("eio", strings.Repeat("a", 40))
+	same := culprit("warn", first.First.Hash)
+	same.Same = true
+	first.More = []*bisect.Answer{same, culprit("hang", strings.Repeat("b", 40))}
+	o := &Outcome{Answer: first, Context: bisect.Context{Also: []string{same.Target.Does()}}, More: []bisect.Context{{}}}
+	paths, err := s.WriteReports(o)
+	if err != nil || len(paths) != 2 || filepath.Base(paths[0]) != "report.txt" || filepath.Base(paths[1]) != "report-2.txt" {
+		t.Fatalf("%v, %v", paths, err)
+	}
+	for i, want := range []string{"returns EIO (since aaaaaaaaaaaa)", "hangs (since bbbbbbbbbbbb)"} {
+		text, err := os.ReadFile(paths[i])
+		if err != nil || !strings.Contains(string(text), want) || strings.Contains(string(text), "it triggers a kernel warning") != (i == 0) {
+			t.Errorf("%v\n%s", err, text)
+		}
+	}
+	for name, want := range map[string]string{"a": "a-2", "/x/r.txt": "/x/r-2.txt"} {
+		if got := Numbered(name, 1); got != want {
+			t.Errorf("%s, want %s", got, want)
+		}
+	}
+}

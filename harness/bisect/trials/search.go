@@ -156,7 +156,18 @@ func GitAfter(dir string) string { return filepath.Clean(dir) + "-git" }
 // An Outcome is what a bisection came to.
 type Outcome struct {
 	Answer  *bisect.Answer
-	Context bisect.Context
+	Context bisect.Context   // of the answer itself
+	More    []bisect.Context // of the further culprits that it has, in the order of Culprits
+}
+
+// Each calls f for every culprit.
+func (o *Outcome) Each(f func(i int, a *bisect.Answer, cx bisect.Context) error) error {
+	for i, a := range o.Answer.Culprits() {
+		if err := f(i, a, append([]bisect.Context{o.Context}, o.More...)[i]); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // Run searches to the end. The error is a *bisect.StopError when there is no
@@ -223,11 +234,22 @@ func (s *Search) Run(ctx context.Context, runner *Runner, progress func(bisect.E
 	if err != nil {
 		return nil, err
 	}
-	cx, err := s.context(ctx, a, c, h, t.Kernels)
-	if err != nil {
-		return nil, err
+	o := &Outcome{Answer: a}
+	for i, culprit := range a.Culprits() {
+		cx, err := s.context(ctx, culprit, c, h, t.Kernels)
+		if err != nil {
+			return nil, err
+		}
+		for _, m := range a.With(culprit) {
+			cx.Also = append(cx.Also, m.Target.Does())
+		}
+		if i == 0 {
+			o.Context = cx
+		} else {
+			o.More = append(o.More, cx)
+		}
 	}
-	return &Outcome{a, cx}, nil
+	return o, nil
 }
 
 func (s *Search) config() (bisect.Config, error) {

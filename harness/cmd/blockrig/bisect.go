@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -22,6 +23,9 @@ func (a *app) bisectCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use: "bisect", Short: "Find the commit or the release that changed what a scenario shows", Args: cobra.NoArgs, RunE: needVerb,
 		Long: `Find the commit or the release that changed what a scenario shows.
+
+What the failing end shows may be of several commits: each is found and has a
+report of its own, and each must be sure for the status to be 0.
 
 Exit status: 0 found, proven or likely; 2 the request was wrong, an end that is
 not what it was said to be included; 3 doubtful, or no answer.`,
@@ -219,28 +223,38 @@ func (a *app) sayStop(stop *bisect.StopError, dir string) error {
 	return err
 }
 
-// answer prints an answer and keeps its report.
+// answer prints an answer and keeps its reports.
 func (a *app) answer(s *trials.Search, o *trials.Outcome, report string) error {
-	path, err := s.WriteReport(o)
+	paths, err := s.WriteReports(o)
 	if err != nil {
 		return err
-	}
-	if report != "" {
-		if err := writeWhole(report, bisect.Report(o.Answer, o.Context)); err != nil {
-			return err
-		}
-		path = report
 	}
 	if a.format == "json" {
-		err = a.printJSON(o.Answer)
-	} else {
-		_, err = fmt.Fprint(a.stdout, bisect.Summary(o.Answer, o.Context))
+		if err := a.printJSON(o.Answer); err != nil {
+			return err
+		}
 	}
-	if err != nil {
+	err = o.Each(func(i int, answer *bisect.Answer, cx bisect.Context) error {
+		if report != "" {
+			paths[i] = trials.Numbered(report, i)
+			if err := writeWhole(paths[i], bisect.Report(answer, cx)); err != nil {
+				return err
+			}
+		}
+		if a.format == "json" {
+			return nil
+		}
+		rule := ""
+		if i > 0 {
+			rule = "\nand another:\n"
+		}
+		_, err := fmt.Fprint(a.stdout, rule, bisect.Summary(answer, cx))
 		return err
+	})
+	for _, p := range paths {
+		a.say("text to send: %s", p)
 	}
-	a.say("text to send: %s", path)
-	return nil
+	return err
 }
 
 // writeWhole writes a file whole or not at all.
@@ -264,7 +278,7 @@ func (a *app) searchAll(ctx context.Context, s *trials.Search, report string) er
 			return err
 		}
 		if next == nil {
-			if found.Answer.Grade == bisect.Doubtful {
+			if slices.ContainsFunc(found.Answer.Culprits(), func(c *bisect.Answer) bool { return c.Grade == bisect.Doubtful }) {
 				return exitWith(exitError)
 			}
 			return nil
