@@ -138,6 +138,9 @@ func casesOf(names, set, only []string) ([]scenarios.Case, error) {
 
 // newRun begins a run and does it.
 func (a *app) newRun(ctx context.Context, req results.Request, o labOptions) error {
+	if err := needQEMU(); err != nil {
+		return err
+	}
 	return a.runTrials(ctx, how{timing: o.timing}, func(root string) (*results.Run, results.Stored, error) {
 		run, err := results.Create(ctx, root, req)
 		if err != nil {

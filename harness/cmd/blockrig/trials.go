@@ -131,9 +131,6 @@ func (b *begun) done() []results.Record {
 
 // runTrials does what is to be done of a run, and reports all of it.
 func (a *app) runTrials(ctx context.Context, h how, open func(root string) (*results.Run, results.Stored, error)) (err error) {
-	if err := needQEMU(); err != nil {
-		return err
-	}
 	root, err := a.sweptRoot(ctx)
 	if err != nil {
 		return err
@@ -168,6 +165,9 @@ func (a *app) doRest(ctx context.Context, b *begun, stored results.Stored, h how
 	}
 	if len(b.todo) == 0 {
 		return nil
+	}
+	if err := needQEMU(); err != nil {
+		return err
 	}
 	defer a.show()()
 	prep, err := a.preparer(labOptions{
