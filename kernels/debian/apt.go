@@ -240,6 +240,7 @@ const (
 	listsFolder   = "lists"    // apt's
 	archFolder    = "archives" // apt's
 	packagesFile  = "packages.json"
+	failedFile    = "failed" // if there: suites whose lists could not be updated
 )
 
 // aptGet runs one apt-get command on the set of lists in dir, with the working
@@ -307,13 +308,17 @@ func (a *Apt) current(ctx context.Context, files ...string) (*cachedir.Entry, ti
 	return nil, time.Time{}, nil
 }
 
-// fresh tells whether lists of that time need no update.
-func (a *Apt) fresh(at time.Time, age time.Duration) bool {
+// fresh tells whether a set of lists of that time needs no update.
+func (a *Apt) fresh(set *cachedir.Entry, at time.Time, age time.Duration) bool {
+	if _, err := os.Lstat(filepath.Join(set.Path(), failedFile)); !errors.Is(err, fs.ErrNotExist) {
+		return false
+	}
 	return a.cfg.At != "" || time.Since(at) < age // the past does not change
 }
 
-// Update fetches the package lists. A suite that can't be fetched is left out
-// with a warning in the log, as long as another one can be.
+// Update fetches the package lists. A suite that can't be fetched keeps its
+// old list, or is left out, with a warning in the log, as long as another one
+// can be.
 func (a *Apt) Update(ctx context.Context) error { return a.update(ctx, 0) }
 
 // refresh updates the lists when they are older than Config.MaxAge. When that
@@ -323,11 +328,9 @@ func (a *Apt) refresh(ctx context.Context) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	e, at, err := a.current(ctx, packagesFile)
-	if err := errors.Join(err, e.Close()); err != nil {
+	fresh := e != nil && (a.updated || a.fresh(e, at, a.cfg.MaxAge))
+	if err := errors.Join(err, e.Close()); err != nil || fresh {
 		return err
-	}
-	if e != nil && (a.updated || a.fresh(at, a.cfg.MaxAge)) {
-		return nil
 	}
 	a.updated = true
 	err = a.update(ctx, a.cfg.MaxAge)
@@ -356,7 +359,7 @@ func (a *Apt) update(ctx context.Context, age time.Duration) (err error) {
 	if err != nil {
 		return err
 	}
-	if age > 0 && old != nil && a.fresh(at, age) {
+	if age > 0 && old != nil && a.fresh(old, at, age) {
 		return old.Close() // another process did it while we waited
 	}
 	made, err := a.lists.Get(ctx, time.Now().UTC().Format(keyFormat), func(ctx context.Context, dir string) error {
@@ -397,15 +400,10 @@ func (a *Apt) makeLists(ctx context.Context, dir string, old *cachedir.Entry) er
 			return err
 		}
 	}
-	lists, err := a.runUpdate(ctx, dir)
-	if err != nil && old != nil && ctx.Err() == nil {
-		// Of a suite that the mirror no longer has, apt keeps the old list and
-		// calls that an error.
-		err = os.RemoveAll(filepath.Join(dir, listsFolder))
-		if err = errors.Join(err, os.MkdirAll(filepath.Join(dir, listsFolder, "partial"), 0o755)); err == nil {
-			lists, err = a.runUpdate(ctx, dir)
-		}
+	if err := a.fetchLists(ctx, dir); err != nil {
+		return err
 	}
+	lists, err := a.find(ctx, dir)
 	if err != nil {
 		return err
 	}
@@ -426,28 +424,57 @@ func (a *Apt) makeLists(ctx context.Context, dir string, old *cachedir.Entry) er
 	return os.WriteFile(filepath.Join(dir, packagesFile), data, 0o644)
 }
 
-// runUpdate fetches the lists. Those of a suite that is not there are no reason
-// to do without the other suites.
-func (a *Apt) runUpdate(ctx context.Context, dir string) ([]list, error) {
-	_, runErr := a.aptGet(ctx, dir, "", "", a.progress("package lists", 0), "update")
-	if ctx.Err() != nil {
-		return nil, context.Cause(ctx)
+// fetchLists fetches the lists into the set in dir. A suite that the mirror
+// doesn't have is left out of the set. One that can't be had for another
+// reason keeps the list that there is, and the set is not fresh.
+func (a *Apt) fetchLists(ctx context.Context, dir string) error {
+	_, err := a.aptGet(ctx, dir, "", "", a.progress("package lists", 0), "update")
+	if err == nil || ctx.Err() != nil {
+		return err
 	}
-	lists, err := a.find(ctx, dir)
-	if runErr == nil || err != nil {
-		return lists, err
-	}
-	var gone []string
-	for _, suite := range a.cfg.Suites {
-		if !slices.ContainsFunc(lists, func(l list) bool { return l.suite == suite }) {
-			gone = append(gone, suite)
+	// Which suite it is about, apt says best when it is asked for one alone.
+	had, failed := false, ""
+	for i, suite := range a.cfg.Suites {
+		if a.sources[i] == "" {
+			continue
+		}
+		said, why := a.aptGet(ctx, dir, suite, "", nil, "-o", "APT::Get::List-Cleanup=false", "update")
+		switch {
+		case ctx.Err() != nil:
+			return context.Cause(ctx)
+		case why == nil:
+			had = true
+		case notThere(said):
+			a.cfg.Log.Warn("a suite is not on the mirror and is left out", "suite", suite, "error", why)
+			if err := os.Remove(filepath.Join(dir, sourcesFolder, sourcesName(i))); err != nil {
+				return err
+			}
+		default:
+			a.cfg.Log.Warn("the package list of a suite can't be updated; an older one is used if there is one", "suite", suite, "error", why)
+			failed += suite + "\n"
 		}
 	}
-	if len(gone) == 0 || len(lists) == 0 {
-		return nil, runErr
+	if !had {
+		return err
 	}
-	a.cfg.Log.Warn("these suites can't be fetched and are left out", "suites", strings.Join(gone, " "), "error", runErr)
-	return lists, nil
+	if failed == "" {
+		return nil
+	}
+	return os.WriteFile(filepath.Join(dir, failedFile), []byte(failed), 0o644)
+}
+
+var (
+	aptFailed   = regexp.MustCompile(`(?m)^Err:.*\n +(.*)$`)
+	aptNotFound = regexp.MustCompile(`^404 |\(2: No such file or directory\)`)
+	aptNoSuite  = regexp.MustCompile(`(?m)^(Err|Ign):\d+ .* Release$`)
+)
+
+// notThere tells by what an update of one suite said whether the mirror
+// answered that it has no such suite, and nothing else was wrong.
+func notThere(said string) bool {
+	failures := aptFailed.FindAllStringSubmatch(said, -1)
+	return aptNoSuite.MatchString(said) && len(failures) > 0 &&
+		!slices.ContainsFunc(failures, func(f []string) bool { return !aptNotFound.MatchString(f[1]) })
 }
 
 // A list is the package list of a suite, as apt has checked and stored it.

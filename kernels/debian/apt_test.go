@@ -3,6 +3,7 @@ package debian
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
@@ -11,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -211,6 +213,97 @@ func TestASuiteThatIsGoneIsLeftOut(t *testing.T) {
 	b := openApt(t, dir, sources, "buster-backports")
 	if _, err := b.Packages(t.Context()); err == nil {
 		t.Error("no error though no suite can be had")
+	}
+}
+
+// Given a mirror that for a while does not answer for one suite, when the lists
+// are updated, then that suite keeps the list that there was, and the next
+// process asks again; without an older list it is left out until then. Only
+// the mirror's word that it has no such suite takes it away.
+func TestASuiteOutOfOrderKeepsItsList(t *testing.T) {
+	for _, test := range []struct {
+		status int
+		what   string // fails: a part of the URL
+		keeps  bool
+	}{
+		{http.StatusServiceUnavailable, "/trixie/", true},
+		{http.StatusForbidden, "/trixie/", true},
+		{http.StatusNotFound, "/trixie/main/", true}, // a mirror that is being filled
+		{http.StatusNotFound, "/trixie/", false},
+	} {
+		t.Run(fmt.Sprint(test.status, test.what), func(t *testing.T) {
+			dir := t.TempDir()
+			archivetest.Archive(t, dir, pkg(t, "tool", "1-1", "sid", ""), pkg(t, "tool", "2-1", "trixie", ""))
+			past := time.Now().Add(-time.Hour) // apt asks for what is newer, by the second
+			releases, err := filepath.Glob(filepath.Join(dir, "debian/dists/*/Release"))
+			if err != nil || len(releases) != 2 {
+				t.Fatal(releases, err)
+			}
+			for _, file := range releases {
+				if err := os.Chtimes(file, past, past); err != nil {
+					t.Fatal(err)
+				}
+			}
+			files := http.FileServer(http.Dir(dir))
+			var out atomic.Bool
+			mirror := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				if out.Load() && strings.Contains(r.URL.Path, test.what) {
+					w.WriteHeader(test.status)
+				} else {
+					files.ServeHTTP(w, r)
+				}
+			}))
+			defer mirror.Close()
+			sources := filepath.Join(dir, "debian.list")
+			if err := os.WriteFile(sources, []byte("deb [trusted=yes] "+mirror.URL+"/debian stable main\n"), 0o644); err != nil {
+				t.Fatal(err)
+			}
+			var log safeBuffer
+			newest := func(cache string) string {
+				t.Helper()
+				a, err := Open(t.Context(), Config{CacheDir: cache, Suites: []string{"sid", "trixie"}, Sources: []string{sources}, Wanted: "tool", Log: slog.New(slog.NewTextHandler(&log, nil))})
+				if err != nil {
+					t.Fatal(err)
+				}
+				return find(t, a, "tool").Version
+			}
+			a := filepath.Join(dir, "a")
+			if got := newest(a); got != "2-1" {
+				t.Fatalf("got %s", got)
+			}
+			archivetest.Archive(t, dir, pkg(t, "tool", "1-2", "sid", ""), pkg(t, "tool", "2-2", "trixie", ""))
+			out.Store(true)
+			sets, err := filepath.Glob(filepath.Join(a, "*", "2*"))
+			if err != nil || len(sets) != 1 {
+				t.Fatal(sets, err)
+			}
+			if err := os.Rename(sets[0], filepath.Join(filepath.Dir(sets[0]), "20200101T000000.000Z")); err != nil {
+				t.Fatal(err)
+			}
+			want, wantNew := "1-2", "1-2"
+			if test.keeps {
+				want = "2-1"
+			}
+			if got := newest(a); got != want {
+				t.Errorf("while it is out of order: %s, want %s", got, want)
+			}
+			if got := newest(filepath.Join(dir, "b")); got != wantNew {
+				t.Errorf("in a new cache: %s, want %s", got, wantNew)
+			}
+			if !strings.Contains(log.String(), "suite=trixie") {
+				t.Errorf("it is not said: %s", log.String())
+			}
+			out.Store(false)
+			if test.keeps {
+				want, wantNew = "2-2", "2-2"
+			}
+			if got := newest(a); got != want {
+				t.Errorf("after that: %s, want %s", got, want)
+			}
+			if got := newest(filepath.Join(dir, "b")); got != wantNew {
+				t.Errorf("after that, in the new cache: %s, want %s", got, wantNew)
+			}
+		})
 	}
 }
 

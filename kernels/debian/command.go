@@ -15,7 +15,7 @@ import (
 )
 
 // run runs one of apt's commands in dir and gives what it wrote to standard
-// output. With percent, that is what goes to APT::Status-Fd, and percent gets
+// output, also when it fails. With percent, that is what goes to APT::Status-Fd, and percent gets
 // what it says.
 func run(ctx context.Context, dir string, percent func(float64), name string, args ...string) (string, error) {
 	path, err := exec.LookPath(name)
@@ -38,9 +38,9 @@ func run(ctx context.Context, dir string, percent func(float64), name string, ar
 		return "", context.Cause(ctx)
 	}
 	if said := complaint(stderr.String()); said != "" {
-		return "", fmt.Errorf("%s: %s (%w)", name, said, err)
+		err = fmt.Errorf("%s (%w)", said, err)
 	}
-	return "", fmt.Errorf("%s: %w", name, err)
+	return stdout.String(), fmt.Errorf("%s: %w", name, err)
 }
 
 // statusLines reads lines such as "dlstatus:1:73.36:Retrieving file 1 of 1".
