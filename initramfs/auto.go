@@ -20,9 +20,10 @@ func (b *Builder) toolsFrom(ctx context.Context, asked string, table toolTable) 
 	default:
 		return asked
 	}
-	cfg := b.Debian
-	cfg.Suites = []string{table.Suite}
-	err := debian.Check(ctx, cfg)
+	cfg, err := b.debian(table)
+	if err == nil {
+		err = debian.Check(ctx, cfg)
+	}
 	if !errors.Is(err, debian.ErrNoApt) && !errors.Is(err, debian.ErrNoMirror) {
 		return FromDebian // anything else is said when they are fetched
 	}

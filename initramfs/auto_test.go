@@ -7,8 +7,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-
-	"github.com/blockrig/blockrig/kernels/debian"
 )
 
 func TestToolsAreTheHostsWhereDebiansCantBeFetched(t *testing.T) {
@@ -38,8 +36,9 @@ func TestToolsAreTheHostsWhereDebiansCantBeFetched(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Setenv("PATH", test.path)
+			t.Setenv("XDG_CONFIG_HOME", filepath.Join(dir, "none"))
 			var log bytes.Buffer
-			b := &Builder{Cache: t.TempDir(), Debian: debian.Config{Sources: []string{test.sources}}, Log: slog.New(slog.NewTextHandler(&log, nil))}
+			b := &Builder{Cache: t.TempDir(), sources: []string{test.sources}, Log: slog.New(slog.NewTextHandler(&log, nil))}
 			table, err := readToolTable()
 			if err != nil {
 				t.Fatal(err)
@@ -56,5 +55,29 @@ func TestToolsAreTheHostsWhereDebiansCantBeFetched(t *testing.T) {
 				t.Errorf("it made %v, %v", made, err)
 			}
 		})
+	}
+}
+
+// Given a configuration that names a mirror and a keyring, then the guest's
+// tools come from there, as kernels do.
+func TestToolsComeFromTheMirrorOfTheConfiguration(t *testing.T) {
+	dir := t.TempDir()
+	t.Setenv("XDG_CONFIG_HOME", dir)
+	if err := os.Mkdir(filepath.Join(dir, "blockrig"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "blockrig", "debian.yaml"), []byte("mirror: http://mirror.example/debian\nkeyring: /etc/own.gpg\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	b := &Builder{Cache: t.TempDir(), sources: []string{filepath.Join(dir, "none")}}
+	table, err := readToolTable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if cfg, err := b.debian(table); err != nil || cfg.Mirror != "http://mirror.example/debian" || cfg.Keyring != "/etc/own.gpg" {
+		t.Errorf("got %+v, %v", cfg, err)
+	}
+	if got := b.toolsFrom(t.Context(), FromAuto, table); got != FromDebian {
+		t.Errorf("tools are from %s", got)
 	}
 }

@@ -14,7 +14,6 @@ import (
 	"github.com/blockrig/blockrig/harness/cachedir"
 	"github.com/blockrig/blockrig/initramfs/guest/program"
 	"github.com/blockrig/blockrig/kernels"
-	"github.com/blockrig/blockrig/kernels/debian"
 )
 
 // recipe is part of every key in the cache. It changes with the way members
@@ -38,10 +37,8 @@ type Builder struct {
 	Cache string
 	// Log is told of what takes long; nil is silent.
 	Log *slog.Logger
-	// Debian says how guest tools are fetched: mirror, keyring, progress. Its
-	// CacheDir and Suites are set here.
-	Debian debian.Config
 
+	sources []string // of apt, instead of the machine's
 	mu      sync.Mutex
 	dirs    map[string]*cachedir.Dir
 	digests sync.Map  // fileID of an executable -> its digest

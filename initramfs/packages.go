@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/blockrig/blockrig/kernels"
 	"github.com/blockrig/blockrig/kernels/debian"
 )
 
@@ -53,17 +54,23 @@ type packageEntry struct {
 // openDebian resolves the tools' packages in Debian's archive. What apt keeps
 // is in the folder state.
 func (b *Builder) openDebian(ctx context.Context, state string, table toolTable) (*packageFS, error) {
-	cfg := b.Debian
-	cfg.Suites = []string{table.Suite}
-	cfg.CacheDir = state
-	if cfg.Log == nil {
-		cfg.Log = b.log()
+	cfg, err := b.debian(table)
+	if err != nil {
+		return nil, fmt.Errorf("fetch guest tools: %w", err)
 	}
+	cfg.CacheDir = state
 	apt, err := debian.Open(ctx, cfg)
 	if err != nil {
 		return nil, fmt.Errorf("fetch guest tools: %w", err)
 	}
 	return newPackageFS(ctx, apt, table, state)
+}
+
+// debian says where Debian's packages are had.
+func (b *Builder) debian(table toolTable) (debian.Config, error) {
+	cfg, _, err := kernels.Archive()
+	cfg.Suites, cfg.Sources, cfg.Log = []string{table.Suite}, b.sources, b.log()
+	return cfg, err
 }
 
 func newPackageFS(ctx context.Context, a archive, table toolTable, dir string) (*packageFS, error) {

@@ -17,7 +17,6 @@ import (
 	"time"
 
 	"github.com/blockrig/blockrig/kernels"
-	"github.com/blockrig/blockrig/kernels/debian"
 	"github.com/blockrig/blockrig/scenarios"
 )
 
@@ -41,7 +40,7 @@ func realKernel(t *testing.T, ref string) (kernels.Kernel, []kernels.Module) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	store, err := kernels.Open(filepath.Join(cache, "blockrig"), nil)
+	store, err := kernels.Open(t.Context(), filepath.Join(cache, "blockrig"), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -162,7 +161,7 @@ func TestEveryDebianToolStartsInTheGuest(t *testing.T) {
 		t.Errorf("there is %q", left)
 	}
 	// And a part of them needs no mirror, and has nothing of the others.
-	some, err := (&Builder{Cache: b.Cache, Debian: debian.Config{Sources: []string{t.TempDir()}}}).Build(t.Context(), Request{Exe: toolinit(t, "versions", nil), Tools: []string{"mdadm"}})
+	some, err := (&Builder{Cache: b.Cache, sources: []string{t.TempDir()}}).Build(t.Context(), Request{Exe: toolinit(t, "versions", nil), Tools: []string{"mdadm"}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -304,7 +303,7 @@ func BenchmarkColdModules(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	store, err := kernels.Open(filepath.Join(cache, "blockrig"), nil)
+	store, err := kernels.Open(b.Context(), filepath.Join(cache, "blockrig"), nil)
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -59,7 +59,7 @@ func madeKernel(t testing.TB, config string) Kernel {
 	if config != "" {
 		ref += ",config=" + dir + "/config"
 	}
-	store, err := Open(t.TempDir(), nil)
+	store, err := Open(t.Context(), t.TempDir(), nil)
 	if err != nil {
 		t.Fatal(err)
 	}

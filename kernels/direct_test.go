@@ -67,7 +67,7 @@ func TestDirectUnpacksEveryCompressionAndNoticesRot(t *testing.T) {
 		if err := os.WriteFile(file, imageOf("6.12.9", packed), 0o644); err != nil {
 			t.Fatal(err)
 		}
-		s, err := Open(t.TempDir(), nil)
+		s, err := Open(t.Context(), t.TempDir(), nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -136,7 +136,7 @@ func TestDirectRefusesAKernelWithoutTheEntry(t *testing.T) {
 		if err := os.WriteFile(file, imageOf("6.12.9", payload), 0o644); err != nil {
 			t.Fatal(err)
 		}
-		s, err := Open(t.TempDir(), nil)
+		s, err := Open(t.Context(), t.TempDir(), nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -147,7 +147,7 @@ func TestDirectRefusesAKernelWithoutTheEntry(t *testing.T) {
 }
 
 func TestDirectRefusesWhatIsNoKernel(t *testing.T) {
-	s, err := Open(t.TempDir(), nil)
+	s, err := Open(t.Context(), t.TempDir(), nil)
 	if err != nil {
 		t.Fatal(err)
 	}

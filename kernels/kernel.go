@@ -13,7 +13,7 @@
 // or a release ("6.1.0-50-amd64"). Release candidates are taken only when they
 // are named, or their suite is.
 //
-//	store, err := kernels.Open(cacheDir, log)
+//	store, err := kernels.Open(ctx, cacheDir, log)
 //	…
 //	k, err := store.Resolve(ctx, "debian:6.18")
 //	…

@@ -25,7 +25,7 @@ func TestMain(m *testing.M) {
 }
 
 func fetchAndStop(at, cache, sources string) error {
-	s, err := Open(cache, nil)
+	s, err := Open(context.Background(), cache, nil)
 	if err != nil {
 		return err
 	}

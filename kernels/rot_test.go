@@ -137,7 +137,7 @@ func TestAForeignDescriptionIsShownAndCanBeRemoved(t *testing.T) {
 
 func TestADamagedLocalKernelIsSaid(t *testing.T) {
 	from := madeKernel(t, madeConfig)
-	s, err := Open(t.TempDir(), nil)
+	s, err := Open(t.Context(), t.TempDir(), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -185,7 +185,7 @@ func TestADamagedLocalKernelIsSaid(t *testing.T) {
 
 func TestAFoldersIndexIsMadeAnew(t *testing.T) {
 	k := madeKernel(t, madeConfig)
-	s, err := Open(t.TempDir(), nil)
+	s, err := Open(t.Context(), t.TempDir(), nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -56,7 +56,7 @@ const recently = time.Hour
 
 // Open opens the cache of kernels below cacheDir (blockrig's own cache
 // folder), and removes what dead processes left there. It makes no folder.
-func Open(cacheDir string, log *slog.Logger) (*Store, error) {
+func Open(ctx context.Context, cacheDir string, log *slog.Logger) (*Store, error) {
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
@@ -72,7 +72,7 @@ func Open(cacheDir string, log *slog.Logger) (*Store, error) {
 		aptDir:   filepath.Join(abs, "apt"), log: log, apts: map[string]*debian.Apt{},
 	}
 	for _, d := range []*cachedir.Dir{s.kernels, s.unpacked, s.indexes} {
-		if err := d.Trim(context.Background()); err != nil {
+		if err := d.Trim(ctx); err != nil && ctx.Err() == nil {
 			log.Warn("the kernel cache can't be tidied", "error", err)
 		}
 	}

@@ -60,7 +60,7 @@ func (a *archive) offer(packages ...[]archivetest.Package) {
 
 func (a *archive) open() *Store {
 	a.t.Helper()
-	s, err := Open(a.cache, slog.New(slog.NewTextHandler(a.log, nil)))
+	s, err := Open(a.t.Context(), a.cache, slog.New(slog.NewTextHandler(a.log, nil)))
 	if err != nil {
 		a.t.Fatal(err)
 	}
@@ -360,7 +360,7 @@ func TestTwoAtOnceFetchOnce(t *testing.T) {
 }
 
 func (a *archive) openWith(log *slog.Logger) *Store {
-	s, err := Open(a.cache, log)
+	s, err := Open(a.t.Context(), a.cache, log)
 	if err != nil {
 		a.t.Error(err)
 		return nil
@@ -552,7 +552,7 @@ func TestFileKernels(t *testing.T) {
 		"installed/lib/modules/6.12.9/kernel/a.ko": module("6.12.9"), "installed/lib/modules/6.12.8/kernel/a.ko": module("6.12.8"),
 		"wrong/lib/modules/6.12.7/kernel/a.ko": module("6.12.7"), "empty/kernel/readme": nil,
 	})
-	s, err := Open(t.TempDir(), nil)
+	s, err := Open(t.Context(), t.TempDir(), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -595,7 +595,7 @@ func TestFileKernels(t *testing.T) {
 
 func TestAFolderOfModulesIsReadAgainWhenItChanges(t *testing.T) {
 	k := madeKernel(t, madeConfig)
-	s, err := Open(t.TempDir(), nil)
+	s, err := Open(t.Context(), t.TempDir(), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -628,7 +628,7 @@ func TestAFolderOfModulesIsReadAgainWhenItChanges(t *testing.T) {
 func TestAdd(t *testing.T) {
 	from := madeKernel(t, madeConfig)
 	cache := t.TempDir()
-	s, err := Open(cache, nil)
+	s, err := Open(t.Context(), cache, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -680,7 +680,7 @@ type builder func(GitRef) (Kernel, error)
 func (b builder) Build(_ context.Context, ref GitRef) (Kernel, error) { return b(ref) }
 
 func TestGitKernelsComeFromTheBuilder(t *testing.T) {
-	s, err := Open(t.TempDir(), nil)
+	s, err := Open(t.Context(), t.TempDir(), nil)
 	if err != nil {
 		t.Fatal(err)
 	}

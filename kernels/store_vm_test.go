@@ -32,7 +32,7 @@ var storageNeeds = []scenarios.Need{
 
 func realStore(t *testing.T, cache string) *Store {
 	t.Helper()
-	s, err := Open(cache, slog.New(slog.NewTextHandler(t.Output(), nil)))
+	s, err := Open(t.Context(), cache, slog.New(slog.NewTextHandler(t.Output(), nil)))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -186,7 +186,7 @@ func BenchmarkRealResolve(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	s, err := Open(filepath.Join(dir, "blockrig"), nil)
+	s, err := Open(b.Context(), filepath.Join(dir, "blockrig"), nil)
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -202,7 +202,7 @@ func BenchmarkRealClosure(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	s, err := Open(filepath.Join(dir, "blockrig"), nil)
+	s, err := Open(b.Context(), filepath.Join(dir, "blockrig"), nil)
 	if err != nil {
 		b.Fatal(err)
 	}

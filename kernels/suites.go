@@ -14,6 +14,8 @@ import (
 	"strings"
 
 	"gopkg.in/yaml.v3"
+
+	"github.com/blockrig/blockrig/kernels/debian"
 )
 
 //go:embed debian.yaml
@@ -60,6 +62,14 @@ func (s *suite) UnmarshalYAML(n *yaml.Node) error {
 		return fmt.Errorf("line %d: %q is no name of a suite", n.Line, s.Name)
 	}
 	return nil
+}
+
+// Archive says how Debian's packages are had by the configuration: from which
+// mirrors, and with which keyring. It names no suites. file is the user's
+// configuration, which need not be there.
+func Archive() (cfg debian.Config, file string, err error) {
+	c, file, err := debianConfiguration()
+	return debian.Config{Mirror: c.Mirror, SecurityMirror: c.SecurityMirror, Snapshot: c.Snapshot, Keyring: c.Keyring}, file, err
 }
 
 // debianConfiguration reads the configuration, and says where the user's is.

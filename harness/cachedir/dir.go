@@ -388,12 +388,7 @@ func (d *Dir) removeUnused(ctx context.Context, key string) (gone bool, err erro
 	if err != nil {
 		return false, err
 	}
-	var old string
-	f, err := Hold(path)
-	if err == nil {
-		old, err = setAside(path)
-		err = errors.Join(err, f.lock.Close())
-	}
+	old, err := takeAway(path)
 	err = errors.Join(err, unlock())
 	switch {
 	case errors.Is(err, ErrBusy):

@@ -89,7 +89,13 @@ func begin(ctx context.Context, root, name string) (_ *Folder, err error) {
 	if err != nil {
 		return nil, err
 	}
-	defer func() { err = errors.Join(err, unlock()) }()
+	var left string // by a process that died
+	defer func() {
+		err = errors.Join(err, unlock())
+		if left != "" {
+			_ = os.RemoveAll(left) // or the next Sweep does
+		}
+	}()
 	switch _, err := os.Lstat(filepath.Join(root, name)); {
 	case err == nil:
 		return nil, fs.ErrExist
@@ -97,20 +103,16 @@ func begin(ctx context.Context, root, name string) (_ *Folder, err error) {
 		return nil, err
 	}
 	path := filepath.Join(root, newPrefix+name)
-	if err := os.Mkdir(path, 0o755); err == nil || !errors.Is(err, fs.ErrExist) {
-		if err != nil {
-			return nil, err
+	err = os.Mkdir(path, 0o755)
+	if errors.Is(err, fs.ErrExist) {
+		if left, err = takeAway(path); err == nil { // ErrBusy while its process lives
+			err = os.Mkdir(path, 0o755)
 		}
-		return Hold(path)
 	}
-	left, err := Hold(path)
 	if err != nil {
-		return nil, err // ErrBusy while its process lives
+		return nil, err
 	}
-	if err := left.empty(); err != nil {
-		return nil, errors.Join(err, left.lock.Close())
-	}
-	return left, nil
+	return Hold(path)
 }
 
 // publish gives a folder its name. Before others can take it, then is called.
@@ -230,19 +232,15 @@ func abandoned(ctx context.Context, root, prefix string) (left []*Folder, err er
 	if err != nil {
 		return nil, err
 	}
-	defer func() { err = errors.Join(err, unlock()) }()
 	var errs []error
+	var old []string
 	for _, e := range entries {
-		if ctx.Err() != nil {
-			errs = append(errs, context.Cause(ctx))
-			break
-		}
 		path := filepath.Join(root, e.Name())
 		making := strings.HasPrefix(e.Name(), newPrefix)
 		switch {
 		case !e.IsDir(): // a link is no folder of ours, whatever its name
 		case strings.HasPrefix(e.Name(), oldPrefix):
-			errs = append(errs, os.RemoveAll(path))
+			old = append(old, path)
 		case making || strings.HasPrefix(e.Name(), prefix):
 			f, err := takeAbandoned(path, making || prefix != "")
 			if f != nil {
@@ -250,6 +248,14 @@ func abandoned(ctx context.Context, root, prefix string) (left []*Folder, err er
 			}
 			errs = append(errs, err)
 		}
+	}
+	errs = append(errs, unlock())
+	for _, path := range old {
+		if ctx.Err() != nil {
+			errs = append(errs, context.Cause(ctx))
+			break
+		}
+		errs = append(errs, os.RemoveAll(path))
 	}
 	return left, errors.Join(errs...)
 }
@@ -279,10 +285,20 @@ func takeAbandoned(path string, ours bool) (*Folder, error) {
 }
 
 // setAside gives a folder a name under which it is removed. The root is
-// locked.
+// locked; it should not be any more when a large folder is removed.
 func setAside(path string) (old string, err error) {
 	old = filepath.Join(filepath.Dir(path), fmt.Sprintf("%s%s-%d", oldPrefix, filepath.Base(path), time.Now().UnixNano()))
 	return old, os.Rename(path, old)
+}
+
+// takeAway is setAside unless somebody holds the folder; then it is ErrBusy.
+func takeAway(path string) (old string, err error) {
+	f, err := Hold(path)
+	if err != nil {
+		return "", err
+	}
+	old, err = setAside(path)
+	return old, errors.Join(err, f.lock.Close())
 }
 
 func wrap(err *error, what string) {

@@ -168,6 +168,24 @@ func TestAWrittenFileReplacesTheOldOne(t *testing.T) {
 	}
 }
 
+// Given a process that stands still while it writes a file, when another writes
+// that file, then it need not wait.
+func TestAWriterDoesNotWaitForAnother(t *testing.T) {
+	dir := t.TempDir()
+	root, err := os.OpenRoot(dir)
+	must(t, err)
+	defer root.Close()
+	for _, name := range []string{newPrefix + "file", newPrefix + "file.2"} {
+		unlock, err := TryLock(filepath.Join(dir, name))
+		must(t, err)
+		defer func() { must(t, unlock()) }()
+	}
+	must(t, WriteFile(root, "file", []byte("text")))
+	if got, err := root.ReadFile("file"); err != nil || string(got) != "text" {
+		t.Errorf("got %q, %v", got, err)
+	}
+}
+
 func TestWritersOfOneFileDoNotMix(t *testing.T) {
 	root, err := os.OpenRoot(t.TempDir())
 	must(t, err)

@@ -16,8 +16,7 @@ import (
 // file at once, one is the last.
 func WriteFile(root *os.Root, name string, data []byte) (err error) {
 	defer wrap(&err, "write "+filepath.Join(root.Name(), name))
-	temp := filepath.Join(filepath.Dir(name), newPrefix+filepath.Base(name))
-	f, err := openAlone(root, temp)
+	f, temp, err := openAlone(root, filepath.Join(filepath.Dir(name), newPrefix+filepath.Base(name)))
 	if err != nil {
 		return err
 	}
@@ -42,25 +41,28 @@ func WriteFile(root *os.Root, name string, data []byte) (err error) {
 	return errors.Join(syncFolder(d), d.Close())
 }
 
-// openAlone opens a temporary file that nobody else has, for the moments that
-// it takes to write it.
-func openAlone(root *os.Root, temp string) (*os.File, error) {
-	for {
-		f, err := root.OpenFile(temp, os.O_CREATE|os.O_RDWR, 0o644)
+// openAlone opens a temporary file that nobody else has, named first or, while
+// others have that, with a number after it.
+func openAlone(root *os.Root, first string) (_ *os.File, name string, err error) {
+	name = first
+	for n := 2; ; {
+		f, err := root.OpenFile(name, os.O_CREATE|os.O_RDWR, 0o644)
 		if err != nil {
-			return nil, err
+			return nil, "", err
 		}
-		if err := unix.Flock(int(f.Fd()), unix.LOCK_EX); err != nil {
-			return nil, errors.Join(err, f.Close())
+		if err = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err == nil {
+			held, err1 := f.Stat()
+			now, err2 := root.Lstat(name)
+			if err1 == nil && err2 == nil && os.SameFile(held, now) {
+				return f, name, nil
+			}
+			err = err1 // else it has been put in place by now
+		} else if errors.Is(err, unix.EWOULDBLOCK) {
+			name, err = fmt.Sprintf("%s.%d", first, n), nil
+			n++
 		}
-		held, err1 := f.Stat()
-		now, err2 := root.Lstat(temp)
-		if err1 == nil && err2 == nil && os.SameFile(held, now) {
-			return f, nil
-		}
-		// It has its name by now.
-		if err := errors.Join(err1, f.Close()); err != nil {
-			return nil, err
+		if err := errors.Join(err, f.Close()); err != nil {
+			return nil, "", err
 		}
 	}
 }

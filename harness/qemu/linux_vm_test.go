@@ -28,7 +28,7 @@ var linuxImages = sync.OnceValues(func() (images [2]string, err error) {
 		return images, err
 	}
 	cache = filepath.Join(cache, "blockrig")
-	store, err := kernels.Open(cache, nil)
+	store, err := kernels.Open(context.Background(), cache, nil)
 	if err != nil {
 		return images, err
 	}

@@ -30,7 +30,7 @@ func TestWhatAJobNamesIsFoundOrRefused(t *testing.T) {
 	if err := os.WriteFile(image, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	store, err := kernels.Open(t.TempDir(), nil)
+	store, err := kernels.Open(t.Context(), t.TempDir(), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -112,7 +112,7 @@ func TestAttemptsAtAPreparationAreTheTrials(t *testing.T) {
 	if err := os.MkdirAll(repo, 0o700); err != nil {
 		t.Fatal(err)
 	}
-	store, err := kernels.Open(t.TempDir(), nil)
+	store, err := kernels.Open(t.Context(), t.TempDir(), nil)
 	if err != nil {
 		t.Fatal(err)
 	}

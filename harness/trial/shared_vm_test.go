@@ -96,7 +96,7 @@ func makePreparer() (*Preparer, error) {
 		}
 	}
 	log := slog.New(slog.DiscardHandler)
-	store, err := kernels.Open(cache, log)
+	store, err := kernels.Open(context.Background(), cache, log)
 	if err != nil {
 		return nil, err
 	}

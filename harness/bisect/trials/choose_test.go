@@ -54,7 +54,7 @@ func TestTroubleWithThisMachineIsNoWrongRequest(t *testing.T) {
 		{"its trials fail for this machine", bisect.Prepared{Digest: "d"}, false, "length=4096: error: "},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			store, err := kernels.Open(t.TempDir(), nil)
+			store, err := kernels.Open(t.Context(), t.TempDir(), nil)
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -119,11 +119,11 @@ func (o *bisectOptions) checkTrials() error {
 const maxJobs = 64
 
 // runner gets ready what a bisection's trials run with.
-func (a *app) runner(m trials.Machine, memory scenarios.Bytes) (*trials.Runner, error) {
+func (a *app) runner(ctx context.Context, m trials.Machine, memory scenarios.Bytes) (*trials.Runner, error) {
 	if err := needQEMU(); err != nil {
 		return nil, err
 	}
-	prep, err := a.preparer(labOptions{accel: m.Accel, tools: m.Tools, cpus: m.CPUs, cold: m.Cold})
+	prep, err := a.preparer(ctx, labOptions{accel: m.Accel, tools: m.Tools, cpus: m.CPUs, cold: m.Cold})
 	if err != nil {
 		return nil, err
 	}
@@ -180,7 +180,7 @@ func (a *app) search(ctx context.Context, s *trials.Search, report string) (_ *t
 	if err != nil {
 		return nil, err
 	}
-	runner, err := a.runner(s.Request.Machine, c.Scenario.Machine.Memory)
+	runner, err := a.runner(ctx, s.Request.Machine, c.Scenario.Machine.Memory)
 	if err != nil {
 		return nil, err
 	}

@@ -27,7 +27,7 @@ func cachedRelease(t *testing.T, ref string) bisect.Release {
 	if err != nil {
 		t.Fatal(err)
 	}
-	store, err := kernels.Open(cache, nil)
+	store, err := kernels.Open(t.Context(), cache, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

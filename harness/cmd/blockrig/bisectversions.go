@@ -74,7 +74,7 @@ func (a *app) newVersions(ctx context.Context, o *bisectOptions, good, bad strin
 	defer a.show()()
 	r := o.request(cases[0])
 	r.ThenGit = then
-	runner, err := a.runner(r.Machine, cases[0].Scenario.Machine.Memory)
+	runner, err := a.runner(ctx, r.Machine, cases[0].Scenario.Machine.Memory)
 	if err != nil {
 		return nil, err
 	}

@@ -67,7 +67,7 @@ once is taken from the cache; so is the failure of what does not build.`,
 			if _, err := g.build(); err != nil { // what is wrong with the files named
 				return badRequest(err)
 			}
-			return a.withStore(func(s *kernels.Store) error {
+			return a.withStore(c.Context(), func(s *kernels.Store) error {
 				b, ok := s.Builder.(building)
 				if !ok {
 					return errors.New("there is nothing here that builds kernels")

@@ -72,7 +72,7 @@ func (d *doctor) store() (*kernels.Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	return kernels.Open(cache, d.log)
+	return kernels.Open(d.ctx, cache, d.log)
 }
 
 // own checks blockrig itself, which is the guest's /init too.

@@ -30,13 +30,13 @@ What is fetched or built stays in the cache, $XDG_CACHE_HOME/blockrig.`,
 }
 
 // withStore opens the cache of kernels for f.
-func (a *app) withStore(f func(*kernels.Store) error) error {
+func (a *app) withStore(ctx context.Context, f func(*kernels.Store) error) error {
 	cache, err := cacheDir()
 	if err != nil {
 		return err
 	}
 	defer a.show()()
-	store, err := kernels.Open(cache, a.log)
+	store, err := kernels.Open(ctx, cache, a.log)
 	if err != nil {
 		return err
 	}
@@ -54,7 +54,7 @@ func (a *app) kernelsList() *cobra.Command {
 			if len(args) == 1 {
 				prefix = args[0]
 			}
-			return a.withStore(func(s *kernels.Store) error {
+			return a.withStore(c.Context(), func(s *kernels.Store) error {
 				if available {
 					return a.listAvailable(c.Context(), s, prefix)
 				}
@@ -102,7 +102,7 @@ func (a *app) kernelsFetch() *cobra.Command {
 	return &cobra.Command{
 		Use: "fetch REF…", Short: "Fetch kernels into the cache", Args: cobra.MinimumNArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
-			return a.withStore(func(s *kernels.Store) error {
+			return a.withStore(c.Context(), func(s *kernels.Store) error {
 				return a.resolveAll(c.Context(), s, args)
 			})
 		},
@@ -136,7 +136,7 @@ func (a *app) kernelsAdd() *cobra.Command {
 	c := &cobra.Command{
 		Use: "add NAME IMAGE", Short: "Copy a kernel of your own into the cache, as local:NAME", Args: cobra.ExactArgs(2),
 		RunE: func(c *cobra.Command, args []string) error {
-			return a.withStore(func(s *kernels.Store) error {
+			return a.withStore(c.Context(), func(s *kernels.Store) error {
 				k, err := s.Add(c.Context(), args[0], args[1], modules, config)
 				if err != nil {
 					return badRequest(err)
@@ -154,7 +154,7 @@ func (a *app) kernelsRemove() *cobra.Command {
 	return &cobra.Command{
 		Use: "rm REF…", Short: "Remove kernels from the cache", Args: cobra.MinimumNArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
-			return a.withStore(func(s *kernels.Store) error {
+			return a.withStore(c.Context(), func(s *kernels.Store) error {
 				var errs []error
 				for _, ref := range args {
 					errs = append(errs, s.Remove(c.Context(), ref))

@@ -122,7 +122,7 @@ func (a *app) script() (string, error) {
 // shellJob makes all that the machine needs.
 func (a *app) shellJob(ctx context.Context, cs scenarios.Case, ref string, o labOptions) (trial.Local, *cachedir.Folder, error) {
 	none := trial.Local{}
-	prep, err := a.preparer(o)
+	prep, err := a.preparer(ctx, o)
 	if err != nil {
 		return none, nil, err
 	}

@@ -215,7 +215,7 @@ func (a *app) step(c *cobra.Command, name, ref string, runs int, rate float64, l
 		}
 	}
 	defer a.show()()
-	runner, err := a.runner(o.request(cases[0]).Machine, cases[0].Scenario.Machine.Memory)
+	runner, err := a.runner(ctx, o.request(cases[0]).Machine, cases[0].Scenario.Machine.Memory)
 	if err != nil {
 		return fail(err)
 	}

@@ -82,12 +82,12 @@ func needQEMU() error {
 }
 
 // preparer gets ready what jobs are made of.
-func (a *app) preparer(o labOptions) (*trial.Preparer, error) {
+func (a *app) preparer(ctx context.Context, o labOptions) (*trial.Preparer, error) {
 	cache, err := cacheDir()
 	if err != nil {
 		return nil, err
 	}
-	store, err := kernels.Open(cache, a.log)
+	store, err := kernels.Open(ctx, cache, a.log)
 	if err != nil {
 		return nil, err
 	}
@@ -170,7 +170,7 @@ func (a *app) doRest(ctx context.Context, b *begun, stored results.Stored, h how
 		return err
 	}
 	defer a.show()()
-	prep, err := a.preparer(labOptions{
+	prep, err := a.preparer(ctx, labOptions{
 		accel: b.req.Accel, cpus: b.req.CPUs, cold: b.req.Cold, tools: b.req.Tools, timing: h.timing, build: buildOptionsOf(b.req.Build),
 	})
 	if err != nil {

@@ -97,7 +97,7 @@ func (a *app) tryPatch(ctx context.Context, patch, name, base, who string, repea
 	}
 	defer a.show()()
 	r := o.request(cases[0])
-	runner, err := a.runner(r.Machine, cases[0].Scenario.Machine.Memory)
+	runner, err := a.runner(ctx, r.Machine, cases[0].Scenario.Machine.Memory)
 	if err != nil {
 		return err
 	}
