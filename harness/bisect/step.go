@@ -17,11 +17,23 @@ const (
 // StepMore is no exit status: the commit needs further trials.
 const StepMore = -1
 
+// StepLooksFor says in a sentence what makes a commit bad.
+func StepLooksFor(rules Rules, target *Target) string {
+	switch {
+	case rules.AnyFailure || rules.BadWhen != nil || len(rules.For) > 0:
+		return rules.LooksFor()
+	case target != nil:
+		return "looking for " + target.String()
+	}
+	return "looking for any failure at the scenario's step: a commit is bad whatever it shows; --for names one thing, such as eio or a part of a title"
+}
+
 // Step says what trials of one commit mean to git bisect run, and why. Without
 // a target every failure counts that shows at the step itself; a failure
 // before it (the stack can't be built) makes the commit one to skip. One hit
 // is enough for bad; for good it takes as many passes as are wanted (see
-// stats.RunsToTrust). A trial without a verdict before any pass makes the
+// stats.RunsToTrust). Of what the rules name, nothing else that a trial shows
+// makes a commit bad or, unless it hides what is named, one to skip. A trial without a verdict before any pass makes the
 // commit one to skip, as do three beside passes. When it was this machine that
 // spoilt them, it would spoil those of every other commit as well, so that
 // ends the bisection.
@@ -31,23 +43,31 @@ func Step(outcomes []Outcome, rules Rules, target *Target, want int) (status int
 		l = newLens(rules, *target)
 	}
 	var hits, passes, others, voids, spoilt int
-	var hit, other, void, host Outcome
+	var void, host Outcome
+	var bad []Outcome
+	var hit, other Signature
 	for _, o := range outcomes {
-		c, _ := l.class(&o)
-		if target == nil && rules.Count() == 0 && o.Failed() {
-			c = classOther
+		c, sig := l.class(&o)
+		switch {
+		case target == nil && len(rules.For) > 0:
+			c, sig = rules.named(&o)
+		case target == nil && rules.Count() == 0 && o.Failed():
+			c, sig = classOther, o.Signature()
 			if o.Phase == scenarios.PhaseStep || o.Phase == scenarios.PhaseDone {
 				c = classHit
 			}
 		}
 		switch c {
 		case classHit:
-			hit = o
+			if hit = sig; hit == (Signature{}) {
+				hit = o.Signature()
+			}
+			bad = append(bad, o)
 			hits++
 		case classPass:
 			passes++
 		case classOther:
-			other = o
+			other = sig
 			others++
 		case classVoid:
 			if o.Host {
@@ -61,9 +81,19 @@ func Step(outcomes []Outcome, rules Rules, target *Target, want int) (status int
 	}
 	switch {
 	case hits > 0:
-		return StepBad, fmt.Sprintf("%s in %d of %d trials", hit.Signature(), hits, hits+passes)
+		why = fmt.Sprintf("%s in %d of %d trials", hit, hits, hits+passes)
+		if target == nil && rules.Count() == 0 {
+			for i, c := range countShown(bad) {
+				what := fmt.Sprintf("%s in %d of %d trials", c.Signature, c.Times, hits+passes)
+				if i > 0 {
+					what = why + "; " + what
+				}
+				why = what
+			}
+		}
+		return StepBad, why
 	case others > 0:
-		return StepSkip, fmt.Sprintf("another failure: %s in %d of %d trials", other.Signature(), others, others+passes)
+		return StepSkip, fmt.Sprintf("another failure: %s in %d of %d trials", other, others, others+passes)
 	case voids > 0 && passes == 0:
 		return StepSkip, fmt.Sprintf("%s: %s", void.Kind, void.Reason)
 	case voids >= tries:
@@ -72,7 +102,7 @@ func Step(outcomes []Outcome, rules Rules, target *Target, want int) (status int
 	case spoilt > 0 && passes == 0, spoilt >= tries:
 		return StepAbort, fmt.Sprintf("this machine can't try it (%d trials without a verdict): %s", spoilt, host.Reason)
 	case passes >= want:
-		if rules.BadWhen != nil {
+		if rules.BadWhen != nil || len(rules.For) > 0 {
 			return StepGood, shown(outcomes)
 		}
 		return StepGood, fmt.Sprintf("%d trials passed", passes)

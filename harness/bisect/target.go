@@ -196,7 +196,7 @@ func (l *lens) class(o *Outcome) (class, Signature) {
 	wants := l.target.wants()
 	for _, s := range shown {
 		if s.among(wants) && (!l.rules.SameTitle || l.sharesTitle(*o)) || s.among(l.also) {
-			return classHit, Signature{}
+			return classHit, s
 		}
 	}
 	for _, s := range shown {
@@ -204,16 +204,47 @@ func (l *lens) class(o *Outcome) (class, Signature) {
 			return classOther, s
 		}
 	}
-	if len(shown) > 0 && l.hidden(o, shown) && !slices.ContainsFunc(shown, func(s Signature) bool { return s.among(l.ignore) }) {
+	if len(shown) > 0 && hides(l.target.Signature, o) && !slices.ContainsFunc(shown, func(s Signature) bool { return s.among(l.ignore) }) {
 		return classOther, shown[0]
 	}
 	return classPass, Signature{}
 }
 
-// hidden tells whether a trial that does not show the target could not have
+// named is class for what was named and not learnt from any trial.
+func (r Rules) named(o *Outcome) (class, Signature) {
+	if o.Kind != KindVerdict {
+		return classVoid, Signature{}
+	}
+	shown := o.shown()
+	for _, s := range shown {
+		if r.wants(s, o) {
+			return classHit, s
+		}
+	}
+	result := func(s Signature) bool { return s.Verdict == scenarios.EIO || s.Verdict == scenarios.Errno }
+	for _, w := range r.For {
+		t := Signature{Verdict: w.verdict, Phase: scenarios.PhaseStep}
+		if t.Verdict == "" {
+			t.Verdict = scenarios.Warn
+		}
+		if w.errno != "" {
+			t.Verdict = scenarios.Errno
+		}
+		// A step has one result: another one hides it.
+		if i := slices.IndexFunc(shown, result); i >= 0 && result(t) {
+			return classOther, shown[i]
+		}
+		if len(shown) > 0 && hides(t, o) {
+			return classOther, shown[0]
+		}
+	}
+	return classPass, Signature{}
+}
+
+// hides tells whether a trial that does not show a failure could not have
 // shown it, for what else it shows.
-func (l *lens) hidden(o *Outcome, shown []Signature) bool {
-	t := l.target.Signature
+func hides(t Signature, o *Outcome) bool {
+	shown := o.shown()
 	if o.NoAnswer && !slices.ContainsFunc(shown, func(s Signature) bool { return s.Phase == t.Phase }) {
 		return true // it did not come as far
 	}
@@ -244,4 +275,18 @@ func (r Rules) Fails(o Outcome) bool {
 		return o.Kind == KindVerdict && r.BadWhen.Holds(o)
 	}
 	return o.Failed() && slices.ContainsFunc(o.shown(), func(s Signature) bool { return r.wants(s, &o) })
+}
+
+// Differ tells whether a trial of a failing kernel shows something that may be
+// looked for, and one of a passing kernel does not.
+func (r Rules) Differ(failing, passing Outcome) bool {
+	switch {
+	case passing.Kind != KindVerdict || !r.Fails(failing):
+		return false
+	case !r.each() || !passing.Failed():
+		return !r.Fails(passing)
+	}
+	return slices.ContainsFunc(failing.shown(), func(s Signature) bool {
+		return r.wants(s, &failing) && !s.among(passing.shown()) && !hides(s, &passing)
+	})
 }

@@ -77,13 +77,20 @@ func choose(ctx context.Context, t *Tester, cases []scenarios.Case, bad, good bi
 		return scenarios.Case{}, err
 	}
 	seen = nil
+	var differs []scenarios.Case
 	for _, c := range hits {
 		o := passing[c.ID]
 		if o.Kind == bisect.KindVerdict && !rules.Fails(o) {
 			return c, nil
 		}
+		if rules.Differ(failing[c.ID], o) {
+			differs = append(differs, c)
+		}
 		spoilt = spoilt || o.Host
 		seen = append(seen, c.ID+": "+said(o))
+	}
+	if len(differs) > 0 { // it fails on both, and shows more on one
+		return differs[0], nil
 	}
 	return none(fmt.Errorf("every case that fails on %s does not pass on %s either (%s)", bad, good, strings.Join(seen, "; ")))
 }

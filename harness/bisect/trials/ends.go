@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/blockrig/blockrig/harness/bisect"
@@ -152,24 +153,87 @@ func release(ctx context.Context, store *kernels.Store, all []kernels.Version, r
 	return kernels.Version{}, fmt.Errorf("%s is %s, which is not in the list of Debian's kernels", ref, k.Exact)
 }
 
-// Next begins, or resumes, the bisection that is to follow this one: that of
-// the commits between the releases that were found. It is nil when none is.
-func (s *Search) Next(ctx context.Context, found *Outcome) (*Search, error) {
-	if s.Request.ThenGit == nil || found.Answer.Grade == bisect.Doubtful {
+// following is a bisection of commits that is to follow one of releases.
+type following struct {
+	dir    string
+	rng    bisect.Range
+	answer *bisect.Answer
+	wanted []string // what is looked for in the range, of several things
+}
+
+// after are the bisections of commits that follow the one of releases in dir
+// with this answer: one for each range.
+func (r *Request) after(dir string, a *bisect.Answer) ([]following, error) {
+	if r.ThenGit == nil || r.Releases == nil {
 		return nil, nil
 	}
-	// From one that has ended comes its answer.
-	dir := GitAfter(s.Dir())
-	if bisect.Begun(dir) {
-		next, err := Open(dir)
+	releases, err := bisect.NewReleases(r.Releases.Releases)
+	if err != nil {
+		return nil, err
+	}
+	var list []following
+	culprits := a.Culprits()
+	for _, c := range culprits {
+		if c.First == nil || c.Grade == bisect.Doubtful {
+			continue
+		}
+		rng, err := releases.Range(c.First.Hash, c.Direction)
+		if err != nil {
+			return nil, err
+		}
+		i := slices.IndexFunc(list, func(f following) bool { return f.rng == rng })
+		if i < 0 {
+			i = len(list)
+			next := GitAfter(dir)
+			if i > 0 {
+				next += fmt.Sprintf("-%d", i+1)
+			}
+			list = append(list, following{dir: next, rng: rng, answer: c})
+		}
+		for _, of := range append([]*bisect.Answer{c}, a.With(c)...) {
+			list[i].wanted = append(list[i].wanted, of.Target.Wanted())
+		}
+	}
+	if len(culprits) == 1 {
+		for i := range list {
+			list[i].wanted = nil
+		}
+	}
+	return list, nil
+}
+
+// Next begins, or resumes, the bisections that are to follow this one: those
+// of the commits between the releases that were found.
+func (s *Search) Next(ctx context.Context, found *Outcome) (_ []*Search, err error) {
+	list, err := s.Request.after(s.Dir(), found.Answer)
+	if err != nil {
+		return nil, err
+	}
+	var out []*Search
+	defer func() {
+		if err != nil {
+			for _, n := range out {
+				err = errors.Join(err, n.Close())
+			}
+		}
+	}()
+	for _, f := range list {
+		next, err := s.follow(ctx, f)
+		if err != nil {
+			return out, err
+		}
+		out = append(out, next)
+	}
+	return out, nil
+}
+
+func (s *Search) follow(ctx context.Context, f following) (*Search, error) {
+	if bisect.Begun(f.dir) { // from one that has ended comes its answer
+		next, err := Open(f.dir)
 		if err != nil {
 			return nil, RequestError{err}
 		}
 		return next, nil
-	}
-	rng := found.Context.Range
-	if rng == nil {
-		return nil, errors.New("the releases leave no range of commits")
 	}
 	r, git := s.Request, *s.Request.ThenGit
 	repo, err := gitcmd.Open(ctx, s.Cache, git.Repo)
@@ -178,21 +242,24 @@ func (s *Search) Next(ctx context.Context, found *Outcome) (*Search, error) {
 	}
 	// The release that was tried, where the repository has it: what a stable
 	// release brought is in there too.
-	git.New.Name = rng.To
-	if _, err := repo.Resolve(ctx, "refs/tags/"+rng.First); err == nil {
-		git.New.Name = rng.First
+	git.New.Name = f.rng.To
+	if _, err := repo.Resolve(ctx, "refs/tags/"+f.rng.First); err == nil {
+		git.New.Name = f.rng.First
 	}
-	git.Old = []End{{Name: rng.From}}
+	git.Old = []End{{Name: f.rng.From}}
 	for _, e := range []*End{&git.Old[0], &git.New} {
 		if e.Commit, err = repo.Resolve(ctx, "refs/tags/"+e.Name); err != nil {
-			return nil, wrong("continue with git: %s has no tag %s: fetch Linus's tags, and for stable releases those of the stable repository; then:\n  blockrig bisect git --repo %s --good %s --bad %s …", git.Repo, e.Name, Quoted(git.Repo), rng.From, git.New.Name)
+			return nil, wrong("continue with git: %s has no tag %s: fetch Linus's tags, and for stable releases those of the stable repository; then:\n  blockrig bisect git --repo %s --good %s --bad %s …", git.Repo, e.Name, Quoted(git.Repo), f.rng.From, git.New.Name)
 		}
 	}
-	if found.Answer.Direction == bisect.Fix {
+	if f.answer.Direction == bisect.Fix {
 		git.TermOld, git.TermNew = "broken", "fixed"
 	}
+	if f.wanted != nil {
+		r.For = f.wanted
+	}
 	r.Git, r.Releases, r.ThenGit = &git, nil, nil
-	next, err := Create(dir, r)
+	next, err := Create(f.dir, r)
 	if err != nil {
 		return nil, RequestError{err}
 	}

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -88,12 +89,11 @@ func TestEndsOfCommits(t *testing.T) {
 // its bisection begins with the range's tags, once; it is resumed from then on.
 // A doubtful answer ends it.
 func TestCommitsFollowReleases(t *testing.T) {
-	repo, commits := tagged(t, "v6.17", "v6.18", "v6.18.5")
-	rng := bisect.Range{From: "v6.17", To: "v6.18", First: "v6.18.5"}
+	repo, commits := tagged(t, "v6.17", "v6.18", "v6.18.5", "v6.18.9")
 	begin := func(t *testing.T, repo string) *Search {
 		t.Helper()
 		s, err := Create(filepath.Join(t.TempDir(), "s"), Request{
-			Releases: &ReleaseRequest{}, ThenGit: &GitRequest{Repo: repo}, Criteria: Criteria{BadWhen: "errno == EIO"},
+			Releases: &ReleaseRequest{Releases: []bisect.Release{{Version: "6.17.13"}, {Version: "6.18.5"}, {Version: "6.18.9"}}}, ThenGit: &GitRequest{Repo: repo}, Criteria: Criteria{BadWhen: "errno == EIO"},
 		})
 		if err != nil {
 			t.Fatal(err)
@@ -107,7 +107,7 @@ func TestCommitsFollowReleases(t *testing.T) {
 		return s
 	}
 	found := func(g bisect.Grade, d bisect.Direction) *Outcome {
-		return &Outcome{Answer: &bisect.Answer{Grade: g, Direction: d}, Context: bisect.Context{Range: &rng}}
+		return &Outcome{Answer: &bisect.Answer{Grade: g, Direction: d, First: &bisect.Commit{Hash: "6.18.5"}}}
 	}
 
 	s := begin(t, repo)
@@ -115,15 +115,16 @@ func TestCommitsFollowReleases(t *testing.T) {
 		t.Errorf("after a doubtful answer: %v, %v", next, err)
 	}
 	for range 2 {
-		next, err := s.Next(t.Context(), found(bisect.Proven, bisect.Fix))
-		if err != nil {
-			t.Fatal(err)
+		all, err := s.Next(t.Context(), found(bisect.Proven, bisect.Fix))
+		if err != nil || len(all) != 1 {
+			t.Fatalf("%d follow, %v", len(all), err)
 		}
+		next := all[0]
 		g := next.Request.Git
 		if g.Old[0] != (End{"v6.17", commits["v6.17"]}) || g.New != (End{"v6.18.5", commits["v6.18.5"]}) || g.TermNew != "fixed" {
 			t.Errorf("between %+v", g)
 		}
-		if r := next.Request; r.Releases != nil || r.ThenGit != nil || r.BadWhen != "errno == EIO" || next.Dir() != GitAfter(s.Dir()) {
+		if r := next.Request; r.Releases != nil || r.ThenGit != nil || r.BadWhen != "errno == EIO" || r.For != nil || next.Dir() != GitAfter(s.Dir()) {
 			t.Errorf("in %s: %+v", next.Dir(), r)
 		}
 		if err := next.Close(); err != nil {
@@ -131,9 +132,34 @@ func TestCommitsFollowReleases(t *testing.T) {
 		}
 	}
 
+	// Of several culprits, each range is bisected for what began there.
+	s = begin(t, repo)
+	s.Request.BadWhen = ""
+	several := found(bisect.Proven, bisect.Regression)
+	several.Answer.Target.Signature = bisect.Signature{Verdict: "eio"}
+	other := func(first string, sig bisect.Signature, same bool) {
+		a := found(bisect.Proven, bisect.Regression).Answer
+		a.First, a.Target.Signature, a.Same = &bisect.Commit{Hash: first}, sig, same
+		several.Answer.More = append(several.Answer.More, a)
+	}
+	other("6.18.5", bisect.Signature{Verdict: "degraded"}, true)
+	other("6.18.9", bisect.Signature{Verdict: "warn", Title: "WARNING in a"}, false)
+	all, err := s.Next(t.Context(), several)
+	if err != nil || len(all) != 2 {
+		t.Fatalf("%d follow, %v", len(all), err)
+	}
+	for i, want := range [][]string{{"eio", "degraded"}, {`"WARNING in a"`}} {
+		if got := all[i].Request.For; !slices.Equal(got, want) || all[i].Dir() != GitAfter(s.Dir())+[]string{"", "-2"}[i] {
+			t.Errorf("in %s for %q, want %q", all[i].Dir(), got, want)
+		}
+		if err := all[i].Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+
 	bare, _ := tagged(t, "v6.18")
 	s = begin(t, bare)
-	_, err := s.Next(t.Context(), found(bisect.Proven, bisect.Regression))
+	_, err = s.Next(t.Context(), found(bisect.Proven, bisect.Regression))
 	if _, ok := errors.AsType[RequestError](err); !ok || !strings.Contains(err.Error(), "no tag v6.17") || !strings.Contains(err.Error(), "--good v6.17 --bad v6.18") {
 		t.Errorf("without the tags: %v", err)
 	}

@@ -82,7 +82,11 @@ func Unfinished(dir string) bool {
 	// With commits still to be bisected, which has not begun.
 	var r Request
 	a, err := bisect.ReadState(dir, &r)
-	return err == nil && r.ThenGit != nil && a.Grade != bisect.Doubtful && !bisect.Begun(GitAfter(dir))
+	if err != nil {
+		return false
+	}
+	next, err := r.after(dir, a)
+	return err == nil && slices.ContainsFunc(next, func(n following) bool { return !bisect.Begun(n.dir) })
 }
 
 // A Listed bisection is what a list says of one.
@@ -168,6 +172,11 @@ func (o *Outcome) Each(f func(i int, a *bisect.Answer, cx bisect.Context) error)
 		}
 	}
 	return nil
+}
+
+// Doubtful tells whether the answer for one of the culprits is.
+func (o *Outcome) Doubtful() bool {
+	return slices.ContainsFunc(o.Answer.Culprits(), func(a *bisect.Answer) bool { return a.Grade == bisect.Doubtful })
 }
 
 // Run searches to the end. The error is a *bisect.StopError when there is no

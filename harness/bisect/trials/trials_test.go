@@ -309,7 +309,9 @@ func TestCommandLine(t *testing.T) {
 // Given folders of bisections that came to different ends, then those are
 // unfinished of which something is left to do.
 func TestUnfinished(t *testing.T) {
-	const then = `{"then_git": {"repo": "/r"}}`
+	const then = `{"releases": {"releases": [{"Version": "6.17"}, {"Version": "6.18"}]}, "then_git": {"repo": "/r"}}`
+	const found = `{"first": {"hash": "6.18"}, "grade": "proven"}`
+	const doubtful = `{"first": {"hash": "6.18"}, "grade": "doubtful"}`
 	for name, tc := range map[string]struct {
 		files map[string]string
 		want  bool
@@ -318,9 +320,9 @@ func TestUnfinished(t *testing.T) {
 		"begun":                         {map[string]string{"s/request.json": "{}"}, true},
 		"answered":                      {map[string]string{"s/request.json": "{}", "s/answer.json": `{"grade": "proven"}`}, false},
 		"wrong ends":                    {map[string]string{"s/request.json": "{}", "s/stop.json": "{}"}, false},
-		"commits to come":               {map[string]string{"s/request.json": then, "s/answer.json": `{"grade": "proven"}`}, true},
-		"commits to come, but doubtful": {map[string]string{"s/request.json": then, "s/answer.json": `{"grade": "doubtful"}`}, false},
-		"commits begun":                 {map[string]string{"s/request.json": then, "s/answer.json": `{"grade": "proven"}`, "s-git/request.json": "{}"}, false},
+		"commits to come":               {map[string]string{"s/request.json": then, "s/answer.json": found}, true},
+		"commits to come, but doubtful": {map[string]string{"s/request.json": then, "s/answer.json": doubtful}, false},
+		"commits begun":                 {map[string]string{"s/request.json": then, "s/answer.json": found, "s-git/request.json": "{}"}, false},
 	} {
 		dir := t.TempDir()
 		for file, text := range tc.files {

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"slices"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -266,26 +265,36 @@ func writeWhole(path, text string) error {
 	return errors.Join(cachedir.WriteFile(root, filepath.Base(path), []byte(text)), root.Close())
 }
 
-// searchAll does a bisection, and the one of commits that is to follow it.
+// searchAll does a bisection, and those of commits that are to follow it.
 func (a *app) searchAll(ctx context.Context, s *trials.Search, report string) error {
-	for {
-		found, err := a.search(ctx, s, report)
-		if err != nil {
-			return err
-		}
-		next, err := s.Next(ctx, found)
-		if err != nil {
-			return err
-		}
-		if next == nil {
-			if slices.ContainsFunc(found.Answer.Culprits(), func(c *bisect.Answer) bool { return c.Grade == bisect.Doubtful }) {
-				return exitWith(exitError)
-			}
-			return nil
-		}
-		a.say("continuing with the commits of %s..%s", next.Request.Git.Old[0].Name, next.Request.Git.New.Name)
-		s = next
+	found, err := a.search(ctx, s, report)
+	if err != nil {
+		return err
 	}
+	doubtful := found.Doubtful()
+	next, err := s.Next(ctx, found)
+	if err != nil {
+		return err
+	}
+	for i, n := range next {
+		a.say("continuing with the commits of %s..%s", n.Request.Git.Old[0].Name, n.Request.Git.New.Name)
+		name := report
+		if name != "" {
+			name = trials.Numbered(name, i)
+		}
+		found, err := a.search(ctx, n, name)
+		if err != nil {
+			for _, left := range next[i+1:] {
+				err = errors.Join(err, left.Close())
+			}
+			return err
+		}
+		doubtful = doubtful || found.Doubtful()
+	}
+	if doubtful {
+		return exitWith(exitError)
+	}
+	return nil
 }
 
 func (a *app) bisectList() *cobra.Command {

@@ -133,7 +133,9 @@ which ends the bisection, for anything unexpected: a mistyped command, a crash
 of blockrig, or trouble with this machine (a full disk, no QEMU, one too busy to
 tell) in all attempts, which would skip every other commit as well.
 
-Bad is a failure at the scenario's step. One before it, when the stack is
+Bad is a failure at the scenario's step, whatever it is, or the one that --for
+names: a verdict, an errno or a part of a title; then what else a commit shows
+does not count. A failure before it, when the stack is
 built, makes the commit one to skip, as does a kernel that does not build or
 boot.`,
 		Example: `  git bisect start v6.18 v6.17
@@ -141,7 +143,8 @@ boot.`,
   git bisect run sh -c 'make -j8 bzImage || exit 125; blockrig step plain-dio-read -k file:arch/x86/boot/bzImage'`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
-			status, why, err := a.step(c, args[0], ref, runs, rate, like, &o, &g)
+			var lookedFor string
+			status, why, err := a.step(c, args[0], ref, runs, rate, like, &lookedFor, &o, &g)
 			if err != nil {
 				return err
 			}
@@ -151,7 +154,7 @@ boot.`,
 				return errors.New(why)
 			}
 			if a.format == "json" {
-				err = a.printJSON(map[string]string{"mark": word, "why": why})
+				err = a.printJSON(map[string]string{"mark": word, "why": why, "looked_for": lookedFor})
 			} else {
 				_, err = fmt.Fprintf(a.stdout, "%s: %s\n", word, text.EscapeLines(why))
 			}
@@ -176,7 +179,7 @@ boot.`,
 }
 
 // step tests a commit or a kernel.
-func (a *app) step(c *cobra.Command, name, ref string, runs int, rate float64, like string, o *bisectOptions, g *gitOptions) (_ int, _ string, err error) {
+func (a *app) step(c *cobra.Command, name, ref string, runs int, rate float64, like string, lookedFor *string, o *bisectOptions, g *gitOptions) (_ int, _ string, err error) {
 	fail := func(err error) (int, string, error) { return bisect.StepAbort, "", err }
 	ctx := c.Context()
 	if err := o.checkTrials(); err != nil {
@@ -185,6 +188,8 @@ func (a *app) step(c *cobra.Command, name, ref string, runs int, rate float64, l
 	switch {
 	case !(rate > 0 && rate <= 1):
 		return fail(fmt.Errorf("--rate %v: want more than 0, and 1 at most", rate))
+	case len(o.criteria.For) > 0 && like != "":
+		return fail(errors.New("--for and --like both say what is looked for; give one of them"))
 	case o.criteria.SameTitle && like == "":
 		return fail(errors.New("--same-title: the same as what? Name a trial that shows it with --like"))
 	}
@@ -214,6 +219,8 @@ func (a *app) step(c *cobra.Command, name, ref string, runs int, rate float64, l
 			return fail(fmt.Errorf("--like: %w", err))
 		}
 	}
+	*lookedFor = bisect.StepLooksFor(req.Rules, req.Target)
+	a.say("%s", *lookedFor)
 	defer a.show()()
 	runner, err := a.runner(ctx, o.request(cases[0]).Machine, cases[0].Scenario.Machine.Memory)
 	if err != nil {
