@@ -35,7 +35,7 @@ var lookThrough = []string{
 
 	// Interrupts and timers, on the way to a report of a stall.
 	"asm_sysvec_*", "sysvec_*", "__sysvec_*", "instr_sysvec_*", "apic_timer_interrupt", "smp_apic_timer_interrupt", "__irq_exit_rcu", "irq_exit*", "hrtimer_interrupt", "irqentry_exit", "__hrtimer_run_queues", "tick_*", "update_process_times",
-	"common_interrupt", "asm_common_interrupt", "ret_from_intr", "native_apic_*", "x2apic_*", "local_apic_timer_interrupt", "generic_smp_call_function*", "csd_lock_wait*", "default_send_IPI*", "exit_to_user_mode_prepare", "exit_to_user_mode_loop", "exit_to_usermode_loop", "prepare_exit_to_usermode", "syscall_exit_to_user_mode*", "irqentry_exit_to_user_mode",
+	"common_interrupt", "asm_common_interrupt", "ret_from_intr", "x2apic_*", "local_apic_timer_interrupt", "generic_smp_call_function*", "csd_lock_wait*", "default_send_IPI*", "exit_to_user_mode_prepare", "exit_to_user_mode_loop", "exit_to_usermode_loop", "prepare_exit_to_usermode", "syscall_exit_to_user_mode*", "irqentry_exit_to_user_mode",
 
 	// Padding before a function, which a stale return address may name.
 	"__pfx_*", "__cfi_*",
@@ -79,7 +79,7 @@ var entries = []string{
 	"*call_timer_fn*", "*_run_timers*", "*run_timer_softirq*", "*hrtimer_run*", "*run_ksoftirqd*", "*smpboot_thread_fn*", "kthread", "*start_secondary*", "*cpu_startup_entry*", "*ret_from_fork*",
 	"*vfs_write*", "*vfs_read*", "*vfs_iter_read*", "*vfs_iter_write*", "*do_iter_read*", "*do_iter_write*", "*call_read_iter*", "*call_write_iter*", "*new_sync_read*", "*new_sync_write*", "*vfs_ioctl*", "*ksys_ioctl*", "*compat_ioctl*", "*compat_sys_ioctl*", "*blkdev_driver_ioctl*", "*blkdev_ioctl*", "call_mmap*", "*mmap_region*", "*do_mmap*", "*do_dentry_open*", "*vfs_open*",
 	"sock_sendmsg*", "sock_recvmsg*", "sock_release*", "__sock_release*", "setsockopt", "*kernel_setsockopt*", "*sock_common_setsockopt*", "listen", "*kernel_listen*", "*sk_common_release*", "sock_mmap*", "accept", "*kernel_accept*", "sock_do_ioctl*", "sock_ioctl*", "compat_sock_ioctl*", "nfnetlink_rcv_msg*", "rtnetlink_rcv_msg*", "netlink_dump*",
-	"socketpair*", "sys_socketpair*", "connect*", "sys_connect*", "ioctl*", "sys_ioctl*", "*__do_fault*", "*do_page_fault*", "page_fault", "*__fput*", "*task_work_run*", "*exit_to_usermode*", "*smp_call_function*", "*tasklet_action*", "*tasklet_hi_action*",
+	"*__do_fault*", "*do_page_fault*", "page_fault", "*__fput*", "*task_work_run*", "*exit_to_usermode*", "*smp_call_function*", "*tasklet_action*", "*tasklet_hi_action*",
 }
 
 // interrupts are how a watchdog's interrupt stands in a trace.

@@ -204,6 +204,8 @@ var kernelRows = []marker{
 	{kind: KindWarn, match: "WARNING: {place} at {func}, CPU#{cpu#}: {commpid*}", title: "WARNING in {func}", shape: shapeTrace, class: classAt},
 	{kind: KindWarn, match: "WARNING: {place} at {func}", title: "WARNING in {func}", shape: shapeTrace, class: classAt},
 	{kind: KindWarn, match: "WARNING: at {place} {func}", title: "WARNING in {func}", shape: shapeTrace, class: classAt},
+	{kind: KindWarn, match: "WARNING: kernel stack regs at {_} in {_*} has bad ", title: "WARNING: kernel stack regs has bad value"},
+	{kind: KindWarn, match: "WARNING: kernel stack frame pointer at {_} in {_*} has bad value", title: "WARNING: kernel stack regs has bad value"},
 	{kind: KindWarn, match: "WARNING: at {place}", title: "WARNING in {func}", shape: shapeTrace, class: classAt},
 
 	// Lockdep: kernel/locking/lockdep.c, lib/debug_locks.c.
@@ -292,6 +294,11 @@ var harmlessLines = []harmless{
 	{"ata{_}: failed to get Identify Device Data", "a page that the disk has not"},
 	{"ata{_}: configured for {_*} (device error ignored)", "the last line of what was found before"},
 	{"ata{_}: error: { {_*}", "the details of an exception"},
+	{"ata{_}: both IDENTIFYs aborted, assuming NODEV", "a port without a disk"},
+	{"sd {_}: alua: transition timeout set to ", "a setting"},
+	{"nvme{_#}: {_&}({_$}), {_*} (sct 0x0 / sc 0x{_})", "a command of administration that the disk has not"},
+	{"FAT-fs ({_}): Volume was not properly unmounted. Some data may be corrupt. Please run fsck.", "a stick that was pulled out, or a crash before"},
+	{"exFAT-fs ({_}): Volume was not properly unmounted. Some data may be corrupt. Please run fsck.", "a stick that was pulled out, or a crash before"},
 	{"sd {_}: [{_}] Asking for cache data failed", "a disk that does not say how it caches"},
 	{"sd {_}: [{_}] Test WP failed, assume Write Enabled", "a disk that does not say whether it may be written"},
 	{"sd {_}: [{_}] Read Capacity({_}) failed: Result: hostbyte=DID_OK", "a reader without a card"},

@@ -457,6 +457,19 @@ func (s *Scanner) add(f Finding, row int, at when, boot int, again bool) (*entry
 	return e, true
 }
 
+// retract takes back the last time that an I/O error was counted.
+func (s *Scanner) retract(e *entry) {
+	s.last = nil
+	if e.Count--; e.Count > 0 {
+		return
+	}
+	is := func(x *entry) bool { return x == e }
+	key := s.key(&e.Finding, e.row, e.boot)
+	s.index[key] = slices.DeleteFunc(s.index[key], is)
+	s.entries = slices.DeleteFunc(s.entries, is)
+	delete(s.lastRow, e.row)
+}
+
 // key tells different findings apart.
 func (s *Scanner) key(f *Finding, row, boot int) string {
 	key := string(f.Kind) + "\x00" + f.Title + "\x00" + strconv.Itoa(boot)

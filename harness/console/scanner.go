@@ -98,6 +98,8 @@ type Scanner struct {
 	unknown    int               // different complaints not recognised
 	learning   learning
 	wrap       wrap
+	refused    *entry // a SCSI disk refused a command, in the line refusedAt
+	refusedAt  int
 }
 
 // An entry is a finding with what is needed to know it again.
@@ -420,6 +422,15 @@ func (s *Scanner) candidate(m *message) (found, kernel bool) {
 				s.offset = v
 			}
 		}
+	case litRefused[0]:
+		if e := s.last; e != nil && e.row == s.t.failed && s.lines-e.LastLine <= 2 {
+			s.refused, s.refusedAt = e, s.lines
+		}
+	case litNeedless[0]:
+		if e := s.refused; e != nil && e == s.last && s.lines-s.refusedAt <= 3 {
+			s.retract(e)
+		}
+		s.refused = nil
 	case litDropped:
 		for _, r := range s.open {
 			if r != nil {

@@ -26,6 +26,13 @@ const (
 	litOffset     = "Kernel Offset: "
 )
 
+// What a SCSI disk says that refuses a command, and the commands that nothing
+// is lost without: UNMAP and WRITE SAME.
+var (
+	litRefused  = []string{"Sense Key : Illegal Request", "Sense Key : 0x5 "}
+	litNeedless = []string{"CDB: Unmap", "CDB: Write same(", "CDB: opcode=0x42 ", "CDB: opcode=0x41 ", "CDB: opcode=0x93 "}
+)
+
 // literals are texts that lines are searched for, with what they point to.
 type literals struct {
 	texts   []string
@@ -92,6 +99,7 @@ type tables struct {
 	speakers  [256][]speaker      // by first byte
 	loose     [256][]string       // by first byte: what may begin a part without a head, and what shows that it is none
 	byDevice  []bool              // by row of markers: each device has a finding of its own
+	failed    int                 // the row of a SCSI command that failed
 }
 
 var compiled = sync.OnceValue(func() *tables {
@@ -147,6 +155,12 @@ var compiled = sync.OnceValue(func() *tables {
 	for _, lit := range []string{litVersion, litMark, litSuppressed, litMessages, litRepeated, litDropped, litOffset, litEncoding} {
 		all.special[all.id(lit)] = lit
 	}
+	for _, lit := range litRefused {
+		all.special[all.id(lit)] = litRefused[0]
+	}
+	for _, lit := range litNeedless {
+		all.special[all.id(lit)] = litNeedless[0]
+	}
 	for _, stem := range stems {
 		short.special[short.id(stem)] = stem
 	}
@@ -176,6 +190,7 @@ var compiled = sync.OnceValue(func() *tables {
 			t.twoBytes[int(h[0])<<8|int(h[1])] |= mayBegin | mayBeShort
 		}
 	}
+	t.failed = slices.IndexFunc(markers, func(m marker) bool { return strings.Contains(m.match, "] tag#{_#} FAILED Result: ") })
 	t.look, t.sleep, t.entry, t.interrupt = newNameSet(lookThrough), newNameSet(sleeping), newNameSet(entries), newNameSet(interrupts)
 	return t
 })

@@ -94,8 +94,8 @@ func (s *Scanner) guilty(r *report, skip []string) string {
 			return entryName(fn)
 		}
 	}
-	for _, fn := range names {
-		if fn != "" {
+	for _, fn := range names { // all is code to look through
+		if fn != "" && !strings.Contains(fn, "dump_stack") && !strings.Contains(fn, "show_stack") && fn != "dump_backtrace" {
 			return fn
 		}
 	}
@@ -173,12 +173,24 @@ func (t *tables) sleeper(frames []string, reliable bool) string {
 // staleFrames is how deep the sleep may begin in a trace of guesses.
 const staleFrames = 12
 
+// isDispatch reports whether fn is a system call that does something else for
+// each kind of file or socket.
+func isDispatch(fn string) bool {
+	fn = strings.TrimPrefix(fn, "compat_")
+	for _, p := range []string{"SYSC_", "SyS_", "sys_", "__sys_", "___sys_", "__do_sys_", "__se_sys_", "__x64_sys_"} {
+		if name, ok := strings.CutPrefix(fn, p); ok {
+			return strings.HasPrefix(name, "ioctl") || strings.HasPrefix(name, "connect") || strings.HasPrefix(name, "socketpair")
+		}
+	}
+	return false
+}
+
 // loop names the function that stands for a loop: wherever in it the watchdog
 // struck, the one that the kernel's entry called is the same.
 func (t *tables) loop(frames []string) string {
 	for i, fn := range frames {
 		switch {
-		case !t.entry.has(fn):
+		case !t.entry.has(fn) && !isDispatch(fn):
 		case strings.Contains(fn, "smp_call_function"):
 			return "smp_call_function"
 		default:
