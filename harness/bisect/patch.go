@@ -151,6 +151,9 @@ func (r PatchResult) Sentence() string {
 		Helps: "The patch helps", Harms: "The patch harms", Nothing: "The patch changes nothing",
 		Unclear: "Whether the patch helps is not clear",
 	}[r.Effect]
+	if r.Base.Fails > 0 && r.Patched.Fails > 0 && (r.Effect == Helps || r.Effect == Nothing) {
+		what += ", and it still fails"
+	}
 	text := fmt.Sprintf("%s: without it %s failed, with it %s.", what, side(r.Base), side(r.Patched))
 	for _, s := range []struct {
 		with string

@@ -594,25 +594,3 @@ func Defang(console string) string {
 	}
 	return b.String()
 }
-
-// TestedBy is a text to send as an answer to a patch.
-func TestedBy(r PatchResult, who string, c Context) string {
-	var b strings.Builder
-	fmt.Fprintf(&b, "%s\n", wrap(text.Escape(r.Sentence())))
-	if c.Scenario != "" {
-		fmt.Fprintf(&b, "Scenario: %s\n", text.Escape(c.Scenario))
-	}
-	if c.Release != "" {
-		fmt.Fprintf(&b, "Kernel:   %s\n", text.Escape(c.Release))
-	}
-	if c.Machine != "" {
-		fmt.Fprintf(&b, "Machine:  %s\n", text.Escape(c.Machine))
-	}
-	if c.Command != "" {
-		fmt.Fprintf(&b, "To reproduce:\n  %s\n", text.Escape(c.Command))
-	}
-	if r.Effect == Helps && len(r.Appeared) == 0 && r.Patched.Errors+r.Patched.BootFailures == 0 {
-		fmt.Fprintf(&b, "\nTested-by: %s\n", text.Escape(who))
-	}
-	return b.String()
-}

@@ -241,13 +241,8 @@ func configOf(b Build) string {
 // runCommand shows the failure, and the kernel without it: a line for each
 // part, as the shell takes it.
 func runCommand(r Request, c scenarios.Case, refs []string, repeats int) string {
-	lines := []string{"blockrig run " + Quoted(nameOf(c))}
-	add := func(args ...string) {
-		for i, a := range args {
-			args[i] = Quoted(a)
-		}
-		lines = append(lines, "    "+strings.Join(args, " "))
-	}
+	var parts [][]string
+	add := func(args ...string) { parts = append(parts, args) }
 	// A case that the scenario's matrix does not have is known by its values only.
 	if slices.ContainsFunc(r.Command, func(a string) bool { return a == "--set" || strings.HasPrefix(a, "--set=") }) || !inMatrix(c) {
 		for _, p := range c.Params {
@@ -275,11 +270,22 @@ func runCommand(r Request, c scenarios.Case, refs []string, repeats int) string 
 		add("-k", ref)
 	}
 	if r.Git != nil {
-		if args := r.Git.Build.args(); len(args) > 0 {
-			add(args...)
+		add(r.Git.Build.args()...)
+	}
+	return folded("blockrig run "+Quoted(nameOf(c)), parts)
+}
+
+// folded is a command as a shell takes it, a line for each part.
+func folded(command string, parts [][]string) string {
+	for _, part := range parts {
+		for i, arg := range part {
+			if i == 0 {
+				command += " \\\n   "
+			}
+			command += " " + Quoted(arg)
 		}
 	}
-	return strings.Join(lines, " \\\n")
+	return command
 }
 
 // othersRepo stands for a clone of the kernel, wherever others have one.

@@ -1,18 +1,15 @@
 package trials
 
 import (
-	"bytes"
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 
 	"github.com/blockrig/blockrig/harness/bisect"
-	"github.com/blockrig/blockrig/kernels/gitbuild/gitcmd"
+	"github.com/blockrig/blockrig/harness/text"
 	"github.com/blockrig/blockrig/results"
 )
 
@@ -50,24 +47,72 @@ func (a PatchAnswer) Fails() bool {
 	return slices.ContainsFunc(a.Cases, func(c CaseResult) bool { return c.Patched.Fails > 0 })
 }
 
-// Sentence says what the patch does.
+// Sentence says what the patch does, what is bad first.
 func (a PatchAnswer) Sentence() string {
 	if a.SameBinary {
 		return "changes nothing: it touches nothing that is compiled into this kernel, which is the same binary with it and without"
 	}
-	return map[bisect.Effect]string{
-		bisect.Helps: "helps", bisect.Harms: "harms", bisect.Nothing: "changes nothing",
-		bisect.Unclear: "may help or not: that is not clear after so many trials",
-	}[a.Effect]
+	cases := len(a.Cases)
+	count := func(is func(c CaseResult) bool) (n int) {
+		for _, c := range a.Cases {
+			if is(c) {
+				n++
+			}
+		}
+		return n
+	}
+	var parts []string
+	for _, e := range []struct {
+		effect   bisect.Effect
+		one, say string
+	}{
+		{bisect.Harms, "harms", "harms %d of %d cases"},
+		{bisect.Unclear, "may help or not: that is not clear after so many trials", "may help or not (not clear after so many trials) in %d of %d cases"},
+		{bisect.Helps, "helps", "helps %d of %d cases"},
+	} {
+		switch n := count(func(c CaseResult) bool { return c.Effect == e.effect }); {
+		case n == 0:
+		case cases == 1:
+			parts = append(parts, e.one)
+		default:
+			parts = append(parts, fmt.Sprintf(e.say, n, cases))
+		}
+	}
+	if len(parts) == 0 {
+		parts = append(parts, "changes nothing")
+	}
+	text := strings.Join(parts, ", ")
+	switch n := count(CaseResult.stillFails); {
+	case n == 0:
+	case cases == 1:
+		text += "; it still fails with it"
+	case n == 1:
+		text += "; 1 still fails with it"
+	default:
+		text += fmt.Sprintf("; %d still fail with it", n)
+	}
+	return text
 }
 
-// PatchContext is what the answer's text says besides.
-func PatchContext(ctx context.Context, a PatchAnswer, r Request, b Build, repo, patch string) bisect.Context {
-	args := append([]string{"blockrig", "try-patch", "--repo", repo, "--base", a.Base}, b.args()...)
-	args = append(args, patch, cmp.Or(r.Scenario.File, r.Scenario.Name))
+// stillFails tells whether a case that failed without the patch fails with it,
+// too.
+func (c CaseResult) stillFails() bool { return c.Patched.Fails > 0 && c.Base.Fails > 0 }
+
+// Does says what the patch does to the case.
+func (c CaseResult) Does() string {
+	if c.stillFails() && c.Effect != bisect.Harms {
+		return string(c.Effect) + ", still fails"
+	}
+	return string(c.Effect)
+}
+
+// PatchContext is what the answer's text says besides. flags are those that
+// choose the cases.
+func PatchContext(ctx context.Context, a PatchAnswer, r Request, b Build, patch string, flags []string) bisect.Context {
+	parts := [][]string{{"--repo", othersRepo}, {"--base", a.Base}, b.args(), flags, {filepath.Base(patch), filepath.Base(cmp.Or(r.Scenario.File, r.Scenario.Name))}}
 	return bisect.Context{
 		Release: a.Release + ", " + bisect.Subject{Commit: a.Base}.String(), Machine: machineOf(ctx, results.Record{Accel: a.Accel, CPUs: a.CPUs}),
-		Command: commandLine(args),
+		Command: folded("blockrig try-patch", parts),
 	}
 }
 
@@ -165,95 +210,118 @@ func overall(cases []CaseResult) bisect.Effect {
 	return bisect.Nothing
 }
 
-// Text is an answer to the patch, ready to send.
+// Text is an answer to the patch, ready to send: what is bad comes first.
 func (a PatchAnswer) Text(who string, cx bisect.Context) string {
 	if a.SameBinary {
 		return "The patch " + a.Sentence() + ".\n"
 	}
-	var helped []CaseResult
-	for _, c := range a.Cases {
-		if c.Effect == bisect.Helps {
-			helped = append(helped, c)
+	cases := slices.Clone(a.Cases)
+	slices.SortStableFunc(cases, func(x, y CaseResult) int { return cmp.Compare(x.order(), y.order()) })
+	wrap := func(b *strings.Builder, s string) {
+		b.WriteString(strings.Join(text.Wrap(text.OneLine(s), mailWidth), "\n") + "\n")
+	}
+	var b strings.Builder
+	if len(cases) == 1 {
+		wrap(&b, cases[0].PatchResult.Sentence())
+	} else {
+		wrap(&b, "The patch "+a.Sentence()+".")
+		b.WriteString("\nFailures/trials without and with it, in each case:\n")
+		for _, c := range cases {
+			counts := fmt.Sprintf("%d/%d -> %d/%d", c.Base.Fails, c.Base.Runs, c.Patched.Fails, c.Patched.Runs)
+			fmt.Fprintf(&b, "  %-32s %-16s %s\n", text.Escape(c.name(cases)), counts, c.Does())
+		}
+		for _, c := range cases {
+			if c.Effect == bisect.Harms || len(c.Appeared) > 0 || c.Base.BootFailures+c.Patched.BootFailures+c.Base.Errors+c.Patched.Errors > 0 {
+				b.WriteString("\n")
+				wrap(&b, c.name(cases)+": "+c.PatchResult.Sentence())
+			}
 		}
 	}
-	// One case stands for all in the first sentence: the one that changed.
-	shown := a.Cases[0]
-	if len(helped) > 0 {
-		shown = helped[0]
-	}
-	for _, c := range a.Cases {
-		if c.Effect == bisect.Harms {
-			shown = c
+	b.WriteString("\n")
+	for _, l := range []struct{ name, value string }{{"Scenario:", cases[0].scenarios(cases)}, {"Kernel:", cx.Release}, {"Machine:", cx.Machine}} {
+		if l.value != "" {
+			fmt.Fprintf(&b, "%-9s %s\n", l.name, text.Escape(l.value))
 		}
 	}
-	cx.Scenario = strings.TrimSpace(shown.Scenario + " " + shown.Case)
-	res := shown.PatchResult
-	res.Effect = a.Effect
-	text := bisect.TestedBy(res, who, cx)
-	if len(a.Cases) > 1 {
-		var b strings.Builder
-		for _, c := range a.Cases {
-			fmt.Fprintf(&b, "  %-34s %-16s %d/%d -> %d/%d\n", strings.TrimSpace(c.Case), c.Effect,
-				c.Base.Fails, c.Base.Runs, c.Patched.Fails, c.Patched.Runs)
-		}
-		head, tail, ok := strings.Cut(text, "\nTested-by:")
-		text = head + "\nAll cases (failures/trials without and with it):\n" + b.String()
-		if ok {
-			text += "\nTested-by:" + tail
+	if cx.Command != "" {
+		b.WriteString("To reproduce:\n")
+		for line := range strings.Lines(cx.Command) {
+			fmt.Fprintf(&b, "  %s\n", text.Escape(strings.TrimSuffix(line, "\n")))
 		}
 	}
-	return text
+	b.WriteString("\n")
+	if why := a.untested(); why != "" {
+		wrap(&b, "No Tested-by: "+why+".")
+	} else {
+		fmt.Fprintf(&b, "Tested-by: %s\n", text.OneLine(who))
+	}
+	return b.String()
 }
 
-// Mbox takes the patches out of a mail or a mailbox, so that what a mail does
-// to a text (quoted-printable, base64) is undone. A plain patch stays as it
-// is. dir is a folder for them.
-func Mbox(ctx context.Context, repo *gitcmd.Repo, file File, dir string) ([]string, error) {
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return nil, fmt.Errorf("read %s: %w", file.Name, err)
+// mailWidth is where mails to the kernel's lists are broken, in columns.
+const mailWidth = 72
+
+// order is where a case stands in a text.
+func (c CaseResult) order() int {
+	switch {
+	case c.Effect == bisect.Harms:
+		return 0
+	case len(c.Appeared) > 0:
+		return 1
+	case c.stillFails():
+		return 2
+	case c.Effect == bisect.Unclear:
+		return 3
+	case c.Effect == bisect.Helps:
+		return 4
 	}
-	text := string(file.Text)
-	for _, plain := range []string{"diff ", "--- ", "Index: "} {
-		if strings.HasPrefix(text, plain) {
-			name, err := putFile(dir, "0001-"+file.Name, file.Text)
-			return []string{name}, err
+	return 5
+}
+
+// name is the case's, with its scenario where there are several.
+func (c CaseResult) name(all []CaseResult) string {
+	if c.Case == "" || slices.ContainsFunc(all, func(o CaseResult) bool { return o.Scenario != c.Scenario }) {
+		return strings.TrimSpace(c.Scenario + " " + c.Case)
+	}
+	return c.Case
+}
+
+// scenarios names what was tried: the case, too, where there is one only.
+func (c CaseResult) scenarios(all []CaseResult) string {
+	if len(all) == 1 {
+		return strings.TrimSpace(c.Scenario + " " + c.Case)
+	}
+	var names []string
+	for _, o := range all {
+		if !slices.Contains(names, o.Scenario) {
+			names = append(names, o.Scenario)
 		}
 	}
-	mails := filepath.Join(dir, "mails")
-	if err := os.MkdirAll(mails, 0o755); err != nil {
-		return nil, fmt.Errorf("read %s: %w", file.Name, err)
-	}
-	box, err := putFile(dir, "mbox", file.Text)
-	if err != nil {
-		return nil, err
-	}
-	if _, err := repo.Run(ctx, "mailsplit", "-b", "-o"+mails, "--", box); err != nil {
-		return nil, fmt.Errorf("read the mails in %s: %w", file.Name, err)
-	}
-	entries, err := os.ReadDir(mails)
-	if err != nil {
-		return nil, fmt.Errorf("read %s: %w", file.Name, err)
-	}
-	var out []string
-	for _, e := range entries {
-		mail, err := os.ReadFile(filepath.Join(mails, e.Name()))
-		if err != nil {
-			return nil, fmt.Errorf("read %s: %w", file.Name, err)
-		}
-		patch := filepath.Join(dir, e.Name()+".patch")
-		if _, err := repo.RunInput(ctx, bytes.NewReader(mail), "mailinfo", filepath.Join(dir, e.Name()+".msg"), patch); err != nil {
-			return nil, fmt.Errorf("read mail %s of %s: %w", e.Name(), file.Name, err)
-		}
-		text, err := os.ReadFile(patch)
-		if err != nil {
-			return nil, fmt.Errorf("read %s: %w", file.Name, err)
-		}
-		if strings.Contains("\n"+string(text), "\n+++ ") { // a cover letter has none
-			out = append(out, patch)
+	return strings.Join(names, ", ")
+}
+
+// untested says why the patch has no Tested-by: it stands for all that was
+// tried, without a word of doubt. "" when it has.
+func (a PatchAnswer) untested() string {
+	for _, not := range []struct {
+		is  func(c CaseResult) bool
+		why string
+	}{
+		{func(c CaseResult) bool { return c.Effect == bisect.Harms }, "the patch harms"},
+		{func(c CaseResult) bool { return len(c.Appeared) > 0 }, "with the patch another failure shows"},
+		{func(c CaseResult) bool { return c.Patched.Fails > 0 }, "the scenario still fails with the patch"},
+		{func(c CaseResult) bool { return c.Patched.BootFailures+c.Patched.Errors > 0 }, "not every trial with the patch had a verdict"},
+		{func(c CaseResult) bool { return c.Effect == bisect.Unclear }, "it is not clear what the patch does"},
+	} {
+		if i := slices.IndexFunc(a.Cases, not.is); i >= 0 {
+			if len(a.Cases) > 1 {
+				return not.why + " (" + a.Cases[i].name(a.Cases) + ")"
+			}
+			return not.why
 		}
 	}
-	if len(out) == 0 {
-		return nil, fmt.Errorf("%s: %w", file.Name, errors.New("there is no patch in it"))
+	if a.Effect != bisect.Helps {
+		return "nothing failed without the patch"
 	}
-	return out, nil
+	return ""
 }

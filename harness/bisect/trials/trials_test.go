@@ -15,7 +15,6 @@ import (
 	"github.com/blockrig/blockrig/harness/trial"
 	"github.com/blockrig/blockrig/harness/verdict"
 	"github.com/blockrig/blockrig/kernels/gitbuild"
-	"github.com/blockrig/blockrig/kernels/gitbuild/gitcmd"
 	"github.com/blockrig/blockrig/results"
 	"github.com/blockrig/blockrig/scenarios"
 	"github.com/blockrig/blockrig/scenarios/language"
@@ -127,56 +126,6 @@ func TestTargetOf(t *testing.T) {
 	}
 	if _, err := TargetOf(filepath.Join(dir, "nowhere")); !errors.Is(err, os.ErrNotExist) {
 		t.Error(err)
-	}
-}
-
-const aPatch = `diff --git a/f b/f
-index 0000000..1111111 100644
---- a/f
-+++ b/f
-@@ -1 +1 @@
--a = 1
-+a = 2
-`
-
-// Given patches in mails of several forms, when they are taken out, then what
-// the mail did to them is undone; cover letters are none.
-func TestMbox(t *testing.T) {
-	dir := t.TempDir()
-	repo, err := gitcmd.Init(filepath.Join(dir, ".git"), dir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	mail := func(head, body string) string {
-		return "From 0123456789012345678901234567890123456789 Mon Sep 17 00:00:00 2001\nFrom: A <a@a.example>\nDate: Mon, 1 Jun 2026 00:00:00 +0000\n" + head + "\n" + body + "\n"
-	}
-	cover := mail("Subject: [PATCH 0/1] a cover letter\n", "Words.\n---\n f | 2 +-\n 1 file changed")
-	plain := mail("Subject: [PATCH] x\n", "Words.\n---\n"+aPatch+"-- \n2.39\n")
-	quoted := mail("Subject: [PATCH] x\nMIME-Version: 1.0\nContent-Type: text/plain; charset=utf-8\nContent-Transfer-Encoding: quoted-printable\n",
-		"Words.\n---\n"+strings.ReplaceAll(aPatch, "= ", "=3D "))
-	for _, c := range []struct {
-		name, text string
-		n          int
-	}{
-		{"a plain patch", aPatch, 1},
-		{"a mail", plain, 1},
-		{"quoted-printable", quoted, 1},
-		{"a series with a cover letter", cover + plain + quoted, 2},
-		{"a cover letter", cover, 0},
-		{"nothing", "", 0},
-	} {
-		t.Run(c.name, func(t *testing.T) {
-			got, err := Mbox(t.Context(), repo, File{"m.mbox", []byte(c.text)}, filepath.Join(t.TempDir(), "patch"))
-			if (err != nil) != (c.n == 0) || len(got) != c.n {
-				t.Fatalf("%d patches, %v; want %d", len(got), err, c.n)
-			}
-			for _, p := range got {
-				text, err := os.ReadFile(p)
-				if err != nil || !strings.Contains(string(text), "+a = 2\n") {
-					t.Errorf("%v: %s", err, text)
-				}
-			}
-		})
 	}
 }
 

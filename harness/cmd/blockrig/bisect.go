@@ -85,6 +85,17 @@ func (a *app) casesFor(name, only string, set []string) ([]scenarios.Case, error
 	return casesOf([]string{name}, set, list)
 }
 
+// caseArgs are the flags that choose the cases, as they were given.
+func (o *bisectOptions) caseArgs() (args []string) {
+	if o.only != "" {
+		args = append(args, "--case", o.only)
+	}
+	for _, s := range o.set {
+		args = append(args, "--set", s)
+	}
+	return args
+}
+
 // request is what both bisections have in common.
 func (o *bisectOptions) request(c scenarios.Case) trials.Request {
 	return trials.Request{

@@ -27,9 +27,11 @@ func (a *app) tryPatchCommand() *cobra.Command {
 		Short: "Say whether a patch helps, harms or changes nothing",
 		Long: `Build the commit REV with and without PATCH (a patch, a mail or a mailbox with
 several), run every case of the scenario on both, and say what the patch does,
-with a text ready to send.
+with a text ready to send. The text has a Tested-by only when something failed
+without the patch, and nothing of all that was tried fails with it. Of a series,
+the patches are applied in the order of their numbers.
 
-Exit status: 0 it helps; 1 it harms (a kernel that does not come up with it
+Exit status: 0 it helps, though something may still fail; 1 it harms (a kernel that does not come up with it
 included), or changes nothing though something fails, or nothing of it is
 compiled into the kernel; 2 the request was wrong, a patch that does not apply
 included; 3 not clear, or one of the kernels does not build. When nothing fails
@@ -91,9 +93,19 @@ func (a *app) tryPatch(ctx context.Context, patch, name, base, who string, repea
 		return err
 	}
 	defer func() { err = errors.Join(err, tmp.Remove()) }()
-	patches, err := trials.Mbox(ctx, repo, file, filepath.Join(tmp.Path(), "patch"))
+	patches, notes, err := trials.Patches(ctx, repo, file, filepath.Join(tmp.Path(), "patch"))
 	if err != nil {
 		return badRequest(err)
+	}
+	for _, n := range notes {
+		a.say("%s", n)
+	}
+	if err := trials.CheckApply(ctx, repo, commit, g.apply, patches, filepath.Join(tmp.Path(), "check")); err != nil {
+		var no *trials.NotAppliedError
+		if errors.As(err, &no) {
+			return badRequest(err)
+		}
+		return err
 	}
 	defer a.show()()
 	r := o.request(cases[0])
@@ -105,7 +117,10 @@ func (a *app) tryPatch(ctx context.Context, patch, name, base, who string, repea
 	if err != nil {
 		return err
 	}
-	commits.Scenario, commits.Try = cases[0].Scenario, patches
+	commits.Scenario = cases[0].Scenario
+	for _, p := range patches {
+		commits.Try = append(commits.Try, p.Path)
+	}
 	run, err := a.openRun(ctx)
 	if err != nil {
 		return err
@@ -121,7 +136,7 @@ func (a *app) tryPatch(ctx context.Context, patch, name, base, who string, repea
 	if err != nil {
 		return err
 	}
-	return a.tellPatch(answer, who, run.Dir(), trials.PatchContext(ctx, answer, r, build, repo.Dir(), patch), o.report)
+	return a.tellPatch(answer, who, run.Dir(), trials.PatchContext(ctx, answer, r, build, patch, o.caseArgs()), o.report)
 }
 
 func (a *app) tellPatch(p trials.PatchAnswer, who, records string, cx bisect.Context, report string) error {
@@ -140,7 +155,7 @@ func (a *app) tellPatch(p trials.PatchAnswer, who, records string, cx bisect.Con
 	} else {
 		t := text.Table{Head: []string{"CASE", "FAILED WITHOUT", "FAILED WITH", "THE PATCH"}}
 		for _, c := range p.Cases {
-			t.Add(c.Case, fmt.Sprintf("%d of %d", c.Base.Fails, c.Base.Runs), fmt.Sprintf("%d of %d", c.Patched.Fails, c.Patched.Runs), c.Effect)
+			t.Add(c.Case, fmt.Sprintf("%d of %d", c.Base.Fails, c.Base.Runs), fmt.Sprintf("%d of %d", c.Patched.Fails, c.Patched.Runs), c.Does())
 		}
 		if err := t.Write(a.stdout); err != nil {
 			return err

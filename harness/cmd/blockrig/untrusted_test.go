@@ -276,8 +276,13 @@ func everyUse(t *testing.T, dir string, commits []string) error {
 	}
 	patch := "--- a/a.c\n+++ b/a.c\n@@ -1,3 +1,3 @@\n-int v = 1;\n+int v = 2;\n //\n //\n"
 	mail := trials.File{Name: "mail", Text: []byte("From 0123456789012345678901234567890123456789 Mon Sep 17 00:00:00 2001\nFrom: A <a@a.example>\nSubject: x\n\n---\n" + patch + "-- \n2.39\n")}
-	try, err := trials.Mbox(ctx, repo, mail, filepath.Join(tmp, "patch"))
+	patches, _, err := trials.Patches(ctx, repo, mail, filepath.Join(tmp, "patch"))
 	check("try-patch", err)
+	check("try-patch", trials.CheckApply(ctx, repo, last, nil, patches, filepath.Join(tmp, "check")))
+	var try []string
+	for _, p := range patches {
+		try = append(try, p.Path)
+	}
 
 	h, err := bisect.OpenGit(ctx, repo, filepath.Join(tmp, "bisection"), bisect.GitOptions{Paths: []string{"a.c"}, At: last})
 	check("bisect git", err)
