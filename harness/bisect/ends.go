@@ -55,6 +55,11 @@ func (s *search) ends(ctx context.Context) ([]*question, error) {
 			if len(list) > 0 && len(s.cfg.Rules.For) == 0 {
 				q.most = min(q.most, alsoMost)
 			}
+			if s.comesWith(q, list, failing) {
+				q.unchecked = true
+				list = append(list, q)
+				continue
+			}
 			err := s.otherEnds(ctx, failing, bases)
 			stop, drop := dropped(err)
 			switch {
@@ -72,6 +77,7 @@ func (s *search) ends(ctx context.Context) ([]*question, error) {
 			}
 		}
 		if len(list) > 0 {
+			s.failingEnd, s.bases = failing, bases
 			for _, n := range notes {
 				s.note("%s", n)
 			}

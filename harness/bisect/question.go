@@ -25,6 +25,7 @@ type question struct {
 	absent    bool  // there was nothing to take back
 	unsettled bool  // the marks still changed when it was given up
 
+	unchecked  bool // the other ends were not tried for it
 	endRecords []Record
 	records    []Record // of the search under way, in order
 	answer     *Answer
@@ -250,6 +251,30 @@ func (s *search) fails(o Outcome) bool {
 	})
 }
 
+// comesWith tells whether a question is a side of another one: seen with that
+// only, and more seldom, and nowhere else so far. Such titles are most often
+// of one bug, and it may be enough to look at one commit.
+func (s *search) comesWith(q *question, others []*question, failing *kernel) bool {
+	if len(s.cfg.Rules.For) > 0 || !slices.ContainsFunc(others, func(o *question) bool {
+		return o.times > q.times && !slices.ContainsFunc(failing.outcomes, func(t Outcome) bool {
+			return q.shownBy(&t) && !o.shownBy(&t)
+		})
+	}) {
+		return false
+	}
+	for _, k := range s.kernels {
+		if k != failing && slices.ContainsFunc(k.outcomes, func(t Outcome) bool { return q.shownBy(&t) }) {
+			return false
+		}
+	}
+	return true
+}
+
+func (q *question) shownBy(o *Outcome) bool {
+	wants := q.target.wants()
+	return slices.ContainsFunc(o.Shows, func(s Signature) bool { return s.among(wants) })
+}
+
 // sameCommit finds out whether the commit of an earlier question is that of
 // this one too: its parents do not show it, and it does. That takes far less
 // than a search of its own. open says that it can't be told.
@@ -267,16 +292,50 @@ func (s *search) sameCommit(ctx context.Context, a *Answer, answered []*question
 		for _, p := range parents {
 			marks = append(marks, Marked{p, Old})
 		}
+		// Its other commits show how often this one shows.
+		for _, r := range q.records {
+			k, err := s.kernel(ctx, Subject{Commit: r.Commit})
+			if err != nil {
+				return false, false, err
+			}
+			switch hits := s.evidenceOf(k, 0).hits; {
+			case r.Mark == Skip || r.Commit == e.First.Hash || slices.Contains(parents, r.Commit):
+			case r.Fails && hits > 0:
+				s.trust(k, stateFails)
+			case !r.Fails && hits == 0:
+				s.trust(k, statePasses)
+			}
+		}
 		records, open, err := s.agree(ctx, marks)
 		if err != nil || open {
 			return false, open, err
 		}
 		if records == nil {
+			s.look(s.lens)
+			fail, pass := s.sides()
+			if err := s.trustEnds(ctx, fail[:1], pass); err != nil {
+				return false, false, err
+			}
 			continue
 		}
 		a.First, a.Same = e.First, true
-		s.records = records
+		s.records, s.absent = records, q.absent
 		a.Checks = s.sameChecks(records, e.Checks)
+		// What was tried without the change is another trial of this too.
+		k := s.kernels[Subject{Commit: s.cfg.New, Revert: e.First.Hash}]
+		if k != nil && s.evidenceOf(k, 0).hits > 0 {
+			proofs, err := s.proofs(ctx, e.First.Hash)
+			if err != nil {
+				return false, false, err
+			}
+			for _, p := range proofs {
+				if i := slices.IndexFunc(a.Checks, func(c Check) bool { return c.Name == p.Name }); i >= 0 {
+					a.Checks[i] = p
+				} else {
+					a.Checks = append(a.Checks, p)
+				}
+			}
+		}
 		return true, false, nil
 	}
 	return false, false, nil
@@ -321,11 +380,7 @@ func (s *search) sameChecks(records []Record, earlier []Check) []Check {
 	for _, r := range records[1:] {
 		parent.Why = strings.TrimPrefix(parent.Why+"; "+short(r.Commit)+": "+r.Seen(), "; ")
 	}
-	checks := []Check{parent, culprit}
-	if i := slices.IndexFunc(earlier, func(c Check) bool { return c.Name == CheckBinary }); i >= 0 {
-		checks = append(checks, earlier[i])
-	}
-	return checks
+	return slices.Concat([]Check{parent, culprit}, earlier[2:])
 }
 
 // sameAs is the answer whose commit this one's is.

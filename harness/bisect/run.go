@@ -70,7 +70,22 @@ func (s *search) direction() Direction {
 func (s *search) answer(ctx context.Context, answered []*question) (*Answer, error) {
 	a := &Answer{Direction: s.direction(), Ends: s.endRecords}
 	trials, seconds := s.trials, s.seconds
+	if s.unchecked {
+		fail, pass := s.sides()
+		if err := s.trustEnds(ctx, fail[:1], pass); err != nil {
+			return nil, err
+		}
+	}
 	same, open, err := s.sameCommit(ctx, a, answered)
+	if err == nil && !same && !open && s.unchecked {
+		if err = s.otherEnds(ctx, s.failingEnd, s.bases); err != nil {
+			if stop, drop := dropped(err); drop {
+				s.note("not looked for: %s", stop.Why)
+				return nil, nil
+			}
+		}
+		a.Ends = s.endRecords
+	}
 	switch {
 	case err != nil:
 		return nil, err
@@ -436,7 +451,7 @@ func (s *search) finish(ctx context.Context, a *Answer) error {
 			return err
 		}
 		a.Between = &b
-	} else if !s.cfg.Releases {
+	} else if !s.cfg.Releases && !a.Same {
 		proofs, err := s.proofs(ctx, a.First.Hash)
 		if err != nil {
 			return err

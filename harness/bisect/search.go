@@ -103,7 +103,9 @@ type search struct {
 	alpha    float64 // share of the allowed error that one mark may take
 	ailing   int     // commits in a row that could not be tried for trouble with this machine
 	// before is what the failing end shows and a passing end too: no question.
-	before []Signature
+	before     []Signature
+	failingEnd *kernel
+	bases      []string
 
 	*question // that is looked at
 
