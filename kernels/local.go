@@ -55,7 +55,7 @@ func (s *Store) Add(ctx context.Context, name, image, modulesDir, config string)
 		err = fmt.Errorf("there is one of this name; remove it first (local:%s)", name)
 	}
 	if err != nil {
-		return fail(sayDamage(name, err))
+		return fail(s.sayDamage(name, err))
 	}
 	return e.Kernel, nil
 }
@@ -69,14 +69,19 @@ func (s *Store) resolveLocal(ctx context.Context, name string) (Kernel, error) {
 		return Kernel{}, fmt.Errorf("%w in the cache; it has %s", ErrNotFound, exacts(all))
 	}
 	e, err := s.open(ctx, localPrefix+name)
-	return e.Kernel, sayDamage(name, err)
+	return e.Kernel, s.sayDamage(name, err)
 }
 
 // sayDamage says what to do about a damaged kernel, which may be the only copy
 // that there is.
-func sayDamage(name string, err error) error {
-	if errors.Is(err, cachedir.ErrDamaged) {
-		return fmt.Errorf("%w; remove it (blockrig kernels rm %s%s), then add it again", err, localPrefix, name)
+func (s *Store) sayDamage(name string, err error) error {
+	name = localPrefix + name
+	switch {
+	case errors.Is(err, cachedir.ErrNoManifest):
+		return fmt.Errorf("%w; its files are in %s: if they are right, add them under another name (blockrig kernels add), then remove it (blockrig kernels rm %s)",
+			err, filepath.Join(s.kernels.Path(), name), name)
+	case errors.Is(err, cachedir.ErrDamaged):
+		return fmt.Errorf("%w; remove it (blockrig kernels rm %s), then add it again", err, name)
 	}
 	return err
 }

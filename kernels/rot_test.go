@@ -150,7 +150,6 @@ func TestADamagedLocalKernelIsSaid(t *testing.T) {
 	kept, lost := filepath.Join(dir, "config"), filepath.Join(dir, "vmlinuz")
 	for what, spoil := range map[string]func() error{
 		"a changed file": func() error { return flipByte(lost) },
-		"no manifest":    func() error { return os.Remove(filepath.Join(dir, ".blockrig.manifest")) },
 		"no image":       func() error { return os.RemoveAll(lost) },
 		"a stray file":   func() error { return os.WriteFile(filepath.Join(dir, "stray"), nil, 0o644) },
 		"a stray lock": func() error {
@@ -180,6 +179,45 @@ func TestADamagedLocalKernelIsSaid(t *testing.T) {
 	}
 	if _, err := s.Add(t.Context(), "mine", from.Image, from.Modules, from.Config); err != nil {
 		t.Error(err)
+	}
+}
+
+// Given a kernel of the user's that an older blockrig stored, which kept no
+// checksums, then it stays, the list says so, and what is said to do helps.
+func TestALocalKernelOfAnOlderBlockrigIsSaid(t *testing.T) {
+	from := madeKernel(t, madeConfig)
+	s, err := Open(t.Context(), t.TempDir(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	k, err := s.Add(t.Context(), "mine", from.Image, from.Modules, from.Config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := filepath.Dir(k.Image)
+	if err := os.Remove(filepath.Join(dir, ".blockrig.manifest")); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		_, err := s.Resolve(t.Context(), "local:mine")
+		for _, want := range []string{"older blockrig", dir, "blockrig kernels add", "blockrig kernels rm local-mine"} {
+			if err == nil || !strings.Contains(err.Error(), want) {
+				t.Errorf("%v does not say %q", err, want)
+			}
+		}
+		all, err := s.List()
+		if err != nil || len(all) != 1 || all[0].Name != "local-mine" || !strings.Contains(all[0].Damaged, "older blockrig") {
+			t.Errorf("the list is %+v, %v", all, err)
+		}
+	}
+	if _, err := s.Add(t.Context(), "other", k.Image, k.Modules, k.Config); err != nil {
+		t.Error(err)
+	}
+	if err := s.Remove(t.Context(), "local-mine"); err != nil {
+		t.Error(err)
+	}
+	if got, err := s.Resolve(t.Context(), "local:other"); err != nil || got.Digest != k.Digest {
+		t.Errorf("%+v, %v", got, err)
 	}
 }
 

@@ -156,6 +156,8 @@ func (s *Store) Matching(prefix string) ([]Entry, error) {
 				continue // removed meanwhile
 			}
 			e = Entry{Name: key, Damaged: err.Error()}
+		} else if !s.kernels.Sealed(key) {
+			e = Entry{Name: key, Damaged: noChecksums(key)}
 		} else if prefix != "" && !want.fits(e.version()) {
 			continue
 		}
@@ -165,6 +167,15 @@ func (s *Store) Matching(prefix string) ([]Entry, error) {
 		return cmp.Or(compareKernels(a.Version, a.Package, b.Version, b.Package), cmp.Compare(a.Name, b.Name))
 	})
 	return all, nil
+}
+
+// noChecksums says what it means that a kernel has no checksums.
+func noChecksums(name string) string {
+	what := "it is fetched again when it is used"
+	if isLocal(name) {
+		what = "add it again under another name"
+	}
+	return "it has no checksums, since an older blockrig stored it; " + what
 }
 
 // Newest gives the newest kernel of the cache that is undamaged. It fetches

@@ -25,6 +25,9 @@ import (
 // ErrDamaged says that an entry is not what was stored.
 var ErrDamaged = errors.New("damaged")
 
+// ErrNoManifest is the ErrDamaged of an entry that nothing is known of.
+var ErrNoManifest = fmt.Errorf("%w: it has no checksums; an older blockrig, which kept none, may have stored it", ErrDamaged)
+
 func damaged(format string, args ...any) error {
 	return fmt.Errorf("%w: %s", ErrDamaged, fmt.Sprintf(format, args...))
 }
@@ -90,8 +93,17 @@ func seal(ctx context.Context, dir string) error {
 	return root.WriteFile(manifestName, []byte(head+body.String()), 0o644)
 }
 
+// Sealed tells whether an entry has a manifest; else it is ErrNoManifest to
+// open it.
+func (d *Dir) Sealed(key string) bool {
+	_, err := os.Lstat(filepath.Join(d.path, key, manifestName))
+	return !missing(err)
+}
+
 func readManifest(root *os.Root) (*manifest, error) {
-	if info, err := root.Lstat(manifestName); err != nil {
+	if info, err := root.Lstat(manifestName); missing(err) {
+		return nil, ErrNoManifest
+	} else if err != nil {
 		return nil, gone(err)
 	} else if !info.Mode().IsRegular() {
 		return nil, damaged("its manifest is no file")

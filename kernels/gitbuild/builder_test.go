@@ -935,6 +935,7 @@ func TestSpoiledEntriesAreMadeAnew(t *testing.T) {
 		{"no image", good, "vmlinuz", "gone"},
 		{"an empty config", good, "config", ""},
 		{"an empty list of sources", good, "sources", ""},
+		{"no checksums", good, ".blockrig.manifest", "gone"},
 		{"an empty failed.json", bad, fileFailed, ""},
 		{"a failed.json of nothing", bad, fileFailed, "{}"},
 		{"no failed.json", bad, fileFailed, "gone"},
@@ -967,7 +968,7 @@ func TestSpoiledEntriesAreMadeAnew(t *testing.T) {
 					t.Errorf("%+v, %v", got, err)
 				}
 			}
-			if n := strings.Count(log.String(), "is made again"); n != 1 {
+			if n := strings.Count(log.String(), "is made again"); n != 1 || (c.name == "no checksums") != strings.Contains(log.String(), "older blockrig") {
 				t.Errorf("said %d times: %s", n, log.String())
 			}
 		})
