@@ -25,6 +25,9 @@ type Options struct {
 	MinAge  time.Duration // what was used within that time stays
 	Durable bool          // sync what is made: it took too long to make it again
 	Log     *slog.Logger  // is told of damage; nil for none
+	// Waiting, if not nil, is told that somebody else makes an entry that is
+	// waited for.
+	Waiting func(key string)
 
 	// Irreplaceable, if not nil, tells which entries nobody can make again:
 	// they stay until Remove, even when they are damaged.
@@ -305,7 +308,13 @@ func (d *Dir) tidy(ctx context.Context) {
 // given up.
 func (d *Dir) await(ctx context.Context, key string) error {
 	l := flock.New(filepath.Join(d.path, newPrefix+key, lockName), flock.SetFlag(os.O_RDONLY))
-	err := wait(ctx, l, l.TryLockContext)
+	err := try(l)
+	if errors.Is(err, ErrBusy) {
+		if d.opt.Waiting != nil {
+			d.opt.Waiting(key)
+		}
+		err = wait(ctx, l, l.TryLockContext)
+	}
 	if missing(err) {
 		return nil
 	}

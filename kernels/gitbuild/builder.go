@@ -14,7 +14,9 @@ import (
 	"path/filepath"
 	"runtime"
 	"slices"
+	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/blockrig/blockrig/harness/cachedir"
@@ -95,7 +97,8 @@ var ErrDoesNotApply = errors.New("does not apply")
 var ErrChangesNothing = fmt.Errorf("%w: it changes nothing here", ErrDoesNotApply)
 
 // A Builder builds kernels, one at a time for each repository; several
-// processes may use one cache.
+// processes may use one cache, and don't wait for each other but for the same
+// kernel.
 type Builder struct {
 	opts    Options
 	home    string        // blockrig's own cache folder
@@ -106,7 +109,9 @@ type Builder struct {
 	// alone.
 	enclosed bool
 	sees     []string // that it sees besides
-	jobs     int
+
+	turns sync.Map // folder of a repository -> chan struct{}, full while this Builder builds from it
+	jobs  int
 }
 
 // Open prepares the cache below cacheDir (blockrig's own cache folder).
@@ -116,13 +121,13 @@ func Open(ctx context.Context, cacheDir string, opts Options) (*Builder, error) 
 		return nil, fmt.Errorf("open build cache: %w", err)
 	}
 	opts.CC = cmp.Or(opts.CC, "gcc")
-	if strings.HasPrefix(opts.CC, "-") || strings.ContainsAny(opts.CC, " \t\n$'\"\\;&|") {
-		return nil, fmt.Errorf("compiler %q: give the name or path of one program", opts.CC)
-	}
 	if strings.Contains(opts.CC, "/") {
 		if opts.CC, err = filepath.Abs(opts.CC); err != nil {
 			return nil, fmt.Errorf("open build cache: %w", err)
 		}
+	}
+	if strings.HasPrefix(opts.CC, "-") || strings.ContainsAny(opts.CC, " \t\n$'\"\\;&|") {
+		return nil, fmt.Errorf("compiler %q: give the name or path of one program", opts.CC)
 	}
 	b := &Builder{opts: opts, home: abs, work: filepath.Join(abs, "sources"), jobs: opts.Jobs}
 	if b.jobs <= 0 {
@@ -145,7 +150,13 @@ func Open(ctx context.Context, cacheDir string, opts Options) (*Builder, error) 
 			b.work = filepath.Join("/var/cache/blockrig", "sources-"+hex.EncodeToString(sum[:6]))
 		}
 	}
-	b.entries = cachedir.New(filepath.Join(abs, "builds"), cachedir.Options{What: "built kernel", Durable: true, Log: b.opts.Log})
+	b.entries = cachedir.New(filepath.Join(abs, "builds"), cachedir.Options{
+		What: "built kernel", Durable: true, Log: b.opts.Log,
+		Waiting: func(string) {
+			b.opts.Progress("waiting for another build", 0)
+			b.opts.Log.Warn("another blockrig builds this kernel; waiting until it is done")
+		},
+	})
 	return b, nil
 }
 
@@ -182,14 +193,14 @@ func (b *Builder) buildSpec(ctx context.Context, spec Spec) (_ Build, err error)
 	} else if !errors.Is(err, fs.ErrNotExist) {
 		return Build{}, err
 	}
-	unlock, err := b.lock(ctx, filepath.Join(j.dir, "lock"))
-	if err != nil {
-		return Build{}, err
-	}
-	defer func() { err = errors.Join(err, unlock()) }()
 	cached := true
-	e, err := b.entries.Get(ctx, j.key, func(ctx context.Context, dir string) error {
+	e, err := b.entries.Get(ctx, j.key, func(ctx context.Context, dir string) (err error) {
 		cached = false
+		leave, err := b.takePlace(ctx, j)
+		if err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, leave()) }()
 		return b.build(ctx, j, dir)
 	})
 	if err != nil {
@@ -214,6 +225,7 @@ type job struct {
 	start     []byte // of ConfigFile
 	compiler  compiler
 	dir       string // of the repository below work
+	place     string // for the sources and objects of this job: see takePlace
 	key       string
 }
 
@@ -270,9 +282,6 @@ func (b *Builder) job(ctx context.Context, spec Spec) (*job, error) {
 	}
 	id := sha256.Sum256([]byte(j.repo.Common()))
 	j.dir = filepath.Join(b.work, hex.EncodeToString(id[:8]))
-	if err := b.makeFolder(j.dir); err != nil {
-		return nil, err
-	}
 	sum := sha256.New()
 	turn := ""
 	if j.turn != "" {
@@ -445,16 +454,36 @@ func (b *Builder) buildIn(ctx context.Context, j *job, src *source, dir string, 
 	return nil
 }
 
-func (b *Builder) lock(ctx context.Context, file string) (unlock func() error, err error) {
-	if unlock, err = cachedir.TryLock(file); errors.Is(err, cachedir.ErrBusy) {
-		b.opts.Progress("waiting for another build", 0)
-		b.opts.Log.Warn("another blockrig builds from the same repository; waiting until it is done")
-		unlock, err = cachedir.Lock(ctx, file)
+// takePlace gives the job a folder for its sources and objects: the
+// repository's own, which has those of earlier builds, or while other processes
+// build there one beside it.
+func (b *Builder) takePlace(ctx context.Context, j *job) (leave func() error, err error) {
+	// Who builds several kernels is soonest done where the last one was built.
+	all, _ := b.turns.LoadOrStore(j.dir, make(chan struct{}, 1))
+	turn := all.(chan struct{})
+	select {
+	case turn <- struct{}{}:
+	case <-ctx.Done():
+		return nil, fmt.Errorf("wait for another build: %w", context.Cause(ctx))
 	}
-	if err != nil {
-		return nil, fmt.Errorf("wait for another build: %w", err)
+	for n := 1; ; n++ {
+		j.place = j.dir
+		if n > 1 {
+			j.place = filepath.Join(j.dir, strconv.Itoa(n))
+			b.opts.Log.Info("another blockrig builds from the same repository, so this build begins in a folder of its own", "folder", j.place)
+		}
+		var unlock func() error
+		if err = b.makeFolder(j.place); err == nil {
+			unlock, err = cachedir.TryLock(filepath.Join(j.place, "lock"))
+		}
+		if err == nil {
+			return func() error { <-turn; return unlock() }, nil
+		}
+		if !errors.Is(err, cachedir.ErrBusy) {
+			<-turn
+			return nil, fmt.Errorf("make the build's folder: %w", err)
+		}
 	}
-	return unlock, nil
 }
 
 // copyFile copies a file out of the object tree and gives its SHA-256.

@@ -999,6 +999,64 @@ func TestTwoRepositoriesWithTheSameSources(t *testing.T) {
 	}
 }
 
+// Given a build under way, when another process wants another kernel of the same
+// repository, then it builds it at once, and when it wants the same kernel, it
+// says that it waits, and has it when it is there.
+func TestOthersBuildAtTheSameTimeButTheSameKernel(t *testing.T) {
+	g := newRepo(t)
+	dir := openDir(t)
+	fifo := openFifo(t, dir)
+	fast := g.git("rev-parse", "HEAD")
+	slow := g.commit("slow", map[string]string{"image.sh": "read x <" + fifo.name + "\n" + tree["image.sh"]})
+	building := make(chan struct{})
+	first := open(t, dir, Options{Progress: func(phase string, files int) {
+		if files == 2 { // all but the image
+			close(building)
+		}
+	}})
+	first.sees = []string{dir}
+	type result struct {
+		build Build
+		err   error
+	}
+	start := func(b *Builder, rev string) chan result {
+		out := make(chan result, 1)
+		go func() {
+			build, err := b.BuildSpec(t.Context(), Spec{Repo: g.Dir(), Rev: rev})
+			out <- result{build, err}
+		}()
+		return out
+	}
+	one := start(first, slow)
+	select {
+	case <-building:
+	case r := <-one:
+		t.Fatalf("the build ended before its end: %v", r.err)
+	}
+	another, err := open(t, dir, Options{}).BuildSpec(t.Context(), Spec{Repo: g.Dir(), Rev: fast})
+	if err != nil || another.Cached {
+		t.Errorf("another kernel: %v", err)
+	}
+	waiting := make(chan struct{})
+	two := start(open(t, dir, Options{Progress: func(phase string, files int) {
+		if phase == "waiting for another build" {
+			close(waiting)
+		}
+	}}), slow)
+	select {
+	case <-waiting:
+	case r := <-two:
+		t.Fatalf("it did not wait: %v", r.err)
+	}
+	if err := os.WriteFile(fifo.name, []byte("go on\n"), 0); err != nil {
+		t.Fatal(err)
+	}
+	a, b := <-one, <-two
+	if a.err != nil || b.err != nil || a.build.Cached || !b.build.Cached || a.build.Image != b.build.Image {
+		t.Errorf("the same kernel: %v and %v, cached %v and %v", a.err, b.err, a.build.Cached, b.build.Cached)
+	}
+}
+
 // Given a Makefile that prints without bounds, when it is built, then the log
 // has the beginning, the end with the error, and says how much is left out.
 func TestLogIsBounded(t *testing.T) {
@@ -1063,7 +1121,7 @@ func TestNothingOutlivesABuild(t *testing.T) {
 // rest of the build is ended without PID namespaces, then it is, and others are
 // not.
 func TestWhatABuildLeftIsEnded(t *testing.T) {
-	j := &job{dir: t.TempDir()}
+	j := &job{place: t.TempDir()}
 	start := func(home string) *exec.Cmd {
 		t.Helper()
 		c := exec.Command("sleep", "1000")

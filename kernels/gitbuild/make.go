@@ -45,7 +45,7 @@ const bootID = "/proc/sys/kernel/random/boot_id"
 // cleared: with ccache it is soon filled.
 func (b *Builder) objects(j *job) (*objects, error) {
 	sum := sha256.Sum256([]byte(j.configText() + string(j.start) + j.compiler.id))
-	o := &objects{dir: filepath.Join(j.dir, "obj-"+hex.EncodeToString(sum[:6]))}
+	o := &objects{dir: filepath.Join(j.place, "obj-"+hex.EncodeToString(sum[:6]))}
 	boot, err := os.ReadFile(bootID)
 	if err != nil {
 		return nil, fmt.Errorf("open the build's folder: %w", err)
@@ -193,9 +193,9 @@ func (b *Builder) make(ctx context.Context, j *job, src *source, obj *objects, l
 	return true, diagnose(log.last, src.dir)
 }
 
-// home is a folder that is the home of what a build of the job's repository
-// starts, and of nothing else.
-func (j *job) home() string { return filepath.Join(j.dir, "tmp") }
+// home is a folder that is the home of what the job's build starts, and of
+// nothing else.
+func (j *job) home() string { return filepath.Join(j.place, "tmp") }
 
 // ccache is a compiler cache of the repository's own: a build may write
 // anything there.
@@ -252,7 +252,7 @@ func (b *Builder) environ(j *job) []string {
 		"LC_ALL=C", "TZ=UTC",
 		"KBUILD_BUILD_TIMESTAMP=Thu Jan  1 00:00:00 UTC 1970", "SOURCE_DATE_EPOCH=0",
 		"KBUILD_BUILD_USER=blockrig", "KBUILD_BUILD_HOST=blockrig", "KBUILD_BUILD_VERSION=1",
-		"GIT_CEILING_DIRECTORIES=" + j.dir, "GIT_DIR=/nonexistent", // scripts/setlocalversion asks git
+		"GIT_CEILING_DIRECTORIES=" + j.place, "GIT_DIR=/nonexistent", // scripts/setlocalversion asks git
 		"CCACHE_DIR=" + j.ccache(), "CCACHE_BASEDIR=" + b.work, "CCACHE_MAXSIZE=5G",
 		"CCACHE_COMPILERCHECK=content", "CCACHE_NOHASHDIR=1",
 	}

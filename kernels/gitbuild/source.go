@@ -25,8 +25,8 @@ type source struct {
 // checkout brings the worktree to a commit. Files that don't differ keep
 // their times, so that make leaves their objects alone.
 func (b *Builder) checkout(ctx context.Context, j *job) (*source, error) {
-	s := &source{dir: filepath.Join(j.dir, "worktree")}
-	gitDir := filepath.Join(j.dir, "git")
+	s := &source{dir: filepath.Join(j.place, "worktree")}
+	gitDir := filepath.Join(j.place, "git")
 	// Without an index git knows nothing of the files that are there.
 	if _, err := os.Stat(filepath.Join(gitDir, "index")); err != nil {
 		if err := os.RemoveAll(s.dir); err != nil {
