@@ -19,7 +19,7 @@ type Moment struct {
 	Disk   string    `json:"disk,omitempty"` // ID
 	Offset int64     `json:"offset,omitempty"`
 	Length int64     `json:"length,omitempty"`
-	FUA    bool      `json:"fua,omitempty"`
+	FUA    bool      `json:"fua,omitempty"`  // it is durable, without a flush
 	Mark   string    `json:"mark,omitempty"` // the last one made by then
 }
 
@@ -69,8 +69,9 @@ type Choice struct {
 
 // Image makes the disks, all at one moment, as the choice leaves them: new raw
 // files ID.raw in the folder dir, for a new machine. What was flushed, or
-// written with FUA, or to a disk without a volatile cache, is on them. It is
-// for a machine that has ended: one that runs stands still meanwhile.
+// written with FUA, or to a disk without a volatile cache, is on them. So is
+// what was written to a disk of NVMe and answered: QEMU's doesn't tell FUA. It
+// is for a machine that has ended: one that runs stands still meanwhile.
 func (r *Recording) Image(ctx context.Context, at Moment, c Choice, dir string) ([]Disk, error) {
 	switch c.Lose {
 	case LoseNone, LoseAll:

@@ -3,6 +3,7 @@
 package qemu_test
 
 import (
+	"fmt"
 	"testing"
 	"time"
 
@@ -115,6 +116,27 @@ func TestStalledRequestIsHeldUntilItIsLetGo(t *testing.T) {
 		heal(t, l)
 		if s := <-stuck; s.String() != "40960" {
 			t.Errorf("%s: %v", d.ID, s)
+		}
+	}
+}
+
+func BenchmarkReadThroughFilter(b *testing.B) {
+	for _, bus := range qemu.Buses() {
+		for _, filter := range []bool{false, true} {
+			if bus == qemu.NVMe && !filter {
+				continue // it always has one
+			}
+			b.Run(fmt.Sprintf("%s, filter %v", bus, filter), func(b *testing.B) {
+				l := startLinux(b, linuxSpec(b, qemu.Disk{ID: "a", Bus: bus, Filter: filter}))
+				for b.Loop() {
+					const reads = 1000
+					s := l.do(ask{Do: "many", Disk: "a", Length: reads * 4096})
+					if s.Errno != "" {
+						b.Fatal(s)
+					}
+					b.ReportMetric(float64(s.MS*1000)/reads, "µs/read")
+				}
+			})
 		}
 	}
 }

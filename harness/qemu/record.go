@@ -89,7 +89,9 @@ func (t *tape) add(r *request) (*entry, error) {
 	if rec.stopped {
 		return nil, nil
 	}
-	e := &entry{tape: t, op: r.op, offset: r.offset, length: r.length, fua: r.fua, data: -1}
+	// QEMU's NVMe drops FUA: any write may have been one. And a discard has none.
+	fua := r.fua || t.disk.Bus == NVMe || t.disk.WriteCache == Off
+	e := &entry{tape: t, op: r.op, offset: r.offset, length: r.length, fua: fua, data: -1}
 	if r.data != nil {
 		if _, err := rec.log.WriteAt(r.data, rec.end); err != nil {
 			return nil, err
