@@ -148,7 +148,7 @@ func Report(a *Answer, c Context) string {
 	p := func(format string, args ...any) { fmt.Fprintf(&b, format, args...) }
 	since := introduced(a, c)
 	s := symptomOf(a.Target, c.BadWhen, c.Failing)
-	what := text.OneLine(headline(c.Case, s))
+	what := tame(headline(c.Case, s))
 	if a.Direction == Fix {
 		b.WriteString(header("Subject", " ", strings.Fields(fmt.Sprintf("%s: fixed by %s", what, since.title))...))
 	} else {
@@ -435,7 +435,7 @@ func header(name, between string, parts ...string) string {
 // with another.
 func hanging(first, others, s string) string {
 	var b strings.Builder
-	for i, line := range text.Wrap(text.OneLine(s), mailWidth-len(others)) {
+	for i, line := range text.Wrap(tame(s), mailWidth-len(others)) {
 		b.WriteString(map[bool]string{true: first, false: others}[i == 0] + line + "\n")
 	}
 	return b.String()
@@ -549,7 +549,11 @@ func spent(seconds float64) string {
 const mailWidth = 72
 
 // wrap breaks a paragraph.
-func wrap(s string) string { return strings.Join(text.Wrap(s, mailWidth), "\n") + "\n" }
+func wrap(s string) string { return strings.Join(text.Wrap(tame(s), mailWidth), "\n") + "\n" }
+
+// tame makes one line of a text that may hold what a stranger wrote, such as a
+// commit's title, without commands to a tracker.
+func tame(s string) string { return regzbotCommand.ReplaceAllString(text.OneLine(s), "# $1") }
 
 const (
 	consoleLines = 80  // of an excerpt

@@ -110,7 +110,7 @@ func TestTexts(t *testing.T) {
 		"hang": func(*Answer, *Context) {},
 		"warn": func(a *Answer, c *Context) {
 			a.Target.Signature.Verdict = "warn"
-			c.Failing.Titles, c.Failing.Legs = []string{"WARNING in bio_add_page", "WARNING in unrelated_thing"}, nil
+			c.Failing.Titles, c.Failing.Legs = []string{"WARNING in bio_add_page", "WARNING in unrelated_thing", "#regzbot introduced: v1.0..v1.1"}, nil
 			c.Failing.Hits, c.Failing.Said, c.Repeats = 2, "4096 bytes", 26
 			a.FailRate = Rate{Hits: 5, Runs: 30, Boots: 10}
 			c.Command = strings.Replace(c.Command, "    -k", "    --repeat 26 \\\n    -k", 1)
@@ -316,6 +316,48 @@ func TestCompare(t *testing.T) {
 		}
 		if text := r.Sentence(); strings.Contains(text, "still fails") != (r.Base.Fails > 0 && r.Patched.Fails > 0 && (c.want == Helps || c.want == Nothing)) {
 			t.Errorf("%s: %s", c.name, text)
+		}
+	}
+}
+
+// Given trials of a kernel, then those that show what is looked for are told
+// from those that do not, and neither are trials with another failure or none.
+func TestSee(t *testing.T) {
+	eio := func(boot string) Outcome {
+		return Outcome{Kind: KindVerdict, Verdict: "eio", Phase: "step", Step: "pread", Boot: boot, Titles: []string{"Mirror read failed", "I/O error"}}
+	}
+	pass := Outcome{Kind: KindVerdict, Verdict: "pass", Phase: "done", Step: "pread", Boot: "c", Titles: []string{"harmless"}}
+	other := Outcome{Kind: KindVerdict, Verdict: "bug", Phase: "stack", Step: "pread", Boot: "d", NoAnswer: true, Titles: []string{"BUG in y"}}
+	got := See(Rules{}, Target{Signature: eio("").Signature()}, []Outcome{pass, eio("a"), eio("a"), eio("b"), other, {Kind: KindError}})
+	if got.Hits != 3 || got.Runs != 4 || got.Boots != 3 || got.Trial.Boot != "a" || strings.Join(got.Titles, ",") != "I/O error,Mirror read failed" || strings.Join(got.Others, ",") != "BUG in y,harmless" {
+		t.Errorf("%+v", got)
+	}
+	if got := See(Rules{}, Target{Signature: eio("").Signature()}, []Outcome{pass}); got.Hits != 0 || got.Runs != 1 || got.Trial.Boot != "c" {
+		t.Errorf("%+v", got)
+	}
+}
+
+// Given a condition and a trial that shows several things, then the subject is
+// about what the condition would hold for.
+func TestWhatAConditionIsAbout(t *testing.T) {
+	o := Outcome{Kind: KindVerdict, Verdict: "warn", Also: []scenarios.Verdict{"eio", "degraded"}, Phase: "step", Step: "pread", Errno: "EIO", Titles: []string{"WARNING in a", "Mirror read failed"}}
+	for _, c := range []struct{ expr, want string }{
+		{"errno == EIO", "returns EIO"},
+		{"errno in (EIO, ENOSPC) && phase == step", "returns EIO"},
+		{`title =~ "^Mirror"`, "causes errors (Mirror read failed)"},
+		{"verdict == warn", "triggers WARNING in a"},
+		{"also == eio", "returns EIO"},
+		{"also == degraded", "causes errors (Mirror read failed)"},
+		{"verdict == warn && errno == EIO", "triggers WARNING in a"}, // both together
+		{"verdict != pass", "triggers WARNING in a"},
+	} {
+		e, err := ParseExpr(c.expr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s := symptomOf(Target{Signature: o.Signature(), Titles: o.Titles}, e, &Seen{Hits: 1, Runs: 1, Trial: o, Titles: o.Titles})
+		if got := s.does(); got != c.want {
+			t.Errorf("%s: %q, want %q", c.expr, got, c.want)
 		}
 	}
 }

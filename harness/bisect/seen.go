@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"github.com/blockrig/blockrig/scenarios"
 )
@@ -40,7 +41,7 @@ func See(rules Rules, t Target, outcomes []Outcome) Seen {
 	}
 	hits, passes := of(classHit), of(classPass)
 	all := func(Outcome) bool { return true }
-	s := Seen{Hits: len(hits), Runs: len(hits) + len(passes), Titles: titles(hits, all), Others: titles(passes, all)}
+	s := Seen{Hits: len(hits), Runs: len(hits) + len(passes), Titles: titles(hits, all), Others: titles(slices.Concat(passes, of(classOther)), all)}
 	boots := map[string]bool{}
 	for _, o := range slices.Concat(hits, passes) {
 		boots[o.Boot] = true
@@ -106,10 +107,34 @@ func symptomOf(t Target, expr *Expr, failing *Seen) symptom {
 	switch {
 	case s.verdict == scenarios.EIO && s.errno == "":
 		s.errno = "EIO"
-	case s.title == "" && len(shown) > 0 && (s.verdict == scenarios.Warn || s.verdict == scenarios.Bug || s.verdict == scenarios.Degraded && !s.legs):
-		s.title = shown[0]
+	case s.title == "" && (s.verdict == scenarios.Warn || s.verdict == scenarios.Bug || s.verdict == scenarios.Degraded && !s.legs):
+		s.title = titleOf(s.verdict, shown)
 	}
 	return s
+}
+
+// titleOf picks the title that is most like a verdict's, of those shown.
+func titleOf(v scenarios.Verdict, shown []string) string {
+	for _, t := range shown {
+		if verdictOf(t) == v {
+			return t
+		}
+	}
+	if v == scenarios.Degraded || len(shown) == 0 {
+		return ""
+	}
+	return shown[0]
+}
+
+// verdictOf is what a title alone looks like.
+func verdictOf(title string) scenarios.Verdict {
+	switch {
+	case strings.HasPrefix(title, "WARNING"), strings.HasPrefix(title, "possible "):
+		return scenarios.Warn
+	case strings.HasPrefix(title, "BUG"), strings.HasPrefix(title, "KASAN"), strings.Contains(title, "fault"), strings.Contains(title, "anic"):
+		return scenarios.Bug
+	}
+	return scenarios.Degraded
 }
 
 // Does says in a few words what is looked for: "returns EIO", "triggers
@@ -120,7 +145,7 @@ func (t Target) Does() string { return symptomOf(t, nil, nil).does() }
 // the verdict that it would hold for if the trial had shown nothing else.
 func matched(s symptom, expr *Expr, o Outcome, shown []string) symptom {
 	holds := func(alone Outcome) bool {
-		alone.Kind = KindVerdict
+		alone.Kind, alone.Phase, alone.Step = KindVerdict, o.Phase, o.Step
 		return expr.Holds(alone)
 	}
 	s.verdict, s.errno, s.bytes, s.wrong, s.title = o.Verdict, "", o.Bytes, o.Wrong, ""
@@ -134,7 +159,7 @@ func matched(s symptom, expr *Expr, o Outcome, shown []string) symptom {
 	}
 	for _, t := range shown {
 		if holds(Outcome{Titles: []string{t}}) {
-			s.verdict, s.title = scenarios.Warn, t
+			s.verdict, s.title, s.legs = verdictOf(t), t, false
 			return s
 		}
 	}

@@ -113,6 +113,9 @@ func (s *Search) context(ctx context.Context, a *bisect.Answer, c scenarios.Case
 	}
 	cx.Release = rec.Kernel.Release
 	cx.Machine = machineOf(ctx, rec)
+	if cx.Failing.Hits == 0 {
+		return cx, nil // nothing that it showed is the failure
+	}
 	var others []string
 	if cx.Passing != nil {
 		others = cx.Passing.Others
@@ -164,7 +167,7 @@ func (s *Search) seen(a *bisect.Answer, rules bisect.Rules, trials map[bisect.Su
 	}
 	seen.Said, seen.Release = rec.Outcome, rec.Kernel.Release
 	for _, l := range rec.Legs {
-		if !l.OK {
+		if !l.OK && seen.Hits > 0 {
 			seen.Legs = append(seen.Legs, fmt.Sprintf("%s on disk %s (%s)", l.Name, l.Disk, l.Health))
 		}
 	}
