@@ -19,7 +19,7 @@
 // time formats, /dev/kmsg and netconsole, the journal, syslog of any dialect
 // and language, Android's logcat and the stamps of phones, and mails, Markdown
 // and web pages that quote any of them. A prefix that is none of these but
-// stands on most lines is learned from the log's first 64 KiB (by ReadAll).
+// stands on most lines is learned from the log itself.
 // First lines that a mail program, a pager or a line break in a task's name
 // broke are put together.
 //

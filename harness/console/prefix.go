@@ -318,6 +318,9 @@ func (m *message) bracket(s []byte) ([]byte, bool) {
 		m.origin = originKernel
 	}
 	rest := s[i+1:]
+	if bytes.HasPrefix(rest, []byte("</")) { // a web page's
+		_, rest, _ = bytes.Cut(rest, []byte(">"))
+	}
 	if len(rest) > 0 && rest[0] == '[' {
 		return m.stamped(m.callerID(rest)), true
 	}
@@ -547,6 +550,10 @@ func (m *message) date(s []byte) {
 			m.tagged(stamp, bytes.TrimPrefix(t, []byte("\ufeff")), originKernel)
 			return
 		}
+		if t, ok := bytes.CutPrefix(rest, []byte("kernel ")); ok { // a table's column
+			m.tagged(stamp, trimBlanks(t), originKernel)
+			return
+		}
 		h := bytes.IndexByte(rest[:min(len(rest), 65)], ' ')
 		if h <= 0 {
 			return
@@ -643,6 +650,8 @@ func (m *message) tagged(stamp, text []byte, who origin) {
 	if who == originKernel && len(text) > 0 && text[0] == '[' {
 		if rest, ok := m.bracket(text); ok { // syslog keeps the printk time
 			m.text = rest
+		} else if n := len(digits(text[1:])); n > 0 && n+2 < len(text) && text[n+1] == ']' && text[n+2] == ' ' {
+			m.text = text[n+3:]
 		} else {
 			m.text = m.callerID(text)
 		}

@@ -1,6 +1,12 @@
 package console
 
-import "testing"
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
 
 // Given a line as any program shows the kernel's, when its prefixes are taken
 // off, then what is left is the kernel's text.
@@ -96,5 +102,76 @@ func TestNoPrefix(t *testing.T) {
 		if m := split([]byte(line)); string(m.text) != line || m.origin != originUnknown {
 			t.Errorf("%q: %+v, text %q", line, m, m.text)
 		}
+	}
+}
+
+// Given a log of which each line has a prefix that nobody knows, when it is
+// read whole or in pieces, then what stands in it is found, on its line.
+func TestUnknownPrefix(t *testing.T) {
+	const trouble = "sd 0:0:0:0: [sda] tag#1 FAILED Result: hostbyte=DID_TIME_OUT driverbyte=DRIVER_OK cmd_age=30s"
+	texts := []string{
+		"Linux version 6.1.0 (a@b) (gcc) #1 SMP", "pci_bus 0000:00: resource 4 [io 0x0000-0x0cf7]", "usb 1-1: new high-speed USB device number 2",
+		"EXT4-fs (sda1): mounted filesystem", "random: crng init done", trouble, "NET: Registered PF_INET6 protocol family", "hub 1-0:1.0: USB hub found", "audit: initializing netlink subsys",
+	}
+	for name, prefix := range map[string]func(i int) string{
+		"columns":          func(i int) string { return fmt.Sprintf("node7 | 00:%02d | ", i) },
+		"tabs":             func(i int) string { return fmt.Sprintf("2026-06-14T23:37:%02d.000+0000\tkernel\t", i%60) },
+		"commas":           func(i int) string { return fmt.Sprintf("%d,kernel,", i) },
+		"quoted commas":    func(i int) string { return fmt.Sprintf("\"2026-06-14T23:37:%02dZ\",\"", i%60) },
+		"a word":           func(int) string { return "node12: " },
+		"odd brackets":     func(i int) string { return fmt.Sprintf("<<%d>> host{4} [kern] >> ", i) },
+		"blanks":           func(i int) string { return fmt.Sprintf("14/06/2026 23:37:%02d  kernel  ", i%60) },
+		"a bracket inside": func(i int) string { return fmt.Sprintf("Jun 14 23:37:%02d dalek kernel: [%d] ", i%60, i) },
+		"a web page":       func(i int) string { return fmt.Sprintf("<span class=\"t\">[    %d.123456]</span> ", i%10) },
+	} {
+		for _, more := range []int{0, 200, 2000} { // quiet lines after it
+			var log strings.Builder
+			for i, text := range texts {
+				log.WriteString(prefix(i) + text + "\n")
+			}
+			for i := range more {
+				log.WriteString(prefix(i) + "eth0: Link is Up\n")
+			}
+			want := []string{"io SCSI command FAILED sda 6 x1"}
+			line := func(f Finding) string {
+				return fmt.Sprintf("%s %s %s %d x%d", f.Kind, f.Title, f.Place, f.Line, f.Count)
+			}
+			whole, err := ReadAll(strings.NewReader(log.String()))
+			if err != nil {
+				t.Errorf("%s: %v", name, err)
+				continue
+			}
+			s := NewScanner()
+			for _, b := range []byte(log.String()) {
+				s.Write([]byte{b})
+			}
+			s.Close()
+			for how, findings := range map[string][]Finding{"whole": whole.Findings, "in pieces": s.Findings()} {
+				var got []string
+				for _, f := range findings {
+					got = append(got, line(f))
+				}
+				if d := cmp.Diff(want, got); d != "" {
+					t.Errorf("%s, %d lines more, %s: %s", name, more, how, d)
+				}
+			}
+			if s.KernelLines() != whole.KernelLines || s.KernelLines() == 0 {
+				t.Errorf("%s: %d and %d lines of the kernel", name, s.KernelLines(), whole.KernelLines)
+			}
+		}
+	}
+}
+
+// Given a live console of an unknown prefix, when enough of it is read, then
+// what went wrong is told before the log ends.
+func TestUnknownPrefixLive(t *testing.T) {
+	var found []Finding
+	s := NewScanner(OnFinding(func(f Finding) { found = append(found, f) }))
+	for i := range 2 * learnEarly {
+		fmt.Fprintf(s, "node7 | 00:%02d | %s\n", i, []string{"EXT4-fs (sda1): mounted filesystem", "eth0: Link is Up"}[i%2])
+	}
+	fmt.Fprint(s, "node7 | 01:00 | Aborting journal on device sda1-8.\n")
+	if len(found) != 1 || found[0].Line != 2*learnEarly+1 {
+		t.Errorf("%+v", found)
 	}
 }

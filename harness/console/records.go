@@ -30,7 +30,7 @@ const maxRecord = 1 << 20
 // field takes one field, in any of the names that programs give it.
 func (r *record) field(key, value string) {
 	switch key {
-	case "MESSAGE", "msg", "message", "Message", "log", "textPayload", "text", "line", "Output":
+	case "MESSAGE", "msg", "message", "Message", "log", "textPayload", "text", "line", "short_message", "@message", "body", "Output":
 		if key == "Output" { // a cloud's console, its bytes as they were
 			if raw, err := base64.StdEncoding.DecodeString(value); err == nil {
 				value = string(raw)

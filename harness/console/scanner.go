@@ -431,6 +431,10 @@ func (s *Scanner) candidate(m *message) (found, kernel bool) {
 			s.retract(e)
 		}
 		s.refused = nil
+	case litAbsent[0]:
+		if e := s.last; e != nil && e.row == s.t.failed && s.lines-e.LastLine <= 3 {
+			s.retract(e)
+		}
 	case litDropped:
 		for _, r := range s.open {
 			if r != nil {

@@ -26,11 +26,12 @@ const (
 	litOffset     = "Kernel Offset: "
 )
 
-// What a SCSI disk says that refuses a command, and the commands that nothing
-// is lost without: UNMAP and WRITE SAME.
+// What a SCSI disk says that refuses a command, the commands that nothing is
+// lost without (UNMAP, WRITE SAME), and what a reader without a card says.
 var (
 	litRefused  = []string{"Sense Key : Illegal Request", "Sense Key : 0x5 "}
 	litNeedless = []string{"CDB: Unmap", "CDB: Write same(", "CDB: opcode=0x42 ", "CDB: opcode=0x41 ", "CDB: opcode=0x93 "}
+	litAbsent   = []string{"Add. Sense: Medium not present", "ASC=0x3a "}
 )
 
 // literals are texts that lines are searched for, with what they point to.
@@ -155,11 +156,10 @@ var compiled = sync.OnceValue(func() *tables {
 	for _, lit := range []string{litVersion, litMark, litSuppressed, litMessages, litRepeated, litDropped, litOffset, litEncoding} {
 		all.special[all.id(lit)] = lit
 	}
-	for _, lit := range litRefused {
-		all.special[all.id(lit)] = litRefused[0]
-	}
-	for _, lit := range litNeedless {
-		all.special[all.id(lit)] = litNeedless[0]
+	for _, lits := range [][]string{litRefused, litNeedless, litAbsent} {
+		for _, lit := range lits {
+			all.special[all.id(lit)] = lits[0]
+		}
 	}
 	for _, stem := range stems {
 		short.special[short.id(stem)] = stem
