@@ -121,7 +121,7 @@ func (t *scripted) Prepare(ctx context.Context, s Subject) (Prepared, error) {
 	if t.prepared != nil {
 		return t.prepared(s), nil
 	}
-	if s.Revert != "" {
+	if s.Revert != "" && !s.Partly {
 		return Prepared{Failure: KindNone, Reason: "does not apply"}, nil
 	}
 	return Prepared{Digest: "sha256:" + s.String()}, nil

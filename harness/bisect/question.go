@@ -23,6 +23,7 @@ type question struct {
 	single    bool  // other failures are known to be other bugs
 	reverted  state // of the last kernel with a commit taken back
 	absent    bool  // there was nothing to take back
+	there     bool  // where a revert is not possible: some of the change is at the failing end yet
 	unsettled bool  // the marks still changed when it was given up
 
 	unchecked  bool // the other ends were not tried for it
@@ -319,7 +320,7 @@ func (s *search) sameCommit(ctx context.Context, a *Answer, answered []*question
 			continue
 		}
 		a.First, a.Same = e.First, true
-		s.records, s.absent = records, q.absent
+		s.records, s.absent, s.there = records, q.absent, q.there
 		a.Checks = s.sameChecks(records, e.Checks)
 		// What was tried without the change is another trial of this too.
 		k := s.kernels[Subject{Commit: s.cfg.New, Revert: e.First.Hash}]

@@ -206,23 +206,26 @@ func TestRevertIsAskedAboutTheQuestion(t *testing.T) {
 // is likely at most.
 func TestWhatElseProves(t *testing.T) {
 	for name, c := range map[string]struct {
-		alone, partly bool
-		want          Grade
-		checks        []string
+		alone  bool
+		partly string // what a part of the revert does: "" is nothing, as none applies
+		want   Grade
+		checks []string
 	}{
-		"alone":   {true, true, Proven, []string{CheckAlone}},
-		"partly":  {false, true, Proven, []string{CheckPartly}},
-		"nothing": {false, false, Likely, nil},
+		"alone":                    {true, "fails", Proven, []string{CheckAlone}},
+		"alone, and not there":     {true, "", Likely, []string{CheckAlone}},
+		"partly":                   {true, "passes", Proven, []string{CheckPartly}},
+		"neither, and it is there": {false, "fails", Likely, nil},
+		"nothing":                  {false, "", Likely, nil},
 	} {
 		a, err := Run(context.Background(), Config{New: "c15", Old: []string{"c0"}}, chain(t, 16), &scripted{
 			prepared: func(s Subject) Prepared {
-				if s.Revert != "" && !s.Partly || s.Partly && !c.partly || s.Apply != "" && !c.alone {
+				if s.Revert != "" && !s.Partly || s.Partly && c.partly == "" || s.Apply != "" && !c.alone {
 					return Prepared{Failure: KindNone, Reason: "does not apply"}
 				}
 				return Prepared{Digest: s.String()}
 			},
 			does: func(s Subject) Outcome {
-				if at(s) >= 9 && !s.Partly {
+				if at(s) >= 9 && !(s.Partly && c.partly == "passes") {
 					return simTarget
 				}
 				return simPass

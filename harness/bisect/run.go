@@ -515,7 +515,9 @@ func (s *search) passesNeeded() int {
 }
 
 // proofs try the failing end without the commit's change and, where that is
-// not possible, what else can show that it is this change.
+// not possible, what else can show that it is this change: the failing end
+// without what still applies of it, and the change alone. The latter says
+// nothing of the failing end, so that a part of the change must be there yet.
 func (s *search) proofs(ctx context.Context, first string) ([]Check, error) {
 	revert, err := s.revert(ctx, first)
 	if err != nil || revert.Result != NotPossible || s.absent {
@@ -532,17 +534,24 @@ func (s *search) proofs(ctx context.Context, first string) ([]Check, error) {
 		alone.name, alone.want = CheckAloneFix, statePasses
 	}
 	checks := []Check{revert}
-	for _, p := range []proof{alone, partly} {
-		c, _, err := s.try(ctx, p)
+	whole, err := s.kernel(ctx, Subject{Commit: s.cfg.New, Revert: first})
+	if err != nil {
+		return nil, err
+	}
+	s.there = whole.prepared.Failure != KindNone // it applied, if no more
+	if !s.there {
+		c, k, err := s.try(ctx, partly)
 		if err != nil {
 			return nil, err
 		}
 		checks = append(checks, c)
+		s.there = k.prepared.Failure == "" || k.prepared.Failure == KindBuild
 		if c.Result == Pass {
-			break
+			return checks, nil
 		}
 	}
-	return checks, nil
+	c, _, err := s.try(ctx, alone)
+	return append(checks, c), err
 }
 
 // A proof is a kernel that shows whether a change is what is looked for.
@@ -721,6 +730,8 @@ func (s *search) grade(a *Answer) {
 			switch {
 			case r == Fail:
 				weaken("no: " + name)
+			case proven && !s.there:
+				weaken("nothing of the change can be taken back from " + short(s.cfg.New) + ", so it may not be there any more")
 			case !proven:
 				weaken(name + ": not possible, and nothing else shows that it is this change")
 			}

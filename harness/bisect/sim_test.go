@@ -205,7 +205,7 @@ func (t *simTester) Prepare(ctx context.Context, s Subject) (Prepared, error) {
 	if t.w.broken[s.Commit] == KindBuild {
 		return Prepared{Failure: KindBuild, Reason: "does not compile"}, nil
 	}
-	if s.Revert != "" && !t.w.reverts {
+	if s.Revert != "" && !s.Partly && !t.w.reverts {
 		return Prepared{Failure: KindNone, Reason: "does not apply"}, nil
 	}
 	return Prepared{}, nil
@@ -223,7 +223,7 @@ func (t *simTester) Test(ctx context.Context, r Request, record func(Outcome) er
 			continue
 		}
 		q := betaOf(t.r, t.w.falseRate, t.w.falseCorr)
-		if t.w.fails[r.Subject.Commit] && r.Subject.Revert != t.w.culprit || t.w.alone && r.Subject.Apply == t.w.culprit {
+		if t.w.fails[r.Subject.Commit] && (r.Subject.Revert != t.w.culprit || r.Subject.Partly) || t.w.alone && r.Subject.Apply == t.w.culprit {
 			q = 1 - (1-q)*(1-betaOf(t.r, t.w.rateOf(r.Subject.Commit), t.w.corr))
 		}
 		for range r.Runs {
