@@ -144,8 +144,9 @@ func Open(ctx context.Context, cacheDir string, opts Options) (*Builder, error) 
 			return nil, err
 		}
 		b.enclosed = child.CanEnclose()
-		// A cache in root's home can't be reached by anyone else.
-		if !b.reachable(abs) {
+		// A cache in root's home can't be reached by anyone else, unless make has
+		// a view of its own.
+		if !b.enclosed && !b.reachable(abs) {
 			sum := sha256.Sum256([]byte(abs))
 			b.work = filepath.Join("/var/cache/blockrig", "sources-"+hex.EncodeToString(sum[:6]))
 		}

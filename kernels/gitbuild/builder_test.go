@@ -562,6 +562,21 @@ func TestBuildWhereTheRootFolderIsClosed(t *testing.T) {
 	}
 }
 
+// Given a cache in a folder that none but root may enter, when root builds, then
+// sources and objects are there too.
+func TestAnEnclosedBuildNeedsNoOpenCache(t *testing.T) {
+	enclosing(t)
+	g := newRepo(t)
+	dir := openDir(t)
+	if err := os.Chmod(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	b := open(t, filepath.Join(dir, "cache"), Options{})
+	if _, err := b.BuildSpec(t.Context(), Spec{Repo: g.Dir(), Rev: "HEAD"}); err != nil || !strings.HasPrefix(b.work, dir) {
+		t.Errorf("in %s: %v", b.work, err)
+	}
+}
+
 // Given a file that anyone may read, and a folder that anyone may write to,
 // when the sources' own scripts look for them, then they are not there.
 func TestAnEnclosedBuildSeesItsOwnFoldersAlone(t *testing.T) {
