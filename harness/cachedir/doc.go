@@ -58,8 +58,8 @@
 //
 // # Files
 //
-// WriteFile puts a file in place whole and safely on the disk. Lock, RLock and
-// TryLock lock a file, and end with their context.
+// WriteFile puts a file in place whole and safely on the disk. Lock and TryLock
+// lock a file; a wait ends with its context.
 //
 // # On the disk
 //

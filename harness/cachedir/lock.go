@@ -33,12 +33,6 @@ func Lock(ctx context.Context, path string) (unlock func() error, err error) {
 	return l.Close, wait(ctx, l, l.TryLockContext)
 }
 
-// RLock is Lock for one of several readers.
-func RLock(ctx context.Context, path string) (unlock func() error, err error) {
-	l := flock.New(path)
-	return l.Close, wait(ctx, l, l.TryRLockContext)
-}
-
 // TryLock is Lock without waiting; the error then wraps ErrBusy.
 func TryLock(path string) (unlock func() error, err error) {
 	l := flock.New(path)

@@ -370,11 +370,6 @@ func (b *Builder) build(ctx context.Context, j *job, dir string) error {
 	if err != nil {
 		return err
 	}
-	if b.user != nil {
-		if err := openTo(src.dir); err != nil {
-			return err
-		}
-	}
 	build := Build{
 		Commit: j.commit, Tree: j.tree, LeftOut: leftOut, Compiler: j.compiler.id,
 		Fragments: j.spec.Fragments, ConfigFile: j.spec.ConfigFile,

@@ -39,10 +39,14 @@ func (b *Builder) checkout(ctx context.Context, j *job) (*source, error) {
 			return nil, fmt.Errorf("check %s out: %w", j.commit[:12], err)
 		}
 	}
-	var err error
+	err := b.makeFolder(s.dir)
+	if err != nil {
+		return nil, err
+	}
 	if s.git, err = j.repo.Borrow(ctx, gitDir, s.dir); err != nil {
 		return nil, err
 	}
+	s.git.Public = b.user != nil
 	if _, err := s.git.Run(ctx, "reset", "--quiet", "--hard", j.commit); err != nil {
 		return nil, fmt.Errorf("check %s out: %w", j.commit[:12], err)
 	}

@@ -105,32 +105,3 @@ func (b *Builder) makeFolder(dir string) error {
 	}
 	return nil
 }
-
-// openTo lets everyone read a tree that a strict umask closed: git makes files
-// by the umask of the process, which is not ours to change, and under a umask
-// of its own it would also make the user's repository more open than the user
-// wants it to be. To look at every file takes a fraction of the time that git
-// itself needs for that; those of earlier checkouts are opened with it.
-func openTo(dir string) error {
-	err := filepath.WalkDir(dir, func(p string, d fs.DirEntry, err error) error {
-		if err != nil || d.Type()&fs.ModeSymlink != 0 {
-			return err
-		}
-		info, err := d.Info()
-		if err != nil {
-			return err
-		}
-		mode := info.Mode().Perm() | 0o044
-		if mode&0o100 != 0 {
-			mode |= 0o011
-		}
-		if mode == info.Mode().Perm() {
-			return nil
-		}
-		return os.Chmod(p, mode)
-	})
-	if err != nil {
-		return fmt.Errorf("let the build's user read the sources: %w", err)
-	}
-	return nil
-}

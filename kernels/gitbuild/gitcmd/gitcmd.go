@@ -42,6 +42,10 @@ type Repo struct {
 	gitDir string
 	tree   string // our worktree; "" is none
 	from   *lender
+
+	// Public lets everyone read what git writes, whatever the umask of this
+	// process is.
+	Public bool
 }
 
 // A RequestError is about a repository or revision that is not there, or can't
@@ -246,7 +250,7 @@ func (r *Repo) RunInput(ctx context.Context, stdin io.Reader, args ...string) (s
 	var stdout, stderr bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
 	cmd.Stdin = stdin
-	err := child.Run(ctx, cmd, child.Options{OnThread: forbidTimes})
+	err := child.Run(ctx, cmd, child.Options{OnThread: r.onThread})
 	if ctx.Err() != nil {
 		return "", fmt.Errorf("git %s: %w", args[0], context.Cause(ctx))
 	}
@@ -296,6 +300,18 @@ var (
 	}
 	noTimesProgram = unix.SockFprog{Len: uint16(len(noTimes)), Filter: &noTimes[0]}
 )
+
+// onThread sets up the thread that starts git.
+func (r *Repo) onThread() error {
+	if r.Public {
+		// A umask belongs to all threads that share a working directory.
+		if err := unix.Unshare(unix.CLONE_FS); err != nil {
+			return fmt.Errorf("start git: %w", err)
+		}
+		unix.Umask(0o022)
+	}
+	return forbidTimes()
+}
 
 // forbidTimes makes utimensat, and what older C libraries call, fail in this thread and in what it starts: git
 // sets the time of objects that it would write and finds in the repository that
