@@ -199,7 +199,7 @@ func Report(a *Answer, c Context) string {
 	}
 	b.WriteString(checks(a))
 	p("\n%s", wrap(fmt.Sprintf("How it was found: %s between %s and %s, %d trials in %s.",
-		inSteps(a.Steps), text.Escape(c.Old), text.Escape(c.New), a.Trials, inBoots(a.Boots))))
+		inSteps(a.Steps), short(c.Old), short(c.New), a.Trials, inBoots(a.Boots))))
 	if a.Stopped != StopInconclusive {
 		b.WriteString(wrap(strings.ToUpper(rates(a)[:1]) + rates(a)[1:] + "."))
 	}
@@ -307,16 +307,16 @@ func (c Context) opening(a *Answer, s symptom) string {
 
 func (c Context) failingEnd(a *Answer) string {
 	if a.Direction == Fix {
-		return text.Escape(c.Old)
+		return short(c.Old)
 	}
-	return text.Escape(c.New)
+	return short(c.New)
 }
 
 func (c Context) passingEnd(a *Answer) string {
 	if a.Direction == Fix {
-		return text.Escape(c.New)
+		return short(c.New)
 	}
-	return text.Escape(c.Old)
+	return short(c.Old)
 }
 
 // passes says what the step does where it does not fail.
@@ -331,7 +331,7 @@ func (s *Seen) name(or string) string {
 	if s == nil || s.Name == "" {
 		return or
 	}
-	return text.OneLine(s.Name)
+	return short(text.OneLine(s.Name))
 }
 
 // shown is what the trials of both sides showed.
@@ -408,9 +408,9 @@ func (o Origin) text(a *Answer, c Context) string {
 	}
 	last := o.Story[len(o.Story)-1]
 	if last.Reverts {
-		return out + wrap(fmt.Sprintf("%s does not have it: the last of these is %s.", text.Escape(c.New), short(last.Hash))) + "\n"
+		return out + wrap(fmt.Sprintf("%s does not have it: the last of these is %s.", short(c.New), short(last.Hash))) + "\n"
 	}
-	return out + wrap(fmt.Sprintf("%s has the one of %s.", text.Escape(c.New), short(last.Hash))) + "\n"
+	return out + wrap(fmt.Sprintf("%s has the one of %s.", short(c.New), short(last.Hash))) + "\n"
 }
 
 // header is a header field of a mail, folded between its parts (RFC 5322); ""

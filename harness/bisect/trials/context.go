@@ -1,6 +1,7 @@
 package trials
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -33,7 +34,7 @@ func (s *Search) context(ctx context.Context, a *bisect.Answer, c scenarios.Case
 	r := s.Request
 	cx := bisect.Context{
 		Case: c, Scenario: strings.TrimSpace(c.Scenario.Name + " " + c.ID),
-		Bisect: commandLine(forOthers(r.Command)), Folder: s.Dir(),
+		Folder: s.Dir(),
 	}
 	rules, err := r.Rules()
 	if err != nil {
@@ -43,7 +44,7 @@ func (s *Search) context(ctx context.Context, a *bisect.Answer, c scenarios.Case
 	failing := a.Direction == bisect.Regression
 	old, new := r.ends()
 	if r.Git != nil {
-		cx.Old, cx.New = r.Git.Old[0].Name, r.Git.New.Name
+		cx.Old, cx.New = r.Git.Old[0].others(), r.Git.New.others()
 		cx.Config = configOf(r.Git.Build)
 		if a.First != nil {
 			s.ask(ctx, a, h, &cx)
@@ -65,6 +66,7 @@ func (s *Search) context(ctx context.Context, a *bisect.Answer, c scenarios.Case
 			cx.Range = &rng
 		}
 	}
+	cx.Bisect = foldedLine(forOthers(r.Command, r.namesForOthers(k)))
 	// The culprit against its parent or, without one, the ends.
 	with, without := []string{new.Commit}, []string{old.Commit}
 	names := [2]string{cx.New, cx.Old}
@@ -312,6 +314,24 @@ func inMatrix(c scenarios.Case) bool {
 	return true
 }
 
+// foldedLine is a command, on a line for each flag where one line is too
+// long for a mail.
+func foldedLine(args []string) string {
+	line := commandLine(args)
+	if len(line) <= mailWidth-2 {
+		return line
+	}
+	first := max(1, slices.IndexFunc(args, func(a string) bool { return strings.HasPrefix(a, "-") }))
+	var parts [][]string
+	for _, a := range args[first:] {
+		if len(parts) == 0 || strings.HasPrefix(a, "-") {
+			parts = append(parts, nil)
+		}
+		parts[len(parts)-1] = append(parts[len(parts)-1], a)
+	}
+	return folded(commandLine(args[:first]), parts)
+}
+
 // args are the flags that build kernels so.
 func (b Build) args() []string {
 	var args []string
@@ -342,9 +362,35 @@ func commandLine(args []string) string {
 	return strings.Join(out, " ")
 }
 
+// others is what others call an end: a branch or HEAD is another commit there.
+func (e End) others() string {
+	if releaseTag.MatchString(e.Name) {
+		return e.Name
+	}
+	return e.Commit
+}
+
+// namesForOthers are the names that the user gave the ends, with those that
+// mean the same to others, too.
+func (r *Request) namesForOthers(k Kernels) map[string]string {
+	names := map[string]string{}
+	if r.Git != nil {
+		for _, e := range append([]End{r.Git.New}, r.Git.Old...) {
+			names[e.Name] = e.others()
+		}
+		return names
+	}
+	for _, e := range []End{r.Releases.Old, r.Releases.New} {
+		names[e.Name] = k.Ref(bisect.Subject{Commit: e.Commit})
+	}
+	return names
+}
+
 // forOthers is a command as others can give it: without this user's folders
-// for results, with a file's name for its path, and with a clone of theirs.
-func forOthers(args []string) []string {
+// for results, with a file's name for its path, with a clone of theirs, and
+// with names of the ends that mean the same there.
+func forOthers(args []string, names map[string]string) []string {
+	named := func(v string) string { return cmp.Or(names[v], v) }
 	var out []string
 	for i := 0; i < len(args); i++ {
 		name, value, joined := strings.Cut(args[i], "=")
@@ -363,7 +409,7 @@ func forOthers(args []string) []string {
 		rewrite, ok := map[string]func(string) string{
 			"--results": nil, "--state": nil, "--output": nil, "-o": nil,
 			"--repo": func(string) string { return othersRepo }, "--then-git": func(string) string { return othersRepo },
-			"--apply": filepath.Base, "--config": filepath.Base,
+			"--apply": filepath.Base, "--config": filepath.Base, "--good": named, "--bad": named,
 		}[name]
 		if !ok {
 			out = append(out, args[i])

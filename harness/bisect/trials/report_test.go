@@ -207,7 +207,7 @@ func TestTheReportIsAboutTheCulprit(t *testing.T) {
 		"    -k git:linux@" + parent + " \\\n      -k git:linux@" + first + "\n",
 		"      --case length=4096,memory_offset=32 \\\n      --cpus 2 \\\n      --accel tcg \\\n",
 		again[:12] + " (\"Reapply \"dm: count all errors\"\") applies it\nv6.1 has the one of " + again[:12] + ".\n",
-		"  blockrig bisect git --repo linux --good v6.0 --bad v6.1 lvm-mirror-dio-read --case length=4096,memory_offset=32 --apply mend.patch\n",
+		"      --bad v6.1 lvm-mirror-dio-read \\\n      --case length=4096,memory_offset=32 \\\n      --apply mend.patch\n",
 	} {
 		if !strings.Contains(text, want) {
 			t.Errorf("%q is not in it", want)
@@ -240,6 +240,7 @@ func TestTheReportNamesWhatOthersHave(t *testing.T) {
 
 	r := requestFor(t, src.dir, "length=8192,memory_offset=0", old, first)
 	r.Command = append(r.Command[:11], "--set", "length=8192", "--set=memory_offset=0")
+	r.Command[8], r.Git.New.Name = "mine", "mine" // a branch that others do not have
 	s := newTold(t, r)
 	target := bisect.Signature{Verdict: "errno", Phase: "step", Step: "pread", Short: true, Bytes: 4096}
 	for i := range 20 {
@@ -257,6 +258,8 @@ func TestTheReportNamesWhatOthersHave(t *testing.T) {
 	for _, want := range []string{
 		"Subject: [REGRESSION] 8192-byte direct read on dm-mirror returns 4096\n bytes (since " + upstream[:12] + ")\n",
 		"Probably since commit",
+		"between v6.0 and " + first[:12] + ",",
+		"  blockrig bisect git \\\n      --repo linux \\\n      --good v6.0 \\\n      --bad " + first + " lvm-mirror-dio-read \\\n      --set length=8192 \\\n      --set=memory_offset=0\n",
 		"With its parent it returns 8192 bytes.\n",
 		"3 of 20 trials failed", "0 of 20 trials failed",
 		"The kernel's log says nothing about it.\n",
