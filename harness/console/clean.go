@@ -1,6 +1,7 @@
 package console
 
 import (
+	"bytes"
 	"strings"
 	"unicode/utf8"
 
@@ -73,3 +74,7 @@ func printable(s []byte) string {
 		return r
 	}, string(s))
 }
+
+// shown is a name as a finding shows it: printable and not too long, without the
+// blanks around it.
+func shown(s []byte) string { return printable(bytes.TrimSpace(s[:min(len(s), maxCapture)])) }

@@ -126,7 +126,7 @@ func symbolLen(s []byte) int {
 		s[n] == ':' && n > 0 && s[n-1] == ':' || s[n] == '<' && n > 1 || s[n] == '>' && n > 0 && s[n-1] != '-' && bytes.IndexByte(s[:n], '<') >= 0) {
 		n++
 	}
-	if n > 0 && isDigit(s[0]) {
+	if n > 0 && isDigit(s[0]) || n > maxCapture {
 		return 0
 	}
 	return n
@@ -205,7 +205,7 @@ func place(s []byte) (file string, line, n int) {
 	for i < len(s) && (isWord(s[i]) || s[i] == '/' || s[i] == '.' || s[i] == '-' || s[i] == '+') {
 		i++
 	}
-	if i == 0 || i+1 >= len(s) || s[i] != ':' || !isDigit(s[i+1]) || !isSource(s[:i]) {
+	if i == 0 || i > maxCapture || i+1 >= len(s) || s[i] != ':' || !isDigit(s[i+1]) || !isSource(s[:i]) {
 		return "", 0, 0
 	}
 	j := i + 1

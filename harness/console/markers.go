@@ -114,6 +114,7 @@ var kernelRows = []marker{
 	{kind: KindPanic, match: "Kernel panic - not syncing: corrupted stack end detected inside scheduler", title: "kernel panic: corrupted stack end in {func}", shape: shapeTrace, class: classPanic, pick: pickStall, skip: []string{"*schedule*", "*retint_kernel*"}},
 	{kind: KindPanic, match: "Kernel panic - not syncing: kernel stack overflow", title: "kernel stack overflow in {func}", shape: shapeTrace, class: classPanic, pick: pickStall, skip: []string{"*bad_stack*"}},
 	{kind: KindPanic, match: "Kernel panic - not syncing: Couldn't open N_TTY ldisc", title: "kernel panic: Couldn't open N_TTY ldisc", shape: shapeTrace, class: classPanic},
+	{kind: KindPanic, match: "Kernel panic - not syncing: {_*}panic_on_warn set", title: "kernel panic: panic_on_warn set", shape: shapeTrace, class: classPanic},
 	{kind: KindPanic, match: "Kernel panic - not syncing: {why*}", title: "kernel panic: {why}", shape: shapeTrace, class: classPanic},
 	{kind: KindBug, match: "[[traps: ]]PANIC: double fault, error_code: ", title: "PANIC: double fault in {func}", shape: shapeTrace, class: classFault},
 

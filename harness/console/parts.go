@@ -100,7 +100,7 @@ var parts = []part{
 	}, nil},
 	{"Hardware name: ", belongsTo, nil},
 	{"Workqueue: ", func(_ *Scanner, r *report, t []byte) partIs {
-		r.f.Workqueue = printable(bytes.TrimRight(t[len("Workqueue: "):], " "))
+		r.f.Workqueue = shown(t[len("Workqueue: "):])
 		return partYes
 	}, nil},
 	{"Modules linked in:", func(_ *Scanner, r *report, _ []byte) partIs { r.modules = true; return partYes }, nil},

@@ -204,9 +204,55 @@ func newJSONLog(b *bufio.Reader) *jsonLog {
 }
 
 func (j *jsonLog) decode(r io.Reader) {
-	j.dec = json.NewDecoder(r)
+	j.dec = json.NewDecoder(&boundedTokens{r: r})
 	j.dec.UseNumber()
 	j.stack = j.stack[:0]
+}
+
+// boundedTokens leaves out what is beyond maxRecord bytes of one string or number,
+// which a json.Decoder would hold in memory as a whole.
+type boundedTokens struct {
+	r        io.Reader
+	inString bool
+	escape   int  // bytes of an escape that are still to come
+	dropped  bool // they are beyond the bound
+	n        int  // of the token
+}
+
+func (b *boundedTokens) Read(p []byte) (int, error) {
+	for {
+		n, err := b.r.Read(p)
+		kept := p[:0]
+		for _, c := range p[:n] {
+			if b.keeps(c) {
+				b.n++
+				kept = append(kept, c)
+			}
+		}
+		if len(kept) > 0 || err != nil || n == 0 {
+			return len(kept), err
+		}
+	}
+}
+
+func (b *boundedTokens) keeps(c byte) bool {
+	switch {
+	case b.escape > 0:
+		if b.escape--; b.escape == 0 && c == 'u' {
+			b.escape = 4
+		}
+		return !b.dropped
+	case b.inString && c == '\\':
+		b.escape, b.dropped = 1, b.n >= maxRecord
+		return !b.dropped
+	case c == '"':
+		b.inString, b.n = !b.inString, 0
+		return true
+	case !b.inString && (c <= ' ' || c == ',' || c == ':' || c == '{' || c == '}' || c == '[' || c == ']'):
+		b.n = 0
+		return true
+	}
+	return b.n < maxRecord
 }
 
 func (j *jsonLog) Read(p []byte) (int, error) {

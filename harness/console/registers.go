@@ -90,7 +90,7 @@ func (s *Scanner) cpuLine(r *report, t []byte) {
 // command is a task's name, without what RHEL says of kdump after it.
 func command(s []byte) string {
 	s, _, _ = bytes.Cut(s, []byte(" Kdump: "))
-	return printable(bytes.TrimSpace(s))
+	return shown(s)
 }
 
 func digits(s []byte) string {
@@ -177,7 +177,7 @@ func firstWord(s []byte) []byte {
 // taskLine reads "kworker/0:1 state:D stack:0 pid:12 tgid:12 …" (sched_show_task).
 func (s *Scanner) taskLine(r *report, t []byte) {
 	if i := bytes.Index(t, []byte(" state:")); i > 0 && r.f.Comm == "" {
-		r.f.Comm = printable(bytes.TrimSpace(t[:i]))
+		r.f.Comm = shown(t[:i])
 	}
 	if i := bytes.Index(t, []byte(" pid:")); i > 0 && r.f.PID == 0 {
 		r.f.PID, _ = strconv.Atoi(digits(bytes.TrimLeft(t[i+5:], " ")))

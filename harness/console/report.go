@@ -191,7 +191,7 @@ func (s *Scanner) fill(r *report) {
 		case "pid":
 			r.f.PID, _ = strconv.Atoi(string(v))
 		case "comm":
-			r.f.Comm = printable(bytes.TrimSpace(v))
+			r.f.Comm = shown(v)
 		case "task": // comm:pid
 			r.task(v, ':')
 		case "commpid": // comm/pid
@@ -214,7 +214,7 @@ func (r *report) task(v []byte, sep byte) {
 		return
 	}
 	r.f.PID = pid
-	r.f.Comm = printable(v[:i])
+	r.f.Comm = shown(v[:i])
 }
 
 func placeString(v []byte) string {

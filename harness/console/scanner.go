@@ -14,6 +14,7 @@ const (
 	maxFindings = 2000     // different findings; further ones only count in Dropped
 	maxFrames   = 128      // of one trace
 	maxTitle    = 160      // bytes
+	maxCapture  = 512      // bytes of a part of a line that is shown or compared; KSYM_NAME_LEN is as much
 	maxStamps   = 4096     // lines remembered to know a quoted one again
 	maxTitles   = 1024     // remembered
 	proseLines  = 3        // that stand between two pieces of a log; fewer may be a message's own
@@ -556,10 +557,15 @@ func (s *Scanner) row(m *message, text []byte) int {
 // ">" at the end, in bytes.
 const minCut = 40
 
-// valid rejects captures that can't be what their names say.
+// valid rejects captures that can't be what their names say, and cuts those
+// that are longer than anything that is shown.
 func (s *Scanner) valid() bool {
 	for i := range s.caps.n {
 		v := s.caps.value[i]
+		if len(v) > maxCapture {
+			v = v[:maxCapture]
+			s.caps.value[i] = v
+		}
 		switch s.caps.name[i] {
 		case "place":
 			if _, _, n := place(v); n == 0 {
