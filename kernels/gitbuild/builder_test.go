@@ -619,6 +619,29 @@ func TestACompilerBringsWhatLiesBesideIt(t *testing.T) {
 	}
 }
 
+// Given a compiler that only root can come to, or one that needs something that
+// the build does not see, when root builds with it, then that is said, and no
+// commit is to blame.
+func TestACompilerThatTheBuildCantRun(t *testing.T) {
+	enclosing(t)
+	g := newRepo(t)
+	dir := openDir(t)
+	closed, far := filepath.Join(dir, "closed"), filepath.Join(dir, "far")
+	if err := errors.Join(os.Mkdir(closed, 0o700), os.Mkdir(far, 0o755),
+		os.WriteFile(filepath.Join(closed, "cc"), []byte("#!/bin/sh\necho 1\n"), 0o755),
+		os.WriteFile(filepath.Join(far, "cc"), []byte("#!/bin/sh\nexec "+dir+"/real \"$@\"\n"), 0o755),
+		os.WriteFile(filepath.Join(dir, "real"), []byte("#!/bin/sh\necho 1\n"), 0o755)); err != nil {
+		t.Fatal(err)
+	}
+	for _, cc := range []string{filepath.Join(closed, "cc"), filepath.Join(far, "cc")} {
+		_, err := open(t, filepath.Join(dir, "cache"), Options{CC: cc}).BuildSpec(t.Context(), Spec{Repo: g.Dir(), Rev: "HEAD"})
+		var failed *FailedError
+		if err == nil || errors.As(err, &failed) || !strings.Contains(err.Error(), cc) || !strings.Contains(err.Error(), "root builds as nobody") {
+			t.Errorf("%s: %v", cc, err)
+		}
+	}
+}
+
 // Given a strict umask, when root builds, then the user that make runs as can
 // come to the sources and the objects: in a new cache, in one that was used
 // before without and with it, and with files that a patch makes.

@@ -155,16 +155,12 @@ func (b *Builder) make(ctx context.Context, j *job, src *source, obj *objects, l
 	cmd := exec.Command("sh", append(all, args...)...)
 	cmd.Dir = obj.dir
 	cmd.Env = b.environ(j)
-	if b.user != nil {
-		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: b.user.uid, Gid: b.user.gid}}
-	}
 	log.line, log.last = line, nil
 	cmd.Stdout, cmd.Stderr = log, log
 	// Time for make to remove its unfinished targets.
 	opt := child.Options{Grace: 20 * time.Second, Contain: true}
-	if b.enclosed {
-		opt.OnThread = b.view(j, src.dir, obj.dir).Enter
-	}
+	b.asUser(cmd, &opt, j.compiler.path, child.Folder{Path: src.dir}, child.Folder{Path: obj.dir, Writable: true},
+		child.Folder{Path: j.home(), Writable: true}, child.Folder{Path: j.ccache(), Writable: true})
 	p, err := child.Start(ctx, cmd, opt)
 	if err != nil {
 		return true, err
@@ -328,7 +324,12 @@ func (b *Builder) findCompiler(ctx context.Context) (compiler, error) {
 	for _, prog := range []string{path, b.look("ld")} {
 		cmd := exec.Command(prog, "--version")
 		cmd.Env = []string{"PATH=" + b.path(), "LC_ALL=C"}
-		out, err := child.Output(ctx, cmd, child.Options{}, 1<<20)
+		var opt child.Options
+		b.asUser(cmd, &opt, path)
+		out, err := child.Output(ctx, cmd, opt, 1<<20)
+		if err != nil && ctx.Err() == nil && b.user != nil {
+			err = fmt.Errorf("%w (root builds as nobody, who sees the system's folders, those on PATH and the compiler's, where everyone may enter them)", err)
+		}
 		if err != nil {
 			return compiler{}, fmt.Errorf("ask %s for its version: %w", prog, err)
 		}

@@ -5,10 +5,11 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"os/exec"
 	osuser "os/user"
 	"path/filepath"
 	"strconv"
-	"strings"
+	"syscall"
 
 	"github.com/blockrig/blockrig/harness/child"
 )
@@ -57,28 +58,37 @@ func (b *Builder) reachable(dir string) bool {
 	return true
 }
 
-// view is what an enclosed make of a job sees: the system, the folders that
-// tools come from, with what belongs to them, and the job's.
-func (b *Builder) view(j *job, src, obj string) child.View {
-	v := child.View{{Path: src}, {Path: obj, Writable: true}, {Path: j.home(), Writable: true}, {Path: j.ccache(), Writable: true}}
-	for _, dir := range b.sees {
-		v = append(v, child.Folder{Path: dir})
+// asUser has a command run as the build's user. If that is another one, it sees
+// the system, the folders that tools come from, and these.
+func (b *Builder) asUser(cmd *exec.Cmd, o *child.Options, compiler string, folders ...child.Folder) {
+	if b.user != nil {
+		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: b.user.uid, Gid: b.user.gid}}
 	}
-	dirs := filepath.SplitList(b.path())
-	compiler := filepath.Dir(j.compiler.path)
-	if real, err := filepath.EvalSymlinks(j.compiler.path); err == nil {
-		dirs = append(dirs, filepath.Dir(real))
+	if b.enclosed {
+		o.OnThread = append(b.tools(compiler), folders...).Enter
 	}
-	for _, dir := range append(dirs, compiler) {
+}
+
+// tools are the folders of the build's PATH and of its compiler, each with what
+// belongs to it, as far as the build's user can come there.
+func (b *Builder) tools(compiler string) (view child.View) {
+	dirs := append(filepath.SplitList(b.path()), b.sees...)
+	if compiler != "" {
+		dirs = append(dirs, filepath.Dir(compiler))
+		if real, err := filepath.EvalSymlinks(compiler); err == nil {
+			dirs = append(dirs, filepath.Dir(real))
+		}
+	}
+	for _, dir := range dirs {
 		// Beside a bin folder are the libraries of what is in it.
-		if up := filepath.Dir(dir); up != "/" && strings.HasSuffix(dir, "bin") {
+		if up := filepath.Dir(dir); up != "/" && (filepath.Base(dir) == "bin" || filepath.Base(dir) == "sbin") {
 			dir = up
 		}
-		if dir != "/" && b.reachable(dir) {
-			v = append(v, child.Folder{Path: dir})
+		if info, err := os.Stat(dir); err == nil && info.IsDir() && dir != "/" && b.reachable(dir) {
+			view = append(view, child.Folder{Path: dir})
 		}
 	}
-	return v
+	return view
 }
 
 // makeFolder makes a folder and those above it. The build's user, if it is
