@@ -14,6 +14,8 @@ type StoryCheck struct {
 	Text   string // one sentence when it holds, else a line for each deviation
 	Holds  bool
 	Status int // exit status
+
+	Kernels []string // their releases, or references where none was seen, in the story's order
 }
 
 // CheckStory is the function CheckStory for a run of VerbRepro.
@@ -65,11 +67,11 @@ func CheckStory(sc *scenarios.Scenario, cases []scenarios.Case, records []Record
 	}
 	switch {
 	case len(off) == 0:
-		return StoryCheck{Text: sc.Story.Sentence(releases), Holds: true, Status: ExitOK}
+		return StoryCheck{Text: sc.Story.Sentence(releases), Holds: true, Status: ExitOK, Kernels: releases}
 	case failed:
-		return StoryCheck{Text: notHeld(off), Status: ExitFailure}
+		return StoryCheck{Text: notHeld(off), Status: ExitFailure, Kernels: releases}
 	default:
-		return StoryCheck{Text: notHeld(off), Status: ExitError}
+		return StoryCheck{Text: notHeld(off), Status: ExitError, Kernels: releases}
 	}
 }
 

@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/blockrig/blockrig/scenarios"
 )
 
 func TestWhatIsBesidesAnInterruption(t *testing.T) {
@@ -40,11 +42,19 @@ func TestSaidOnce(t *testing.T) {
 }
 
 func TestTheStoryThatIsTold(t *testing.T) {
-	sc, err := storyScenario(nil)
-	if err != nil || sc.Name != "lvm-mirror-dio-read" {
-		t.Errorf("without a name: %v, %v", sc, err)
+	one, err := storyScenarios(nil, false)
+	if err != nil || len(one) != 1 || one[0].Name != "lvm-mirror-dio-read" {
+		t.Fatalf("without a name: %v, %v", one, err)
 	}
-	if _, err := storyScenario([]string{"plain-dio-read"}); err == nil || !strings.Contains(err.Error(), "no story") {
+	sc := one[0]
+	all, err := storyScenarios(nil, true)
+	if err != nil || len(all) < 3 || slices.ContainsFunc(all, func(s *scenarios.Scenario) bool { return s.Story == nil }) {
+		t.Errorf("all: %d, %v", len(all), err)
+	}
+	if _, err := storyScenarios([]string{sc.Name}, true); err == nil {
+		t.Error("all, and one by name: no error")
+	}
+	if _, err := storyScenarios([]string{sc.Name, "plain-dio-read"}, false); err == nil || !strings.Contains(err.Error(), "no story") {
 		t.Errorf("one without a story: %v", err)
 	}
 	refs, err := storyKernels(sc, []string{"with=file:mine"})

@@ -141,13 +141,18 @@ func (a *app) newRun(ctx context.Context, req results.Request, o labOptions) err
 	if err := needQEMU(); err != nil {
 		return err
 	}
-	return a.runTrials(ctx, how{timing: o.timing}, func(root string) (*results.Run, results.Stored, error) {
+	return a.runTrials(ctx, how{timing: o.timing}, creating(ctx, req))
+}
+
+// creating makes a new run for a request.
+func creating(ctx context.Context, req results.Request) opening {
+	return func(root string) (*results.Run, results.Stored, error) {
 		run, err := results.Create(ctx, root, req)
 		if err != nil {
 			return nil, results.Stored{}, err
 		}
 		return run, results.Stored{Info: results.Info{ID: run.ID()}, Request: req}, nil
-	})
+	}
 }
 
 // stored are the flags as a run's request has them.

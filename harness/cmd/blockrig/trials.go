@@ -129,19 +129,14 @@ func (b *begun) done() []results.Record {
 	return out
 }
 
-// runTrials does what is to be done of a run, and reports all of it.
-func (a *app) runTrials(ctx context.Context, h how, open func(root string) (*results.Run, results.Stored, error)) (err error) {
-	root, err := a.sweptRoot(ctx)
+// An opening begins a run below root, or opens one to resume.
+type opening func(root string) (*results.Run, results.Stored, error)
+
+// runTrials does what is to be done of a run, reports all of it, and gives the
+// command's exit status.
+func (a *app) runTrials(ctx context.Context, h how, open opening) error {
+	b, err := a.trialsOf(ctx, h, open)
 	if err != nil {
-		return err
-	}
-	run, stored, err := open(root)
-	if err != nil {
-		return wrongRun(err)
-	}
-	b := &begun{run: run, req: stored.Request}
-	err = a.doRest(ctx, b, stored, h)
-	if err := a.report(ctx, b, h, errors.Join(err, run.Close())); err != nil {
 		return err
 	}
 	if b.req.Verb != results.VerbRepro {
@@ -153,6 +148,21 @@ func (a *app) runTrials(ctx context.Context, h how, open func(root string) (*res
 	}
 	a.say("%s", story.Text)
 	return exitWith(story.Status)
+}
+
+// trialsOf does what is to be done of a run, and reports all of it.
+func (a *app) trialsOf(ctx context.Context, h how, open opening) (*begun, error) {
+	root, err := a.sweptRoot(ctx)
+	if err != nil {
+		return nil, err
+	}
+	run, stored, err := open(root)
+	if err != nil {
+		return nil, wrongRun(err)
+	}
+	b := &begun{run: run, req: stored.Request}
+	err = a.doRest(ctx, b, stored, h)
+	return b, a.report(ctx, b, h, errors.Join(err, run.Close()))
 }
 
 // doRest makes the trials that a run lacks.
