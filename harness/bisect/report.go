@@ -149,15 +149,21 @@ func Report(a *Answer, c Context) string {
 	since := introduced(a, c)
 	s := symptomOf(a.Target, c.BadWhen, c.Failing)
 	what := tame(headline(c.Case, s))
-	if a.Direction == Fix {
+	switch {
+	case a.Stopped == StopInconclusive:
+		b.WriteString(header("Subject", " ", strings.Fields(what+" now and then")...))
+	case a.Direction == Fix:
 		b.WriteString(header("Subject", " ", strings.Fields(fmt.Sprintf("%s: fixed by %s", what, since.title))...))
-	} else {
+	default:
 		b.WriteString(header("Subject", " ", strings.Fields(fmt.Sprintf("[REGRESSION] %s (since %s)", what, since.short))...))
 	}
 	if a.Grade == Doubtful {
 		c.People = People{} // whose commit it may not be
 	}
-	to, cc := c.recipients(a.Direction)
+	var to, cc []string
+	if a.Stopped != StopInconclusive { // nobody's business
+		to, cc = c.recipients(a.Direction)
+	}
 	p("%s%s\n", header("To", ", ", to...), header("Cc", ", ", cc...))
 	b.WriteString(c.opening(a, s))
 	if a.Became != nil {
@@ -319,9 +325,12 @@ func (c Context) passingEnd(a *Answer) string {
 	return short(c.Old)
 }
 
+// returned is an errno or a number of bytes.
+var returned = regexp.MustCompile(`^(E[A-Z0-9]+|[0-9]+ bytes?)$`)
+
 // passes says what the step does where it does not fail.
 func (c Context) passes() string {
-	if c.Passing == nil || c.Passing.Said == "" || c.Passing.Hits == c.Passing.Runs {
+	if c.Passing == nil || c.Passing.Hits == c.Passing.Runs || !returned.MatchString(c.Passing.Said) {
 		return "does not"
 	}
 	return "returns " + text.OneLine(c.Passing.Said)
@@ -421,7 +430,7 @@ func header(name, between string, parts ...string) string {
 	}
 	line, out := name+": "+parts[0], ""
 	for _, part := range parts[1:] {
-		if text.Columns(line+between+part) > mailWidth {
+		if text.Columns(line+between+part) > MailWidth {
 			out += line + strings.TrimRight(between, " ") + "\n"
 			line = " " + part
 			continue
@@ -435,7 +444,7 @@ func header(name, between string, parts ...string) string {
 // with another.
 func hanging(first, others, s string) string {
 	var b strings.Builder
-	for i, line := range text.Wrap(tame(s), mailWidth-len(others)) {
+	for i, line := range text.Wrap(tame(s), MailWidth-len(others)) {
 		b.WriteString(map[bool]string{true: first, false: others}[i == 0] + line + "\n")
 	}
 	return b.String()
@@ -545,11 +554,11 @@ func spent(seconds float64) string {
 	return time.Duration(seconds * float64(time.Second)).Round(time.Second).String()
 }
 
-// mailWidth is where mails to the kernel's lists are broken, in columns.
-const mailWidth = 72
+// MailWidth is where mails to the kernel's lists are broken, in columns.
+const MailWidth = 72
 
 // wrap breaks a paragraph.
-func wrap(s string) string { return strings.Join(text.Wrap(tame(s), mailWidth), "\n") + "\n" }
+func wrap(s string) string { return strings.Join(text.Wrap(tame(s), MailWidth), "\n") + "\n" }
 
 // tame makes one line of a text that may hold what a stranger wrote, such as a
 // commit's title, without commands to a tracker.

@@ -155,6 +155,11 @@ func TestTexts(t *testing.T) {
 			a.Why = []string{"21 commits could not be tried (last bbbbbbbbbbbb: drivers/md/dm.c:12: error: expected ;); name paths, other ends or --max-skips"}
 			c.Failing, c.Passing, c.Origin, c.People = nil, nil, Origin{}, People{}
 		},
+		"inconclusive": func(a *Answer, c *Context) {
+			a.First, a.Checks, a.Grade, a.Stopped = nil, nil, Doubtful, StopInconclusive
+			a.Why = []string{"both ends fail now and then"}
+			c.Failing.Name, c.Failing.Hits, c.Passing.Name, c.Passing.Hits, c.Origin = "v6.18", 3, "v6.17", 2, Origin{}
+		},
 		"grown": func(a *Answer, c *Context) {
 			a.Became = &Commit{Hash: strings.Repeat("e", 40), Title: "dm-io: count EINVAL as an error"}
 			a.Began = &Signature{Verdict: "degraded", Phase: "step", Step: "pread"}
@@ -188,11 +193,11 @@ func TestTexts(t *testing.T) {
 		}
 		for line := range strings.Lines(report) {
 			// But for what is quoted or copied as it is.
-			if line = strings.TrimSuffix(line, "\n"); len(line) > mailWidth && !strings.HasPrefix(line, "| ") && !strings.HasPrefix(line, "  ") && !strings.HasPrefix(line, "#regzbot") {
+			if line = strings.TrimSuffix(line, "\n"); len(line) > MailWidth && !strings.HasPrefix(line, "| ") && !strings.HasPrefix(line, "  ") && !strings.HasPrefix(line, "#regzbot") {
 				t.Errorf("%s: a line of %d columns: %s", name, len(line), line)
 			}
 		}
-		if n := strings.Count(strings.ToLower(text), "#regzbot i"); n > 1 || (n == 0) != (a.Direction == Fix) {
+		if n := strings.Count(strings.ToLower(text), "#regzbot i"); n > 1 || (n == 0) != (a.Direction == Fix || a.Stopped == StopInconclusive) {
 			t.Errorf("%s: %d commands to regzbot", name, n)
 		}
 	}

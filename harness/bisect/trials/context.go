@@ -108,7 +108,7 @@ func (s *Search) context(ctx context.Context, a *bisect.Answer, c scenarios.Case
 			slices.Reverse(refs)
 		}
 	}
-	cx.Repeats = repeats(cx.Failing)
+	cx.Repeats = repeats(cx.Failing, a.FailRate)
 	cx.Command = runCommand(r, c, refs, cx.Repeats)
 	if cx.Failing == nil || rec.Scenario == "" {
 		return cx, nil
@@ -199,12 +199,20 @@ func (s *Search) record(where string) (rec results.Record, err error) {
 	return rec, nil
 }
 
-// repeats is how many trials show a failure for sure enough.
-func repeats(s *bisect.Seen) int {
-	if s == nil || s.Hits == 0 || s.Hits == s.Runs {
+// repeats is how many trials show a failure for sure enough, that seldom as it
+// was seen: of the culprit, or of all kernels with the failure.
+func repeats(s *bisect.Seen, all bisect.Rate) int {
+	if s == nil || s.Hits == 0 {
 		return 0
 	}
-	return stats.RunsToTrust(float64(s.Hits)/float64(s.Runs), bisect.Reproduced)
+	rate := float64(s.Hits) / float64(s.Runs)
+	if all.Hits > 0 {
+		rate = min(rate, float64(all.Hits)/float64(all.Runs))
+	}
+	if rate == 1 {
+		return 0
+	}
+	return stats.RunsToTrust(rate, bisect.Reproduced)
 }
 
 // WriteReports puts the texts to send into the search's folder, one for each
@@ -318,7 +326,7 @@ func inMatrix(c scenarios.Case) bool {
 // long for a mail.
 func foldedLine(args []string) string {
 	line := commandLine(args)
-	if len(line) <= mailWidth-2 {
+	if len(line) <= bisect.MailWidth-2 {
 		return line
 	}
 	first := max(1, slices.IndexFunc(args, func(a string) bool { return strings.HasPrefix(a, "-") }))

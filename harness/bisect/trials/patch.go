@@ -218,7 +218,7 @@ func (a PatchAnswer) Text(who string, cx bisect.Context) string {
 	cases := slices.Clone(a.Cases)
 	slices.SortStableFunc(cases, func(x, y CaseResult) int { return cmp.Compare(x.order(), y.order()) })
 	wrap := func(b *strings.Builder, s string) {
-		b.WriteString(strings.Join(text.Wrap(text.OneLine(s), mailWidth), "\n") + "\n")
+		b.WriteString(strings.Join(text.Wrap(text.OneLine(s), bisect.MailWidth), "\n") + "\n")
 	}
 	var b strings.Builder
 	if len(cases) == 1 {
@@ -257,9 +257,6 @@ func (a PatchAnswer) Text(who string, cx bisect.Context) string {
 	}
 	return b.String()
 }
-
-// mailWidth is where mails to the kernel's lists are broken, in columns.
-const mailWidth = 72
 
 // order is where a case stands in a text.
 func (c CaseResult) order() int {

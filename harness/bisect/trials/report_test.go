@@ -357,3 +357,24 @@ func TestEachCulpritHasAReport(t *testing.T) {
 		}
 	}
 }
+
+func TestRepeats(t *testing.T) {
+	for _, c := range []struct {
+		hits, runs int
+		all        bisect.Rate
+		want       int
+	}{
+		{12, 12, bisect.Rate{}, 0},
+		{12, 12, bisect.Rate{Hits: 30, Runs: 30}, 0},
+		{1, 2, bisect.Rate{}, 7},
+		{3, 3, bisect.Rate{Hits: 10, Runs: 100}, 44}, // it was luck
+		{0, 12, bisect.Rate{Hits: 1, Runs: 100}, 0},
+	} {
+		if got := repeats(&bisect.Seen{Hits: c.hits, Runs: c.runs}, c.all); got != c.want {
+			t.Errorf("%+v: %d", c, got)
+		}
+	}
+	if repeats(nil, bisect.Rate{}) != 0 {
+		t.Error("repeats of nothing")
+	}
+}
