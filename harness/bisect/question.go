@@ -29,6 +29,7 @@ type question struct {
 	unchecked  bool // the other ends were not tried for it
 	endRecords []Record
 	records    []Record // of the search under way, in order
+	edge       []string // the commit found and its parents
 	answer     *Answer
 }
 

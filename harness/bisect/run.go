@@ -166,19 +166,33 @@ func (s *search) sides() (fail, pass []string) {
 	return s.cfg.Old, []string{s.cfg.New}
 }
 
-// contradictions is how often a search starts over when its checks fail.
-const contradictions = 3
+// contradictions is how often a search starts over when its checks fail. That
+// a mark of a step changes is in the nature of the search.
+const contradictions = 20
 
 // prove finds the first new commit and checks it; when the checks
 // contradict, marks are tried again.
 func (s *search) prove(ctx context.Context, a *Answer, new string, old []string) (found, error) {
 	for round := 0; ; round++ {
 		f, err := s.find(ctx, new, old)
-		if err != nil || f.grows != nil {
+		stop, _ := errors.AsType[*StopError](err)
+		if err != nil && (stop == nil || stop.Kind != StopSkips) || f.grows != nil {
 			return f, err
 		}
 		a.First, a.Among, a.Checks = nil, nil, nil
 		if f.first == "" {
+			// Every mark says something of what is left.
+			s.edge = nil
+			changed, settleErr := s.settle(ctx, s.alpha, nil)
+			if settleErr != nil {
+				return found{}, settleErr
+			}
+			if changed && round < contradictions {
+				continue
+			}
+			if s.unsettled = s.unsettled || changed; err != nil {
+				return found{}, err
+			}
 			for _, c := range f.among {
 				d, err := s.history.Describe(ctx, c)
 				if err != nil {
@@ -201,12 +215,23 @@ func (s *search) prove(ctx context.Context, a *Answer, new string, old []string)
 			if round == contradictions {
 				return f, nil
 			}
-			if err := s.doubt(ctx); err != nil {
+			// What was seen may be enough to change a mark.
+			changed, err := s.settle(ctx, s.stepAlpha(), nil)
+			if err == nil && !changed {
+				err = s.doubt(ctx)
+			}
+			if err != nil {
 				return found{}, err
 			}
 			continue
 		}
-		changed, err := s.settle(ctx, s.alpha)
+		// Both sides of the change are to be certain; all else follows.
+		parents, err := s.history.Parents(ctx, f.first)
+		if err != nil {
+			return found{}, err
+		}
+		s.edge = append(parents, f.first)
+		changed, err := s.settle(ctx, s.alpha, s.edge)
 		if err != nil {
 			return found{}, err
 		}
@@ -282,7 +307,7 @@ func (s *search) fresh(ctx context.Context, k *kernel, commit string, want Mark,
 		}
 	}
 	k.freshFor = s.question
-	j, err := s.judge(ctx, k, from, s.alpha)
+	j, err := s.judge(ctx, k, from, max(freshAlpha, s.alpha))
 	if err != nil {
 		return false, err
 	}
@@ -303,6 +328,10 @@ func (s *search) fresh(ctx context.Context, k *kernel, commit string, want Mark,
 	}
 	return false, nil
 }
+
+// freshAlpha is the error of what fresh boots alone say: together with what was
+// seen before, it is far less.
+const freshAlpha = .005
 
 // doubt tries the least certain marks again after a contradiction.
 func (s *search) doubt(ctx context.Context) error {
@@ -372,7 +401,7 @@ func (s *search) growth(ctx context.Context, a *Answer, earlier Signature) error
 	if s.newFails {
 		edge = parents
 	}
-	became, checks, marks := a.First, a.Checks, s.records
+	became, checks, marks, sides := a.First, a.Checks, s.records, s.edge
 
 	// Where the failure begins (for a fix: where it ends) in any form.
 	narrow := view{s.lens, s.pools}
@@ -416,6 +445,9 @@ func (s *search) growth(ctx context.Context, a *Answer, earlier Signature) error
 	s.records = nil
 	a.Became, a.BecameChecks, a.Began = became, checks, &earlier
 	_, err = s.prove(ctx, a, new, old)
+	if s.edge != nil {
+		s.edge = append(s.edge, sides...)
+	}
 	for _, r := range marks {
 		if !slices.ContainsFunc(s.records, func(o Record) bool { return o.Commit == r.Commit }) {
 			s.records = append(s.records, r)
@@ -464,7 +496,7 @@ func (s *search) finish(ctx context.Context, a *Answer) error {
 	}
 	a.Confidence = 1
 	for _, r := range s.records {
-		if r.Mark != Skip {
+		if r.Mark != Skip && (s.edge == nil || slices.Contains(s.edge, r.Commit)) {
 			a.Confidence *= r.P
 		}
 		if r.Other != nil {

@@ -1,6 +1,7 @@
 package bisect
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -278,7 +279,7 @@ func (s *search) decide(k *kernel, from int, alpha float64) judgement {
 	p := s.chance(k, e)
 	j := judgement{p: p}
 	switch {
-	case e.hits > 0 && e.passes > 0 && runs < mixed:
+	case e.hits > 0 && e.passes > 0 && runs < mixed && alpha < stepAlpha:
 		// Rates may differ from commit to commit more than the pools know.
 	case p >= 1-alpha:
 		j.state = stateFails
@@ -522,14 +523,18 @@ func countSkips(records []Record) int {
 	return n
 }
 
-// stepAlpha is the error that a mark may have while the search lasts. What
-// later commits show makes earlier marks more certain, so that most of them
-// end up below alpha without another trial; settle sees to the rest.
-func (s *search) stepAlpha() float64 { return min(4*s.alpha, .01) }
+// stepAlpha is the error that a mark may have while the search lasts. A wrong
+// one does no harm for long: the search ends beside it, and the checks of the
+// commit and its parents, which have to be far more certain, contradict it.
+// What lies beyond those follows from them.
+func (s *search) stepAlpha() float64 { return stepAlpha }
 
-// settle looks at every mark again with all that is known by now, the least
-// certain first. It is true when one changed.
-func (s *search) settle(ctx context.Context, alpha float64) (bool, error) {
+const stepAlpha = .04
+
+// settle looks at marks again with all that is known by now, the least certain
+// first. It is true when one changed. Of marks that are given (the others are
+// looked at while the search lasts), all are.
+func (s *search) settle(ctx context.Context, alpha float64, only []string) (bool, error) {
 	type open struct {
 		i int
 		p float64
@@ -537,7 +542,7 @@ func (s *search) settle(ctx context.Context, alpha float64) (bool, error) {
 	var list []open
 	for i := range s.records {
 		r := &s.records[i]
-		if r.Mark == Skip {
+		if r.Mark == Skip || only != nil && !slices.Contains(only, r.Commit) {
 			continue
 		}
 		k, err := s.kernel(ctx, Subject{Commit: r.Commit})
@@ -553,12 +558,7 @@ func (s *search) settle(ctx context.Context, alpha float64) (bool, error) {
 			list = append(list, open{i, p})
 		}
 	}
-	slices.SortStableFunc(list, func(a, b open) int {
-		if a.p < b.p {
-			return -1
-		}
-		return 1
-	})
+	slices.SortStableFunc(list, func(a, b open) int { return cmp.Compare(a.p, b.p) })
 	for _, o := range list {
 		r := s.records[o.i]
 		s.stage("again", r.Commit)
@@ -568,13 +568,11 @@ func (s *search) settle(ctx context.Context, alpha float64) (bool, error) {
 		}
 		s.trust(k, j.state)
 		now := s.record(r.Commit, k, j)
-		changed := now.Mark != r.Mark
 		now.Retried = true
-		if !changed {
-			s.records[o.i] = now
-			continue
+		if now.Mark != r.Mark {
+			return true, nil
 		}
-		return true, nil
+		s.records[o.i] = now
 	}
 	return false, nil
 }
@@ -586,7 +584,7 @@ func (s *search) find(ctx context.Context, new string, old []string) (found, err
 		if err != nil || f.grows != nil {
 			return f, err
 		}
-		changed, err := s.settle(ctx, s.stepAlpha())
+		changed, err := s.settle(ctx, s.stepAlpha(), nil)
 		if err != nil {
 			return found{}, err
 		}
