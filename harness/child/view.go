@@ -1,11 +1,11 @@
 package child
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"os/exec"
 	"slices"
@@ -58,22 +58,22 @@ func (v View) Enter() (err error) {
 	if err := unix.Unshare(unix.CLONE_NEWNS); err != nil {
 		return fmt.Errorf("make a mount namespace: %w", err)
 	}
-	var trees []tree
+	trees := make(map[string]int) // by where they are to be seen
 	defer func() {
-		for _, t := range trees {
-			err = cmp.Or(err, unix.Close(t.fd))
+		for _, fd := range trees {
+			err = errors.Join(err, unix.Close(fd))
 		}
 	}()
-	all := slices.Clone(v)
-	for _, dir := range system {
-		all = append(all, Folder{Path: dir})
-	}
-	// A folder comes before those in it, which it would hide.
-	slices.SortFunc(all, func(a, b Folder) int { return cmp.Compare(a.Path, b.Path) })
 	links := make(map[string]string)
-	for _, f := range all {
-		if to, err := os.Readlink(f.Path); err == nil && slices.Contains(system, f.Path) {
-			links[f.Path] = to // /bin is usr/bin
+	for _, dir := range system {
+		if to, err := os.Readlink(dir); err == nil { // /bin is usr/bin
+			links[dir] = to
+		} else {
+			v = append(v[:len(v):len(v)], Folder{Path: dir})
+		}
+	}
+	for _, f := range v {
+		if trees[f.Path] != 0 || links[f.Path] != "" {
 			continue
 		}
 		fd, err := f.clone()
@@ -83,7 +83,7 @@ func (v View) Enter() (err error) {
 		if err != nil {
 			return err
 		}
-		trees = append(trees, tree{f.Path, fd})
+		trees[f.Path] = fd
 	}
 	if err := newRoot(); err != nil {
 		return err
@@ -100,21 +100,16 @@ func (v View) Enter() (err error) {
 			return err
 		}
 	}
-	for _, t := range trees {
-		if err := os.MkdirAll(t.at, 0o755); err != nil {
+	// A folder comes before those in it, which it would hide.
+	for _, at := range slices.Sorted(maps.Keys(trees)) {
+		if err := os.MkdirAll(at, 0o755); err != nil {
 			return err
 		}
-		if err := unix.MoveMount(t.fd, "", unix.AT_FDCWD, t.at, unix.MOVE_MOUNT_F_EMPTY_PATH); err != nil {
-			return fmt.Errorf("mount %s: %w", t.at, err)
+		if err := unix.MoveMount(trees[at], "", unix.AT_FDCWD, at, unix.MOVE_MOUNT_F_EMPTY_PATH); err != nil {
+			return fmt.Errorf("mount %s: %w", at, err)
 		}
 	}
 	return unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
-}
-
-// A tree is mounts that are not yet seen anywhere.
-type tree struct {
-	at string
-	fd int
 }
 
 // clone gives the folder and all that is mounted below it.
@@ -134,58 +129,25 @@ func (f Folder) clone() (fd int, err error) {
 }
 
 // newRoot gives the thread an empty root folder.
-func newRoot() (err error) {
-	var open []int
-	defer func() {
-		for _, fd := range open {
-			err = cmp.Or(err, unix.Close(fd))
-		}
-	}()
-	keep := func(fd int, err error) (int, error) {
-		if err == nil {
-			open = append(open, fd)
-		}
-		return fd, err
-	}
-	old, err := keep(unix.Open("/", unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0))
-	if err != nil {
-		return fmt.Errorf("open /: %w", err)
-	}
-	// What is mounted must not be seen by the host. In a chroot that can be
-	// said only from outside: to enter one's own namespace leads there.
-	self, err := keep(unix.Open("/proc/thread-self/ns/mnt", unix.O_RDONLY|unix.O_CLOEXEC, 0))
+func newRoot() error {
+	self, err := os.Open("/proc/thread-self/ns/mnt")
 	if err != nil {
 		return fmt.Errorf("open the mount namespace: %w", err)
 	}
-	if err := unix.Setns(self, unix.CLONE_NEWNS); err != nil {
+	defer self.Close()
+	// What is mounted must not be seen by the host. In a chroot that can be
+	// said only from outside: to enter one's own namespace leads there.
+	if err := unix.Setns(int(self.Fd()), unix.CLONE_NEWNS); err != nil {
 		return fmt.Errorf("enter the mount namespace: %w", err)
 	}
 	if err := unix.MountSetattr(unix.AT_FDCWD, "/", unix.AT_RECURSIVE, &unix.MountAttr{Propagation: unix.MS_SLAVE}); err != nil {
 		return fmt.Errorf("cut mounts off from the host's: %w", err)
 	}
-	tmpfs, err := keep(unix.Fsopen("tmpfs", unix.FSOPEN_CLOEXEC))
-	if err != nil {
-		return fmt.Errorf("make a root folder: %w", err)
+	if err := unix.Mount("blockrig", "/", "tmpfs", unix.MS_NOSUID|unix.MS_NODEV, "mode=0755,size="+scratchSize); err != nil {
+		return fmt.Errorf("mount a root folder: %w", err)
 	}
-	for key, value := range map[string]string{"mode": "0755", "size": scratchSize} {
-		if err := unix.FsconfigSetString(tmpfs, key, value); err != nil {
-			return fmt.Errorf("make a root folder: %s: %w", key, err)
-		}
-	}
-	if err := unix.FsconfigCreate(tmpfs); err != nil {
-		return fmt.Errorf("make a root folder: %w", err)
-	}
-	root, err := keep(unix.Fsmount(tmpfs, unix.FSMOUNT_CLOEXEC, unix.MOUNT_ATTR_NOSUID|unix.MOUNT_ATTR_NODEV))
-	if err != nil {
-		return fmt.Errorf("make a root folder: %w", err)
-	}
-	if err := unix.MoveMount(root, "", old, "", unix.MOVE_MOUNT_F_EMPTY_PATH|unix.MOVE_MOUNT_T_EMPTY_PATH); err != nil {
-		return fmt.Errorf("mount the root folder: %w", err)
-	}
-	if err := unix.Fchdir(root); err != nil {
-		return fmt.Errorf("enter the root folder: %w", err)
-	}
-	if err := unix.Chroot("."); err != nil {
+	// "/" alone is what lies under the mount.
+	if err := errors.Join(unix.Chroot("/.."), unix.Chdir("/")); err != nil {
 		return fmt.Errorf("enter the root folder: %w", err)
 	}
 	return nil

@@ -65,7 +65,7 @@ func (b *Builder) asUser(cmd *exec.Cmd, o *child.Options, compiler string, folde
 		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: b.user.uid, Gid: b.user.gid}}
 	}
 	if b.enclosed {
-		o.OnThread = append(b.tools(compiler), folders...).Enter
+		o.OnThread = append(child.View(folders), b.tools(compiler)...).Enter
 	}
 }
 
