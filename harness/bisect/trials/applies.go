@@ -26,7 +26,8 @@ func (e *NotAppliedError) Error() string { return e.Where + ": " + e.Why }
 
 // CheckApply tries patches, one after the other, on a commit; before are
 // patches that are applied first, where they apply. The error is a
-// *NotAppliedError when one of them does not apply. Nothing but git's index of
+// *NotAppliedError when one of them does not apply. Of a mail that can be read
+// in two ways, Path is the one that applies from then on. Nothing but git's index of
 // a repository in dir, a folder of our own, is written.
 func CheckApply(ctx context.Context, repo *gitcmd.Repo, base string, before []string, patches []Patch, dir string) error {
 	fail := func(err error) error { return fmt.Errorf("see whether the patch applies: %w", err) }
@@ -65,6 +66,13 @@ func CheckApply(ctx context.Context, repo *gitcmd.Repo, base string, before []st
 			return fail(err)
 		}
 		next, err := apply(diff)
+		if err != nil && p.plain != "" {
+			if plain, e := os.ReadFile(p.plain); e == nil {
+				if after, e := apply(plain); e == nil {
+					next, err = after, os.WriteFile(p.Path, plain, 0o600)
+				}
+			}
+		}
 		status, refused := gitcmd.Status(err)
 		switch {
 		case err == nil && next == tree:

@@ -28,7 +28,8 @@ type Patch struct {
 	number  int // of a series; 0 of none
 	of      int
 	version int
-	flowed  bool // sent as format=flowed, which is no form for patches
+	flowed  bool   // sent as format=flowed, which is no form for patches
+	plain   string // of one: the patch in another file, read as if it were not
 }
 
 // Patches takes the patches out of a mail or a mailbox, so that what a mail
@@ -74,8 +75,20 @@ func Patches(ctx context.Context, repo *gitcmd.Repo, file File, dir string) (out
 			p.Name += fmt.Sprintf(", %q", text.OneLine(p.subject))
 		}
 		// Line ends in what was encoded are the mail's, not the patch's.
-		if _, err := repo.RunInput(ctx, bytes.NewReader(mail), "mailinfo", "--quoted-cr=strip", filepath.Join(dir, e.Name()+".msg"), p.Path); err != nil {
-			return nil, nil, fmt.Errorf("read mail %s of %s: %w", e.Name(), file.Name, err)
+		read := func(mail []byte, into string) error {
+			if _, err := repo.RunInput(ctx, bytes.NewReader(mail), "mailinfo", "--quoted-cr=strip", filepath.Join(dir, e.Name()+".msg"), into); err != nil {
+				return fmt.Errorf("read mail %s of %s: %w", e.Name(), file.Name, err)
+			}
+			return nil
+		}
+		err = read(mail, p.Path)
+		if p.flowed {
+			// Some mail programs say so and send the lines as they are.
+			p.plain = filepath.Join(dir, e.Name()+".plain")
+			err = errors.Join(err, read(flowedType.ReplaceAll(mail, []byte("${1}fixed")), p.plain))
+		}
+		if err != nil {
+			return nil, nil, err
 		}
 		text, err := os.ReadFile(p.Path)
 		if err != nil {
@@ -105,7 +118,7 @@ var (
 	patchNumber = regexp.MustCompile(`\b0*([0-9]{1,4})/0*([0-9]{1,4})\b`)
 	versionTag  = regexp.MustCompile(`(?i)\bv([0-9]{1,3})\b`)
 	replied     = regexp.MustCompile(`(?i)^\s*(re|aw|sv|antw|fwd?)\s*:`)
-	flowedType  = regexp.MustCompile(`(?i)(?:^|\n)content-type:[^\n]*(?:\n[ \t][^\n]*)*format\s*=\s*"?flowed`)
+	flowedType  = regexp.MustCompile(`(?i)((?:^|\n)content-type:[^\n]*(?:\n[ \t][^\n]*)*format\s*=\s*"?)flowed`)
 )
 
 // patchIn is what a mail's header says of the patch in it.

@@ -194,6 +194,8 @@ func TestWhereAPatchBreaks(t *testing.T) {
 		{"a file that is there", "diff --git a/other b/other\nnew file mode 100644\n--- /dev/null\n+++ b/other\n@@ -0,0 +1 @@\n+y\n", "the file other, which it makes, is there already"},
 		{"cut off", whole[:len(whole)-12], "p.patch:9: does not apply to " + base[:12] + ": hunk 2 of d/f.c is damaged: it ends before it has as many lines as it says"},
 		{"format=flowed", aMail("Subject: [PATCH] x\nContent-Type: text/plain; charset=utf-8;\n format=flowed\n", words+strings.ReplaceAll(whole, " \t", "  ")), "; the mail is format=flowed, which breaks the lines"},
+		{"format=flowed, by name only", aMail("Subject: [PATCH] x\nMIME-Version: 1.0\nContent-Type: text/plain; charset=utf-8; format=flowed\n", words+head+good+hunk(20, "\tline 21;")), ""},
+		{"format=flowed, as it should be", aMail("Subject: [PATCH] x\nMIME-Version: 1.0\nContent-Type: text/plain; charset=utf-8; format=flowed\n", words+strings.ReplaceAll(head+good+hunk(20, "\tline 21;"), "\n ", "\n  ")), ""},
 		{"there already", "diff --git a/other b/other\n--- a/other\n+++ b/other\n@@ -1 +1 @@\n-w\n+x\n", ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
