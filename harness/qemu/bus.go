@@ -155,10 +155,12 @@ func (s *slots) attach(d Disk) attachment {
 		set("id", deviceName(d))
 		port()
 		set("serial", d.Serial)
-		a.before = append(a.before, *p)
-		a.disk = part{driver: "nvme-ns"}
-		set("id", deviceName(d)+"-1")
-		set("bus", deviceName(d))
+		if !d.Removable { // QEMU can't plug a namespace
+			a.before = append(a.before, *p)
+			a.disk = part{driver: "nvme-ns"}
+			set("id", deviceName(d)+"-1")
+			set("bus", deviceName(d))
+		}
 	}
 	set("drive", nodeName(d.ID))
 	if d.Bus != NVMe {

@@ -20,6 +20,7 @@ func TestGuestSeesDisksAsTheyAreAskedFor(t *testing.T) {
 		qemu.Disk{ID: "g", Bus: qemu.NVMe, LogicalBlockSize: 4096},
 		qemu.Disk{ID: "h", Bus: qemu.NVMe, Discard: qemu.Off, Zones: &qemu.Zones{Size: 4 << 20, MaxOpen: 2, MaxActive: 3}},
 		qemu.Disk{ID: "i", Filter: true},
+		qemu.Disk{ID: "j", Bus: qemu.NVMe, Metadata: 8, Protection: 1},
 	))
 	for _, tt := range []struct{ disk, name, want string }{
 		{"a", "queue/logical_block_size", "512"},
@@ -48,6 +49,7 @@ func TestGuestSeesDisksAsTheyAreAskedFor(t *testing.T) {
 		{"h", "queue/max_open_zones", "2"},
 		{"h", "queue/max_active_zones", "3"},
 		{"i", "queue/write_cache", "write back"},
+		{"j", "integrity/format", "T10-DIF-TYPE1-CRC"},
 	} {
 		if got := l.attr(tt.disk, tt.name); got != tt.want {
 			t.Errorf("disk %s: %s = %q, want %q", tt.disk, tt.name, got, tt.want)
@@ -58,7 +60,7 @@ func TestGuestSeesDisksAsTheyAreAskedFor(t *testing.T) {
 			t.Errorf("disk %s can't be discarded from", d)
 		}
 	}
-	for _, d := range []string{"a", "b", "c", "d", "e", "f", "g", "h", "i"} {
+	for _, d := range []string{"a", "b", "c", "d", "e", "f", "g", "h", "i", "j"} {
 		if got := l.write(d, 0, 8192, 'x') + l.flush(d) + l.read(d, 0, 8192); got != "8192x" {
 			t.Errorf("disk %s: write, flush and read gave %q", d, got)
 		}

@@ -139,6 +139,8 @@ func (d Disk) check() error {
 		return fmt.Errorf("a rotation rate of %d: only disks of %s and %s have one, up to 65534", d.RotationRate, AHCI, VirtioSCSI)
 	case d.Removable && bus == AHCI:
 		return fmt.Errorf("QEMU can't unplug disks of %s", AHCI)
+	case d.Removable && (d.Zones != nil || d.Metadata != 0):
+		return errors.New("QEMU can't plug a disk with zones or metadata")
 	case d.filtered() && d.Format != Raw:
 		return fmt.Errorf("format %q: a disk whose image blockrig serves is raw", d.Format)
 	case bus != NVMe && (d.Zones != nil || d.Metadata != 0 || d.Protection != 0):

@@ -4,6 +4,7 @@ package qemu_test
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -138,5 +139,47 @@ func BenchmarkReadThroughFilter(b *testing.B) {
 				}
 			})
 		}
+	}
+}
+
+// A guest that gives a request up resets the controller, for which QEMU waits
+// until the request has its answer.
+func TestGuestGivesUpAStalledRequest(t *testing.T) {
+	l := startLinux(t, linuxSpec(t, qemu.Disk{ID: "a", Filter: true}))
+	if got := l.do(ask{Do: "put", Disk: "a", Name: "device/timeout", Byte: '2'}).String(); got != "" {
+		t.Fatal(got)
+	}
+	inject(t, l, qemu.Fault{Disk: "a", Do: qemu.StallRequest, Op: qemu.ReadOp, Count: 1})
+	if got := l.read("a", 0, 4096); got != "40960" {
+		t.Errorf("read: %s, want what is there, by the second try", got)
+	}
+	if h := l.Hits()[0]; h.Hit != 1 || h.Seen < 2 {
+		t.Errorf("%+v, want one hit, and a second try", h)
+	}
+	if err := l.Trouble(); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestMachineEndsWhileARequestIsHeld(t *testing.T) {
+	l := startLinux(t, linuxSpec(t, qemu.Disk{ID: "a", Filter: true}))
+	inject(t, l, qemu.Fault{Disk: "a", Do: qemu.StallRequest})
+	l.begin(ask{Do: "read", Disk: "a", Length: 4096})
+	ctx := testContext(t)
+	for l.Held() == 0 {
+		select {
+		case <-ctx.Done():
+			t.Fatal("no request was held")
+		case <-time.After(time.Millisecond):
+		}
+	}
+	if err := l.Save(ctx, t.TempDir()+"/saved"); err == nil || !strings.Contains(err.Error(), "holds a request") {
+		t.Errorf("save: %v, want a refusal", err)
+	}
+	if left := children(t); len(left) > 0 {
+		t.Errorf("processes left behind: %v", left)
+	}
+	if h := l.Hits(); len(h) != 1 || h[0].Hit != 1 {
+		t.Errorf("%+v, want one hit", h)
 	}
 }

@@ -380,7 +380,18 @@ func TestDamagedSavedMachine(t *testing.T) {
 }
 
 func TestManyMachinesLeaveNothing(t *testing.T) {
-	from := save(t, qemu.Raw)
+	for name, filter := range map[string]bool{"without filter": false, "with filter": true} {
+		t.Run(name, func(t *testing.T) { manyMachines(t, filter) })
+	}
+}
+
+func manyMachines(t *testing.T, filter bool) {
+	spec := guestSpec(t, qemu.Raw)
+	spec.Disks[0].Filter = filter
+	from := filepath.Join(t.TempDir(), "saved")
+	if err := boot(t, testContext(t), spec).Save(testContext(t), from); err != nil {
+		t.Fatal(err)
+	}
 	descriptors := func() int {
 		entries, err := os.ReadDir("/proc/self/fd")
 		if err != nil {
@@ -402,6 +413,21 @@ func TestManyMachinesLeaveNothing(t *testing.T) {
 		}
 		if _, err := io.ReadFull(m.Control(), make([]byte, 1)); err != nil {
 			t.Fatal(err)
+		}
+		if filter {
+			if err := m.Inject(qemu.Fault{Disk: "a", Do: qemu.StallRequest}, qemu.Fault{Disk: "a", Do: qemu.StaleRead}); err != nil {
+				t.Fatal(err)
+			}
+			rec, err := m.Record()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := io.WriteString(m.Control(), "r0"); err != nil {
+				t.Fatal(err)
+			}
+			if err := rec.Close(); err != nil {
+				t.Fatal(err)
+			}
 		}
 		// Nobody ever read the console.
 		if err := errors.Join(m.Close(), os.RemoveAll(dir)); err != nil {

@@ -138,6 +138,9 @@ func TestSpecThatCanNotBe(t *testing.T) {
 		{"FUA over AHCI", func(s *Spec) { s.Disks[0].FUA = true }, "only disks of virtio-scsi"},
 		{"virtio-blk that rotates", func(s *Spec) { s.Disks[0].Bus, s.Disks[0].RotationRate = VirtioBlk, 7200 }, "rotation rate"},
 		{"AHCI that can be removed", func(s *Spec) { s.Disks[0].Removable = true }, "can't unplug"},
+		{"zones that can be removed", func(s *Spec) {
+			s.Disks[0].Bus, s.Disks[0].Removable, s.Disks[0].Zones = NVMe, true, &Zones{Size: 1 << 20}
+		}, "can't plug"},
 		{"qcow2 with filter", func(s *Spec) { s.Disks[0].Filter, s.Disks[0].Format = true, Qcow2 }, "is raw"},
 		{"zones over AHCI", func(s *Spec) { s.Disks[0].Zones = &Zones{Size: 1 << 20} }, "only disks of nvme"},
 		{"zones of 100 bytes", func(s *Spec) { s.Disks[0].Bus, s.Disks[0].Zones = NVMe, &Zones{Size: 100} }, "multiples of 512"},
@@ -218,10 +221,12 @@ func TestCommandLineOfDisks(t *testing.T) {
 		{"NVMe", []Disk{
 			{ID: "a", Bus: NVMe, Zones: &Zones{Size: 1 << 20, MaxOpen: 2, MaxActive: 3}},
 			{ID: "b", Bus: NVMe, Metadata: 8, Protection: 1},
+			{ID: "c", Bus: NVMe, Removable: true},
 		}, [][]string{
 			served("a", "7"), device("nvme,id=nvme-a,serial=s", "nvme-ns,id=nvme-a-1,bus=nvme-a,drive=disk-a,"+
 				"zoned=on,zoned.zone_size=1048576,zoned.zone_capacity=1048576,zoned.max_open=2,zoned.max_active=3"),
 			served("b", "8"), device("nvme,id=nvme-b,serial=s", "nvme-ns,id=nvme-b-1,bus=nvme-b,drive=disk-b,ms=8,pi=1"),
+			served("c", "9"), device("pcie-root-port,id=port-c,chassis=1", "nvme,id=nvme-c,bus=port-c,serial=s,drive=disk-c"),
 		}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

@@ -57,6 +57,50 @@ func TestFullHostDiskIsHostTrouble(t *testing.T) {
 	}
 }
 
+func TestFullHostDiskUnderAFilterIsHostTrouble(t *testing.T) {
+	dir := onSmallDisk(t, 4<<20)
+	if dir == "" {
+		return
+	}
+	// Given a disk that has more room than the host, and faults that reach the
+	// guest,
+	spec := guestSpec(t, qemu.Raw)
+	d, err := qemu.CreateDisk(t.Context(), dir, "c", 8<<20, qemu.Raw)
+	if err != nil {
+		t.Fatal(err)
+	}
+	d.Filter = true
+	spec.Disks[1] = d
+	ctx := testContext(t)
+	g := boot(t, ctx, spec)
+	if err := g.Inject(qemu.Fault{Disk: "c", Do: qemu.FailRequest, Errno: "ENOSPC", Count: 1}); err != nil {
+		t.Fatal(err)
+	}
+	if got := g.do("w1x", "w1x"); got != "!." {
+		t.Errorf("answers %q, want the fault, then none", got)
+	}
+	if err := g.Trouble(); err != nil {
+		t.Errorf("the fault was taken for trouble of the host: %v", err)
+	}
+
+	// when the guest fills it,
+	g.send("b1")
+	select {
+	case <-g.Troubled():
+	case <-ctx.Done():
+		t.Fatal("no trouble")
+	}
+
+	// then the host is blamed, by name, and the guest waits.
+	err = g.Trouble()
+	if !errors.Is(err, qemu.ErrHost) || !errors.Is(err, syscall.ENOSPC) || !strings.Contains(err.Error(), "disk c") {
+		t.Errorf("trouble %v, want one of disk c without space", err)
+	}
+	if g.Pending() == 0 || g.Held() != 0 {
+		t.Errorf("pending for %v, %d held; want that the request waits for the host", g.Pending(), g.Held())
+	}
+}
+
 func TestCreateDiskOnFullHostDisk(t *testing.T) {
 	dir := onSmallDisk(t, 8<<10)
 	if dir == "" {
