@@ -126,7 +126,7 @@ type piece struct {
 // left says what a power cut after event at leaves, in the order in which it
 // goes over what was there.
 func (t *tape) left(at int, c Choice, disk uint64) []piece {
-	seen := slices.DeleteFunc(slices.Clone(t.entries), func(e *entry) bool { return e.arrived > at })
+	seen := slices.DeleteFunc(slices.Clone(t.entries), func(e *entry) bool { return e.arrived > at || e.aborted })
 	ended := func(e *entry) bool { return e.finished > 0 && e.finished <= at }
 	// A flush is for what was finished when it arrived.
 	flushed := 0

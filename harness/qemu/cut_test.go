@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 )
 
@@ -268,6 +269,54 @@ func TestRecordingOutlivesItsMachine(t *testing.T) {
 	}
 	if got := after(t, r, last(r), Choice{Lose: LoseNone}, 2); got != "x." {
 		t.Errorf("content %s", got)
+	}
+}
+
+func TestWriteUnderWayWhenTheRecordingBegins(t *testing.T) {
+	c := serveDisk(t, Disk{ID: "a"})
+	inForce(t, c, Fault{Do: StallRequest, Op: WriteOp})
+	s := c.begin(nbdWrite, 0, 0, 512, bytes.Repeat([]byte{'x'}, 512))
+	c.flush() // the write has arrived
+	r := record(t, c)
+	inForce(t, c)
+	if e := <-s.done; e != 0 {
+		t.Fatal(e)
+	}
+	c.flush()
+	if got := after(t, r, last(r), Choice{Lose: LoseAll}, 2); got != "x." {
+		t.Errorf("content %s", got)
+	}
+}
+
+func TestWriteThatWasGivenUpIsNotUnderWay(t *testing.T) {
+	c := serveDisk(t, Disk{ID: "a"})
+	r := record(t, c)
+	inForce(t, c, Fault{Do: StallRequest, Op: WriteOp, Count: 1})
+	s := c.begin(nbdWrite, 0, 0, 512, bytes.Repeat([]byte{'x'}, 512))
+	c.flush() // the write has arrived
+	c.f.mu.Lock()
+	c.f.release(true)
+	c.f.mu.Unlock()
+	if e := <-s.done; e != syscall.EIO {
+		t.Fatal(e)
+	}
+	c.write(0, 512, 'y') // the guest tries again
+	if got := after(t, r, last(r), Choice{Lose: LoseNone}, 2); got != "y." {
+		t.Errorf("content %s", got)
+	}
+}
+
+func TestDiskIsRecordedOnceAtATime(t *testing.T) {
+	c := serveDisk(t, Disk{ID: "a"})
+	first := record(t, c)
+	if _, err := newRecording(t.TempDir(), []*filter{c.f}); err == nil || !strings.Contains(err.Error(), "disk a is being recorded") {
+		t.Errorf("second recording: %v", err)
+	}
+	first.Stop()
+	second := record(t, c)
+	c.write(0, 512, 'x')
+	if len(first.Moments()) != 0 || len(second.Moments()) != 1 {
+		t.Errorf("moments %v, then %v", first.Moments(), second.Moments())
 	}
 }
 

@@ -122,7 +122,7 @@ func (f *filter) next(in io.Reader) error {
 		return f.answer(r, syscall.EINVAL)
 	}
 	const grain = SectorSize - 1
-	if (c.offset|c.length)&grain != 0 || c.offset < 0 || c.length > f.size-c.offset {
+	if (c.offset|c.length)&grain != 0 || c.offset < 0 || c.length > f.size-c.offset || (c.length == 0) != (r.op == FlushOp) {
 		return f.answer(r, syscall.EINVAL)
 	}
 	f.mu.Lock()
@@ -142,11 +142,11 @@ func (f *filter) next(in io.Reader) error {
 	f.mu.Unlock()
 	switch {
 	case err != nil:
-		f.fault(fmt.Errorf("%w: can't record what is written to disk %s: %w", ErrHost, f.disk.ID, err))
+		f.trouble(r, err)
 		return nil
 	case !held:
 		return f.carryOut(r, e)
-	case r.hold:
+	case r.hold || r.wait >= guardLimit:
 		f.onHold()
 	}
 	return nil
@@ -165,6 +165,7 @@ func (f *filter) later(r *request, e *entry, g *gate) {
 	case <-g.opened:
 		if r.hold && g.fail {
 			r.fail = syscall.EIO
+			e.abort()
 		}
 	case <-f.over:
 		_ = r.from.release() // nobody reads it any more
@@ -183,17 +184,28 @@ func (f *filter) later(r *request, e *entry, g *gate) {
 // connection's.
 func (f *filter) carryOut(r *request, e *entry) error {
 	f.mu.Lock()
-	err := f.do(r)
+	var err error
+	if e == nil { // a recording may have begun since it arrived
+		e, err = f.arrive(r)
+	}
+	if err == nil {
+		err = f.do(r)
+	}
 	if err == nil && r.fail == 0 {
 		e.finish()
 	}
 	f.mu.Unlock()
 	if err != nil {
-		// The guest is never told: it could only blame its disk.
-		f.fault(fmt.Errorf("%w: can't %s the file of disk %s: %w", ErrHost, r.op, f.disk.ID, err))
+		f.trouble(r, err)
 		return nil
 	}
 	return f.answer(r, r.fail)
+}
+
+// trouble of the host with a request is never told to the guest, who could
+// only blame its disk: there is no answer.
+func (f *filter) trouble(r *request, err error) {
+	f.fault(fmt.Errorf("%w: can't %s the file of disk %s: %w", ErrHost, r.op, f.disk.ID, err))
 }
 
 // do is called with the lock held.

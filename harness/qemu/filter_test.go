@@ -253,6 +253,7 @@ func TestFilterServesItsImage(t *testing.T) {
 		"past the end":     c.begin(nbdRead, 0, testDiskSize-512, 1024, nil),
 		"far past the end": c.begin(nbdRead, 0, 1<<62, 512, nil),
 		"negative offset":  c.begin(nbdRead, 0, -512, 512, nil),
+		"nothing":          c.begin(nbdRead, 0, 0, 0, nil),
 		"half a sector":    c.begin(nbdRead, 0, 256, 256, nil),
 		"unknown command":  c.begin(77, 0, 0, 0, nil),
 	} {

@@ -18,7 +18,7 @@ func (m *Machine) Inject(faults ...Fault) error {
 		if err == nil {
 			err = one.check()
 		}
-		if err == nil && one.Offset+one.Length > f.size {
+		if err == nil && one.Length > f.size-one.Offset {
 			err = fmt.Errorf("%d bytes at %d: the disk has %d", one.Length, one.Offset, f.size)
 		}
 		if err != nil {
@@ -28,7 +28,7 @@ func (m *Machine) Inject(faults ...Fault) error {
 	}
 	for f, some := range of {
 		if err := f.inject(some); err != nil {
-			return fmt.Errorf("inject faults: %w: %w", ErrHost, err)
+			return fmt.Errorf("inject faults: %w", err)
 		}
 	}
 	return nil
@@ -106,7 +106,7 @@ func (m *Machine) Record(disks ...string) (*Recording, error) {
 	}
 	r, err := newRecording(m.spec.Dir, filters)
 	if err != nil {
-		return nil, fmt.Errorf("record writes: %w: %w", ErrHost, err)
+		return nil, fmt.Errorf("record writes: %w", err)
 	}
 	m.tapes = append(m.tapes, r)
 	return r, nil

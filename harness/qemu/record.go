@@ -2,6 +2,7 @@ package qemu
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"sync"
 )
@@ -43,6 +44,7 @@ type entry struct {
 	data     int64 // where it is in the log; -1: zeros
 	arrived  int   // number of the event
 	finished int   // 0: not yet
+	aborted  bool  // and it never will be
 }
 
 // newRecording makes one for filters. The log has no name.
@@ -61,6 +63,9 @@ func newRecording(dir string, filters []*filter) (*Recording, error) {
 		defer f.mu.Unlock()
 	}
 	for _, f := range filters {
+		if f.tape != nil && !f.tape.rec.over() {
+			return nil, errors.Join(fmt.Errorf("disk %s is being recorded", f.disk.ID), r.Close())
+		}
 		base, err := f.freeze()
 		if err != nil {
 			return nil, errors.Join(err, r.Close())
@@ -119,6 +124,16 @@ func (e *entry) finish() {
 	}
 }
 
+// abort notes that a request was given up before anything was done.
+func (e *entry) abort() {
+	if e == nil {
+		return
+	}
+	e.tape.rec.mu.Lock()
+	defer e.tape.rec.mu.Unlock()
+	e.aborted = true
+}
+
 // Mark names this moment: what the guest has said by now happened before it.
 func (r *Recording) Mark(name string) {
 	r.mu.Lock()
@@ -134,6 +149,12 @@ func (r *Recording) Stop() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.stopped = true
+}
+
+func (r *Recording) over() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.stopped
 }
 
 // Close gives up what was recorded.
