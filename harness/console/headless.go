@@ -27,9 +27,13 @@ var traceHeads = []string{"Call Trace:", "Call trace:", "Backtrace:"}
 // dumpHeads begin what shows tasks and CPUs though nothing need be wrong.
 var dumpHeads = []string{"task:", "sysrq: ", "SysRq : ", "NMI backtrace for cpu ", "Sending NMI ", "Showing ", "CPU: "}
 
+// traceEnd ends a report. Where nothing went before it, the report began before
+// the log.
+const traceEnd = "---[ end trace"
+
 // noHead takes a line that begins no report while none is open: it may be a
-// part of one whose head is lost.
-func (s *Scanner) noHead(m *message, text []byte) {
+// part of one whose head is lost. It reports whether it is.
+func (s *Scanner) noHead(m *message, text []byte) bool {
 	var head string
 	for _, h := range s.t.loose[text[0]] {
 		if len(text) >= len(h) && string(text[:len(h)]) == h {
@@ -39,26 +43,36 @@ func (s *Scanner) noHead(m *message, text []byte) {
 	}
 	switch {
 	case head == "" || m.origin == originUser:
-		return
+		return false
 	case slices.Contains(dumpHeads, head):
 		if head != "CPU: " {
 			s.quietUntil = s.lines + aloneFrom
 		}
 		s.cpuAt = s.lines
-		return
+		return false
 	case s.lines < s.quietUntil:
-		return
+		return false
+	case head == traceEnd:
+		if len(s.entries) > 0 || s.boot > 0 {
+			return false
+		}
+		e, _ := s.add(Finding{Kind: headless.kind, Title: "part of a report", Line: s.lines, LastLine: s.lines, Count: 1, Cut: true}, headlessRow, when{m.usec, m.precise}, s.boot, false)
+		if s.onFinding != nil {
+			s.onFinding(e.Finding)
+		}
+		return true
 	case slices.Contains(traceHeads, head) && (s.kernelLines > cutFrom || s.cpuAt > 0 || len(text) > len(head)):
-		return
+		return false
 	}
 	r := &report{row: headlessRow, marker: headless, caller: m.caller, boot: s.boot, when: when{m.usec, m.precise}, dropped: true}
 	r.f = Finding{Kind: headless.kind, Line: s.lines, LastLine: s.lines, Count: 1}
 	s.belong(r, text)
 	if r.rip == "" && !slices.Contains(traceHeads, head) {
-		return // a program's registers
+		return false // a program's registers
 	}
 	r.again = s.quoteOfSeen(m, text)
 	r.sum = s.lastStamp
 	s.open[s.free()] = r
 	s.belongs(r)
+	return true
 }

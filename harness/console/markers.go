@@ -248,9 +248,11 @@ var kernelRows = []marker{
 	{kind: KindBug, match: "BUG: Bad page cache in process {comm*} pfn:", title: "BUG: Bad page cache in {func}", shape: shapeTrace, pick: pickOrigin, skip: pageOwn},
 	{kind: KindBug, match: "BUG: Bad rss-counter state ", title: "BUG: Bad rss-counter state"},
 	{kind: KindBug, match: "BUG: non-zero pgtables_bytes on freeing mm: ", title: "BUG: non-zero pgtables_bytes on freeing mm"},
+	{kind: KindBug, match: "BUG: non-zero nr_ptes on freeing mm: ", title: "BUG: non-zero nr_ptes on freeing mm"},
+	{kind: KindBug, match: "BUG: non-zero nr_pmds on freeing mm: ", title: "BUG: non-zero nr_pmds on freeing mm"},
 	{kind: KindBug, match: "BUG: Dentry {_*} still in use ({_}) [unmount of ", title: "BUG: Dentry still in use in unmount", shape: shapeMessage, class: classCut},
-	{kind: KindBug, match: "BUG {_*} (Tainted{_*}): {what*}", title: "BUG: slab: {what}", shape: shapeTrace, loose: true},
-	{kind: KindBug, match: "BUG {_*} (Not tainted): {what*}", title: "BUG: slab: {what}", shape: shapeTrace, loose: true},
+	{kind: KindBug, match: "BUG {_*} (Tainted{_*}): {what*}", title: "BUG: slab: {what}", shape: shapeTrace},
+	{kind: KindBug, match: "BUG {_*} (Not tainted): {what*}", title: "BUG: slab: {what}", shape: shapeTrace},
 	{kind: KindBug, match: "BUG {_}: Objects remaining {what*}()", title: "BUG: slab: Objects remaining {what}()", shape: shapeTrace},
 	{kind: KindBug, match: "cache_from_obj: Wrong slab cache. ", title: "BUG: wrong slab cache in {func}", shape: shapeMessage, class: classCut},
 	{kind: KindBug, match: "VFS: Close: file count is 0", title: "VFS: Close: file count is zero (use-after-free)"},
@@ -260,6 +262,7 @@ var kernelRows = []marker{
 	{kind: KindBug, match: "BUG: workqueue leaked lock[[ or atomic]]: {commpid*}", title: "BUG: workqueue leaked lock or atomic in {func}", shape: shapeTrace, pick: pickNamed},
 	{kind: KindBug, match: "BUG: workqueue leaked atomic, lock or RCU: {commpid*}", title: "BUG: workqueue leaked lock or atomic in {func}", shape: shapeTrace, pick: pickNamed},
 	{kind: KindBug, match: "BUG: {why*}", title: "BUG: {why}", shape: shapeTrace, loose: true},
+	{kind: KindWarn, match: "sysfs: cannot create duplicate filename '", title: "sysfs: cannot create duplicate filename in {func}", shape: shapeTrace, pick: pickTrace, skip: []string{"sysfs_*", "internal_create_*", "create_files*", "driver_sysfs_*"}},
 	{kind: KindWarn, match: "irq {_#}: nobody cared (try booting with the \"irqpoll\" option)", title: "irq: nobody cared", shape: shapeTrace},
 }
 

@@ -217,7 +217,7 @@ func (p *pattern) compare(s []byte, c *captures, cut bool) bool {
 		if n == 0 && (t.mode != '*' || t.name != "_") {
 			return false
 		}
-		if t.name != "_" {
+		if t.name != "_" && (!cut || n < len(s)) { // one that is cut names nothing
 			c.name[c.n], c.value[c.n] = t.name, s[:n]
 			c.n++
 		}

@@ -45,6 +45,16 @@ func TestPublicReports(t *testing.T) {
 		{"arm64's registers alone", "pc : f2fs_allocate_data_block+0x1a8/0x1000\nlr : f2fs_allocate_data_block+0x1a0/0x1000\nCall trace:\n f2fs_allocate_data_block+0x1a8/0x1000\n do_write_page+0x1/0x2\n", []string{"warn part of a report in f2fs_allocate_data_block"}},
 		{"a trace alone", "[  100.000001] Call Trace:\n[  100.000002]  bio_put+0x1/0x20\n[  100.000003]  clone_endio+0x1/0x20 [dm_mod]\n", []string{"warn part of a report in bio_put"}},
 		{"what sysrq was asked for", "[  100.000000] sysrq: Show Blocked State\n[  100.000000] task:fio state:D stack:0 pid:12 ppid:1 flags:0x0\n[  100.000001] Call Trace:\n[  100.000002]  bio_put+0x1/0x20\n", nil},
+		{"MIPS's registers alone", "epc   : 80106b40 bio_put+0x10/0x30\nra    : 80106b38 bio_endio+0x1/0x2\n", []string{"warn part of a report in bio_put"}},
+		{"who ran and where", "Modules linked in: nvme dm_mod\nCPU: 3 PID: 12 Comm: fio Tainted: G        W  OE     5.4.0 #1\nHardware name: X\nRIP: 0010:bio_put+0x1/0x20\n", []string{"warn part of a report in bio_put"}},
+		{"the end of a trace alone", "[   12.000000]  clone_endio+0x1/0x20 [dm_mod]\n[   12.000001]  blk_mq_end_request+0x1/0x20\n[   12.000003] ---[ end trace 0123456789abcdef ]---\n", []string{"warn part of a report"}},
+		{"the end of a trace, and a panic", "[   12.000003] ---[ end trace 0123456789abcdef ]---\n[   12.000004] Kernel panic - not syncing: Fatal exception\n", []string{"warn part of a report", "panic kernel panic: Fatal exception"}},
+		{"a second end of a trace", "[   12.000003] WARNING: CPU: 0 PID: 1 at fs/f.c:1 f+0x1/0x2\n[   12.000003] ---[ end trace 0123456789abcdef ]---\n[   12.000004] ---[ end trace 0123456789abcdef ]---\n", []string{"warn WARNING in f @fs/f.c:1"}},
+		// Lines that a mail program or a pager broke.
+		{"an I/O error, wrapped", "[ 1000.123456] blk_update_request: I/O error, dev nvme0n1, sector\n1234567890 op 0x1:(WRITE) flags 0x800 phys_seg 16 prio class 0\n", []string{"io I/O error, WRITE @nvme0n1"}},
+		{"a file system's, wrapped in a mail", "> Jun 14 18:08:32 host kernel: EXT4-fs error (device sda1):\n> ext4_find_entry:1455: inode #2: comm ls: reading directory lblock 0\n", []string{"io EXT4-fs error in ext4_find_entry @sda1"}},
+		{"an I/O error, cut by a pager", "[ 1000.123456] blk_update_request: I/O error, dev sda, sector 1>\n", []string{"io I/O error @sda"}},
+		{"a file system's, cut by a pager", "[ 1000.123456] EXT4-fs error (device sda1): ext4_find_ent>\n", []string{"io EXT4-fs error @sda1"}},
 		// Titles without prefixes, times, addresses and devices.
 		{"a collector's time", "[2024-06-14T23:37:24.858812Z] [19732.858812] I/O error, dev nvme0n1, sector 8 op 0x1:(WRITE) flags 0x0\n", []string{"io I/O error, WRITE @nvme0n1"}},
 		{"a bare kernel:", "kernel: blk_update_request: I/O error, dev sda, sector 8 op 0x0:(READ) flags 0x0\n", []string{"io I/O error, READ @sda"}},
@@ -52,6 +62,8 @@ func TestPublicReports(t *testing.T) {
 		// The function to blame.
 		{"a sleep of ZFS's", "INFO: task txg_sync:812 blocked for more than 120 seconds.\nCall Trace:\n __schedule+0x1/0x2\n schedule+0x1/0x2\n cv_wait_common+0x1/0x2 [spl]\n __cv_wait+0x1/0x2 [spl]\n zio_wait+0x1/0x2 [zfs]\n dsl_pool_sync_mos+0x1/0x2 [zfs]\n", []string{"hang INFO: task hung in dsl_pool_sync_mos"}},
 		{"a sleep of 2.6's", "INFO: task fio:812 blocked for more than 120 seconds.\nCall Trace:\n [<ffffffff81234567>] io_schedule+0x1/0x2\n [<ffffffff81234567>] sync_page+0x1/0x2\n [<ffffffff81234567>] __wait_on_bit_lock+0x1/0x2\n [<ffffffff81234567>] __lock_page+0x1/0x2\n [<ffffffff81234567>] write_cache_pages+0x1/0x2\n", []string{"hang INFO: task hung in write_cache_pages"}},
+		{"a file system's own lock", "INFO: task fio:12 blocked for more than 120 seconds.\nCall Trace:\n [<ffffffff81234567>] schedule+0x29/0x70\n [<ffffffff81234567>] xfs_buf_lock+0x1/0x2 [xfs]\n", []string{"hang INFO: task hung in xfs_buf_lock"}},
+		{"a 32-bit ioctl of one device", "watchdog: BUG: soft lockup - CPU#3 stuck for 26s! [fio:99]\nRIP: 0010:bio_put+0x1/0x2\nCall Trace:\n dm_ctl_ioctl+0x1/0x2\n compat_SyS_ioctl+0x1/0x2\n do_fast_syscall_32+0x1/0x2\n", []string{"hang BUG: soft lockup in dm_ctl_ioctl"}},
 		{"guesses only", "INFO: task fio:812 blocked for more than 120 seconds.\nCall Trace:\n ? __schedule+0x1/0x2\n ? __split_and_process_bio+0x1/0x2\n ? schedule+0x1/0x2\n ? io_schedule+0x1/0x2\n ? ext4_mpage_readpages+0x1/0x2\n", []string{"hang INFO: task hung in ext4_mpage_readpages"}},
 		{"a stall with RCU's thread starved", "rcu: INFO: rcu_preempt detected stalls on CPUs/tasks:\nrcu: \t1-...!: (0 ticks this GP) idle=1/1/0\nrcu: rcu_preempt kthread starved for 10502 jiffies! g1 f0x0 RCU_GP_WAIT_FQS(5) ->state=0x0 ->cpu=1\nrcu: RCU grace-period kthread stack dump:\ntask:rcu_preempt state:R running task stack:0 pid:10\nCall Trace:\n __schedule+0x1/0x2\n rcu_gp_fqs_loop+0x1/0x2\n rcu_gp_kthread+0x1/0x2\nrcu: Stack dump where RCU GP kthread last ran:\nSending NMI from CPU 0 to CPUs 1:\nNMI backtrace for cpu 1\nRIP: 0010:native_queued_spin_lock_slowpath+0x1/0x2\nCall Trace:\n _raw_spin_lock+0x1/0x2\n dm_get_live_table+0x1/0x2\n dm_blk_ioctl+0x1/0x2\n blkdev_ioctl+0x1/0x2\n", []string{"hang INFO: rcu detected stall in dm_blk_ioctl"}},
 		{"scheduling while atomic", "BUG: scheduling while atomic: fio/812/0x00000002\nCall Trace:\n dump_stack+0x1/0x2\n __schedule_bug+0x1/0x2\n __schedule+0x1/0x2\n schedule+0x1/0x2\n exit_to_user_mode_prepare+0x1/0x2\n raid5_make_request+0x1/0x2\n", []string{"bug BUG: scheduling while atomic in raid5_make_request"}},
@@ -93,6 +105,10 @@ func TestWhoRan(t *testing.T) {
 	if len(f) != 1 || f[0].Comm != "su" || f[0].Release != "4.18.0-240.el8.x86_64" || f[0].Tainted != "G OE" {
 		t.Errorf("%+v", f)
 	}
+	f = scan([]byte("BUG: unable to handle page fault for address: 0\nCPU: 1 PID: 812 Comm: fio Kdump: loaded Tainted: P           OE    --------- -t - 4.18.0-372.el8.x86_64 #1\nRIP: 0010:bio_put+0x1/0x2\n")).Findings()
+	if len(f) != 1 || f[0].Release != "4.18.0-372.el8.x86_64" || f[0].Tainted != "P OE" {
+		t.Errorf("%+v", f)
+	}
 }
 
 // Given what the rate limit left out before the first line that it shows, when
@@ -100,6 +116,10 @@ func TestWhoRan(t *testing.T) {
 func TestSuppressedBeforeAnotherRow(t *testing.T) {
 	f := scan([]byte("blk_update_request: 144 callbacks suppressed\nblk_update_request: I/O error, dev sda, sector 8\n")).Findings()
 	if len(f) != 1 || f[0].Count != 145 {
+		t.Errorf("%+v", f)
+	}
+	f = scan([]byte("Buffer I/O error on device sda1, logical block 5\n__ratelimit: 12 callbacks suppressed\nquiet_error: 5 callbacks suppressed\n")).Findings()
+	if len(f) != 1 || f[0].Count != 18 {
 		t.Errorf("%+v", f)
 	}
 }

@@ -118,7 +118,7 @@ func (s *Scanner) tainted(r *report, t []byte) {
 			s.setRelease(r, w)
 			break
 		}
-		if w[0] == '-' && len(bytes.Trim(w, "-")) == 0 { // RHEL shows each unset flag
+		if w[0] == '-' { // RHEL shows each flag that is not set, and its own
 			rest = bytes.TrimLeft(rest[len(w):], " ")
 			continue
 		}

@@ -486,7 +486,7 @@ func (s *Scanner) follows(e *entry) bool {
 		if r == nil || r.boot != e.boot || r.f.Line >= e.Line || r.f.Kind == KindBoot || r.f.Baseline != e.Baseline {
 			continue
 		}
-		if e.Kind == KindPanic || e.Kind == KindIO && r.when.soonAfter(e.when) {
+		if e.Kind == KindPanic && r.marker != headless || e.Kind == KindIO && r.when.soonAfter(e.when) {
 			return true
 		}
 	}
@@ -496,7 +496,9 @@ func (s *Scanner) follows(e *entry) bool {
 		}
 		switch e.Kind {
 		case KindPanic:
-			return true
+			if c.row != headlessRow { // which says less than the panic
+				return true
+			}
 		case KindHang:
 			// A task that died holds its locks for ever.
 			if c.row >= 0 && (c.Kind == KindPanic || c.Kind == KindBug && markers[c.row].dies()) {

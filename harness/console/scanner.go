@@ -322,8 +322,8 @@ func (s *Scanner) message(l []byte) bool {
 	if !found && s.seen.trouble {
 		s.complaint(&m, text)
 	}
-	if !found && s.seen.part && !open {
-		s.noHead(&m, text)
+	if !found && s.seen.part && !open && s.noHead(&m, text) {
+		m.origin = originKernel
 	}
 	return m.origin != originUnknown
 }

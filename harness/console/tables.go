@@ -170,7 +170,7 @@ var compiled = sync.OnceValue(func() *tables {
 	for i, p := range parts {
 		t.parts[p.begin[0]] = append(t.parts[p.begin[0]], uint16(i))
 	}
-	for _, h := range slices.Concat(registerHeads, traceHeads, dumpHeads) {
+	for _, h := range slices.Concat(registerHeads, traceHeads, dumpHeads, []string{traceEnd}) {
 		t.loose[h[0]] = append(t.loose[h[0]], h)
 		t.twoBytes[int(h[0])<<8|int(h[1])] |= mayBePart
 	}

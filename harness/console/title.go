@@ -36,7 +36,8 @@ func expand(title, fn string, get func(string) string) string {
 	if len(out) > maxTitle {
 		out = strings.ToValidUTF8(out[:maxTitle], "")
 	}
-	return strings.TrimRight(out, " ")
+	// What a capture that a pager cut would have named.
+	return strings.TrimSuffix(strings.TrimRight(out, " ,:"), " in")
 }
 
 // heading is the form of a report's title, and what it looks through: its
@@ -161,6 +162,11 @@ func (t *tables) sleeper(frames []string, reliable bool) string {
 	}
 	for _, fn := range frames {
 		if !t.look.has(fn) && !t.sleep.has(fn) {
+			return fn
+		}
+	}
+	for _, fn := range frames { // all sleep: whose lock it is
+		if !t.look.has(fn) {
 			return fn
 		}
 	}

@@ -85,6 +85,9 @@ func (s *Scanner) continued(m *message, line []byte) bool {
 			}
 			s.remove(0)
 		}
+		if e := s.last; e != nil && e.Kind == KindUnrecognized && e.LastLine == w.number {
+			s.retract(e)
+		}
 		number := s.lines
 		s.lines = w.number
 		s.begin(got, &jm, joined)
