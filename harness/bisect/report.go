@@ -117,8 +117,8 @@ func Summary(a *Answer, c Context) string {
 	for _, also := range c.Also {
 		p("  with it, it also %s\n", text.OneLine(also))
 	}
-	for _, t := range a.Target.Titles {
-		p("  seen with %s\n", text.Escape(t))
+	for _, t := range c.titles(a) {
+		p("  seen with %s\n", tame(t))
 	}
 	if a.Stopped != StopInconclusive {
 		p("%s; %d passes in a row make one good\n", rates(a), a.PassesNeeded)
@@ -173,8 +173,9 @@ func Report(a *Answer, c Context) string {
 		}
 		p("%s\n", wrap(became))
 	}
-	if len(c.Also) > 0 {
-		p("%s\n", wrap("The same commit is the first where it "+text.OneLine(strings.Join(c.Also, ", or "))+"."))
+	also := slices.DeleteFunc(slices.Clone(c.Also), func(also string) bool { return strings.Contains(what, also) })
+	if len(also) > 0 {
+		p("%s\n", wrap("The same change is the first with which it "+strings.Join(also, ", or ")+"."))
 	}
 	b.WriteString(c.shown(a))
 	b.WriteString(c.Origin.text(a, c))
@@ -357,12 +358,7 @@ func (c Context) shown(a *Answer) string {
 	for _, l := range c.Failing.Legs {
 		b.WriteString(hanging("  ", "      ", "a leg was failed: "+l))
 	}
-	var only []string
-	for _, t := range c.Failing.Titles {
-		if c.Passing == nil || !slices.Contains(c.Passing.Others, t) {
-			only = append(only, t)
-		}
-	}
+	only := c.titles(a)
 	if c.BadWhen != nil {
 		b.WriteString(hanging("  ", "      ", "looked for: "+c.BadWhen.String()))
 	}
@@ -373,6 +369,18 @@ func (c Context) shown(a *Answer) string {
 		return b.String() + "The kernel's log says nothing about it.\n\n"
 	}
 	return list(b.String(), "In the kernel's log with the failure only:", only)
+}
+
+// titles are what the kernel says with the failure only: in the culprit's
+// trials and not in those of the other side or, where neither is known, what
+// the failing end said.
+func (c Context) titles(a *Answer) []string {
+	if c.Failing == nil {
+		return a.Target.Titles
+	}
+	return slices.DeleteFunc(slices.Clone(c.Failing.Titles), func(t string) bool {
+		return c.Passing != nil && slices.Contains(c.Passing.Others, t)
+	})
 }
 
 // list adds titles, one a line.
@@ -581,7 +589,7 @@ var (
 // begins with "| ".
 func Defang(console string) string {
 	var lines []string
-	for line := range strings.Lines(console) {
+	for line := range strings.Lines(strings.TrimRightFunc(console, unicode.IsSpace)) {
 		line = strings.TrimRightFunc(line, unicode.IsSpace)
 		line = strings.ReplaceAll(line, "\t", "    ")
 		line = text.Escape(line)

@@ -125,7 +125,8 @@ func TestTexts(t *testing.T) {
 			a.Target = Target{Signature: Signature{Verdict: "warn", Phase: "step", Step: "pread"}, Titles: []string{"WARNING in unrelated_thing"}}
 			c.Failing.Trial = Outcome{Kind: KindVerdict, Verdict: "warn", Also: []scenarios.Verdict{"eio", "degraded"}, Phase: "step", Errno: "EIO", Titles: []string{"WARNING in unrelated_thing", "Mirror read failed"}}
 			c.Failing.Said, c.Failing.Titles, c.BadWhen = "EIO", []string{"WARNING in unrelated_thing", "Mirror read failed"}, eio
-			c.Console = "[    3.1] device-mapper: raid1: Mirror read failed.\n"
+			c.Console = "[    3.1] device-mapper: raid1: Mirror read failed.\n\n\n"
+			c.Also = []string{Target{Signature: Signature{Verdict: "degraded"}}.Does(c.Failing), Target{Signature: Signature{Verdict: "bug", Title: "BUG in x"}}.Does(c.Failing)}
 			c.Origin = Origin{Upstream: strings.Repeat("9", 40), In: "v6.17.4"}
 			c.Stable = true
 		},

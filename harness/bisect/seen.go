@@ -138,8 +138,14 @@ func verdictOf(title string) scenarios.Verdict {
 }
 
 // Does says in a few words what is looked for: "returns EIO", "triggers
-// WARNING in bio_add_page".
-func (t Target) Does() string { return symptomOf(t, nil, nil).does() }
+// WARNING in bio_add_page". seen are trials that show it; nil when not known.
+func (t Target) Does(seen *Seen) string {
+	s := symptomOf(t, nil, seen)
+	if t.Signature.Verdict != scenarios.Degraded {
+		s.legs = false
+	}
+	return s.does()
+}
 
 // matched is the symptom that a condition is about: the errno, the titles or
 // the verdict that it would hold for if the trial had shown nothing else.

@@ -250,7 +250,7 @@ func (s *Search) Run(ctx context.Context, runner *Runner, progress func(bisect.E
 			return nil, err
 		}
 		for _, m := range a.With(culprit) {
-			cx.Also = append(cx.Also, m.Target.Does())
+			cx.Also = append(cx.Also, m.Target.Does(cx.Failing))
 		}
 		if i == 0 {
 			o.Context = cx
