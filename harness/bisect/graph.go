@@ -147,11 +147,18 @@ func (g *Graph) next() (Next, error) {
 	}
 	type scored struct{ i, score int }
 	var list []scored
+	reaches := make([]int, len(g.names))
 	for i := range g.names {
-		if i != g.new && left[i] {
-			reach := g.ancestors(clean, i).count()
-			list = append(list, scored{i, min(reach, n-reach)})
+		if i == g.new || !left[i] {
+			continue
 		}
+		// Parents come first, and of one alone it is one more.
+		if ps := g.parents[i]; len(ps) == 1 {
+			reaches[i] = reaches[ps[0]] + 1
+		} else {
+			reaches[i] = g.ancestors(clean, i).count()
+		}
+		list = append(list, scored{i, min(reaches[i], n-reaches[i])})
 	}
 	slices.SortStableFunc(list, func(a, b scored) int { return cmp.Compare(b.score, a.score) })
 	var open []scored

@@ -430,7 +430,7 @@ func TestSimulatedBisections(t *testing.T) {
 	if missed*1000 > 5*n {
 		t.Errorf("%d of %d doubtful answers rule the right commit out, more than 0.5%%", missed, n)
 	}
-	if lost*100 > 3*whole || proven*2 < n {
+	if lost*100 > 3*whole || proven*20 < 9*n {
 		t.Errorf("%d of %d commits are not named though every commit could be tried; %d of %d are proven; %v", lost, whole, proven, n, stops)
 	}
 }
