@@ -27,6 +27,8 @@ const (
 	roleRevert  role = "revert"   // of one of the two
 	roleWarn    role = "warns"    // warns at boot
 	roleBreaks  role = "breaks"   // breaks another scenario
+	roleWarnDIO role = "warn"     // warns of every direct read: another thing than the culprit's
+	roleNoMem   role = "ENOMEM"   // has longer direct reads answer ENOMEM, for a while
 )
 
 // An edit is a commit to be.
@@ -40,6 +42,7 @@ const (
 	directIO = "fs/iomap/direct-io.c"
 	dmIO     = "drivers/md/dm-io.c"
 	dmRaid1  = "drivers/md/dm-raid1.c"
+	ext4File = "fs/ext4/file.c"
 )
 
 // The three that take the fix back (14b007e17881, 62dc37a819a5 and
@@ -119,6 +122,25 @@ var (
 		}},
 	}
 )
+
+// Commits of a history whose failing end shows several things.
+var (
+	warnOfDIO = edit{
+		role: roleWarnDIO, title: "ext4: warn of direct reads",
+		changes: []change{{
+			file: ext4File, old: "\tif (!iov_iter_count(to))\n\t\treturn 0; /* skip atime */\n",
+			new: "\tif (!iov_iter_count(to))\n\t\treturn 0; /* skip atime */\n\n\tWARN_ON_ONCE(iocb->ki_flags & IOCB_DIRECT);\n",
+		}},
+	}
+	noMemory = edit{role: roleNoMem, title: "ext4: limit direct reads", changes: []change{beforeDIO("return -ENOMEM")}}
+	short    = edit{role: roleCulprit, title: "ext4: read pages directly", changes: []change{beforeDIO("iov_iter_truncate(to, 4096)")}}
+)
+
+// beforeDIO does something else before a longer direct read.
+func beforeDIO(what string) change {
+	const read = "\tif (iocb->ki_flags & IOCB_DIRECT)\n\t\treturn ext4_dio_read_iter(iocb, to);\n"
+	return change{file: ext4File, old: read, new: "\tif (iocb->ki_flags & IOCB_DIRECT && iov_iter_count(to) > 4096)\n\t\t" + what + ";\n" + read}
+}
 
 // revert is the commit that takes another one back.
 func revert(e edit) edit {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/blockrig/blockrig/harness/bisect"
@@ -14,7 +15,7 @@ import (
 func everything() map[string]string {
 	files := map[string]string{}
 	add := func(c change) { files[c.file] += "\n/* … */\n" + c.old + "\n" }
-	for _, e := range append(slices.Clone(neutral), countAsError, asMediaError, noMask, noBuild, noBoot, warns, breaks) {
+	for _, e := range append(slices.Clone(neutral), countAsError, asMediaError, noMask, noBuild, noBoot, warns, breaks, warnOfDIO, noMemory) {
 		for _, c := range e.changes {
 			add(c)
 		}
@@ -66,6 +67,27 @@ func TestHistoryIsAsPromised(t *testing.T) {
 		if !(place[roleFirst] > 0 && place[roleFirst]+1 < place[roleSecond] && place[roleSecond]+1 < place[roleCulprit] && place[roleCulprit] < 23) {
 			t.Errorf("seed %d: the three are at %d, %d and %d", seed, place[roleFirst], place[roleSecond], place[roleCulprit])
 		}
+	}
+}
+
+// Given the history whose failing end shows several things, then ENOMEM comes
+// and goes between the warning and the short read, and each commit applies.
+func TestHistoryOfSeveralThings(t *testing.T) {
+	files := everything()
+	var roles []role
+	for _, e := range orderOf(t, plan{several: true}) {
+		if err := e.apply(files); err != nil {
+			t.Fatal(err)
+		}
+		if e.role != roleOwn && e.role != roleOther {
+			roles = append(roles, e.role)
+		}
+	}
+	if want := []role{roleWarnDIO, roleNoMem, roleRevert, roleCulprit}; !slices.Equal(roles, want) {
+		t.Errorf("%v, want %v", roles, want)
+	}
+	if text := files[ext4File]; strings.Contains(text, "ENOMEM") || !strings.Contains(text, "iov_iter_truncate") {
+		t.Error(text)
 	}
 }
 

@@ -19,6 +19,24 @@ type plan struct {
 	// grow turns the order of the three around so that the symptom grows: with
 	// the second of them a leg is failed, with the last the read fails too.
 	grow bool
+	// several is a short history of another kind: its failing end warns of each
+	// direct read and gives too few bytes, two commits of it; a third one, that
+	// was taken back between them, had the same reads answer ENOMEM.
+	several bool
+}
+
+// order of a history whose failing end shows several things.
+func severalThings(fits func(edit) bool) ([]edit, error) {
+	var between []edit
+	for _, e := range neutral {
+		if fits(e) && len(between) < 5 {
+			between = append(between, e)
+		}
+	}
+	if len(between) < 5 {
+		return nil, fmt.Errorf("the sources have room for %d changes, the history needs 5", len(between))
+	}
+	return []edit{between[0], warnOfDIO, between[1], noMemory, between[2], revert(noMemory), between[3], short, between[4]}, nil
 }
 
 // smallest is a history with the three, one that does not build, its revert,
@@ -27,6 +45,9 @@ const smallest = 8
 
 // order gives the edits of a history in the plan's order.
 func (p plan) order(fits func(edit) bool) ([]edit, error) {
+	if p.several {
+		return severalThings(fits)
+	}
 	if p.commits < smallest || p.commits > 200 {
 		return nil, fmt.Errorf("%d commits: want %d to 200", p.commits, smallest)
 	}
@@ -110,7 +131,7 @@ func (h *history) with(r role) commit {
 // plan gives the same hashes.
 func (p plan) make(ctx context.Context, s *source) (*history, error) {
 	files := map[string]string{}
-	all := append(slices.Clone(neutral), countAsError, asMediaError, noMask, noBuild, noBoot, warns, breaks)
+	all := append(slices.Clone(neutral), countAsError, asMediaError, noMask, noBuild, noBoot, warns, breaks, warnOfDIO, noMemory, short)
 	for _, e := range all {
 		for _, c := range e.changes {
 			if _, ok := files[c.file]; ok {
@@ -130,6 +151,9 @@ func (p plan) make(ctx context.Context, s *source) (*history, error) {
 	branch := fmt.Sprintf("refs/heads/seed-%d-%d", p.seed, p.commits)
 	if p.grow {
 		branch += "-grow"
+	}
+	if p.several {
+		branch = "refs/heads/several"
 	}
 	err = fastImport(ctx, s.repo, func(w *bufio.Writer) error {
 		from := s.base

@@ -17,6 +17,7 @@ import (
 
 	"github.com/blockrig/blockrig/harness/bisect"
 	"github.com/blockrig/blockrig/harness/child"
+	"github.com/blockrig/blockrig/scenarios"
 )
 
 // The case in which the misaligned read gives EIO.
@@ -24,6 +25,25 @@ const (
 	scenario = "lvm-mirror-dio-read"
 	caseID   = "length=512,memory_offset=32"
 )
+
+// tries is the scenario and the case that show a plan's failures.
+func (p plan) tries() (name, id string) {
+	if p.several {
+		return "plain-dio-read", "length=8192,memory_offset=0"
+	}
+	return scenario, caseID
+}
+
+// wants are the commits to be found, by the verdict that each is looked for by.
+func (p plan) wants() map[scenarios.Verdict]role {
+	switch {
+	case p.several:
+		return map[scenarios.Verdict]role{scenarios.Errno: roleCulprit, scenarios.Warn: roleWarnDIO}
+	case p.grow:
+		return map[scenarios.Verdict]role{scenarios.EIO: roleCulprit, scenarios.Degraded: roleSecond}
+	}
+	return map[scenarios.Verdict]role{scenarios.EIO: roleCulprit}
+}
 
 // defaultSeed gives a history whose bisection meets a commit that does not
 // build and one that does not boot.
@@ -50,6 +70,7 @@ func demo(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	f.IntVar(&p.commits, "commits", 24, "commits of the history")
 	f.Uint64Var(&p.seed, "seed", defaultSeed, "order of the commits")
 	f.BoolVar(&p.grow, "grow", false, "a symptom that grows on the way")
+	f.BoolVar(&p.several, "several", false, "a short history whose failing end shows several things")
 	only := f.Bool("history", false, "make the history and print it, no more")
 	command := f.String("blockrig", "bin/blockrig", "the command to bisect with")
 	suite := f.String("suite", defaultSuite, "Debian suite with the sources")
@@ -78,7 +99,7 @@ func demo(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		return nil
 	}
 	say("%d commits on top of %s; looking for %s", len(h.commits), s.version, h.with(roleCulprit).hash[:12])
-	r, err := bisectWith(ctx, *command, *state, h, stdout, stderr)
+	r, err := bisectWith(ctx, *command, *state, h, p, stdout, stderr)
 	if err != nil {
 		return err
 	}
@@ -99,7 +120,7 @@ type step struct {
 }
 
 // bisectWith has blockrig do the work.
-func bisectWith(ctx context.Context, command, state string, h *history, stdout, stderr io.Writer) (_ *run, err error) {
+func bisectWith(ctx context.Context, command, state string, h *history, p plan, stdout, stderr io.Writer) (_ *run, err error) {
 	keep := state != ""
 	if !keep {
 		tmp, err := os.MkdirTemp("", "blockrig-demo-")
@@ -116,8 +137,9 @@ func bisectWith(ctx context.Context, command, state string, h *history, stdout, 
 		}()
 	}
 	began := time.Now()
+	name, id := p.tries()
 	cmd := exec.Command(command, "bisect", "git", "--repo", h.repo.Dir(), "--good", h.base, "--bad", h.tip(),
-		"--case", caseID, "--state", state, scenario)
+		"--case", id, "--state", state, name)
 	cmd.Stdout, cmd.Stderr = stdout, stderr
 	if err := child.Run(ctx, cmd, child.Options{Grace: time.Minute}); err != nil {
 		return nil, fmt.Errorf("bisect git: %w", err)
@@ -146,6 +168,7 @@ func costs(file string, a bisect.Answer) ([]step, error) {
 		var line struct {
 			Commit   string           `json:"commit"`
 			Revert   string           `json:"revert"`
+			Apply    string           `json:"apply"`
 			Prepared *bisect.Prepared `json:"prepared"`
 			Trial    *bisect.Outcome  `json:"trial"`
 		}
@@ -156,7 +179,7 @@ func costs(file string, a bisect.Answer) ([]step, error) {
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", file, err)
 		}
-		if line.Revert != "" {
+		if line.Revert+line.Apply != "" {
 			continue
 		}
 		s := all[line.Commit]
@@ -190,22 +213,21 @@ func median(list []float64) float64 {
 // judge says whether the answer is the right one.
 func (r *run) judge(h *history, p plan, out io.Writer) error {
 	a := r.answer
-	want := h.with(roleCulprit)
-	first := a.First
-	if p.grow {
-		// The first of the two changes is where it began.
-		if a.Became == nil || a.Became.Hash != want.hash {
-			return fmt.Errorf("the symptom grew with %s (%s), and the answer does not name it", want.hash[:12], want.title)
+	for v, role := range p.wants() {
+		want := h.with(role)
+		all := append([]*bisect.Answer{&a}, a.More...)
+		i := slices.IndexFunc(all, func(a *bisect.Answer) bool { return a.Target.Signature.Verdict == v })
+		if i < 0 {
+			return fmt.Errorf("nothing is said of %s", v)
 		}
-		want = h.with(roleSecond)
-	}
-	switch {
-	case first == nil:
-		return errors.New("the answer names no single commit")
-	case first.Hash != want.hash:
-		return fmt.Errorf("the answer is %s (%s), and it was %s (%s)", first.Hash[:12], first.Title, want.hash[:12], want.title)
-	case a.Grade != bisect.Proven:
-		return fmt.Errorf("the answer is right and called %s, not proven: %v", a.Grade, a.Why)
+		switch found := all[i]; {
+		case found.First == nil:
+			return fmt.Errorf("%s: the answer names no single commit", &found.Target)
+		case found.First.Hash != want.hash:
+			return fmt.Errorf("%s: the answer is %s (%s), and it was %s (%s)", &found.Target, found.First.Hash[:12], found.First.Title, want.hash[:12], want.title)
+		case found.Grade != bisect.Proven:
+			return fmt.Errorf("%s: the answer is right and called %s, not proven: %v", &found.Target, found.Grade, found.Why)
+		}
 	}
 	var whole, trials []float64
 	for _, s := range r.steps {

@@ -29,6 +29,12 @@ func TestDemoOfEightCommits(t *testing.T) { testDemo(t, "-commits", fmt.Sprint(s
 // Given a symptom that grows on the way, then both changes are named.
 func TestDemoOfASymptomThatGrows(t *testing.T) { testDemo(t, "-commits", "12", "-grow") }
 
+// Given a failing end that warns of each read, by an older commit, and gives
+// too few bytes, by another one, and a third that had the reads answer ENOMEM
+// for a while, then one search names the commit of each, and both are proven:
+// without the second one the warning remains.
+func TestDemoOfSeveralThings(t *testing.T) { testDemo(t, "-several") }
+
 func testDemo(t *testing.T, args ...string) {
 	args = append([]string{"-blockrig", buildCommand(t), "-state", filepath.Join(t.TempDir(), "state")}, args...)
 	var out bytes.Buffer
