@@ -5,28 +5,43 @@
 //
 // # What a search does
 //
-//	ends     the bad end is tried until its failures are known (the target:
-//	         verdict, phase and step, and the titles that come with them) and
-//	         their rate is measured over several boots; the good ends, and the
-//	         merge bases where a good end is no ancestor, must pass
-//	steps    the history names a commit; it is tried until the odds that its
-//	         mark is right reach the step's share of the confidence asked for
-//	settle   every mark is looked at again with what was learnt since; one
-//	         that is no longer trusted gets more trials
-//	checks   parent and culprit once more, each from fresh boots; if they
-//	         contradict, the least certain marks are tried again and the
-//	         history is replayed from the first one that was wrong
+//	ends     the bad end is tried until it is known what it shows, and how often,
+//	         over several boots. What a good end, or a merge base where a good
+//	         end is no ancestor, shows too is no question; each other thing is
+//	steps    the history names a commit; it is tried until it is fairly sure
+//	         whether it shows what is looked for: the search ends beside a mark
+//	         that is wrong, and the checks find that out
+//	checks   parent and culprit once more, each from fresh boots, and until both
+//	         are far more certain than a step: of the other marks, what matters
+//	         follows from these two. If they contradict, the history is replayed
+//	         from the first mark that was wrong
+//	proofs   the bad end without the commit's change, or what else shows that it
+//	         is this change that the bad end shows
 //	answer   the commit, each check, and whether it is proven, likely or
 //	         doubtful
 //
+// # What a failing end asks
+//
+// Each thing that the failing end shows is a question of its own (EIO or
+// another result, wrong data, a leg that failed, a hang, each WARN and BUG by
+// its title), answered by the same trials: a lens says of each trial whether it
+// shows that thing. Only what the first question left open is tried for the
+// next ones: whether the commit found is theirs too, and if not, a search of
+// their own. Two sets of titles need care. Some come with a hang or an error,
+// now this one, now that: for those it is enough to look at one commit. And
+// where nothing shows every time, titles of which each trial shows exactly one
+// are one question.
+//
 // # What a trial means
 //
-// A trial that shows the target is a hit. A trial that passes is a pass. One
-// that fails in another way is neither: it is not the bug that is looked for,
-// so the commit is tried again and, if it keeps failing that way, skipped and
-// listed as another bug. When several commits fail in one other way at the
-// same step, the symptom may have grown on the way: then the search finds both
-// changes, the one where it began and the one where it became the target.
+// A trial that shows the target is a hit. A trial that passes is a pass, and so
+// is one that shows only what other questions ask for, unless that hides the
+// target: a step has one result, and none if it hangs. One that shows something
+// else is neither: it may be another form of the target, so the commit is tried
+// again and, if it keeps failing that way, skipped and listed as another bug.
+// When several commits fail in one other way at the same step, the symptom may
+// have grown on the way: then the search finds both changes, the one where it
+// began and the one where it became the target.
 //
 // # Rates
 //

@@ -54,13 +54,17 @@ func (r Rules) LooksFor() string {
 	return "looking for each thing that the failing end shows and the other end does not"
 }
 
-// together says what a search with several questions looks for.
+// together says what a search looks for, once its failing end was tried.
 func together(list []*question) string {
 	var parts []string
 	for _, q := range list {
 		parts = append(parts, fmt.Sprintf("%s (in %d of %d trials)", &q.target, q.times, q.of))
 	}
-	return "looking for the commit of each: " + strings.Join(parts, "; ")
+	what := "looking for the commit of "
+	if len(parts) > 1 {
+		what += "each of "
+	}
+	return what + strings.Join(parts, "; ")
 }
 
 // questions are what the failing end's trials ask, the most frequent first.

@@ -31,9 +31,7 @@ func run(ctx context.Context, cfg Config, h History, t Tester, g grids) (*Answer
 	if err != nil {
 		return nil, err
 	}
-	if len(list) > 1 {
-		s.note("%s", together(list))
-	}
+	s.note("%s", together(list))
 	var answers []*Answer
 	for i, q := range list {
 		s.question = q

@@ -171,6 +171,7 @@ func TestSymptomThatShrinks(t *testing.T) {
 		t.Error(text)
 	}
 	want := []string{
+		"looking for the commit of eio in pread (in 16 of 16 trials)",
 		"the failure may have changed on the way; looking for where eio in pread became degraded in pread: degraded in pread counts as a pass",
 		"it was at c9; looking for where it ended: degraded in pread counts as a failure",
 	}
