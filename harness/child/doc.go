@@ -19,6 +19,12 @@
 // too, in a PID namespace of its own: it dies with the child, and with this
 // process.
 //
+// A View is what root lets a child see of the file system, so that one that runs
+// as another user reads and writes nothing else:
+//
+//	view := child.View{{Path: src}, {Path: out, Writable: true}}
+//	err := child.Run(ctx, cmd, child.Options{Contain: true, OnThread: view.Enter})
+//
 // Output gives a child's output up to a limit. A Tail keeps the end of what
 // is written to it. Don't use exec.Cmd's StdoutPipe: its end is closed as soon
 // as the child has ended, before all is read; os.Pipe serves.

@@ -8,8 +8,13 @@
 // failure with its log, stays in the cache. Each config has an object tree that
 // the next build continues.
 //
-// As root, make runs as an unprivileged user: a kernel's Makefiles are
-// programs that came with the commit. Nothing that make starts outlives it.
+// As root, make runs as an unprivileged user, and where root may make mount
+// namespaces it sees the system, its tools and its own folders alone: a
+// kernel's Makefiles are programs that came with the commit. Nothing that make
+// starts outlives it.
+//
+// Several processes may build from one repository at once, each in a folder of
+// its own; only for the same kernel one waits for the other.
 //
 //	b, err := gitbuild.Open(ctx, cacheDir, gitbuild.Options{})
 //	…
