@@ -268,7 +268,7 @@ func (d *Dir) make(ctx context.Context, key string, make func(ctx context.Contex
 	if err := ctx.Err(); err != nil {
 		return nil, context.Cause(ctx)
 	}
-	if err := Seal(ctx, f.path); err != nil {
+	if err := seal(ctx, f.path); err != nil {
 		return nil, err
 	}
 	if d.opt.Durable {

@@ -52,16 +52,9 @@ type file struct {
 	link string // target, of a symbolic link
 }
 
-// Seal writes the manifest of the files in dir. Get does that for what it
-// makes; it is for entries that an older blockrig made.
-func Seal(ctx context.Context, dir string) error {
-	if err := seal(ctx, dir); err != nil {
-		return fmt.Errorf("write the manifest of %s: %w", dir, err)
-	}
-	return nil
-}
-
-func seal(ctx context.Context, dir string) error {
+// seal writes the manifest of the files in dir.
+func seal(ctx context.Context, dir string) (err error) {
+	defer wrap(&err, "write the manifest of "+dir)
 	root, err := os.OpenRoot(dir)
 	if err != nil {
 		return err
