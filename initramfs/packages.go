@@ -253,6 +253,14 @@ func (p *packageFS) library(ctx context.Context, soname string, by found, dirs [
 	// Debian's policy has shared libraries in packages named lib…, mostly
 	// after the soname, and has the package of every file that needs one
 	// depend on it; so it is in the closure.
+	if name := oddlyNamed[soname]; name != "" {
+		if err := p.load(ctx, name); err != nil {
+			return found{}, err
+		}
+		if f, ok := look(); ok {
+			return f, nil
+		}
+	}
 	for _, exact := range []bool{true, false} {
 		for _, pkg := range p.closure {
 			if p.loaded[pkg.Name] || !strings.HasPrefix(pkg.Name, "lib") || exact != namedAfter(pkg.Name, soname) {
@@ -268,6 +276,10 @@ func (p *packageFS) library(ctx context.Context, soname string, by found, dirs [
 	}
 	return found{}, fmt.Errorf("library %s, which %s needs (%s), is in none of the packages it depends on", soname, path.Base(by.name), by.from)
 }
+
+// oddlyNamed are the packages of libraries that are older than that policy, or
+// come with others.
+var oddlyNamed = map[string]string{"libz.so.1": "zlib1g", "libcrypto.so.3": "libssl3t64"}
 
 // namedAfter tells whether a package has the name that policy wants for the
 // library: libaio.so.1 is in libaio1, or libaio1t64.

@@ -422,8 +422,10 @@ func TestTheTableOfToolsIsSound(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff([]string{"dmeventd", "dmsetup", "lvm", "mdadm", "mke2fs"}, table.names()); diff != "" {
-		t.Error(diff)
+	for _, name := range []string{"dmeventd", "dmsetup", "lvm", "mdadm", "mke2fs", "cryptsetup", "make-bcache", "mkfs.xfs", "mkfs.btrfs", "mkfs.f2fs"} {
+		if !slices.Contains(table.names(), name) {
+			t.Errorf("there is no %s", name)
+		}
 	}
 	for name, spec := range table.Tools {
 		if spec.Package == "" {
@@ -433,7 +435,7 @@ func TestTheTableOfToolsIsSound(t *testing.T) {
 	if table.Suite == "" {
 		t.Error("there is no suite")
 	}
-	if _, err := table.check([]string{"lvm", "mkfs.xfs"}); err == nil || !strings.Contains(err.Error(), `"mkfs.xfs"`) || !strings.Contains(err.Error(), "mke2fs") {
+	if _, err := table.check([]string{"lvm", "mkfs.zfs"}); err == nil || !strings.Contains(err.Error(), `"mkfs.zfs"`) || !strings.Contains(err.Error(), "mke2fs") {
 		t.Errorf("an unknown tool: %v", err)
 	}
 	got, err := table.check([]string{"mke2fs", "lvm", "mke2fs"})

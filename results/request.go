@@ -101,13 +101,7 @@ func (s Scenario) Parse() ([]scenarios.Case, error) {
 		return nil, err
 	}
 	sc.File = s.File
-	out := make([]scenarios.Case, len(s.Cases))
-	for i, id := range s.Cases {
-		if out[i], err = language.OneCase(sc, id); err != nil {
-			return nil, err
-		}
-	}
-	return out, nil
+	return language.CasesByID(sc, s.Cases...)
 }
 
 // Cases are those of all scenarios.

@@ -19,6 +19,9 @@ type Observation struct {
 	Bytes     int64  `json:"bytes,omitempty"`
 	Errno     string `json:"errno,omitempty"`    // its name; "" where the call did not fail
 	Mismatch  *int64 `json:"mismatch,omitempty"` // first byte that differs from what was written
+	Wrong     string `json:"wrong,omitempty"`    // what stands there: stale, other-place, torn, zero, garbage
+	Failed    string `json:"failed,omitempty"`   // what did not end, or does not hold, as the step has it
+	Output    string `json:"output,omitempty"`   // the end of what a tool said
 	Overrun   *int64 `json:"overrun,omitempty"`  // first byte outside the asked range that was changed, from the buffer's start
 	Killed    string `json:"killed,omitempty"`   // why the task was sent SIGKILL
 	Died      string `json:"died,omitempty"`     // how it ended when nobody killed it and the call did not return
@@ -32,4 +35,5 @@ type Leg struct {
 	Disk   string `json:"disk"`   // ID of the disk under it
 	Health string `json:"health"` // as the kernel says it: A, D, S, R, U, F; in_sync, faulty
 	OK     bool   `json:"ok"`
+	Known  bool   `json:"known,omitempty"` // it was so before the step, or the step was to make it so
 }

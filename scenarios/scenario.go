@@ -3,34 +3,39 @@
 // other room. Package language reads scenarios from YAML.
 package scenarios
 
+import (
+	"slices"
+	"strings"
+)
+
 // A Scenario is disks, a storage stack, steps, expectations and parameters.
-// It is read from YAML; see package language.
+// It is read from YAML; see package language, which makes its cases.
 type Scenario struct {
-	Name  string `json:"name"`
-	About string `json:"about"`
-	Setup
-	Step Step `json:"step"`
-	// StepParams says which parameter stands for which key of Step.
-	StepParams map[string]string `json:"step_params,omitempty"`
-	Expect     Expect            `json:"expect"`
-	Matrix     []Param           `json:"matrix"` // in the file's order
-	Story      *Story            `json:"story,omitempty"`
-	Cold       string            `json:"cold,omitempty"` // why it can't run from a snapshot; "" when it can
-	Source     []byte            `json:"-"`              // the file as it was read
-	File       string            `json:"file,omitempty"` // where it was read from; "" when embedded
+	Name   string  `json:"name"`
+	About  string  `json:"about"`
+	Matrix []Param `json:"matrix,omitempty"` // in the file's order
+	// Parameters are those that the matrix does not vary, with their values; ""
+	// for one that is no word or number.
+	Parameters []Setting `json:"parameters,omitempty"`
+	Story      *Story    `json:"story,omitempty"`
+	Allow      []string  `json:"allow,omitempty"` // titles of findings that are no failure; see Allowed
+	Cold       string    `json:"cold,omitempty"`  // why it can't run from a snapshot; "" when it can
+	Source     []byte    `json:"-"`               // the file as it was read
+	File       string    `json:"file,omitempty"`  // where it was read from; "" when embedded
 }
 
-// Setup is what must be there before a step: a machine with its stack built.
+// Setup is what must be there before the first step: a machine with its stack
+// built.
 type Setup struct {
 	Machine Machine `json:"machine"`
 	Disks   []Disk  `json:"disks"`
 	Require Require `json:"require"`
-	Stack   Stack   `json:"stack"`
+	Stack   []Layer `json:"stack"` // from the bottom up
 }
 
 // Machine is what the guest has besides disks.
 type Machine struct {
-	Memory Bytes `json:"memory"`
+	Memory Bytes `json:"memory" default:"384MiB" least:"128MiB" most:"64GiB" unit:"1MiB" doc:"the guest's memory"`
 }
 
 // Bytes is a size, written 4096, 64KiB, 1MiB or 1GiB.
@@ -38,84 +43,90 @@ type Bytes int64
 
 // Disk is one emulated disk.
 type Disk struct {
-	ID   string `json:"id"`
-	Bus  string `json:"bus"` // ahci
-	Size Bytes  `json:"size"`
+	ID            string `json:"id" is:"NAME" doc:"what the rest of the scenario calls it"`
+	Bus           string `json:"bus" is:"ahci virtio-blk virtio-scsi nvme" default:"ahci" doc:"how it is attached"`
+	Size          Bytes  `json:"size" default:"128MiB" least:"512" most:"1024GiB" unit:"512" doc:"size"`
+	LogicalBlock  int    `json:"logical_block_size,omitempty" is:"512 4096" default:"512" unit:"bytes" doc:"logical block size"`
+	PhysicalBlock int    `json:"physical_block_size,omitempty" is:"512 4096" default:"512" unit:"bytes" doc:"physical block size"`
+	Discard       bool   `json:"discard,omitempty" default:"false" doc:"the disk takes discards"`
+	NoWriteCache  bool   `json:"no_write_cache,omitempty" default:"false" doc:"without a volatile write cache"`
+	Rotational    bool   `json:"rotational,omitempty" default:"false" doc:"a disk that turns"`
 }
 
 // Require lists preconditions: where one does not hold, the case would be
 // vacuous, and the answer is an error.
 type Require struct {
-	DMAAlignment *int `json:"dma_alignment,omitempty"` // queue/dma_alignment of every disk, bytes minus one
+	DMAAlignment *int              `json:"dma_alignment,omitempty" most:"4095" doc:"what queue/dma_alignment of every disk must be: an alignment in bytes, minus one"`
+	Queue        map[string]string `json:"queue,omitempty" doc:"what files in queue/ of every disk must say, such as logical_block_size"`
 }
 
-// Stack is built from the bottom up. Without lvm or md the first disk is
-// used as it is.
-type Stack struct {
-	LVM  *LVM  `json:"lvm,omitempty"`
-	MD   *MD   `json:"md,omitempty"`
-	Ext4 *Ext4 `json:"ext4,omitempty"`
-	File *File `json:"file,omitempty"`
+// Alignment is what an address, an offset and a length have to be multiples of
+// to be aligned, in bytes.
+func (r Require) Alignment() int64 {
+	if r.DMAAlignment != nil {
+		return int64(*r.DMAAlignment) + 1
+	}
+	return 512
 }
 
-// LVM is one logical volume over all disks (lvcreate(8)).
-type LVM struct {
-	Type     string `json:"type"` // mirror, raid1, linear
-	Size     Bytes  `json:"size"`
-	Log      string `json:"log,omitempty"` // of a mirror: disk, core
-	Dmeventd bool   `json:"dmeventd"`      // run dmeventd and monitor the volume
+// Top is the layer that steps use when they name none: the last one. It is nil
+// without layers.
+func (s Setup) Top() *Layer {
+	if len(s.Stack) == 0 {
+		return nil
+	}
+	return &s.Stack[len(s.Stack)-1]
 }
 
-// MD is one md array over all disks (mdadm(8)).
-type MD struct {
-	Level string `json:"level"` // raid1
+// Layer is the layer of that name, nil where there is none.
+func (s Setup) Layer(name string) *Layer {
+	for i := range s.Stack {
+		if s.Stack[i].Name == name {
+			return &s.Stack[i]
+		}
+	}
+	return nil
 }
 
-// Ext4 is a file system (mke2fs(8)).
-type Ext4 struct {
-	BlockSize int `json:"block_size"` // bytes
-}
-
-// File is a file of known content: byte i of it is protocol.Pattern(i).
-type File struct {
-	Size Bytes `json:"size"`
-}
-
-// Step is one I/O. In a file a value may be a parameter, written ${name}.
-type Step struct {
-	Op           string `json:"op"`            // pread
-	Direct       bool   `json:"direct"`        // O_DIRECT
-	Offset       int64  `json:"offset"`        // in the file, bytes
-	Length       int64  `json:"length"`        // bytes
-	MemoryOffset int64  `json:"memory_offset"` // of the buffer from a page boundary, bytes
-}
-
-// Expect lists the outcomes that pass: "data" (all bytes, right) or the name
-// of an errno. Aligned holds when offset, length and memory offset are all
-// multiples of dma_alignment+1 (512 where the scenario does not require one).
-type Expect struct {
-	Aligned    []string `json:"aligned"`
-	Misaligned []string `json:"misaligned"`
-}
-
-// Param is a parameter and the values that its matrix takes.
+// Param is a parameter and the values that its matrix takes, as they are
+// written in a case's ID.
 type Param struct {
-	Name   string  `json:"name"`
-	Values []int64 `json:"values"`
+	Name   string   `json:"name"`
+	Values []string `json:"values"`
 }
 
 // A Case is a scenario with all parameters fixed.
 type Case struct {
 	Scenario *Scenario
-	ID       string // "length=4096,memory_offset=32", parameters in the file's order
-	Params   []Setting
-	Step     Step     // with parameters replaced
-	Aligned  bool     // see Expect
-	Expect   []string // outcomes that pass
+	ID       string    // "length=4096,memory_offset=32", parameters in the file's order
+	Params   []Setting // as in the ID: the matrix's, and those set to another value than the file's
+	Setup    Setup     // with parameters replaced, as Steps
+	Steps    []Step
 }
 
 // A Setting is a parameter and its value.
 type Setting struct {
-	Name  string
-	Value int64
+	Name  string `json:"name"`
+	Value string `json:"value"`
+}
+
+// Allowed says whether a finding's title is one of those, in which * stands for
+// anything.
+func Allowed(title string, allow []string) bool {
+	return slices.ContainsFunc(allow, func(pattern string) bool {
+		parts := strings.Split(pattern, "*")
+		rest, ok := strings.CutPrefix(title, parts[0])
+		last := parts[len(parts)-1]
+		if !ok || len(parts) == 1 {
+			return ok && rest == ""
+		}
+		for _, part := range parts[1 : len(parts)-1] {
+			_, after, found := strings.Cut(rest, part)
+			if !found {
+				return false
+			}
+			rest = after
+		}
+		return strings.HasSuffix(rest, last)
+	})
 }

@@ -1,6 +1,9 @@
 package scenarios
 
-import "testing"
+import (
+	"strings"
+	"testing"
+)
 
 func TestExpectationIsMet(t *testing.T) {
 	hang := StoryExpect{Verdict: "hang", Also: []Verdict{"warn", "bug"}}
@@ -47,6 +50,45 @@ func TestBytesReadAndWrite(t *testing.T) {
 	for _, text := range []string{"", "MiB", "1 MiB", "1mib", "1MB", "1M", "1.5MiB", "+1", "-1", "01", "1e3", "1TiB", "1MiBKiB", "99999999999999999999"} {
 		if b, err := ParseBytes(text); err == nil {
 			t.Errorf("%q was read as %d", text, b)
+		}
+	}
+}
+
+func TestTitlesAreAllowedByPattern(t *testing.T) {
+	for _, tc := range []struct {
+		pattern, title string
+		want           bool
+	}{
+		{"WARNING in bio_add_page", "WARNING in bio_add_page", true},
+		{"WARNING in bio_add_page", "WARNING in bio_add_page_2", false},
+		{"I/O error on *", "I/O error on sdb", true},
+		{"*raid1* read error*", "md/raid1:md0: read error corrected", true},
+		{"a*a", "a", false},
+		{"a*b*c", "axbxxc", true},
+		{"a*b*c", "axcxxb", false},
+	} {
+		if got := Allowed(tc.title, []string{"something else", tc.pattern}); got != tc.want {
+			t.Errorf("%q by %q: %v", tc.title, tc.pattern, got)
+		}
+	}
+}
+
+func TestPlaceholdersStandForDevices(t *testing.T) {
+	for _, tc := range []struct{ text, want string }{
+		{"mdadm --detail {r}", "mdadm --detail <r>"},
+		{"{r.sys}/md/sync_action", "<r sys>/md/sync_action"},
+		{"{a}{b-1}{c_2}", "<a><b-1><c_2>"},
+		{"${x} ${x%y} $1", "${x} ${x%y} $1"},
+		{"awk '{print $1}' {}", "awk '{print $1}' {}"},
+		{"{ ls; } {1..3} {a,b} {A} {a.} {a.b.c} {", "{ ls; } {1..3} {a,b} {A} {a.} {a.b.c} {"},
+		{"awk {{print} {{{a}", "awk {print} {<a>"},
+		{"{abcdefghijklmnopq}", "{abcdefghijklmnopq}"},
+	} {
+		got, err := Expand(tc.text, func(p Placeholder) (string, error) {
+			return "<" + strings.TrimSpace(p.Name+" "+p.Part) + ">", nil
+		})
+		if err != nil || got != tc.want {
+			t.Errorf("%q became %q, %v, want %q", tc.text, got, err, tc.want)
 		}
 	}
 }

@@ -8,3 +8,9 @@ import (
 //
 //go:embed *.yaml
 var Shipped embed.FS
+
+// Schema is the JSON Schema of a scenario's file, for editors. A test of package
+// language makes it of the tags.
+//
+//go:embed schema.json
+var Schema []byte

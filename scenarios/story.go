@@ -9,24 +9,24 @@ import (
 // A Story says what a scenario shows on which kernels; `blockrig repro` tells
 // it.
 type Story struct {
-	Kernels []StoryKernel `json:"kernels"`
+	Kernels []StoryKernel `json:"kernels" doc:"the kernels that it speaks of"`
 	// Holds is the sentence when it holds; ${before}, ${with} and ${after}
 	// stand for the releases of the kernels in that role.
-	Holds string `json:"holds"`
+	Holds string `json:"holds" doc:"the sentence when it holds; ${before}, ${with} and ${after} are the releases of the kernels in that role"`
 }
 
 // StoryKernel is one kernel of a story and what is expected of it.
 type StoryKernel struct {
-	Role   string        `json:"role"` // before, with, after
-	Ref    string        `json:"ref"`
-	Expect []StoryExpect `json:"expect"`
+	Role   string        `json:"role" is:"before with after" doc:"before the bug, with it, or after it"`
+	Ref    string        `json:"ref" is:"KERNEL" doc:"the kernel"`
+	Expect []StoryExpect `json:"expect" doc:"what is expected of the cases on it; the first entry that fits holds"`
 }
 
 // StoryExpect is the verdict that the cases matching When have in the story.
 type StoryExpect struct {
-	When    map[string]int64 `json:"when,omitempty"` // parameter values; empty: every case not matched earlier
-	Verdict Verdict          `json:"verdict"`
-	Also    []Verdict        `json:"also,omitempty"` // at least one of these must be in also; empty: not looked at
+	When    map[string]string `json:"when,omitempty" doc:"values of parameters; every case that no earlier entry fits where it is left out"`
+	Verdict Verdict           `json:"verdict" is:"corrupt hang bug warn eio degraded errno pass" doc:"the verdict"`
+	Also    []Verdict         `json:"also,omitempty" is:"corrupt hang bug warn eio degraded errno" doc:"at least one of these applies too; nothing is asked where it is left out"`
 }
 
 // Match gives the place of the entry that says what to expect of a case: the

@@ -3,6 +3,7 @@ package bisect
 import (
 	"cmp"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/blockrig/blockrig/scenarios"
@@ -15,21 +16,38 @@ func headline(c scenarios.Case, s symptom) string {
 	if s.setup {
 		return "setting up " + cmp.Or(stackName(c), "the disks") + " " + s.does()
 	}
-	var words []string
-	if c.Step.Length > 0 && s.verdict == scenarios.Errno && s.errno == "" {
-		words = append(words, fmt.Sprintf("%d-byte", c.Step.Length))
+	st, io := stepOf(c, s.step), scenarios.IO{}
+	if st.IO != nil {
+		io = *st.IO
 	}
-	if c.Scenario != nil && !c.Aligned {
+	var words []string
+	if io.Length > 0 && s.verdict == scenarios.Errno && s.errno == "" {
+		words = append(words, fmt.Sprintf("%d-byte", io.Length))
+	}
+	if st.IO != nil && !io.Aligned(c.Setup.Require.Alignment()) {
 		words = append(words, "misaligned")
 	}
-	if c.Step.Direct {
+	if io.Direct {
 		words = append(words, "direct")
 	}
-	words = append(words, cmp.Or(map[string]string{"pread": "read", "pwrite": "write"}[c.Step.Op], c.Step.Op, "I/O"))
+	words = append(words, cmp.Or(map[string]string{"pread": "read", "pwrite": "write"}[st.Op()], st.Op(), "I/O"))
 	if name := stackName(c); name != "" {
 		words = append(words, "on", name)
 	}
 	return strings.Join(append(words, s.does()), " ")
+}
+
+// stepOf is the step of that name, or else the last one.
+func stepOf(c scenarios.Case, name string) scenarios.Step {
+	for _, st := range c.Steps {
+		if st.Op() == name {
+			return st
+		}
+	}
+	if n := len(c.Steps); n > 0 {
+		return c.Steps[n-1]
+	}
+	return scenarios.Step{}
 }
 
 // does is the symptom as a verb.
@@ -70,53 +88,55 @@ func (s symptom) does() string {
 // stackName is what kernel developers call the uppermost layer that does
 // something with the I/O itself; "" for plain disks.
 func stackName(c scenarios.Case) string {
-	if c.Scenario == nil {
-		return ""
-	}
-	switch st := c.Scenario.Stack; {
-	case st.LVM != nil && st.LVM.Type == "mirror":
-		return "dm-mirror"
-	case st.LVM != nil && st.LVM.Type == "linear":
-		return "dm-linear"
-	case st.LVM != nil:
-		return "dm-raid (LVM " + st.LVM.Type + ")"
-	case st.MD != nil:
-		return "md " + st.MD.Level
+	for _, l := range slices.Backward(c.Setup.Stack) {
+		switch {
+		case l.FS != nil, l.File != nil, l.Partition != nil:
+		case l.LVM != nil && slices.Contains([]string{"mirror", "linear", "striped", "thin", "snapshot", "cache", "writecache", "vdo"}, l.LVM.Type):
+			return "dm-" + strings.Replace(l.LVM.Type, "striped", "stripe", 1)
+		case l.LVM != nil:
+			return "dm-raid (LVM " + l.LVM.Type + ")"
+		case l.MD != nil:
+			return "md " + l.MD.Level
+		case l.Crypt != nil:
+			return "dm-crypt"
+		default:
+			return strings.Replace(l.Kind(), "_", "-", 1)
+		}
 	}
 	return ""
 }
 
 // describe says what a case does, for readers who do not know its scenario.
-func describe(c scenarios.Case) string {
+func describe(c scenarios.Case, step string) string {
 	if c.Scenario == nil {
 		return ""
 	}
-	st, sc := c.Step, c.Scenario
-	text := fmt.Sprintf("a %s of %d bytes at offset %d", cmp.Or(st.Op, "step"), st.Length, st.Offset)
-	if st.Direct {
-		text += " with O_DIRECT"
-	}
-	switch {
-	case st.MemoryOffset != 0:
-		text += fmt.Sprintf(" (its buffer %d bytes past a page boundary)", st.MemoryOffset)
-	case st.Direct:
-		text += " (its buffer on a page boundary)"
+	st := stepOf(c, step)
+	text, joint := "the step "+st.Op(), " on "
+	if io := st.IO; io != nil {
+		text = fmt.Sprintf("a %s of %d bytes at offset %d", io.Op, io.Length, io.Offset)
+		if io.Direct {
+			text += " with O_DIRECT"
+		}
+		switch {
+		case io.MemoryOffset != 0:
+			text += fmt.Sprintf(" (its buffer %d bytes past a page boundary)", io.MemoryOffset)
+		case io.Direct:
+			text += " (its buffer on a page boundary)"
+		}
+		switch {
+		case io.Reads():
+			joint = " from "
+		case io.Writes():
+			joint = " to "
+		}
 	}
 	var layers []string
-	if sc.Stack.File != nil {
-		layers = append(layers, "a file")
+	for _, l := range slices.Backward(c.Setup.Stack) {
+		layers = append(layers, layerName(l))
 	}
-	if sc.Stack.Ext4 != nil {
-		layers = append(layers, "ext4")
-	}
-	if l := sc.Stack.LVM; l != nil {
-		layers = append(layers, fmt.Sprintf("an LVM %s volume (%s)", l.Type, strings.TrimSuffix(stackName(c), " (LVM "+l.Type+")")))
-	}
-	if m := sc.Stack.MD; m != nil {
-		layers = append(layers, "an md "+m.Level+" array")
-	}
-	if n := len(sc.Disks); n > 0 {
-		bus := cmp.Or(map[string]string{"ahci": "SATA"}[sc.Disks[0].Bus], sc.Disks[0].Bus)
+	if n := len(c.Setup.Disks); n > 0 {
+		bus := cmp.Or(map[string]string{"ahci": "SATA", "nvme": "NVMe"}[c.Setup.Disks[0].Bus], c.Setup.Disks[0].Bus)
 		disks := fmt.Sprintf("%d %s disks", n, bus)
 		if n == 1 {
 			disks = "one " + bus + " disk"
@@ -124,7 +144,23 @@ func describe(c scenarios.Case) string {
 		layers = append(layers, disks)
 	}
 	if len(layers) > 0 {
-		text += map[bool]string{true: " to ", false: " from "}[st.Op == "pwrite"] + strings.Join(layers, " on ")
+		text += joint + strings.Join(layers, " on ")
 	}
 	return text
+}
+
+// layerName is a layer in words.
+func layerName(l scenarios.Layer) string {
+	switch {
+	case l.File != nil:
+		return "a file"
+	case l.FS != nil:
+		return l.FS.Type
+	case l.LVM != nil:
+		target := map[string]string{"raid0": "raid", "raid1": "raid", "raid4": "raid", "raid5": "raid", "raid6": "raid", "raid10": "raid", "striped": "stripe"}[l.LVM.Type]
+		return fmt.Sprintf("an LVM %s volume (dm-%s)", l.LVM.Type, cmp.Or(target, l.LVM.Type))
+	case l.MD != nil:
+		return "an md " + l.MD.Level + " array"
+	}
+	return "a " + strings.ReplaceAll(l.Kind(), "_", "-") + " device"
 }

@@ -60,11 +60,15 @@ func exampleAnswer() *Answer {
 func exampleContext() Context {
 	return Context{
 		Case: scenarios.Case{
-			Scenario: &scenarios.Scenario{Name: "lvm-mirror-dio-read", Setup: scenarios.Setup{
+			Scenario: &scenarios.Scenario{Name: "lvm-mirror-dio-read"},
+			Setup: scenarios.Setup{
 				Disks: []scenarios.Disk{{ID: "a", Bus: "ahci"}, {ID: "b", Bus: "ahci"}},
-				Stack: scenarios.Stack{LVM: &scenarios.LVM{Type: "mirror"}, Ext4: &scenarios.Ext4{BlockSize: 4096}, File: &scenarios.File{Size: 1 << 20}},
-			}},
-			ID: "length=8192,memory_offset=32", Step: scenarios.Step{Op: "pread", Direct: true, Length: 8192, MemoryOffset: 32},
+				Stack: []scenarios.Layer{
+					{Name: "lvm", LVM: &scenarios.LVM{Type: "mirror"}}, {Name: "fs", FS: &scenarios.FS{Type: "ext4", BlockSize: 4096}},
+					{Name: "file", File: &scenarios.File{Size: 1 << 20}},
+				},
+			},
+			ID: "length=8192,memory_offset=32", Steps: []scenarios.Step{{IO: &scenarios.IO{Op: "pread", Direct: true, Length: 8192, MemoryOffset: 32}}},
 		},
 		Scenario: "lvm-mirror-dio-read length=8192,memory_offset=32",
 		Old:      "v6.17", New: "v6.18",
@@ -132,7 +136,7 @@ func TestTexts(t *testing.T) {
 		},
 		"short": func(a *Answer, c *Context) {
 			looksFor(a, c, Signature{Verdict: "errno", Phase: "step", Step: "pread", Short: true, Bytes: 4096})
-			c.Case.Aligned, c.Case.Step.MemoryOffset, c.Case.ID = true, 0, "length=8192,memory_offset=0"
+			c.Case.Steps[0].IO.MemoryOffset, c.Case.ID = 0, "length=8192,memory_offset=0"
 			c.Failing.Said, c.Passing.Said = "4096 bytes", "8192 bytes"
 			c.Origin = Origin{Upstream: strings.Repeat("9", 40), Same: true, Near: "v6.17-rc4-3-g7eac33186957"}
 			c.People = People{Author: "An Author <author@example.org>"}

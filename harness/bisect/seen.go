@@ -79,6 +79,7 @@ func Trials(dir string) (map[Subject][]Outcome, error) {
 
 // A symptom is what a failing trial shows of that which was looked for.
 type symptom struct {
+	step    string // its name
 	verdict scenarios.Verdict
 	errno   string
 	bytes   int64 // of a short transfer
@@ -95,7 +96,7 @@ func symptomOf(t Target, expr *Expr, failing *Seen) symptom {
 		o = failing.Trial
 	}
 	sig := t.Signature
-	s := symptom{verdict: sig.Verdict, errno: sig.Errno, bytes: sig.Bytes, wrong: sig.Wrong, title: sig.Title, setup: sig.Phase == scenarios.PhaseStack || sig.Phase == scenarios.PhaseDisks}
+	s := symptom{step: sig.Step, verdict: sig.Verdict, errno: sig.Errno, bytes: sig.Bytes, wrong: sig.Wrong, title: sig.Title, setup: sig.Phase == scenarios.PhaseStack || sig.Phase == scenarios.PhaseDisks}
 	shown := t.Titles
 	if failing != nil {
 		shown = failing.Titles

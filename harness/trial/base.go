@@ -156,7 +156,7 @@ func runWarm(ctx context.Context, l Local, b *Base) (Outcome, error) {
 		return s.end(), err
 	}
 	s.res.Boot = time.Since(s.res.Started)
-	_ = s.step(ctx) // whatever it was is in the report
+	_ = s.steps(ctx) // whatever it was is in the report
 	return s.end(), nil
 }
 

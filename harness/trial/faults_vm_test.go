@@ -40,7 +40,7 @@ func midStep(t *testing.T, do func(ctx context.Context, m *qemu.Machine)) ran {
 	if err := s.resume(ctx, base); err != nil {
 		t.Fatal(err)
 	}
-	_ = s.step(ctx) // whatever it was is in the result
+	_ = s.step(ctx, 0) // whatever it was is in the result
 	r := ran{s.end(), l.Dir}
 	if !did {
 		t.Fatalf("the step never began\n%s", show(r))

@@ -20,12 +20,12 @@ type Job struct {
 	Initramfs string            `json:"initramfs"`        // digest
 	Modules   []protocol.Module `json:"modules"`          // in the initramfs, in the order to load them
 
-	Scenario        string         `json:"scenario"` // its name
-	Source          string         `json:"source"`   // as it was written, for the record
-	Case            string         `json:"case"`     // its ID
-	scenarios.Setup                // what stands before the step
-	Step            scenarios.Step `json:"step"`
-	Expect          []string       `json:"expect"` // outcomes that pass
+	Scenario        string           `json:"scenario"` // its name
+	Source          string           `json:"source"`   // as it was written, for the record
+	Case            string           `json:"case"`     // its ID
+	scenarios.Setup                  // what stands before the first step
+	Steps           []scenarios.Step `json:"steps"`
+	Allow           []string         `json:"allow,omitempty"` // titles of findings that are no failure
 
 	QEMU   string     `json:"qemu"` // qemu.BuildID
 	Accel  qemu.Accel `json:"accel"`
@@ -59,7 +59,7 @@ func (j Job) Series() Series { return Series{j.Kernel.Ref, j.Scenario, j.Source,
 
 // baseRecipe is a part of the key of every saved machine. It changes with what
 // one holds.
-const baseRecipe = "blockrig base 3"
+const baseRecipe = "blockrig base 4"
 
 // baseKey names the saved machine that the job can go on from, by all that it
 // depends on.
@@ -71,9 +71,10 @@ func (j Job) baseKey() string {
 		Accel                                   qemu.Accel
 		CPUs                                    int
 		Setup                                   scenarios.Setup
+		Filtered, Removed                       []string
 	}{
 		baseRecipe, j.Kernel.Digest, j.Initramfs, commandLine(), j.QEMU,
-		j.Direct, j.Modules, j.Accel, j.CPUs, j.Setup,
+		j.Direct, j.Modules, j.Accel, j.CPUs, j.Setup, j.filtered(), j.removed(),
 	}) + "-" + strconv.Itoa(j.Boot)
 }
 

@@ -22,12 +22,17 @@ func testJob() Job {
 		Kernel: Kernel{Ref: "debian:6.18", Exact: "debian:6.18.15-1", Digest: "kernel"}, Direct: true,
 		Initramfs: "initramfs", Modules: []protocol.Module{{Path: "/lib/dm-mod.ko"}},
 		QEMU: "qemu", Accel: qemu.TCG, CPUs: 1, Seed: []byte("seed"),
-		Scenario: "s", Source: "name: s\n", Case: "length=512", Step: scenarios.Step{Op: "pread", Length: 512}, Expect: []string{"data"},
+		Scenario: "s", Source: "name: s\n", Case: "length=512",
+		Steps: []scenarios.Step{{IO: &scenarios.IO{Op: "pread", Length: 512, Expect: scenarios.Expect{Aligned: []string{"data"}}}}},
 		Setup: scenarios.Setup{
 			Machine: scenarios.Machine{Memory: 384 << 20},
 			Disks:   []scenarios.Disk{{ID: "a", Bus: "ahci", Size: 128 << 20}},
 			Require: scenarios.Require{DMAAlignment: &align},
-			Stack:   scenarios.Stack{LVM: &scenarios.LVM{Type: "mirror", Size: 64 << 20, Log: "disk"}, Ext4: &scenarios.Ext4{BlockSize: 4096}, File: &scenarios.File{Size: 1 << 20}},
+			Stack: []scenarios.Layer{
+				{Name: "main", On: []string{"a"}, LVM: &scenarios.LVM{Type: "mirror", Size: 64 << 20, Log: "disk"}},
+				{Name: "fs", On: []string{"main"}, FS: &scenarios.FS{Type: "ext4", BlockSize: 4096}},
+				{Name: "file", On: []string{"fs"}, File: &scenarios.File{Size: 1 << 20}},
+			},
 		},
 	}
 }
@@ -46,23 +51,26 @@ var changes = map[string]func(*Job){
 	"disk":              func(j *Job) { j.Disks[0].Size++ },
 	"another disk":      func(j *Job) { j.Disks = append(j.Disks, scenarios.Disk{ID: "b"}) },
 	"requirement":       func(j *Job) { *j.Require.DMAAlignment = 3 },
-	"type of volume":    func(j *Job) { j.Stack.LVM.Type = "raid1" },
-	"log of the mirror": func(j *Job) { j.Stack.LVM.Log = "core" },
-	"dmeventd":          func(j *Job) { j.Stack.LVM.Dmeventd = true },
-	"block size":        func(j *Job) { j.Stack.Ext4.BlockSize = 1024 },
-	"file":              func(j *Job) { j.Stack.File.Size++ },
-	"no file system":    func(j *Job) { j.Stack.Ext4 = nil },
-	"array":             func(j *Job) { j.Stack.MD = &scenarios.MD{Level: "raid1"} },
-	"another boot":      func(j *Job) { j.Boot = 1 },
+	"type of volume":    func(j *Job) { j.Stack[0].LVM.Type = "raid1" },
+	"log of the mirror": func(j *Job) { j.Stack[0].LVM.Log = "core" },
+	"dmeventd":          func(j *Job) { j.Stack[0].LVM.Dmeventd = true },
+	"block size":        func(j *Job) { j.Stack[1].FS.BlockSize = 1024 },
+	"file":              func(j *Job) { j.Stack[2].File.Size++ },
+	"no file system":    func(j *Job) { j.Stack = j.Stack[:1] },
+	"array": func(j *Job) {
+		j.Stack[0] = scenarios.Layer{Name: "main", On: []string{"a"}, MD: &scenarios.MD{Level: "raid1"}}
+	},
+	"another boot": func(j *Job) { j.Boot = 1 },
 }
 
 // others are changes that leave the saved machine as it is.
 var others = map[string]func(*Job){
 	"case":        func(j *Job) { j.Case = "length=4096" },
-	"step":        func(j *Job) { j.Step.Length, j.Step.MemoryOffset = 4096, 32 },
-	"expectation": func(j *Job) { j.Expect = nil },
+	"step":        func(j *Job) { j.Steps[0].IO.Length, j.Steps[0].IO.MemoryOffset = 4096, 32 },
+	"expectation": func(j *Job) { j.Steps[0].IO.Expect.Aligned = nil },
 	"scenario":    func(j *Job) { j.Scenario = "of another name" },
 	"source":      func(j *Job) { j.Source = "in other words" },
+	"allowed":     func(j *Job) { j.Allow = []string{"WARNING in bio_add_page"} },
 	"seed":        func(j *Job) { j.Seed = []byte("other") },
 	"cold":        func(j *Job) { j.Cold = true },
 }

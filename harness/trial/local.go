@@ -3,6 +3,7 @@ package trial
 import (
 	"context"
 	"log/slog"
+	"slices"
 	"time"
 
 	"github.com/blockrig/blockrig/harness/qemu"
@@ -40,7 +41,7 @@ func run(ctx context.Context, l Local) Outcome {
 		_ = s.host(err)
 	} else if s.boot(ctx) == nil {
 		s.res.Boot = time.Since(s.res.Started)
-		_ = s.step(ctx) // whatever it was is in the report
+		_ = s.steps(ctx) // whatever it was is in the report
 	}
 	return s.end()
 }
@@ -56,9 +57,9 @@ func failed(l Local, err error) Outcome {
 }
 
 func newSession(l Local) *session {
-	return &session{Local: l, mark: time.Now(), res: &Outcome{
+	return &session{Local: l, mark: time.Now(), model: newModel(l.Setup), res: &Outcome{
 		Started: time.Now(), Accel: l.Accel, CPUs: l.CPUs,
-		Report: verdict.Report{Step: l.Step.Op, Asked: l.Step.Length, Expect: l.Expect},
+		Report: l.firstReport(),
 	}}
 }
 
@@ -86,6 +87,24 @@ func (l Local) createDisks(ctx context.Context) ([]qemu.Disk, error) {
 		if err != nil {
 			return out, err
 		}
+		disk.Bus = qemu.Bus(d.Bus)
+		if d.LogicalBlock > qemu.SectorSize {
+			disk.LogicalBlockSize = d.LogicalBlock
+		}
+		if d.PhysicalBlock > qemu.SectorSize {
+			disk.PhysicalBlockSize = d.PhysicalBlock
+		}
+		if disk.Discard = qemu.Off; d.Discard {
+			disk.Discard = qemu.On
+		}
+		if d.NoWriteCache {
+			disk.WriteCache = qemu.Off
+		}
+		if d.Rotational && (d.Bus == string(qemu.AHCI) || d.Bus == string(qemu.VirtioSCSI)) {
+			disk.RotationRate = 7200
+		}
+		disk.Removable = slices.Contains(l.removed(), d.ID) && (d.Bus == string(qemu.NVMe) || d.Bus == string(qemu.VirtioBlk))
+		disk.Filter = slices.Contains(l.filtered(), d.ID)
 		out = append(out, disk)
 	}
 	return out, nil

@@ -68,9 +68,9 @@ type Prepared struct {
 
 // Prepare fetches a kernel and builds its initramfs. An error for which
 // WrongRequest is true means that the request can't be met as it is.
-func (p *Preparer) Prepare(ctx context.Context, ref string, sc *scenarios.Scenario) (Prepared, error) {
+func (p *Preparer) Prepare(ctx context.Context, ref string, c scenarios.Case) (Prepared, error) {
 	p.mu.Lock()
-	done, ok := p.prepared[requestOf(ref, sc)]
+	done, ok := p.prepared[requestOf(ref, c)]
 	ok = ok && p.files[done.Initrd.Digest].same() && p.files[done.Kernel.Digest].same()
 	p.mu.Unlock()
 	if ok {
@@ -80,21 +80,21 @@ func (p *Preparer) Prepare(ctx context.Context, ref string, sc *scenarios.Scenar
 	if err != nil {
 		return Prepared{}, err
 	}
-	return p.PrepareKernel(ctx, ref, k, sc)
+	return p.PrepareKernel(ctx, ref, k, c)
 }
 
 // PrepareKernel is Prepare for a kernel that is there: the one that ref stands
 // for from now on.
-func (p *Preparer) PrepareKernel(ctx context.Context, ref string, k kernels.Kernel, sc *scenarios.Scenario) (Prepared, error) {
-	modules, err := k.Closure(sc.Needs())
+func (p *Preparer) PrepareKernel(ctx context.Context, ref string, k kernels.Kernel, c scenarios.Case) (Prepared, error) {
+	modules, err := k.Closure(c.Needs())
 	if err != nil {
-		return Prepared{}, fmt.Errorf("kernel %s for scenario %s: %w", k.Ref, sc.Name, err)
+		return Prepared{}, fmt.Errorf("kernel %s for scenario %s: %w", k.Ref, c.Scenario.Name, err)
 	}
 	img, err := p.Initramfs.Build(ctx, initramfs.Request{
-		Exe: p.Exe, Tools: sc.Tools(), ToolsFrom: p.ToolsFrom, Shell: p.Shell, Kernel: k, Modules: modules,
+		Exe: p.Exe, Tools: c.Tools(), ToolsFrom: p.ToolsFrom, Shell: p.Shell || c.Shell(), Kernel: k, Modules: modules,
 	})
 	if err != nil {
-		return Prepared{}, fmt.Errorf("kernel %s for scenario %s: %w", k.Ref, sc.Name, err)
+		return Prepared{}, fmt.Errorf("kernel %s for scenario %s: %w", k.Ref, c.Scenario.Name, err)
 	}
 	k.Ref = ref
 	done := Prepared{Kernel: k, Initrd: img}
@@ -106,14 +106,14 @@ func (p *Preparer) PrepareKernel(ctx context.Context, ref string, k kernels.Kern
 	if p.prepared == nil {
 		p.prepared = map[request]Prepared{}
 	}
-	p.prepared[requestOf(ref, sc)] = done
+	p.prepared[requestOf(ref, c)] = done
 	p.note(k.Digest, k.Image)
 	p.note(img.Digest, img.Path)
 	return done, nil
 }
 
-func requestOf(ref string, sc *scenarios.Scenario) request {
-	return request{ref, fmt.Sprint(sc.Needs(), sc.Tools())}
+func requestOf(ref string, c scenarios.Case) request {
+	return request{ref, fmt.Sprint(c.Needs(), c.Tools(), c.Shell())}
 }
 
 // note keeps where a file is. The caller holds p.mu.
@@ -152,7 +152,7 @@ func (p *Preparer) Job(ctx context.Context, k Prepared, c scenarios.Case, boot i
 	j.Kernel = Kernel{Ref: k.Kernel.Ref, Exact: k.Kernel.Exact, Release: k.Kernel.Release, Digest: k.Kernel.Digest}
 	j.Initramfs, j.Modules = k.Initrd.Digest, k.Modules
 	j.QEMU, j.Accel, j.CPUs, j.Timing = build, accel, cpus(p.CPUs, accel), p.Timing
-	if j.Cold = p.Cold || c.Scenario.Cold != ""; !j.Cold {
+	if j.Cold = p.Cold || c.Scenario.Cold != "" || !j.savable(); !j.Cold {
 		j.Boot = boot
 	}
 	j.Seed = make([]byte, 32)
@@ -166,7 +166,7 @@ func jobOf(t Task) Job {
 	sc := t.Case.Scenario
 	return Job{
 		Kernel: Kernel{Ref: t.Ref}, Scenario: sc.Name, Source: string(sc.Source), Case: t.Case.ID,
-		Setup: sc.Setup, Step: t.Case.Step, Expect: t.Case.Expect,
+		Setup: t.Case.Setup, Steps: t.Case.Steps, Allow: sc.Allow,
 	}
 }
 
@@ -251,12 +251,12 @@ func (p *Preparer) Jobs(ctx context.Context, tasks []Task, progress func(phase, 
 	}
 	done := map[request]preparation{}
 	for i, t := range tasks {
-		key := requestOf(t.Ref, t.Case.Scenario)
+		key := requestOf(t.Ref, t.Case)
 		k, ok := done[key]
 		if !ok {
 			progress("fetch", t.Ref)
 			k.attempts, k.err = attempts(ctx, func() (err error) {
-				k.Prepared, err = p.Prepare(ctx, cmp.Or(t.Exact, t.Ref), t.Case.Scenario)
+				k.Prepared, err = p.Prepare(ctx, cmp.Or(t.Exact, t.Ref), t.Case)
 				return err
 			})
 			k.Kernel.Ref = t.Ref

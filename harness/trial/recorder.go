@@ -28,12 +28,12 @@ type recorder struct {
 	cut     bool
 
 	ready chan struct{} // closed when the console shows that the stack is ready
-	end   chan struct{} // closed when the guest said that its log is complete
+	end   chan uint64   // has the number of the last step whose log is complete, as the guest said
 	dead  chan struct{} // closed when the kernel has panicked
 
 	done chan struct{} // closed when run has returned
 	err  error         // of run; valid after done
-	once struct{ ready, end, dead sync.Once }
+	once struct{ ready, dead sync.Once }
 }
 
 func newRecorder(path string) (*recorder, error) {
@@ -41,7 +41,7 @@ func newRecorder(path string) (*recorder, error) {
 	if err != nil {
 		return nil, fmt.Errorf("create the console log: %w", err)
 	}
-	r := &recorder{file: f, ready: make(chan struct{}), end: make(chan struct{}), dead: make(chan struct{}), done: make(chan struct{})}
+	r := &recorder{file: f, ready: make(chan struct{}), end: make(chan uint64, 1), dead: make(chan struct{}), done: make(chan struct{})}
 	r.scanner = console.NewScanner(console.OnMark(r.mark), console.OnSign(r.sign))
 	return r, nil
 }
@@ -109,7 +109,11 @@ func (r *recorder) mark(line int, text string) {
 	case l.Ready:
 		r.once.ready.Do(func() { close(r.ready) })
 	case l.End != nil:
-		r.once.end.Do(func() { close(r.end) })
+		select {
+		case <-r.end: // nobody waits for the step before
+		default:
+		}
+		r.end <- *l.End
 	}
 }
 

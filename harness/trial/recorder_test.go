@@ -61,8 +61,11 @@ func TestRecorderFindsMarksHoweverTheConsoleComes(t *testing.T) {
 			if r.err != nil {
 				t.Errorf("error %v", r.err)
 			}
-			if !closed(r.ready) || !closed(r.end) || closed(r.dead) {
-				t.Errorf("ready %t, end %t, dead %t; want true, true, false", closed(r.ready), closed(r.end), closed(r.dead))
+			if !closed(r.ready) || len(r.end) != 1 || closed(r.dead) {
+				t.Fatalf("ready %t, %d ends, dead %t; want true, one, false", closed(r.ready), len(r.end), closed(r.dead))
+			}
+			if n := <-r.end; n != 7 {
+				t.Errorf("the end of step %d, want that of 7", n)
 			}
 			want := []console.Mark{
 				{Line: 2, Text: "blockrig: guest: hello from PID 1 on Linux 6.18.15"},
@@ -96,8 +99,8 @@ func TestRecorderGoesOnFromASavedLog(t *testing.T) {
 	if err := r.preload(saved); err != nil {
 		t.Fatal(err)
 	}
-	if !closed(r.ready) || closed(r.end) {
-		t.Errorf("ready %t, end %t; want true, false", closed(r.ready), closed(r.end))
+	if !closed(r.ready) || len(r.end) > 0 {
+		t.Errorf("ready %t, end %t; want true, false", closed(r.ready), len(r.end) > 0)
 	}
 	// when the rest comes from the machine,
 	r.run(strings.NewReader(consoleText[cut:]))
@@ -156,8 +159,8 @@ func TestConsoleIsReadOnWhenItsLogCannotBeWritten(t *testing.T) {
 	if !errors.Is(r.err, os.ErrClosed) {
 		t.Errorf("error %v, want that the log can't be written", r.err)
 	}
-	if in.Len() > 0 || !closed(r.end) {
-		t.Errorf("%d bytes not read, end %t; want all read", in.Len(), closed(r.end))
+	if in.Len() > 0 || len(r.end) != 1 {
+		t.Errorf("%d bytes not read, %d ends; want all read", in.Len(), len(r.end))
 	}
 }
 

@@ -55,6 +55,11 @@ type session struct {
 	stop  chan struct{} // closed at the end: the link's reader drops what comes
 	done  chan struct{} // closed when the link's reader has ended
 
+	model  *model
+	blame  blame
+	faults []qemu.Fault // in force
+	moved  bool         // a step made the disks do something
+
 	closed bool
 	res    *Outcome
 	trial  uint64 // number of the step; 0 before it
@@ -228,19 +233,82 @@ func splitBoot(all []Timing, b protocol.Boot) []Timing {
 	return out
 }
 
-// step has the guest do the I/O of the case.
-func (s *session) step(ctx context.Context) error {
-	s.trial = uint64(time.Now().UnixNano())
+// firstReport is what a report says before the first step.
+func (l Local) firstReport() verdict.Report {
+	r := verdict.Report{}
+	if len(l.Steps) > 0 {
+		r = l.reportOf(l.Steps[0])
+	}
+	r.Allow = l.Allow
+	return r
+}
+
+// steps does the steps of the case, until one does not end as it should.
+func (s *session) steps(ctx context.Context) error {
 	start := time.Now()
+	defer func() { s.res.Trial = time.Since(start) }()
+	for i := range s.Steps {
+		if i > 0 {
+			s.res.Report.Begin(s.reportOf(s.Steps[i]))
+		}
+		if err := s.step(ctx, i); err != nil {
+			return err
+		}
+		if !s.res.Report.AsExpected() {
+			break
+		}
+	}
+	if s.res.Report.AsExpected() && !s.moved && s.asksDisks() {
+		s.res.Report.Setup = "no step made a request to the stack's disks"
+	}
+	// The console is slower than the control line.
+	late := time.After(logWait)
+	for ended := false; !ended; {
+		select {
+		case n := <-s.rec.end:
+			ended = n == s.trial
+			continue
+		case <-s.rec.dead:
+		case <-s.m.Done():
+			return s.ended(nil)
+		case <-ctx.Done():
+			return s.host(fmt.Errorf("interrupted: %w", context.Cause(ctx)))
+		case <-late:
+			s.res.Report.LogError = fmt.Sprintf("the console did not come to the trial's end within %v", logWait)
+		}
+		break
+	}
+	if r := s.res.Report; r.Stuck != nil || r.Failed != "" && r.FailAs == scenarios.Hang {
+		s.drain(ctx)
+	}
+	return nil
+}
+
+// step does one step.
+func (s *session) step(ctx context.Context, i int) error {
 	s.res.Report.Phase = scenarios.PhaseStep
-	err := s.send(protocol.ToGuest{Step: &protocol.Step{
-		Step: s.Step, Trial: s.trial, Entropy: s.entropy(s.attempt),
-		LimitMS: stepLimit.Milliseconds(), IdleMS: stepIdle.Milliseconds(), ReapMS: stepReap.Milliseconds(), WaitMS: stepWait.Milliseconds(),
-	}})
-	if err != nil {
+	switch st := s.Steps[i]; {
+	case st.Fault != nil, st.Heal != nil, st.PowerCut != nil:
+		return s.byHost(ctx, st)
+	default:
+		return s.byGuest(ctx, i, st)
+	}
+}
+
+// byGuest has the guest do a step.
+func (s *session) byGuest(ctx context.Context, i int, st scenarios.Step) error {
+	s.trial = uint64(time.Now().UnixNano())
+	step := s.model.begin(st)
+	step.Index, step.Trial = i, s.trial
+	step.LimitMS, step.IdleMS = stepLimit.Milliseconds(), stepIdle.Milliseconds()
+	step.ReapMS, step.WaitMS = stepReap.Milliseconds(), stepWait.Milliseconds()
+	if i == 0 {
+		step.Entropy = s.entropy(s.attempt)
+	}
+	if err := s.send(protocol.ToGuest{Step: &step}); err != nil {
 		return err
 	}
-	err = s.listen(ctx, func(m protocol.FromGuest) bool {
+	err := s.listen(ctx, func(m protocol.FromGuest) bool {
 		if m.Trial != s.trial || m.Result == nil {
 			return false
 		}
@@ -248,25 +316,11 @@ func (s *session) step(ctx context.Context) error {
 		s.res.Guest = time.Duration(m.MS) * time.Millisecond
 		return true
 	})
-	s.res.Trial = time.Since(start)
 	if err != nil {
 		return err
 	}
-	s.take(*s.res.Step)
-	// The console is slower than the control line.
-	select {
-	case <-s.rec.end:
-	case <-s.rec.dead:
-	case <-s.m.Done():
-		return s.ended(nil)
-	case <-ctx.Done():
-		return s.host(fmt.Errorf("interrupted: %w", context.Cause(ctx)))
-	case <-time.After(logWait):
-		s.res.Report.LogError = fmt.Sprintf("the console did not come to the trial's end within %v", logWait)
-	}
-	if s.res.Step.Unkillable != nil {
-		s.drain(ctx)
-	}
+	s.model.end(step, *s.res.Step)
+	s.take(step, *s.res.Step)
 	return nil
 }
 
@@ -302,19 +356,6 @@ func (s *session) answers(ctx context.Context) error {
 		return fmt.Errorf("the guest is silent, and its machine is not running: %s", status)
 	}
 	return nil
-}
-
-// take copies the guest's answer into the report.
-func (s *session) take(r protocol.Result) {
-	rep := &s.res.Report
-	rep.Phase, rep.Observation, rep.DiskError = scenarios.PhaseDone, r.Observation, r.DisksError
-	for _, d := range r.Disks {
-		rep.Reads += d.Reads
-	}
-	if r.Unkillable != nil {
-		rep.Phase = scenarios.PhaseStep
-		rep.Stuck = stuck(s.Step.Op, *r.Unkillable)
-	}
 }
 
 func stuck(what string, u protocol.Unkillable) *verdict.Stuck {

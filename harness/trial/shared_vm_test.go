@@ -122,7 +122,7 @@ func realJob(ctx context.Context, ref, scenario, id string) (Local, error) {
 	if err != nil {
 		return Local{}, err
 	}
-	k, err := prep.Prepare(ctx, ref, sc)
+	k, err := prep.Prepare(ctx, ref, c)
 	if err != nil {
 		return Local{}, err
 	}

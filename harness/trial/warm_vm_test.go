@@ -134,7 +134,7 @@ func TestAnswerToAnotherTrialIsNotTaken(t *testing.T) {
 		s.link.messages <- m
 	}
 	// when the guest does the step,
-	err := s.step(ctx)
+	err := s.step(ctx, 0)
 	// then its own answer counts.
 	r := ran{s.end(), l.Dir}
 	if err != nil || r.Verdict != scenarios.Pass || r.Report.Bytes != 4096 {

@@ -1,6 +1,7 @@
 package verdict
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -86,11 +87,11 @@ func notUp(findings []console.Finding, r Report) string {
 func fromFindings(findings []console.Finding, r Report, phaseOf func(console.Finding) string) []evidence {
 	var out []evidence
 	for _, f := range findings {
-		if f.Baseline || f.Consequence {
+		if f.Baseline || f.Consequence || scenarios.Allowed(f.Title, r.Allow) {
 			continue
 		}
 		v := verdictOf(f.Kind)
-		if v == "" {
+		if v == "" || r.Explained && v == scenarios.Degraded {
 			continue
 		}
 		e := evidence{verdict: v, phase: r.Phase, why: f.Title, title: f.Title}
@@ -136,10 +137,17 @@ func fromReport(r Report) []evidence {
 		out = append(out, evidence{verdict: v, phase: step, why: fmt.Sprintf(format, args...)})
 	}
 	if r.Mismatch != nil {
-		add(scenarios.Corrupt, "byte %d of the data is wrong", *r.Mismatch)
+		add(scenarios.Corrupt, "byte %d of the data is wrong%s", *r.Mismatch, wrongness(r.Wrong))
 	}
 	if r.Overrun != nil {
 		add(scenarios.Corrupt, "byte %d, outside the asked range, was changed", *r.Overrun)
+	}
+	if r.Failed != "" && r.FailAs.Failure() {
+		e := evidence{verdict: r.FailAs, phase: step, why: r.Step + ": " + r.Failed}
+		if r.FailAs == scenarios.Hang {
+			e.doubt = cmp.Or(r.Doubt, r.Paused)
+		}
+		out = append(out, e)
 	}
 	if s := r.Stuck; s != nil {
 		why := fmt.Sprintf("%s can't be killed: state %s, %.1f s after SIGKILL", s.What, s.State, float64(s.MS)/1000)
@@ -155,7 +163,7 @@ func fromReport(r Report) []evidence {
 		// PID 1 never ends the machine: a triple fault or a reboot is the kernel's.
 		add(scenarios.Bug, "%s", r.Reset)
 	}
-	if r.Returned && !slices.Contains(r.Expect, outcomeName(r)) {
+	if r.Returned && !r.expected() {
 		switch {
 		case r.Errno == "EIO":
 			add(scenarios.EIO, "%s failed with EIO", r.Step)
@@ -168,11 +176,19 @@ func fromReport(r Report) []evidence {
 		}
 	}
 	for _, l := range r.Legs {
-		if !l.OK {
+		if !l.OK && !l.Known {
 			add(scenarios.Degraded, "leg %s (disk %s) is %s", l.Name, l.Disk, l.Health)
 		}
 	}
 	return out
+}
+
+// wrongness says what stands where data are wrong.
+func wrongness(kind string) string {
+	if kind == "" {
+		return ""
+	}
+	return ": " + kind
 }
 
 func titleOf(s *Stuck) string {
@@ -213,10 +229,10 @@ func notProven(r Report) string {
 		return r.LogError
 	case r.DiskError != "":
 		return "what the disks did is not known: " + r.DiskError
-	case r.Errno == "" && r.Reads <= 0:
-		return "the data came back without a request to the stack's disks"
+	case r.Failed != "":
+		return r.Step + ": " + r.Failed
 	}
-	return ""
+	return r.unmoved()
 }
 
 // judgement is what the worst evidence says. Where that is in doubt there is no

@@ -115,6 +115,24 @@ func TestJudge(t *testing.T) {
 		{"a hang that may be the host's, and one that is not", []console.Finding{stall}, done(func(r *Report) { hung(r); r.Doubt = "QEMU does not come to rest" }), scenarios.Hang, nil, "step"},
 		{"legs not known", nil, done(func(r *Report) { r.LegsError = "no answer" }), scenarios.Error, nil, "done"},
 
+		{"an act that fails, where it must not", nil, done(func(r *Report) { r.Failed, r.FailAs = "mdadm --add: exit status 1", scenarios.Degraded }), scenarios.Degraded, nil, "step"},
+		{"a tool that fails, which says nothing of the kernel", nil, done(func(r *Report) { r.Failed, r.FailAs = "exit status 1", scenarios.Error }), scenarios.Error, nil, "done"},
+		{"a wait for what never comes", nil, done(func(r *Report) { r.Failed, r.FailAs = "not after 30s", scenarios.Hang }), scenarios.Hang, nil, "step"},
+		{"the same on a host that stood still", nil, done(func(r *Report) {
+			r.Failed, r.FailAs, r.Paused = "not after 30s", scenarios.Hang, "the host stood still"
+		}), scenarios.Error, nil, "step"},
+		{"the same while QEMU does not come to rest", nil, done(func(r *Report) {
+			r.Failed, r.FailAs, r.Doubt = "not after 30s", scenarios.Hang, "it does not come to rest"
+		}), scenarios.Error, nil, "step"},
+		{"a write that reached no disk", nil, done(func(r *Report) { r.Moves = MovesWrites }), scenarios.Error, nil, "done"},
+		{"a write that failed need not", nil, done(func(r *Report) { r.Moves, r.Bytes, r.Errno = MovesWrites, 0, "EINVAL" }), scenarios.Pass, nil, "done"},
+		{"I/O errors that the scenario injected", []console.Finding{ioError}, done(func(r *Report) { r.Explained = true }), scenarios.Pass, nil, "done"},
+		{"a warning beside them", []console.Finding{ioError, warning}, done(func(r *Report) { r.Explained = true }), scenarios.Warn, nil, "step"},
+		{"a leg that the scenario failed", nil, done(func(r *Report) { r.Legs[0].OK, r.Legs[0].Known = false, true }), scenarios.Pass, nil, "done"},
+		{"any errno is expected", nil, done(func(r *Report) { r.Bytes, r.Errno, r.Expect = 0, "EBUSY", []string{"any"} }), scenarios.Pass, nil, "done"},
+
+		{"a warning that the scenario allows", []console.Finding{warning}, done(func(r *Report) { r.Allow = []string{"WARNING in bio_*"} }), scenarios.Pass, nil, "done"},
+		{"another one beside it", []console.Finding{warning, oops}, done(func(r *Report) { r.Allow = []string{"WARNING in bio_*"} }), scenarios.Bug, nil, "step"},
 		{"the boot's own warning", []console.Finding{{Kind: console.KindWarn, Baseline: true}}, done(nil), scenarios.Pass, nil, "done"},
 		{
 			"a panic that panic_on_warn made of a warning",

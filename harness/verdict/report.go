@@ -1,6 +1,8 @@
 package verdict
 
 import (
+	"slices"
+
 	"github.com/blockrig/blockrig/scenarios"
 )
 
@@ -12,8 +14,21 @@ type Report struct {
 	Expect []string `json:"expect,omitempty"` // outcomes that pass: "data", or the name of an errno
 
 	scenarios.Observation
-	Reads     int64  `json:"reads,omitempty"`      // requests that the stack's disks completed
-	Stuck     *Stuck `json:"stuck,omitempty"`      // a task that SIGKILL did not end
+	Reads  int64  `json:"reads,omitempty"`  // requests that the stack's disks completed
+	Writes int64  `json:"writes,omitempty"` // the same, writes
+	Stuck  *Stuck `json:"stuck,omitempty"`  // a task that SIGKILL did not end
+	// Moves is what the step must make the disks do, or it proves nothing. Older
+	// reports, of reads alone, do not say it.
+	Moves  Moves             `json:"moves,omitempty"`
+	FailAs scenarios.Verdict `json:"fail_as,omitempty"` // what Failed means, by the scenario
+	Before []StepReport      `json:"before,omitempty"`  // the steps before this one, which ended as they should
+	// Explained says that the scenario itself brought about I/O errors: a fault,
+	// or an act on the stack. The console's words about them prove nothing.
+	Explained bool `json:"explained,omitempty"`
+	// Allow are titles of findings that the scenario takes for no failure; see
+	// scenarios.Allowed.
+	Allow []string `json:"allow,omitempty"`
+
 	DiskError string `json:"disk_error,omitempty"` // why the disks' I/O counters are not known
 	LogError  string `json:"log_error,omitempty"`  // why the console may not be all
 
@@ -33,6 +48,59 @@ type Report struct {
 	// Host says what went wrong with the host, QEMU or the harness. Nothing
 	// that the guest shows counts then.
 	Host string `json:"host,omitempty"`
+}
+
+// Moves is what a step must make the disks do.
+type Moves string
+
+// What a step may have to make the disks do.
+const (
+	MovesReads   Moves = "reads"
+	MovesWrites  Moves = "writes"
+	MovesNothing Moves = "nothing"
+)
+
+// A StepReport is what a step showed that ended as the scenario has it.
+type StepReport struct {
+	Step string `json:"step"`
+	scenarios.Observation
+	Reads  int64 `json:"reads,omitempty"`
+	Writes int64 `json:"writes,omitempty"`
+}
+
+// Begin takes what the report holds for the end of a step, and makes room for
+// the next.
+func (r *Report) Begin(next Report) {
+	if r.Returned {
+		r.Before = append(r.Before, StepReport{r.Step, r.Observation, r.Reads, r.Writes})
+	}
+	r.Step, r.Asked, r.Expect, r.Moves, r.FailAs = next.Step, next.Asked, next.Expect, next.Moves, next.FailAs
+	r.Observation, r.Reads, r.Writes = scenarios.Observation{}, 0, 0
+}
+
+// AsExpected says whether the step ended as the scenario has it, so that the
+// next one means something.
+func (r Report) AsExpected() bool {
+	lost := func(l scenarios.Leg) bool { return !l.OK && !l.Known }
+	return r.Returned && r.Failed == "" && r.Mismatch == nil && r.Overrun == nil && r.expected() &&
+		!slices.ContainsFunc(r.Legs, lost) && r.LegsError == "" && r.unmoved() == ""
+}
+
+// expected says whether the scenario has the step end so.
+func (r Report) expected() bool {
+	return slices.Contains(r.Expect, outcomeName(r)) || slices.Contains(r.Expect, "any")
+}
+
+// unmoved says what the step should have made the disks do, and did not.
+func (r Report) unmoved() string {
+	switch {
+	case r.Errno != "":
+	case r.Moves == MovesWrites && r.Writes <= 0:
+		return "the write was done without a request to the stack's disks"
+	case (r.Moves == "" || r.Moves == MovesReads) && r.Reads <= 0:
+		return "the data came back without a request to the stack's disks"
+	}
+	return ""
 }
 
 // HostsDoing says that an error is, or may be, the doing of the host, QEMU or

@@ -4,12 +4,12 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
 
-	"golang.org/x/sys/unix"
-
+	"github.com/blockrig/blockrig/initramfs/guest/layer"
 	"github.com/blockrig/blockrig/initramfs/protocol"
 	"github.com/blockrig/blockrig/scenarios"
 )
@@ -17,60 +17,18 @@ import (
 // diskWait is how long disks may take to appear after their driver is there.
 const diskWait = 15 * time.Second
 
-// disk is one of the machine's disks as the guest sees it.
-type disk struct {
-	protocol.Disk
-	blockDevice
-}
-
-// blockDevice is a device as sysfs and /dev name it.
-type blockDevice struct {
-	name  string // sda, dm-3
-	devno uint64 // as st_dev
-}
-
-func (b blockDevice) node() string { return "/dev/" + b.name }
-
-func (b blockDevice) String() string {
-	return fmt.Sprintf("%d:%d", unix.Major(b.devno), unix.Minor(b.devno))
-}
-
-func blockDeviceOf(name string) (blockDevice, error) {
-	n, err := devnoOf(filepath.Join("/sys/class/block", name, "dev"))
-	return blockDevice{name: name, devno: n}, err
-}
-
-func devnoOf(file string) (uint64, error) {
-	text, err := readText(file)
-	if err != nil {
-		return 0, err
-	}
-	return parseDevno(text)
-}
-
-func parseDevno(s string) (uint64, error) {
-	var major, minor uint32
-	if n, err := fmt.Sscanf(s+"\n", "%d:%d\n", &major, &minor); n != 2 || err != nil {
-		return 0, fmt.Errorf("%q is no device number", s)
-	}
-	return unix.Mkdev(major, minor), nil
-}
-
 // findDisks waits until every disk asked for is there, told by serial number
-// and size.
-func (g *guest) findDisks(want []protocol.Disk) ([]disk, error) {
-	var out []disk
+// and size, and puts them into the stack.
+func (g *guest) findDisks(want []protocol.Disk) error {
 	var missing []string
-	var found map[string]blockDevice
+	var found map[string]layer.Device
 	ok, err := g.until(diskWait, func(time.Duration) (_ bool, err error) {
-		if found, err = disksBySerial(); err != nil {
+		if found, err = layer.FindDisks(); err != nil {
 			return false, err
 		}
-		out, missing = nil, nil
+		missing = nil
 		for _, w := range want {
-			if b, ok := found[w.Serial]; ok {
-				out = append(out, disk{Disk: w, blockDevice: b})
-			} else {
+			if _, ok := found[w.Serial]; !ok {
 				missing = append(missing, w.ID+" (serial "+w.Serial+")")
 			}
 		}
@@ -78,139 +36,115 @@ func (g *guest) findDisks(want []protocol.Disk) ([]disk, error) {
 	})
 	switch {
 	case err != nil:
-		return nil, err
+		return err
 	case !ok:
-		return nil, fmt.Errorf("%s not found; disks that are there: %s", strings.Join(missing, ", "), seen(found))
+		return fmt.Errorf("%s not found; disks that are there: %s", strings.Join(missing, ", "), seen(found))
 	}
-	return out, checkSizes(out)
+	for _, w := range want {
+		d := found[w.Serial]
+		size, err := d.Bytes()
+		if err != nil {
+			return fmt.Errorf("size of disk %s: %w", w.ID, err)
+		}
+		if size != int64(w.Size) {
+			return fmt.Errorf("disk %s has %d bytes, and %d were asked for", w.ID, size, w.Size)
+		}
+		g.stack.Add(w, d)
+	}
+	return nil
 }
 
-func seen(found map[string]blockDevice) string {
+// disks are the machine's own.
+func (g *guest) disks() []*layer.Part {
+	return slices.DeleteFunc(slices.Clone(g.stack.Parts), func(p *layer.Part) bool { return p.Disk == nil })
+}
+
+func seen(found map[string]layer.Device) string {
 	if len(found) == 0 {
 		return "none"
 	}
 	var out []string
-	for serial, b := range found {
-		out = append(out, b.name+" (serial "+serial+")")
+	for serial, d := range found {
+		out = append(out, d.Name+" (serial "+serial+")")
 	}
+	slices.Sort(out)
 	return strings.Join(out, ", ")
 }
 
-func checkSizes(disks []disk) error {
-	for _, d := range disks {
-		sectors, err := readInt(filepath.Join("/sys/class/block", d.name, "size"))
-		if err != nil {
-			return fmt.Errorf("size of disk %s: %w", d.ID, err)
-		}
-		if sectors*512 != int64(d.Size) {
-			return fmt.Errorf("disk %s has %d bytes, and %d were asked for", d.ID, sectors*512, d.Size)
+// require checks what the case would be vacuous without.
+func (g *guest) require(r scenarios.Require) error {
+	for _, d := range g.disks() {
+		if err := requireOf(r, d.Name, filepath.Join("/sys/block", d.Device.Name, "queue")); err != nil {
+			return err
 		}
 	}
 	return nil
 }
 
-// readText and readInt read a file of sysfs.
-func readText(file string) (string, error) {
-	b, err := os.ReadFile(file)
-	return strings.TrimSpace(string(b)), err
-}
-
-func readInt(file string) (int64, error) {
-	text, err := readText(file)
-	if err != nil {
-		return 0, err
+// requireOf checks one disk by its folder queue in sysfs.
+func requireOf(r scenarios.Require, disk, queue string) error {
+	want := map[string]string{}
+	for name, value := range r.Queue {
+		want[name] = value
 	}
-	return strconv.ParseInt(text, 10, 64)
-}
-
-// disksBySerial reads the serial number of every SCSI disk from its unit
-// serial number page (SPC-4, 7.8.17), which sysfs shows raw; libata makes it
-// from the ATA IDENTIFY data. There is no udev here to make links.
-func disksBySerial() (map[string]blockDevice, error) {
-	entries, err := os.ReadDir("/sys/block")
-	if err != nil {
-		return nil, fmt.Errorf("list the disks: %w", err)
+	if r.DMAAlignment != nil {
+		want["dma_alignment"] = strconv.Itoa(*r.DMAAlignment) // shown since Linux 6.0 (3850e13f2d0f)
 	}
-	out := map[string]blockDevice{}
-	for _, e := range entries {
-		serial, err := serialOf(e.Name())
-		if err != nil || serial == "" {
-			continue // no disk of ours: a loop device, or one that is still coming up
+	root, err := os.OpenRoot(queue) // what a scenario names is nowhere else
+	if err != nil {
+		return fmt.Errorf("disk %s: %w", disk, err)
+	}
+	defer root.Close()
+	for name, value := range want {
+		b, err := root.ReadFile(name)
+		got := strings.TrimSpace(string(b))
+		switch {
+		case os.IsNotExist(err):
+			return fmt.Errorf("disk %s: this kernel does not show queue/%s, so it can't be checked that it is %s", disk, name, value)
+		case err != nil:
+			return fmt.Errorf("disk %s: %w", disk, err)
+		case got != value:
+			return fmt.Errorf("disk %s has a %s of %s, not %s: the case would say nothing", disk, name, got, value)
 		}
-		b, err := blockDeviceOf(e.Name())
+	}
+	return nil
+}
+
+// counts are the I/O counters of the machine's disks.
+func (g *guest) counts() (map[string]layer.Counts, error) {
+	out := map[string]layer.Counts{}
+	for _, d := range g.disks() {
+		c, err := d.Counts()
+		if os.IsNotExist(err) {
+			continue // it was taken away
+		}
 		if err != nil {
-			continue
+			return nil, fmt.Errorf("disk %s: %w", d.Name, err)
 		}
-		if _, err := os.Stat(b.node()); err != nil {
-			continue // devtmpfs has not made its node yet
-		}
-		out[serial] = b
+		out[d.Name] = c
 	}
 	return out, nil
 }
 
-func serialOf(name string) (string, error) {
-	page, err := os.ReadFile(filepath.Join("/sys/block", name, "device", "vpd_pg80"))
+// countsOrNil is counts where a failure only means that nothing can be told:
+// the step's limit still ends it.
+func (g *guest) countsOrNil() map[string]layer.Counts {
+	c, err := g.counts()
 	if err != nil {
-		return "", err
-	}
-	return serialFromPage(page), nil
-}
-
-// serialFromPage takes the serial number out of VPD page 0x80.
-func serialFromPage(page []byte) string {
-	if len(page) < 4 || page[1] != 0x80 {
-		return ""
-	}
-	n := int(page[2])<<8 | int(page[3])
-	return strings.TrimSpace(string(page[4:min(4+n, len(page))]))
-}
-
-// require checks what the case would be vacuous without.
-func require(r scenarios.Require, disks []disk) error {
-	if r.DMAAlignment == nil {
 		return nil
 	}
-	for _, d := range disks {
-		file := filepath.Join("/sys/block", d.name, "queue", "dma_alignment")
-		got, err := readText(file)
-		if os.IsNotExist(err) {
-			// Shown since Linux 6.0 (3850e13f2d0f).
-			return fmt.Errorf("disk %s: this kernel does not show queue/dma_alignment, so it can't be checked that it is %d", d.ID, *r.DMAAlignment)
-		}
-		if err != nil {
-			return fmt.Errorf("disk %s: %w", d.ID, err)
-		}
-		if got != strconv.Itoa(*r.DMAAlignment) {
-			return fmt.Errorf("disk %s has a dma_alignment of %s, not %d: the case would say nothing", d.ID, got, *r.DMAAlignment)
-		}
-	}
-	return nil
+	return c
 }
 
-// ioCounts are the requests that a disk completed (Documentation/block/stat).
-type ioCounts struct{ reads, writes, inFlight int64 }
-
-func (b blockDevice) counts() (ioCounts, error) {
-	text, err := readText(filepath.Join("/sys/class/block", b.name, "stat"))
-	if err != nil {
-		return ioCounts{}, err
+// changed says whether a disk did something, or has something to do.
+func changed(a, b map[string]layer.Counts) bool {
+	if b == nil {
+		return true // not known: the step's limit decides
 	}
-	return parseCounts(text)
-}
-
-func parseCounts(stat string) (ioCounts, error) {
-	f := strings.Fields(stat)
-	if len(f) < 9 {
-		return ioCounts{}, fmt.Errorf("block stat has %d fields, not 9 or more", len(f))
-	}
-	var out ioCounts
-	for i, p := range map[int]*int64{0: &out.reads, 4: &out.writes, 8: &out.inFlight} {
-		n, err := strconv.ParseInt(f[i], 10, 64)
-		if err != nil {
-			return ioCounts{}, fmt.Errorf("block stat field %d: %w", i, err)
+	for id, c := range b {
+		if c.InFlight != 0 || c != a[id] {
+			return true
 		}
-		*p = n
 	}
-	return out, nil
+	return false
 }

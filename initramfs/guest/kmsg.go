@@ -7,6 +7,7 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	"golang.org/x/sys/unix"
 
@@ -88,9 +89,24 @@ func signOf(line string) sign {
 	return signNone
 }
 
-// watchSigns opens the kernel's log at its end and gives every sign that appears
-// until stop is closed.
-func watchSigns(stop <-chan struct{}) (<-chan sign, error) {
+// signsSeen is what the kernel's log has shown since a step began.
+type signsSeen struct {
+	dead atomic.Bool
+	io   atomic.Int64 // lines about I/O errors
+}
+
+func (s *signsSeen) take(found sign) {
+	switch found {
+	case signDead:
+		s.dead.Store(true)
+	case signIO:
+		s.io.Add(1)
+	}
+}
+
+// watchSigns opens the kernel's log at its end and notes every sign that
+// appears until stop is closed.
+func watchSigns(stop <-chan struct{}) (*signsSeen, error) {
 	// A pollable file: Close ends a pending Read.
 	f, err := os.OpenFile("/dev/kmsg", os.O_RDONLY|unix.O_NONBLOCK, 0)
 	if err != nil {
@@ -99,29 +115,22 @@ func watchSigns(stop <-chan struct{}) (<-chan sign, error) {
 	if _, err := f.Seek(0, io.SeekEnd); err != nil {
 		return nil, errors.Join(err, f.Close())
 	}
-	out := make(chan sign, 64)
+	out := &signsSeen{}
 	go func() {
 		<-stop
 		_ = f.Close()
 	}()
 	go func() {
-		defer close(out)
 		buf := make([]byte, 8192)
 		for {
 			n, err := f.Read(buf)
-			s := signOf(string(buf[:max(n, 0)]))
-			if errors.Is(err, unix.EPIPE) {
-				s = signIO // records were overwritten before they were read: a flood by itself
-			} else if err != nil {
+			switch {
+			case errors.Is(err, unix.EPIPE):
+				out.take(signIO) // records were overwritten before they were read: a flood by itself
+			case err != nil:
 				return
-			}
-			if s == signNone {
-				continue
-			}
-			select {
-			case out <- s:
-			case <-stop:
-				return
+			default:
+				out.take(signOf(string(buf[:n])))
 			}
 		}
 	}()

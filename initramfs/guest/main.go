@@ -8,11 +8,13 @@ import (
 	"runtime"
 	"runtime/debug"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
 
+	"github.com/blockrig/blockrig/initramfs/guest/layer"
 	"github.com/blockrig/blockrig/initramfs/protocol"
 	"github.com/blockrig/blockrig/scenarios"
 )
@@ -30,8 +32,8 @@ func Enter(args []string) {
 		pid1()
 	case args[0] == childName:
 		os.Exit(childMain())
-	case args[0] == fillName:
-		os.Exit(fillMain(args[1:]))
+	case args[0] == selfName:
+		os.Exit(selfMain(args[1:]))
 	}
 }
 
@@ -50,16 +52,18 @@ func pid1() {
 }
 
 type guest struct {
-	start time.Time
-	link  *link
-	kmsg  *kmsg
-	setup protocol.Setup
-	phase string
-	disks []disk
-	top   blockDevice // the device that the file system is on, or the file is
-	file  string      // what the step reads
-	child *child
-	rest  atomic.Bool // waiting for the host, who does not listen: no beats
+	start  time.Time
+	link   *link
+	kmsg   *kmsg
+	setup  protocol.Setup
+	phase  string
+	stack  layer.Stack
+	signs  *signsSeen // since the step began; nil before it
+	limits limits     // of the step
+
+	mu   sync.Mutex
+	idle []*child    // that have no I/O to do
+	rest atomic.Bool // waiting for the host, who does not listen: no beats
 }
 
 // A setupError is something the guest needs that did not work.
@@ -159,7 +163,9 @@ func (g *guest) beat() {
 
 // enter says that a phase, or an action in it, begins.
 func (g *guest) enter(phase, what string) {
-	g.phase = phase
+	if g.phase != phase { // steps that run at the same time are in one
+		g.phase = phase
+	}
 	p := &protocol.Phase{Name: phase, What: what}
 	g.kmsg.write(protocol.GuestLine{Phase: p})
 	g.link.send(protocol.FromGuest{Phase: p})

@@ -4,9 +4,12 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
+	"strings"
 
 	"golang.org/x/sys/unix"
 
+	"github.com/blockrig/blockrig/initramfs/guest/layer"
 	"github.com/blockrig/blockrig/initramfs/protocol"
 )
 
@@ -14,7 +17,8 @@ import (
 // depends on what.
 func (g *guest) loadModules(modules []protocol.Module) error {
 	for _, m := range modules {
-		err := loadModule(m.Path)
+		name, _, _ := strings.Cut(filepath.Base(m.Path), ".")
+		err := loadModule(m.Path, layer.ModuleParameters(strings.ReplaceAll(name, "-", "_"), g.setup.Stack))
 		if err != nil && m.Optional {
 			g.kmsg.say("module %s does not load, and need not: %v", m.Path, err)
 			continue
@@ -26,7 +30,7 @@ func (g *guest) loadModules(modules []protocol.Module) error {
 	return nil
 }
 
-func loadModule(path string) error {
+func loadModule(path, parameters string) error {
 	f, err := os.Open(path)
 	if err != nil {
 		return err
@@ -35,7 +39,7 @@ func loadModule(path string) error {
 	// async_probe: do not wait for the links of empty SATA ports before the
 	// next module is loaded (kernel/module/main.c, do_init_module). What is
 	// waited for is the disks.
-	err = unix.FinitModule(int(f.Fd()), "async_probe", 0)
+	err = unix.FinitModule(int(f.Fd()), strings.TrimSpace("async_probe "+parameters), 0)
 	if errors.Is(err, unix.EEXIST) {
 		return nil
 	}

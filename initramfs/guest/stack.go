@@ -4,14 +4,13 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
 
+	"github.com/blockrig/blockrig/initramfs/guest/layer"
 	"github.com/blockrig/blockrig/initramfs/protocol"
 	"github.com/blockrig/blockrig/scenarios"
 )
@@ -24,7 +23,7 @@ const (
 	settled    = 100 * time.Millisecond
 )
 
-// build does everything before the step and proves it.
+// build does everything before the first step and proves it.
 func (g *guest) build() (*protocol.Ready, error) {
 	s := g.setup
 
@@ -33,21 +32,18 @@ func (g *guest) build() (*protocol.Ready, error) {
 		return nil, g.wrap("load modules", err)
 	}
 	g.enter(scenarios.PhaseDisks, "find the disks")
-	disks, err := g.findDisks(s.Disks)
-	if err != nil {
+	if err := g.findDisks(s.Disks); err != nil {
 		return nil, g.wrap("find the disks", err)
 	}
-	g.disks = disks
-	if err := require(s.Require, disks); err != nil {
+	if err := g.require(s.Require); err != nil {
 		return nil, g.wrap("check preconditions", err)
 	}
 
 	g.enter(scenarios.PhaseStack, "")
-	if err := g.volume(); err != nil {
-		return nil, err
-	}
-	if err := g.fileSystem(); err != nil {
-		return nil, err
+	for _, l := range s.Stack {
+		if err := g.stack.Build(g, l); err != nil {
+			return nil, g.wrap("build the stack", err)
+		}
 	}
 	g.enter(scenarios.PhaseStack, "wait until the legs are in sync")
 	legs, err := g.waitInSync()
@@ -65,13 +61,15 @@ func (g *guest) build() (*protocol.Ready, error) {
 			return nil, g.wrap("read the kernel's log", err)
 		}
 	}
-	if err := g.prove(ready); err != nil {
+	if ready.Proof, ready.Table, err = g.stack.Prove(); err != nil {
 		return nil, g.wrap("prove the stack", err)
 	}
 	g.clearWarnOnce()
-	if g.child, err = startChild(); err != nil {
+	c, err := startChild()
+	if err != nil {
 		return nil, g.wrap("start the child", err)
 	}
+	g.idle = append(g.idle, c)
 	for _, p := range ready.Proof {
 		g.kmsg.say("proof: %s", p)
 	}
@@ -86,55 +84,31 @@ func (g *guest) wrap(what string, err error) error {
 	return &setupError{phase: g.phase, what: what, err: err}
 }
 
-// volume builds the layer over the disks.
-func (g *guest) volume() error {
-	switch s := g.setup.Stack; {
-	case s.LVM != nil:
-		return g.lvm(*s.LVM)
-	case s.MD != nil:
-		return g.md(*s.MD)
-	default:
-		g.top = g.disks[0].blockDevice
-		return nil
-	}
-}
+// The rest is what layers ask of PID 1: guest is a layer.Host.
 
-// fileSystem makes and mounts the file system and writes the file; without
-// one the step works on the device itself.
-func (g *guest) fileSystem() error {
-	s := g.setup.Stack
-	if s.Ext4 == nil {
-		g.file = g.top.node()
-		return nil
-	}
-	// mke2fs zeroes its tables now, not in a kernel thread during the step.
-	_, err := g.tool("mke2fs", "-q", "-F", "-t", "ext4", "-b", strconv.Itoa(s.Ext4.BlockSize),
-		"-E", "lazy_itable_init=0,lazy_journal_init=0", g.top.node())
-	if err != nil {
-		return err
-	}
-	if err := os.MkdirAll(mountPoint, 0o755); err != nil {
-		return g.wrap("make the mount point", err)
-	}
-	if _, err := g.tool(fillName, "mount", g.top.node(), mountPoint); err != nil {
-		return err
-	}
-	if s.File == nil {
-		return nil
-	}
-	g.file = filepath.Join(mountPoint, fileName)
-	_, err = g.tool(fillName, "write", g.file, strconv.FormatInt(int64(s.File.Size), 10))
+// Tool runs a tool to its end.
+func (g *guest) Tool(name string, args ...string) (string, error) { return g.tool(name, args...) }
+
+// Self runs one of this executable's own tools.
+func (g *guest) Self(args ...string) error {
+	_, err := g.tool(selfName, args...)
 	return err
 }
 
-// fillName is the tool that mounts and writes: this executable. It is a
-// process of its own since a mount or a write that hangs in PID 1 could not be
-// told from one that is slow.
-const fillName = childName + "-fill"
+// Until is until.
+func (g *guest) Until(limit time.Duration, done func(time.Duration) (bool, error)) (bool, error) {
+	return g.until(limit, done)
+}
 
-// fillMain is the main function of that tool.
-func fillMain(args []string) int {
-	err := fill(args)
+// selfName is the tool that does what layers need system calls for: this
+// executable.
+const selfName = childName + "-self"
+
+func selfMain(args []string) int {
+	err := errors.New("blockrig: " + selfName + " is a part of the guest and runs only there")
+	if os.Getppid() == 1 {
+		err = layer.Main(args)
+	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
@@ -142,55 +116,10 @@ func fillMain(args []string) int {
 	return 0
 }
 
-func fill(args []string) error {
-	if os.Getppid() != 1 || len(args) != 3 {
-		return errors.New("blockrig: " + fillName + " is a part of the guest and runs only there")
-	}
-	switch args[0] {
-	case "mount":
-		if err := unix.Mount(args[1], args[2], "ext4", 0, ""); err != nil {
-			return fmt.Errorf("mount %s on %s: %w", args[1], args[2], err)
-		}
-		return nil
-	case "write":
-		n, err := strconv.ParseInt(args[2], 10, 64)
-		if err != nil {
-			return err
-		}
-		if err := writePattern(args[1], n); err != nil {
-			return err
-		}
-		unix.Sync()
-		return nil
-	default:
-		return fmt.Errorf("%s: %q is not known", fillName, args[0])
-	}
-}
-
-func writePattern(path string, n int64) (err error) {
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, f.Close()) }()
-	buf := make([]byte, 256<<10)
-	for at := int64(0); at < n; {
-		b := buf[:min(int64(len(buf)), n-at)]
-		for i := range b {
-			b[i] = protocol.Pattern(at + int64(i))
-		}
-		if _, err := f.Write(b); err != nil {
-			return err
-		}
-		at += int64(len(b))
-	}
-	return f.Sync()
-}
-
 // waitInSync waits until every leg is in sync and healthy.
 func (g *guest) waitInSync() (legs []scenarios.Leg, err error) {
 	ok, err := g.until(syncWait, func(time.Duration) (inSync bool, err error) {
-		if legs, inSync, err = g.legs(); err != nil {
+		if legs, inSync, err = g.stack.Legs(); err != nil {
 			return false, g.wrap("look at the legs", err)
 		}
 		sick := func(l scenarios.Leg) bool { return !l.OK }
@@ -214,7 +143,7 @@ func legText(legs []scenarios.Leg) string {
 // for a while, so that what the step does can be told from what went before.
 func (g *guest) settle() error {
 	since := time.Duration(0)
-	var last map[string]ioCounts
+	var last map[string]layer.Counts
 	ok, err := g.until(settleWait, func(now time.Duration) (bool, error) {
 		counts, err := g.counts()
 		if err != nil {

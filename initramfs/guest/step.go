@@ -1,7 +1,6 @@
 package guest
 
 import (
-	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -9,6 +8,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/blockrig/blockrig/initramfs/guest/layer"
 	"github.com/blockrig/blockrig/initramfs/protocol"
 	"github.com/blockrig/blockrig/scenarios"
 )
@@ -27,179 +27,41 @@ const (
 	legsLimit = 2 * time.Second
 )
 
-// step has the child do one I/O, watches it, and reports what came of it.
+// step does one step, watches it, and reports what came of it.
 func (g *guest) step(s protocol.Step) error {
 	g.link.setTrial(s.Trial)
 	g.enter(scenarios.PhaseStep, "")
-	if g.setup.Stack.File == nil {
-		return g.wrap(s.Op, errors.New("the stack has no file of known content to read"))
-	}
+	g.limits = limits{all: ms(s.LimitMS), idle: ms(s.IdleMS), reap: ms(s.ReapMS), wait: ms(s.WaitMS)}
 	if err := addEntropy(s.Entropy); err != nil {
 		return g.wrap("add entropy", err)
 	}
-	if g.child == nil {
-		c, err := startChild()
-		if err != nil {
-			return g.wrap("start the child", err)
-		}
-		g.child = c
+	if err := g.haveIdle(children(s)); err != nil {
+		return g.wrap("start the child", err)
 	}
-	c := g.child
-	g.child = nil // it does one step in its life
 	before, err := g.counts()
 	if err != nil {
 		return g.wrap("read the disks' I/O counters", err)
 	}
 	stop := make(chan struct{})
 	defer close(stop)
-	signs, err := watchSigns(stop)
-	if err != nil {
+	if g.signs, err = watchSigns(stop); err != nil {
 		return g.wrap("watch the kernel's log", err)
 	}
-	g.kmsg.say("step %s of %d bytes at offset %d, memory offset %d, direct %t", s.Op, s.Length, s.Offset, s.MemoryOffset, s.Direct)
-	g.link.send(protocol.FromGuest{Started: &protocol.Started{PID: c.cmd.Process.Pid}})
 	t := g.newTicks()
-	if err := c.request(ioRequest{File: g.file, Step: s}); err != nil {
-		return g.wrap("tell the child", err)
-	}
-	r, err := g.await(c, s, t, signs)
+	r, err := g.do(s)
 	if err != nil {
 		return err
 	}
 	r.MS = t.passed().Milliseconds()
-	if r.Unkillable == nil {
+	if !r.anyStuck() {
 		g.aftermath()
 	}
-	g.look(r, before)
-	g.report(s, r)
+	g.look(&r.Result, before)
+	g.report(s, &r.Result)
 	return nil
-}
-
-// await waits until the child has answered, died, or proven unkillable.
-func (g *guest) await(c *child, s protocol.Step, t *ticks, signs <-chan sign) (*protocol.Result, error) {
-	r := &protocol.Result{}
-	limit, idle, reap := ms(s.LimitMS), ms(s.IdleMS), ms(s.WaitMS)
-	last, lastChange := g.countsOrNil(), time.Duration(0)
-	floods, floodAt := 0, time.Duration(-1)
-	killedAt := time.Duration(-1)
-	kill := func(why string) {
-		if killedAt >= 0 {
-			return
-		}
-		r.Killed = why
-		killedAt = t.passed()
-		_ = c.cmd.Process.Kill()
-		g.kmsg.say("killed the child: %s", why)
-	}
-	replies := c.replies
-	for {
-		select {
-		case reply, ok := <-replies:
-			if !ok {
-				replies = nil
-				continue
-			}
-			return r, g.answered(r, s.Op, reply)
-		case err := <-c.waited:
-			// Its answer may still be in the pipe.
-			for reply := range c.replies {
-				if err := g.answered(r, s.Op, reply); err != nil {
-					return nil, err
-				}
-			}
-			if !r.Returned && killedAt < 0 {
-				r.Died = "exit status 0"
-				if err != nil {
-					r.Died = err.Error()
-				}
-			}
-			return r, nil
-		case sg, ok := <-signs:
-			if !ok {
-				signs = nil
-				continue
-			}
-			switch sg {
-			case signDead:
-				reap = ms(s.ReapMS)
-				kill("the kernel reported a bug")
-			case signIO:
-				floods++
-				if floods >= floodLines && floodAt < 0 {
-					reap = ms(s.ReapMS)
-					floodAt = t.passed()
-				}
-			}
-		case <-time.After(tick):
-		}
-		now := t.passed()
-		if n := g.countsOrNil(); changed(last, n) {
-			last, lastChange = n, now
-		}
-		switch {
-		case killedAt >= 0 && now-killedAt > reap:
-			u := describeTask(c.cmd.Process.Pid, c.tid)
-			u.MS = (now - killedAt).Milliseconds()
-			r.Unkillable = &u
-			return r, nil
-		case killedAt >= 0:
-		case floodAt >= 0 && now-floodAt > floodGrace:
-			kill("a flood of I/O errors")
-		case now-lastChange > idle:
-			kill(fmt.Sprintf("no I/O in flight and none done for %v", idle))
-		case now > limit:
-			kill(fmt.Sprintf("not done after %v", limit))
-		}
-	}
-}
-
-// answered puts the child's answer into the result.
-func (g *guest) answered(r *protocol.Result, op string, reply ioReply) error {
-	if reply.Fail != "" {
-		return g.wrap(op, errors.New(reply.Fail))
-	}
-	killed := r.Killed // it may have answered all the same
-	r.Observation = reply.Observation
-	r.Killed = killed
-	return nil
-}
-
-// changed says whether a disk did something, or has something to do.
-func changed(a, b map[string]ioCounts) bool {
-	if b == nil {
-		return true // not known: the step's limit decides
-	}
-	for id, c := range b {
-		if c.inFlight != 0 || c != a[id] {
-			return true
-		}
-	}
-	return false
 }
 
 func ms(n int64) time.Duration { return time.Duration(n) * time.Millisecond }
-
-func (g *guest) counts() (map[string]ioCounts, error) {
-	out := map[string]ioCounts{}
-	for _, d := range g.disks {
-		c, err := d.counts()
-		if err != nil {
-			return nil, fmt.Errorf("disk %s: %w", d.ID, err)
-		}
-		out[d.ID] = c
-	}
-	return out, nil
-}
-
-// countsOrNil is counts where a failure only means that nothing can be told:
-// the step's limit still ends it.
-func (g *guest) countsOrNil() map[string]ioCounts {
-	c, err := g.counts()
-	if err != nil {
-		return nil
-	}
-	return c
-}
 
 // aftermath waits, for a moment, until the disks rest: what a kernel does
 // about an I/O that went wrong it may do after it has returned.
@@ -214,60 +76,57 @@ func (g *guest) aftermath() {
 }
 
 // look adds what the step left behind: the disks' counters and the legs.
-func (g *guest) look(r *protocol.Result, before map[string]ioCounts) {
+func (g *guest) look(r *protocol.Result, before map[string]layer.Counts) {
 	after, err := g.counts()
 	if err != nil {
 		r.DisksError = err.Error()
 		after = before
 	}
-	for _, d := range g.disks {
-		r.Disks = append(r.Disks, protocol.DiskIO{
-			ID: d.ID, Reads: after[d.ID].reads - before[d.ID].reads, Writes: after[d.ID].writes - before[d.ID].writes,
-		})
+	for _, d := range g.disks() {
+		a, b := after[d.Name], before[d.Name]
+		if _, there := after[d.Name]; !there {
+			a = b // it was taken away, and what it did is not known
+		}
+		r.Disks = append(r.Disks, protocol.DiskIO{ID: d.Name, Reads: a.Reads - b.Reads, Writes: a.Writes - b.Writes, Others: a.Others - b.Others})
 	}
 	if r.Unkillable != nil {
 		g.showBlocked()
 	}
-	got := make(chan struct{})
 	var legs []scenarios.Leg
-	go g.guard(func() {
-		defer close(got)
-		legs, _, err = g.legs()
+	err = g.inTime(legsLimit, func() (err error) {
+		legs, _, err = g.stack.Legs()
+		return err
 	})
-	for t := g.newTicks(); t.passed() <= legsLimit; {
+	if err != nil {
+		r.LegsError = err.Error()
+		return
+	}
+	r.Legs = legs
+}
+
+// inTime calls f, which may never return: what a dead worker holds it waits
+// for.
+func (g *guest) inTime(limit time.Duration, f func() error) error {
+	done := make(chan error, 1)
+	go g.guard(func() { done <- f() })
+	for t := g.newTicks(); t.passed() <= limit; {
 		select {
-		case <-got:
-			r.Legs = legs
-			if err != nil {
-				r.LegsError = err.Error()
-			}
-			return
+		case err := <-done:
+			return err
 		case <-time.After(tick):
 		}
 	}
-	r.LegsError = fmt.Sprintf("the kernel did not answer within %v", legsLimit)
+	return fmt.Errorf("the kernel did not answer within %v", limit)
 }
 
 // report gives a result to the log and to the host. By the line "end of trial"
 // the host knows that the log is complete up to here.
 func (g *guest) report(s protocol.Step, r *protocol.Result) {
-	switch {
-	case r.Unkillable != nil:
-		u := r.Unkillable
-		g.kmsg.say("%s: pid %d is not reaped %d ms after SIGKILL, state %s, wchan %s", s.Op, u.PID, u.MS, u.State, u.Wchan)
-		for _, f := range u.Stack {
-			g.kmsg.say("stack: %s", f)
+	g.tell(s, r)
+	for i, group := range r.Groups {
+		for j := range group {
+			g.tell(s.Groups[i][j], &group[j])
 		}
-	case r.Returned:
-		n := r.Bytes
-		if r.Errno != "" {
-			n = -1
-		}
-		g.kmsg.write(protocol.GuestLine{Returned: &protocol.Returned{Op: s.Op, Bytes: n, Errno: r.Errno}})
-	case r.Died != "":
-		g.kmsg.say("%s: the child died: %s", s.Op, r.Died)
-	default:
-		g.kmsg.say("%s did not return, but its task could be killed", s.Op)
 	}
 	if len(r.Legs) > 0 {
 		g.kmsg.say("legs: %s", legText(r.Legs))
@@ -283,6 +142,32 @@ func (g *guest) report(s protocol.Step, r *protocol.Result) {
 	g.enter(scenarios.PhaseDone, "")
 	g.kmsg.write(protocol.GuestLine{End: &s.Trial})
 	g.link.send(protocol.FromGuest{Result: r})
+}
+
+// tell gives the answer of one step to the log.
+func (g *guest) tell(s protocol.Step, r *protocol.Result) {
+	switch op := s.Op(); {
+	case r.Unkillable != nil:
+		u := r.Unkillable
+		g.kmsg.say("%s: pid %d is not reaped %d ms after SIGKILL, state %s, wchan %s", op, u.PID, u.MS, u.State, u.Wchan)
+		for _, f := range u.Stack {
+			g.kmsg.say("stack: %s", f)
+		}
+	case r.Returned && (s.IO != nil || s.Write != nil):
+		n := r.Bytes
+		if r.Errno != "" {
+			n = -1
+		}
+		g.kmsg.write(protocol.GuestLine{Returned: &protocol.Returned{Op: strings.ReplaceAll(op, " ", "-"), Bytes: n, Errno: r.Errno}})
+	case r.Failed != "":
+		g.kmsg.say("%s: %s", op, r.Failed)
+	case r.Returned:
+		g.kmsg.say("%s is done", op)
+	case r.Died != "":
+		g.kmsg.say("%s: the child died: %s", op, r.Died)
+	case r.Killed != "":
+		g.kmsg.say("%s did not return, but its task could be killed", op)
+	}
 }
 
 // addEntropy credits the host's random bytes to the kernel's pool

@@ -27,7 +27,7 @@ type Setup struct {
 	Modules []Module          `json:"modules"` // in the order to load them
 	Disks   []Disk            `json:"disks"`
 	Require scenarios.Require `json:"require"`
-	Stack   scenarios.Stack   `json:"stack"`
+	Stack   []scenarios.Layer `json:"stack"`
 	Timing  bool              `json:"timing,omitempty"` // say in Ready what the boot's time went into
 	Shell   bool              `json:"shell,omitempty"`  // run a shell on ttyS0 once the stack is ready
 	Script  string            `json:"script,omitempty"` // what that shell runs; "" for a person's
@@ -50,17 +50,41 @@ type Disk struct {
 
 // Pattern is byte i of a file's known content. No two sectors of it are the
 // same, and it holds no zero byte, so that a hole, a shift or a swap shows.
-func Pattern(i int64) byte {
-	x := uint64(i)>>9*0x9E3779B97F4A7C15 + uint64(i)&511*0x2545F4914F6CDD1D
+func Pattern(i int64) byte { return PatternOf(0, i) }
+
+// PatternOf is byte i of what a write of that generation puts there; 0 is what
+// stood there before the first step.
+func PatternOf(generation uint32, i int64) byte {
+	x := (uint64(i)>>9+uint64(generation)<<40)*0x9E3779B97F4A7C15 + uint64(i)&511*0x2545F4914F6CDD1D
 	x ^= x >> 29
 	return byte(x%255) + 1
 }
 
-// Step is one I/O, done by a child of PID 1.
+// Fill makes b what a write of that generation puts at offset at.
+func Fill(b []byte, generation uint32, at int64) {
+	for i := range b {
+		b[i] = PatternOf(generation, at+int64(i))
+	}
+}
+
+// Extent is a part of a file or device and what may stand there.
+type Extent struct {
+	Offset      int64    `json:"offset"` // bytes
+	Length      int64    `json:"length"`
+	Generations []uint32 `json:"generations"`     // any of them, sector by sector
+	Zero        bool     `json:"zero,omitempty"`  // or zeroes
+	Whole       bool     `json:"whole,omitempty"` // all of it is of one of them
+}
+
+// Step is one step of a trial, done by the guest.
 type Step struct {
 	scenarios.Step
-	Trial   uint64 `json:"trial"`
-	Entropy []byte `json:"entropy,omitempty"` // credited to the guest's random pool first
+	Index      int      `json:"index"`                // in the case's steps, from 0
+	Generation uint32   `json:"generation,omitempty"` // of what it writes; of a read, the last one of any write
+	Groups     [][]Step `json:"groups,omitempty"`     // of a parallel step: its steps in this form
+	Data       []Extent `json:"data,omitempty"`       // what may stand where it reads; elsewhere anything may
+	Trial      uint64   `json:"trial"`
+	Entropy    []byte   `json:"entropy,omitempty"` // credited to the guest's random pool first
 	// Guest time that the host gave, in milliseconds:
 	LimitMS int64 `json:"limit_ms"` // after it the child is killed whatever it does
 	IdleMS  int64 `json:"idle_ms"`  // after as much without disk activity it is killed
@@ -122,6 +146,7 @@ type Beat struct{}
 type Result struct {
 	scenarios.Observation
 	Unkillable *Unkillable `json:"unkillable,omitempty"` // killed and not reaped
+	Groups     [][]Result  `json:"groups,omitempty"`     // of a parallel step: what its steps showed, as far as they were done
 	Disks      []DiskIO    `json:"disks"`
 	DisksError string      `json:"disks_error,omitempty"` // why what the disks did is not known
 	MS         int64       `json:"ms"`                    // guest time of the step, milliseconds
@@ -142,6 +167,7 @@ type DiskIO struct {
 	ID     string `json:"id"`
 	Reads  int64  `json:"reads"` // requests completed
 	Writes int64  `json:"writes"`
+	Others int64  `json:"others,omitempty"` // discards and flushes
 }
 
 // Fail says that something the guest needs did not work; no verdict about

@@ -4,116 +4,144 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"reflect"
 	"slices"
 	"strings"
+
+	"gopkg.in/yaml.v3"
 
 	"github.com/blockrig/blockrig/harness/text"
 	"github.com/blockrig/blockrig/scenarios"
 )
 
-// stepKeys are the keys of a step for which a parameter can stand.
-var stepKeys = []string{"offset", "length", "memory_offset"}
-
-// pageSize is that of the only architecture that there is, in bytes.
-const pageSize = 4096
-
-// Cases gives the cases of a scenario: every combination of its matrix, the
-// first parameter changing slowest. A parameter in set has that value alone,
-// which may be one outside the matrix.
-func Cases(s *scenarios.Scenario, set map[string]int64) ([]scenarios.Case, error) {
-	for _, name := range slices.Sorted(maps.Keys(set)) {
-		var declared []string
-		for _, p := range s.Matrix {
-			declared = append(declared, p.Name)
-		}
-		if !slices.Contains(declared, name) {
-			return nil, fmt.Errorf("scenario %s has no parameter %s%s; it has: %s", s.Name, quote(name), text.DidYouMean(name, declared), orNone(declared))
+// makeCase reads the case with the chosen values. size is what it is made of,
+// in YAML nodes.
+func (s *source) makeCase(chosen []choice, used map[string]bool) (c scenarios.Case, size int, err *Error) {
+	c = scenarios.Case{Scenario: s.scenario}
+	var id []string
+	for i, p := range s.parameters {
+		if v := chosen[i].name; p.varied || v != p.values[0].name {
+			c.Params = append(c.Params, scenarios.Setting{Name: p.name, Value: v})
+			id = append(id, p.name+"="+v)
 		}
 	}
+	c.ID = strings.Join(id, ",")
+
+	d := newDecoder(s.file)
+	r := &substitution{decoder: d, source: s, chosen: chosen, used: used}
+	root := r.replace(s.body)
+	if d.err != nil {
+		return c, r.size, d.err
+	}
+	var b body
+	d.object("", root, slots(reflect.ValueOf(&b).Elem()))
+	if d.err == nil {
+		d.rules(&b)
+	}
+	if d.err != nil {
+		return c, r.size, d.err
+	}
+	c.Setup = scenarios.Setup{Machine: b.Machine, Disks: b.Disks, Require: b.Require, Stack: b.Stack}
+	c.Steps = b.Steps
+	return c, r.size, nil
+}
+
+// Cases gives the cases of a scenario: every combination of its matrix that is
+// not excluded, the first parameter changing slowest. A parameter in set has
+// that value alone, which may be one outside the matrix.
+func Cases(s *scenarios.Scenario, set map[string]string) ([]scenarios.Case, error) {
+	src, err := reopen(s)
+	if err != nil {
+		return nil, err
+	}
+	return src.cases(set)
+}
+
+// reopen reads again what all cases share, for cases of s.
+func reopen(s *scenarios.Scenario) (*source, error) {
+	src := open(s.Name, s.Source)
+	if src.err != nil {
+		return nil, src.err
+	}
+	src.scenario = s
+	return src, nil
+}
+
+func (s *source) cases(set map[string]string) ([]scenarios.Case, error) {
+	name := s.scenario.Name
+	choices, err := s.settings(set)
+	if err != nil {
+		return nil, fmt.Errorf("scenario %s %w", name, err)
+	}
 	var cases []scenarios.Case
-	err := eachCase(s, set, func(c scenarios.Case) error {
-		if bad := checkStep(s, c.Step); bad != nil {
-			return fmt.Errorf("scenario %s, case %s: %s: %s", s.Name, label(c), bad.key, bad.msg)
+	s.each(choices, func(chosen []choice) bool {
+		if s.excludes(chosen) >= 0 {
+			return true
 		}
-		if len(c.Expect) == 0 {
-			return fmt.Errorf("scenario %s, case %s: the scenario does not say what to expect of it", s.Name, label(c))
+		c, _, bad := s.makeCase(chosen, map[string]bool{})
+		if bad != nil {
+			err = fmt.Errorf("scenario %s, case %s: %s", name, label(c), bad.Msg)
+			return false
 		}
 		cases = append(cases, c)
-		return nil
+		return true
 	})
+	if err == nil && len(cases) == 0 {
+		err = fmt.Errorf("scenario %s: its exclude leaves out every such case", name)
+	}
 	if err != nil {
 		return nil, err
 	}
 	return cases, nil
 }
 
-// eachCase calls do with every case in order, until it fails.
-func eachCase(s *scenarios.Scenario, set map[string]int64, do func(scenarios.Case) error) error {
-	params := make([]scenarios.Param, len(s.Matrix))
-	for i, p := range s.Matrix {
-		params[i] = p
-		if v, ok := set[p.Name]; ok {
-			params[i].Values = []int64{v}
+// settings are the values that parameters are set to.
+func (s *source) settings(set map[string]string) (map[string]choice, error) {
+	out := map[string]choice{}
+	for _, name := range slices.Sorted(maps.Keys(set)) {
+		value, p := set[name], s.parameter(name)
+		if p == nil {
+			names := s.parameterNames()
+			return nil, fmt.Errorf("has no parameter %s%s; it has: %s", quote(name), text.DidYouMean(name, names), orNone(names))
 		}
-		if len(params[i].Values) == 0 {
-			return fmt.Errorf("parameter %s has no values", p.Name)
-		}
-	}
-	place := make([]int, len(params))
-	for {
-		if err := do(makeCase(s, params, place)); err != nil {
-			return err
-		}
-		i := len(place) - 1
-		for ; i >= 0; i-- {
-			if place[i]++; place[i] < len(params[i].Values) {
-				break
+		i := slices.Index(p.names(), value)
+		switch {
+		case i >= 0:
+			out[name] = p.values[i]
+		case p.named:
+			return nil, fmt.Errorf("has no value %s for the parameter %s%s; it has: %s", quote(value), name, text.DidYouMean(value, p.names()), keyList(p.names()))
+		case p.values[0].node.Kind != yaml.ScalarNode:
+			return nil, fmt.Errorf("has %s for the parameter %s, which can't be set to a word", describe(p.values[0].node), name)
+		case !valuePattern.MatchString(value):
+			return nil, fmt.Errorf("can't have %s for the parameter %s: a value is made of %s", quote(value), name, valueWords)
+		default:
+			if err := sameType(p.values[0].node.Value, value); err != nil {
+				return nil, fmt.Errorf("can't have %s for the parameter %s: %w", quote(value), name, err)
 			}
-			place[i] = 0
-		}
-		if i < 0 {
-			return nil
+			out[name] = choice{value, &yaml.Node{Kind: yaml.ScalarNode, Value: value}, name}
 		}
 	}
+	return out, nil
 }
 
-func makeCase(s *scenarios.Scenario, params []scenarios.Param, place []int) scenarios.Case {
-	c := scenarios.Case{Scenario: s, Step: s.Step}
-	var id []string
-	value := map[string]int64{}
-	for i, p := range params {
-		v := p.Values[place[i]]
-		value[p.Name] = v
-		c.Params = append(c.Params, scenarios.Setting{Name: p.Name, Value: v})
-		id = append(id, fmt.Sprintf("%s=%d", p.Name, v))
+// sameType refuses a value of another type than that which the file has.
+func sameType(have, value string) error {
+	types := []struct {
+		name string
+		is   func(string) bool
+	}{
+		{"true or false", func(s string) bool { return s == "true" || s == "false" }},
+		{"a decimal integer or a size", func(s string) bool {
+			_, err := scenarios.ParseBytes(strings.TrimPrefix(s, "-"))
+			return err == nil
+		}},
 	}
-	c.ID = strings.Join(id, ",")
-	for key, name := range s.StepParams {
-		switch key {
-		case "offset":
-			c.Step.Offset = value[name]
-		case "length":
-			c.Step.Length = value[name]
-		case "memory_offset":
-			c.Step.MemoryOffset = value[name]
+	for _, t := range types {
+		if t.is(have) && !t.is(value) {
+			return fmt.Errorf("it is %s, such as %s", t.name, have)
 		}
 	}
-	unit := alignment(s)
-	c.Aligned = c.Step.Offset%unit == 0 && c.Step.Length%unit == 0 && c.Step.MemoryOffset%unit == 0
-	c.Expect = s.Expect.Misaligned
-	if c.Aligned {
-		c.Expect = s.Expect.Aligned
-	}
-	return c
-}
-
-// alignment is what an address, an offset and a length have to be multiples
-// of to be aligned, in bytes.
-func alignment(s *scenarios.Scenario) int64 {
-	if s.Require.DMAAlignment != nil {
-		return int64(*s.Require.DMAAlignment) + 1
-	}
-	return 512
+	return nil
 }
 
 // label names a case for people.
@@ -124,45 +152,19 @@ func label(c scenarios.Case) string {
 	return c.ID
 }
 
-// A badStep is what a step can't do, and the key that is to blame.
-type badStep struct{ key, msg string }
-
-func checkStep(s *scenarios.Scenario, step scenarios.Step) *badStep {
-	file := int64(s.Stack.File.Size)
-	// The buffer has to fit into the guest beside everything else.
-	buffer := int64(s.Machine.Memory) / 4
-	switch {
-	case step.Offset < 0 || step.Offset >= file:
-		return &badStep{"offset", fmt.Sprintf("%d is not allowed; it may be from 0 to %d, inside the file of %s", step.Offset, file-1, s.Stack.File.Size)}
-	case step.Length < 1 || step.Length > file:
-		return &badStep{"length", fmt.Sprintf("%d is not allowed; it may be from 1 to %d, the size of the file", step.Length, file)}
-	case step.Length > file-step.Offset:
-		return &badStep{"length", fmt.Sprintf("%d bytes from offset %d go beyond the end of the file of %s", step.Length, step.Offset, s.Stack.File.Size)}
-	case step.Length > buffer:
-		return &badStep{"length", fmt.Sprintf("%d is not allowed; a buffer may have at most a quarter of the machine's memory, %d", step.Length, buffer)}
-	case step.MemoryOffset < 0 || step.MemoryOffset >= pageSize:
-		return &badStep{"memory_offset", fmt.Sprintf("%d is not allowed; it may be from 0 to %d, inside a page", step.MemoryOffset, pageSize-1)}
-	}
-	return nil
-}
-
 // ParseSet reads settings written name=value, as --set takes them and a
 // Case's ID has them, for Cases.
-func ParseSet(settings []string) (map[string]int64, error) {
-	set := map[string]int64{}
-	for _, text := range settings {
-		name, value, ok := strings.Cut(text, "=")
-		if !ok || name == "" {
-			return nil, fmt.Errorf("%s is no setting; write parameter=value", quote(text))
+func ParseSet(settings []string) (map[string]string, error) {
+	set := map[string]string{}
+	for _, setting := range settings {
+		name, value, ok := strings.Cut(setting, "=")
+		if !ok || name == "" || value == "" {
+			return nil, fmt.Errorf("%s is no setting; write parameter=value", quote(setting))
 		}
-		v, ok := scenarios.ParseInt(value)
-		if !ok {
-			return nil, fmt.Errorf("%s: the value must be a decimal integer", quote(text))
+		if old, twice := set[name]; twice && old != value {
+			return nil, fmt.Errorf("the parameter %s is set to %s and to %s", quote(name), text.Escape(old), text.Escape(value))
 		}
-		if old, twice := set[name]; twice && old != v {
-			return nil, fmt.Errorf("the parameter %s is set to %d and to %d", quote(name), old, v)
-		}
-		set[name] = v
+		set[name] = value
 	}
 	return set, nil
 }
@@ -170,25 +172,43 @@ func ParseSet(settings []string) (map[string]int64, error) {
 // ErrNoCase says that a scenario has no case of that name.
 var ErrNoCase = errors.New("no such case")
 
-// OneCase gives the case of a scenario with that ID. Its parameters may be in any order,
-// and their values may lie outside the matrix, but all must be there.
+// OneCase gives the case of a scenario with that ID; see CasesByID.
 func OneCase(s *scenarios.Scenario, id string) (scenarios.Case, error) {
-	var settings []string
-	if id != "" {
-		settings = strings.Split(id, ",")
-	}
-	set, err := ParseSet(settings)
-	if err != nil {
-		return scenarios.Case{}, fmt.Errorf("case %s: %w", quote(id), err)
-	}
-	for _, p := range s.Matrix {
-		if _, ok := set[p.Name]; !ok {
-			return scenarios.Case{}, fmt.Errorf("case %s of scenario %s: parameter %s is missing: %w", quote(id), s.Name, p.Name, ErrNoCase)
-		}
-	}
-	cases, err := Cases(s, set)
+	cases, err := CasesByID(s, id)
 	if err != nil {
 		return scenarios.Case{}, err
 	}
 	return cases[0], nil
+}
+
+// CasesByID gives the cases of a scenario with these IDs. Their parameters may
+// be in any order, and the values may lie outside the matrix, but all that the
+// matrix varies must be there.
+func CasesByID(s *scenarios.Scenario, ids ...string) ([]scenarios.Case, error) {
+	src, err := reopen(s)
+	if err != nil {
+		return nil, err
+	}
+	var out []scenarios.Case
+	for _, id := range ids {
+		var settings []string
+		if id != "" {
+			settings = strings.Split(id, ",")
+		}
+		set, err := ParseSet(settings)
+		if err != nil {
+			return nil, fmt.Errorf("case %s: %w", quote(id), err)
+		}
+		for _, p := range s.Matrix {
+			if _, ok := set[p.Name]; !ok {
+				return nil, fmt.Errorf("case %s of scenario %s: parameter %s is missing: %w", quote(id), s.Name, p.Name, ErrNoCase)
+			}
+		}
+		cases, err := src.cases(set)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, cases[0])
+	}
+	return out, nil
 }

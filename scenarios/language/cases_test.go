@@ -3,6 +3,7 @@ package language
 import (
 	"errors"
 	"os"
+	"reflect"
 	"slices"
 	"testing"
 
@@ -37,7 +38,8 @@ func TestCasesAreTheMatrixInTheFilesOrder(t *testing.T) {
 	}
 	var got []row
 	for _, c := range cases {
-		got = append(got, row{c.ID, c.Step.Length, c.Step.MemoryOffset, c.Aligned, c.Expect})
+		io, unit := c.Steps[0].IO, c.Setup.Require.Alignment()
+		got = append(got, row{c.ID, io.Length, io.MemoryOffset, io.Aligned(unit), io.Outcomes(unit)})
 	}
 	data, both := []string{"data"}, []string{"data", "EINVAL"}
 	want := []row{
@@ -54,15 +56,15 @@ func TestCasesAreTheMatrixInTheFilesOrder(t *testing.T) {
 func TestSetFixesAParameter(t *testing.T) {
 	for _, tc := range []struct {
 		name string
-		set  map[string]int64
+		set  map[string]string
 		want []string
 		err  string
 	}{
-		{"a value of the matrix", map[string]int64{"length": 4096}, []string{"length=4096,memory_offset=0", "length=4096,memory_offset=32"}, ""},
-		{"a value outside of it", map[string]int64{"length": 1024, "memory_offset": 2048}, []string{"length=1024,memory_offset=2048"}, ""},
-		{"an unknown parameter", map[string]int64{"lenght": 512}, nil, `scenario good has no parameter "lenght" (did you mean length?); it has: length, memory_offset`},
-		{"a value that can't be", map[string]int64{"length": 0}, nil, "scenario good, case length=0,memory_offset=0: length: 0 is not allowed; it may be from 1 to 1048576, the size of the file"},
-		{"a value beyond the page", map[string]int64{"memory_offset": 4096}, nil, "scenario good, case length=512,memory_offset=4096: memory_offset: 4096 is not allowed; it may be from 0 to 4095, inside a page"},
+		{"a value of the matrix", map[string]string{"length": "4096"}, []string{"length=4096,memory_offset=0", "length=4096,memory_offset=32"}, ""},
+		{"a value outside of it", map[string]string{"length": "1024", "memory_offset": "2048"}, []string{"length=1024,memory_offset=2048"}, ""},
+		{"an unknown parameter", map[string]string{"lenght": "512"}, nil, `scenario good has no parameter "lenght" (did you mean length?); it has: length, memory_offset`},
+		{"a value that can't be", map[string]string{"length": "0"}, nil, "scenario good, case length=0,memory_offset=0: length, for steps[0].io.length: 0 is not allowed; the least is 1"},
+		{"a value beyond the page", map[string]string{"memory_offset": "4096"}, nil, "scenario good, case length=512,memory_offset=4096: memory_offset, for steps[0].io.memory_offset: 4096 is not allowed; it may be from 0 to 4095"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			cases, err := Cases(good(t), tc.set)
@@ -87,28 +89,6 @@ func errText(err error) string {
 	return err.Error()
 }
 
-func TestAlignedFollowsTheDisksAlignment(t *testing.T) {
-	for _, tc := range []struct {
-		mask *int
-		step scenarios.Step
-		want bool
-	}{
-		{nil, scenarios.Step{Offset: 0, Length: 512, MemoryOffset: 512}, true},
-		{nil, scenarios.Step{Offset: 512, Length: 513}, false},
-		{nil, scenarios.Step{Offset: 1, Length: 512}, false},
-		{nil, scenarios.Step{Length: 512, MemoryOffset: 32}, false},
-		{ptr(3), scenarios.Step{Length: 516, MemoryOffset: 32}, true},
-		{ptr(4095), scenarios.Step{Length: 512}, false},
-	} {
-		s := &scenarios.Scenario{Setup: scenarios.Setup{Require: scenarios.Require{DMAAlignment: tc.mask}}, Step: tc.step}
-		if got := makeCase(s, nil, nil).Aligned; got != tc.want {
-			t.Errorf("with mask %v, %+v: aligned %v, want %v", tc.mask, tc.step, got, tc.want)
-		}
-	}
-}
-
-func ptr[T any](v T) *T { return &v }
-
 func TestCaseIsFoundByItsID(t *testing.T) {
 	s := good(t)
 	all, err := Cases(s, nil)
@@ -117,7 +97,7 @@ func TestCaseIsFoundByItsID(t *testing.T) {
 	}
 	for _, want := range all {
 		got, err := OneCase(s, want.ID)
-		if err != nil || got.ID != want.ID || got.Step != want.Step {
+		if err != nil || got.ID != want.ID || !reflect.DeepEqual(got.Steps, want.Steps) {
 			t.Errorf("Case(%q) = %q, %v", want.ID, got.ID, err)
 		}
 	}
@@ -157,9 +137,13 @@ func TestNeedsAndToolsFollowTheStack(t *testing.T) {
 	}
 	const everyGuest = 6 // options that can only be built in
 	for _, s := range all {
+		cases, err := Cases(s, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
 		var got []string
 		builtIn := 0
-		for _, need := range s.Needs() {
+		for _, need := range cases[0].Needs() {
 			if need.Module == "" {
 				builtIn++
 				continue
@@ -172,7 +156,7 @@ func TestNeedsAndToolsFollowTheStack(t *testing.T) {
 		if builtIn != everyGuest {
 			t.Errorf("%s: %d options without a module, want the %d that every guest needs", s.Name, builtIn, everyGuest)
 		}
-		if diff := cmp.Diff(tools[s.Name], s.Tools()); diff != "" {
+		if diff := cmp.Diff(tools[s.Name], cases[0].Tools()); diff != "" {
 			t.Errorf("%s: tools (-want +got):\n%s", s.Name, diff)
 		}
 	}

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"regexp"
-	"slices"
 	"strconv"
 	"strings"
 	"unicode"
@@ -28,17 +27,14 @@ const maxSource = 64 << 10
 type decoder struct {
 	file string
 	err  *Error
-	at   map[string]*yaml.Node // path of a value ("stack.lvm.size") to its node
+	at   map[string]*yaml.Node // path of a value ("stack[0].md.level") to its node
+	from map[*yaml.Node]string // value of a parameter to where it stands ("matrix.length[1]")
+	refs []reference
+	line int // where failAt finds a mistake, where that is known better than by its path
 }
 
-// A reader reads the value that stands at path.
-type reader func(path string, n *yaml.Node)
-
-// A field is one key of a mapping and what reads its value.
-type field struct {
-	key      string
-	required bool
-	read     reader
+func newDecoder(file string) *decoder {
+	return &decoder{file: file, at: map[string]*yaml.Node{}, from: map[*yaml.Node]string{}}
 }
 
 func (d *decoder) fail(line int, format string, args ...any) {
@@ -47,22 +43,41 @@ func (d *decoder) fail(line int, format string, args ...any) {
 	}
 }
 
-// failAt is fail at the value that stands at path or, when that one was left
-// out, at the nearest one around it.
+// failAt says what is wrong with the value that stands at path or, when that
+// one was left out, at the nearest one around it.
 func (d *decoder) failAt(path, format string, args ...any) {
-	for at := path; ; {
+	line := 1
+	for at := path; at != ""; at = parent(at) {
 		if n := d.at[at]; n != nil {
-			d.fail(n.Line, path+": "+format, args...)
-			return
+			line = n.Line
+			break
 		}
-		i := strings.LastIndexAny(at, ".[")
-		if i < 0 {
-			d.fail(1, path+": "+format, args...)
-			return
-		}
-		at = at[:i]
 	}
+	if d.line > 0 {
+		line = d.line
+	}
+	d.fail(line, "%s%s", d.where(path), fmt.Sprintf(format, args...))
 }
+
+// where says where a value stands; of a parameter's value both that and where
+// it is used.
+func (d *decoder) where(path string) string {
+	if path == "" {
+		return ""
+	}
+	for at := path; at != ""; at = parent(at) {
+		if n := d.at[at]; n != nil && d.from[n] != "" {
+			return fmt.Sprintf("%s%s, for %s: ", d.from[n], path[len(at):], path)
+		}
+	}
+	return path + ": "
+}
+
+// parent is the path of what a value stands in.
+func parent(path string) string { return path[:max(strings.LastIndexAny(path, ".["), 0)] }
+
+// said tells whether the file has a value there.
+func (d *decoder) said(path string) bool { return d.at[path] != nil }
 
 // document reads the only document of src. It refuses what a scenario has no
 // use for and a reader can trip over: anchors, aliases, tags.
@@ -75,11 +90,12 @@ func (d *decoder) document(src []byte) *yaml.Node {
 		d.fail(line, "%s", what)
 		return nil
 	}
+	src = guard(src)
 	dec := yaml.NewDecoder(bytes.NewReader(src))
 	var doc, second yaml.Node
 	switch err := dec.Decode(&doc); {
 	case errors.Is(err, io.EOF):
-		d.fail(1, "the file is empty; a scenario is a mapping with the keys %s", keyList(scenarioKeys))
+		d.fail(1, "the file is empty; a scenario is a mapping with the keys %s", keyList(scenarioKeys()))
 		return nil
 	case err != nil:
 		d.fail(syntaxLine(src, err), "%s", syntaxMessage(err))
@@ -92,7 +108,7 @@ func (d *decoder) document(src []byte) *yaml.Node {
 		d.fail(syntaxLine(src, err), "%s", syntaxMessage(err))
 	}
 	if len(doc.Content) != 1 {
-		d.fail(1, "the file is empty; a scenario is a mapping with the keys %s", keyList(scenarioKeys))
+		d.fail(1, "the file is empty; a scenario is a mapping with the keys %s", keyList(scenarioKeys()))
 	}
 	if d.err != nil {
 		return nil
@@ -104,8 +120,22 @@ func (d *decoder) document(src []byte) *yaml.Node {
 	return doc.Content[0]
 }
 
+// In a flow mapping, such as {length: ${length}}, YAML takes the braces of a
+// parameter for its own. So they are other characters while YAML is read.
+const openBrace, closeBrace = "\ue000", "\ue001"
+
+var (
+	parameterUse = regexp.MustCompile(`\$\{([A-Za-z0-9_]*)\}`)
+	unguard      = strings.NewReplacer(openBrace, "{", closeBrace, "}")
+)
+
+func guard(src []byte) []byte {
+	return parameterUse.ReplaceAll(src, []byte("$$"+openBrace+"$1"+closeBrace))
+}
+
 // plain refuses anchors, aliases and tags below n.
 func (d *decoder) plain(n *yaml.Node) {
+	n.Value = unguard.Replace(n.Value)
 	switch {
 	case n.Kind == yaml.AliasNode:
 		d.fail(n.Line, "aliases (*%s) are not part of the scenario language; write the value out", text.Escape(n.Value))
@@ -133,7 +163,7 @@ func badText(src []byte) (line int, what string) {
 			return line, "this is no UTF-8 text"
 		case r == '\n':
 			line++
-		case r != '\t' && r != '\r' && unicode.IsControl(r):
+		case r != '\t' && r != '\r' && (unicode.IsControl(r) || unicode.Is(unicode.Co, r)):
 			return line, fmt.Sprintf("the control character %U is not allowed", r)
 		}
 		src = src[size:]
@@ -145,7 +175,7 @@ var yamlLine = regexp.MustCompile(`^line (\d+): `)
 
 func syntaxMessage(err error) string {
 	msg := strings.TrimPrefix(err.Error(), "yaml: ")
-	return "not valid YAML: " + yamlLine.ReplaceAllString(msg, "")
+	return "not valid YAML: " + unguard.Replace(yamlLine.ReplaceAllString(msg, ""))
 }
 
 // syntaxLine finds the line of a syntax error. yaml.v3 gives the line before
@@ -175,188 +205,5 @@ func validYAML(src []byte) bool {
 		if err := dec.Decode(&n); err != nil {
 			return errors.Is(err, io.EOF)
 		}
-	}
-}
-
-// mapping reads a mapping with the given fields.
-func (d *decoder) mapping(fields ...field) reader {
-	return func(path string, n *yaml.Node) { d.object(path, n, fields) }
-}
-
-// object reads a mapping with the given fields, and no others, no key twice.
-func (d *decoder) object(path string, n *yaml.Node, fields []field) {
-	if d.err != nil {
-		return
-	}
-	keys := make([]string, len(fields))
-	for i, f := range fields {
-		keys[i] = f.key
-	}
-	if n.Kind != yaml.MappingNode {
-		d.fail(n.Line, "%sa mapping with the keys %s is wanted here, not %s", prefix(path), keyList(keys), describe(n))
-		return
-	}
-	seen := map[string]bool{}
-	for i := 0; i < len(n.Content) && d.err == nil; i += 2 {
-		key, value := n.Content[i], n.Content[i+1]
-		k := slices.Index(keys, key.Value)
-		switch {
-		case key.Kind != yaml.ScalarNode || k < 0:
-			d.fail(key.Line, "%sunknown key %s%s; allowed: %s", prefix(path), quote(key.Value), text.DidYouMean(key.Value, keys), keyList(keys))
-		case seen[key.Value]:
-			d.fail(key.Line, "%sthe key %s is here twice", prefix(path), key.Value)
-		default:
-			seen[key.Value] = true
-			at := key.Value
-			if path != "" {
-				at = path + "." + key.Value
-			}
-			d.at[at] = value
-			fields[k].read(at, value)
-		}
-	}
-	for _, f := range fields {
-		if f.required && !seen[f.key] {
-			d.fail(n.Line, "%sthe key %s is missing", prefix(path), f.key)
-		}
-	}
-}
-
-func prefix(path string) string {
-	if path == "" {
-		return ""
-	}
-	return path + ": "
-}
-
-func keyList(keys []string) string { return strings.Join(keys, ", ") }
-
-// list reads a sequence of at least one and at most limit values.
-func (d *decoder) list(path string, n *yaml.Node, limit int, read reader) {
-	if d.err != nil {
-		return
-	}
-	switch {
-	case n.Kind != yaml.SequenceNode:
-		d.fail(n.Line, "%s: a list is wanted here, not %s", path, describe(n))
-	case len(n.Content) == 0:
-		d.fail(n.Line, "%s: the list is empty", path)
-	case len(n.Content) > limit:
-		d.fail(n.Content[limit].Line, "%s: at most %d values are allowed", path, limit)
-	}
-	for i, child := range n.Content {
-		if d.err != nil {
-			return
-		}
-		at := fmt.Sprintf("%s[%d]", path, i)
-		d.at[at] = child
-		read(at, child)
-	}
-}
-
-// describe says in a few words what is there instead of what is wanted.
-func describe(n *yaml.Node) string {
-	switch {
-	case n.Kind == yaml.MappingNode:
-		return "a mapping"
-	case n.Kind == yaml.SequenceNode:
-		return "a list"
-	case n.ShortTag() == "!!null" && n.Value == "":
-		return "an empty value"
-	default:
-		return quote(n.Value)
-	}
-}
-
-// text reads a non-empty string.
-func (d *decoder) text(to *string) reader {
-	return func(path string, n *yaml.Node) {
-		if n.Kind != yaml.ScalarNode || n.ShortTag() != "!!str" {
-			d.fail(n.Line, "%s: text is wanted here, not %s", path, describe(n))
-			return
-		}
-		value := strings.TrimSpace(n.Value)
-		if value == "" {
-			d.fail(n.Line, "%s: the text is empty", path)
-			return
-		}
-		for _, r := range value {
-			// An escape in double quotes can still bring in what badText refuses.
-			if r != '\n' && r != '\t' && !unicode.IsPrint(r) {
-				d.fail(n.Line, "%s: the character %U is not allowed", path, r)
-				return
-			}
-		}
-		*to = value
-	}
-}
-
-// name reads a string that matches pattern; allowed says so in words.
-func (d *decoder) name(to *string, pattern *regexp.Regexp, allowed string) reader {
-	return func(path string, n *yaml.Node) {
-		if n.Kind != yaml.ScalarNode || !pattern.MatchString(n.Value) {
-			d.fail(n.Line, "%s: %s is wanted here, not %s", path, allowed, describe(n))
-			return
-		}
-		*to = n.Value
-	}
-}
-
-// choice reads one of the allowed words.
-func choice[T ~string](d *decoder, to *T, allowed ...T) reader {
-	words := make([]string, len(allowed))
-	for i, word := range allowed {
-		words[i] = string(word)
-	}
-	return func(path string, n *yaml.Node) {
-		if n.Kind != yaml.ScalarNode || !slices.Contains(words, n.Value) {
-			d.fail(n.Line, "%s: %s is not known%s; allowed: %s", path, describe(n), text.DidYouMean(n.Value, words), keyList(words))
-			return
-		}
-		*to = T(n.Value)
-	}
-}
-
-// boolean reads true or false.
-func (d *decoder) boolean(to *bool) reader {
-	return func(path string, n *yaml.Node) {
-		if n.Kind != yaml.ScalarNode || n.Style != 0 || n.Value != "true" && n.Value != "false" {
-			d.fail(n.Line, "%s: true or false is wanted here, not %s", path, describe(n))
-			return
-		}
-		*to = n.Value == "true"
-	}
-}
-
-// size reads a size from least to most bytes, a multiple of unit.
-func (d *decoder) size(to *scenarios.Bytes, least, most, unit scenarios.Bytes) reader {
-	return func(path string, n *yaml.Node) {
-		if n.Kind != yaml.ScalarNode {
-			d.fail(n.Line, "%s: %s %v", path, describe(n), scenarios.ErrSize)
-			return
-		}
-		b, err := scenarios.ParseBytes(n.Value)
-		switch {
-		case err != nil:
-			d.fail(n.Line, "%s: %s %v", path, describe(n), err)
-		case b < least || b > most:
-			d.fail(n.Line, "%s: %s is not allowed; it may be from %s to %s", path, b, least, most)
-		case b%unit != 0:
-			d.fail(n.Line, "%s: %s is not allowed; it must be a multiple of %s", path, b, unit)
-		default:
-			*to = b
-		}
-	}
-}
-
-// integer reads a decimal integer.
-func (d *decoder) integer(to *int64) reader {
-	return func(path string, n *yaml.Node) {
-		v, ok := scenarios.ParseInt(n.Value)
-		if n.Kind != yaml.ScalarNode || n.Style != 0 || !ok {
-			d.fail(n.Line, "%s: a decimal integer is wanted here, not %s", path, describe(n))
-			return
-		}
-		*to = v
 	}
 }

@@ -3,6 +3,7 @@ package language
 import (
 	"errors"
 	"flag"
+	"fmt"
 	"os"
 	"strconv"
 	"strings"
@@ -20,10 +21,10 @@ var broken = []struct{ name, old, new string }{
 	{"misspelt key", "expect:\n  aligned", "expct:\n  aligned"},
 	{"misspelt key inside", "block_size: 4096", "blocksize: 4096"},
 	{"duplicate key", "about: What", "name: again\nabout: What"},
-	{"duplicate key inside", "log: disk", "log: disk\n    log: core"},
+	{"duplicate key inside", "log: disk", "log: disk, log: core"},
 	{"missing key", "about: What the tests break.\n", ""},
-	{"missing key inside", "    size: 64MiB\n", ""},
-	{"missing step key", "  op: pread\n", ""},
+	{"missing key inside", "size: 64MiB, ", ""},
+	{"missing step key", "op: pread, ", ""},
 	{"key is a list", "about: What", "[a, b]: c\nabout: What"},
 	{"not a mapping", "machine:\n  memory: 384MiB", "machine: 384MiB"},
 	{"nothing there", "machine:\n  memory: 384MiB", "machine:"},
@@ -34,7 +35,7 @@ var broken = []struct{ name, old, new string }{
 	{"name with a slash", "name: good", "name: ../good"},
 	{"name in capitals", "name: good", "name: Good"},
 	{"name too long", "name: good", "name: " + strings.Repeat("g", 65)},
-	{"about is a number", "about: What the tests break.", "about: 42"},
+	{"about is a list", "about: What the tests break.", "about: [42]"},
 	{"about is empty", "about: What the tests break.", `about: ""`},
 	{"about with an escape", "about: What the tests break.", `about: "\e[31mred"`},
 
@@ -52,8 +53,7 @@ var broken = []struct{ name, old, new string }{
 	{"disk of 1 MiB", "id: b, bus: ahci, size: 128MiB", "id: b, bus: ahci, size: 1MiB"},
 	{"disk of 0 bytes", "id: b, bus: ahci, size: 128MiB", "id: b, bus: ahci, size: 0"},
 	{"disk of half a sector", "id: b, bus: ahci, size: 128MiB", "id: b, bus: ahci, size: 134217984"},
-	{"disks too many", "disks:\n", "disks:\n" + strings.Repeat("  - {id: x, bus: ahci, size: 128MiB}\n", 6)},
-	{"three disks for a mirror", "disks:\n", "disks:\n  - {id: c, bus: ahci, size: 128MiB}\n"},
+	{"disks too many", "disks:\n", "disks:\n" + manyDisks(25)},
 	{"one disk for a mirror", "  - {id: b, bus: ahci, size: 128MiB}\n", ""},
 
 	{"dma_alignment not a mask", "511", "512"},
@@ -63,32 +63,32 @@ var broken = []struct{ name, old, new string }{
 	{"unknown volume type", "type: mirror", "type: mirrror"},
 	{"volume size no multiple", "size: 64MiB", "size: 65MiB"},
 	{"volume too small for ext4", "size: 64MiB", "size: 4MiB"},
-	{"mirror without log", "    log: disk\n", ""},
-	{"mirror without dmeventd", "    dmeventd: false\n", ""},
+	{"mirror without log", "log: disk, ", ""},
+	{"mirror without dmeventd", ", dmeventd: false", ""},
 	{"dmeventd is yes", "dmeventd: false", "dmeventd: yes"},
 	{"dmeventd in quotes", "dmeventd: false", `dmeventd: "false"`},
 	{"raid1 with log", "type: mirror", "type: raid1"},
-	{"linear on two disks", "type: mirror", "type: linear"},
-	{"lvm and md", "  ext4:\n", "  md: {level: raid1}\n  ext4:\n"},
-	{"unknown md level", "  ext4:\n", "  md: {level: raid5}\n  ext4:\n"},
-	{"plain on two disks", "  lvm:\n    type: mirror\n    size: 64MiB\n    log: disk\n    dmeventd: false\n", ""},
-	{"no file system", "  ext4:\n    block_size: 4096\n", ""},
-	{"no file", "  file:\n    size: 1MiB\n", ""},
+	{"linear on two disks", "type: mirror, size: 64MiB, log: disk", "type: linear, size: 64MiB"},
+	{"md on what is taken", "  - fs:", "  - md: {on: [a, b], level: raid1}\n  - fs:"},
+	{"unknown md level", "  - fs:", "  - md: {level: raid7}\n  - fs:"},
+	{"plain on two disks", "  - lvm: {type: mirror, size: 64MiB, log: disk, dmeventd: false}\n", ""},
+	{"no file system", "  - fs: {type: ext4, block_size: 4096}\n", ""},
+	{"no file", "  - file: {size: 1MiB}\n", ""},
 	{"block size of 8 KiB", "block_size: 4096", "block_size: 8192"},
-	{"file larger than the volume", "  file:\n    size: 1MiB", "  file:\n    size: 1GiB"},
+	{"file larger than the volume", "file: {size: 1MiB}", "file: {size: 1GiB}"},
 
 	{"unknown op", "op: pread", "op: read"},
 	{"direct is a number", "direct: true", "direct: 1"},
-	{"offset is negative", "offset: 0\n  length", "offset: -1\n  length"},
-	{"offset outside the file", "offset: 0\n  length", "offset: 1048576\n  length"},
-	{"offset is text", "offset: 0\n  length", "offset: start\n  length"},
-	{"offset is octal", "offset: 0\n  length", "offset: 010\n  length"},
+	{"offset is negative", "length: ${length}", "offset: -1, length: ${length}"},
+	{"offset outside the file", "length: ${length}", "offset: 1048576, length: ${length}"},
+	{"offset is text", "length: ${length}", "offset: start, length: ${length}"},
+	{"offset is octal", "length: ${length}", "offset: 010, length: ${length}"},
 	{"length 0", "length: [512, 4096]", "length: [512, 0]"},
-	{"length beyond the end", "offset: 0\n  length", "offset: 1048064\n  length"},
+	{"length beyond the end", "length: ${length}", "offset: 1048064, length: ${length}"},
 	{"length beyond the file", "length: [512, 4096]", "length: [512, 4194304]"},
 	{"memory offset beyond the page", "memory_offset: [0, 32]", "memory_offset: [0, 4096]"},
 	{"memory offset is negative", "memory_offset: [0, 32]", "memory_offset: [-32, 0]"},
-	{"text around a parameter", "length: ${length}", "length: 1${length}"},
+	{"text around a parameter", "length: ${length}", "length: a${length}"},
 
 	{"parameter not declared", "length: ${length}", "length: ${lenght}"},
 	{"parameter not used", "length: ${length}", "length: 4096"},
@@ -107,6 +107,7 @@ var broken = []struct{ name, old, new string }{
 	{"nothing expected of the misaligned", "  misaligned: [data, EINVAL]\n", ""},
 	{"nothing expected of the aligned", "  aligned: [data]\n", ""},
 
+	{"every title allowed", "story:\n", "allow: [\"*\"]\nstory:\n"},
 	{"unknown role", "role: before", "role: good"},
 	{"no reference", "ref: debian:6.17", "ref: 6.17"},
 	{"unknown verdict", "verdict: pass", "verdict: passed"},
@@ -130,9 +131,112 @@ var broken = []struct{ name, old, new string }{
 	{"unclosed list", "length: [512, 4096]", "length: [512, 4096"},
 	{"unclosed quote", "name: good", `name: "good`},
 	{"colon in text", "about: What the tests", "about: What: the tests"},
-	{"wrong indentation", "    log: disk", "   log: disk"},
+	{"wrong indentation", "  - fs: {", " - fs: {"},
 	{"control character", "about: What", "about: \x1b[31mWhat"},
 	{"not UTF-8", "about: What", "about: \xff\xfeWhat"},
+}
+
+// Each row breaks testdata/wide.yaml, which has what good.yaml has not.
+var brokenWide = []struct{ name, old, new string }{
+	{"unknown kind of layer", "- crypt: plain", "- cript: plain"},
+	{"unknown kind of step", "- wait: 500ms", "- sleep: 500ms"},
+	{"two kinds in one item", "- wait: 500ms", "- wait: 500ms\n    check: {legs: r}"},
+	{"an item without a kind", "- wait: 500ms", "- {}"},
+	{"a word for a layer", "- crypt: plain", "- crypt"},
+	{"keys beside the kind", "- act: {name: lose a leg, do: fail", "- name: lose a leg\n    act: {do: fail"},
+	{"stack without dashes", "stack:\n  - md:", "stack:\n  raid:"},
+
+	{"layer with a bad name", "name: r,", "name: R 1,"},
+	{"layer with the name of a disk", "name: r,", "name: a,"},
+	{"layer on nothing that there is", "on: [a, b], level", "on: [a, q], level"},
+	{"layer on one that comes later", "on: [a, b], level", "on: [a, crypt], level"},
+	{"layer on the same twice", "on: [a, b], level", "on: [a, a], level"},
+	{"layer on what is taken", "- crypt: plain", "- crypt: {on: [a]}"},
+	{"layer on a file system", "- file: 1MiB", "- loop: {}"},
+	{"a RAM disk on something", "- brd: {name: ram, size: 16MiB}", "- brd: {name: ram, on: [c], size: 16MiB}"},
+
+	{"RAM disks of two sizes", "[{brd: 16MiB}, {null_blk", "[{brd: 8MiB}, {null_blk"},
+	{"scsi_debug twice", "[{zram: 32MiB}]", "[{scsi_debug: 32MiB}, {scsi_debug: 32MiB}]"},
+	{"scrub of ext4", "do: fail, to: r, member: b", "do: scrub, to: fs"},
+	{"raid6 of two", "level: raid1,", "level: raid6,"},
+	{"chunk of a raid1", "bitmap: internal", "bitmap: internal, chunk: 64KiB"},
+	{"write-behind without a bitmap", "bitmap: internal, ", ""},
+	{"write-behind without write-mostly", ", write_mostly: [1]", ""},
+	{"member out of range", "write_mostly: [1]", "write_mostly: [2]"},
+	{"member twice", "write_mostly: [1]", "write_mostly: [1, 1]"},
+	{"a missing place that is none", "write_mostly: [1]", "write_mostly: [1], missing: [3]"},
+	{"journal of a raid1", "write_mostly: [1]", "write_mostly: [1], journal: true"},
+	{"ppl of a raid1", "write_mostly: [1]", "write_mostly: [1], consistency: ppl"},
+	{"a number that is text", "write_behind: 256", "write_behind: lots"},
+	{"a number too large", "write_behind: 256", "write_behind: 16384"},
+
+	{"target that is not known", "flakey {c}", "flaky {c}"},
+	{"table that names no device", "flakey {c}", "flakey {q}"},
+	{"table with a gap", "32768 32768 linear", "32769 32768 linear"},
+	{"table with a bad length", "0 32768 flakey", "0 all flakey"},
+	{"line that is too short", "0 32768 flakey {c} 0 5 1", "0 32768"},
+
+	{"block size that xfs has and ext4 not", "fs: {type: ext4, on: [crypt]", "fs: {type: ext4, block_size: 512, on: [crypt]"},
+	{"file system too large for its device", "fs: {type: ext4, on: [crypt], mkfs: [-O, ^metadata_csum]}", "fs: {type: xfs, on: [crypt]}"},
+
+	{"io on an unknown layer", "on: r, offset: 1MiB", "on: rr, offset: 1MiB"},
+	{"flags of pwrite", "op: pwrite, ", "op: pwrite, flags: [DSYNC], "},
+	{"unknown flag", "flags: [NOWAIT]", "flags: [NOWAI]"},
+	{"vectors that do not add up", "length: 1536, vectors", "length: 2048, vectors"},
+	{"range below the length", "count: 8, depth", "count: 8, range: 512, depth"},
+	{"depth of pwrite", "op: pwrite, ", "op: pwrite, depth: 4, "},
+	{"count beyond the end", "count: 8, depth", "count: 1000, depth"},
+	{"discard of a file", "op: discard, on: c", "op: discard, on: file"},
+	{"buffer larger than memory", "length: 1MiB}", "length: 512MiB}"},
+	{"fallocate on a device", "op: discard, on: c", "op: fallocate, on: c"},
+
+	{"a name of two lines", "name: lose a leg", "name: \"lose\\na leg\""},
+	{"unknown act", "do: fail", "do: fial"},
+	{"act without its member", ", member: b", ""},
+	{"act on another kind", "do: fail, to: r", "do: fail, to: fs"},
+	{"act with an unknown member", "member: b", "member: bb"},
+	{"verdict of what is right anyway", "expect: any", "expect: any, verdict: hang"},
+
+	{"placeholder of nobody", "{r.sys}/md/sync_action\n", "{rr.sys}/md/sync_action\n"},
+	{"placeholder with an unknown part", "{r.sys}/md/sync_action\n", "{r.sis}/md/sync_action\n"},
+	{"mount of a device", "{fs.mount}", "{r.mount}"},
+	{"device of a file system", "{fs.mount}", "{fs.sys}"},
+	{"placeholder without quotes", "[mdadm, --detail, \"{r}\"]", "[mdadm, --detail, {r}]"},
+	{"the shell's own variable", "$${x}", "${x}"},
+	{"a path outside", "to: \"{r.sys}/md/sync_action\"", "to: /etc/passwd"},
+	{"a time without a unit", "wait: 500ms", "wait: 500"},
+	{"waits for two things", "{file: \"{r.sys}/md/sync_action\", is: idle", "{in_sync: r, file: \"{r.sys}/md/sync_action\", is: idle"},
+	{"waits for nothing", "{file: \"{r.sys}/md/sync_action\", is: idle, limit: 60s}", "{limit: 60s}"},
+	{"waits for a file to say nothing", ", is: idle, limit", ", limit"},
+	{"checks a disk's legs", "legs: r", "legs: a"},
+	{"checks a file system that is none", "fsck: fs", "fsck: r"},
+	{"parallel of one", "      - - io: {op: fsync}\n", ""},
+	{"fault on a layer", "fault: {disk: a", "fault: {disk: r"},
+	{"fault that reads can't have", "do: error, op: read", "do: lost, op: read"},
+	{"fault beyond the end", "offset: 1MiB, length: 4KiB", "offset: 1GiB, length: 4KiB"},
+	{"chance above one", "chance: 0.5", "chance: 1.5"},
+	{"chance in words", "chance: 0.5", "chance: half"},
+	{"power cut in parallel", "- - exec: [ls]", "- - power_cut: now"},
+
+	{"parameter in itself", "extra: [ls]", "extra: [\"${extra}\"]"},
+	{"parameter in parameters and matrix", "  size: 1MiB\n", "  size: 1MiB\n  mode: fast\n"},
+	{"list inside of a text", "echo ${size}", "echo ${below}"},
+	{"value with a comma", "[fast, slow]", "[\"fast,er\", slow]"},
+	{"value without a name", "[fast, slow]", "[[fast], slow]"},
+	{"bad value in a named one", "[{zram: 32MiB}]", "[{zram: 32MB}]"},
+	{"exclude of an unknown parameter", "- {mode: slow, below: ram}", "- {mod: slow, below: ram}"},
+	{"exclude of an unknown value", "- {mode: slow, below: ram}", "- {mode: slow, below: rams}"},
+	{"exclude of nothing", "- {mode: slow, below: ram}", "- {mode: slow, below: ram}\n  - {below: ram, mode: slow}"},
+	{"exclude of everything", "- {mode: slow, below: ram}", "- {mode: slow}\n  - {mode: fast}"},
+	{"expect that is empty", "expect: [data, EIO]", "expect: {}"},
+}
+
+func manyDisks(n int) string {
+	var b strings.Builder
+	for i := range n {
+		fmt.Fprintf(&b, "  - {id: x%d}\n", i)
+	}
+	return b.String()
 }
 
 func numbers(from, to int) []string {
@@ -144,30 +248,34 @@ func numbers(from, to int) []string {
 }
 
 func TestParseSaysWhatIsWrongAndWhere(t *testing.T) {
-	good, err := os.ReadFile("testdata/good.yaml")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := Parse("good.yaml", good); err != nil {
-		t.Fatalf("given the scenario that the others are made from: %v", err)
-	}
-
 	var got strings.Builder
-	for _, row := range broken {
-		if n := strings.Count(string(good), row.old); n != 1 {
-			t.Errorf("%s: %q is %d times in good.yaml", row.name, row.old, n)
-			continue
+	for _, table := range []struct {
+		file string
+		rows []struct{ name, old, new string }
+	}{{"testdata/good.yaml", broken}, {"testdata/wide.yaml", brokenWide}} {
+		good, err := os.ReadFile(table.file)
+		if err != nil {
+			t.Fatal(err)
 		}
-		s, err := Parse("bad.yaml", []byte(strings.Replace(string(good), row.old, row.new, 1)))
-		if err == nil {
-			t.Errorf("%s: Parse gave %+v, want an error", row.name, s)
-			continue
+		if _, err := Parse(table.file, good); err != nil {
+			t.Fatalf("given the scenario that the others are made from: %v", err)
 		}
-		var e *Error
-		if !errors.As(err, &e) || e.Line < 1 || strings.ContainsAny(err.Error(), "\n\x1b") {
-			t.Errorf("%s: want one line with the place, got %q", row.name, err)
+		for _, row := range table.rows {
+			if n := strings.Count(string(good), row.old); n != 1 {
+				t.Errorf("%s: %q is %d times in %s", row.name, row.old, n, table.file)
+				continue
+			}
+			_, err := Parse("bad.yaml", []byte(strings.Replace(string(good), row.old, row.new, 1)))
+			if err == nil {
+				t.Errorf("%s: Parse gave no error", row.name)
+				continue
+			}
+			var e *Error
+			if !errors.As(err, &e) || e.Line < 1 || strings.ContainsAny(err.Error(), "\n\x1b") {
+				t.Errorf("%s: want one line with the place, got %q", row.name, err)
+			}
+			got.WriteString(row.name + "\n\t" + err.Error() + "\n")
 		}
-		got.WriteString(row.name + "\n\t" + err.Error() + "\n")
 	}
 	for _, row := range []struct{ name, src string }{
 		{"empty file", ""},

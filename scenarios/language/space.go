@@ -16,83 +16,106 @@ const (
 	mdStart = 2 * mib
 )
 
-// checkStack refuses a stack that can't be built on the disks.
-func (d *decoder) checkStack(s *scenarios.Scenario) {
-	lvm, md, disks := s.Stack.LVM, s.Stack.MD, len(s.Disks)
+// tooSmall blames the device of that name, which has less than need.
+func (s *stack) tooSmall(name string, need scenarios.Bytes, format string, args ...any) {
+	d := s.devices[name]
+	if d == nil || d.size == 0 || d.size >= need {
+		return
+	}
+	at := d.path
+	if s.said(at+".size") || d.kind == "disk" {
+		at += ".size"
+	}
+	s.failAt(at, "%s is too small: %s", d.size, fmt.Sprintf(format, args...))
+}
+
+// mdSize is about how large an array is, 0 where that is not known.
+func (s *stack) mdSize(l *scenarios.Layer, present, members int) scenarios.Bytes {
+	var sum, least scenarios.Bytes
+	for i, name := range l.On {
+		if i >= present {
+			break
+		}
+		size := s.devices[name].size - mdStart
+		if size <= -mdStart {
+			return 0
+		}
+		if size < mib {
+			s.tooSmall(name, mdStart+mib, "md needs %s for its metadata", mdStart)
+			return 0
+		}
+		if sum += size; i == 0 || size < least {
+			least = size
+		}
+	}
+	if l.MD.Size > 0 && l.MD.Size < least {
+		least, sum = l.MD.Size, l.MD.Size*scenarios.Bytes(members)
+	}
+	switch n := scenarios.Bytes(members); l.MD.Level {
+	case "raid1":
+		return least
+	case "raid4", "raid5":
+		return least * (n - 1)
+	case "raid6":
+		return least * (n - 2)
+	case "raid10": // with two copies, the fewest that there are
+		return least * n / 2
+	}
+	return sum
+}
+
+// lvmRoom refuses devices that are too small for a volume.
+func (s *stack) lvmRoom(path string, l *scenarios.Layer) {
+	lvm := l.LVM
+	leg := lvm.Size
+	why := fmt.Sprintf("%s for the volume", lvm.Size)
+	if lvm.Stripes > 1 {
+		leg = roundUp(lvm.Size/scenarios.Bytes(lvm.Stripes), extent)
+		why = fmt.Sprintf("%s for the volume's part", leg)
+	}
 	switch {
-	case lvm != nil && md != nil:
-		d.failAt("stack", "lvm and md exclude each other; a stack has one of them, or neither")
-	case lvm != nil && lvm.Type == "linear":
-		d.wantDisks(disks, 1, 1, "a linear volume lies on one disk")
-		if lvm.Dmeventd {
-			d.failAt("stack.lvm.dmeventd", "a linear volume has nothing to monitor; leave it out")
-		}
-	case lvm != nil:
-		d.wantDisks(disks, 2, 2, "a volume with two legs lies on two disks")
-	case md != nil:
-		d.wantDisks(disks, 2, ahciPorts, "a raid1 array lies on at least two disks")
-	default:
-		d.wantDisks(disks, 1, 1, "without lvm or md the file system lies on one disk")
+	case lvm.Type == "thin":
+		leg, why = lvm.Extra, fmt.Sprintf("%s for the pool", lvm.Extra)
+	case lvm.Extra > 0:
+		leg += lvm.Extra
+		why += fmt.Sprintf(", %s beside it", lvm.Extra)
 	}
-	if lvm != nil {
-		// The kernel behaves differently with each (dm table's
-		// handle_errors), so a mirror has to say them.
-		_, logSaid := d.at["stack.lvm.log"]
-		_, dmeventdSaid := d.at["stack.lvm.dmeventd"]
-		switch {
-		case lvm.Type == "mirror" && !logSaid:
-			d.failAt("stack.lvm", "the key log is missing; a mirror has one: disk, core")
-		case lvm.Type == "mirror" && !dmeventdSaid:
-			d.failAt("stack.lvm", "the key dmeventd is missing; a mirror is monitored (true) or not (false)")
-		case lvm.Type != "mirror" && logSaid:
-			d.failAt("stack.lvm.log", "only a mirror has a log; leave it out")
-		}
+	if lvm.Extra > 0 && len(l.On) > 1 {
+		return // which of them lies where is LVM's choice
 	}
-	if d.err == nil {
-		d.checkRoom(s)
+	why += fmt.Sprintf(", %s for LVM's metadata", extent)
+	need := leg + extent
+	switch {
+	case lvm.Type == "mirror" && lvm.Log == "disk" && len(l.On) == lvm.Mirrors+1:
+		need, why = need+extent, why+fmt.Sprintf(", %s for the mirror's log", extent)
+	case lvm.Type == "raid1" || lvm.Type == "raid4" || lvm.Type == "raid5" || lvm.Type == "raid6" || lvm.Type == "raid10":
+		need, why = need+extent, why+fmt.Sprintf(", %s for the leg's metadata", extent)
+	}
+	for _, name := range l.On {
+		s.tooSmall(name, need, "%s needs at least %s on each device: %s", l.Name, need, why)
 	}
 }
 
-func (d *decoder) wantDisks(have, least, most int, why string) {
-	if have < least || have > most {
-		d.failAt("disks", "there are %d, but %s", have, why)
+// fsRoom refuses a device that is too small for the file system and a file.
+func (s *stack) fsRoom(l *scenarios.Layer, file scenarios.Bytes) {
+	if len(l.On) != 1 {
+		return
 	}
-}
-
-// checkRoom refuses disks that are too small for the stack.
-func (d *decoder) checkRoom(s *scenarios.Scenario) {
-	var volume scenarios.Bytes // 0: as large as the disks let it be
-	need, why := scenarios.Bytes(0), ""
-	ext4 := ext4Room(s.Stack.File.Size)
-	switch lvm, md := s.Stack.LVM, s.Stack.MD; {
-	case lvm != nil:
-		volume = lvm.Size
-		need, why = lvm.Size+extent, fmt.Sprintf("%s for the volume, %s for LVM's metadata", lvm.Size, extent)
-		switch {
-		case lvm.Type == "mirror" && lvm.Log == "disk":
-			need, why = need+extent, why+fmt.Sprintf(", %s for the mirror's log", extent)
-		case lvm.Type == "raid1":
-			need, why = need+extent, why+fmt.Sprintf(", %s for the leg's metadata", extent)
-		}
-		if volume < ext4 {
-			d.failAt("stack.lvm.size", "%s is too small: ext4 with a file of %s needs at least %s", volume, s.Stack.File.Size, roundUp(ext4, extent))
-		}
-	case md != nil:
-		need, why = ext4+mdStart, fmt.Sprintf("%s for ext4 with a file of %s, %s for md's metadata", ext4, s.Stack.File.Size, mdStart)
-	default:
-		need, why = ext4, fmt.Sprintf("ext4 with a file of %s", s.Stack.File.Size)
+	if len(l.FS.Mkfs) > 0 && file == 0 {
+		return // it may be made smaller than usual
 	}
-	for i, disk := range s.Disks {
-		if disk.Size < need {
-			d.failAt(fmt.Sprintf("disks[%d].size", i), "%s is too small: the stack needs at least %s on each disk: %s", disk.Size, need, why)
-		}
+	// The smallest that mkfs takes with what belongs to it: a journal, inode
+	// tables; xfsprogs and btrfs-progs refuse less by themselves.
+	need := map[string]scenarios.Bytes{"ext4": 16 * mib, "xfs": 300 * mib, "btrfs": 112 * mib, "f2fs": 64 * mib}[l.FS.Type]
+	if len(l.FS.Mkfs) > 0 {
+		need = mib
 	}
-}
-
-// ext4Room is the smallest device on which mke2fs(8) makes a file system with
-// a journal, inode tables and room for a file of that size.
-func ext4Room(file scenarios.Bytes) scenarios.Bytes {
-	return roundUp(file+file/8+16*mib, mib)
+	what := l.FS.Type
+	if file > 0 {
+		what += fmt.Sprintf(" with a file of %s", file)
+		need = max(need, roundUp(file+file/8+min(need, 16*mib), mib))
+	}
+	s.tooSmall(l.On[0], need, "%s needs at least %s", what, need)
 }
 
 func roundUp(n, unit scenarios.Bytes) scenarios.Bytes { return (n + unit - 1) / unit * unit }

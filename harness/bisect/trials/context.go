@@ -259,7 +259,7 @@ func runCommand(r Request, c scenarios.Case, refs []string, repeats int) string 
 	// A case that the scenario's matrix does not have is known by its values only.
 	if slices.ContainsFunc(r.Command, func(a string) bool { return a == "--set" || strings.HasPrefix(a, "--set=") }) || !inMatrix(c) {
 		for _, p := range c.Params {
-			add("--set", fmt.Sprintf("%s=%d", p.Name, p.Value))
+			add("--set", fmt.Sprintf("%s=%s", p.Name, p.Value))
 		}
 	} else if c.ID != "" {
 		add("--case", c.ID)

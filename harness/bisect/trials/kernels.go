@@ -32,8 +32,8 @@ func failure(kind bisect.Kind, err error) bisect.Prepared {
 
 // usable builds the initramfs of a kernel that is there, and finds out what
 // the scenario lacks in it.
-func usable(ctx context.Context, p *trial.Preparer, ref string, k kernels.Kernel, sc *scenarios.Scenario) (*bisect.Prepared, error) {
-	_, err := p.PrepareKernel(ctx, ref, k, sc)
+func usable(ctx context.Context, p *trial.Preparer, ref string, k kernels.Kernel, c scenarios.Case) (*bisect.Prepared, error) {
+	_, err := p.PrepareKernel(ctx, ref, k, c)
 	switch {
 	case err == nil:
 		return nil, nil
@@ -50,13 +50,13 @@ func usable(ctx context.Context, p *trial.Preparer, ref string, k kernels.Kernel
 // Releases are released kernels, named by their version.
 type Releases struct {
 	Preparer *trial.Preparer
-	Scenario *scenarios.Scenario
+	Case     scenarios.Case
 	Refs     map[string]string // version -> reference
 }
 
 // NewReleases are the kernels of a bisection of releases.
-func NewReleases(runner *Runner, list []bisect.Release, sc *scenarios.Scenario) *Releases {
-	r := &Releases{Preparer: runner.Preparer, Scenario: sc, Refs: make(map[string]string)}
+func NewReleases(runner *Runner, list []bisect.Release, c scenarios.Case) *Releases {
+	r := &Releases{Preparer: runner.Preparer, Case: c, Refs: make(map[string]string)}
 	for _, rel := range list {
 		r.Refs[rel.Version] = rel.Ref
 	}
@@ -80,7 +80,7 @@ func (r *Releases) Prepare(ctx context.Context, s bisect.Subject) (bisect.Prepar
 	default:
 		return failure(bisect.KindError, err), nil
 	}
-	if p, err := usable(ctx, r.Preparer, r.Ref(s), k, r.Scenario); p != nil || err != nil {
+	if p, err := usable(ctx, r.Preparer, r.Ref(s), k, r.Case); p != nil || err != nil {
 		return deref(p), err
 	}
 	return bisect.Prepared{Digest: k.Digest, Release: k.Release, Seconds: time.Since(began).Seconds()}, nil
@@ -98,7 +98,7 @@ func deref(p *bisect.Prepared) bisect.Prepared {
 // has a reference too.
 type Commits struct {
 	Preparer *trial.Preparer
-	Scenario *scenarios.Scenario
+	Case     scenarios.Case
 	Builder  *gitbuild.Builder
 	Spec     gitbuild.Spec // all but Rev and Revert; Patches make trees build
 	Try      []string      // patches under test
@@ -182,7 +182,7 @@ func (c *Commits) Prepare(ctx context.Context, s bisect.Subject) (bisect.Prepare
 			c.Say("%s: %s does not apply and is left out", bisect.Subject{Commit: s.Commit}, filepath.Base(name))
 		}
 	}
-	if p, err := usable(ctx, c.Preparer, c.Ref(s), b.Kernel, c.Scenario); p != nil || err != nil {
+	if p, err := usable(ctx, c.Preparer, c.Ref(s), b.Kernel, c.Case); p != nil || err != nil {
 		return deref(p), err
 	}
 	return bisect.Prepared{Digest: b.Image256, Release: b.Release, Seconds: time.Since(began).Seconds()}, nil

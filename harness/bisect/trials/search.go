@@ -217,7 +217,7 @@ func (s *Search) Run(ctx context.Context, runner *Runner, progress func(bisect.E
 		if err != nil {
 			return nil, err
 		}
-		commits.Scenario = c.Scenario
+		commits.Case = c
 		git, err := s.git(ctx, commits.Spec.Repo)
 		if err != nil {
 			return nil, err
@@ -236,7 +236,7 @@ func (s *Search) Run(ctx context.Context, runner *Runner, progress func(bisect.E
 		if err != nil {
 			return nil, err
 		}
-		t.Kernels = NewReleases(runner, r.Releases.Releases, c.Scenario)
+		t.Kernels = NewReleases(runner, r.Releases.Releases, c)
 		h, tester = releases, t
 	}
 	a, err := s.state.Run(ctx, cfg, h, tester)

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -185,7 +186,7 @@ func TestRequestOutlivesItsFiles(t *testing.T) {
 	if d := cmp.Diff(want, s.Request); d != "" {
 		t.Error(d)
 	}
-	if got, err := s.Case(); err != nil || got.ID != c.ID || got.Step != c.Step {
+	if got, err := s.Case(); err != nil || got.ID != c.ID || !reflect.DeepEqual(got.Steps, c.Steps) {
 		t.Errorf("%+v, %v", got, err)
 	}
 	if err := s.Close(); err != nil {

@@ -190,7 +190,7 @@ func (a *app) search(ctx context.Context, s *trials.Search, report string) (_ *t
 	if err != nil {
 		return nil, err
 	}
-	runner, err := a.runner(ctx, s.Request.Machine, c.Scenario.Machine.Memory)
+	runner, err := a.runner(ctx, s.Request.Machine, c.Setup.Machine.Memory)
 	if err != nil {
 		return nil, err
 	}

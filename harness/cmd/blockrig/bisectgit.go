@@ -169,7 +169,7 @@ func (a *app) newGit(ctx context.Context, o *bisectOptions, g *gitOptions, name 
 		return a.newSearch(r, o)
 	}
 	defer a.show()()
-	runner, err := a.runner(ctx, r.Machine, cases[0].Scenario.Machine.Memory)
+	runner, err := a.runner(ctx, r.Machine, cases[0].Setup.Machine.Memory)
 	if err != nil {
 		return nil, err
 	}
@@ -177,7 +177,7 @@ func (a *app) newGit(ctx context.Context, o *bisectOptions, g *gitOptions, name 
 	if err != nil {
 		return nil, err
 	}
-	k.Scenario = cases[0].Scenario
+	k.Case = cases[0]
 	return a.choose(ctx, runner, k, cases, r, o)
 }
 

@@ -74,7 +74,7 @@ func (a *app) newVersions(ctx context.Context, o *bisectOptions, good, bad strin
 	defer a.show()()
 	r := o.request(cases[0])
 	r.ThenGit = then
-	runner, err := a.runner(ctx, r.Machine, cases[0].Scenario.Machine.Memory)
+	runner, err := a.runner(ctx, r.Machine, cases[0].Setup.Machine.Memory)
 	if err != nil {
 		return nil, err
 	}
@@ -84,5 +84,5 @@ func (a *app) newVersions(ctx context.Context, o *bisectOptions, good, bad strin
 	if len(cases) == 1 {
 		return a.newSearch(r, o)
 	}
-	return a.choose(ctx, runner, trials.NewReleases(runner, r.Releases.Releases, cases[0].Scenario), cases, r, o)
+	return a.choose(ctx, runner, trials.NewReleases(runner, r.Releases.Releases, cases[0]), cases, r, o)
 }

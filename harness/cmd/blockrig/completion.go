@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/blockrig/blockrig/results"
+	"github.com/blockrig/blockrig/scenarios"
 	"github.com/blockrig/blockrig/scenarios/language"
 )
 
@@ -18,6 +19,11 @@ func (a *app) complete(c *cobra.Command) {
 	case strings.Contains(c.Use, "SCENARIO"):
 		// A scenario may be a file, too.
 		c.ValidArgsFunction = completeFrom(scenarioNames, cobra.ShellCompDirectiveDefault)
+		for name, complete := range map[string]cobra.CompletionFunc{"set": completeSettings, "case": completeCases} {
+			if c.Flags().Lookup(name) != nil {
+				_ = c.RegisterFlagCompletionFunc(name, complete)
+			}
+		}
 	case len(usage) > 1 && usage[1] == "RUN":
 		c.ValidArgsFunction = completeFrom(a.runIDs, cobra.ShellCompDirectiveNoFileComp)
 	}
@@ -40,6 +46,54 @@ func completeFrom(words func() []string, directive cobra.ShellCompDirective) cob
 	return func(_ *cobra.Command, _ []string, begun string) ([]string, cobra.ShellCompDirective) {
 		return slices.DeleteFunc(slices.Clone(words()), func(w string) bool { return !strings.HasPrefix(w, begun) }), directive
 	}
+}
+
+// completeSettings completes p=v for the scenarios on the command line.
+func completeSettings(_ *cobra.Command, args []string, begun string) ([]string, cobra.ShellCompDirective) {
+	var out []string
+	directive := cobra.ShellCompDirectiveNoFileComp
+	param, _, valued := strings.Cut(begun, "=")
+	for _, arg := range args {
+		sc, err := language.Load(arg)
+		if err != nil {
+			continue
+		}
+		all := sc.Matrix
+		for _, p := range sc.Parameters {
+			all = append(all, scenarios.Param{Name: p.Name, Values: []string{p.Value}})
+		}
+		for _, p := range all {
+			if !valued {
+				out = append(out, p.Name+"=")
+				directive |= cobra.ShellCompDirectiveNoSpace
+			}
+			for _, v := range p.Values {
+				if valued && p.Name == param {
+					out = append(out, p.Name+"="+v)
+				}
+			}
+		}
+	}
+	return slices.DeleteFunc(out, func(w string) bool { return !strings.HasPrefix(w, begun) }), directive
+}
+
+// completeCases completes the ID of a case of the scenarios on the command
+// line.
+func completeCases(_ *cobra.Command, args []string, begun string) ([]string, cobra.ShellCompDirective) {
+	var out []string
+	for _, arg := range args {
+		sc, err := language.Load(arg)
+		if err != nil {
+			continue
+		}
+		cases, _ := language.Cases(sc, nil)
+		for _, c := range cases {
+			if strings.HasPrefix(c.ID, begun) {
+				out = append(out, c.ID)
+			}
+		}
+	}
+	return out, cobra.ShellCompDirectiveNoFileComp
 }
 
 // scenarioNames are those that ship, which a test reads.

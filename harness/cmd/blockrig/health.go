@@ -277,14 +277,17 @@ func largestScenario() size {
 		return out // whoever uses one will say so
 	}
 	for _, sc := range all {
-		disks := int64(0)
-		for _, disk := range sc.Disks {
-			disks += int64(disk.Size)
+		cases, _ := language.Cases(sc, nil)
+		for _, c := range cases {
+			disks := int64(0)
+			for _, disk := range c.Setup.Disks {
+				disks += int64(disk.Size)
+			}
+			if disks > out.disks {
+				out.name, out.disks = sc.Name, disks
+			}
+			out.memory = max(out.memory, int64(c.Setup.Machine.Memory))
 		}
-		if disks > out.disks {
-			out.name, out.disks = sc.Name, disks
-		}
-		out.memory = max(out.memory, int64(sc.Machine.Memory))
 	}
 	return out
 }

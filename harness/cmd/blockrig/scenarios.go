@@ -1,7 +1,7 @@
 package main
 
 import (
-	"errors"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -14,10 +14,11 @@ import (
 func (a *app) scenariosCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use: "scenarios", Short: "List, print or check scenarios",
-		Long: `A scenario is a YAML file: disks, a storage stack over them, the I/O to do, what
-is expected of it, and parameters. Each combination of parameters is a case.
+		Long: `A scenario is a YAML file: disks, a storage stack over them, the steps to do, what
+is expected of each, and parameters. Each combination of parameters is a case.
 Some scenarios ship with blockrig; "blockrig scenarios show" prints one to begin
-your own from.`,
+your own from. scenarios/README.md says all that can be in one, and
+"blockrig scenarios schema" prints the JSON Schema for an editor.`,
 		Args: cobra.NoArgs, RunE: needVerb,
 	}
 	c.AddCommand(
@@ -33,9 +34,20 @@ your own from.`,
 					return badRequest(err)
 				}
 				if a.format == "json" {
-					return a.printJSON(sc)
+					d, err := describe(sc)
+					if err != nil {
+						return badRequest(err)
+					}
+					return a.printJSON(d)
 				}
 				_, err = a.stdout.Write(sc.Source)
+				return err
+			},
+		},
+		&cobra.Command{
+			Use: "schema", Short: "Print the JSON Schema of scenarios, for an editor", Args: cobra.NoArgs,
+			RunE: func(*cobra.Command, []string) error {
+				_, err := a.stdout.Write(scenarios.Schema)
 				return err
 			},
 		},
@@ -47,11 +59,11 @@ your own from.`,
 					if err != nil {
 						return badRequest(err)
 					}
-					cases, err := language.Cases(sc, nil)
+					d, err := describe(sc)
 					if err != nil {
 						return badRequest(err)
 					}
-					a.say("%s: scenario %s with %d cases is fine", arg, sc.Name, len(cases))
+					a.say("%s: scenario %s with %d cases is fine; %s", arg, sc.Name, len(d.Cases), d)
 				}
 				return nil
 			},
@@ -60,21 +72,73 @@ your own from.`,
 	return c
 }
 
+// A description is a scenario with what its first case is made of.
+type description struct {
+	*scenarios.Scenario
+	scenarios.Setup
+	Step  *scenarios.IO    `json:"step,omitempty"` // the first I/O
+	Steps []scenarios.Step `json:"steps"`
+	Cases []string         `json:"cases"` // their IDs
+}
+
+func describe(sc *scenarios.Scenario) (description, error) {
+	cases, err := language.Cases(sc, nil)
+	if err != nil {
+		return description{}, err
+	}
+	d := description{Scenario: sc, Setup: cases[0].Setup, Steps: cases[0].Steps}
+	if i := slices.IndexFunc(d.Steps, func(s scenarios.Step) bool { return s.IO != nil }); i >= 0 {
+		d.Step = d.Steps[i].IO
+	}
+	for _, c := range cases {
+		d.Cases = append(d.Cases, c.ID)
+	}
+	return d, nil
+}
+
+// String says in one line what the first case is made of.
+func (d description) String() string {
+	var disks, layers, steps []string
+	for _, disk := range d.Disks {
+		disks = append(disks, disk.ID)
+	}
+	for _, l := range d.Stack {
+		s := l.Name
+		if kind := l.Kind(); kind != s {
+			s += " (" + kind + ")"
+		}
+		if len(l.On) > 0 {
+			s += " on " + strings.Join(l.On, " ")
+		}
+		layers = append(layers, s)
+	}
+	for _, s := range d.Steps {
+		steps = append(steps, s.Op())
+	}
+	parts := []string{"disks " + strings.Join(disks, " "), "layers " + strings.Join(layers, ", "), "steps " + text.OneLine(strings.Join(steps, ", "))}
+	if len(disks) == 0 {
+		parts = parts[1:]
+	}
+	return strings.Join(parts, "; ")
+}
+
 func (a *app) listScenarios() error {
 	all, err := language.Embedded()
 	if err != nil {
 		return err
 	}
+	list := make([]description, len(all))
+	for i, sc := range all {
+		if list[i], err = describe(sc); err != nil {
+			return err
+		}
+	}
 	t := text.Table{Head: []string{"SCENARIO", "CASES", "ABOUT"}, Wrap: true}
-	var bad error
-	err = printList(a, all, t, func(t *text.Table, sc *scenarios.Scenario) {
-		about := text.OneLine(sc.About)
+	return printList(a, list, t, func(t *text.Table, d description) {
+		about := text.OneLine(d.About)
 		if first, _, ok := strings.Cut(about, ". "); ok {
 			about = first + "."
 		}
-		cases, err := language.Cases(sc, nil)
-		bad = errors.Join(bad, err)
-		t.Add(sc.Name, len(cases), about)
+		t.Add(d.Name, len(d.Cases), about)
 	})
-	return errors.Join(err, bad)
 }

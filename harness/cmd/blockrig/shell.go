@@ -133,7 +133,7 @@ func (a *app) shellJob(ctx context.Context, cs scenarios.Case, ref string, o lab
 		return none, nil, err
 	}
 	a.display.Phase(-1, "build the initramfs", "u-root's commands take a minute the first time")
-	ready, err := prep.PrepareKernel(ctx, ref, k, cs.Scenario)
+	ready, err := prep.PrepareKernel(ctx, ref, k, cs)
 	if err != nil {
 		return none, nil, err
 	}

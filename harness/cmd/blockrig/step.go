@@ -222,7 +222,7 @@ func (a *app) step(c *cobra.Command, name, ref string, runs int, rate float64, l
 	*lookedFor = bisect.StepLooksFor(req.Rules, req.Target)
 	a.say("%s", *lookedFor)
 	defer a.show()()
-	runner, err := a.runner(ctx, o.request(cases[0]).Machine, cases[0].Scenario.Machine.Memory)
+	runner, err := a.runner(ctx, o.request(cases[0]).Machine, cases[0].Setup.Machine.Memory)
 	if err != nil {
 		return fail(err)
 	}
@@ -235,7 +235,7 @@ func (a *app) step(c *cobra.Command, name, ref string, runs int, rate float64, l
 		if _, err := runner.Preparer.Kernels.Resolve(ctx, ref); err != nil && (errors.Is(err, kernels.ErrRef) || errors.Is(err, kernels.ErrNotFound) || errors.Is(err, fs.ErrNotExist) || !trial.WrongRequest(err)) {
 			return fail(err)
 		}
-		k = trials.NewReleases(runner, []bisect.Release{{Version: ref, Ref: ref}}, cases[0].Scenario)
+		k = trials.NewReleases(runner, []bisect.Release{{Version: ref, Ref: ref}}, cases[0])
 		req.Subject.Commit = ref
 	} else {
 		repo, commit, err := a.bisected(ctx)
@@ -246,7 +246,7 @@ func (a *app) step(c *cobra.Command, name, ref string, runs int, rate float64, l
 		if err != nil {
 			return fail(err)
 		}
-		commits.Scenario = cases[0].Scenario
+		commits.Case = cases[0]
 		k, req.Subject.Commit = commits, commit
 	}
 	run, err := a.openRun(ctx)

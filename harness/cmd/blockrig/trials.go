@@ -210,7 +210,7 @@ func (a *app) schedule(ctx context.Context, prep *trial.Preparer, b *begun, task
 	shown := make([]progress.Trial, len(tasks))
 	for n, t := range tasks {
 		sc := t.Case.Scenario
-		memory = max(memory, sc.Machine.Memory)
+		memory = max(memory, t.Case.Setup.Machine.Memory)
 		shown[n] = progress.Trial{Kernel: t.Ref, Scenario: sc.Name, Case: t.Case.ID, Boot: t.Boot, Cold: b.req.Cold || sc.Cold != ""}
 	}
 	workers := cmp.Or(h.jobs, b.req.Jobs)

@@ -109,7 +109,7 @@ func (a *app) tryPatch(ctx context.Context, patch, name, base, who string, repea
 	}
 	defer a.show()()
 	r := o.request(cases[0])
-	runner, err := a.runner(ctx, r.Machine, cases[0].Scenario.Machine.Memory)
+	runner, err := a.runner(ctx, r.Machine, cases[0].Setup.Machine.Memory)
 	if err != nil {
 		return err
 	}
@@ -117,7 +117,7 @@ func (a *app) tryPatch(ctx context.Context, patch, name, base, who string, repea
 	if err != nil {
 		return err
 	}
-	commits.Scenario = cases[0].Scenario
+	commits.Case = cases[0]
 	for _, p := range patches {
 		commits.Try = append(commits.Try, p.Path)
 	}

@@ -1,4 +1,4 @@
-package guest
+package layer
 
 import (
 	"errors"
@@ -7,35 +7,6 @@ import (
 
 	"github.com/blockrig/blockrig/scenarios"
 )
-
-// legs gives the health of the legs of the volume, and whether they are in
-// sync. A stack without redundancy has none.
-func (g *guest) legs() ([]scenarios.Leg, bool, error) {
-	switch s := g.setup.Stack; {
-	case s.MD != nil:
-		return mdLegs(g.top, g.disks)
-	case s.LVM != nil && s.LVM.Type != "linear":
-		status, err := dmTargets(g.top.devno, false)
-		if err != nil {
-			return nil, false, err
-		}
-		if len(status) != 1 {
-			return nil, false, fmt.Errorf("the volume has %d targets, not one", len(status))
-		}
-		legs, inSync, err := parseLegs(status[0])
-		if err != nil {
-			return nil, false, err
-		}
-		for i := range legs {
-			if i < len(g.disks) && legs[i].Disk == "" {
-				legs[i].Disk = g.diskUnder(legs[i].Name, i)
-			}
-		}
-		return legs, inSync, nil
-	default:
-		return nil, true, nil
-	}
-}
 
 // parseLegs reads the status of a mirror (dm-raid1.c, mirror_status) or of a
 // raid target (dm-raid.rst):
@@ -81,15 +52,38 @@ func complete(ratio string) bool {
 	return ok && a == b
 }
 
-// diskUnder follows a leg's table down to a disk of ours.
-func (g *guest) diskUnder(name string, fallback int) string {
-	devno, err := parseDevno(name)
+// diskUnder follows a leg down to a disk; "" where it lies on several.
+func (s *Stack) diskUnder(p *Part, leg string) string {
+	d, err := p.legDevice(leg)
 	if err != nil {
-		return g.disks[fallback].ID
-	}
-	ids, err := g.disksUnder(devno)
-	if err != nil || len(ids) != 1 {
 		return ""
 	}
-	return ids[0]
+	names, err := p.reach(d)
+	if err != nil || len(names) != 1 {
+		return ""
+	}
+	below, err := s.Part(names[0])
+	if err != nil {
+		return ""
+	}
+	if ids := s.Disks(below); len(ids) == 1 {
+		return ids[0]
+	}
+	return ""
+}
+
+// legDevice is the device of a leg: by number, as a mirror names it; by the
+// place of a raid volume's image; by name.
+func (p *Part) legDevice(leg string) (Device, error) {
+	if devno, err := parseDevno(leg); err == nil {
+		return deviceAt(devno)
+	}
+	if strings.HasPrefix(leg, "rimage_") {
+		name, err := ReadText(p.Sys() + "/dm/name")
+		if err != nil {
+			return Device{}, err
+		}
+		return dmByName(name + "_" + leg)
+	}
+	return DeviceOf(leg)
 }

@@ -1,4 +1,4 @@
-package guest
+package layer
 
 import (
 	"bytes"
@@ -113,4 +113,26 @@ func parseDM(buf []byte) ([]dmTarget, error) {
 		at = next // from the start of the data
 	}
 	return out, nil
+}
+
+// fiTrim is FITRIM, _IOWR('X', 121, struct fstrim_range).
+const fiTrim = 0xC0185879
+
+// ioctl is one whose argument is a struct.
+func ioctl[T any](f interface{ Fd() uintptr }, request uintptr, arg *T) error {
+	if _, _, errno := unix.Syscall(unix.SYS_IOCTL, f.Fd(), request, uintptr(unsafe.Pointer(arg))); errno != 0 {
+		return fmt.Errorf("ioctl %#x: %w", request, errno)
+	}
+	return nil
+}
+
+// splitList gives the parts of a list with commas that are not empty.
+func splitList(s string) func(yield func(string) bool) {
+	return func(yield func(string) bool) {
+		for part := range strings.SplitSeq(s, ",") {
+			if part != "" && !yield(part) {
+				return
+			}
+		}
+	}
 }

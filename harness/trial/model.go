@@ -1,0 +1,375 @@
+package trial
+
+import (
+	"slices"
+
+	"github.com/blockrig/blockrig/initramfs/protocol"
+	"github.com/blockrig/blockrig/scenarios"
+)
+
+// A model knows what may stand where a trial's steps write. What was never
+// written by them may be anything, and so may what lies below a layer that
+// they write to.
+type model struct {
+	setup scenarios.Setup
+	parts map[string]spans
+	saved map[string]spans // of layers with a snapshot
+	last  uint32           // generation of the newest write
+}
+
+// spans are in order, of which none is empty and no two overlap.
+type spans []span
+
+// A span is a part of a layer or disk, in bytes.
+type span struct {
+	from, to int64
+	now      values // what a read may give
+	kept     values // what may be there after the power was cut
+}
+
+// values are what may stand in a sector.
+type values struct {
+	any         bool     // it is not known
+	zero        bool     // zeroes
+	generations []uint32 // sorted
+	whole       uint32   // not 0: the span is one write that is done as a whole or not at all
+}
+
+func (v values) equal(w values) bool {
+	return v.any == w.any && v.zero == w.zero && v.whole == w.whole && slices.Equal(v.generations, w.generations)
+}
+
+// or is what may stand where either may.
+func (v values) or(w values) values {
+	all := slices.Concat(v.generations, w.generations)
+	slices.Sort(all)
+	v.generations = slices.Compact(all)
+	v.any, v.zero = v.any || w.any, v.zero || w.zero
+	if v.whole != w.whole {
+		v.whole = 0
+	}
+	return v
+}
+
+// newModel is what stands in a stack that is ready.
+func newModel(s scenarios.Setup) *model {
+	m := &model{setup: s, parts: map[string]spans{}, saved: map[string]spans{}}
+	for _, l := range s.Stack {
+		if l.File == nil {
+			continue
+		}
+		v := values{zero: l.File.Sparse}
+		if !l.File.Sparse {
+			v.generations = []uint32{0}
+		}
+		m.parts[l.Name] = spans{{0, int64(l.File.Size), v, v}}
+	}
+	return m
+}
+
+// target is the layer or disk that an I/O goes to.
+func (m *model) target(on string) string {
+	if on != "" {
+		return on
+	}
+	if top := m.setup.Top(); top != nil {
+		return top.Name
+	}
+	if len(m.setup.Disks) > 0 {
+		return m.setup.Disks[len(m.setup.Disks)-1].ID
+	}
+	return ""
+}
+
+// extent is a range of bytes.
+type extent struct{ from, to int64 }
+
+// ranges are what an I/O touches, in order and without overlap. At most bytes
+// of each of its transfers count.
+func ranges(o scenarios.IO, bytes int64) []extent {
+	var out []extent
+	for at := range o.Places() {
+		if bytes > 0 {
+			out = append(out, extent{at, at + bytes})
+		}
+	}
+	slices.SortFunc(out, func(a, b extent) int { return int(min(1, max(-1, a.from-b.from))) })
+	merged := out[:0]
+	for _, r := range out {
+		if n := len(merged); n > 0 && r.from <= merged[n-1].to {
+			merged[n-1].to = max(merged[n-1].to, r.to)
+			continue
+		}
+		merged = append(merged, r)
+	}
+	return merged
+}
+
+// change replaces what is in ranges by what f makes of it.
+func (c spans) change(where []extent, f func(span) span) spans {
+	var out spans
+	put := func(s span) {
+		if s.from >= s.to {
+			return
+		}
+		if n := len(out); n > 0 && out[n-1].to == s.from && out[n-1].now.equal(s.now) && out[n-1].kept.equal(s.kept) {
+			out[n-1].to = s.to
+			return
+		}
+		out = append(out, s)
+	}
+	unknown := values{any: true}
+	for _, r := range where {
+		for len(c) > 0 && c[0].from < r.from {
+			s := c[0]
+			if s.to <= r.from {
+				put(s)
+				c = c[1:]
+				continue
+			}
+			s.to = r.from
+			put(s)
+			c = slices.Clone(c)
+			c[0].from = r.from
+		}
+		at := r.from
+		for len(c) > 0 && c[0].from < r.to {
+			s := c[0]
+			put(f(span{at, s.from, unknown, unknown}))
+			if s.to > r.to {
+				s.to = r.to
+				c = slices.Clone(c)
+				c[0].from = r.to
+			} else {
+				c = c[1:]
+			}
+			put(f(s))
+			at = s.to
+		}
+		put(f(span{at, r.to, unknown, unknown}))
+	}
+	for _, s := range c {
+		put(s)
+	}
+	return out
+}
+
+// effect is what an I/O that changes data may leave.
+func effect(o scenarios.IO, generation uint32) (values, bool) {
+	switch {
+	case o.Writes():
+		v := values{generations: []uint32{generation}}
+		if slices.Contains(o.Flags, "ATOMIC") && o.Count <= 1 {
+			v.whole = generation
+		}
+		return v, true
+	case o.Op == "discard", o.Op == "zeroes", o.Op == "fallocate" && (o.Mode == "punch-hole" || o.Mode == "zero-range"):
+		return values{zero: true}, true
+	}
+	return values{}, false
+}
+
+// begin notes that a step is about to be done, and gives it in the form that
+// the guest is told. From then on it may have been done, wholly or in part.
+func (m *model) begin(st scenarios.Step) protocol.Step {
+	out := m.number(st)
+	m.expect(&out)
+	return out
+}
+
+// number gives all writes of a step their generations.
+func (m *model) number(st scenarios.Step) protocol.Step {
+	out := protocol.Step{Step: st}
+	if o := st.IO; o != nil {
+		if o.Writes() {
+			m.last++
+			out.Generation = m.last
+		}
+		if v, ok := effect(*o, out.Generation); ok {
+			to := m.target(o.On)
+			m.parts[to] = m.parts[to].change(ranges(*o, o.Length), func(s span) span {
+				s.now, s.kept = s.now.or(v), s.kept.or(v)
+				s.now.whole, s.kept.whole = v.whole, v.whole
+				return s
+			})
+			m.forget(to)
+		}
+	}
+	if st.Parallel != nil {
+		out.Step.Parallel = &scenarios.Parallel{}
+		for _, group := range st.Parallel.Groups {
+			var steps []protocol.Step
+			for _, t := range group {
+				steps = append(steps, m.number(t))
+			}
+			out.Groups = append(out.Groups, steps)
+		}
+	}
+	return out
+}
+
+// expect says what a step's reads may give.
+func (m *model) expect(s *protocol.Step) {
+	switch {
+	case s.IO != nil && s.IO.Reads():
+		s.Generation = m.last
+		s.Data = m.parts[m.target(s.IO.On)].extents(ranges(*s.IO, s.IO.Length))
+	case s.Check != nil && s.Check.Data != "":
+		s.Generation = m.last
+		s.Data = m.parts[s.Check.Data].extents(nil)
+	}
+	for _, group := range s.Groups {
+		for i := range group {
+			m.expect(&group[i])
+		}
+	}
+}
+
+// mostExtents bounds what the guest is told about the data of one step: a line
+// to it has an end.
+const mostExtents = 400
+
+// extents are what is known of ranges; of everything without any.
+func (c spans) extents(where []extent) []protocol.Extent {
+	var known spans
+	for _, s := range c {
+		if s.now.any {
+			continue
+		}
+		if where == nil {
+			known = append(known, s)
+		}
+		for len(where) > 0 && where[0].to <= s.from {
+			where = where[1:]
+		}
+		for _, r := range where {
+			if r.from >= s.to {
+				break
+			}
+			part := s
+			part.from, part.to = max(s.from, r.from), min(s.to, r.to)
+			known = append(known, part)
+		}
+	}
+	// Neighbours are told as one that may be either. What is told is weaker
+	// then, and never wrong.
+	for len(known) > mostExtents {
+		var fewer spans
+		for i, s := range known {
+			if n := len(fewer); i%2 == 1 && n > 0 && fewer[n-1].to == s.from {
+				fewer[n-1].to, fewer[n-1].now = s.to, fewer[n-1].now.or(s.now)
+				continue
+			}
+			fewer = append(fewer, s)
+		}
+		if len(fewer) == len(known) { // gaps between them, which may hold anything
+			fewer = fewer[:mostExtents]
+		}
+		known = fewer
+	}
+	out := make([]protocol.Extent, 0, len(known))
+	for _, s := range known {
+		out = append(out, protocol.Extent{
+			Offset: s.from, Length: s.to - s.from, Generations: slices.Clone(s.now.generations), Zero: s.now.zero, Whole: s.now.whole != 0,
+		})
+	}
+	return out
+}
+
+// end notes what a step showed.
+func (m *model) end(s protocol.Step, r protocol.Result) {
+	var wrote values // by all that was done at the same time
+	m.each(s, r, func(s protocol.Step, _ protocol.Result) {
+		if s.IO != nil {
+			v, _ := effect(*s.IO, s.Generation)
+			wrote = wrote.or(v)
+		}
+	})
+	m.each(s, r, func(s protocol.Step, r protocol.Result) {
+		switch {
+		case s.IO != nil:
+			m.endIO(s, r, wrote)
+		case s.Act != nil && r.Returned && r.Failed == "" && s.Act.Expect != "failure":
+			switch to := s.Act.To; s.Act.Do {
+			case "snapshot":
+				m.saved[to] = slices.Clone(m.parts[to])
+			case "merge":
+				m.parts[to] = slices.Clone(m.saved[to])
+			}
+		}
+	})
+}
+
+// each calls f for a step, or for those that it did at the same time.
+func (m *model) each(s protocol.Step, r protocol.Result, f func(protocol.Step, protocol.Result)) {
+	if s.Parallel == nil {
+		f(s, r)
+		return
+	}
+	for i, group := range s.Groups {
+		for j, t := range group {
+			one := protocol.Result{} // it was not done
+			if i < len(r.Groups) && j < len(r.Groups[i]) {
+				one = r.Groups[i][j]
+			}
+			f(t, one)
+		}
+	}
+}
+
+func (m *model) endIO(s protocol.Step, r protocol.Result, wrote values) {
+	o, to := *s.IO, m.target(s.IO.On)
+	well := r.Returned && r.Errno == "" && r.Overrun == nil
+	synced := well && (slices.Contains(o.Flags, "DSYNC") || slices.Contains(o.Flags, "SYNC") || o.Op == "mmap-write")
+	if v, ok := effect(o, s.Generation); ok && well {
+		bytes := o.Length
+		if o.Writes() && r.Bytes < o.Length*max(1, o.Count) {
+			if bytes = r.Bytes; o.Count > 1 {
+				bytes = 0 // which ones were done is not known
+			}
+		}
+		m.parts[to] = m.parts[to].change(ranges(o, bytes), func(s span) span {
+			if o.Op == "discard" {
+				return s // it is a hint: what stood there may stay
+			}
+			s.now.any = false
+			s.now.zero = s.now.zero && wrote.zero
+			s.now.generations = slices.DeleteFunc(slices.Clone(s.now.generations), func(g uint32) bool { return !slices.Contains(wrote.generations, g) })
+			s.now.whole = 0
+			s.kept.whole = v.whole
+			if synced {
+				s.kept = s.now
+			}
+			return s
+		})
+	}
+	if well && (o.Op == "fsync" || o.Op == "fdatasync") {
+		m.parts[to] = slices.Clone(m.parts[to])
+		for i := range m.parts[to] {
+			m.parts[to][i].kept = m.parts[to][i].now
+		}
+	}
+}
+
+// cut notes that the power was cut.
+func (m *model) cut() {
+	for name, c := range m.parts {
+		c = slices.Clone(c)
+		for i := range c {
+			c[i].now = c[i].kept
+		}
+		m.parts[name] = c
+	}
+}
+
+// forget drops what was known of all that lies below a layer.
+func (m *model) forget(name string) {
+	l := m.setup.Layer(name)
+	if l == nil {
+		return
+	}
+	for _, below := range l.On {
+		delete(m.parts, below)
+		m.forget(below)
+	}
+}

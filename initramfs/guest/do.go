@@ -1,0 +1,413 @@
+package guest
+
+import (
+	"errors"
+	"fmt"
+	"os/exec"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/blockrig/blockrig/initramfs/guest/engine"
+	"github.com/blockrig/blockrig/initramfs/guest/layer"
+	"github.com/blockrig/blockrig/initramfs/protocol"
+	"github.com/blockrig/blockrig/scenarios"
+)
+
+// A result is what a step showed.
+type result struct{ protocol.Result }
+
+func (r *result) anyStuck() bool {
+	if r.Unkillable != nil {
+		return true
+	}
+	for _, group := range r.Groups {
+		for _, s := range group {
+			if s.Unkillable != nil {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// do does one step. An error means that it could not be tried.
+func (g *guest) do(s protocol.Step) (*result, error) {
+	switch {
+	case s.IO != nil:
+		return g.doIO(s)
+	case s.Write != nil:
+		to, err := g.stack.Expand(s.Write.To)
+		if err != nil {
+			return nil, g.wrap(s.Op(), err)
+		}
+		if err := kernelFile(to); err != nil {
+			return nil, g.wrap(s.Op(), err)
+		}
+		return g.byChild(s, request{Write: &textFor{to, s.Write.Text}})
+	case s.Exec != nil:
+		return g.doExec(s)
+	case s.Run != nil:
+		return g.doRun(s)
+	case s.Act != nil:
+		err := g.stack.Act(g, *s.Act)
+		return g.ended(s, s.Act.Do+" "+s.Act.To, s.Act.Expect, "", err)
+	case s.Wait != nil:
+		return g.doWait(*s.Wait)
+	case s.Check != nil:
+		return g.doCheck(s)
+	case s.Parallel != nil:
+		return g.doParallel(s)
+	}
+	return nil, g.wrap(s.Op(), fmt.Errorf("this guest can't do a %q", s.Kind()))
+}
+
+func (g *guest) doIO(s protocol.Step) (*result, error) {
+	o := *s.IO
+	to, err := g.stack.Target(o.On)
+	if err == nil && to.Path == "" {
+		err = fmt.Errorf("%s is a file system, and no file or device", to.Name)
+	}
+	if err != nil {
+		return nil, g.wrap(s.Op(), err)
+	}
+	g.kmsg.say("step %s of %d bytes at offset %d, memory offset %d, direct %t, %d times, to %s", o.Op, o.Length, o.Offset, o.MemoryOffset, o.Direct, max(1, o.Count), to.Name)
+	return g.byChild(s, request{IO: &engine.Request{Path: to.Path, IO: o, Generation: s.Generation, Data: s.Data}})
+}
+
+// children is how many of them a step takes at once.
+func children(s protocol.Step) int {
+	n := 0
+	switch {
+	case s.IO != nil, s.Write != nil, s.Check != nil && (s.Check.Data != "" || s.Check.Agree != ""):
+		n = 1
+	case s.Parallel != nil:
+		for _, group := range s.Groups {
+			most := 0
+			for _, t := range group {
+				most = max(most, children(t))
+			}
+			n += most
+		}
+	}
+	return n
+}
+
+// haveIdle sees to it that so many children wait for something to do.
+func (g *guest) haveIdle(n int) error {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for len(g.idle) < n {
+		c, err := startChild()
+		if err != nil {
+			return err
+		}
+		g.idle = append(g.idle, c)
+	}
+	return nil
+}
+
+// takeChild gives one that waits for something to do.
+func (g *guest) takeChild() (*child, error) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if n := len(g.idle); n > 0 {
+		c := g.idle[n-1]
+		g.idle = g.idle[:n-1]
+		return c, nil
+	}
+	return startChild()
+}
+
+// byChild has a child do what is asked.
+func (g *guest) byChild(s protocol.Step, what request) (*result, error) {
+	c, err := g.takeChild()
+	if err != nil {
+		return nil, g.wrap("start the child", err)
+	}
+	g.link.send(protocol.FromGuest{Started: &protocol.Started{PID: c.cmd.Process.Pid}})
+	t := g.newTicks()
+	if err := c.ask(what); err != nil {
+		return nil, g.wrap("tell the child", err)
+	}
+	f := g.watch(t, task{pid: c.cmd.Process.Pid, tid: c.tid, kill: c.cmd.Process.Kill, ended: c.waited, said: c.replies}, g.limits)
+	r := &result{}
+	switch {
+	case f.reply != nil && f.reply.Fail != "":
+		return nil, g.wrap(s.Op(), errors.New(f.reply.Fail))
+	case f.reply != nil:
+		r.Observation = f.reply.Observation // it may have answered though it was killed
+	case f.stuck != nil:
+		r.Unkillable = f.stuck
+	case f.killed == "":
+		r.Died = "exit status 0"
+		if f.err != nil {
+			r.Died = f.err.Error()
+		}
+	}
+	r.Killed = f.killed
+	if f.reply != nil && f.killed == "" {
+		g.giveBack(c)
+	}
+	return r, nil
+}
+
+// giveBack lets a child be used again once it has closed what it had open.
+func (g *guest) giveBack(c *child) {
+	for t := g.newTicks(); t.passed() < aftermathLimit; {
+		select {
+		case r, ok := <-c.replies:
+			if ok && r.Idle {
+				g.mu.Lock()
+				g.idle = append(g.idle, c)
+				g.mu.Unlock()
+			}
+			return
+		case <-time.After(tick):
+		}
+	}
+}
+
+// cleanEnv is what a scenario's own programs are started with.
+var cleanEnv = []string{"PATH=/usr/sbin:/usr/bin:/sbin:/bin:/bbin", "HOME=/", "LC_ALL=C", noUdev}
+
+func (g *guest) doExec(s protocol.Step) (*result, error) {
+	args, err := g.stack.ExpandAll(s.Exec.Args)
+	if err == nil && len(args) == 0 {
+		err = errors.New("no tool is named")
+	}
+	if s.Exec.File != "" {
+		err = fmt.Errorf("this guest does not have %s: programs of the host's are not brought along yet", s.Exec.File)
+	}
+	if err != nil {
+		return nil, g.wrap(s.Op(), err)
+	}
+	out, err := g.runTool(func(c *exec.Cmd) { c.Env = cleanEnv }, args[0], args[1:]...)
+	return g.ended(s, strings.Join(args, " "), s.Exec.Expect, out, err)
+}
+
+func (g *guest) doRun(s protocol.Step) (*result, error) {
+	lines, err := g.stack.Expand(s.Run.Lines)
+	if err != nil {
+		return nil, g.wrap(s.Op(), err)
+	}
+	out, err := g.runTool(func(c *exec.Cmd) {
+		c.Env, c.Dir, c.Stdin = cleanEnv, "/", strings.NewReader("set -e\n"+lines+"\n")
+	}, shellPath)
+	return g.ended(s, s.Op(), s.Run.Expect, out, err)
+}
+
+// outputKept is how much of a tool's last words is kept.
+const outputKept = 2 << 10
+
+// ended is the result of a tool, or of something like one.
+func (g *guest) ended(s protocol.Step, what, expect, out string, err error) (*result, error) {
+	r := &result{}
+	if len(out) > outputKept {
+		out = "…" + out[len(out)-outputKept:]
+	}
+	r.Returned, r.Output = true, strings.ToValidUTF8(strings.TrimSpace(out), "?")
+	var e *setupError
+	switch {
+	case errors.Is(err, exec.ErrNotFound), errors.Is(err, layer.ErrCannot):
+		return nil, g.wrap(s.Op(), err)
+	case errors.As(err, &e) && e.hung != nil:
+		r.Returned, r.Unkillable, r.Killed = false, e.hung, e.what+" did not end"
+	case expect == "any":
+	case expect == "failure" && err == nil:
+		r.Failed = what + " ended well, and was to fail"
+	case expect != "failure" && err != nil:
+		r.Failed = short(oneLine(err.Error()))
+	}
+	return r, nil
+}
+
+// doWait waits until something holds.
+func (g *guest) doWait(w scenarios.Wait) (*result, error) {
+	const op = "wait"
+	if w.Time != "" {
+		d, err := time.ParseDuration(w.Time)
+		if err != nil {
+			return nil, g.wrap(op, err)
+		}
+		_, _ = g.until(d, func(time.Duration) (bool, error) { return false, nil })
+		if w.File == "" && w.InSync == "" && !w.Idle {
+			return returned(), nil
+		}
+	}
+	limit, err := time.ParseDuration(w.Limit)
+	if err != nil {
+		return nil, g.wrap(op, err)
+	}
+	holds, err := g.condition(w)
+	if err != nil {
+		return nil, g.wrap(op, err)
+	}
+	// Each look may itself wait for what a dead worker holds.
+	last := "nothing could be told"
+	var mu sync.Mutex
+	looking := false
+	met := false
+	ok, _ := g.until(limit, func(now time.Duration) (bool, error) {
+		mu.Lock()
+		defer mu.Unlock()
+		if !looking && !met {
+			looking = true
+			go g.guard(func() {
+				ok, why := holds(now)
+				mu.Lock()
+				defer mu.Unlock()
+				looking, met, last = false, ok, why
+			})
+		}
+		return met, nil
+	})
+	r := returned()
+	if !ok {
+		mu.Lock()
+		defer mu.Unlock()
+		r.Failed = fmt.Sprintf("not after %v: %s", limit, last)
+	}
+	return r, nil
+}
+
+func returned() *result {
+	return &result{protocol.Result{Observation: scenarios.Observation{Returned: true}}}
+}
+
+// condition is what a wait waits for. What it gives says what is still missing.
+func (g *guest) condition(w scenarios.Wait) (func(now time.Duration) (bool, string), error) {
+	switch {
+	case w.InSync != "":
+		p, err := g.stack.Part(w.InSync)
+		return func(time.Duration) (bool, string) { return g.healthy(p, true) }, err
+	case w.Idle:
+		last, since := g.countsOrNil(), time.Duration(-1)
+		return func(now time.Duration) (bool, string) {
+			n := g.countsOrNil()
+			if changed(last, n) || since < 0 {
+				last, since = n, now
+			}
+			return now-since >= settled, "the disks do I/O"
+		}, nil
+	case w.File != "":
+		return g.says(w.File, w.Is, w.Not)
+	}
+	return nil, errors.New("it does not say what to wait for")
+}
+
+// says compares what a file of sysfs or procfs says.
+func (g *guest) says(file, is, not string) (func(time.Duration) (bool, string), error) {
+	path, err := g.stack.Expand(file)
+	if err == nil {
+		err = kernelFile(path)
+	}
+	return func(time.Duration) (bool, string) {
+		got, err := layer.ReadText(path)
+		switch {
+		case err != nil:
+			return false, err.Error()
+		case is != "" && got != is:
+			return false, fmt.Sprintf("%s says %q, not %q", path, short(oneLine(got)), is)
+		case not != "" && got == not:
+			return false, fmt.Sprintf("%s says %q", path, not)
+		}
+		return true, ""
+	}, err
+}
+
+// kernelFile refuses what is no file of the kernel's.
+func kernelFile(path string) error {
+	if strings.Contains(path, "/../") || !strings.HasPrefix(path, "/sys/") && !strings.HasPrefix(path, "/proc/") {
+		return fmt.Errorf("%s is not below /sys or /proc", path)
+	}
+	return nil
+}
+
+// healthy says whether a part's legs are.
+func (g *guest) healthy(p *layer.Part, alsoInSync bool) (bool, string) {
+	legs, inSync, err := g.stack.LegsOf(p)
+	if err != nil {
+		return false, err.Error()
+	}
+	for _, l := range legs {
+		if !l.OK {
+			return false, "legs: " + legText(legs)
+		}
+	}
+	return inSync || !alsoInSync, "not in sync: " + legText(legs)
+}
+
+func (g *guest) doCheck(s protocol.Step) (*result, error) {
+	c := *s.Check
+	switch {
+	case c.Data != "":
+		p, err := g.stack.Part(c.Data)
+		if err == nil && p.Path == "" {
+			err = fmt.Errorf("%s is a file system, and no file or device", p.Name)
+		}
+		if err != nil {
+			return nil, g.wrap(s.Op(), err)
+		}
+		return g.byChild(s, request{Verify: &engine.Request{Path: p.Path, Generation: s.Generation, Data: s.Data}})
+	case c.Agree != "":
+		paths, offsets, length, err := g.stack.Copies(c.Agree)
+		if err != nil {
+			return nil, g.wrap(s.Op(), err)
+		}
+		return g.byChild(s, request{Compare: &engine.Compare{Paths: paths, Offsets: offsets, Length: length}})
+	case c.Fsck != "":
+		return g.ended(s, "fsck "+c.Fsck, "ok", "", g.stack.Fsck(g, c.Fsck))
+	}
+	var holds func(time.Duration) (bool, string)
+	var err error
+	if c.Legs != "" {
+		var p *layer.Part
+		p, err = g.stack.Part(c.Legs)
+		holds = func(time.Duration) (bool, string) { return g.healthy(p, false) }
+	} else {
+		holds, err = g.says(c.File, c.Is, c.Not)
+	}
+	if err != nil {
+		return nil, g.wrap(s.Op(), err)
+	}
+	r := returned()
+	err = g.inTime(legsLimit, func() error {
+		if ok, why := holds(0); !ok {
+			return errors.New(why)
+		}
+		return nil
+	})
+	if err != nil {
+		r.Failed = err.Error()
+	}
+	return r, nil
+}
+
+// doParallel does several lists of steps at the same time. A list ends with
+// the first step that gave no answer.
+func (g *guest) doParallel(s protocol.Step) (*result, error) {
+	r := returned()
+	r.Groups = make([][]protocol.Result, len(s.Groups))
+	errs := make([]error, len(s.Groups))
+	var all sync.WaitGroup
+	for i, group := range s.Groups {
+		all.Add(1)
+		go g.guard(func() {
+			defer all.Done()
+			for _, t := range group {
+				one, err := g.do(t)
+				if err != nil {
+					errs[i] = err
+					return
+				}
+				r.Groups[i] = append(r.Groups[i], one.Result)
+				if !one.Returned {
+					return
+				}
+			}
+		})
+	}
+	all.Wait()
+	return r, errors.Join(errs...)
+}

@@ -1,0 +1,326 @@
+// Package engine does I/O in the guest, by the system calls that a step names,
+// and looks at what came of it.
+package engine
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/blockrig/blockrig/initramfs/protocol"
+	"github.com/blockrig/blockrig/scenarios"
+)
+
+// A Request is an I/O and what it goes to.
+type Request struct {
+	Path       string // a file, or a device's node
+	IO         scenarios.IO
+	Generation uint32            // of what it writes; of a read, the last one of any write
+	Data       []protocol.Extent // what may stand where it reads
+}
+
+// A transfer does one I/O at an offset, with a buffer.
+type transfer func(f *file, b *buffer, at int64) (int64, error)
+
+// A queued way does several at once.
+type queued func(f *file, o scenarios.IO) (queue, error)
+
+// operations are all there are, by name. One of the two is set.
+var operations = map[string]struct {
+	transfer transfer
+	queue    queued
+}{
+	"pread":    {transfer: func(f *file, b *buffer, at int64) (int64, error) { return count(unix.Pread(f.fd, b.pieces[0], at)) }},
+	"pwrite":   {transfer: func(f *file, b *buffer, at int64) (int64, error) { return count(unix.Pwrite(f.fd, b.pieces[0], at)) }},
+	"preadv2":  {transfer: func(f *file, b *buffer, at int64) (int64, error) { return f.vectored(unix.SYS_PREADV2, b, at) }},
+	"pwritev2": {transfer: func(f *file, b *buffer, at int64) (int64, error) { return f.vectored(unix.SYS_PWRITEV2, b, at) }},
+	"fsync": {transfer: func(f *file, _ *buffer, _ int64) (int64, error) {
+		return 0, again(func() error { return unix.Fsync(f.fd) })
+	}},
+	"fdatasync": {transfer: func(f *file, _ *buffer, _ int64) (int64, error) {
+		return 0, again(func() error { return unix.Fdatasync(f.fd) })
+	}},
+	"fallocate":      {transfer: fallocate},
+	"discard":        {transfer: func(f *file, _ *buffer, at int64) (int64, error) { return 0, f.rangeIoctl(blkDiscard, at) }},
+	"zeroes":         {transfer: func(f *file, _ *buffer, at int64) (int64, error) { return 0, f.rangeIoctl(blkZeroOut, at) }},
+	"mmap-read":      {transfer: mapped},
+	"mmap-write":     {transfer: mapped},
+	"splice-read":    {transfer: spliced},
+	"reread":         {transfer: reread},
+	"libaio-read":    {queue: newAIO},
+	"libaio-write":   {queue: newAIO},
+	"io_uring-read":  {queue: newRing},
+	"io_uring-write": {queue: newRing},
+}
+
+// A file is what I/O goes to.
+type file struct {
+	fd   int
+	io   scenarios.IO
+	size int64
+}
+
+// refusals are answers to an open that are the kernel's about the device, and
+// no mistake of ours.
+var refusals = []error{unix.EIO, unix.EROFS, unix.ENXIO, unix.ENODEV, unix.ENOSPC, unix.EUCLEAN}
+
+// Do does an I/O and says what it showed. An error means that it could not be
+// tried. release, which is never nil, gives back what it took: a close may
+// take long by itself.
+func Do(r Request) (seen scenarios.Observation, release func(), err error) {
+	o := r.IO
+	op, ok := operations[o.Op]
+	if !ok {
+		return seen, nothing, fmt.Errorf("operation %q is not known", o.Op)
+	}
+	if o.Length < 0 || o.Offset < 0 || o.Count < 0 {
+		return seen, nothing, fmt.Errorf("offset %d, length %d, count %d: out of bounds", o.Offset, o.Length, o.Count)
+	}
+	flags := unix.O_RDWR | unix.O_CLOEXEC
+	if o.Direct {
+		// Reads, too, as the program of the report: O_RDWR|O_DIRECT.
+		flags |= unix.O_DIRECT
+	} else if o.Reads() {
+		flags = unix.O_RDONLY | unix.O_CLOEXEC
+	}
+	f, errno, err := open(r.Path, flags)
+	if err != nil || errno != "" {
+		return scenarios.Observation{Returned: errno != "", Errno: errno}, nothing, err
+	}
+	f.io = o
+	s := &series{Request: r, file: f, oracle: oracle{r.Data, r.Generation, f.size}}
+	if op.queue != nil {
+		err = s.queued(op.queue)
+	} else {
+		err = s.inOrder(op.transfer)
+	}
+	return s.seen, s.release, err
+}
+
+func nothing() {}
+
+// open opens a file or device. The errno of an open that the kernel refuses is
+// an answer as that of a read.
+func open(path string, flags int) (*file, string, error) {
+	fd, err := unix.Open(path, flags, 0)
+	if slices.ContainsFunc(refusals, func(e error) bool { return errors.Is(err, e) }) {
+		return nil, ErrnoName(err), nil
+	}
+	if err != nil {
+		return nil, "", fmt.Errorf("open %s: %w", path, err)
+	}
+	f := &file{fd: fd}
+	if f.size, err = unix.Seek(fd, 0, unix.SEEK_END); err != nil {
+		return nil, "", fmt.Errorf("size of %s: %w", path, err)
+	}
+	return f, "", nil
+}
+
+// A series is the I/Os of one step.
+type series struct {
+	Request
+	file   *file
+	oracle oracle
+	seen   scenarios.Observation
+	mine   []*buffer
+	queue  queue // nil for none
+}
+
+// release gives back what the series took.
+func (s *series) release() {
+	for _, b := range s.mine {
+		b.release()
+	}
+	if s.queue != nil {
+		s.queue.close()
+	}
+	_ = unix.Close(s.file.fd) // its own errors are none of the I/O's
+}
+
+// buffer is memory for one I/O, filled for a write at an offset.
+func (s *series) buffer() (*buffer, error) {
+	o := s.IO
+	if !o.Transfers() {
+		o.Length, o.Vectors = 0, nil
+	}
+	b, err := newBuffer(o)
+	if err == nil {
+		s.mine = append(s.mine, b)
+	}
+	if err == nil && s.IO.Unmapped {
+		if !s.IO.Reads() { // what is written must have stood there
+			s.fill(b, s.IO.Offset)
+		}
+		err = b.unmap()
+	}
+	return b, err
+}
+
+// fill makes a buffer ready for the I/O at an offset.
+func (s *series) fill(b *buffer, at int64) {
+	if s.IO.Writes() {
+		b.each(s.IO.Length, func(part []byte, i int64) { protocol.Fill(part, s.Generation, at+i) })
+	} else {
+		b.each(s.IO.Length, func(part []byte, _ int64) { clear(part) })
+	}
+}
+
+// took takes the answer to one I/O. It is false where the series ends.
+func (s *series) took(b *buffer, at, n int64, err error) bool {
+	o := &s.seen
+	if err != nil {
+		o.Errno = ErrnoName(err)
+		n = 0
+	}
+	o.Bytes += n
+	if s.IO.Reads() && o.Mismatch == nil {
+		b.each(n, func(part []byte, i int64) {
+			if o.Mismatch != nil {
+				return
+			}
+			if wrong, kind := s.oracle.check(part, at+i); wrong >= 0 {
+				wrong += at - s.IO.Offset + i
+				o.Mismatch, o.Wrong = &wrong, kind
+			}
+		})
+	}
+	if o.Overrun == nil {
+		o.Overrun = b.overrun()
+	}
+	short := n < s.IO.Length && (s.IO.Reads() || s.IO.Writes())
+	return err == nil && !short && o.Mismatch == nil && o.Overrun == nil
+}
+
+func (s *series) inOrder(do transfer) error {
+	b, err := s.buffer()
+	if err != nil {
+		return err
+	}
+	first := true
+	for at := range s.IO.Places() {
+		if s.IO.Writes() || !first { // a new buffer holds zeroes
+			s.fill(b, at)
+		}
+		first = false
+		n, err := do(s.file, b, at)
+		var broken *brokenError
+		if errors.As(err, &broken) {
+			return err
+		}
+		if !s.took(b, at, n, err) {
+			break
+		}
+	}
+	s.seen.Returned = true
+	return nil
+}
+
+// A brokenError is an error of the engine's own means.
+type brokenError struct{ error }
+
+// A queue has several I/Os under way.
+type queue interface {
+	// submit begins the I/O of a slot.
+	submit(slot int, b *buffer, at int64) error
+	// wait waits until one has ended.
+	wait() (slot int, n int64, err error)
+	// close gives back what it took.
+	close()
+}
+
+// A slot is an I/O of a queue.
+type slot struct {
+	b  *buffer
+	at int64
+}
+
+func (s *series) queued(open queued) error {
+	q, err := open(s.file, s.IO)
+	if errors.Is(err, unix.ENOSYS) || errors.Is(err, unix.EPERM) {
+		return fmt.Errorf("this kernel has no %s: %w", s.IO.Op, err)
+	}
+	if err != nil {
+		return err
+	}
+	s.queue = q
+	slots := make([]slot, max(1, s.IO.Depth))
+	free := make([]int, 0, len(slots))
+	for i := range slots {
+		if int64(i) >= max(1, s.IO.Count) {
+			break
+		}
+		if slots[i].b, err = s.buffer(); err != nil {
+			return err
+		}
+		free = append(free, i)
+	}
+	busy, going := 0, true
+	reap := func() error {
+		i, n, err := q.wait()
+		if i < 0 {
+			return err
+		}
+		busy--
+		free = append(free, i)
+		if !s.took(slots[i].b, slots[i].at, n, err) {
+			going = false
+		}
+		return nil
+	}
+	for at := range s.IO.Places() {
+		for going && len(free) == 0 {
+			if err := reap(); err != nil {
+				return err
+			}
+		}
+		if !going {
+			break
+		}
+		i := free[len(free)-1]
+		free = free[:len(free)-1]
+		slots[i].at = at
+		s.fill(slots[i].b, at)
+		if err := q.submit(i, slots[i].b, at); err != nil {
+			// libaio answers some requests at once.
+			going = s.took(slots[i].b, at, 0, err)
+			free = append(free, i)
+			continue
+		}
+		busy++
+	}
+	for busy > 0 {
+		if err := reap(); err != nil {
+			return err
+		}
+	}
+	s.seen.Returned = true
+	return nil
+}
+
+// ErrnoName is the name of the errno in an error.
+func ErrnoName(err error) string {
+	var e unix.Errno
+	if errors.As(err, &e) {
+		if name := unix.ErrnoName(e); name != "" {
+			return name
+		}
+		return fmt.Sprintf("errno %d", int(e))
+	}
+	return err.Error()
+}
+
+func count(n int, err error) (int64, error) { return int64(max(n, 0)), err }
+
+// again repeats what a signal interrupted: the runtime's own, of a preemption.
+func again(f func() error) error {
+	for {
+		if err := f(); !errors.Is(err, unix.EINTR) {
+			return err
+		}
+	}
+}
+
+var page = int64(os.Getpagesize())

@@ -1,0 +1,170 @@
+package layer
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"os"
+	"path/filepath"
+	"strconv"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/blockrig/blockrig/scenarios"
+)
+
+var _ = register("partition", func(l scenarios.Layer) kind { return partition{l.Partition} })
+
+// partition is the only one of a GPT.
+type partition struct{ *scenarios.Partition }
+
+func (t partition) build(h Host, p *Part) error {
+	b, err := p.below()
+	if err != nil {
+		return err
+	}
+	if err := h.Self("gpt", b.Node(), strconv.FormatInt(int64(t.Start), 10), strconv.FormatInt(int64(t.Size), 10)); err != nil {
+		return err
+	}
+	ok, err := h.Until(rescanWait, func(time.Duration) (bool, error) {
+		files, err := filepath.Glob(filepath.Join(b.Sys(), "*", "partition"))
+		if err != nil || len(files) == 0 {
+			return false, err
+		}
+		return p.found(filepath.Base(filepath.Dir(files[0]))) == nil, nil
+	})
+	if err == nil && !ok {
+		err = fmt.Errorf("the kernel shows no partition of %s", b.Node())
+	}
+	return err
+}
+
+func (t partition) prove(p *Part) ([]string, error) {
+	sys, err := filepath.EvalSymlinks(p.Sys())
+	if err != nil {
+		return nil, err
+	}
+	if disk := filepath.Base(filepath.Dir(sys)); disk != p.On[0].Device.Name {
+		return nil, fmt.Errorf("%s is a partition of %s, not of %s", p.Device.Name, disk, p.On[0].Device.Name)
+	}
+	if err := expectFile(filepath.Join(sys, "start"), strconv.FormatInt(int64(t.Start)/512, 10)); err != nil {
+		return nil, err
+	}
+	if t.Size > 0 {
+		if err := expectFile(filepath.Join(sys, "size"), strconv.FormatInt(int64(t.Size)/512, 10)); err != nil {
+			return nil, err
+		}
+	}
+	return []string{fmt.Sprintf("%s is %s (%s) of %s", p.Name, p.Device.Name, p.Device, p.On[0].Name)}, nil
+}
+
+// Of a GUID partition table (UEFI specification, 5.3).
+const (
+	gptEntries   = 128
+	gptEntrySize = 128
+	gptHeader    = 92
+)
+
+// blkRereadPartitions is BLKRRPART.
+const blkRereadPartitions = 0x125f
+
+// partitionType is that of data, 0FC63DAF-8483-4772-8E79-3D69D8477DE4, in the
+// order in which a GUID is written to disk.
+var partitionType = [16]byte{0xaf, 0x3d, 0xc6, 0x0f, 0x83, 0x84, 0x72, 0x47, 0x8e, 0x79, 0x3d, 0x69, 0xd8, 0x47, 0x7d, 0xe4}
+
+// writeGPT writes a table with one partition and has the kernel read it.
+func writeGPT(a []string) (err error) {
+	start, err := strconv.ParseInt(a[1], 10, 64)
+	if err != nil {
+		return err
+	}
+	length, err := strconv.ParseInt(a[2], 10, 64)
+	if err != nil {
+		return err
+	}
+	f, err := os.OpenFile(a[0], os.O_RDWR, 0)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, f.Close()) }()
+	size, err := f.Seek(0, 2)
+	if err != nil {
+		return err
+	}
+	block, err := unix.IoctlGetInt(int(f.Fd()), unix.BLKSSZGET)
+	if err != nil {
+		return fmt.Errorf("size of a block: %w", err)
+	}
+	head, tail, err := gpt(size, int64(block), start, length)
+	if err != nil {
+		return err
+	}
+	if _, err := f.WriteAt(head, 0); err != nil {
+		return err
+	}
+	if _, err := f.WriteAt(tail, size-int64(len(tail))); err != nil {
+		return err
+	}
+	if err := f.Sync(); err != nil {
+		return err
+	}
+	if _, _, errno := unix.Syscall(unix.SYS_IOCTL, f.Fd(), blkRereadPartitions, 0); errno != 0 {
+		return fmt.Errorf("have the kernel read the partitions of %s: %w", a[0], errno)
+	}
+	return nil
+}
+
+// gpt makes what stands at the beginning and at the end of a disk of size
+// bytes that has one partition. A length of 0 is all that there is.
+func gpt(size, block, start, length int64) (head, tail []byte, err error) {
+	table := (gptEntries*gptEntrySize + block - 1) / block // blocks
+	last := size/block - 1
+	first, end := 2+table, last-1-table // of what may be used
+	from := start / block
+	to := end
+	if length > 0 {
+		to = (start+length)/block - 1
+	}
+	if start%block != 0 || length%block != 0 {
+		return nil, nil, fmt.Errorf("start %d and size %d are no multiples of the %d bytes of a block", start, length, block)
+	}
+	if from < first || to > end || to < from {
+		return nil, nil, fmt.Errorf("blocks %d to %d do not fit: the table leaves %d to %d", from, to, first, end)
+	}
+	le := binary.LittleEndian
+	entries := make([]byte, table*block)
+	copy(entries, partitionType[:])
+	copy(entries[16:], "blockrig-part-01") // its own GUID
+	le.PutUint64(entries[32:], uint64(from))
+	le.PutUint64(entries[40:], uint64(to))
+	sum := crc32.ChecksumIEEE(entries[:gptEntries*gptEntrySize])
+	header := func(mine, other, at int64) []byte {
+		b := make([]byte, block)
+		copy(b, "EFI PART")
+		le.PutUint32(b[8:], 0x10000)
+		le.PutUint32(b[12:], gptHeader)
+		le.PutUint64(b[24:], uint64(mine))
+		le.PutUint64(b[32:], uint64(other))
+		le.PutUint64(b[40:], uint64(first))
+		le.PutUint64(b[48:], uint64(end))
+		copy(b[56:], "blockrig-disk-01")
+		le.PutUint64(b[72:], uint64(at))
+		le.PutUint32(b[80:], gptEntries)
+		le.PutUint32(b[84:], gptEntrySize)
+		le.PutUint32(b[88:], sum)
+		le.PutUint32(b[16:], crc32.ChecksumIEEE(b[:gptHeader]))
+		return b
+	}
+	head = make([]byte, block, (2+table)*block)
+	// The protective MBR: one partition of type 0xEE over the whole disk.
+	copy(head[446:], []byte{0, 0, 2, 0, 0xee, 0xff, 0xff, 0xff})
+	le.PutUint32(head[454:], 1)
+	le.PutUint32(head[458:], uint32(min(last, 0xffffffff)))
+	head[510], head[511] = 0x55, 0xaa
+	head = append(head, header(1, last, 2)...)
+	head = append(head, entries...)
+	tail = append(entries[:len(entries):len(entries)], header(last, 1, last-table)...)
+	return head, tail, nil
+}

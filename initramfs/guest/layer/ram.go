@@ -1,0 +1,195 @@
+package layer
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/blockrig/blockrig/scenarios"
+)
+
+// The layers that lie on the guest's memory. Most are made by parameters of
+// their module.
+
+var (
+	_ = register("brd", func(l scenarios.Layer) kind { return brd{l.Brd} })
+	_ = register("zram", func(l scenarios.Layer) kind { return zram{l.Zram} })
+	_ = register("null_blk", func(l scenarios.Layer) kind { return nullBlk{l.NullBlk} })
+	_ = register("scsi_debug", func(l scenarios.Layer) kind { return scsiDebug{l.SCSIDebug} })
+)
+
+// ModuleParameters are those that a module is loaded with for a stack, "" for
+// none. The module's name is written with underscores.
+func ModuleParameters(module string, stack []scenarios.Layer) string {
+	var brds, zrams int
+	var size scenarios.Bytes
+	out := ""
+	for _, l := range stack {
+		switch {
+		case l.Brd != nil:
+			brds++
+			size = max(size, l.Brd.Size)
+		case l.Zram != nil:
+			zrams++
+		case l.SCSIDebug != nil && module == "scsi_debug":
+			d := l.SCSIDebug
+			out = strings.Join(append([]string{
+				fmt.Sprintf("dev_size_mb=%d", d.Size>>20), fmt.Sprintf("sector_size=%d", max(512, d.SectorSize)),
+			}, d.Args...), " ")
+		}
+	}
+	switch module {
+	case "brd":
+		return fmt.Sprintf("rd_nr=%d rd_size=%d", brds, size>>10)
+	case "zram":
+		return fmt.Sprintf("num_devices=%d", zrams)
+	case "null_blk":
+		return "nr_devices=0" // each is made as its layer says
+	}
+	return out
+}
+
+// proveSize checks the size of a device that is on nothing.
+func (p *Part) proveSize(want scenarios.Bytes) ([]string, error) {
+	got, err := p.Bytes()
+	if err != nil {
+		return nil, err
+	}
+	if got != int64(want) {
+		return nil, fmt.Errorf("%s has %d bytes, not %d", p.Device.Name, got, int64(want))
+	}
+	return []string{fmt.Sprintf("%s is %s (%s), %s of %d bytes", p.Name, p.Device.Name, p.Device, p.Layer.Kind(), got)}, nil
+}
+
+type brd struct{ *scenarios.Brd }
+
+func (b brd) build(_ Host, p *Part) error {
+	err := p.found("ram" + strconv.Itoa(p.number))
+	if err == nil {
+		_, err = p.proveSize(b.Size) // all RAM disks have one size: that of the largest
+	}
+	return err
+}
+
+func (b brd) prove(p *Part) ([]string, error) { return p.proveSize(b.Size) }
+
+type zram struct{ *scenarios.Zram }
+
+func (z zram) build(h Host, p *Part) error {
+	name := "zram" + strconv.Itoa(p.number)
+	sys := filepath.Join("/sys/block", name)
+	if z.Algorithm != "" {
+		if err := h.Self("text", filepath.Join(sys, "comp_algorithm"), z.Algorithm); err != nil {
+			return err
+		}
+	}
+	if err := h.Self("text", filepath.Join(sys, "disksize"), strconv.FormatInt(int64(z.Size), 10)); err != nil {
+		return err
+	}
+	return p.found(name)
+}
+
+func (z zram) prove(p *Part) ([]string, error) {
+	if z.Algorithm != "" {
+		got, err := ReadText(filepath.Join("/sys/block", p.Device.Name, "comp_algorithm"))
+		if err != nil {
+			return nil, err
+		}
+		if !slices.Contains(strings.Fields(got), "["+z.Algorithm+"]") {
+			return nil, fmt.Errorf("the compression is %s, not %s", got, z.Algorithm)
+		}
+	}
+	return p.proveSize(z.Size)
+}
+
+type nullBlk struct{ *scenarios.NullBlk }
+
+// configfs is where devices of null_blk are made (null_blk.rst).
+const configfs = "/sys/kernel/config"
+
+func (n nullBlk) build(h Host, p *Part) error {
+	if err := unix.Mount("configfs", configfs, "configfs", 0, ""); err != nil && !errors.Is(err, unix.EBUSY) {
+		return fmt.Errorf("mount configfs: %w", err)
+	}
+	// Since 6.0 the folder's name is the device's; before, the first free one.
+	name := "nullb" + strconv.Itoa(p.number)
+	dir := filepath.Join(configfs, "nullb", name)
+	if err := os.Mkdir(dir, 0o755); err != nil {
+		return err
+	}
+	settings := [][2]string{
+		{"size", strconv.FormatInt(int64(n.Size)>>20, 10)},
+		{"blocksize", strconv.Itoa(max(512, n.BlockSize))},
+		{"memory_backed", "1"},
+	}
+	if n.WriteCache {
+		settings = append(settings, [2]string{"cache_size", "16"})
+	}
+	if n.Discard {
+		settings = append(settings, [2]string{"discard", "1"})
+	}
+	if n.Zoned {
+		settings = append(settings, [2]string{"zoned", "1"}, [2]string{"zone_size", strconv.FormatInt(max(1, int64(n.ZoneSize)>>20), 10)})
+	}
+	settings = append(settings, [2]string{"power", "1"})
+	for _, s := range settings {
+		if err := h.Self("text", filepath.Join(dir, s[0]), s[1]); err != nil {
+			return err
+		}
+	}
+	return p.found(name)
+}
+
+func (n nullBlk) prove(p *Part) ([]string, error) {
+	queue := filepath.Join("/sys/block", p.Device.Name, "queue")
+	if err := expectFile(filepath.Join(queue, "logical_block_size"), strconv.Itoa(max(512, n.BlockSize))); err != nil {
+		return nil, err
+	}
+	if err := expectFile(filepath.Join(queue, "zoned"), map[bool]string{false: "none", true: "host-managed"}[n.Zoned]); err != nil {
+		return nil, err
+	}
+	if n.WriteCache {
+		if err := expectFile(filepath.Join(queue, "write_cache"), "write back"); err != nil {
+			return nil, err
+		}
+	}
+	return p.proveSize(n.Size)
+}
+
+type scsiDebug struct{ *scenarios.SCSIDebug }
+
+func (d scsiDebug) build(h Host, p *Part) error {
+	if p.number > 0 {
+		return errors.New("there can be one scsi_debug disk in a stack")
+	}
+	ok, err := h.Until(rescanWait, func(time.Duration) (bool, error) {
+		models, err := filepath.Glob("/sys/block/*/device/model")
+		if err != nil {
+			return false, err
+		}
+		for _, m := range models {
+			if got, err := ReadText(m); err == nil && got == "scsi_debug" {
+				return p.found(filepath.Base(filepath.Dir(filepath.Dir(m)))) == nil, nil
+			}
+		}
+		return false, nil
+	})
+	if err == nil && !ok {
+		err = errors.New("no disk of scsi_debug appears")
+	}
+	return err
+}
+
+func (d scsiDebug) prove(p *Part) ([]string, error) {
+	if err := expectFile(filepath.Join("/sys/block", p.Device.Name, "queue/logical_block_size"), strconv.Itoa(max(512, d.SectorSize))); err != nil {
+		return nil, err
+	}
+	return p.proveSize(d.Size)
+}

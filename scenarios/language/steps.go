@@ -1,0 +1,292 @@
+package language
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/blockrig/blockrig/harness/text"
+	"github.com/blockrig/blockrig/scenarios"
+)
+
+// steps holds steps against what the case has for them.
+func (s *stack) steps(path string, steps []scenarios.Step, parallel bool) {
+	for i := range steps {
+		if s.err != nil {
+			return
+		}
+		st := &steps[i]
+		at := fmt.Sprintf("%s[%d].%s", path, i, st.Kind())
+		switch {
+		case st.IO != nil:
+			s.io(at, st.IO)
+		case st.Act != nil:
+			s.act(at, st.Act)
+		case st.Exec != nil:
+			s.verdict(at, st.Exec.Expect)
+		case st.Run != nil:
+			s.verdict(at, st.Run.Expect)
+		case st.Wait != nil:
+			s.wait(at, st.Wait)
+		case st.Check != nil:
+			s.checkStep(at, st.Check)
+		case st.Fault != nil:
+			s.fault(at, st.Fault)
+		case st.PowerCut != nil && parallel:
+			s.failAt(at, "the power can't fail in one of several lists of steps")
+		case st.Parallel != nil && parallel:
+			s.failAt(at, "it can't stand in another parallel")
+		case st.Parallel != nil:
+			if len(st.Parallel.Groups) < 2 {
+				s.failAt(at, "one list has nothing to run beside; have at least two")
+			}
+			for g, group := range st.Parallel.Groups {
+				s.steps(fmt.Sprintf("%s.groups[%d]", at, g), group, true)
+			}
+		}
+	}
+}
+
+// verdict refuses a verdict for what can't happen.
+func (s *stack) verdict(path, expect string) {
+	s.only(path, "verdict", expect != "any", "however it ends is right")
+}
+
+// exactly refuses none or several of some keys.
+func (s *stack) exactly(path string, keys ...string) {
+	var said []string
+	for _, key := range keys {
+		if s.said(path + "." + key) {
+			said = append(said, key)
+		}
+	}
+	switch len(said) {
+	case 0:
+		s.failAt(path, "one of the keys %s is missing", keyList(keys))
+	case 1:
+	default:
+		s.failAt(path+"."+said[1], "%s and %s exclude each other; have two steps", said[0], said[1])
+	}
+}
+
+func (s *stack) io(path string, o *scenarios.IO) {
+	if o.On == "" {
+		if s.defaultTarget(path, o); s.err != nil {
+			return
+		}
+	}
+	target := s.devices[o.On]
+	if target == nil {
+		return // the reference is bad, and that is said already
+	}
+	if target.kind == "fs" {
+		s.failAt(s.either(path, "on"), "%s is a file system; I/O goes to a file on it, or to a device", o.On)
+	}
+	vectored := o.Op == "preadv2" || o.Op == "pwritev2"
+	queued := strings.HasPrefix(o.Op, "libaio") || strings.HasPrefix(o.Op, "io_uring")
+	moves := o.Reads() || o.Writes()
+	s.only(path, "flags", vectored, "only preadv2 and pwritev2 have flags")
+	s.only(path, "vectors", vectored || strings.HasPrefix(o.Op, "libaio"), "only preadv2, pwritev2 and libaio have vectors")
+	s.only(path, "depth", queued || o.Depth == 1, "only libaio and io_uring have a depth")
+	s.only(path, "mode", o.Op == "fallocate", "only fallocate has a mode")
+	s.only(path, "memory_offset", moves || o.MemoryOffset == 0, o.Op+" has no buffer")
+	s.only(path, "unmapped", moves || !o.Unmapped, o.Op+" has no buffer")
+	s.only(path, "range", o.Count > 1, "it has a meaning with count only")
+	s.only(path, "random", o.Count > 1 || !o.Random, "it has a meaning with count only")
+	if o.Range > 0 && int64(o.Range) < o.Length {
+		s.failAt(path+".range", "%s is less than the length, %d", o.Range, o.Length)
+	}
+	if o.Op == "fallocate" && target.kind != "file" && o.Mode != "punch-hole" && o.Mode != "zero-range" {
+		s.failAt(s.either(path, "mode"), "on a device fallocate has the modes punch-hole and zero-range")
+	}
+	if (o.Op == "discard" || o.Op == "zeroes") && target.kind == "file" {
+		s.failAt(path+".op", "%s goes to a device, and %s is a file; use fallocate", o.Op, o.On)
+	}
+	if len(o.Vectors) > 0 {
+		sum := int64(0)
+		for _, v := range o.Vectors {
+			sum += v.Length
+		}
+		if s.said(path+".length") && sum != o.Length {
+			s.failAt(path+".length", "it is %d, but the lengths of the vectors add up to %d", o.Length, sum)
+		}
+		if sum == 0 {
+			s.failAt(path+".vectors", "they have no byte")
+		}
+		o.Length = sum
+		s.only(path, "memory_offset", o.MemoryOffset == 0, "each vector has its own")
+	}
+	s.ioRoom(path, o, *target)
+	s.ioExpect(path, o)
+}
+
+// either is the path of a key, or of what it would stand in.
+func (s *stack) either(path, key string) string {
+	if s.said(path + "." + key) {
+		return path + "." + key
+	}
+	return path
+}
+
+// defaultTarget fills in where I/O goes that does not say it.
+func (s *stack) defaultTarget(path string, o *scenarios.IO) {
+	switch {
+	case len(s.body.Stack) > 0:
+		o.On = s.body.Stack[len(s.body.Stack)-1].Name
+	case len(s.body.Disks) == 1:
+		o.On = s.body.Disks[0].ID
+	default:
+		s.failAt(path, "the key on is missing: there is no stack, and there are %d disks", len(s.body.Disks))
+	}
+}
+
+// ioRoom refuses I/O outside of its target, and a buffer that does not fit.
+func (s *stack) ioRoom(path string, o *scenarios.IO, target device) {
+	if o.Op == "fsync" || o.Op == "fdatasync" {
+		return
+	}
+	// The buffer has to fit into the guest beside everything else.
+	if buffer := int64(s.body.Machine.Memory) / 4; (o.Reads() || o.Writes()) && o.Length > buffer/int64(o.Depth) {
+		s.failAt(path+".length", "%d is not allowed; buffers may have at most a quarter of the machine's memory, %d", o.Length, buffer)
+	}
+	size := int64(target.size)
+	if !target.exact || target.kind == "file" && (o.Writes() || o.Op == "fallocate") {
+		return // a file grows
+	}
+	what := map[bool]string{true: "file", false: "device"}[target.kind == "file"]
+	total := o.Length
+	if o.Range > 0 {
+		total = max(o.Length, int64(o.Range))
+	} else if o.Count > 1 {
+		if o.Length > size/o.Count {
+			s.failAt(s.either(path, "count"), "%d times %d bytes are more than the %s of %s has; give a range in which the places begin again", o.Count, o.Length, what, target.size)
+			return
+		}
+		total = o.Length * o.Count
+	}
+	switch {
+	case o.Offset >= size:
+		s.failAt(path+".offset", "%d is not allowed; it may be from 0 to %d, inside the %s of %s", o.Offset, size-1, what, target.size)
+	case o.Length > size:
+		s.failAt(path+".length", "%d is not allowed; it may be from 1 to %d, the size of the %s", o.Length, size, what)
+	case total > size-o.Offset:
+		s.failAt(path+".length", "%d bytes from offset %d go beyond the end of the %s of %s", total, o.Offset, what, target.size)
+	}
+}
+
+// ioExpect fills in the outcomes that pass.
+func (s *stack) ioExpect(path string, o *scenarios.IO) {
+	at := path + ".expect"
+	if !s.said(at) {
+		at = "expect"
+		o.Expect = s.body.Expect
+	}
+	if !s.said(at) {
+		o.Expect = scenarios.Expect{Aligned: []string{"data"}, Misaligned: []string{"data"}}
+	}
+	if unit := s.body.Require.Alignment(); len(o.Outcomes(unit)) == 0 {
+		class := "misaligned"
+		if o.Aligned(unit) {
+			class = "aligned"
+		}
+		s.failAt(at, "the key %s is missing, and %s is %s (offset %d, length %d, memory offset %d)", class, path, class, o.Offset, o.Length, o.MemoryOffset)
+	}
+}
+
+// acts says of each act which kinds it is done to, and to which of them it is
+// about a member.
+var acts = map[string]struct{ kinds, member string }{
+	"fail": {"md", "md"}, "remove": {"md dm lvm crypt", "md"}, "re-add": {"md", "md"}, "add": {"md", "md"}, "replace": {"md", "md"},
+	"grow": {"md lvm fs", ""}, "stop": {"md lvm dm crypt", ""}, "assemble": {"md lvm crypt", ""},
+	"check": {"md lvm", ""}, "repair": {"md lvm", ""}, "scrub": {"md lvm fs", ""}, "wait-idle": {"md lvm", ""},
+	"pvmove": {"lvm", "lvm"}, "lvconvert": {"lvm", ""}, "lvchange": {"lvm", ""}, "snapshot": {"lvm", ""}, "merge": {"lvm", ""},
+	"suspend": {"dm lvm crypt", ""}, "resume": {"dm lvm crypt", ""}, "reload": {"dm lvm crypt", ""}, "message": {"dm lvm crypt", ""},
+	"remount": {"fs", ""}, "fstrim": {"fs", ""}, "umount": {"fs", ""}, "mount": {"fs", ""},
+	"delete": {"disk", ""}, "rescan": {"disk", ""}, "offline": {"disk", ""}, "online": {"disk", ""},
+}
+
+func (s *stack) act(path string, a *scenarios.Act) {
+	s.verdict(path, a.Expect)
+	to, rule := s.devices[a.To], acts[a.Do]
+	if to == nil {
+		return
+	}
+	if kinds := strings.Fields(rule.kinds); !slices.Contains(kinds, to.kind) {
+		s.failAt(path+".to", "%s is %s, and %s is done to: %s", a.To, withArticle(to.kind), a.Do, keyList(kinds))
+	}
+	if l := s.layerNamed(a.To); l != nil && l.FS != nil {
+		types := map[string][]string{"grow": {"ext4", "xfs"}, "scrub": {"btrfs"}}[a.Do]
+		if types != nil && !slices.Contains(types, l.FS.Type) {
+			s.failAt(path+".do", "%s is %s, and %s is done to: %s", a.To, l.FS.Type, a.Do, keyList(types))
+		}
+	}
+	member := rule.member == to.kind
+	if member && a.Member == "" {
+		s.failAt(path, "the key member is missing: %s is about a disk or layer below %s", a.Do, a.To)
+	}
+	s.only(path, "member", member, a.Do+" is about the whole")
+	if (a.Do == "reload" || a.Do == "message") && len(a.Args) == 0 {
+		s.failAt(path, "the key args is missing: %s", map[string]string{"reload": "the lines of the new table", "message": "the message"}[a.Do])
+	}
+}
+
+// layerNamed is the layer of that name, nil for a disk.
+func (s *stack) layerNamed(name string) *scenarios.Layer {
+	return scenarios.Setup{Stack: s.body.Stack}.Layer(name)
+}
+
+func withArticle(kind string) string {
+	switch kind {
+	case "lvm", "md", "fs":
+		return map[string]string{"lvm": "an LVM volume", "md": "an md array", "fs": "a file system"}[kind]
+	}
+	return "a " + kind
+}
+
+func (s *stack) wait(path string, w *scenarios.Wait) {
+	s.exactly(path, "time", "file", "in_sync", "idle")
+	s.fileSays(path, w.File, w.Is, w.Not)
+	s.only(path, "limit", w.Time == "", "a time ends by itself")
+	s.only(path, "verdict", w.Time == "", "a time ends by itself")
+}
+
+// fileSays holds what a file must say against the file.
+func (s *stack) fileSays(path, file, is, not string) {
+	const why = "it has a meaning with file only"
+	s.only(path, "is", file != "", why)
+	s.only(path, "not", file != "", why)
+	if file != "" && is == "" && not == "" {
+		s.failAt(path, "the key is or not is missing: what %s must say", text.Escape(file))
+	}
+}
+
+func (s *stack) checkStep(path string, c *scenarios.Check) {
+	s.exactly(path, "legs", "data", "agree", "fsck", "file")
+	s.fileSays(path, c.File, c.Is, c.Not)
+	if !s.said(path+".verdict") && c.Legs == "" && c.File == "" {
+		c.Verdict = string(scenarios.Corrupt)
+	}
+}
+
+// effects are the operations that faults can have, other than any.
+var effects = map[string]string{
+	"error": "read write flush discard", "slow": "read write flush discard", "stall": "read write flush discard",
+	"lost": "write flush discard", "torn": "write", "stale": "read", "bitflip": "read write", "remove": "",
+}
+
+func (s *stack) fault(path string, f *scenarios.Fault) {
+	s.only(path, "errno", f.Do == "error", "only an error has it")
+	s.only(path, "delay", f.Do != "stall" && f.Do != "remove", "it has no delay")
+	if f.Do == "slow" && f.Delay == "" {
+		s.failAt(path, "the key delay is missing: how late requests are")
+	}
+	if ops := strings.Fields(effects[f.Do]); f.Op != "any" && !slices.Contains(ops, f.Op) {
+		s.failAt(path+".op", "a %s can't be %s; it can be had on: %s", f.Op, f.Do, orNone(ops))
+	}
+	if f.Op == "flush" && (f.Offset > 0 || f.Length > 0) {
+		s.failAt(s.either(path, "offset"), "a flush is of the whole disk; leave offset and length out")
+	}
+	if d := s.devices[f.Disk]; d != nil && (f.Offset >= d.size || f.Length > d.size-f.Offset) {
+		s.failAt(s.either(path, "offset"), "it lies beyond the end of disk %s, which has %s", f.Disk, d.size)
+	}
+}

@@ -1,0 +1,229 @@
+package scenarios
+
+import (
+	"iter"
+	"math/rand/v2"
+	"reflect"
+	"slices"
+)
+
+// A Step is one thing that a trial does. One of the pointers is set.
+type Step struct {
+	Name string `json:"name,omitempty" is:"LABEL" doc:"what reports call it; the operation where it is left out"`
+
+	IO       *IO       `json:"io,omitempty" doc:"I/O to a file or a device"`
+	Act      *Act      `json:"act,omitempty" doc:"something done to a layer or a disk"`
+	Exec     *Exec     `json:"exec,omitempty" doc:"a tool of the guest, without a shell"`
+	Run      *Run      `json:"run,omitempty" doc:"lines for the guest's shell"`
+	Write    *Write    `json:"write,omitempty" doc:"a text written to a file of sysfs or procfs"`
+	Wait     *Wait     `json:"wait,omitempty" doc:"wait until something holds"`
+	Check    *Check    `json:"check,omitempty" doc:"something that must hold now"`
+	Fault    *Fault    `json:"fault,omitempty" doc:"from now on the host makes a disk misbehave"`
+	Heal     *Heal     `json:"heal,omitempty" doc:"the host ends the faults of a disk"`
+	PowerCut *PowerCut `json:"power_cut,omitempty" doc:"the power fails; the machine starts again with what the disks had"`
+	Parallel *Parallel `json:"parallel,omitempty" doc:"lists of steps that run at the same time"`
+}
+
+// IO is one kind of I/O, done once or many times.
+type IO struct {
+	Op           string   `json:"op" is:"pread pwrite preadv2 pwritev2 fsync fdatasync fallocate discard zeroes mmap-read mmap-write libaio-read libaio-write io_uring-read io_uring-write splice-read reread" doc:"the operation"`
+	On           string   `json:"on,omitempty" is:"DEVICE" doc:"the layer or disk that it goes to; the top of the stack where it is left out"`
+	Direct       bool     `json:"direct" default:"false" doc:"O_DIRECT"`
+	Flags        []string `json:"flags,omitempty" is:"NOWAIT DSYNC SYNC HIPRI APPEND ATOMIC" doc:"flags of preadv2 and pwritev2"`
+	Mode         string   `json:"mode,omitempty" is:"allocate keep-size punch-hole zero-range" doc:"what fallocate does"`
+	Offset       int64    `json:"offset" default:"0" unit:"bytes" doc:"where it begins"`
+	Length       int64    `json:"length" default:"4096" least:"1" unit:"bytes" doc:"how much"`
+	MemoryOffset int64    `json:"memory_offset" default:"0" most:"4095" unit:"bytes" doc:"where the buffer begins, from a page boundary"`
+	Vectors      []Vector `json:"vectors,omitempty" doc:"pieces of the buffer of preadv2, pwritev2 and libaio; their lengths add up to length"`
+	Unmapped     bool     `json:"unmapped" default:"false" doc:"the buffer's last page is not mapped"`
+	Count        int64    `json:"count" default:"1" least:"1" most:"1000000" doc:"how often, each at the next place"`
+	Depth        int      `json:"depth" default:"1" least:"1" most:"256" doc:"how many are under way at once (libaio, io_uring)"`
+	Random       bool     `json:"random" default:"false" doc:"places are drawn by seed instead of in order"`
+	Range        Bytes    `json:"range,omitempty" doc:"with count: places are from offset to offset plus this, and begin again there"`
+	Seed         int64    `json:"seed" default:"0" doc:"of random places"`
+	Expect       Expect   `json:"expect,omitzero" doc:"outcomes that pass"`
+}
+
+// Vector is a piece of memory.
+type Vector struct {
+	MemoryOffset int64 `json:"memory_offset" default:"0" most:"4095" unit:"bytes" doc:"from a page boundary of its own"`
+	Length       int64 `json:"length" least:"0" unit:"bytes" doc:"its length"`
+}
+
+// Expect lists the outcomes that pass: "data" (all bytes, and right), "short"
+// (fewer, and those right), or the name of an errno. Aligned holds when
+// offset, length and memory offset are all multiples of the disks'
+// dma_alignment+1 (512 where the scenario does not require one).
+type Expect struct {
+	Aligned    []string `json:"aligned,omitempty" is:"data short ERRNO" doc:"outcomes of an aligned one"`
+	Misaligned []string `json:"misaligned,omitempty" is:"data short ERRNO" doc:"outcomes of a misaligned one"`
+}
+
+// Act is something done to a layer or a disk.
+type Act struct {
+	Do      string   `json:"do" is:"fail remove re-add add replace grow stop assemble check repair wait-idle scrub pvmove lvconvert lvchange suspend resume reload message remount fstrim umount mount delete rescan offline online snapshot merge" doc:"what is done"`
+	To      string   `json:"to" is:"DEVICE" doc:"the layer, or the disk"`
+	Member  string   `json:"member,omitempty" is:"DEVICE" doc:"the disk or layer below that it is about"`
+	Args    []string `json:"args,omitempty" is:"ARGUMENT" doc:"more arguments of the tool that does it, as in exec; of reload the lines of the new table"`
+	Expect  string   `json:"expect" is:"ok failure any" default:"ok" doc:"how it may end"`
+	Verdict string   `json:"verdict" is:"error errno degraded corrupt hang" default:"error" doc:"the verdict where it ends otherwise"`
+}
+
+// Exec is a tool of the guest.
+type Exec struct {
+	Args    []string `json:"args" alone:"" is:"ARGUMENT" doc:"the tool and its arguments; {name} is the device of a disk or layer, {name.sys} its folder in sysfs, {name.mount} where it is mounted, {name.sectors} its size, {name.kernel} its name in the kernel"`
+	File    string   `json:"file,omitempty" is:"PROGRAM" doc:"a static executable of the host's, beside the scenario, that is run in place of a tool"`
+	Expect  string   `json:"expect" is:"ok failure any" default:"ok" doc:"how it may end"`
+	Verdict string   `json:"verdict" is:"error errno degraded corrupt hang" default:"error" doc:"the verdict where it ends otherwise"`
+}
+
+// Run is a snippet for the guest's shell.
+type Run struct {
+	Lines   string `json:"lines" alone:"" is:"ARGUMENT" doc:"what the shell runs, with set -e; {name} as in exec"`
+	Expect  string `json:"expect" is:"ok failure any" default:"ok" doc:"how it may end"`
+	Verdict string `json:"verdict" is:"error errno degraded corrupt hang" default:"error" doc:"the verdict where it ends otherwise"`
+}
+
+// Write is a text for a file of the kernel's.
+type Write struct {
+	To     string `json:"to" is:"PATH" doc:"a path below /sys or /proc; {name.sys} is a device's folder in sysfs"`
+	Text   string `json:"text" doc:"what is written, in one write"`
+	Expect string `json:"expect" default:"ok" is:"ok any ERRNO" doc:"how it may end"`
+}
+
+// Wait waits until a file says something, or for a time.
+type Wait struct {
+	Time    string `json:"time,omitempty" alone:"" is:"TIME" doc:"a time of the guest's, such as 500ms or 2s"`
+	File    string `json:"file,omitempty" is:"PATH" doc:"a path below /sys or /proc, as in write"`
+	Is      string `json:"is,omitempty" doc:"what the file must say"`
+	Not     string `json:"not,omitempty" doc:"what the file must not say any more"`
+	InSync  string `json:"in_sync,omitempty" is:"LAYER" doc:"a layer whose legs must be in sync and healthy"`
+	Idle    bool   `json:"idle,omitempty" doc:"no disk has I/O under way or does any"`
+	Limit   string `json:"limit" is:"TIME" default:"30s" doc:"the most that it may take, of the guest's time"`
+	Verdict string `json:"verdict" is:"error hang degraded corrupt errno" default:"error" doc:"the verdict where it takes longer: hang where the kernel promises that it ends"`
+}
+
+// Check is something that must hold.
+type Check struct {
+	Legs    string `json:"legs,omitempty" is:"LAYER" doc:"a layer whose legs must all be healthy"`
+	Data    string `json:"data,omitempty" is:"DEVICE" doc:"a layer or disk that is read whole and must hold what was written"`
+	Agree   string `json:"agree,omitempty" is:"LAYER" doc:"a mirrored layer whose legs must be equal where they are in sync"`
+	Fsck    string `json:"fsck,omitempty" is:"FILESYSTEM" doc:"a file system that must have no damage; it is unmounted for it"`
+	File    string `json:"file,omitempty" is:"PATH" doc:"a path below /sys or /proc, as in write"`
+	Is      string `json:"is,omitempty" doc:"what the file must say"`
+	Not     string `json:"not,omitempty" doc:"what the file must not say"`
+	Verdict string `json:"verdict" is:"corrupt degraded hang errno" default:"degraded" doc:"the verdict where it does not hold; corrupt for data, agree and fsck"`
+}
+
+// Fault is what the host makes of a disk's requests. Nothing of it is the
+// kernel's doing: what it makes of them is judged.
+type Fault struct {
+	Disk   string  `json:"disk" is:"DISK" doc:"the disk"`
+	Do     string  `json:"do" is:"error slow stall lost torn stale bitflip remove" doc:"an error is answered; late; never; a write is dropped; is done in part; a read gives what was there before; gives a flipped bit; the disk is gone"`
+	Op     string  `json:"op" is:"read write flush discard any" default:"any" doc:"the requests"`
+	Errno  string  `json:"errno,omitempty" is:"EIO ENOSPC" default:"EIO" doc:"the error"`
+	Offset Bytes   `json:"offset,omitempty" unit:"512" doc:"where on the disk it begins"`
+	Length Bytes   `json:"length,omitempty" unit:"512" doc:"how much of the disk; up to the end where it is left out"`
+	After  int64   `json:"after" default:"0" doc:"so many requests go well first"`
+	Count  int64   `json:"count" default:"0" doc:"so many are hit; 0 for all"`
+	Chance float64 `json:"chance,omitempty" most:"1" doc:"how likely each is hit; 1 where it is left out"`
+	Delay  string  `json:"delay,omitempty" is:"TIME" doc:"how long it takes until the effect, such as 200ms; a slow one must say it"`
+	Seed   int64   `json:"seed" default:"0" doc:"of chance"`
+}
+
+// Heal ends faults.
+type Heal struct {
+	Disk string `json:"disk" alone:"" is:"DISK" doc:"the disk"`
+}
+
+// PowerCut ends the power at a moment and starts the machine again.
+type PowerCut struct {
+	At    string `json:"at" alone:"" is:"now flush any" default:"now" doc:"now; after a flush, drawn by seed; at any request, drawn by seed"`
+	Lose  string `json:"lose" is:"nothing some all" default:"some" doc:"what becomes of writes that were not flushed: some are lost, reordered or torn by seed"`
+	Every string `json:"every,omitempty" is:"flush" doc:"one trial for the moment after each flush"`
+	Seed  int64  `json:"seed" default:"0" doc:"of what is drawn"`
+}
+
+// Parallel runs several lists of steps at the same time.
+type Parallel struct {
+	Groups [][]Step `json:"groups" alone:"" doc:"lists of steps"`
+}
+
+// Kind is what a step is, as a scenario writes it: io, act, …
+func (s Step) Kind() string {
+	key, _ := alternative(reflect.ValueOf(s))
+	return key
+}
+
+// Op is what reports call the step.
+func (s Step) Op() string {
+	switch {
+	case s.Name != "":
+		return s.Name
+	case s.IO != nil:
+		return s.IO.Op
+	case s.Act != nil:
+		return s.Act.Do
+	case s.Exec != nil && len(s.Exec.Args) > 0:
+		return s.Exec.Args[0]
+	}
+	return s.Kind()
+}
+
+// Aligned says whether an I/O is a multiple of unit bytes in every way.
+func (o IO) Aligned(unit int64) bool {
+	vector := func(v Vector) bool { return v.MemoryOffset%unit != 0 || v.Length%unit != 0 }
+	return o.Offset%unit == 0 && o.Length%unit == 0 && o.MemoryOffset%unit == 0 && !slices.ContainsFunc(o.Vectors, vector)
+}
+
+// Outcomes are those that pass, with an alignment of unit bytes.
+func (o IO) Outcomes(unit int64) []string {
+	if o.Aligned(unit) {
+		return o.Expect.Aligned
+	}
+	return o.Expect.Misaligned
+}
+
+// Reads says whether the operation reads data.
+func (o IO) Reads() bool {
+	switch o.Op {
+	case "pread", "preadv2", "mmap-read", "libaio-read", "io_uring-read", "splice-read", "reread":
+		return true
+	}
+	return false
+}
+
+// Writes says whether the operation writes data.
+func (o IO) Writes() bool {
+	switch o.Op {
+	case "pwrite", "pwritev2", "mmap-write", "libaio-write", "io_uring-write":
+		return true
+	}
+	return false
+}
+
+// Transfers says whether the operation moves data to or from a buffer, so that
+// it answers how many bytes.
+func (o IO) Transfers() bool { return o.Reads() || o.Writes() }
+
+// Places gives the offset of each I/O of the step, in order. Guest and host
+// know them by the same rule.
+func (o IO) Places() iter.Seq[int64] {
+	return func(yield func(int64) bool) {
+		count := max(1, o.Count)
+		slots := count // how many places there are
+		if o.Range > 0 {
+			slots = max(1, int64(o.Range)/max(1, o.Length))
+		}
+		random := rand.New(rand.NewPCG(uint64(o.Seed), 0))
+		for i := range count {
+			place := i % slots
+			if o.Random {
+				place = random.Int64N(slots)
+			}
+			if !yield(o.Offset + place*o.Length) {
+				return
+			}
+		}
+	}
+}
