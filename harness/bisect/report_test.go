@@ -64,7 +64,8 @@ func exampleContext() Context {
 			Setup: scenarios.Setup{
 				Disks: []scenarios.Disk{{ID: "a", Bus: "ahci"}, {ID: "b", Bus: "ahci"}},
 				Stack: []scenarios.Layer{
-					{Name: "lvm", LVM: &scenarios.LVM{Type: "mirror"}}, {Name: "fs", FS: &scenarios.FS{Type: "ext4", BlockSize: 4096}},
+					{Name: "lvm", LVM: &scenarios.LVM{Type: "mirror"}},
+					{Name: "fs", FS: &scenarios.FS{Type: "ext4", BlockSize: 4096}},
 					{Name: "file", File: &scenarios.File{Size: 1 << 20}},
 				},
 			},
