@@ -89,12 +89,7 @@ func newPackageFS(ctx context.Context, a archive, table toolTable, dir string) (
 		entries: make(map[string]packageEntry),
 		loaded:  make(map[string]bool),
 	}
-	for _, name := range names {
-		if err := p.load(ctx, name); err != nil {
-			return nil, err
-		}
-	}
-	return p, nil
+	return p, p.load(ctx, names...)
 }
 
 func (p *packageFS) find(name string) (debian.Package, bool) {
@@ -105,20 +100,38 @@ func (p *packageFS) find(name string) (debian.Package, bool) {
 	return p.closure[i], true
 }
 
-// load fetches a package and reads the part of it that a tool may need.
-func (p *packageFS) load(ctx context.Context, name string) error {
-	if p.loaded[name] {
+// load fetches packages and reads the part of them that a tool may need.
+func (p *packageFS) load(ctx context.Context, names ...string) error {
+	var packages []debian.Package
+	for _, name := range names {
+		if p.loaded[name] {
+			continue
+		}
+		pkg, ok := p.find(name)
+		if !ok {
+			return fmt.Errorf("fetch guest tools: the package %s is not among those found", name)
+		}
+		packages = append(packages, pkg)
+		p.loaded[name] = true
+	}
+	if len(packages) == 0 {
 		return nil
 	}
-	pkg, ok := p.find(name)
-	if !ok {
-		return fmt.Errorf("fetch guest tools: the package %s is not among those found", name)
-	}
-	debs, err := p.archive.Download(ctx, p.dir, pkg)
+	debs, err := p.archive.Download(ctx, p.dir, packages...)
 	if err != nil {
 		return fmt.Errorf("fetch guest tools: %w", err)
 	}
-	err = debian.ReadDeb(debs[0], func(hdr *tar.Header, r io.Reader) error {
+	for i, deb := range debs {
+		if err := p.unpack(ctx, packages[i], deb); err != nil {
+			return fmt.Errorf("guest tools: %w", err)
+		}
+	}
+	return nil
+}
+
+// unpack reads one of them.
+func (p *packageFS) unpack(ctx context.Context, pkg debian.Package, deb string) error {
+	return debian.ReadDeb(deb, func(hdr *tar.Header, r io.Reader) error {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
@@ -132,9 +145,11 @@ func (p *packageFS) load(ctx context.Context, name string) error {
 		e := packageEntry{pkg: pkg}
 		switch hdr.Typeflag {
 		case tar.TypeReg:
-			if e.file, err = p.spool(hdr.Name, r); err != nil {
+			file, err := p.spool(hdr.Name, r)
+			if err != nil {
 				return err
 			}
+			e.file = file
 			e.exec = hdr.Mode&0o111 != 0
 		case tar.TypeSymlink:
 			// From where the package has the link, which may not be where it
@@ -158,11 +173,6 @@ func (p *packageFS) load(ctx context.Context, name string) error {
 		p.entries[at] = e
 		return nil
 	})
-	if err != nil {
-		return fmt.Errorf("guest tools: %w", err)
-	}
-	p.loaded[name] = true
-	return nil
 }
 
 // spool writes a file of a package to the temporary folder.
@@ -282,10 +292,11 @@ func (p *packageFS) library(ctx context.Context, soname string, by found, dirs [
 var oddlyNamed = map[string]string{"libz.so.1": "zlib1g", "libcrypto.so.3": "libssl3t64"}
 
 // namedAfter tells whether a package has the name that policy wants for the
-// library: libaio.so.1 is in libaio1, or libaio1t64.
+// library: libaio.so.1 is in libaio1, or libaio1t64,
+// which has libaio.so.1t64.
 func namedAfter(pkg, soname string) bool {
 	plain := strings.NewReplacer(".so.", "", "-", "", "_", "")
-	return plain.Replace(strings.TrimSuffix(pkg, "t64")) == plain.Replace(strings.ToLower(soname))
+	return plain.Replace(strings.TrimSuffix(pkg, "t64")) == plain.Replace(strings.TrimSuffix(strings.ToLower(soname), "t64"))
 }
 
 func (p *packageFS) glob(_ context.Context, pattern string, by found) ([]found, error) {

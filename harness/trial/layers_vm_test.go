@@ -4,6 +4,7 @@ package trial
 
 import (
 	"context"
+	"os"
 	"strings"
 	"testing"
 
@@ -44,9 +45,15 @@ func trialOf(t *testing.T, text string) ran {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if os.Getenv(playPrepare) != "" {
+		t.Skip("prepared")
+	}
 	l.Dir = t.TempDir()
 	return ran{run(testContext(t), l), l.Dir}
 }
+
+// playPrepare is a variable that has a test only prepare what it would boot.
+const playPrepare = "BLOCKRIG_TEST_PREPARE"
 
 // wantProof checks that the guest has proven something of its stack.
 func wantProof(t *testing.T, r ran, facts ...string) {
