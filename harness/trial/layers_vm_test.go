@@ -104,8 +104,8 @@ stack:
   - partition: {on: [brd2], start: 2MiB, size: 16MiB}
   - loop: {on: [brd], direct: true, block_size: 4096}
   - loop: {name: loop2, on: [partition]}
-  - dm: {on: [zram, a], table: ["0 32768 linear {zram} 0", "32768 {a.sectors} linear {a} 0"]}
-  - bcache: {on: [dm, loop], mode: writeback}
+  - dm: {on: [zram, a], table: ["0 {a.sectors} linear {a} 0", "{a.sectors} 32768 linear {zram} 0"]}
+  - bcache: {on: [dm, loop], mode: writethrough}
   - crypt: {on: [bcache], type: plain, sector_size: 4096}
 steps:
 `+writeAndRead("null_blk", "scsi_debug", "loop2", "crypt")+`
@@ -116,7 +116,7 @@ steps:
 `)
 	wantPass(t, r)
 	wantProof(t, r, "brd of 67108864 bytes", "zram of 33554432", "null_blk of 33554432", "scsi_debug of 16777216", "partition is ram1p1",
-		"over /dev/ram0, direct true", "dm table: 0 32768 linear", "dm table: 32768 262144 linear", "writeback by loop", "dm table: 0 ")
+		"over /dev/ram0, direct true", "dm table: 0 262144 linear", "dm table: 262144 32768 linear", "writethrough by loop", "dm table: 0 ")
 }
 
 // Given an array of each level with its options, when it is written, then it is

@@ -69,6 +69,7 @@ steps:
   - check: {agree: md}
   - act: {do: add, to: md, member: c}
   - act: {do: replace, to: md, member: a}
+  - wait: 1s
   - wait: {file: "{md.sys}/md/sync_action", is: idle}
   - act: {do: check, to: md}
   - check: {file: "{md.sys}/md/mismatch_cnt", is: "0"}

@@ -24,7 +24,8 @@ func (c bcache) build(h Host, p *Part) error {
 		return fmt.Errorf("a bcache lies on two devices, the backing device and the cache, not on %d", len(p.On))
 	}
 	back, cache := p.On[0].Node(), p.On[1].Node()
-	if _, err := h.Tool("make-bcache", "--wipe-bcache", "-B", back, "-C", cache); err != nil {
+	// Buckets that are small, so that a small cache has enough of them.
+	if _, err := h.Tool("make-bcache", "--wipe-bcache", "--bucket", "64k", "-B", back, "-C", cache); err != nil {
 		return err
 	}
 	for _, node := range []string{cache, back} {

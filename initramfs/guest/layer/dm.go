@@ -3,6 +3,7 @@ package layer
 import (
 	"errors"
 	"fmt"
+	"os"
 	"strings"
 
 	"github.com/blockrig/blockrig/scenarios"
@@ -24,18 +25,21 @@ func (d dm) build(h Host, p *Part) error {
 	if err != nil {
 		return err
 	}
-	args := []string{"create", p.Name, "--noudevsync", "--noudevrules"}
-	for _, l := range lines {
-		args = append(args, "--table", l)
+	file, err := tableFile(lines)
+	if err != nil {
+		return err
 	}
-	if len(lines) > 1 { // one option of several lines
-		args = append(args[:4], "--table", strings.Join(lines, "\n"))
-	}
-	if _, err := h.Tool("dmsetup", args...); err != nil {
+	if _, err := h.Tool("dmsetup", "create", p.Name, "--noudevsync", "--noudevrules", file); err != nil {
 		return err
 	}
 	p.Device, err = dmByName(p.Name)
 	return err
+}
+
+// tableFile writes a table to a file: an option of dmsetup takes one line.
+func tableFile(lines []string) (string, error) {
+	const name = "/run/blockrig.table"
+	return name, os.WriteFile(name, []byte(strings.Join(lines, "\n")+"\n"), 0o600)
 }
 
 // prove compares the targets of the table that the kernel runs. What it says of
@@ -123,14 +127,16 @@ func dmAct(h Host, s *Stack, p *Part, name string, a scenarios.Act) error {
 		}
 		return dmsetup(append([]string{"message", name, "0"}, a.Args...)...)
 	case "reload":
-		// Its arguments are the lines of the table. It takes effect with the
-		// resume that follows, as dmsetup has it.
+		// Its arguments are the lines of the table.
 		if len(a.Args) == 0 {
 			return fmt.Errorf("%w: a reload without a table", ErrCannot)
 		}
-		err := dmsetup("suspend", "--noudevsync", name)
-		if err == nil {
-			err = dmsetup("reload", name, "--table", strings.Join(a.Args, "\n"))
+		file, err := tableFile(a.Args)
+		if err != nil {
+			return err
+		}
+		if err = dmsetup("suspend", "--noudevsync", name); err == nil {
+			err = dmsetup("reload", name, file)
 		}
 		// Whatever came of it, the device must not stay suspended.
 		return errors.Join(err, dmsetup("resume", "--noudevsync", name))
