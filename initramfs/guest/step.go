@@ -38,6 +38,9 @@ func (g *guest) step(s protocol.Step) error {
 	if err := g.haveIdle(children(s)); err != nil {
 		return g.wrap("start the child", err)
 	}
+	if err := g.stack.Refresh(); err != nil {
+		return g.wrap("find the disks", err)
+	}
 	before, err := g.counts()
 	if err != nil {
 		return g.wrap("read the disks' I/O counters", err)

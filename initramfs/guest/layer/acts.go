@@ -87,6 +87,26 @@ func pciOf(dev string) string {
 	return dev
 }
 
+// Refresh finds disks that were taken away and have come back by another name.
+func (s *Stack) Refresh() error {
+	for _, p := range s.Parts {
+		if p.Disk == nil {
+			continue
+		}
+		if _, err := os.Stat(p.Sys()); err == nil {
+			continue
+		}
+		found, err := FindDisks()
+		if err != nil {
+			return err
+		}
+		if d, ok := found[p.Disk.Serial]; ok {
+			p.Device, p.Path = d, d.Node()
+		}
+	}
+	return nil
+}
+
 // rescan looks for disks again, and finds one that was deleted by its serial
 // number.
 func (s *Stack) rescan(h Host, p *Part) error {
