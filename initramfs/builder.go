@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 
 	"github.com/blockrig/blockrig/harness/cachedir"
@@ -52,9 +53,20 @@ type Request struct {
 	Tools     []string         // of Tools(); only what the scenario needs
 	ToolsFrom string           // FromDebian ("" too), FromHost or FromAuto
 	Shell     bool             // add u-root's shell and core commands
+	Programs  []Program        // of the scenario's own
 	Kernel    kernels.Kernel   // whose modules they are; its Digest and Release count
 	Modules   []kernels.Module // in the order to load them
 }
+
+// A Program is a static executable that a scenario brings along. In the guest
+// it is ProgramsDir/Name.
+type Program struct {
+	Name string
+	Data []byte
+}
+
+// ProgramsDir is where a guest has the programs of its scenario.
+const ProgramsDir = "/programs"
 
 // An Initramfs is an image in the cache. It stays there for half an hour after
 // Build at least.
@@ -122,6 +134,12 @@ func (b *Builder) build(ctx context.Context, r Request) (Initramfs, error) {
 		return Initramfs{}, err
 	}
 	digests := []string{recipe, exe, modulesKey(r)}
+	for _, p := range r.Programs {
+		if err := checkStatic(p.Data); err != nil {
+			return Initramfs{}, fmt.Errorf("program %s %w", p.Name, err)
+		}
+		digests = append(digests, p.Name, hexSum(p.Data))
+	}
 	var tools []string
 	for _, m := range members {
 		digests = append(digests, m.Digest)
@@ -259,6 +277,11 @@ func writeInit(w io.Writer, r Request, read func() ([]byte, error)) error {
 	}
 	if err := t.file("init", 0o755, strip(data)); err != nil {
 		return err
+	}
+	for _, p := range r.Programs {
+		if err := t.file(strings.TrimPrefix(ProgramsDir, "/")+"/"+p.Name, 0o755, p.Data); err != nil {
+			return err
+		}
 	}
 	if r.Shell {
 		links := map[string][]string{"lvm": lvmCommands, "mke2fs": {"mkfs.ext4"}}

@@ -4,9 +4,12 @@ import (
 	"cmp"
 	"context"
 	"crypto/rand"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
+	"slices"
 	"sync"
 	"time"
 
@@ -90,8 +93,12 @@ func (p *Preparer) PrepareKernel(ctx context.Context, ref string, k kernels.Kern
 	if err != nil {
 		return Prepared{}, fmt.Errorf("kernel %s for scenario %s: %w", k.Ref, c.Scenario.Name, err)
 	}
+	programs, err := programsOf(c)
+	if err != nil {
+		return Prepared{}, err
+	}
 	img, err := p.Initramfs.Build(ctx, initramfs.Request{
-		Exe: p.Exe, Tools: c.Tools(), ToolsFrom: p.ToolsFrom, Shell: p.Shell || c.Shell(), Kernel: k, Modules: modules,
+		Exe: p.Exe, Tools: c.Tools(), ToolsFrom: p.ToolsFrom, Shell: p.Shell || c.Shell(), Programs: programs, Kernel: k, Modules: modules,
 	})
 	if err != nil {
 		return Prepared{}, fmt.Errorf("kernel %s for scenario %s: %w", k.Ref, c.Scenario.Name, err)
@@ -113,8 +120,56 @@ func (p *Preparer) PrepareKernel(ctx context.Context, ref string, k kernels.Kern
 }
 
 func requestOf(ref string, c scenarios.Case) request {
-	return request{ref, fmt.Sprint(c.Needs(), c.Tools(), c.Shell())}
+	needs := fmt.Sprint(c.Needs(), c.Tools(), c.Shell())
+	programs, err := programsOf(c)
+	for _, p := range programs {
+		needs += fmt.Sprintf(" %s %x", p.Name, sha256.Sum256(p.Data))
+	}
+	if err != nil {
+		needs += err.Error() // it is said when they are prepared
+	}
+	return request{ref, needs}
 }
+
+// programsOf reads the programs that lie beside a scenario and that its steps
+// run in the guest. They are never run here.
+func programsOf(c scenarios.Case) (out []initramfs.Program, err error) {
+	var names []string
+	each(c.Steps, func(st scenarios.Step) {
+		if st.Exec != nil && st.Exec.File != "" && !slices.Contains(names, st.Exec.File) {
+			names = append(names, st.Exec.File)
+		}
+	})
+	if len(names) == 0 {
+		return nil, nil
+	}
+	if c.Scenario.File == "" {
+		return nil, fmt.Errorf("scenario %s: it was read from no file, beside which %s could lie", c.Scenario.Name, names[0])
+	}
+	root, err := os.OpenRoot(filepath.Dir(c.Scenario.File))
+	if err != nil {
+		return nil, fmt.Errorf("read the programs of scenario %s: %w", c.Scenario.Name, err)
+	}
+	defer root.Close()
+	for _, name := range names {
+		info, err := root.Stat(name)
+		if err == nil && (!info.Mode().IsRegular() || info.Size() > maxProgram) {
+			err = fmt.Errorf("it is no regular file of at most %d bytes", maxProgram)
+		}
+		var data []byte
+		if err == nil {
+			data, err = root.ReadFile(name)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("read program %s of scenario %s: %w", name, c.Scenario.Name, err)
+		}
+		out = append(out, initramfs.Program{Name: name, Data: data})
+	}
+	return out, nil
+}
+
+// maxProgram bounds a program of a scenario, bytes.
+const maxProgram = 64 << 20
 
 // note keeps where a file is. The caller holds p.mu.
 func (p *Preparer) note(digest, path string) {

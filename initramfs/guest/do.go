@@ -171,18 +171,22 @@ func (g *guest) giveBack(c *child) {
 // cleanEnv is what a scenario's own programs are started with.
 var cleanEnv = []string{"PATH=/usr/sbin:/usr/bin:/sbin:/bin:/bbin", "HOME=/", "LC_ALL=C", noUdev}
 
+// programsDir is where the initramfs has the scenario's own programs.
+const programsDir = "/programs"
+
 func (g *guest) doExec(s protocol.Step) (*result, error) {
 	args, err := g.stack.ExpandAll(s.Exec.Args)
 	if err == nil && len(args) == 0 {
 		err = errors.New("no tool is named")
 	}
-	if s.Exec.File != "" {
-		err = fmt.Errorf("this guest does not have %s: programs of the host's are not brought along yet", s.Exec.File)
-	}
 	if err != nil {
 		return nil, g.wrap(s.Op(), err)
 	}
-	out, err := g.runTool(func(c *exec.Cmd) { c.Env = cleanEnv }, args[0], args[1:]...)
+	tool := args[0]
+	if s.Exec.File != "" {
+		tool = programsDir + "/" + s.Exec.File
+	}
+	out, err := g.runTool(func(c *exec.Cmd) { c.Env, c.Args[0] = cleanEnv, args[0] }, tool, args[1:]...)
 	return g.ended(s, strings.Join(args, " "), s.Exec.Expect, out, err)
 }
 
