@@ -286,7 +286,7 @@ const mostCompared = 20_000_000
 // should be.
 func (h hunk) against(file []string) (why string, after int) {
 	what := fmt.Sprintf("hunk %d of %s", h.number, text.OneLine(h.file))
-	best, most := max(0, h.start-1), -1
+	best, most := min(max(0, h.start-1), len(file)), -1
 	places := len(file)
 	if places*len(h.old) > mostCompared {
 		places = 0

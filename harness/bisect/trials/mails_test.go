@@ -190,6 +190,7 @@ func TestWhereAPatchBreaks(t *testing.T) {
 		{"in another place", head + strings.Replace(bad, "@@ -20,3 +20,3", "@@ -5,3 +5,3", 1), `for line 21, where there is "line 21;"`},
 		{"spaces for tabs", head + strings.ReplaceAll(good, "\t", "        "), "hunk 1 of d/f.c differs from line 10 in white space only"},
 		{"beyond the end", head + "@@ -30,2 +30,3 @@\n \tline 30;\n \tline 31;\n+\tmore;\n", `has "line 31;" for line 31, where the file has ended`},
+		{"of a line that no file has", head + strings.Replace(bad, "@@ -20,3", "@@ -99999999999999999999,3", 1), "does not apply to "},
 		{"no such file", strings.ReplaceAll(head, "d/f.c", "d/g.c") + good, `p.patch:4: does not apply to ` + base[:12] + `: there is no file d/g.c`},
 		{"a file that is there", "diff --git a/other b/other\nnew file mode 100644\n--- /dev/null\n+++ b/other\n@@ -0,0 +1 @@\n+y\n", "the file other, which it makes, is there already"},
 		{"cut off", whole[:len(whole)-12], "p.patch:9: does not apply to " + base[:12] + ": hunk 2 of d/f.c is damaged: it ends before it has as many lines as it says"},
@@ -217,6 +218,25 @@ func TestWhereAPatchBreaks(t *testing.T) {
 				t.Errorf("more than a line, or a path of our own: %v", err)
 			}
 		})
+	}
+}
+
+// Given a hunk of any place and any file, then looking for it in a file ends.
+func TestAHunkOfAnyPlace(t *testing.T) {
+	for _, start := range []int{-1 << 63, -1, 0, 1, 7, 1<<63 - 1} {
+		for _, file := range [][]string{nil, {"a"}, {"a", "b", "c"}} {
+			for _, old := range [][]string{nil, {"x"}, {"b", "c"}, {"b", "c", "d"}} {
+				h := hunk{file: "f", number: 1, start: start, old: old, places: make([]int, len(old))}
+				if why, _ := h.against(file); !strings.HasPrefix(why, "hunk 1 of f") {
+					t.Errorf("%d: %s", start, why)
+				}
+			}
+		}
+	}
+	old := make([]string, 10_000)
+	h := hunk{file: "f", number: 1, start: 1<<63 - 1, old: old, places: make([]int, len(old))}
+	if why, _ := h.against(make([]string, 10_000)); !strings.Contains(why, "the file has ended") {
+		t.Error(why)
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -200,7 +201,11 @@ func (c *chapter) undoes(o *chapter) bool {
 func (s source) people(ctx context.Context, c bisect.Commit, files []string) bisect.People {
 	ctx, cancel := context.WithTimeout(ctx, originTime)
 	defer cancel()
-	p := peopleOf(s.git(ctx, "cat-file", "blob", c.Hash+":MAINTAINERS"), files)
+	name, maintainers := c.Hash+":MAINTAINERS", ""
+	if size, err := strconv.Atoi(s.git(ctx, "cat-file", "-s", name)); err == nil && size <= maxMaintainers {
+		maintainers = s.git(ctx, "cat-file", "blob", name)
+	}
+	p := peopleOf(maintainers, files)
 	p.Author = mailbox(c.Author)
 	for _, m := range signedOff.FindAllStringSubmatch(s.message(ctx, c.Hash), -1) {
 		if who := mailbox(m[1]); who != "" {
