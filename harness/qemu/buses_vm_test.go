@@ -87,8 +87,8 @@ func TestSavedMachineHasDisksOfEveryBus(t *testing.T) {
 	if err := l.Save(testContext(t), from); err != nil {
 		t.Fatal(err)
 	}
-	for range 2 {
-		l := startLinux(t, qemu.Spec{From: from, Dir: t.TempDir()})
+	for _, filter := range [][]string{nil, {"a", "b", "c"}} {
+		l := startLinux(t, qemu.Spec{From: from, Dir: t.TempDir(), Filter: filter})
 		for _, d := range disks {
 			if got, want := l.read(d, 4096, 4096), "4096"+d; got != want {
 				t.Errorf("disk %s: %s, want %s", d, got, want)
@@ -99,6 +99,12 @@ func TestSavedMachineHasDisksOfEveryBus(t *testing.T) {
 		}
 		if got := l.read("d", 0, 4096); got != "4096D" {
 			t.Errorf("disk d: %s, want what was written last", got)
+		}
+		for _, d := range filter {
+			inject(t, l, qemu.Fault{Disk: d, Do: qemu.FailRequest, Op: qemu.WriteOp})
+			if got := l.write(d, 0, 4096, 'e'); got != "EIO" {
+				t.Errorf("disk %s: write with a fault: %q", d, got)
+			}
 		}
 	}
 }

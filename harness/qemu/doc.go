@@ -61,11 +61,13 @@
 //	err = m.Heal("a")
 //	m.Hits()                                                          // how often it was met
 //
-// Trouble of the host with such a file is reported as ever, and the request
-// is not answered. A request that a fault holds (Held) keeps QEMU from being
-// paused or saved. When QEMU itself waits for one, because the guest gave it up
-// and reset its controller, it is aborted. QEMU has 16 requests of a disk under
-// way at most: with as many held, the others wait too.
+// Spec.Filter gives filters to a saved machine that had none. Trouble of the
+// host with such a file is reported as ever, and the request is not answered.
+//
+// A request that a fault holds (Held) keeps QEMU from being paused or saved.
+// When QEMU itself waits for one, because the guest gave it up and reset its
+// controller, it is aborted. QEMU has 16 requests of a disk under way at most:
+// with as many held, the others wait too.
 //
 // A Recording has what the guest wrote, to make the disks of what the next boot
 // sees after a power cut:

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 )
 
 // ErrRestore says that a saved machine can't be continued; the cause is
@@ -42,6 +43,16 @@ func (m *Machine) launchSaved() (err error) {
 	}
 	defer func() { err = errors.Join(err, state.Close()) }()
 
+	for _, id := range m.spec.Filter {
+		i := slices.IndexFunc(s.Disks, func(d Disk) bool { return d.ID == id })
+		if i < 0 {
+			return fmt.Errorf("the saved machine has no disk %q that could have a filter", id)
+		}
+		s.Disks[i].Filter = true
+		if err := s.Disks[i].check(); err != nil {
+			return fmt.Errorf("disk %s: %w", id, err)
+		}
+	}
 	m.spec.Disks = nil
 	var content []layers
 	for _, d := range s.Disks {

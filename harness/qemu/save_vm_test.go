@@ -243,6 +243,18 @@ func TestMachineInTroubleIsNotSaved(t *testing.T) {
 	}
 }
 
+func TestFilterOfASavedMachineThatCanNotBe(t *testing.T) {
+	for disk, want := range map[string]string{"z": `no disk "z"`, "a": "disk a: format"} {
+		m, err := qemu.Start(testContext(t), qemu.Spec{From: save(t, qemu.Qcow2), Dir: t.TempDir(), Filter: []string{disk}})
+		if err == nil {
+			t.Fatal(m.Close(), "it was started")
+		}
+		if !strings.Contains(err.Error(), want) || errors.Is(err, qemu.ErrRestore) {
+			t.Errorf("error %v, want %q, and no ErrRestore", err, want)
+		}
+	}
+}
+
 func TestOverlayOnFullHostDiskIsNotTheSavedMachinesFault(t *testing.T) {
 	dir := onSmallDisk(t, 8<<10)
 	if dir == "" {

@@ -38,6 +38,10 @@ type Spec struct {
 	// folder stays as it is, and any number of machines can start from it.
 	From string
 
+	// Filter names disks of the saved machine that get a filter (see Disk), those
+	// that it was saved with besides: to the guest it makes no difference.
+	Filter []string
+
 	// Paused leaves the virtual CPUs stopped until Cont.
 	Paused bool
 
@@ -72,6 +76,9 @@ func (s *Spec) check() error {
 		}
 		s.From, err = filepath.Abs(s.From)
 		return err
+	}
+	if len(s.Filter) > 0 {
+		return errors.New("the disks of a new machine say themselves which have a filter")
 	}
 	if s.Accel != KVM && s.Accel != TCG {
 		return fmt.Errorf("accelerator %q: want kvm or tcg", s.Accel)

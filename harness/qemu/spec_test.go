@@ -153,6 +153,7 @@ func TestSpecThatCanNotBe(t *testing.T) {
 				s.Disks = append(s.Disks, d)
 			}
 		}, "29 slots of the PCI bus, which has 28"},
+		{"filter of a new machine", func(s *Spec) { s.Filter = []string{"a"} }, "say themselves"},
 		{"half from a saved machine", func(s *Spec) { s.From = "/saved" }, "has everything from there"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -218,6 +219,9 @@ func TestCommandLineOfDisks(t *testing.T) {
 			file("a"), device("virtio-blk-pci,id=virtio-blk-a,drive=disk-a,serial=s" + stop + ",discard=off"),
 			served("b", "7"), device("pcie-root-port,id=port-b,chassis=1", "virtio-blk-pci,id=virtio-blk-b,bus=port-b,drive=disk-b,serial=s"+report+",request-merging=off"),
 		}},
+		{"of a saved machine", []Disk{{ID: "a", Filter: true}}, [][]string{
+			served("a", "8"), device("ide-hd,id=ahci-a,bus=ide.0,drive=disk-a,serial=s" + report), {"-S"},
+		}},
 		{"NVMe", []Disk{
 			{ID: "a", Bus: NVMe, Zones: &Zones{Size: 1 << 20, MaxOpen: 2, MaxActive: 3}},
 			{ID: "b", Bus: NVMe, Metadata: 8, Protection: 1},
@@ -231,6 +235,9 @@ func TestCommandLineOfDisks(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			var s Spec
+			if strings.Contains(tt.name, "saved") {
+				s.From = "/saved"
+			}
 			for _, d := range tt.disks {
 				d.Path, d.Serial, d.Format = "/"+d.ID, "s", Raw
 				s.Disks = append(s.Disks, d)
