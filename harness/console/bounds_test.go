@@ -74,8 +74,8 @@ func TestHarmfulLogs(t *testing.T) {
 		"a number of JSON":         io.MultiReader(strings.NewReader("{\"n\":1"), repeat(2_000, func(int) string { return strings.Repeat("1", 16<<10) })),
 		"deep JSON":                io.MultiReader(strings.NewReader("{\"a\":"), repeat(1_000, func(int) string { return strings.Repeat("[", 4<<10) })),
 		"a field of the journal's": io.MultiReader(strings.NewReader("__CURSOR=x\nMESSAGE\n\xff\xff\xff\xff\xff\xff\xff\x7f"), repeat(1_000, func(int) string { return word })),
-		"a packed bomb":            bytes.NewReader(bomb(t, 3, 64<<20)),
-		"a packed bomb in a mail":  io.MultiReader(strings.NewReader("MIME-Version: 1.0\nContent-Transfer-Encoding: base64\n\n"), strings.NewReader(base64.StdEncoding.EncodeToString(bomb(t, 3, 64<<20)))),
+		"a packed bomb":            bytes.NewReader(bomb(t, 3, 16<<20)),
+		"a packed bomb in a mail":  io.MultiReader(strings.NewReader("MIME-Version: 1.0\nContent-Transfer-Encoding: base64\n\n"), strings.NewReader(base64.StdEncoding.EncodeToString(bomb(t, 3, 16<<20)))),
 	} {
 		read, heap := heapAfter(func() *Log {
 			log, err := ReadAll(log)

@@ -305,7 +305,11 @@ func (s *Scanner) message(l []byte) bool {
 		}
 	}
 	if !found && m.origin == originUnknown {
-		if inner, ok := innerMessage(m.text); ok {
+		inner, ok := message{}, false
+		if s.seen.time {
+			inner, ok = innerMessage(m.text)
+		}
+		if ok {
 			// A prompt, or output without a newline, before the kernel's line.
 			m = inner
 			text = s.look(&m)
