@@ -96,6 +96,37 @@ func parseFrame(s []byte) (Frame, bool) {
 	return f, false
 }
 
+// isFrame reports whether a line is a frame in the usual form and nothing else,
+// without reading it.
+func isFrame(s []byte) bool {
+	if len(s) < 8 || s[0] != ' ' {
+		return false
+	}
+	s = trimBlanks(s)
+	if bytes.HasPrefix(s, []byte("[<")) {
+		end := bytes.IndexByte(s[:min(len(s), 24)], ']')
+		if end < 0 {
+			return false
+		}
+		s = trimBlanks(s[end+1:])
+	}
+	if bytes.HasPrefix(s, []byte("? ")) {
+		s = trimBlanks(s[1:])
+	}
+	n := 0
+	for n < len(s) && (isWord(s[n]) || s[n] == '.') {
+		n++
+	}
+	if n == 0 || !bytes.HasPrefix(s[n:], []byte("+0x")) {
+		return false
+	}
+	s = s[n+3:]
+	for len(s) > 0 && (isHex(s[0]) || s[0] == '/' || s[0] == 'x') {
+		s = s[1:]
+	}
+	return len(s) == 0 || len(s) > 3 && s[0] == ' ' && s[1] == '[' && isWord(s[2]) && !isDigit(s[2]) && s[len(s)-1] == ']'
+}
+
 // armFrame reads 32-bit arm's "(called) from (caller+0x1/0x2)": the caller is
 // the next frame, so the called one is this.
 func armFrame(called, caller []byte, f Frame) (Frame, bool) {

@@ -342,9 +342,16 @@ func (m *message) bracket(s []byte) ([]byte, bool) {
 }
 
 // printk takes off the time of nearly every line: "[   12.345678] ", before a
-// letter.
+// word.
 func (m *message) printk(s []byte) ([]byte, bool) {
-	if len(s) < 17 || s[6] != '.' || s[13] != ']' || s[14] != ' ' || !isWord(s[15]) || !isWord(s[16]) || s[15] == 'c' && isDigit(s[16]) || m.origin > originKernel {
+	if len(s) < 18 || s[6] != '.' || s[13] != ']' || s[14] != ' ' || m.origin > originKernel {
+		return nil, false
+	}
+	t := s[15:]
+	if t[0] == ' ' { // a frame
+		t = t[1:]
+	}
+	if !isWord(t[0]) || !isWord(t[1]) || t[0] == 'c' && isDigit(t[1]) {
 		return nil, false
 	}
 	i := 1

@@ -295,6 +295,10 @@ func (s *Scanner) message(l []byte) bool {
 	if m.origin == originUnknown && !s.timed && s.phrase(m.text) {
 		m.origin = originKernel
 	}
+	if open && isFrame(m.text) { // the half of a report, and never a marker
+		s.part(&m)
+		return m.origin != originUnknown
+	}
 	text := s.look(&m)
 	found := false
 	if s.seen.any || s.seen.special || s.seen.time {
