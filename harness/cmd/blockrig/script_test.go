@@ -65,13 +65,14 @@ var scriptCommands = map[string]func(ts *testscript.TestScript, neg bool, args [
 			ts.Fatalf("want one line that begins with \"blockrig: \", got %q", said)
 		}
 	},
-	// jsonl N KEY… says that stdout is N lines, each a JSON object with at
-	// least these keys.
+	// jsonl N KEY… says that stdout is N lines (of N+: or more), each a JSON
+	// object with at least these keys.
 	"jsonl": func(ts *testscript.TestScript, neg bool, args []string) {
 		if neg || len(args) == 0 {
 			ts.Fatalf("usage: jsonl N KEY…")
 		}
-		want, err := strconv.Atoi(args[0])
+		number, more := strings.CutSuffix(args[0], "+")
+		want, err := strconv.Atoi(number)
 		ts.Check(err)
 		n := 0
 		for line := range strings.Lines(ts.ReadFile("stdout")) {
@@ -86,8 +87,8 @@ var scriptCommands = map[string]func(ts *testscript.TestScript, neg bool, args [
 				}
 			}
 		}
-		if n != want {
-			ts.Fatalf("%d lines, want %d", n, want)
+		if n < want || n > want && !more {
+			ts.Fatalf("%d lines, want %s", n, args[0])
 		}
 	},
 }
