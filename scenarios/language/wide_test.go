@@ -3,7 +3,6 @@ package language
 import (
 	"fmt"
 	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 
@@ -43,31 +42,32 @@ func wide(t *testing.T) *scenarios.Scenario {
 func small(body string) string { return "name: small\nabout: A test.\n" + body }
 
 func TestOldFormIsReadAsTheNewOne(t *testing.T) {
-	files, err := filepath.Glob("testdata/old/*.yaml")
-	if err != nil || len(files) < 7 {
-		t.Fatal(files, err)
-	}
-	for _, file := range files {
+	read := func(file string) string {
 		src, err := os.ReadFile(file)
 		if err != nil {
 			t.Fatal(err)
 		}
-		old := parse(t, string(src))
-		now := good(t)
-		if old.Name != "good" {
-			if now, err = Load(old.Name); err != nil {
-				t.Fatal(err)
-			}
-		}
-		of := func(s *scenarios.Scenario) (out []scenarios.Case) {
-			for _, c := range casesOf(t, s, nil) {
+		return string(src)
+	}
+	const (
+		disks = "disks: [{id: a, bus: ahci, size: 64MiB}, {id: b, bus: ahci, size: 64MiB}]\n"
+		step  = "step: {op: pread, direct: true, offset: 0, length: 512, memory_offset: 0}\n"
+		steps = "steps: [io: {op: pread, direct: true, length: 512}]\n"
+	)
+	for _, tc := range []struct{ name, old, now string }{
+		{"lvm", read("testdata/old/good.yaml"), read("testdata/good.yaml")},
+		{"md", small(disks + "stack: {file: {size: 1MiB}, ext4: {block_size: 4096}, md: {level: raid1}}\n" + step), small(disks + "stack: [md: raid1, fs: {type: ext4, block_size: 4096}, file: 1MiB]\n" + steps)},
+		{"plain", small("disks: [{id: a}]\nstack: {ext4: {block_size: 1024}, file: {size: 1MiB}}\n" + step), small("disks: [{id: a}]\nstack: [fs: {type: ext4, block_size: 1024}, file: 1MiB]\n" + steps)},
+	} {
+		of := func(src string) (out []scenarios.Case) {
+			for _, c := range casesOf(t, parse(t, src), nil) {
 				c.Scenario = nil
 				out = append(out, c)
 			}
 			return out
 		}
-		if diff := cmp.Diff(of(now), of(old)); diff != "" {
-			t.Errorf("%s: -new +old:\n%s", file, diff)
+		if diff := cmp.Diff(of(tc.now), of(tc.old)); diff != "" {
+			t.Errorf("%s: -new +old:\n%s", tc.name, diff)
 		}
 	}
 }
