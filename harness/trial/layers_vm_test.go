@@ -154,3 +154,92 @@ steps:
 	wantPass(t, r)
 	wantProof(t, r, "md0 is an md array of level raid1", "level raid5", "level raid6", "level raid10", "level raid0", "level raid4")
 }
+
+// Given a volume of each type, when it is written, then it is what was asked
+// for and holds the data.
+func TestLayersOfLVM(t *testing.T) {
+	r := trialOf(t, `
+machine: {memory: 512MiB}
+disks: [{id: a}, {id: b}, {id: c}, {id: d}]
+stack:
+  - lvm: {name: five, on: [a, b, c], type: raid5, stripes: 2, stripe_size: 64KiB, size: 16MiB}
+  - loop: {on: [five], direct: true}
+  - lvm: {name: thin, on: [loop], type: thin, size: 8MiB, extra: 8MiB, chunk: 64KiB}
+  - brd: 64MiB
+  - lvm: {name: cached, on: [d, brd], type: cache, size: 16MiB, extra: 8MiB}
+steps:
+`+writeAndRead("thin", "cached")+`
+  - act: {do: scrub, to: five}
+  - check: {legs: five}
+`)
+	wantPass(t, r)
+	wantProof(t, r, "raid raid5", "thin 253:", "cache 253:")
+}
+
+// Given each file system, when a file on it is written, then the data are right,
+// after it was mounted again, too, and nothing of it is damaged.
+func TestFileSystems(t *testing.T) {
+	r := trialOf(t, `
+machine: {memory: 768MiB}
+disks: [{id: a, size: 512MiB}, {id: b, size: 512MiB}, {id: c, size: 512MiB}, {id: d, size: 64MiB, discard: true}]
+stack:
+  - fs: {name: x, type: xfs, on: [a], block_size: 4096, options: noatime}
+  - file: {name: xfile, on: [x], size: 1MiB}
+  - fs: {name: f, type: f2fs, on: [b]}
+  - file: {name: ffile, on: [f], size: 1MiB}
+  - fs: {name: bt, type: btrfs, on: [c]}
+  - file: {name: bfile, on: [bt], size: 1MiB}
+  - fs: {name: e, type: ext4, on: [d], block_size: 1024, mkfs: [-O, ^has_journal]}
+  - file: {name: efile, on: [e], size: 1MiB, sparse: true}
+steps:
+`+writeAndRead("xfile", "ffile", "bfile", "efile")+`
+  - act: {do: umount, to: x}
+  - act: {do: mount, to: x}
+  - check: {data: xfile}
+  - act: {do: fstrim, to: e}
+  - act: {do: remount, to: e, args: [ro]}
+  - io: {op: pwrite, on: efile, direct: true, expect: {aligned: [EROFS]}}
+  - check: {fsck: x}
+  - check: {fsck: f}
+  - check: {fsck: bt}
+  - check: {fsck: e}
+  - check: {data: ffile}
+`)
+	wantPass(t, r)
+	wantProof(t, r, "/mnt/x is xfs with blocks of 4096", "/mnt/f is f2fs", "/mnt/bt is btrfs", "/mnt/e is ext4 with blocks of 1024")
+}
+
+// Given disks on each bus, when they are written, then the data are right.
+func TestBuses(t *testing.T) {
+	r := trialOf(t, `
+disks:
+  - {id: a}
+  - {id: v, bus: virtio-blk, logical_block_size: 4096, physical_block_size: 4096}
+  - {id: s, bus: virtio-scsi, discard: true}
+  - {id: n, bus: nvme}
+steps:
+`+writeAndRead("a", "v", "s", "n"))
+	wantPass(t, r)
+}
+
+// Given a disk of a mirror that fails, when the array is read, then its leg is
+// failed for that and nothing is wrong; without the fault it would be.
+func TestAFaultExplainsALeg(t *testing.T) {
+	r := trialOf(t, `
+disks: [{id: a, size: 16MiB}, {id: b, size: 16MiB}]
+stack:
+  - md: {level: raid1, on: [a, b]}
+steps:
+  - io: {op: pwrite, direct: true, length: 256KiB}
+  - fault: {disk: b, do: error}
+  - io: {op: pwrite, direct: true, length: 64KiB}
+  - io: {op: pread, direct: true, length: 256KiB}
+  - heal: {disk: b}
+  - act: {do: remove, to: md, member: b}
+  - act: {do: add, to: md, member: b}
+  - wait: {in_sync: md}
+  - check: {agree: md}
+  - check: {data: md}
+`)
+	wantPass(t, r)
+}

@@ -41,7 +41,11 @@ func (s *Stack) Act(h Host, a scenarios.Act) error {
 	if !ok {
 		return fmt.Errorf("%w: %s to a %s", ErrCannot, a.Do, p.Layer.Kind())
 	}
-	return k.act(h, s, p, a)
+	err = k.act(h, s, p, a)
+	if err == nil && (a.Do == "stop" || a.Do == "assemble") {
+		p.stopped = a.Do == "stop"
+	}
+	return err
 }
 
 // cannot is the error of an act that a kind does not know.

@@ -18,15 +18,16 @@ import (
 
 // A Part is what a scenario calls by a name: a disk or a layer.
 type Part struct {
-	Name   string
-	Device        // none where it has no block device of its own: a file system of many, a file
-	Path   string // what I/O goes to: the device's node, or the file
-	Mount  string // where a file system is mounted
-	On     []*Part
-	Disk   *protocol.Disk   // of a disk
-	Layer  *scenarios.Layer // of a layer
-	kind   kind
-	number int // among the layers of its kind, from 0
+	Name    string
+	Device         // none where it has no block device of its own: a file system of many, a file
+	Path    string // what I/O goes to: the device's node, or the file
+	Mount   string // where a file system is mounted
+	On      []*Part
+	Disk    *protocol.Disk   // of a disk
+	Layer   *scenarios.Layer // of a layer
+	kind    kind
+	number  int  // among the layers of its kind, from 0
+	stopped bool // an act has stopped it
 }
 
 // Host is what PID 1 does for a layer.
@@ -209,10 +210,11 @@ func (s *Stack) Legs() (legs []scenarios.Leg, inSync bool, err error) {
 	return legs, inSync, nil
 }
 
-// LegsOf are those of one part; none where it has no redundancy.
+// LegsOf are those of one part; none where it has no redundancy, or was
+// stopped.
 func (s *Stack) LegsOf(p *Part) ([]scenarios.Leg, bool, error) {
 	r, ok := p.kind.(redundant)
-	if !ok {
+	if !ok || p.stopped {
 		return nil, true, nil
 	}
 	legs, inSync, err := r.legs(p)
