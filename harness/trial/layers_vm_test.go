@@ -162,7 +162,7 @@ func TestLayersOfLVM(t *testing.T) {
 machine: {memory: 512MiB}
 disks: [{id: a}, {id: b}, {id: c}, {id: d}]
 stack:
-  - lvm: {name: five, on: [a, b, c], type: raid5, stripes: 2, stripe_size: 64KiB, size: 16MiB}
+  - lvm: {name: five, on: [a, b, c], type: raid5, stripes: 2, stripe_size: 64KiB, size: 40MiB}
   - loop: {on: [five], direct: true}
   - lvm: {name: thin, on: [loop], type: thin, size: 8MiB, extra: 8MiB, chunk: 64KiB}
   - brd: 64MiB

@@ -159,6 +159,15 @@ func (f file) prove(p *Part) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
+	if p.On[0].Layer.FS.Type == "btrfs" {
+		// Each of its subvolumes shows another device than the mount does. That
+		// of the root is mounted there, as was proven.
+		var root unix.Stat_t
+		if err := unix.Stat(p.On[0].Mount, &root); err != nil {
+			return nil, fmt.Errorf("stat %s: %w", p.On[0].Mount, err)
+		}
+		dev = root.Dev
+	}
 	if st.Mode&unix.S_IFMT != unix.S_IFREG || st.Size != int64(f.Size) {
 		return nil, fmt.Errorf("%s is no file of %d bytes", p.Path, int64(f.Size))
 	}
