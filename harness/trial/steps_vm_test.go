@@ -3,6 +3,8 @@
 package trial
 
 import (
+	"context"
+	"os"
 	"strings"
 	"testing"
 
@@ -93,6 +95,33 @@ steps:
 // Given something under a layer that spoils data, when they are read, then what
 // is wrong is named.
 func TestSpoiledDataAreNamed(t *testing.T) {
+	// One machine for all: it has what each of them loads a table with.
+	const spoiled = `
+disks: [{id: a}]
+stack:
+  - brd: 16MiB
+  - dm: {name: other, on: [a], table: ["0 8 zero", "8 8 flakey {a} 8 60 0", "16 8 crypt aes-xts-plain64 00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff 0 {a} 16"]}
+  - dm: {on: [brd], table: ["0 {brd.sectors} linear {brd} 0"]}
+steps:
+`
+	l, err := jobOfText(t.Context(), withBug, spoiled+writeAndRead("dm"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if os.Getenv(playPrepare) != "" {
+		t.Skip("prepared")
+	}
+	l.Dir = t.TempDir()
+	ctx := testContext(t)
+	base, err := (&BaseCache{Dir: t.TempDir()}).get(ctx, l.baseKey(), func(ctx context.Context, dir string) error { return makeBase(ctx, l, dir) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := base.Close(); err != nil {
+			t.Error(err)
+		}
+	}()
 	for name, tt := range map[string]struct{ steps, wrong string }{
 		"a write that was dropped": {`
   - io: {op: pwrite, on: dm, direct: true, length: 64KiB}
@@ -122,13 +151,16 @@ func TestSpoiledDataAreNamed(t *testing.T) {
 `, "garbage"},
 	} {
 		t.Run(strings.ReplaceAll(name, " ", "-"), func(t *testing.T) {
-			r := trialOf(t, `
-disks: [{id: a}]
-stack:
-  - brd: 16MiB
-  - dm: {on: [brd], table: ["0 {brd.sectors} linear {brd} 0"]}
-steps:
-`+tt.steps)
+			l, err := jobOfText(t.Context(), withBug, spoiled+tt.steps)
+			if err != nil {
+				t.Fatal(err)
+			}
+			l.Dir = t.TempDir()
+			o, err := runWarm(testContext(t), l, base)
+			if err != nil {
+				t.Fatal(err)
+			}
+			r := ran{o, l.Dir}
 			if r.Verdict != scenarios.Corrupt || r.Report.Wrong != tt.wrong {
 				t.Errorf("%s, %q; want %q: %s\n%s", r.Verdict, r.Report.Wrong, tt.wrong, r.Reason, show(r))
 			}
