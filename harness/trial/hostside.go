@@ -56,12 +56,23 @@ func (j Job) savable() bool {
 	return !slices.ContainsFunc(j.Disks, func(d scenarios.Disk) bool { return !qemu.Disk{Bus: qemu.Bus(d.Bus)}.Savable() })
 }
 
+// plugWait is how long a guest may take to let a disk go that is taken away.
+const plugWait = 30 * time.Second
+
 // byHost does a step that the guest knows nothing of.
-func (s *session) byHost(_ context.Context, st scenarios.Step) error {
+func (s *session) byHost(ctx context.Context, st scenarios.Step) error {
 	s.blame.after(st, s.Setup)
 	s.res.Report.Explained = s.res.Report.Explained || s.blame.explains
 	var err error
+	ctx, cancel := context.WithTimeout(ctx, plugWait)
+	defer cancel()
 	switch {
+	case st.Fault != nil && st.Fault.Do == removeDisk:
+		err = s.m.Unplug(ctx, st.Fault.Disk)
+		s.unplugged = append(s.unplugged, st.Fault.Disk)
+	case st.Heal != nil && slices.Contains(s.unplugged, st.Heal.Disk):
+		err = s.m.Plug(ctx, st.Heal.Disk)
+		s.unplugged = slices.DeleteFunc(s.unplugged, func(d string) bool { return d == st.Heal.Disk })
 	case st.Fault != nil:
 		var f qemu.Fault
 		if f, err = faultOf(*st.Fault); err == nil {

@@ -55,10 +55,11 @@ type session struct {
 	stop  chan struct{} // closed at the end: the link's reader drops what comes
 	done  chan struct{} // closed when the link's reader has ended
 
-	model  *model
-	blame  blame
-	faults []qemu.Fault // in force
-	moved  bool         // a step made the disks do something
+	model     *model
+	blame     blame
+	faults    []qemu.Fault // in force
+	moved     bool         // a step made the disks do something
+	unplugged []string     // disks that were taken away
 
 	closed bool
 	res    *Outcome
