@@ -173,7 +173,13 @@ func effect(o scenarios.IO, generation uint32) (values, bool) {
 // the guest is told. From then on it may have been done, wholly or in part.
 func (m *model) begin(st scenarios.Step) protocol.Step {
 	out := m.number(st)
-	m.expect(&out)
+	readers := 0
+	each([]scenarios.Step{st}, func(st scenarios.Step) {
+		if st.IO != nil && st.IO.Reads() || st.Check != nil && st.Check.Data != "" {
+			readers++
+		}
+	})
+	m.expect(&out, mostExtents/max(1, readers))
 	return out
 }
 
@@ -208,19 +214,19 @@ func (m *model) number(st scenarios.Step) protocol.Step {
 	return out
 }
 
-// expect says what a step's reads may give.
-func (m *model) expect(s *protocol.Step) {
+// expect says what a step's reads may give, each in so many extents at most.
+func (m *model) expect(s *protocol.Step, most int) {
 	switch {
 	case s.IO != nil && s.IO.Reads():
 		s.Generation = m.last
-		s.Data = m.parts[m.target(s.IO.On)].extents(ranges(*s.IO, s.IO.Length))
+		s.Data = m.parts[m.target(s.IO.On)].extents(ranges(*s.IO, s.IO.Length), most)
 	case s.Check != nil && s.Check.Data != "":
 		s.Generation = m.last
-		s.Data = m.parts[s.Check.Data].extents(nil)
+		s.Data = m.parts[s.Check.Data].extents(nil, most)
 	}
 	for _, group := range s.Groups {
 		for i := range group {
-			m.expect(&group[i])
+			m.expect(&group[i], most)
 		}
 	}
 }
@@ -230,7 +236,7 @@ func (m *model) expect(s *protocol.Step) {
 const mostExtents = 400
 
 // extents are what is known of ranges; of everything without any.
-func (c spans) extents(where []extent) []protocol.Extent {
+func (c spans) extents(where []extent, most int) []protocol.Extent {
 	var known spans
 	for _, s := range c {
 		if s.now.any {
@@ -253,7 +259,7 @@ func (c spans) extents(where []extent) []protocol.Extent {
 	}
 	// Neighbours are told as one that may be either. What is told is weaker
 	// then, and never wrong.
-	for len(known) > mostExtents {
+	for len(known) > most {
 		var fewer spans
 		for i, s := range known {
 			if n := len(fewer); i%2 == 1 && n > 0 && fewer[n-1].to == s.from {
@@ -263,7 +269,7 @@ func (c spans) extents(where []extent) []protocol.Extent {
 			fewer = append(fewer, s)
 		}
 		if len(fewer) == len(known) { // gaps between them, which may hold anything
-			fewer = fewer[:mostExtents]
+			fewer = fewer[:most]
 		}
 		known = fewer
 	}
