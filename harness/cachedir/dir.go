@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/gofrs/flock"
@@ -65,6 +66,8 @@ type Entry struct {
 	path string
 	lock *flock.Flock
 	is   fs.FileInfo // of the lock: another entry in its place has another
+
+	discarded atomic.Bool // later, another entry's lock may have the same inode
 
 	once     sync.Once
 	manifest *manifest
@@ -176,8 +179,11 @@ func (e *Entry) Verify(ctx context.Context, files ...string) error {
 // Discard removes the entry, which is of no use, and gives it up; why is said
 // in the log. If another one has been made in its place, that one stays. Other
 // users of this one find out by themselves. One that was closed can be
-// discarded, too.
+// discarded, too, and to do it again does nothing.
 func (e *Entry) Discard(ctx context.Context, why error) (err error) {
+	if e.discarded.Swap(true) {
+		return nil
+	}
 	defer wrap(&err, "remove "+e.dir.name(e.key))
 	return errors.Join(e.dir.setAside(ctx, e.key, e, why), e.Close())
 }

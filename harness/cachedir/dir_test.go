@@ -381,6 +381,23 @@ func TestDiscardLeavesWhatWasMadeInItsPlace(t *testing.T) {
 	}
 }
 
+// Given an entry whose discarding freed the inode of its lock, when it is
+// discarded again, then what was made in its place stays.
+func TestDiscardingTwiceRemovesOnce(t *testing.T) {
+	d := New(t.TempDir(), Options{})
+	var made atomic.Int32
+	for range 20 {
+		one := get(t, d, "k", counted(&made))
+		must(t, one.Discard(t.Context(), errors.New("no use")))
+		get(t, d, "k", counted(&made))
+		must(t, one.Discard(t.Context(), errors.New("no use")))
+		if got := names(t, d.Path()); !slices.Equal(got, []string{"k"}) {
+			t.Fatalf("there is %q", got)
+		}
+		must(t, d.Remove(t.Context(), "k"))
+	}
+}
+
 func TestTheLeastRecentlyUsedGoFirstAndWhatIsInUseStays(t *testing.T) {
 	for limit, o := range map[string]Options{"of bytes": {Limit: 4 * (3<<20 + 16<<10)}, "of entries": {Keep: 4}} {
 		t.Run(limit, func(t *testing.T) {
