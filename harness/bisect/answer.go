@@ -64,7 +64,7 @@ type Answer struct {
 	Stopped    string    `json:"stopped,omitempty"` // why the search had to stop, a Stop constant
 	Grade      Grade     `json:"grade"`
 	Why        []string  `json:"why,omitempty"` // why not proven
-	Confidence float64   `json:"confidence"`    // product of all marks' probabilities
+	Confidence float64   `json:"confidence"`    // that the commit and its parents are marked right; without a commit, that all marks are
 	Checks     []Check   `json:"checks"`
 	Target     Target    `json:"target"`
 	// Became is set when the symptom grew: at First it began as Began, at

@@ -778,8 +778,8 @@ func (s *search) grade(a *Answer) {
 	}
 	switch {
 	case a.Confidence < .95:
-		doubt(fmt.Sprintf("all marks are right with probability %.3g only", a.Confidence))
+		doubt(fmt.Sprintf("the commit and its parents are marked right with probability %.3g only", a.Confidence))
 	case a.Confidence < s.cfg.Confidence:
-		weaken(fmt.Sprintf("all marks are right with probability %.4g, below the %.4g asked for", a.Confidence, s.cfg.Confidence))
+		weaken(fmt.Sprintf("the commit and its parents are marked right with probability %.4g, below the %.4g asked for", a.Confidence, s.cfg.Confidence))
 	}
 }

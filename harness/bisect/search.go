@@ -9,6 +9,7 @@ import (
 	"slices"
 
 	"github.com/blockrig/blockrig/harness/stats"
+	"github.com/blockrig/blockrig/scenarios"
 )
 
 // A Direction says which end of a search fails.
@@ -232,7 +233,12 @@ func (s *search) run(ctx context.Context, k *kernel, boots, runs int) error {
 		if o.Kind == KindVerdict && o.Boot == "" {
 			return errors.New("a trial came without the boot it was done in")
 		}
-		o.Shows = o.shown()
+		if o.Shows == nil { // of an older version
+			o.Shows = o.shown()
+			o.NoAnswer = o.NoAnswer || slices.ContainsFunc(o.Shows, func(s Signature) bool {
+				return s.Verdict == scenarios.Hang || s.Verdict == scenarios.Bug
+			})
+		}
 		k.outcomes = append(k.outcomes, o)
 		s.trials++
 		s.seconds += o.Seconds
