@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -390,5 +392,54 @@ func TestStepFor(t *testing.T) {
 	}
 	if _, why := Step([]Outcome{showing(showsWarn, showsEIO)}, Rules{}, nil, 1); !strings.Contains(why, "eio in pread in 1 of 1 trials") || !strings.Contains(why, "WARNING in a") {
 		t.Errorf("without it: %q", why)
+	}
+}
+
+// Given a search for several things that is killed now and then, when it is
+// resumed, then no trial is made twice, and each has the same answer.
+func TestSeveralQuestionsAreResumed(t *testing.T) {
+	does := func(s Subject) Outcome { return began(s, map[Signature]int{showsWarn: 7, showsEIO: 20, showsLeg: 20}) }
+	cfg := Config{New: "c31", Old: []string{"c0"}}
+	whole := &scripted{does: does, prepared: revertible}
+	want, err := Run(context.Background(), cfg, chain(t, 32), whole)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for every := 5; every < len(whole.tried); every += 9 {
+		dir := filepath.Join(t.TempDir(), "state")
+		s, err := CreateState(dir, wanted{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for run := 0; ; run++ {
+			tester := &scripted{does: does, prepared: revertible, boot: 1000 * run}
+			a, err := s.Run(context.Background(), cfg, chain(t, 32), &crashing{tester, every})
+			if closeErr := s.Close(); closeErr != nil {
+				t.Fatal(closeErr)
+			}
+			if err == nil {
+				if got := foundOf(a); !maps.Equal(got, foundOf(want)) {
+					t.Errorf("every %d: %v, want %v", every, got, foundOf(want))
+				}
+				break
+			}
+			if !errors.Is(err, errCrash) {
+				t.Fatal(err)
+			}
+			if s, err = OpenState(dir, &wanted{}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		trials, err := Trials(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		made := 0
+		for _, list := range trials {
+			made += len(list)
+		}
+		if made != len(whole.tried) {
+			t.Errorf("every %d: %d trials, %d without a crash", every, made, len(whole.tried))
+		}
 	}
 }
