@@ -173,7 +173,7 @@ steps:
   - check: {legs: five}
 `)
 	wantPass(t, r)
-	wantProof(t, r, "raid raid5", "thin 253:", "cache 253:")
+	wantProof(t, r, "raid raid5", "16384 thin ", "32768 cache ")
 }
 
 // Given each file system, when a file on it is written, then the data are right,
