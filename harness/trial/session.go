@@ -259,7 +259,7 @@ func (s *session) steps(ctx context.Context) error {
 			break
 		}
 	}
-	if s.res.Report.AsExpected() && !s.moved && s.asksDisks() {
+	if s.res.Report.AsExpected() && !s.moved && s.asksDisks() && !s.res.Report.Refused() {
 		s.res.Report.Setup = "no step made a request to the stack's disks"
 	}
 	// The console is slower than the control line.

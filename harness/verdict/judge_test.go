@@ -35,6 +35,23 @@ var (
 	panicked = console.Finding{Kind: console.KindPanic, Title: "kernel panic: Fatal exception", Line: 50}
 )
 
+func TestStepThatIsRefusedNeedNotReachTheDisks(t *testing.T) {
+	einval := StepReport{Observation: scenarios.Observation{Returned: true, Errno: "EINVAL"}}
+	for name, tc := range map[string]struct {
+		report Report
+		want   bool
+	}{
+		"data":               {done(nil), false},
+		"refused":            {done(func(r *Report) { r.Bytes, r.Errno = 0, "EINVAL" }), true},
+		"refused before":     {done(func(r *Report) { r.Before = []StepReport{einval} }), true},
+		"two that gave data": {done(func(r *Report) { r.Before = []StepReport{{}} }), false},
+	} {
+		if got := tc.report.Refused(); got != tc.want {
+			t.Errorf("%s: %v, want %v", name, got, tc.want)
+		}
+	}
+}
+
 func TestJudge(t *testing.T) {
 	hung := func(r *Report) {
 		r.Phase, r.Returned, r.Bytes = "step", false, 0

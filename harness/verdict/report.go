@@ -103,6 +103,12 @@ func (r Report) unmoved() string {
 	return ""
 }
 
+// Refused says whether a step ended with an errno: it need not have come as far
+// as the disks. EINVAL is the right answer to a misaligned buffer.
+func (r Report) Refused() bool {
+	return r.Errno != "" || slices.ContainsFunc(r.Before, func(b StepReport) bool { return b.Errno != "" })
+}
+
 // HostsDoing says that an error is, or may be, the doing of the host, QEMU or
 // the harness: the next trial may well end otherwise.
 func (r Report) HostsDoing() bool { return r.Host != "" || r.Doubt != "" || r.Paused != "" }
