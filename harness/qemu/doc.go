@@ -56,8 +56,8 @@
 // then (TCG; AHCI 0.31 and 0.38 ms). What it tells the guest is always meant:
 //
 //	m, err := qemu.Start(ctx, qemu.Spec{Disks: []qemu.Disk{a, b}, …}) // a.Filter is true
-//	err = m.Inject(qemu.Fault{Disk: "a", Do: qemu.FailRequest, Op: qemu.WriteOp, After: 2, Count: 1})
-//	…                                                                 // the third write fails with EIO
+//	err = m.Inject(qemu.Fault{Disk: "a", Do: qemu.FailRequest, Op: qemu.WriteOp, After: 2, Count: 6})
+//	…                                                                 // the third write fails, also when the guest tries again
 //	err = m.Heal("a")
 //	m.Hits()                                                          // how often it was met
 //

@@ -50,6 +50,9 @@ type Fault struct {
 	Offset int64 `json:"offset,omitempty"`
 	Length int64 `json:"length,omitempty"`
 
+	// Linux asks again when a request fails, so that an application sees an error
+	// only after six hits (6.18; AHCI, virtio-scsi, NVMe; at once: virtio-blk, and
+	// ENOSPC of virtio-scsi). NVMe makes every error one of the medium, ENODATA.
 	After  int     `json:"after,omitempty"`  // so many requests are spared first
 	Count  int     `json:"count,omitempty"`  // so many are hit then; 0 for all
 	Chance float64 `json:"chance,omitempty"` // that one is hit which could be; 0 is 1
