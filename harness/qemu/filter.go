@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"slices"
 	"sync"
 	"syscall"
 	"time"
@@ -268,6 +269,13 @@ func (f *filter) heldNow() int {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return f.held
+}
+
+// mayHold says that a request is held, or can be from one moment to the next.
+func (f *filter) mayHold() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.held > 0 || slices.ContainsFunc(f.faults, func(a *armed) bool { return a.Fault.Do == StallRequest || a.Fault.Delay > 0 })
 }
 
 // inject puts faults in force in place of those before.

@@ -71,6 +71,16 @@ func (m *Machine) Held() int {
 	return n
 }
 
+// mayHold says that a request is held, or can be from one moment to the next.
+func (m *Machine) mayHold() bool {
+	for _, f := range m.filters {
+		if f.mayHold() {
+			return true
+		}
+	}
+	return false
+}
+
 // Pending is how long a request of the guest has waited for this process by
 // now, which no fault keeps waiting; 0 when none waits. It is time that the
 // host did not give to the guest.

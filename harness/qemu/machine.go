@@ -377,7 +377,7 @@ func (m *Machine) Close() error {
 	m.closing.Do(func() {
 		m.ask(errClosed)
 		m.stopRecordings() // QEMU flushes when it quits
-		if m.Held() > 0 || m.Trouble() != nil {
+		if m.mayHold() || m.Trouble() != nil {
 			m.proc.kill() // it would wait for the answer to a request
 		} else {
 			m.quit()
