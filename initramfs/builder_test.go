@@ -257,7 +257,7 @@ func TestABadRequestIsOneLine(t *testing.T) {
 		want   []string
 	}{
 		"a missing one":        {func(r *Request) { r.Exe = "/nowhere/blockrig" }, []string{"/nowhere/blockrig", "no such file"}},
-		"an unknown tool":      {func(r *Request) { r.Tools = []string{"mkfs.xfs"} }, []string{`"mkfs.xfs"`, "lvm, mdadm, mke2fs"}},
+		"an unknown tool":      {func(r *Request) { r.Tools = []string{"mkfs.zfs"} }, []string{`"mkfs.zfs"`, "lvm, make-bcache, mdadm"}},
 		"tools from elsewhere": {func(r *Request) { r.Tools, r.ToolsFrom = []string{"lvm"}, "fedora" }, []string{`"fedora"`, `"debian"`, `"host"`}},
 		"a module outside": {
 			func(r *Request) { r.Modules = []kernels.Module{{Name: "x", Path: "../../x.ko"}} },
