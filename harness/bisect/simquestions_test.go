@@ -223,14 +223,13 @@ func (w *symptoms) rightFor(t *Target) (right []string) {
 
 // An answered question, and whether what it claims is so.
 type claim struct {
-	seed   uint64
-	what   string
-	named  bool
-	right  bool
-	grade  Grade
-	p      float64
-	same   bool
-	trials int
+	seed  uint64
+	what  string
+	named bool
+	right bool
+	grade Grade
+	p     float64
+	same  bool
 }
 
 func simulateSeveral(t testing.TB, seed uint64, confidence float64, g grids) (claims []claim, trials int) {

@@ -13,18 +13,17 @@ import (
 
 // iocb and ioEvent are those of include/uapi/linux/aio_abi.h.
 type iocb struct {
-	data      uint64
-	key       uint32
-	rwFlags   uint32
-	opcode    uint16
-	priority  int16
-	fd        uint32
-	buf       uint64
-	bytes     uint64
-	offset    int64
-	reserved2 uint64
-	flags     uint32
-	resfd     uint32
+	data    uint64
+	_       uint32 // aio_key
+	rwFlags uint32
+	opcode  uint16
+	_       int16 // priority
+	fd      uint32
+	buf     uint64
+	bytes   uint64
+	offset  int64
+	_       uint64
+	_, _    uint32 // flags, resfd
 }
 
 type ioEvent struct {
