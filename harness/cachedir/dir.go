@@ -12,7 +12,6 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/gofrs/flock"
@@ -67,8 +66,7 @@ type Entry struct {
 	lock *flock.Flock
 	is   fs.FileInfo // of the lock: another entry in its place has another
 
-	discarded atomic.Bool // later, another entry's lock may have the same inode
-
+	discard  sync.Once // later, another entry's lock may have the same inode
 	once     sync.Once
 	manifest *manifest
 	bad      error // of reading it
@@ -181,11 +179,9 @@ func (e *Entry) Verify(ctx context.Context, files ...string) error {
 // users of this one find out by themselves. One that was closed can be
 // discarded, too, and to do it again does nothing.
 func (e *Entry) Discard(ctx context.Context, why error) (err error) {
-	if e.discarded.Swap(true) {
-		return nil
-	}
 	defer wrap(&err, "remove "+e.dir.name(e.key))
-	return errors.Join(e.dir.setAside(ctx, e.key, e, why), e.Close())
+	e.discard.Do(func() { err = errors.Join(e.dir.setAside(ctx, e.key, e, why), e.Close()) })
+	return err
 }
 
 // Remove removes an entry that nobody wants any more, even one in use. The

@@ -10,6 +10,9 @@ import (
 // bottom up.
 var oldLayers = []string{"lvm", "md", "ext4", "file"}
 
+// oldNames are what the guest called them.
+var oldNames = []string{"main", "", "tmp", "testfile"}
+
 // modernize rewrites the form that scenarios had when a stack was a mapping of
 // at most four layers and there was one step.
 func (s *source) modernize(root *yaml.Node) {
@@ -45,6 +48,11 @@ func (s *source) oldStack(n *yaml.Node) *yaml.Node {
 		return n
 	}
 	for k, value := range found {
+		if value != nil && value.Kind == yaml.MappingNode && oldNames[k] != "" {
+			named := *value
+			named.Content = append([]*yaml.Node{scalarAt(value, "name"), scalarAt(value, oldNames[k])}, value.Content...)
+			value = &named
+		}
 		switch {
 		case value == nil:
 		case oldLayers[k] == "ext4" && value.Kind == yaml.MappingNode:
