@@ -3,7 +3,6 @@
 package qemu_test
 
 import (
-	"path/filepath"
 	"testing"
 
 	"github.com/blockrig/blockrig/harness/qemu"
@@ -63,48 +62,6 @@ func TestGuestSeesDisksAsTheyAreAskedFor(t *testing.T) {
 	for _, d := range []string{"a", "b", "c", "d", "e", "f", "g", "h", "i", "j"} {
 		if got := l.write(d, 0, 8192, 'x') + l.flush(d) + l.read(d, 0, 8192); got != "8192x" {
 			t.Errorf("disk %s: write, flush and read gave %q", d, got)
-		}
-	}
-}
-
-func TestSavedMachineHasDisksOfEveryBus(t *testing.T) {
-	spec := linuxSpec(t, qemu.Disk{ID: "a"}, qemu.Disk{ID: "b", Bus: qemu.VirtioBlk}, qemu.Disk{ID: "c", Bus: qemu.VirtioSCSI, RotationRate: 1},
-		qemu.Disk{ID: "d", Filter: true}, qemu.Disk{ID: "e", Bus: qemu.VirtioBlk, Filter: true, Removable: true}, qemu.Disk{ID: "f", Bus: qemu.VirtioSCSI, Filter: true})
-	disks := []string{"a", "b", "c", "d", "e", "f"}
-	l := startLinux(t, spec)
-	for _, d := range disks {
-		if got := l.write(d, 4096, 4096, d[0]) + l.flush(d); got != "" {
-			t.Fatalf("disk %s: %s", d, got)
-		}
-	}
-	if err := l.Inject(qemu.Fault{Disk: "d", Do: qemu.StaleRead}); err != nil { // what is written later is in another layer
-		t.Fatal(err)
-	}
-	if got := l.write("d", 0, 4096, 'D'); got != "" {
-		t.Fatal(got)
-	}
-	from := filepath.Join(t.TempDir(), "saved")
-	if err := l.Save(testContext(t), from); err != nil {
-		t.Fatal(err)
-	}
-	for _, filter := range [][]string{nil, {"a", "b", "c"}} {
-		l := startLinux(t, qemu.Spec{From: from, Dir: t.TempDir(), Filter: filter})
-		for _, d := range disks {
-			if got, want := l.read(d, 4096, 4096), "4096"+d; got != want {
-				t.Errorf("disk %s: %s, want %s", d, got, want)
-			}
-			if got := l.write(d, 4096, 512, 'z') + l.flush(d) + l.read(d, 4096, 4096); got != "512z 3584"+d {
-				t.Errorf("disk %s: %s", d, got)
-			}
-		}
-		if got := l.read("d", 0, 4096); got != "4096D" {
-			t.Errorf("disk d: %s, want what was written last", got)
-		}
-		for _, d := range filter {
-			inject(t, l, qemu.Fault{Disk: d, Do: qemu.FailRequest, Op: qemu.WriteOp})
-			if got := l.write(d, 0, 4096, 'e'); got != "EIO" {
-				t.Errorf("disk %s: write with a fault: %q", d, got)
-			}
 		}
 	}
 }

@@ -93,34 +93,6 @@ func failure(d qemu.Disk) string {
 	return "EIO"
 }
 
-func TestStalledRequestIsHeldUntilItIsLetGo(t *testing.T) {
-	l := startLinux(t, linuxSpec(t, faultDisks()...))
-	for _, d := range faultDisks() {
-		inject(t, l, qemu.Fault{Disk: d.ID, Do: qemu.StallRequest, Op: qemu.ReadOp, Count: 1})
-		stuck := l.begin(ask{Do: "read", Disk: d.ID, Length: 4096})
-		ctx := testContext(t)
-		for l.Held() == 0 {
-			select {
-			case <-ctx.Done():
-				t.Fatal("no request was held")
-			case <-time.After(time.Millisecond):
-			}
-		}
-		if got := l.read(d.ID, 8192, 512); got != "5120" {
-			t.Errorf("%s: another read: %s", d.ID, got)
-		}
-		select {
-		case s := <-stuck:
-			t.Errorf("%s: it was answered: %v", d.ID, s)
-		default:
-		}
-		heal(t, l)
-		if s := <-stuck; s.String() != "40960" {
-			t.Errorf("%s: %v", d.ID, s)
-		}
-	}
-}
-
 func BenchmarkReadThroughFilter(b *testing.B) {
 	for _, bus := range qemu.Buses() {
 		for _, filter := range []bool{false, true} {
@@ -139,25 +111,6 @@ func BenchmarkReadThroughFilter(b *testing.B) {
 				}
 			})
 		}
-	}
-}
-
-// A guest that gives a request up resets the controller, for which QEMU waits
-// until the request has its answer.
-func TestGuestGivesUpAStalledRequest(t *testing.T) {
-	l := startLinux(t, linuxSpec(t, qemu.Disk{ID: "a", Filter: true}))
-	if got := l.do(ask{Do: "put", Disk: "a", Name: "device/timeout", Byte: '2'}).String(); got != "" {
-		t.Fatal(got)
-	}
-	inject(t, l, qemu.Fault{Disk: "a", Do: qemu.StallRequest, Op: qemu.ReadOp, Count: 1})
-	if got := l.read("a", 0, 4096); got != "40960" {
-		t.Errorf("read: %s, want what is there, by the second try", got)
-	}
-	if h := l.Hits()[0]; h.Hit != 1 || h.Seen < 2 {
-		t.Errorf("%+v, want one hit, and a second try", h)
-	}
-	if err := l.Trouble(); err != nil {
-		t.Error(err)
 	}
 }
 

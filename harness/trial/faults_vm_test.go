@@ -251,30 +251,6 @@ func TestRotInABaseNeverBecomesAVerdict(t *testing.T) {
 	}
 }
 
-func TestDamagedBaseIsMadeAgain(t *testing.T) {
-	for _, tt := range []int{1, 4, 6} {
-		t.Run(rot[tt].what, func(t *testing.T) {
-			c := copyBase(t, rot[tt].file, rot[tt].damage)
-			v := newSchedule(t, c.Dir, aligned)
-
-			v.run(t)
-
-			r := v.got[0]
-			if r.Verdict != scenarios.Pass || !r.Warm || len(r.Attempts) != 1 || r.BootID == sharedBase(t).BootID {
-				t.Errorf("%d attempts, warm %t, boot %s; want a warm pass from another boot\n%s", len(r.Attempts), r.Warm, r.BootID, show(r))
-			}
-			log := v.log.String()
-			if n := strings.Count(log, "is of no use and is made again"); n != 1 || !strings.Contains(log, "the content of "+rot[tt].file) && !strings.Contains(log, rot[tt].file+" has") {
-				t.Errorf("said %d times, want once, with what is damaged:\n%s", n, log)
-			}
-			if left := bases(t, c.Dir); len(left) != 1 {
-				t.Errorf("in the cache: %v, want the new base alone", left)
-			}
-			wantNothingLeft(t, v.dir)
-		})
-	}
-}
-
 // copyBase makes a cache with a copy of the shared base, whose file of that
 // name is damaged. The others are only read, and are the same files.
 func copyBase(t *testing.T, damaged string, damage func(path string) error) *BaseCache {

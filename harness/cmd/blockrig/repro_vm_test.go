@@ -88,22 +88,6 @@ story:
   holds: It fails on ${with}.
 `
 
-// TestReproSwapped has a kernel of one's own play a part in the story, in
-// which it does not do what the part asks for.
-func TestReproSwapped(t *testing.T) {
-	t.Parallel()
-	h := newHost(t)
-	k := h.kernel("debian:newest")
-	o := h.run("repro", h.write("story.yaml", story), "--kernel", "with=file:"+k.Image+",modules="+k.Modules)
-	if o.status != 1 || !strings.Contains(o.stderr, "The story does not hold:") || !strings.Contains(o.stderr, "pass, and the story has eio with degraded") {
-		t.Error(o)
-	}
-	if strings.Contains(o.stderr, "It fails on") {
-		t.Error("the story is told all the same")
-	}
-	h.wantNothingLeft()
-}
-
 // TestReproSeveral tells two stories of the museum that are told in seconds.
 func TestReproSeveral(t *testing.T) {
 	t.Parallel()
