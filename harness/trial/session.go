@@ -328,6 +328,10 @@ func (s *session) byGuest(ctx context.Context, i int, st scenarios.Step) error {
 // drain makes sure that a task which can't be killed does not wait for the
 // host's storage: QEMU, told to stop, first finishes the I/O it has accepted.
 func (s *session) drain(ctx context.Context) {
+	if n := s.m.Held(); n > 0 {
+		s.noHang(fmt.Errorf("a fault of the scenario's keeps %d requests waiting", n))
+		return
+	}
 	ctx, cancel := context.WithTimeout(ctx, qemuWait)
 	defer cancel()
 	start := time.Now()

@@ -10,6 +10,8 @@ import (
 // threads is the part of a machine that tells starved from hung.
 type threads interface {
 	Threads() (vcpus []qemu.Thread, main qemu.Thread, err error)
+	// Pending is how long the guest has waited for this process.
+	Pending() time.Duration
 }
 
 // watch measures silence in time that the guest was given: wall time less the
@@ -117,6 +119,7 @@ func (w *watch) tick() (ok bool) {
 	}
 	w.pause = max(w.pause, elapsed)
 	ran, lost := time.Duration(0), time.Duration(0)
+	pending := w.of.Pending()
 	for i, v := range vcpus {
 		run := v.Run - w.vcpus[i].Run
 		ran += run
@@ -124,7 +127,7 @@ func (w *watch) tick() (ok bool) {
 		// do, if the host can be ruled out.
 		idle := max(0, elapsed-run-(v.Wait-w.vcpus[i].Wait))
 		if !v.Held() && !main.Held() && v.Reads == w.vcpus[i].Reads && elapsed <= maxPoll {
-			idle = max(0, idle-(main.Wait-w.main.Wait))
+			idle = max(0, idle-(main.Wait-w.main.Wait)-pending)
 		} else {
 			idle = 0
 		}

@@ -18,8 +18,11 @@ type fakeCPU struct {
 	reads     int64
 	state     byte        // of those; 0: asleep
 	main      qemu.Thread // State 0: asleep
+	pending   time.Duration
 	err       error
 }
+
+func (c *fakeCPU) Pending() time.Duration { return c.pending }
 
 func (c *fakeCPU) Threads() (vcpus []qemu.Thread, main qemu.Thread, err error) {
 	n := max(1, c.threads)
@@ -55,6 +58,7 @@ func TestAVirtualCPUThatTheHostKeepsFromRunningProvesNothing(t *testing.T) {
 		silent bool
 	}{
 		"asleep":                           {func(*fakeCPU) {}, true},
+		"waits for this process":           {func(c *fakeCPU) { c.pending += pollEvery }, false},
 		"reads memory from storage":        {func(c *fakeCPU) { c.reads++ }, false},
 		"waits for storage":                {func(c *fakeCPU) { c.state = 'D' }, false},
 		"stopped":                          {func(c *fakeCPU) { c.state, c.main.State = 'T', 'T' }, false},
