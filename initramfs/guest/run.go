@@ -116,6 +116,8 @@ type limits struct {
 	idle time.Duration // after as much without disk activity it is killed; 0: never
 	reap time.Duration // after SIGKILL, when it counts as unkillable if the kernel is broken
 	wait time.Duration // the same, if nothing shows that the kernel is broken
+
+	explained bool // I/O errors are the scenario's doing, however many there are
 }
 
 // A fate is what became of a task.
@@ -176,7 +178,7 @@ func (g *guest) watch(t *ticks, k task, l limits) (f fate) {
 					kill("the kernel reported a bug")
 				}
 			}
-			if g.signs.io.Load()-floodsBefore >= floodLines && floodAt < 0 {
+			if !l.explained && g.signs.io.Load()-floodsBefore >= floodLines && floodAt < 0 {
 				reap, floodAt = l.reap, now
 			}
 		}

@@ -31,7 +31,7 @@ const (
 func (g *guest) step(s protocol.Step) error {
 	g.link.setTrial(s.Trial)
 	g.enter(scenarios.PhaseStep, "")
-	g.limits = limits{all: ms(s.LimitMS), idle: ms(s.IdleMS), reap: ms(s.ReapMS), wait: ms(s.WaitMS)}
+	g.limits = limits{all: ms(s.LimitMS), idle: ms(s.IdleMS), reap: ms(s.ReapMS), wait: ms(s.WaitMS), explained: s.Explained}
 	if err := addEntropy(s.Entropy); err != nil {
 		return g.wrap("add entropy", err)
 	}

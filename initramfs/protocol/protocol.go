@@ -84,7 +84,8 @@ type Step struct {
 	Groups     [][]Step `json:"groups,omitempty"`     // of a parallel step: its steps in this form
 	Data       []Extent `json:"data,omitempty"`       // what may stand where it reads; elsewhere anything may
 	Trial      uint64   `json:"trial"`
-	Entropy    []byte   `json:"entropy,omitempty"` // credited to the guest's random pool first
+	Entropy    []byte   `json:"entropy,omitempty"`   // credited to the guest's random pool first
+	Explained  bool     `json:"explained,omitempty"` // I/O errors are the scenario's doing: many of them are no flood
 	// Guest time that the host gave, in milliseconds:
 	LimitMS int64 `json:"limit_ms"` // after it the child is killed whatever it does
 	IdleMS  int64 `json:"idle_ms"`  // after as much without disk activity it is killed
