@@ -3,8 +3,10 @@
 package trial
 
 import (
+	"bytes"
 	"context"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -115,4 +117,68 @@ func bothWays(t *testing.T, cache *BaseCache, ref, scenario, id string) (cold, w
 		return o
 	}), l.Dir}
 	return cold, warm
+}
+
+func TestWarmTrialOnAPlainDiskAnswersAsAColdOne(t *testing.T) {
+	// A plain disk rejects what the mirror chokes on.
+	l, err := realJob(t.Context(), withBug, "plain-dio-read", oneBlock)
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.Dir = t.TempDir()
+	ctx := testContext(t)
+	base, err := (&BaseCache{Dir: t.TempDir()}).get(ctx, l.baseKey(), func(ctx context.Context, dir string) error { return makeBase(ctx, l, dir) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := base.Close(); err != nil {
+			t.Error(err)
+		}
+	}()
+	want := answer{Verdict: scenarios.Pass, Phase: "done", Also: []scenarios.Verdict{}, Returned: true, Errno: "EINVAL"}
+
+	l.Dir = t.TempDir()
+	o, err := runWarm(ctx, l, base)
+	if err != nil {
+		t.Fatal(err)
+	}
+	warm := ran{o, l.Dir}
+	if diff := cmp.Diff(want, answerOf(warm)); diff != "" {
+		t.Errorf("warm (-want +got):\n%s%s", diff, show(warm))
+	}
+	l.Dir = t.TempDir()
+	if cold := (ran{run(ctx, l), l.Dir}); !cmp.Equal(want, answerOf(cold)) {
+		t.Errorf("cold (-want +got):\n%s%s", cmp.Diff(want, answerOf(cold)), show(cold))
+	}
+}
+
+func TestTwoProcessesUseOneCacheOfBases(t *testing.T) {
+	cache := t.TempDir()
+	var procs [2]*exec.Cmd
+	var out [2]bytes.Buffer
+	for i := range procs {
+		procs[i] = playing(t, playUser+"="+cache)
+		procs[i].Stdout, procs[i].Stderr = &out[i], &out[i]
+		if err := procs[i].Start(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var said []string
+	for i, p := range procs {
+		if err := p.Wait(); err != nil {
+			t.Errorf("%v\n%s", err, &out[i])
+		}
+		said = append(said, out[i].String())
+	}
+	// One made the base, and both had their trial from it.
+	slices.Sort(said)
+	madeA, restA, _ := strings.Cut(said[0], " ")
+	madeB, restB, _ := strings.Cut(said[1], " ")
+	if madeA != "false" || madeB != "true" || restA != restB || !strings.HasSuffix(restA, " pass\n") {
+		t.Errorf("the processes say %q", said)
+	}
+	if left := bases(t, cache); len(left) != 1 {
+		t.Errorf("in the cache: %v, want one base", left)
+	}
 }

@@ -4,6 +4,9 @@ package trial
 
 import (
 	"context"
+	"errors"
+	"os"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -78,6 +81,67 @@ func TestDamagedBaseIsMadeAgain(t *testing.T) {
 				t.Errorf("in the cache: %v, want the new base alone", left)
 			}
 			wantNothingLeft(t, v.dir)
+		})
+	}
+}
+
+func TestFullDiskWhileSavingMakesTrialsCold(t *testing.T) {
+	dir := os.Getenv(playSmall)
+	if dir == "" {
+		again(t, &syscall.SysProcAttr{
+			Cloneflags:  syscall.CLONE_NEWUSER | syscall.CLONE_NEWNS,
+			UidMappings: []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getuid(), Size: 1}},
+			GidMappings: []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getgid(), Size: 1}},
+		}, playSmall+"="+t.TempDir())
+		return
+	}
+	if err := syscall.Mount("small", dir, "tmpfs", 0, "size=16m"); err != nil {
+		t.Fatal(err)
+	}
+	v := newSchedule(t, dir, aligned)
+	v.run(t)
+	wantColdPass(t, v, "no space left on device")
+}
+
+func TestInterruptedTrialLeavesNothing(t *testing.T) {
+	for _, tt := range []struct {
+		name, phase, what string
+		warm              bool
+	}{
+		{"while it boots", scenarios.PhaseBoot, "", false},
+		{"while modules are loaded", scenarios.PhaseDisks, "load modules", false},
+		{"while the stack is built", scenarios.PhaseStack, "mke2fs", false},
+		{"while the machine is saved", "save", "", false},
+		{"while a saved machine is loaded", scenarios.PhaseInfra, "load", true},
+		{"in the step", scenarios.PhaseStep, "", true},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			cache := t.TempDir()
+			if tt.warm {
+				cache = sharedCache(t)
+			}
+			before := bases(t, cache)
+			v := newSchedule(t, cache, aligned, aligned)
+			ctx, cancel := context.WithCancelCause(testContext(t))
+			enough := errors.New("enough")
+			v.Progress = func(i int, phase, what string) {
+				if i >= 0 && phase == tt.phase && strings.HasPrefix(what, tt.what) {
+					cancel(enough)
+				}
+			}
+
+			err := v.Run(ctx, v.jobs)
+
+			if !errors.Is(err, enough) {
+				t.Errorf("error %v, want %v", err, enough)
+			}
+			if len(v.got) > 0 {
+				t.Errorf("results of what was interrupted: %+v", v.got)
+			}
+			wantNothingLeft(t, v.dir)
+			if after := bases(t, v.Bases.Dir); !slices.Equal(before, after) {
+				t.Errorf("in the cache: %v, want what was there before: %v", after, before)
+			}
 		})
 	}
 }

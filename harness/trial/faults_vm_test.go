@@ -8,7 +8,6 @@ import (
 	"errors"
 	"math/rand/v2"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -130,24 +129,6 @@ func TestQEMUKilledWhileLoading(t *testing.T) {
 	if r := warmTrial(t, aligned); r.Verdict != scenarios.Pass {
 		t.Errorf("the next trial\n%s", show(r))
 	}
-}
-
-func TestFullDiskWhileSavingMakesTrialsCold(t *testing.T) {
-	dir := os.Getenv(playSmall)
-	if dir == "" {
-		again(t, &syscall.SysProcAttr{
-			Cloneflags:  syscall.CLONE_NEWUSER | syscall.CLONE_NEWNS,
-			UidMappings: []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getuid(), Size: 1}},
-			GidMappings: []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getgid(), Size: 1}},
-		}, playSmall+"="+t.TempDir())
-		return
-	}
-	if err := syscall.Mount("small", dir, "tmpfs", 0, "size=16m"); err != nil {
-		t.Fatal(err)
-	}
-	v := newSchedule(t, dir, aligned)
-	v.run(t)
-	wantColdPass(t, v, "no space left on device")
 }
 
 // wantColdPass checks that a machine could not be saved, that the log says
@@ -285,77 +266,4 @@ func copyBase(t *testing.T, damaged string, damage func(path string) error) *Bas
 		t.Fatal(err)
 	}
 	return c
-}
-
-func TestTwoProcessesUseOneCacheOfBases(t *testing.T) {
-	cache := t.TempDir()
-	var procs [2]*exec.Cmd
-	var out [2]bytes.Buffer
-	for i := range procs {
-		procs[i] = playing(t, playUser+"="+cache)
-		procs[i].Stdout, procs[i].Stderr = &out[i], &out[i]
-		if err := procs[i].Start(); err != nil {
-			t.Fatal(err)
-		}
-	}
-	var said []string
-	for i, p := range procs {
-		if err := p.Wait(); err != nil {
-			t.Errorf("%v\n%s", err, &out[i])
-		}
-		said = append(said, out[i].String())
-	}
-	// One made the base, and both had their trial from it.
-	slices.Sort(said)
-	madeA, restA, _ := strings.Cut(said[0], " ")
-	madeB, restB, _ := strings.Cut(said[1], " ")
-	if madeA != "false" || madeB != "true" || restA != restB || !strings.HasSuffix(restA, " pass\n") {
-		t.Errorf("the processes say %q", said)
-	}
-	if left := bases(t, cache); len(left) != 1 {
-		t.Errorf("in the cache: %v, want one base", left)
-	}
-}
-
-func TestInterruptedTrialLeavesNothing(t *testing.T) {
-	for _, tt := range []struct {
-		name, phase, what string
-		warm              bool
-	}{
-		{"while it boots", scenarios.PhaseBoot, "", false},
-		{"while modules are loaded", scenarios.PhaseDisks, "load modules", false},
-		{"while the stack is built", scenarios.PhaseStack, "mke2fs", false},
-		{"while the machine is saved", "save", "", false},
-		{"while a saved machine is loaded", scenarios.PhaseInfra, "load", true},
-		{"in the step", scenarios.PhaseStep, "", true},
-	} {
-		t.Run(tt.name, func(t *testing.T) {
-			cache := t.TempDir()
-			if tt.warm {
-				cache = sharedCache(t)
-			}
-			before := bases(t, cache)
-			v := newSchedule(t, cache, aligned, aligned)
-			ctx, cancel := context.WithCancelCause(testContext(t))
-			enough := errors.New("enough")
-			v.Progress = func(i int, phase, what string) {
-				if i >= 0 && phase == tt.phase && strings.HasPrefix(what, tt.what) {
-					cancel(enough)
-				}
-			}
-
-			err := v.Run(ctx, v.jobs)
-
-			if !errors.Is(err, enough) {
-				t.Errorf("error %v, want %v", err, enough)
-			}
-			if len(v.got) > 0 {
-				t.Errorf("results of what was interrupted: %+v", v.got)
-			}
-			wantNothingLeft(t, v.dir)
-			if after := bases(t, v.Bases.Dir); !slices.Equal(before, after) {
-				t.Errorf("in the cache: %v, want what was there before: %v", after, before)
-			}
-		})
-	}
 }

@@ -53,45 +53,6 @@ steps:
 	}
 }
 
-// Given an array, when things are done to it, then each ends as it should.
-func TestActsOnAnArray(t *testing.T) {
-	r := trialOf(t, `
-disks: [{id: a, size: 16MiB}, {id: b, size: 16MiB}, {id: c, size: 16MiB}]
-stack:
-  - md: {level: raid1, on: [a, b], bitmap: internal}
-steps:
-  - io: {op: pwrite, direct: true, length: 256KiB}
-  - check: {legs: md}
-  - check: {agree: md}
-  - act: {do: fail, to: md, member: b}
-  - act: {do: remove, to: md, member: b}
-  - io: {op: pwrite, direct: true, length: 256KiB, offset: 128KiB}
-  - act: {do: re-add, to: md, member: b}
-  - wait: {in_sync: md}
-  - check: {agree: md}
-  - act: {do: add, to: md, member: c}
-  - act: {do: replace, to: md, member: a}
-  - wait: 1s
-  - wait: {file: "{md.sys}/md/sync_action", is: idle}
-  - act: {do: check, to: md}
-  - check: {file: "{md.sys}/md/mismatch_cnt", is: "0"}
-  - act: {do: stop, to: md}
-  - act: {do: assemble, to: md}
-  - check: {data: md}
-  - write: {to: "{md.sys}/md/sync_action", text: nonsense, expect: EINVAL}
-  - exec: [mdadm, --detail, "{md}"]
-  - wait: 100ms
-  - parallel:
-      - - io: {op: pwrite, direct: true, length: 64KiB, count: 16}
-        - io: {op: pread, direct: true, length: 64KiB, count: 16}
-      - - io: {op: pwrite, direct: true, length: 64KiB, count: 16}
-        - write: {to: "{md.sys}/md/sync_action", text: check}
-  - wait: {idle: true}
-  - check: {data: md}
-`)
-	wantPass(t, r)
-}
-
 // Given something under a layer that spoils data, when they are read, then what
 // is wrong is named.
 func TestSpoiledDataAreNamed(t *testing.T) {

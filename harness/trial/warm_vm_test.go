@@ -3,7 +3,6 @@
 package trial
 
 import (
-	"context"
 	"errors"
 	"slices"
 	"testing"
@@ -61,40 +60,6 @@ func TestWarmTrialsAnswerAsColdOnes(t *testing.T) {
 				t.Errorf("cold: warm %t, boot %s; warm: warm %t, boot %s, of a base %s", cold.Warm, cold.BootID, warm.Warm, warm.BootID, sharedBase(t).BootID)
 			}
 		})
-	}
-}
-
-func TestWarmTrialOnAPlainDiskAnswersAsAColdOne(t *testing.T) {
-	// A plain disk rejects what the mirror chokes on.
-	l, err := realJob(t.Context(), withBug, "plain-dio-read", oneBlock)
-	if err != nil {
-		t.Fatal(err)
-	}
-	l.Dir = t.TempDir()
-	ctx := testContext(t)
-	base, err := (&BaseCache{Dir: t.TempDir()}).get(ctx, l.baseKey(), func(ctx context.Context, dir string) error { return makeBase(ctx, l, dir) })
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() {
-		if err := base.Close(); err != nil {
-			t.Error(err)
-		}
-	}()
-	want := answer{Verdict: scenarios.Pass, Phase: "done", Also: []scenarios.Verdict{}, Returned: true, Errno: "EINVAL"}
-
-	l.Dir = t.TempDir()
-	o, err := runWarm(ctx, l, base)
-	if err != nil {
-		t.Fatal(err)
-	}
-	warm := ran{o, l.Dir}
-	if diff := cmp.Diff(want, answerOf(warm)); diff != "" {
-		t.Errorf("warm (-want +got):\n%s%s", diff, show(warm))
-	}
-	l.Dir = t.TempDir()
-	if cold := (ran{run(ctx, l), l.Dir}); !cmp.Equal(want, answerOf(cold)) {
-		t.Errorf("cold (-want +got):\n%s%s", cmp.Diff(want, answerOf(cold)), show(cold))
 	}
 }
 

@@ -123,19 +123,6 @@ func (h *host) withTool(source string) {
 	h.inside = "mount --bind " + dir + " /usr/local/sbin"
 }
 
-func TestMkfsThatFails(t *testing.T) {
-	t.Parallel()
-	h := newHost(t)
-	h.withTool("package main\n\nfunc main() { println(\"no, I won't\"); panic(1) }\n")
-	o := h.run("--format", "json", "run", "--guest-tools", "host", h.write("plain.yaml", plain("384MiB")), "-k", "debian:newest")
-	rec := h.one(o, scenarios.Error, "stack")
-	if !strings.Contains(rec.Reason, "mke2fs") || !strings.Contains(rec.Reason, "no, I won't") {
-		t.Errorf("reason %q", rec.Reason)
-	}
-	h.wantClassifyAgrees(rec)
-	h.wantNothingLeft()
-}
-
 func TestToolThatIsMissing(t *testing.T) {
 	t.Parallel()
 	h := newHost(t)

@@ -39,3 +39,15 @@ func TestReproSwapped(t *testing.T) {
 	}
 	h.wantNothingLeft()
 }
+
+// TestReproSeveral tells two stories of the museum that are told in seconds.
+func TestReproSeveral(t *testing.T) {
+	t.Parallel()
+	h := newHost(t)
+	o := h.run("repro", "museum-dm-message-lost-error", "museum-dm-snapshot-merge-oops")
+	if o.status != 0 || !strings.HasSuffix(o.stdout, "2 of 2 bugs shown\n") {
+		t.Error(o)
+	}
+	h.wantRuns(2)
+	h.wantNothingLeft()
+}

@@ -24,7 +24,7 @@ import (
 )
 
 // troubleTrials is how many trials each kind of trouble gets.
-var troubleTrials = flag.Int("trouble.trials", 12, "trials for each kind of trouble of the host")
+var troubleTrials = flag.Int("trouble.trials", 6, "trials for each kind of trouble of the host")
 
 // What cases of lvm-mirror-dio-read show on a quiet host.
 var knownAnswers = map[string]map[string]string{
