@@ -2,7 +2,6 @@ package trial
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -23,10 +22,20 @@ func each(steps []scenarios.Step, f func(scenarios.Step)) {
 	}
 }
 
+// powerFails says whether a step cuts the power.
+func (j Job) powerFails() bool {
+	return slices.ContainsFunc(j.Steps, func(st scenarios.Step) bool { return st.PowerCut != nil })
+}
+
 // filtered are the disks whose images this process serves: those that a step
-// makes misbehave.
+// makes misbehave, and all where the power fails.
 func (j Job) filtered() []string {
 	var out []string
+	if j.powerFails() {
+		for _, d := range j.Disks {
+			out = append(out, d.ID)
+		}
+	}
 	each(j.Steps, func(st scenarios.Step) {
 		if st.Fault != nil && qemu.Effect(st.Fault.Do) != removeDisk {
 			out = append(out, st.Fault.Disk)
@@ -82,8 +91,6 @@ func (s *session) byHost(ctx context.Context, st scenarios.Step) error {
 	case st.Heal != nil:
 		s.faults = slices.DeleteFunc(s.faults, func(f qemu.Fault) bool { return f.Disk == st.Heal.Disk })
 		err = s.m.Heal(st.Heal.Disk)
-	default:
-		err = errors.New("this machine can't do that yet")
 	}
 	if err != nil {
 		return s.host(fmt.Errorf("%s: %w", st.Op(), err))

@@ -31,7 +31,8 @@ type link struct {
 }
 
 func newLink(rw io.ReadWriter, path string) (*link, error) {
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
+	// One that is there is that of the machine whose power was cut.
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o644)
 	if err != nil {
 		return nil, fmt.Errorf("create the record of messages: %w", err)
 	}

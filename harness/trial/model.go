@@ -1,6 +1,7 @@
 package trial
 
 import (
+	"maps"
 	"slices"
 
 	"github.com/blockrig/blockrig/initramfs/protocol"
@@ -13,8 +14,9 @@ import (
 type model struct {
 	setup scenarios.Setup
 	parts map[string]spans
-	saved map[string]spans // of layers with a snapshot
-	last  uint32           // generation of the newest write
+	saved map[string]spans   // of layers with a snapshot
+	past  []map[string]spans // what would be kept had the power been cut after each mark, before any other end of a step
+	last  uint32             // generation of the newest write
 }
 
 // spans are in order, of which none is empty and no two overlap.
@@ -193,12 +195,14 @@ func (m *model) number(st scenarios.Step) protocol.Step {
 		}
 		if v, ok := effect(*o, out.Generation); ok {
 			to := m.target(o.On)
-			m.parts[to] = m.parts[to].change(ranges(*o, o.Length), func(s span) span {
-				s.now, s.kept = s.now.or(v), s.kept.or(v)
-				s.now.whole, s.kept.whole = v.whole, v.whole
-				return s
-			})
-			m.forget(to)
+			for _, parts := range slices.Concat(m.past, []map[string]spans{m.parts}) {
+				parts[to] = parts[to].change(ranges(*o, o.Length), func(s span) span {
+					s.now, s.kept = s.now.or(v), s.kept.or(v)
+					s.now.whole, s.kept.whole = v.whole, v.whole
+					return s
+				})
+				m.forget(parts, to)
+			}
 		}
 	}
 	if st.Parallel != nil {
@@ -301,6 +305,9 @@ func (m *model) end(s protocol.Step, r protocol.Result) {
 				m.saved[to] = slices.Clone(m.parts[to])
 			case "merge":
 				m.parts[to] = slices.Clone(m.saved[to])
+				for _, parts := range m.past {
+					delete(parts, to)
+				}
 			}
 		}
 	})
@@ -357,8 +364,13 @@ func (m *model) endIO(s protocol.Step, r protocol.Result, wrote values) {
 	}
 }
 
-// cut notes that the power was cut.
-func (m *model) cut() {
+// mark begins a part of the past to which the power can be cut back.
+func (m *model) mark() { m.past = append(m.past, maps.Clone(m.parts)) }
+
+// cut notes that the power was cut between a mark, counted from 0, and the
+// next one.
+func (m *model) cut(mark int) {
+	m.parts, m.past = m.past[mark], nil
 	for name, c := range m.parts {
 		c = slices.Clone(c)
 		for i := range c {
@@ -369,13 +381,13 @@ func (m *model) cut() {
 }
 
 // forget drops what was known of all that lies below a layer.
-func (m *model) forget(name string) {
+func (m *model) forget(parts map[string]spans, name string) {
 	l := m.setup.Layer(name)
 	if l == nil {
 		return
 	}
 	for _, below := range l.On {
-		delete(m.parts, below)
-		m.forget(below)
+		delete(parts, below)
+		m.forget(parts, below)
 	}
 }

@@ -76,6 +76,20 @@ func (r *recorder) preload(path string) error {
 	return r.write(b)
 }
 
+// again makes it ready for the console of one more machine, after run.
+func (r *recorder) again() error {
+	if r.err != nil {
+		return r.err
+	}
+	// The power may have failed in the middle of a line.
+	if err := r.write([]byte("\n")); err != nil {
+		return fmt.Errorf("write the console log: %w", err)
+	}
+	r.done, r.ready = make(chan struct{}), make(chan struct{})
+	r.once.ready = sync.Once{}
+	return nil
+}
+
 // copyTo copies what was recorded, after run.
 func (r *recorder) copyTo(path string) error {
 	b, err := os.ReadFile(r.file.Name())

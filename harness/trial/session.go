@@ -60,6 +60,7 @@ type session struct {
 	faults    []qemu.Fault // in force
 	moved     bool         // a step made the disks do something
 	unplugged []string     // disks that were taken away
+	power     power        // of a trial in which it fails
 
 	closed bool
 	res    *Outcome
@@ -120,8 +121,10 @@ func (s *session) open(ctx context.Context, q qemu.Spec) error {
 		said = io.TeeReader(said, s.tap)
 	}
 	go s.rec.run(said)
-	if err := writeArgs(s.Dir, m.Args()); err != nil {
-		return fmt.Errorf("keep QEMU's command line: %w", err)
+	if s.power.cuts == 0 {
+		if err := writeArgs(s.Dir, m.Args()); err != nil {
+			return fmt.Errorf("keep QEMU's command line: %w", err)
+		}
 	}
 	l, err := newLink(m.Control(), filepath.Join(s.Dir, EventsFile))
 	if err != nil {
@@ -136,6 +139,23 @@ func (s *session) open(ctx context.Context, q qemu.Spec) error {
 	return nil
 }
 
+// powerOff ends the machine, and waits until all that it said is heard.
+func (s *session) powerOff() error {
+	var errs []error
+	if s.m != nil {
+		errs = append(errs, s.m.Close())
+		<-s.rec.done
+		errs = append(errs, s.rec.err)
+	}
+	if s.link != nil {
+		close(s.stop)
+		<-s.done
+		errs = append(errs, s.link.close())
+		s.link = nil
+	}
+	return errors.Join(errs...)
+}
+
 // close ends the machine, waits for everything, and completes the result. It
 // may be called again.
 func (s *session) close() {
@@ -143,21 +163,13 @@ func (s *session) close() {
 		return
 	}
 	s.closed = true
-	var errs []error
-	if s.m != nil {
-		errs = append(errs, s.m.Close())
-		<-s.rec.done
-		errs = append(errs, s.rec.err)
-	} else if s.rec != nil {
+	err := s.powerOff()
+	if s.m == nil && s.rec != nil {
 		close(s.rec.done)
 	}
-	if s.link != nil {
-		close(s.stop)
-		<-s.done
-		errs = append(errs, s.link.close())
-	}
+	err = errors.Join(err, s.power.close())
 	// What could not be recorded can't be judged either.
-	if err := errors.Join(errs...); err != nil && s.res.Report.Host == "" {
+	if err != nil && s.res.Report.Host == "" {
 		s.res.Report.Host = text.OneLine(err.Error())
 	}
 	if s.rec == nil {
@@ -248,6 +260,11 @@ func (l Local) firstReport() verdict.Report {
 func (s *session) steps(ctx context.Context) error {
 	start := time.Now()
 	defer func() { s.res.Trial = time.Since(start) }()
+	if s.powerFails() {
+		if err := s.recordWrites(); err != nil {
+			return s.host(err)
+		}
+	}
 	for i := range s.Steps {
 		if i > 0 {
 			s.res.Report.Begin(s.reportOf(s.Steps[i]))
@@ -255,6 +272,7 @@ func (s *session) steps(ctx context.Context) error {
 		if err := s.step(ctx, i); err != nil {
 			return err
 		}
+		s.power.mark(s.model)
 		if !s.res.Report.AsExpected() {
 			break
 		}
@@ -264,7 +282,7 @@ func (s *session) steps(ctx context.Context) error {
 	}
 	// The console is slower than the control line.
 	late := time.After(logWait)
-	for ended := false; !ended; {
+	for ended := s.power.quiet; !ended; {
 		select {
 		case n := <-s.rec.end:
 			ended = n == s.trial
@@ -289,8 +307,10 @@ func (s *session) steps(ctx context.Context) error {
 func (s *session) step(ctx context.Context, i int) error {
 	s.res.Report.Phase = scenarios.PhaseStep
 	switch st := s.Steps[i]; {
-	case st.Fault != nil, st.Heal != nil, st.PowerCut != nil:
+	case st.Fault != nil, st.Heal != nil:
 		return s.byHost(ctx, st)
+	case st.PowerCut != nil:
+		return s.cutPower(ctx, i, *st.PowerCut)
 	default:
 		return s.byGuest(ctx, i, st)
 	}
@@ -299,6 +319,7 @@ func (s *session) step(ctx context.Context, i int) error {
 // byGuest has the guest do a step.
 func (s *session) byGuest(ctx context.Context, i int, st scenarios.Step) error {
 	s.trial = uint64(time.Now().UnixNano())
+	s.power.quiet = false
 	step := s.model.begin(st)
 	step.Index, step.Trial = i, s.trial
 	step.LimitMS, step.IdleMS = stepLimit.Milliseconds(), stepIdle.Milliseconds()
@@ -497,6 +518,11 @@ func (s *session) failed(f protocol.Fail) {
 	rep.Setup = f.Why
 	if f.What != "" {
 		rep.Setup = f.What + ": " + f.Why
+	}
+	if f.Broken {
+		rep.Observation = scenarios.Observation{Returned: true, Failed: rep.Setup}
+		rep.Setup, rep.Phase = "", scenarios.PhaseStep
+		return
 	}
 	rep.Setup = "in the guest: " + rep.Setup
 	if f.Hung != nil {

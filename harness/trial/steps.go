@@ -2,6 +2,7 @@ package trial
 
 import (
 	"slices"
+	"strings"
 
 	"github.com/blockrig/blockrig/harness/verdict"
 	"github.com/blockrig/blockrig/initramfs/protocol"
@@ -24,6 +25,8 @@ func (l Local) reportOf(st scenarios.Step) verdict.Report {
 		r.FailAs = scenarios.Verdict(st.Run.Verdict)
 	case st.Wait != nil:
 		r.FailAs = scenarios.Verdict(st.Wait.Verdict)
+	case st.PowerCut != nil:
+		r.FailAs = scenarios.Corrupt
 	case st.Check != nil:
 		r.FailAs = scenarios.Verdict(st.Check.Verdict)
 		if st.Check.Data != "" || st.Check.Agree != "" || st.Check.Fsck != "" {
@@ -175,6 +178,14 @@ func (b *blame) after(st scenarios.Step, setup scenarios.Setup) {
 	switch {
 	case st.Fault != nil:
 		b.explains, b.disks[st.Fault.Disk] = true, true
+	case st.PowerCut != nil:
+		b.explains = true
+		// Devices may have other names now.
+		for id, known := range b.seen {
+			if _, disk, _ := strings.Cut(id, " "); known && disk != "" {
+				b.disks[disk] = true
+			}
+		}
 	case st.Exec != nil, st.Run != nil, st.Write != nil:
 		// What a program does is not known.
 		b.explains, b.all = true, true

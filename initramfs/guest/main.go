@@ -180,6 +180,7 @@ func (g *guest) fail(err error) {
 	if errors.As(err, &s) {
 		f = &protocol.Fail{Phase: s.phase, What: s.what, Why: s.err.Error(), Hung: s.hung}
 	}
+	f.Broken = f.Hung == nil && errors.Is(err, layer.ErrBroken)
 	f.What, f.Why = short(f.What), short(f.Why)
 	if g.kmsg != nil {
 		g.kmsg.say("fail in %s: %s: %s", f.Phase, f.What, f.Why)

@@ -28,11 +28,14 @@ type Setup struct {
 	Disks   []Disk            `json:"disks"`
 	Require scenarios.Require `json:"require"`
 	Stack   []scenarios.Layer `json:"stack"`
-	Timing  bool              `json:"timing,omitempty"` // say in Ready what the boot's time went into
-	Shell   bool              `json:"shell,omitempty"`  // run a shell on ttyS0 once the stack is ready
-	Script  string            `json:"script,omitempty"` // what that shell runs; "" for a person's
-	Rows    uint16            `json:"rows,omitempty"`   // of the person's terminal; 0 when not known
-	Cols    uint16            `json:"cols,omitempty"`
+	// Assemble has the stack put together again from what the disks hold, not
+	// made: the power was cut.
+	Assemble bool   `json:"assemble,omitempty"`
+	Timing   bool   `json:"timing,omitempty"` // say in Ready what the boot's time went into
+	Shell    bool   `json:"shell,omitempty"`  // run a shell on ttyS0 once the stack is ready
+	Script   string `json:"script,omitempty"` // what that shell runs; "" for a person's
+	Rows     uint16 `json:"rows,omitempty"`   // of the person's terminal; 0 when not known
+	Cols     uint16 `json:"cols,omitempty"`
 }
 
 // Module is a kernel module in the initramfs.
@@ -180,4 +183,7 @@ type Fail struct {
 	// Hung is set when What was a child that SIGKILL did not end: that one
 	// is the kernel's doing.
 	Hung *Unkillable `json:"hung,omitempty"`
+	// Broken is set when What was lost in a power cut though it must survive
+	// one.
+	Broken bool `json:"broken,omitempty"`
 }

@@ -217,6 +217,7 @@ var brokenWide = []struct{ name, old, new string }{
 	{"chance above one", "chance: 0.5", "chance: 1.5"},
 	{"chance in words", "chance: 0.5", "chance: half"},
 	{"power cut in parallel", "- - exec: [ls]", "- - power_cut: now"},
+	{"power cut with a RAM disk", "- heal: a", "- power_cut: now"},
 
 	{"parameter in itself", "extra: [ls]", "extra: [\"${extra}\"]"},
 	{"parameter in parameters and matrix", "  size: 1MiB\n", "  size: 1MiB\n  mode: fast\n"},
@@ -284,6 +285,8 @@ func TestParseSaysWhatIsWrongAndWhere(t *testing.T) {
 		{"a list", "- a\n"},
 		{"a word", "scenario\n"},
 		{"a file too large", "# " + strings.Repeat("x", maxSource)},
+		{"power cut at every flush", "name: bad\nabout: It has one.\ndisks: [{id: a}]\nsteps:\n  - power_cut: {every: flush}\n"},
+		{"power cut without a disk", "name: bad\nabout: It has none.\nsteps:\n  - power_cut: now\n"},
 		{"nested without end", strings.Repeat("[", 20000)},
 	} {
 		_, err := Parse("bad.yaml", []byte(row.src))

@@ -34,6 +34,8 @@ func (s *stack) steps(path string, steps []scenarios.Step, parallel bool) {
 			s.fault(at, st.Fault)
 		case st.PowerCut != nil && parallel:
 			s.failAt(at, "the power can't fail in one of several lists of steps")
+		case st.PowerCut != nil:
+			s.powerCut(at, st.PowerCut)
 		case st.Parallel != nil && parallel:
 			s.failAt(at, "it can't stand in another parallel")
 		case st.Parallel != nil:
@@ -272,6 +274,20 @@ func (s *stack) checkStep(path string, c *scenarios.Check) {
 var effects = map[string]string{
 	"error": "read write flush discard", "slow": "read write flush discard", "stall": "read write flush discard",
 	"lost": "write flush discard", "torn": "write", "stale": "read", "bitflip": "read write", "remove": "",
+}
+
+func (s *stack) powerCut(path string, p *scenarios.PowerCut) {
+	if p.Every != "" {
+		s.failAt(path+".every", "one trial for each moment can't be had yet; draw moments by at: %s and several seeds, such as seed: ${seed} with a matrix", p.Every)
+	}
+	if len(s.body.Disks) == 0 {
+		s.failAt(path, "without disks nothing outlives the power; have at least one")
+	}
+	for _, l := range s.body.Stack {
+		if l.Brd != nil || l.Zram != nil || l.NullBlk != nil || l.SCSIDebug != nil {
+			s.failAt(path, "layer %s is a %s, which is in memory and loses all with the power; have a stack on disks alone", l.Name, l.Kind())
+		}
+	}
 }
 
 func (s *stack) fault(path string, f *scenarios.Fault) {

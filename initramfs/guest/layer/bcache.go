@@ -28,7 +28,18 @@ func (c bcache) build(h Host, p *Part) error {
 	if _, err := h.Tool("make-bcache", "--wipe-bcache", "--bucket", "64k", "-B", back, "-C", cache); err != nil {
 		return err
 	}
-	for _, node := range []string{cache, back} {
+	if err := c.assemble(h, p); err != nil {
+		return err
+	}
+	return h.Self("text", filepath.Join("/sys/block", p.Device.Name, "bcache/cache_mode"), c.Mode)
+}
+
+// assemble has the kernel find both devices. The mode is in what they hold.
+func (c bcache) assemble(h Host, p *Part) error {
+	if len(p.On) != 2 {
+		return fmt.Errorf("a bcache lies on two devices, the backing device and the cache, not on %d", len(p.On))
+	}
+	for _, node := range []string{p.On[1].Node(), p.On[0].Node()} {
 		if err := h.Self("text", "/sys/fs/bcache/register", node); err != nil {
 			return err
 		}
@@ -49,7 +60,7 @@ func (c bcache) build(h Host, p *Part) error {
 	if !ok {
 		return fmt.Errorf("the cache is not attached after %v", attachWait)
 	}
-	return h.Self("text", filepath.Join(sys, "cache_mode"), c.Mode)
+	return nil
 }
 
 func (c bcache) prove(p *Part) ([]string, error) {

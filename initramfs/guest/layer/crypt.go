@@ -17,12 +17,16 @@ type crypt struct{ *scenarios.Crypt }
 // cryptKey is the key of all encrypted devices: there is nothing to hide.
 const cryptKey = "/run/blockrig.key"
 
+func writeCryptKey() error {
+	return os.WriteFile(cryptKey, []byte(strings.Repeat("blockrig", 8)), 0o600)
+}
+
 func (c crypt) build(h Host, p *Part) error {
 	b, err := p.below()
 	if err != nil {
 		return err
 	}
-	if err := os.WriteFile(cryptKey, []byte(strings.Repeat("blockrig", 8)), 0o600); err != nil {
+	if err := writeCryptKey(); err != nil {
 		return err
 	}
 	cryptsetup := func(args ...string) error {
@@ -92,17 +96,29 @@ func (c crypt) act(h Host, s *Stack, p *Part, a scenarios.Act) error {
 		_, err := h.Tool("cryptsetup", "close", p.Name)
 		return err
 	case "assemble":
-		args := []string{"--batch-mode", "--key-file", cryptKey, "open"}
-		if c.Type == "plain" {
-			args = append(args, "--type", "plain", "--cipher", "aes-xts-plain64", "--key-size", "512", "--sector-size", strconv.Itoa(max(512, c.SectorSize)))
-		}
-		if _, err := h.Tool("cryptsetup", append(args, p.On[0].Node(), p.Name)...); err != nil {
-			return err
-		}
-		var err error
-		p.Device, err = dmByName(p.Name)
-		p.Path = p.Node()
-		return err
+		return c.assemble(h, p)
 	}
 	return dmAct(h, s, p, p.Name, a)
+}
+
+func (c crypt) assemble(h Host, p *Part) error {
+	b, err := p.below()
+	if err != nil {
+		return err
+	}
+	if err := writeCryptKey(); err != nil {
+		return err
+	}
+	args := []string{"--batch-mode", "--key-file", cryptKey, "open"}
+	if c.Type == "plain" {
+		args = append(args, "--type", "plain", "--cipher", "aes-xts-plain64", "--key-size", "512", "--sector-size", strconv.Itoa(max(512, c.SectorSize)))
+	}
+	if _, err := h.Tool("cryptsetup", append(args, b.Node(), p.Name)...); err != nil {
+		return err
+	}
+	if p.Device, err = dmByName(p.Name); err != nil {
+		return err
+	}
+	p.Path = p.Node()
+	return p.liesOnAny()
 }

@@ -1,8 +1,10 @@
 package layer
 
 import (
+	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -53,6 +55,11 @@ func (f fs) build(h Host, p *Part) error {
 	if _, err := h.Tool(args[0], append(args[1:], p.nodes()...)...); err != nil {
 		return err
 	}
+	return f.mountFirst(h, p)
+}
+
+// mountFirst mounts a file system that this boot has not mounted yet.
+func (f fs) mountFirst(h Host, p *Part) error {
 	p.Mount = filepath.Join("/mnt", p.Name)
 	if err := os.MkdirAll(p.Mount, 0o755); err != nil {
 		return err
@@ -67,6 +74,23 @@ func (f fs) build(h Host, p *Part) error {
 		}
 	}
 	return p.MountIt(h)
+}
+
+// assemble mounts it, which recovers it: each of these file systems promises
+// that it can be mounted after a power cut.
+func (f fs) assemble(h Host, p *Part) error {
+	if len(p.On) == 0 {
+		return fmt.Errorf("a %s lies on a device", f.Type)
+	}
+	err := f.mountFirst(h, p)
+	// The kernel's own no, not one that waited too long or died.
+	if said := (*exec.ExitError)(nil); errors.As(err, &said) && said.ExitCode() > 0 && p.Device.Name != "" {
+		return fmt.Errorf("%w: %w", ErrBroken, err)
+	}
+	if err != nil {
+		return err
+	}
+	return p.proveMount()
 }
 
 // MountIt mounts a part that is a file system, with the options of its layer.
@@ -148,6 +172,25 @@ func (f file) build(h Host, p *Part) error {
 		op = "hole"
 	}
 	return h.Self(op, p.Path, strconv.FormatInt(int64(f.Size), 10))
+}
+
+// assemble looks for the file: it was there, and flushed, before the first
+// step.
+func (f file) assemble(_ Host, p *Part) error {
+	if len(p.On) != 1 || p.On[0].Mount == "" {
+		return fmt.Errorf("a file lies on one file system")
+	}
+	p.Path = filepath.Join(p.On[0].Mount, p.Name)
+	info, err := os.Stat(p.Path)
+	switch {
+	case errors.Is(err, os.ErrNotExist), errors.Is(err, unix.EUCLEAN), errors.Is(err, unix.EIO):
+		return fmt.Errorf("%w: %w", ErrBroken, err)
+	case err != nil:
+		return err
+	case !info.Mode().IsRegular():
+		return fmt.Errorf("%w: %s is no file any more", ErrBroken, p.Path)
+	}
+	return nil
 }
 
 func (f file) prove(p *Part) ([]string, error) {

@@ -49,6 +49,17 @@ type kind interface {
 	prove(p *Part) (facts []string, err error)
 }
 
+// A durable kind has metadata from which it is put together again after a power
+// cut. Any other is made again as it was made at first, and holds nothing that
+// could be lost by that.
+type durable interface {
+	assemble(h Host, p *Part) error
+}
+
+// ErrBroken is that of something that a power cut must leave usable and did
+// not.
+var ErrBroken = errors.New("it did not survive the power cut")
+
 // A redundant kind has legs. inSync says whether all of them hold what they
 // are to hold.
 type redundant interface {
@@ -99,8 +110,9 @@ func (s *Stack) Target(name string) (*Part, error) {
 	return s.Parts[len(s.Parts)-1], nil
 }
 
-// Build makes one more layer.
-func (s *Stack) Build(h Host, l scenarios.Layer) error {
+// Build makes one more layer, or puts it together again from what the disks
+// hold.
+func (s *Stack) Build(h Host, l scenarios.Layer, assemble bool) error {
 	of := kinds[l.Kind()]
 	if of == nil {
 		return fmt.Errorf("layer %s: this guest can't build a %q", l.Name, l.Kind())
@@ -118,7 +130,11 @@ func (s *Stack) Build(h Host, l scenarios.Layer) error {
 		}
 		p.On = append(p.On, below)
 	}
-	if err := p.kind.build(h, p); err != nil {
+	build := p.kind.build
+	if d, ok := p.kind.(durable); ok && assemble {
+		build = d.assemble
+	}
+	if err := build(h, p); err != nil {
 		return fmt.Errorf("layer %s: %w", l.Name, err)
 	}
 	if p.Device.Name != "" && p.Path == "" {
@@ -284,6 +300,12 @@ func (p *Part) liesOnSome(optional func(*Part) bool) (string, error) {
 		return "", fmt.Errorf("%s (%s) is on %s, and not on %s", p.Device.Name, p.Device, strings.Join(got, ","), strings.Join(missing, ","))
 	}
 	return fmt.Sprintf("%s is %s (%s) on %s", p.Name, p.Device.Name, p.Device, strings.Join(got, ", ")), nil
+}
+
+// liesOnAny is liesOn for a layer that may have lost what it lay on.
+func (p *Part) liesOnAny() error {
+	_, err := p.liesOnSome(func(*Part) bool { return true })
+	return err
 }
 
 // expectFile checks what a file of sysfs says.

@@ -336,9 +336,21 @@ func (v lvm) act(h Host, s *Stack, p *Part, a scenarios.Act) error {
 	case "stop":
 		return run("vgchange", "-an", p.Name)
 	case "assemble":
-		return again(run("vgchange", "-ay", p.Name))
+		return v.assemble(h, p)
 	}
 	return dmAct(h, s, p, dmName(p.Name, lvName), a)
+}
+
+func (v lvm) assemble(h Host, p *Part) error {
+	if _, err := h.Tool("lvm", "vgchange", "--config", lvmConfig(v.Dmeventd), "-q", "--yes", "-ay", p.Name); err != nil {
+		return err
+	}
+	d, err := dmByName(dmName(p.Name, lvName))
+	if err != nil {
+		return err
+	}
+	p.Device, p.Path = d, d.Node()
+	return p.liesOnAny()
 }
 
 // idle waits until a raid volume does nothing by itself any more.

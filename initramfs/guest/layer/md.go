@@ -3,6 +3,7 @@ package layer
 import (
 	"errors"
 	"fmt"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -281,14 +282,7 @@ func (m md) act(h Host, s *Stack, p *Part, a scenarios.Act) error {
 	case "stop":
 		return mdadm("--stop", node)
 	case "assemble":
-		args := append([]string{"--assemble", node, "--run"}, a.Args...)
-		for _, b := range p.On {
-			args = append(args, b.Node())
-		}
-		if err := mdadm(args...); err != nil {
-			return err
-		}
-		return p.found(p.Device.Name)
+		return m.assembleOf(h, p, p.Device.Name, p.nodes(), a.Args)
 	case "check", "repair", "scrub":
 		action := orDefault(map[string]string{"scrub": "check"}[a.Do], a.Do)
 		if err := sys("sync_action", action); err != nil {
@@ -299,6 +293,33 @@ func (m md) act(h Host, s *Stack, p *Part, a scenarios.Act) error {
 		return m.idle(h, p)
 	}
 	return p.cannot(a)
+}
+
+// assembleOf puts an array together of devices; --run: a degraded one, too.
+func (m md) assembleOf(h Host, p *Part, name string, nodes, args []string) error {
+	if _, err := h.Tool("mdadm", slices.Concat([]string{"--assemble", "/dev/" + name, "--run"}, args, nodes)...); err != nil {
+		return err
+	}
+	return p.found(name)
+}
+
+// assemble leaves out what was never in the array, which mdadm would refuse.
+// Whether one is missing that must not be the legs show.
+func (m md) assemble(h Host, p *Part) error {
+	var nodes []string
+	for _, node := range p.nodes() {
+		var no *exec.ExitError
+		switch _, err := h.Tool("mdadm", "--examine", "--brief", node); {
+		case err == nil:
+			nodes = append(nodes, node)
+		case !errors.As(err, &no) || no.ExitCode() <= 0:
+			return err
+		}
+	}
+	if err := m.assembleOf(h, p, fmt.Sprintf("md%d", p.number), nodes, nil); err != nil {
+		return err
+	}
+	return p.liesOnAny()
 }
 
 // idle waits until the array does nothing by itself any more.

@@ -28,6 +28,22 @@ func (t partition) build(h Host, p *Part) error {
 	if err := h.Self("gpt", b.Node(), strconv.FormatInt(int64(t.Start), 10), strconv.FormatInt(int64(t.Size), 10)); err != nil {
 		return err
 	}
+	return t.appears(h, p, b)
+}
+
+func (t partition) assemble(h Host, p *Part) error {
+	b, err := p.below()
+	if err != nil {
+		return err
+	}
+	if err := h.Self("partitions", b.Node()); err != nil {
+		return err
+	}
+	return t.appears(h, p, b)
+}
+
+// appears waits until the kernel shows the partition of b.
+func (t partition) appears(h Host, p, b *Part) error {
 	ok, err := h.Until(rescanWait, func(time.Duration) (bool, error) {
 		files, err := filepath.Glob(filepath.Join(b.Sys(), "*", "partition"))
 		if err != nil || len(files) == 0 {
@@ -110,8 +126,22 @@ func writeGPT(a []string) (err error) {
 	if err := f.Sync(); err != nil {
 		return err
 	}
+	return rereadPartitions(f)
+}
+
+// readPartitions has the kernel read a table that is there.
+func readPartitions(a []string) (err error) {
+	f, err := os.OpenFile(a[0], os.O_RDONLY, 0)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, f.Close()) }()
+	return rereadPartitions(f)
+}
+
+func rereadPartitions(f *os.File) error {
 	if _, _, errno := unix.Syscall(unix.SYS_IOCTL, f.Fd(), blkRereadPartitions, 0); errno != 0 {
-		return fmt.Errorf("have the kernel read the partitions of %s: %w", a[0], errno)
+		return fmt.Errorf("have the kernel read the partitions of %s: %w", f.Name(), errno)
 	}
 	return nil
 }

@@ -22,15 +22,16 @@ func Main(args []string) error {
 		args int
 		f    func([]string) error
 	}{
-		"mount":   {4, mount},
-		"remount": {2, remount},
-		"umount":  {1, func(a []string) error { return unix.Unmount(a[0], 0) }},
-		"trim":    {1, trim},
-		"write":   {2, func(a []string) error { return fill(a, writePattern) }},
-		"hole":    {2, func(a []string) error { return fill(a, (*os.File).Truncate) }},
-		"loop":    {4, attachLoop},
-		"gpt":     {3, writeGPT},
-		"text":    {2, func(a []string) error { return WriteText(a[0], a[1]) }},
+		"mount":      {4, mount},
+		"remount":    {2, remount},
+		"umount":     {1, func(a []string) error { return unix.Unmount(a[0], 0) }},
+		"trim":       {1, trim},
+		"write":      {2, func(a []string) error { return fill(a, writePattern) }},
+		"hole":       {2, func(a []string) error { return fill(a, (*os.File).Truncate) }},
+		"loop":       {4, attachLoop},
+		"gpt":        {3, writeGPT},
+		"partitions": {1, readPartitions},
+		"text":       {2, func(a []string) error { return WriteText(a[0], a[1]) }},
 	}[args[0]]
 	if do.f == nil || len(args)-1 != do.args {
 		return fmt.Errorf("%q is not known", args)

@@ -1,0 +1,133 @@
+//go:build vm
+
+package trial
+
+import (
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/blockrig/blockrig/scenarios"
+)
+
+const powerOnDisk = `
+disks: [{id: a, size: 64MiB}]
+stack: [fs: ext4, file: 1MiB]
+steps:
+`
+
+const powerOnMirror = `
+disks: [{id: a, size: 64MiB}, {id: b, size: 64MiB}]
+stack: [md: {level: raid1, bitmap: internal}, fs: ext4, file: 1MiB]
+steps:
+`
+
+const flushedAndCut = `
+  - io: {op: pwrite, direct: true, length: 64KiB}
+  - io: {op: fsync}
+  - power_cut: {at: now, lose: all}
+  - io: {op: pread, direct: true, length: 1MiB}
+`
+
+// Given a write that was acknowledged and flushed, when the power is cut, then
+// the next boot of the same stack has it.
+func TestPowerCutKeepsWhatWasFlushed(t *testing.T) {
+	for name, stack := range map[string]string{"a disk": powerOnDisk, "a mirror": powerOnMirror} {
+		t.Run(strings.ReplaceAll(name, " ", "-"), func(t *testing.T) {
+			r := trialOf(t, stack+flushedAndCut)
+			wantPass(t, r)
+			wantSecondBoot(t, r)
+		})
+	}
+}
+
+// Given writes of which the last were not flushed, when the power is cut twice,
+// at moments of the past, too, then each read gives what may stand there.
+func TestPowerCutMayTakeWhatWasNotFlushed(t *testing.T) {
+	for name, stack := range map[string]string{"a disk": powerOnDisk, "a mirror": powerOnMirror} {
+		t.Run(strings.ReplaceAll(name, " ", "-"), func(t *testing.T) {
+			r := trialOf(t, stack+`
+  - io: {op: pwrite, direct: true, length: 64KiB}
+  - io: {op: fsync}
+  - io: {op: pwrite, direct: true, length: 64KiB, offset: 32KiB}
+  - io: {op: pwrite, length: 4096, offset: 512KiB}
+  - power_cut: {at: now, lose: all}
+  - io: {op: pread, direct: true, length: 1MiB}
+  - io: {op: pwrite, direct: true, length: 64KiB}
+  - io: {op: fsync}
+  - io: {op: pwrite, direct: true, length: 64KiB}
+  - power_cut: {at: any, lose: some, seed: 3}
+  - io: {op: pread, direct: true, length: 1MiB}
+  - check: {data: file}
+  - check: {fsck: fs}
+`)
+			wantPass(t, r)
+			wantSecondBoot(t, r)
+		})
+	}
+}
+
+// Given a disk that says that it flushed and did not, when the power is cut,
+// then the write that was acknowledged and flushed is missed.
+func TestPowerCutShowsAFlushThatWasNone(t *testing.T) {
+	r := trialOf(t, powerOnDisk+`
+  - fault: {disk: a, do: lost, op: flush}
+`+flushedAndCut)
+	if r.Verdict != scenarios.Corrupt || r.Report.Mismatch == nil {
+		t.Errorf("%s: %s; want corrupt\n%s", r.Verdict, r.Reason, show(r))
+	}
+}
+
+// Given a file system that the disk has lost, when the power is cut, then that
+// it can't be mounted is the finding.
+func TestFileSystemThatDoesNotSurviveAPowerCutIsCorrupt(t *testing.T) {
+	r := trialOf(t, powerOnDisk+`
+  - io: {op: pwrite, on: a, direct: true, length: 64KiB}
+  - io: {op: fsync, on: a}
+  - power_cut: {at: now, lose: all}
+  - io: {op: pread, direct: true, length: 4096}
+`)
+	if r.Verdict != scenarios.Corrupt || !strings.Contains(r.Reason, "did not survive the power cut") && !strings.Contains(r.Reason, "mount") {
+		t.Errorf("%s: %s; want corrupt\n%s", r.Verdict, r.Reason, show(r))
+	}
+}
+
+// Given every layer that can lie on disks, when the power is cut, then all are
+// put together again and hold what was flushed.
+func TestEveryLayerSurvivesAPowerCut(t *testing.T) {
+	r := trialOf(t, `
+disks: [{id: a, size: 64MiB}, {id: b, size: 64MiB}, {id: c, size: 64MiB}, {id: d, size: 64MiB}, {id: e, size: 64MiB}]
+stack:
+  - partition: {on: [a]}
+  - md: {name: r, level: raid5, on: [partition, b, c], chunk: 64KiB}
+  - dm: {name: lin, on: [r], table: ["0 204800 linear {r} 8192"]}
+  - lvm: {name: v, type: linear, size: 48MiB, on: [lin]}
+  - crypt: {name: k, on: [v]}
+  - fs: {name: x, type: ext4, on: [k]}
+  - file: {name: f, size: 8MiB, on: [x]}
+  - loop: {name: lo, on: [f]}
+  - bcache: {name: bc, mode: writeback, on: [d, e]}
+steps:
+  - io: {op: pwrite, on: bc, direct: true, length: 64KiB}
+  - io: {op: fsync, on: bc}
+  - io: {op: pwrite, on: lo, direct: true, length: 64KiB}
+  - io: {op: fsync, on: lo}
+  - power_cut: {at: now, lose: all}
+  - io: {op: pread, on: bc, direct: true, length: 64KiB}
+  - io: {op: pread, on: lo, direct: true, length: 64KiB}
+`)
+	wantPass(t, r)
+	wantSecondBoot(t, r)
+}
+
+func wantSecondBoot(t *testing.T, r ran) {
+	t.Helper()
+	b, err := os.ReadFile(r.dir + "/" + ConsoleFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := strings.Count(string(b), "Linux version "); n < 2 {
+		t.Errorf("the console shows %d boots\n%s", n, show(r))
+	}
+	wantNothingLeft(t, r.dir)
+}
