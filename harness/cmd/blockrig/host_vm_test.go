@@ -72,12 +72,15 @@ func (h *host) command(args ...string) *exec.Cmd {
 	h.t.Cleanup(cancel)
 	args = append([]string{filepath.Join(command, "blockrig"), "--results", h.results}, args...)
 	if h.inside != "" {
-		namespaces := "--mount"
+		namespaces := "--mount --propagation unchanged"
 		if os.Getuid() != 0 {
-			namespaces = "--mount --map-root-user"
+			namespaces += " --map-root-user"
 		}
+		// The host must not see what is mounted. In a chroot that can be said only
+		// from outside: to enter one's own namespace leads there.
+		private := "nsenter --mount=/proc/self/ns/mnt mount --make-rslave /\n"
 		args = append(append([]string{"unshare"}, strings.Fields(namespaces)...),
-			append([]string{"sh", "-euc", h.inside + "\nexec \"$@\"", "sh"}, args...)...)
+			append([]string{"sh", "-euc", private + h.inside + "\nexec \"$@\"", "sh"}, args...)...)
 	}
 	cmd := exec.CommandContext(ctx, args[0], args[1:]...)
 	cmd.Dir = h.root
