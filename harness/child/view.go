@@ -8,6 +8,7 @@ import (
 	"maps"
 	"os"
 	"os/exec"
+	"runtime"
 	"slices"
 	"sync"
 
@@ -130,6 +131,22 @@ func (f Folder) clone() (fd int, err error) {
 
 // newRoot gives the thread an empty root folder.
 func newRoot() error {
+	if err := cutOff(); err != nil {
+		return err
+	}
+	if err := unix.Mount("blockrig", "/", "tmpfs", unix.MS_NOSUID|unix.MS_NODEV, "mode=0755,size="+scratchSize); err != nil {
+		return fmt.Errorf("mount a root folder: %w", err)
+	}
+	// "/" alone is what lies under the mount.
+	if err := errors.Join(unix.Chroot("/.."), unix.Chdir("/")); err != nil {
+		return fmt.Errorf("enter the root folder: %w", err)
+	}
+	return nil
+}
+
+// cutOff keeps what is mounted in the thread's mount namespace from the host's.
+// The thread's root folder is then that of the namespace.
+func cutOff() error {
 	self, err := os.Open("/proc/thread-self/ns/mnt")
 	if err != nil {
 		return fmt.Errorf("open the mount namespace: %w", err)
@@ -143,12 +160,20 @@ func newRoot() error {
 	if err := unix.MountSetattr(unix.AT_FDCWD, "/", unix.AT_RECURSIVE, &unix.MountAttr{Propagation: unix.MS_SLAVE}); err != nil {
 		return fmt.Errorf("cut mounts off from the host's: %w", err)
 	}
-	if err := unix.Mount("blockrig", "/", "tmpfs", unix.MS_NOSUID|unix.MS_NODEV, "mode=0755,size="+scratchSize); err != nil {
-		return fmt.Errorf("mount a root folder: %w", err)
-	}
-	// "/" alone is what lies under the mount.
-	if err := errors.Join(unix.Chroot("/.."), unix.Chdir("/")); err != nil {
-		return fmt.Errorf("enter the root folder: %w", err)
-	}
 	return nil
+}
+
+// HideMounts keeps what is mounted from now on in this process's mount
+// namespace, which must be one of its own, from the host's.
+func HideMounts() error {
+	done := make(chan error)
+	go func() {
+		runtime.LockOSThread() // for ever: it gets another root folder, and ends with the goroutine
+		if err := unix.Unshare(unix.CLONE_FS); err != nil {
+			done <- fmt.Errorf("leave the other threads' folders: %w", err)
+			return
+		}
+		done <- cutOff()
+	}()
+	return <-done
 }

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/blockrig/blockrig/harness/cachedir"
+	"github.com/blockrig/blockrig/harness/child"
 	"github.com/blockrig/blockrig/harness/qemu"
 )
 
@@ -71,6 +72,9 @@ func orphan(root string) error {
 func onSmallDisk(t *testing.T, bytes int) string {
 	t.Helper()
 	if dir := os.Getenv(playSmall); dir != "" {
+		if err := child.HideMounts(); err != nil {
+			t.Fatal(err)
+		}
 		if err := syscall.Mount("small", dir, "tmpfs", 0, "size="+strconv.Itoa(bytes)); err != nil {
 			t.Fatal(err)
 		}
@@ -78,10 +82,11 @@ func onSmallDisk(t *testing.T, bytes int) string {
 	}
 	cmd := exec.CommandContext(testContext(t), "/proc/self/exe", "-test.v", "-test.run", "^"+strings.ReplaceAll(t.Name(), "/", "$/^")+"$")
 	cmd.Env = append(os.Environ(), playSmall+"="+t.TempDir())
-	cmd.SysProcAttr = &syscall.SysProcAttr{
-		Cloneflags:  syscall.CLONE_NEWUSER | syscall.CLONE_NEWNS,
-		UidMappings: []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getuid(), Size: 1}},
-		GidMappings: []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getgid(), Size: 1}},
+	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNS}
+	if os.Getuid() != 0 { // root needs no user namespace, and has none in a chroot
+		cmd.SysProcAttr.Cloneflags |= syscall.CLONE_NEWUSER
+		cmd.SysProcAttr.UidMappings = []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getuid(), Size: 1}}
+		cmd.SysProcAttr.GidMappings = []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getgid(), Size: 1}}
 	}
 	out, err := cmd.CombinedOutput()
 	if err != nil || !strings.Contains(string(out), "--- PASS: "+t.Name()+" ") {

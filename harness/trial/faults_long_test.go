@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/blockrig/blockrig/harness/child"
 	"github.com/blockrig/blockrig/harness/qemu"
 	"github.com/blockrig/blockrig/scenarios"
 )
@@ -88,12 +89,17 @@ func TestDamagedBaseIsMadeAgain(t *testing.T) {
 func TestFullDiskWhileSavingMakesTrialsCold(t *testing.T) {
 	dir := os.Getenv(playSmall)
 	if dir == "" {
-		again(t, &syscall.SysProcAttr{
-			Cloneflags:  syscall.CLONE_NEWUSER | syscall.CLONE_NEWNS,
-			UidMappings: []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getuid(), Size: 1}},
-			GidMappings: []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getgid(), Size: 1}},
-		}, playSmall+"="+t.TempDir())
+		attr := &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNS}
+		if os.Getuid() != 0 { // root needs no user namespace, and has none in a chroot
+			attr.Cloneflags |= syscall.CLONE_NEWUSER
+			attr.UidMappings = []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getuid(), Size: 1}}
+			attr.GidMappings = []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getgid(), Size: 1}}
+		}
+		again(t, attr, playSmall+"="+t.TempDir())
 		return
+	}
+	if err := child.HideMounts(); err != nil {
+		t.Fatal(err)
 	}
 	if err := syscall.Mount("small", dir, "tmpfs", 0, "size=16m"); err != nil {
 		t.Fatal(err)
