@@ -36,7 +36,7 @@ var knownAnswers = map[string]map[string]string{
 type trouble struct {
 	name string
 	// make goes on until ctx ends; pid is blockrig's.
-	make func(ctx context.Context, t *testing.T, pid int) error
+	make func(ctx context.Context, pid int) error
 }
 
 var troubles = []trouble{
@@ -108,7 +108,7 @@ func troubled(t *testing.T, exe string, tr trouble) (wrong, errors, n int) {
 	ctx, end := context.WithCancel(t.Context())
 	defer end()
 	made := make(chan error, 1)
-	go func() { made <- tr.make(ctx, t, cmd.Process.Pid) }()
+	go func() { made <- tr.make(ctx, cmd.Process.Pid) }()
 	lines := bufio.NewScanner(out)
 	lines.Buffer(nil, 16<<20)
 	for lines.Scan() {
@@ -183,8 +183,8 @@ func rest(ctx context.Context, d time.Duration) bool {
 }
 
 // stopping stops processes at random for a time drawn from least to most.
-func stopping(of func(pid int) []int, least, most time.Duration) func(context.Context, *testing.T, int) error {
-	return func(ctx context.Context, _ *testing.T, pid int) error {
+func stopping(of func(pid int) []int, least, most time.Duration) func(context.Context, int) error {
+	return func(ctx context.Context, pid int) error {
 		for rest(ctx, between(50*time.Millisecond, least+most/2)) {
 			for _, p := range of(pid) {
 				if syscall.Kill(p, syscall.SIGSTOP) != nil {
@@ -215,16 +215,19 @@ func group(controller string) (string, error) {
 
 // join puts a process and what it starts from now on into a group, and gives
 // what takes it out again and removes the group.
-func join(dir string, pid int) (leave func(), err error) {
+func join(controller string, pid int) (dir string, leave func(), err error) {
+	if dir, err = group(controller); err != nil {
+		return "", func() {}, err
+	}
 	add := func(dir string, pid int) error {
 		return os.WriteFile(filepath.Join(dir, "cgroup.procs"), []byte(strconv.Itoa(pid)), 0)
 	}
 	for _, p := range append(childrenOf(pid), pid) {
 		if err := add(dir, p); err != nil && p == pid {
-			return func() { _ = os.Remove(dir) }, err
+			return "", func() { _ = os.Remove(dir) }, err
 		}
 	}
-	return func() {
+	return dir, func() {
 		for range 100 {
 			procs, _ := os.ReadFile(filepath.Join(dir, "cgroup.procs"))
 			for _, p := range strings.Fields(string(procs)) {
@@ -258,13 +261,9 @@ func set(dir string, settings [][2]string) error {
 }
 
 // restricted puts blockrig into a group with limits, drawn anew now and then.
-func restricted(controller string, limits func() [][2]string) func(context.Context, *testing.T, int) error {
-	return func(ctx context.Context, _ *testing.T, pid int) error {
-		dir, err := group(controller)
-		if err != nil {
-			return err
-		}
-		leave, err := join(dir, pid)
+func restricted(controller string, limits func() [][2]string) func(context.Context, int) error {
+	return func(ctx context.Context, pid int) error {
+		dir, leave, err := join(controller, pid)
 		defer leave()
 		if err != nil {
 			return err
@@ -281,13 +280,9 @@ func restricted(controller string, limits func() [][2]string) func(context.Conte
 }
 
 // freezing freezes blockrig with all its children, as a suspended container is.
-func freezing(least, most time.Duration) func(context.Context, *testing.T, int) error {
-	return func(ctx context.Context, _ *testing.T, pid int) error {
-		dir, err := group("freezer")
-		if err != nil {
-			return err
-		}
-		leave, err := join(dir, pid)
+func freezing(least, most time.Duration) func(context.Context, int) error {
+	return func(ctx context.Context, pid int) error {
+		dir, leave, err := join("freezer", pid)
 		defer leave()
 		if err != nil {
 			return err
@@ -307,7 +302,7 @@ func freezing(least, most time.Duration) func(context.Context, *testing.T, int) 
 }
 
 // slowDisk limits what is read, and drops the page cache of the saved machines.
-func slowDisk(ctx context.Context, t *testing.T, pid int) error {
+func slowDisk(ctx context.Context, pid int) error {
 	ctx, end := context.WithCancel(ctx)
 	defer end()
 	var dropping sync.WaitGroup
@@ -321,7 +316,7 @@ func slowDisk(ctx context.Context, t *testing.T, pid int) error {
 	return restricted("blkio", func() [][2]string {
 		dev := cacheDisk()
 		return [][2]string{{"blkio.throttle.read_bps_device", dev + " 5000000"}, {"io.max", dev + " rbps=5000000"}}
-	})(ctx, t, pid)
+	})(ctx, pid)
 }
 
 // dropSavedMachines makes the next reader of saved machines read the disk.
@@ -363,7 +358,7 @@ func cacheDisk() string {
 }
 
 // busyLoops keeps the CPUs busy.
-func busyLoops(ctx context.Context, t *testing.T, _ int) error {
+func busyLoops(ctx context.Context, _ int) error {
 	cpus := unix.CPUSet{}
 	if err := unix.SchedGetaffinity(0, &cpus); err != nil {
 		return err
