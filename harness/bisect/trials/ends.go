@@ -155,10 +155,11 @@ func release(ctx context.Context, store *kernels.Store, all []kernels.Version, r
 
 // following is a bisection of commits that is to follow one of releases.
 type following struct {
-	dir    string
-	rng    bisect.Range
-	answer *bisect.Answer
-	wanted []string // what is looked for in the range, of several things
+	dir     string
+	rng     bisect.Range
+	answer  *bisect.Answer
+	culprit int      // which of the culprits that is, from 0
+	wanted  []string // what is looked for in the range, of several things
 }
 
 // after are the bisections of commits that follow the one of releases in dir
@@ -173,7 +174,7 @@ func (r *Request) after(dir string, a *bisect.Answer) ([]following, error) {
 	}
 	var list []following
 	culprits := a.Culprits()
-	for _, c := range culprits {
+	for n, c := range culprits {
 		if c.First == nil || c.Grade == bisect.Doubtful {
 			continue
 		}
@@ -188,7 +189,7 @@ func (r *Request) after(dir string, a *bisect.Answer) ([]following, error) {
 			if i > 0 {
 				next += fmt.Sprintf("-%d", i+1)
 			}
-			list = append(list, following{dir: next, rng: rng, answer: c})
+			list = append(list, following{dir: next, rng: rng, answer: c, culprit: n})
 		}
 		for _, of := range append([]*bisect.Answer{c}, a.With(c)...) {
 			list[i].wanted = append(list[i].wanted, of.Target.Wanted())
@@ -222,6 +223,7 @@ func (s *Search) Next(ctx context.Context, found *Outcome) (_ []*Search, err err
 		if err != nil {
 			return out, err
 		}
+		next.Follows = f.culprit
 		out = append(out, next)
 	}
 	return out, nil

@@ -152,6 +152,9 @@ func TestCommitsFollowReleases(t *testing.T) {
 		if got := all[i].Request.For; !slices.Equal(got, want) || all[i].Dir() != GitAfter(s.Dir())+[]string{"", "-2"}[i] {
 			t.Errorf("in %s for %q, want %q", all[i].Dir(), got, want)
 		}
+		if all[i].Follows != i {
+			t.Errorf("%s follows culprit %d, want %d", all[i].Dir(), all[i].Follows, i)
+		}
 		if err := all[i].Close(); err != nil {
 			t.Fatal(err)
 		}

@@ -29,6 +29,7 @@ const (
 type Search struct {
 	Request Request
 	Cache   string // blockrig's own cache folder
+	Follows int    // of one that Next gave: which culprit it is about, from 0
 
 	state *bisect.State
 }

@@ -180,7 +180,7 @@ func (a *app) bisections() (string, error) {
 }
 
 // search does a bisection and prints its answer.
-func (a *app) search(ctx context.Context, s *trials.Search, report string) (_ *trials.Outcome, err error) {
+func (a *app) search(ctx context.Context, s *trials.Search, to *reportFiles) (_ *trials.Outcome, err error) {
 	defer func() { err = errors.Join(err, s.Close()) }()
 	defer a.show()()
 	if s.Cache, err = cacheDir(); err != nil {
@@ -215,7 +215,7 @@ func (a *app) search(ctx context.Context, s *trials.Search, report string) (_ *t
 	case err != nil:
 		return nil, err
 	}
-	return o, a.answer(s, o, report)
+	return o, a.answer(s, o, to)
 }
 
 // sayStop ends a bisection that has no answer.
@@ -233,8 +233,26 @@ func (a *app) sayStop(stop *bisect.StopError, dir string) error {
 	return err
 }
 
+// reportFiles are those that --output asks for, of all the bisections of a
+// command.
+type reportFiles struct {
+	name  string // "" where the user wants none
+	count int    // of those that there are
+}
+
+// next is the file for the i-th report of a bisection, from 0. The first one's
+// is that of the culprit that the bisection follows: it says more of the same.
+func (f *reportFiles) next(i, follows int) string {
+	n := f.count
+	if i == 0 {
+		n = follows
+	}
+	f.count = max(f.count, n+1)
+	return trials.Numbered(f.name, n)
+}
+
 // answer prints an answer and keeps its reports.
-func (a *app) answer(s *trials.Search, o *trials.Outcome, report string) error {
+func (a *app) answer(s *trials.Search, o *trials.Outcome, to *reportFiles) error {
 	paths, err := s.WriteReports(o)
 	if err != nil {
 		return err
@@ -245,8 +263,8 @@ func (a *app) answer(s *trials.Search, o *trials.Outcome, report string) error {
 		}
 	}
 	err = o.Each(func(i int, answer *bisect.Answer, cx bisect.Context) error {
-		if report != "" {
-			paths[i] = trials.Numbered(report, i)
+		if to.name != "" {
+			paths[i] = to.next(i, s.Follows)
 			if err := writeWhole(paths[i], bisect.Report(answer, cx)); err != nil {
 				return err
 			}
@@ -278,7 +296,8 @@ func writeWhole(path, text string) error {
 
 // searchAll does a bisection, and those of commits that are to follow it.
 func (a *app) searchAll(ctx context.Context, s *trials.Search, report string) error {
-	found, err := a.search(ctx, s, report)
+	to := &reportFiles{name: report}
+	found, err := a.search(ctx, s, to)
 	if err != nil {
 		return err
 	}
@@ -289,11 +308,7 @@ func (a *app) searchAll(ctx context.Context, s *trials.Search, report string) er
 	}
 	for i, n := range next {
 		a.say("continuing with the commits of %s..%s", n.Request.Git.Old[0].Name, n.Request.Git.New.Name)
-		name := report
-		if name != "" {
-			name = trials.Numbered(name, i)
-		}
-		found, err := a.search(ctx, n, name)
+		found, err := a.search(ctx, n, to)
 		if err != nil {
 			for _, left := range next[i+1:] {
 				err = errors.Join(err, left.Close())
