@@ -148,6 +148,7 @@ func (s *Search) ask(ctx context.Context, a *bisect.Answer, h bisect.History, cx
 // it where there is one; nil without trials.
 func (s *Search) seen(a *bisect.Answer, rules bisect.Rules, trials map[bisect.Subject][]bisect.Outcome, commits []string, name string) (*bisect.Seen, results.Record, error) {
 	var all []bisect.Outcome
+	counted := map[string]bool{}
 	for _, c := range commits {
 		// Trials of the same binary are recorded with the commit that was first.
 		for _, m := range slices.Concat(a.Ends, a.Marks) {
@@ -156,7 +157,10 @@ func (s *Search) seen(a *bisect.Answer, rules bisect.Rules, trials map[bisect.Su
 				break
 			}
 		}
-		all = append(all, trials[bisect.Subject{Commit: c}]...)
+		if !counted[c] { // both parents of a merge may be one binary
+			all = append(all, trials[bisect.Subject{Commit: c}]...)
+		}
+		counted[c] = true
 	}
 	seen := bisect.See(rules, a.Target, all)
 	if seen.Runs == 0 {

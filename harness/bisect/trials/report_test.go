@@ -223,6 +223,34 @@ func TestTheReportIsAboutTheCulprit(t *testing.T) {
 	}
 }
 
+// Given a merge whose parents are the same binary, then the trials of that are
+// counted once.
+func TestTheReportCountsABinaryOnce(t *testing.T) {
+	src := newSources(t)
+	old := src.commit("MAINTAINERS", mirrorMaintainers, "Linux 6.0")
+	src.git("tag", "v6.0")
+	src.git("checkout", "-q", "-b", "side")
+	side := src.commit("side", "1", "x: a side")
+	src.git("checkout", "-q", "main")
+	parent := src.commit("kernel/x.c", "1", "x: something")
+	src.git("merge", "-q", "--no-edit", "side")
+	merge := src.git("rev-parse", "HEAD")
+
+	s := newTold(t, requestFor(t, src.dir, "length=512,memory_offset=0", old, merge))
+	for range 2 {
+		s.trial(parent, bisect.Outcome{Verdict: "pass"})
+		s.trial(merge, bisect.Outcome{Verdict: "eio", Errno: "EIO"})
+	}
+	text := s.report(&bisect.Answer{
+		Direction: bisect.Regression, First: &bisect.Commit{Hash: merge}, Grade: bisect.Proven,
+		Target: bisect.Target{Signature: bisect.Signature{Verdict: "eio", Phase: "step", Step: "pread"}},
+		Marks:  []bisect.Record{{Commit: parent}, {Commit: side, SameAs: parent}},
+	})
+	if want := "  with the commit: 2 of 2 trials failed in 2 boots\n  with its parent: 0 of 2 trials failed in 2 boots\n"; !strings.Contains(text, want) {
+		t.Errorf("%q is not in it\n%s", want, text)
+	}
+}
+
 // Given a bug that shows now and then in a commit that nobody else has, then
 // the report says how often to try, and the source is what the same change is
 // called where others have it.
