@@ -473,7 +473,8 @@ func (b *Builder) takePlace(ctx context.Context, j *job) (leave func() error, er
 			unlock, err = cachedir.TryLock(filepath.Join(j.place, "lock"))
 		}
 		if err == nil {
-			return func() error { <-turn; return unlock() }, nil
+			// The next one in this process is to find the place free.
+			return func() error { defer func() { <-turn }(); return unlock() }, nil
 		}
 		if !errors.Is(err, cachedir.ErrBusy) {
 			<-turn
