@@ -33,7 +33,8 @@ const traceEnd = "---[ end trace"
 
 // noHead takes a line that begins no report while none is open: it may be a
 // part of one whose head is lost. It reports whether it is.
-func (s *Scanner) noHead(m *message, text []byte) bool {
+func (s *Scanner) noHead(m *message) bool {
+	text := trimBlanks(m.text)
 	var head string
 	for _, h := range s.t.loose[text[0]] {
 		if len(text) >= len(h) && string(text[:len(h)]) == h {

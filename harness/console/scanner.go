@@ -299,27 +299,20 @@ func (s *Scanner) message(l []byte) bool {
 		s.part(&m)
 		return m.origin != originUnknown
 	}
-	text := s.look(&m)
+	s.look(&m)
 	found := false
-	if s.seen.any || s.seen.special || s.seen.time {
+	if s.seen.any || s.seen.special {
 		var kernel bool
 		found, kernel = s.candidate(&m)
 		if kernel && m.origin == originUnknown {
 			m.origin = originKernel
 		}
 	}
-	if !found && m.origin == originUnknown {
-		inner, ok := message{}, false
-		if s.seen.time {
-			inner, ok = innerMessage(m.text)
-		}
-		if ok {
-			// A prompt, or output without a newline, before the kernel's line.
-			m = inner
-			text = s.look(&m)
-		} else if s.learning.keeps(l, s.lines) {
-			s.learn()
-		}
+	if !found && s.seen.time && m.origin != originUser {
+		found = s.inner(&m)
+	}
+	if !found && m.origin == originUnknown && s.learning.keeps(l, s.lines) {
+		s.learn()
 	}
 	if !found && open {
 		s.part(&m)
@@ -328,9 +321,9 @@ func (s *Scanner) message(l []byte) bool {
 		s.mayContinue(&m, l, found)
 	}
 	if !found && s.seen.trouble {
-		s.complaint(&m, text)
+		s.complaint(&m)
 	}
-	if !found && s.seen.part && !open && s.noHead(&m, text) {
+	if !found && s.seen.part && !open && s.noHead(&m) {
 		m.origin = originKernel
 	}
 	return m.origin != originUnknown
@@ -349,9 +342,9 @@ type seen struct {
 	dulls [2]uint64  // of harmlessLines; noted when a marker matches
 }
 
-// look notes in s.seen what the tables may say of a message, and returns its
-// text from the first letter on: each text is searched here, and only once.
-func (s *Scanner) look(m *message) []byte {
+// look notes in s.seen what the tables may say of a message: each text is
+// searched here, and only once.
+func (s *Scanner) look(m *message) {
 	t, n := s.t, &s.seen
 	text := trimBlanks(m.text)
 	may := t.mayBe(text)
@@ -378,7 +371,6 @@ func (s *Scanner) look(m *message) []byte {
 	if numbered, n.time = brackets(m.text); numbered {
 		n.any = setBits(n.hits[:], t.numbered) || n.any
 	}
-	return text
 }
 
 // phrase reports whether text is one of the lines that only a kernel prints.
@@ -451,25 +443,35 @@ func (s *Scanner) candidate(m *message) (found, kernel bool) {
 			}
 		}
 	}
-	if m.origin == originUser {
-		return false, kernel
-	}
-	if s.rows(m) {
+	if m.origin != originUser && s.rows(m) {
 		return true, true
 	}
-	// A newline may have been lost: the kernel's line begins within this one.
-	if !s.seen.time {
-		return false, kernel
+	return false, false
+}
+
+// inner takes the kernel's message that begins within a line: after another one
+// without its newline, after a prompt, or after a program's output. It reports
+// whether it is one of the markers. If not, it takes the line's place where
+// nothing says who wrote that.
+func (s *Scanner) inner(m *message) bool {
+	inner, ok := innerMessage(m.text)
+	if !ok {
+		return false
 	}
-	if inner, ok := innerMessage(m.text); ok {
-		inner.caller = max(inner.caller, m.caller)
-		s.look(&inner)
-		if s.rows(&inner) {
-			return true, true
+	inner.caller = max(inner.caller, m.caller)
+	s.look(&inner)
+	switch {
+	case s.rows(&inner):
+		if m.origin == originUnknown {
+			m.origin = originKernel
 		}
+		return true
+	case m.origin == originUnknown:
+		*m = inner
+	default:
 		s.look(m)
 	}
-	return false, kernel
+	return false
 }
 
 func setBits(bits []uint64, rows []uint16) bool {

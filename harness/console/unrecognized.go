@@ -65,7 +65,8 @@ func (t *tables) speaks(text []byte) bool {
 
 // complaint takes a line that no row knows, if it is plainly storage's and
 // plainly about trouble.
-func (s *Scanner) complaint(m *message, text []byte) {
+func (s *Scanner) complaint(m *message) {
+	text := trimBlanks(m.text)
 	if len(text) < 12 || len(text) > 1000 || m.origin == originUser || bytes.IndexByte(text, ':') < 0 {
 		return
 	}
