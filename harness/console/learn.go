@@ -126,18 +126,18 @@ func (s *Scanner) bestPrefix() string {
 }
 
 // learn looks for a prefix in the lines kept; if there is one, it reads them
-// again without it.
-func (s *Scanner) learn() {
+// again without it. It reports whether it did.
+func (s *Scanner) learn() bool {
 	k := &s.learning
 	k.shape = s.bestPrefix()
 	k.over = k.shape != "" || len(k.lines) >= learnSample || len(k.text) >= learnBytes || s.closed
 	if !k.over {
-		return
+		return false
 	}
 	text, lines, now := k.text, k.lines, s.lines
 	k.counts, k.text, k.lines = nil, nil, nil
 	if k.shape == "" {
-		return
+		return false
 	}
 	s.wrap.row, s.prose = noWrap, 0
 	for _, n := range lines {
@@ -148,6 +148,7 @@ func (s *Scanner) learn() {
 		}
 	}
 	s.lines = now
+	return true
 }
 
 // shapes calls f with the shape of each prefix that line may have, and where

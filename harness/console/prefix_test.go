@@ -175,3 +175,18 @@ func TestUnknownPrefixLive(t *testing.T) {
 		t.Errorf("%+v", found)
 	}
 }
+
+// Given a line of storage's trouble that no row knows, on which the prefix of a
+// log is learned, when it is read, then it is found once, without the prefix.
+func TestTheLineThatAPrefixIsLearnedOn(t *testing.T) {
+	s := NewScanner()
+	for i := range learnEarly - 1 {
+		fmt.Fprintf(s, "node7 | 00:%02d | %s\n", i, []string{"EXT4-fs (sda1): mounted filesystem", "eth0: Link is Up"}[i%2])
+	}
+	fmt.Fprint(s, "node7 | 01:00 | nvme nvme0: frobnicator failed: x\n")
+	s.Close()
+	f := s.Findings()
+	if len(f) != 1 || f[0].Title != "not recognised: nvme DEV: frobnicator failed: x" || f[0].Line != learnEarly {
+		t.Errorf("%+v", f)
+	}
+}

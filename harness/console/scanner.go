@@ -311,8 +311,8 @@ func (s *Scanner) message(l []byte) bool {
 	if !found && s.seen.time && m.origin != originUser {
 		found = s.inner(&m)
 	}
-	if !found && m.origin == originUnknown && s.learning.keeps(l, s.lines) {
-		s.learn()
+	if !found && m.origin == originUnknown && s.learning.keeps(l, s.lines) && s.learn() {
+		return false // it was read again, and counted, with the others
 	}
 	if !found && open {
 		s.part(&m)
