@@ -8,8 +8,10 @@ import (
 	"maps"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"runtime"
 	"slices"
+	"strings"
 	"sync"
 
 	"golang.org/x/sys/unix"
@@ -74,6 +76,13 @@ func (v View) Enter() (err error) {
 		}
 	}
 	for _, f := range v {
+		for dir := range links { // /lib/x is usr/lib/x
+			if rest, below := strings.CutPrefix(f.Path, dir+"/"); below {
+				if real, err := filepath.EvalSymlinks(dir); err == nil {
+					f.Path = filepath.Join(real, rest)
+				}
+			}
+		}
 		if trees[f.Path] != 0 || links[f.Path] != "" {
 			continue
 		}

@@ -2,9 +2,11 @@ package child
 
 import (
 	"errors"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -112,5 +114,28 @@ func TestAViewsRootIsOpenWhereTheHostsIsNot(t *testing.T) {
 		if err := Run(t.Context(), cmd, Options{OnThread: closed(test.view)}); (err == nil) != test.ok {
 			t.Errorf("%s: %v", what, err)
 		}
+	}
+}
+
+// Given a folder that is named by way of one of the system's that is a link, as
+// /lib is to usr/lib, when a child has entered its view, then it sees it by
+// that name.
+func TestAViewsFolderMayLieBehindALinkOfTheSystems(t *testing.T) {
+	if !CanEnclose() {
+		t.Skip("this user may not make mount namespaces here")
+	}
+	const link = "/lib"
+	if info, err := os.Lstat(link); err != nil || info.Mode().Type() != os.ModeSymlink {
+		t.Skip(link, "is no link here")
+	}
+	inside, err := os.ReadDir(link)
+	at := slices.IndexFunc(inside, fs.DirEntry.IsDir)
+	if at < 0 {
+		t.Fatal(inside, err)
+	}
+	dir := filepath.Join(link, inside[at].Name())
+	view := View{{dir, false}}
+	if out, err := Output(t.Context(), shell(`test -d "$1"`, dir), Options{OnThread: view.Enter}, 1000); err != nil {
+		t.Errorf("%s: %v, %s", dir, err, out)
 	}
 }
