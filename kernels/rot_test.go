@@ -135,16 +135,23 @@ func TestAForeignDescriptionIsShownAndCanBeRemoved(t *testing.T) {
 	}
 }
 
-func TestADamagedLocalKernelIsSaid(t *testing.T) {
-	from := madeKernel(t, madeConfig)
+// storeWithLocal is a store with local:mine, and what that was added from.
+func storeWithLocal(t *testing.T) (s *Store, from, added Kernel) {
+	t.Helper()
+	from = madeKernel(t, madeConfig)
 	s, err := Open(t.Context(), t.TempDir(), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	k, err := s.Add(t.Context(), "mine", from.Image, from.Modules, from.Config)
+	added, err = s.Add(t.Context(), "mine", from.Image, from.Modules, from.Config)
 	if err != nil {
 		t.Fatal(err)
 	}
+	return s, from, added
+}
+
+func TestADamagedLocalKernelIsSaid(t *testing.T) {
+	s, from, k := storeWithLocal(t)
 	// It may be the only copy: whatever is wrong with it, it stays.
 	dir := filepath.Dir(k.Image)
 	kept, lost := filepath.Join(dir, "config"), filepath.Join(dir, "vmlinuz")
@@ -185,15 +192,7 @@ func TestADamagedLocalKernelIsSaid(t *testing.T) {
 // Given a kernel of the user's that an older blockrig stored, which kept no
 // checksums, then it stays, the list says so, and what is said to do helps.
 func TestALocalKernelOfAnOlderBlockrigIsSaid(t *testing.T) {
-	from := madeKernel(t, madeConfig)
-	s, err := Open(t.Context(), t.TempDir(), nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	k, err := s.Add(t.Context(), "mine", from.Image, from.Modules, from.Config)
-	if err != nil {
-		t.Fatal(err)
-	}
+	s, _, k := storeWithLocal(t)
 	dir := filepath.Dir(k.Image)
 	if err := os.Remove(filepath.Join(dir, ".blockrig.manifest")); err != nil {
 		t.Fatal(err)
