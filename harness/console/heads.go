@@ -105,10 +105,7 @@ func (h *heads) find(s []byte, bits []uint64) bool {
 		if last := len(it.text) - 1; len(s) <= last || s[last] != it.text[last] || string(s[:len(it.text)]) != it.text {
 			continue
 		}
-		any = true
-		for _, r := range it.rows {
-			bits[r/64] |= 1 << (r % 64)
-		}
+		any = setBits(bits, it.rows)
 	}
 	return any
 }
