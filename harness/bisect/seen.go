@@ -33,22 +33,21 @@ type Seen struct {
 // See counts what trials show.
 func See(rules Rules, t Target, outcomes []Outcome) Seen {
 	l := newLens(rules, t)
-	of := func(want class) []Outcome {
-		return slices.DeleteFunc(slices.Clone(outcomes), func(o Outcome) bool {
-			c, _ := l.class(&o)
-			return c != want
-		})
+	of := map[class][]Outcome{}
+	for _, o := range outcomes {
+		c, _ := l.class(&o)
+		of[c] = append(of[c], o)
 	}
-	hits, passes := of(classHit), of(classPass)
 	all := func(Outcome) bool { return true }
-	s := Seen{Hits: len(hits), Runs: len(hits) + len(passes), Titles: titles(hits, all), Others: titles(slices.Concat(passes, of(classOther)), all)}
+	runs := slices.Concat(of[classHit], of[classPass])
+	s := Seen{Hits: len(of[classHit]), Runs: len(runs), Titles: titles(of[classHit], all), Others: titles(slices.Concat(of[classPass], of[classOther]), all)}
 	boots := map[string]bool{}
-	for _, o := range slices.Concat(hits, passes) {
+	for _, o := range runs {
 		boots[o.Boot] = true
 	}
 	s.Boots = len(boots)
-	if some := slices.Concat(hits, passes); len(some) > 0 {
-		s.Trial = some[0]
+	if len(runs) > 0 {
+		s.Trial = runs[0]
 	}
 	return s
 }
