@@ -1,12 +1,9 @@
 package bisect
 
 import (
-	"bufio"
 	"bytes"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -60,20 +57,21 @@ func Trials(dir string) (map[Subject][]Outcome, error) {
 		return nil, fmt.Errorf("read the trials of a bisection: %w", err)
 	}
 	out := map[Subject][]Outcome{}
-	r := bufio.NewReader(bytes.NewReader(data))
-	for n := 1; ; n++ {
-		line, err := r.ReadBytes('\n')
-		if errors.Is(err, io.EOF) {
-			return out, nil // with half a line at most: see State
+	n := 0
+	for line := range bytes.Lines(data) {
+		if !bytes.HasSuffix(line, []byte("\n")) {
+			break // half a line: see State
 		}
+		n++
 		var e entry
-		if err := errors.Join(err, json.Unmarshal(line, &e)); err != nil {
+		if err := json.Unmarshal(line, &e); err != nil {
 			return nil, fmt.Errorf("%s:%d: %w", filepath.Join(dir, fileTrials), n, err)
 		}
 		if e.Trial != nil {
 			out[e.Subject] = append(out[e.Subject], *e.Trial)
 		}
 	}
+	return out, nil
 }
 
 // A symptom is what a failing trial shows of that which was looked for.
