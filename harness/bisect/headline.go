@@ -91,10 +91,12 @@ func stackName(c scenarios.Case) string {
 	for _, l := range slices.Backward(c.Setup.Stack) {
 		switch {
 		case l.FS != nil, l.File != nil, l.Partition != nil:
-		case l.LVM != nil && slices.Contains([]string{"mirror", "linear", "striped", "thin", "snapshot", "cache", "writecache", "vdo"}, l.LVM.Type):
-			return "dm-" + strings.Replace(l.LVM.Type, "striped", "stripe", 1)
 		case l.LVM != nil:
-			return "dm-raid (LVM " + l.LVM.Type + ")"
+			name := targetOf(l.LVM)
+			if name == "dm-raid" {
+				name += " (LVM " + l.LVM.Type + ")"
+			}
+			return name
 		case l.MD != nil:
 			return "md " + l.MD.Level
 		case l.Crypt != nil:
@@ -104,6 +106,17 @@ func stackName(c scenarios.Case) string {
 		}
 	}
 	return ""
+}
+
+// targetOf is the device-mapper target that LVM makes a volume of.
+func targetOf(v *scenarios.LVM) string {
+	switch {
+	case strings.HasPrefix(v.Type, "raid"):
+		return "dm-raid"
+	case v.Type == "striped":
+		return "dm-stripe"
+	}
+	return "dm-" + v.Type
 }
 
 // describe says what a case does, for readers who do not know its scenario.
@@ -157,8 +170,7 @@ func layerName(l scenarios.Layer) string {
 	case l.FS != nil:
 		return l.FS.Type
 	case l.LVM != nil:
-		target := map[string]string{"raid0": "raid", "raid1": "raid", "raid4": "raid", "raid5": "raid", "raid6": "raid", "raid10": "raid", "striped": "stripe"}[l.LVM.Type]
-		return fmt.Sprintf("an LVM %s volume (dm-%s)", l.LVM.Type, cmp.Or(target, l.LVM.Type))
+		return fmt.Sprintf("an LVM %s volume (%s)", l.LVM.Type, targetOf(l.LVM))
 	case l.MD != nil:
 		return "an md " + l.MD.Level + " array"
 	}
