@@ -13,16 +13,21 @@ type Subject struct {
 }
 
 // String names the subject for people.
-func (s Subject) String() string {
-	text := short(s.Commit)
+func (s Subject) String() string { return s.name(short) }
+
+// Full is String with whole hashes: no other subject has it.
+func (s Subject) Full() string { return s.name(func(commit string) string { return commit }) }
+
+func (s Subject) name(of func(commit string) string) string {
+	text := of(s.Commit)
 	if s.Revert != "" {
-		text += " without " + short(s.Revert)
+		text += " without " + of(s.Revert)
 	}
 	if s.Partly {
 		text += " as far as that applies"
 	}
 	if s.Apply != "" {
-		text += " with " + short(s.Apply) + " alone"
+		text += " with " + of(s.Apply) + " alone"
 	}
 	if s.Patched {
 		text += " with the patch"

@@ -110,19 +110,7 @@ type Commits struct {
 
 // Ref implements Kernels.
 func (c *Commits) Ref(s bisect.Subject) string {
-	rev := s.Commit
-	if s.Revert != "" {
-		rev += " without " + s.Revert
-	}
-	if s.Partly {
-		rev += " as far as that applies"
-	}
-	if s.Apply != "" {
-		rev += " with " + s.Apply + " alone"
-	}
-	if s.Patched {
-		rev += " with the patch"
-	}
+	rev := s.Full()
 	if c.subjects == nil {
 		c.subjects = make(map[string]bisect.Subject)
 	}
