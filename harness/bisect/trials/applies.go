@@ -12,6 +12,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/blockrig/blockrig/harness/bisect"
 	"github.com/blockrig/blockrig/harness/text"
 	"github.com/blockrig/blockrig/kernels/gitbuild/gitcmd"
 )
@@ -42,6 +43,7 @@ func CheckApply(ctx context.Context, repo *gitcmd.Repo, base string, before []st
 	if err != nil {
 		return fail(err)
 	}
+	commit := bisect.Subject{Commit: base}.String()
 	apply := func(diff []byte) (next string, err error) {
 		if _, err = own.RunInput(ctx, bytes.NewReader(diff), "apply", "--cached", "--3way", "--whitespace=nowarn", "-"); err != nil {
 			_, undo := own.Run(ctx, "read-tree", strings.TrimSpace(tree)) // what --3way left
@@ -76,25 +78,18 @@ func CheckApply(ctx context.Context, repo *gitcmd.Repo, base string, before []st
 		status, refused := gitcmd.Status(err)
 		switch {
 		case err == nil && next == tree:
-			return &NotAppliedError{p.at(0), "does not apply to " + short(base) + ": it changes nothing, what it does is there already"}
+			return &NotAppliedError{p.at(0), "does not apply to " + commit + ": it changes nothing, what it does is there already"}
 		case err == nil:
 			tree = next
 		case !refused:
 			return fail(err)
 		case status == 1 || status == 128:
-			return p.diagnose(ctx, own, short(base), diff)
+			return p.diagnose(ctx, own, commit, diff)
 		default:
 			return nil // a git that can't do this; the build will say it
 		}
 	}
 	return nil
-}
-
-func short(commit string) string {
-	if gitcmd.IsHash(commit) {
-		return commit[:12]
-	}
-	return commit
 }
 
 // at names a place in the user's file: a line from 1, or 0 of none.
