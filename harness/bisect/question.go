@@ -378,10 +378,7 @@ func (s *search) agree(ctx context.Context, marks []Marked) (records []Record, o
 // sameChecks are the checks of a commit and its parents for another question,
 // by the trials that were made of them.
 func (s *search) sameChecks(records []Record, earlier []Check) []Check {
-	parent, culprit := Check{Name: CheckParent, Result: Pass}, Check{Name: CheckCulprit, Result: Pass}
-	if !s.newFails {
-		parent.Name, culprit.Name = CheckParentFix, CheckFix
-	}
+	parent, culprit := s.bothSides()
 	culprit.Why = short(records[0].Commit) + ": " + records[0].Seen()
 	for _, r := range records[1:] {
 		parent.Why = strings.TrimPrefix(parent.Why+"; "+short(r.Commit)+": "+r.Seen(), "; ")

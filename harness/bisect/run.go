@@ -247,12 +247,8 @@ func (s *search) confirm(ctx context.Context, a *Answer, first string) (bool, er
 	if err != nil {
 		return false, err
 	}
-	parent := Check{Name: CheckParent, Result: Pass}
-	culprit := Check{Name: CheckCulprit, Result: Pass}
+	parent, culprit := s.bothSides()
 	binary := Check{Name: CheckBinary, Result: Pass}
-	if !s.newFails {
-		parent.Name, culprit.Name = CheckParentFix, CheckFix
-	}
 	if len(parents) == 0 {
 		why := "it has no parent"
 		parent = Check{parent.Name, NotPossible, why}
@@ -286,6 +282,15 @@ func (s *search) confirm(ctx context.Context, a *Answer, first string) (bool, er
 	}
 	a.Checks = []Check{parent, culprit, binary}
 	return contradicts || wrong, nil
+}
+
+// bothSides are the checks of the commit's parents and of the commit, passed
+// so far.
+func (s *search) bothSides() (parent, culprit Check) {
+	if s.newFails {
+		return Check{Name: CheckParent, Result: Pass}, Check{Name: CheckCulprit, Result: Pass}
+	}
+	return Check{Name: CheckParentFix, Result: Pass}, Check{Name: CheckFix, Result: Pass}
 }
 
 // fresh judges a kernel by trials of new boots alone and notes a deviation in
