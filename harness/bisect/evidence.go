@@ -117,12 +117,7 @@ func (e *evidence) count(l *lens, o *Outcome, t *stats.Boot) {
 		t.Trials++
 	case classOther:
 		e.otherRuns++
-		i := slices.IndexFunc(e.others, func(c Count) bool { return c.Signature == sig })
-		if i < 0 {
-			e.others = append(e.others, Count{Signature: sig})
-			i = len(e.others) - 1
-		}
-		e.others[i].Times++
+		e.others, _ = counted(e.others, sig)
 		slices.SortStableFunc(e.others, func(a, b Count) int { return cmp.Compare(b.Times, a.Times) })
 	case classVoid:
 		switch o.Kind {

@@ -507,13 +507,9 @@ func (s *search) grown(stuck bool) *Signature {
 		if r.Other == nil || !r.Other.samePlace(s.target.Signature) {
 			continue
 		}
-		i := slices.IndexFunc(counts, func(c Count) bool { return c.Signature == *r.Other })
-		if i < 0 {
-			counts = append(counts, Count{Signature: *r.Other})
-			i = len(counts) - 1
-		}
-		if counts[i].Times++; stuck || counts[i].Times >= 2 {
-			return &counts[i].Signature
+		var i int
+		if counts, i = counted(counts, *r.Other); stuck || counts[i].Times >= 2 {
+			return r.Other
 		}
 	}
 	return nil

@@ -66,6 +66,18 @@ type Count struct {
 	Times     int       `json:"times"`
 }
 
+// counted adds a trial to those that showed a signature, and says which of the
+// counts that is.
+func counted(counts []Count, s Signature) (_ []Count, at int) {
+	at = slices.IndexFunc(counts, func(c Count) bool { return c.Signature == s })
+	if at < 0 {
+		at = len(counts)
+		counts = append(counts, Count{Signature: s})
+	}
+	counts[at].Times++
+	return counts, at
+}
+
 // countShown counts the trials that show each thing, the most frequent first.
 // A place of wrong data that is not the same every time is none.
 func countShown(outcomes []Outcome) []Count {
@@ -112,13 +124,7 @@ func countFailures(outcomes []Outcome, fails func(Outcome) bool) []Count {
 		if o.Kind != KindVerdict || !fails(o) {
 			continue
 		}
-		s := o.Signature()
-		i := slices.IndexFunc(counts, func(c Count) bool { return c.Signature == s })
-		if i < 0 {
-			counts = append(counts, Count{Signature: s})
-			i = len(counts) - 1
-		}
-		counts[i].Times++
+		counts, _ = counted(counts, o.Signature())
 	}
 	sortCounts(counts)
 	return counts
