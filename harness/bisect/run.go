@@ -107,9 +107,6 @@ func (s *search) answer(ctx context.Context, answered []*question) (*Answer, err
 		return nil, err
 	}
 	a.Trials, a.Seconds = s.trials-trials, s.seconds-seconds
-	if len(answered) == 0 {
-		a.Trials, a.Seconds = s.trials, s.seconds
-	}
 	return a, nil
 }
 
