@@ -99,7 +99,7 @@ func Patches(ctx context.Context, repo *gitcmd.Repo, file File, dir string) (out
 		}
 	}
 	if len(out) == 0 {
-		return nil, nil, fmt.Errorf("%s: %w", file.Name, errors.New("there is no patch in it"))
+		return nil, nil, fmt.Errorf("%s: there is no patch in it", file.Name)
 	}
 	return inOrder(file.Name, out)
 }

@@ -368,7 +368,7 @@ func TestEachCulpritHasAReport(t *testing.T) {
 	same := culprit("warn", first.First.Hash)
 	same.Same = true
 	first.More = []*bisect.Answer{same, culprit("hang", strings.Repeat("b", 40))}
-	o := &Outcome{Answer: first, Context: bisect.Context{Also: []string{same.Target.Does(nil)}}, More: []bisect.Context{{}}}
+	o := &Outcome{Answer: first, Contexts: []bisect.Context{{Also: []string{same.Target.Does(nil)}}, {}}}
 	paths, err := s.WriteReports(o)
 	if err != nil || len(paths) != 2 || filepath.Base(paths[0]) != "report.txt" || filepath.Base(paths[1]) != "report-2.txt" {
 		t.Fatalf("%v, %v", paths, err)

@@ -160,15 +160,14 @@ func GitAfter(dir string) string { return filepath.Clean(dir) + "-git" }
 
 // An Outcome is what a bisection came to.
 type Outcome struct {
-	Answer  *bisect.Answer
-	Context bisect.Context   // of the answer itself
-	More    []bisect.Context // of the further culprits that it has, in the order of Culprits
+	Answer   *bisect.Answer
+	Contexts []bisect.Context // of its culprits, in their order
 }
 
 // Each calls f for every culprit.
 func (o *Outcome) Each(f func(i int, a *bisect.Answer, cx bisect.Context) error) error {
 	for i, a := range o.Answer.Culprits() {
-		if err := f(i, a, append([]bisect.Context{o.Context}, o.More...)[i]); err != nil {
+		if err := f(i, a, o.Contexts[i]); err != nil {
 			return err
 		}
 	}
@@ -245,7 +244,7 @@ func (s *Search) Run(ctx context.Context, runner *Runner, progress func(bisect.E
 		return nil, err
 	}
 	o := &Outcome{Answer: a}
-	for i, culprit := range a.Culprits() {
+	for _, culprit := range a.Culprits() {
 		cx, err := s.context(ctx, culprit, c, h, t.Kernels)
 		if err != nil {
 			return nil, err
@@ -253,11 +252,7 @@ func (s *Search) Run(ctx context.Context, runner *Runner, progress func(bisect.E
 		for _, m := range a.With(culprit) {
 			cx.Also = append(cx.Also, m.Target.Does(cx.Failing))
 		}
-		if i == 0 {
-			o.Context = cx
-		} else {
-			o.More = append(o.More, cx)
-		}
+		o.Contexts = append(o.Contexts, cx)
 	}
 	return o, nil
 }

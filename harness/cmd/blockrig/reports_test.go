@@ -29,11 +29,12 @@ func TestNoReportTakesThePlaceOfAnother(t *testing.T) {
 		o := &trials.Outcome{}
 		for _, h := range hashes {
 			c := &bisect.Answer{Direction: bisect.Regression, Grade: bisect.Proven, First: &bisect.Commit{Hash: h}}
+			o.Contexts = append(o.Contexts, bisect.Context{})
 			if o.Answer == nil {
 				o.Answer = c
-				continue
+			} else {
+				o.Answer.More = append(o.Answer.More, c)
 			}
-			o.Answer.More, o.More = append(o.Answer.More, c), append(o.More, bisect.Context{})
 		}
 		if err := a.answer(s, o, to); err != nil {
 			t.Fatal(err)
