@@ -143,25 +143,24 @@ boot.`,
   git bisect run sh -c 'make -j8 bzImage || exit 125; blockrig step plain-dio-read -k file:arch/x86/boot/bzImage'`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
-			var lookedFor string
-			status, why, err := a.step(c, args[0], ref, runs, rate, like, &lookedFor, &o, &g)
+			s, err := a.step(c, args[0], ref, runs, rate, like, &o, &g)
 			if err != nil {
 				return err
 			}
 			words := map[int]string{bisect.StepGood: "good", bisect.StepBad: "bad", bisect.StepSkip: "skip"}
-			word, ok := words[status]
+			word, ok := words[s.status]
 			if !ok {
-				return errors.New(why)
+				return errors.New(s.why)
 			}
 			if a.format == "json" {
-				err = a.printJSON(map[string]string{"mark": word, "why": why, "looked_for": lookedFor})
+				err = a.printJSON(map[string]string{"mark": word, "why": s.why, "looked_for": s.lookedFor})
 			} else {
-				_, err = fmt.Fprintf(a.stdout, "%s: %s\n", word, text.EscapeLines(why))
+				_, err = fmt.Fprintf(a.stdout, "%s: %s\n", word, text.EscapeLines(s.why))
 			}
 			if err != nil {
 				return err
 			}
-			return tellStep(status)
+			return tellStep(s.status)
 		},
 	}
 	f := c.Flags()
@@ -178,9 +177,16 @@ boot.`,
 	return c
 }
 
+// stepped is what the test of a commit or a kernel came to.
+type stepped struct {
+	status    int // a Step constant
+	why       string
+	lookedFor string // what makes it bad
+}
+
 // step tests a commit or a kernel.
-func (a *app) step(c *cobra.Command, name, ref string, runs int, rate float64, like string, lookedFor *string, o *bisectOptions, g *gitOptions) (_ int, _ string, err error) {
-	fail := func(err error) (int, string, error) { return bisect.StepAbort, "", err }
+func (a *app) step(c *cobra.Command, name, ref string, runs int, rate float64, like string, o *bisectOptions, g *gitOptions) (s stepped, err error) {
+	fail := func(err error) (stepped, error) { return stepped{status: bisect.StepAbort}, err }
 	ctx := c.Context()
 	if err := o.checkTrials(); err != nil {
 		return fail(err)
@@ -219,8 +225,8 @@ func (a *app) step(c *cobra.Command, name, ref string, runs int, rate float64, l
 			return fail(fmt.Errorf("--like: %w", err))
 		}
 	}
-	*lookedFor = bisect.StepLooksFor(req.Rules, req.Target)
-	a.say("%s", *lookedFor)
+	s.lookedFor = bisect.StepLooksFor(req.Rules, req.Target)
+	a.say("%s", s.lookedFor)
 	defer a.show()()
 	runner, err := a.runner(ctx, o.request(cases[0]).Machine, cases[0].Setup.Machine.Memory)
 	if err != nil {
@@ -261,14 +267,14 @@ func (a *app) step(c *cobra.Command, name, ref string, runs int, rate float64, l
 	defer func() { err = errors.Join(err, dir.Remove()) }()
 	t := &trials.Tester{Runner: runner, Kernels: k, Cases: cases, Run: run, Dir: dir.Path()}
 	began := time.Now()
-	status, why, err := t.Step(ctx, req)
+	s.status, s.why, err = t.Step(ctx, req)
 	a.display.Stop()
 	if err != nil {
 		return fail(err)
 	}
 	a.log.Info("step", "took", time.Since(began))
 	a.say("tested %s; records: %s", req.Subject, run.Dir())
-	return status, why, nil
+	return s, nil
 }
 
 // bisected is the commit that git bisect is at, in the current folder.
