@@ -44,8 +44,23 @@ func (a *app) complete(c *cobra.Command) {
 // completeFrom completes the beginning of one of the words.
 func completeFrom(words func() []string, directive cobra.ShellCompDirective) cobra.CompletionFunc {
 	return func(_ *cobra.Command, _ []string, begun string) ([]string, cobra.ShellCompDirective) {
-		return slices.DeleteFunc(slices.Clone(words()), func(w string) bool { return !strings.HasPrefix(w, begun) }), directive
+		return beginning(words(), begun), directive
 	}
+}
+
+// beginning are those of the words that begin so.
+func beginning(words []string, begun string) []string {
+	return slices.DeleteFunc(slices.Clone(words), func(w string) bool { return !strings.HasPrefix(w, begun) })
+}
+
+// scenariosOf are those on a command line that can be read.
+func scenariosOf(args []string) (out []*scenarios.Scenario) {
+	for _, arg := range args {
+		if sc, err := language.Load(arg); err == nil {
+			out = append(out, sc)
+		}
+	}
+	return out
 }
 
 // completeSettings completes p=v for the scenarios on the command line.
@@ -53,11 +68,7 @@ func completeSettings(_ *cobra.Command, args []string, begun string) ([]string, 
 	var out []string
 	directive := cobra.ShellCompDirectiveNoFileComp
 	param, _, valued := strings.Cut(begun, "=")
-	for _, arg := range args {
-		sc, err := language.Load(arg)
-		if err != nil {
-			continue
-		}
+	for _, sc := range scenariosOf(args) {
 		all := sc.Matrix
 		for _, p := range sc.Parameters {
 			all = append(all, scenarios.Param{Name: p.Name, Values: []string{p.Value}})
@@ -74,26 +85,20 @@ func completeSettings(_ *cobra.Command, args []string, begun string) ([]string, 
 			}
 		}
 	}
-	return slices.DeleteFunc(out, func(w string) bool { return !strings.HasPrefix(w, begun) }), directive
+	return beginning(out, begun), directive
 }
 
 // completeCases completes the ID of a case of the scenarios on the command
 // line.
 func completeCases(_ *cobra.Command, args []string, begun string) ([]string, cobra.ShellCompDirective) {
 	var out []string
-	for _, arg := range args {
-		sc, err := language.Load(arg)
-		if err != nil {
-			continue
-		}
+	for _, sc := range scenariosOf(args) {
 		cases, _ := language.Cases(sc, nil)
 		for _, c := range cases {
-			if strings.HasPrefix(c.ID, begun) {
-				out = append(out, c.ID)
-			}
+			out = append(out, c.ID)
 		}
 	}
-	return out, cobra.ShellCompDirectiveNoFileComp
+	return beginning(out, begun), cobra.ShellCompDirectiveNoFileComp
 }
 
 // scenarioNames are those that ship, which a test reads.
