@@ -146,6 +146,16 @@ func (s *toldSearch) report(a *bisect.Answer) string {
 	return bisect.Report(a, cx)
 }
 
+// wantIn wants parts of a text.
+func wantIn(t *testing.T, text string, parts ...string) {
+	t.Helper()
+	for _, part := range parts {
+		if !strings.Contains(text, part) {
+			t.Errorf("%q is not in\n%s", part, text)
+		}
+	}
+}
+
 func requestFor(t *testing.T, repo, id, old, new string) Request {
 	t.Helper()
 	sc, err := language.Load("lvm-mirror-dio-read")
@@ -193,8 +203,8 @@ func TestTheReportIsAboutTheCulprit(t *testing.T) {
 		Direction: bisect.Regression, First: &bisect.Commit{Hash: first}, Grade: bisect.Proven,
 		Target: bisect.Target{Signature: bisect.Signature{Verdict: "warn", Phase: "step", Step: "pread"}, Titles: []string{"WARNING in unrelated", "WARNING in later"}},
 	})
-	for _, want := range []string{
-		"Subject: [REGRESSION] misaligned direct read on dm-mirror returns EIO\n and marks a leg failed (since " + first[:12] + ")\n",
+	wantIn(t, text,
+		"Subject: [REGRESSION] misaligned direct read on dm-mirror returns EIO\n and marks a leg failed (since "+first[:12]+")\n",
 		"To: Alasdair Kergon <agk@example.org>\n",
 		"Cc: Arthur Author <arthur@example.org>,\n Cora Committer <cora@example.org>, dm-devel@lists.linux.dev,\n regressions@lists.linux.dev\n",
 		"(\"dm: count all errors\", first in v6.1-rc1), a\npread of 4096 bytes",
@@ -203,23 +213,16 @@ func TestTheReportIsAboutTheCulprit(t *testing.T) {
 		"  looked for: errno == EIO\n",
 		"In the kernel's log with the failure only:\n  Mirror read failed\n\n",
 		"| device-mapper: raid1: Mirror read failed\n| Buffer I/O error\n",
-		"#regzbot introduced: " + first + "\n",
-		"    -k git:linux@" + parent + " \\\n      -k git:linux@" + first + "\n",
+		"#regzbot introduced: "+first+"\n",
+		"    -k git:linux@"+parent+" \\\n      -k git:linux@"+first+"\n",
 		"      --case length=4096,memory_offset=32 \\\n      --cpus 2 \\\n      --accel tcg \\\n",
-		again[:12] + " (\"Reapply \"dm: count all errors\"\") applies it\nv6.1 has the one of " + again[:12] + ".\n",
+		again[:12]+" (\"Reapply \"dm: count all errors\"\") applies it\nv6.1 has the one of "+again[:12]+".\n",
 		"      --bad v6.1 lvm-mirror-dio-read \\\n      --case length=4096,memory_offset=32 \\\n      --apply mend.patch\n",
-	} {
-		if !strings.Contains(text, want) {
-			t.Errorf("%q is not in it", want)
-		}
-	}
+	)
 	for _, no := range []string{src.dir, "/home/u", "WARNING in", "trace of it", "warn in pread"} {
 		if strings.Contains(text, no) {
-			t.Errorf("%q is in it", no)
+			t.Errorf("%q is in it\n%s", no, text)
 		}
-	}
-	if t.Failed() {
-		t.Log(text)
 	}
 }
 
@@ -246,9 +249,7 @@ func TestTheReportCountsABinaryOnce(t *testing.T) {
 		Target: bisect.Target{Signature: bisect.Signature{Verdict: "eio", Phase: "step", Step: "pread"}},
 		Marks:  []bisect.Record{{Commit: parent}, {Commit: side, SameAs: parent}},
 	})
-	if want := "  with the commit: 2 of 2 trials failed in 2 boots\n  with its parent: 0 of 2 trials failed in 2 boots\n"; !strings.Contains(text, want) {
-		t.Errorf("%q is not in it\n%s", want, text)
-	}
+	wantIn(t, text, "  with the commit: 2 of 2 trials failed in 2 boots\n  with its parent: 0 of 2 trials failed in 2 boots\n")
 }
 
 // Given a bug that shows now and then in a commit that nobody else has, then
@@ -283,27 +284,20 @@ func TestTheReportNamesWhatOthersHave(t *testing.T) {
 		Direction: bisect.Regression, First: &bisect.Commit{Hash: first}, Grade: bisect.Likely,
 		Target: bisect.Target{Signature: target}, FailRate: bisect.Rate{Hits: 3, Runs: 20},
 	})
-	for _, want := range []string{
-		"Subject: [REGRESSION] 8192-byte direct read on dm-mirror returns 4096\n bytes (since " + upstream[:12] + ")\n",
+	wantIn(t, text,
+		"Subject: [REGRESSION] 8192-byte direct read on dm-mirror returns 4096\n bytes (since "+upstream[:12]+")\n",
 		"Probably since commit",
-		"between v6.0 and " + first[:12] + ",",
-		"  blockrig bisect git \\\n      --repo linux \\\n      --good v6.0 \\\n      --bad " + first + " lvm-mirror-dio-read \\\n      --set length=8192 \\\n      --set=memory_offset=0\n",
+		"between v6.0 and "+first[:12]+",",
+		"  blockrig bisect git \\\n      --repo linux \\\n      --good v6.0 \\\n      --bad "+first+" lvm-mirror-dio-read \\\n      --set length=8192 \\\n      --set=memory_offset=0\n",
 		"With its parent it returns 8192 bytes.\n",
 		"3 of 20 trials failed", "0 of 20 trials failed",
 		"The kernel's log says nothing about it.\n",
 		"is in no release tag; upstream, the same change is", upstream,
-		"#regzbot introduced: " + upstream + "\n",
+		"#regzbot introduced: "+upstream+"\n",
 		"      --set length=8192 \\\n      --set memory_offset=0 \\\n      --repeat 29 \\\n",
-		"      -k git:linux@" + upstream + "^ \\\n      -k git:linux@" + upstream + "\n",
+		"      -k git:linux@"+upstream+"^ \\\n      -k git:linux@"+upstream+"\n",
 		"29 trials show it with a\nprobability of 99 %.\n",
-	} {
-		if !strings.Contains(text, want) {
-			t.Errorf("%q is not in it", want)
-		}
-	}
-	if t.Failed() {
-		t.Log(text)
-	}
+	)
 }
 
 // Given what a commit's message says, then that is where it comes from, and
