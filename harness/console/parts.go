@@ -134,6 +134,8 @@ var parts = []part{
 	{"pstate: ", belongsTo, nil},
 	{"Code: ", belongsTo, nil},
 	{"CS: ", belongsTo, nil},
+	{"RSP: ", flagsLine, nil},
+	{"DS: ", flagsLine, nil}, // 32 bits
 	{"CR2: ", belongsTo, nil},
 	{"PKRU: ", belongsTo, nil},
 	{"#PF: ", belongsTo, nil},

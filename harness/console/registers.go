@@ -41,6 +41,32 @@ func (s *Scanner) ripLine(r *report, t []byte) {
 	}
 }
 
+// The bits of x86's flags register that no instruction can set or clear (Intel
+// SDM, volume 1, 3.4.3).
+const (
+	flagsAlways = 1 << 1
+	flagsNever  = 1<<3 | 1<<5 | 1<<15 | ^uint64(1<<22-1)
+)
+
+// flagsLine reads
+//
+//	RSP: 0018:ffffd01a005b3ba8 EFLAGS: 00000202
+//
+// and notes flags that can't be. QEMU's emulator saves such ones when an
+// interrupt comes at a moment at which it has not worked them out yet.
+func flagsLine(_ *Scanner, r *report, t []byte) partIs {
+	_, after, ok := bytes.Cut(t, []byte(" EFLAGS: "))
+	word, _, _ := bytes.Cut(after, []byte(" "))
+	if !ok || len(word) < 8 || r.f.Impossible != "" {
+		return partYes // a shorter one was cut
+	}
+	flags, err := strconv.ParseUint(string(word), 16, 64)
+	if err == nil && (flags&flagsAlways == 0 || flags&flagsNever != 0) {
+		r.f.Impossible = "EFLAGS " + string(word)
+	}
+	return partYes
+}
+
 // cpuLine reads
 //
 //	CPU: 15 UID: 0 PID: 369 Comm: kworker/15:1 Not tainted 7.1.0-rc7+ #786 PREEMPT(lazy)

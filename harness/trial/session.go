@@ -253,6 +253,7 @@ func (l Local) firstReport() verdict.Report {
 		r = l.reportOf(l.Steps[0])
 	}
 	r.Allow = l.Allow
+	r.Emulated = l.Accel == qemu.TCG
 	return r
 }
 

@@ -19,6 +19,9 @@ type Judgement struct {
 	Signature Signature           `json:"signature"`
 	// Shown is all that a failing trial shows, each thing once, the worst first.
 	Shown []Shown `json:"shown,omitempty"`
+	// Doubtful says that there is no verdict since something else than the
+	// kernel may have decided it: the next trial may well end otherwise.
+	Doubtful bool `json:"doubtful,omitempty"`
 }
 
 // Shown is one thing that a trial shows: what the step answered, a leg that
@@ -44,6 +47,11 @@ func Judge(findings []console.Finding, r Report, phaseOf func(console.Finding) s
 	if r.Host != "" {
 		return judgement(r, []evidence{{verdict: scenarios.Error, phase: r.Phase, why: r.Host}})
 	}
+	if why := emulatorsDoing(findings, r); why != "" {
+		j := judgement(r, []evidence{{verdict: scenarios.Error, phase: r.Phase, why: why}})
+		j.Doubtful = true
+		return j
+	}
 	if r.Phase == scenarios.PhaseBoot || r.Phase == scenarios.PhaseInfra {
 		// A kernel that does not come up has not been asked yet.
 		return judgement(r, []evidence{{verdict: scenarios.Error, phase: r.Phase, why: notUp(findings, r)}})
@@ -58,6 +66,20 @@ func Judge(findings []console.Finding, r Report, phaseOf func(console.Finding) s
 		return judgement(r, []evidence{{verdict: scenarios.Error, phase: r.Phase, why: why}})
 	}
 	return judgement(r, []evidence{{verdict: scenarios.Pass, phase: r.Phase, why: r.Outcome()}})
+}
+
+// emulatorsDoing says what shows that QEMU's emulator went wrong. Nothing that
+// the kernel did in that machine counts then.
+func emulatorsDoing(findings []console.Finding, r Report) string {
+	if !r.Emulated {
+		return ""
+	}
+	for _, f := range findings {
+		if f.Impossible != "" {
+			return fmt.Sprintf("QEMU's emulator went wrong: no processor can have %s, as in the report of %s", f.Impossible, f.Title)
+		}
+	}
+	return ""
 }
 
 func notUp(findings []console.Finding, r Report) string {
@@ -247,7 +269,9 @@ func judgement(r Report, all []evidence) Judgement {
 	}
 	if best.doubt != "" {
 		why := best.doubt + ", so this may be no " + string(best.verdict) + ": " + best.why
-		return judgement(r, []evidence{{verdict: scenarios.Error, phase: best.phase, why: why}})
+		j := judgement(r, []evidence{{verdict: scenarios.Error, phase: best.phase, why: why}})
+		j.Doubtful = true
+		return j
 	}
 	j := Judgement{Verdict: best.verdict, Also: []scenarios.Verdict{}, Phase: best.phase, Reason: best.why}
 	var titles []string

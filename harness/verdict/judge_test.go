@@ -52,6 +52,33 @@ func TestStepThatIsRefusedNeedNotReachTheDisks(t *testing.T) {
 	}
 }
 
+// Given a machine whose processor shows what none can, when QEMU emulated it,
+// then there is no verdict, whatever else the trial shows.
+func TestEmulatorThatWentWrong(t *testing.T) {
+	broken := oops
+	broken.Impossible = "EFLAGS 00010200"
+	hung := func(r *Report) {
+		r.Phase, r.Returned, r.Bytes = "step", false, 0
+		r.Stuck = &Stuck{What: "pread", State: "D", MS: 2000}
+	}
+	for name, tc := range map[string]struct {
+		finding console.Finding
+		change  func(*Report)
+		want    scenarios.Verdict
+	}{
+		"an oops":           {broken, func(r *Report) { r.Emulated = true }, scenarios.Error},
+		"and a hang":        {broken, func(r *Report) { hung(r); r.Emulated = true }, scenarios.Error},
+		"flags that can be": {oops, func(r *Report) { r.Emulated = true }, scenarios.Bug},
+		"a real processor":  {broken, nil, scenarios.Bug},
+		"one that hangs":    {broken, func(r *Report) { hung(r) }, scenarios.Hang},
+	} {
+		j := Judge([]console.Finding{tc.finding}, done(tc.change), nil)
+		if j.Verdict != tc.want || j.Doubtful != (tc.want == scenarios.Error) {
+			t.Errorf("%s: %s, doubtful %v, want %s: %s", name, j.Verdict, j.Doubtful, tc.want, j.Reason)
+		}
+	}
+}
+
 func TestJudge(t *testing.T) {
 	hung := func(r *Report) {
 		r.Phase, r.Returned, r.Bytes = "step", false, 0

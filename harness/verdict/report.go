@@ -29,6 +29,10 @@ type Report struct {
 	// scenarios.Allowed.
 	Allow []string `json:"allow,omitempty"`
 
+	// Emulated says that QEMU emulated the processor (TCG), with the mistakes
+	// that QEMU makes.
+	Emulated bool `json:"emulated,omitempty"`
+
 	DiskError string `json:"disk_error,omitempty"` // why the disks' I/O counters are not known
 	LogError  string `json:"log_error,omitempty"`  // why the console may not be all
 

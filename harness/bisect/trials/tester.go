@@ -129,7 +129,7 @@ func outcomeOf(rec results.Record, r trial.Outcome) bisect.Outcome {
 	if rec.Verdict != scenarios.Error {
 		return o
 	}
-	o.Kind, o.Reason, o.Host = bisect.KindError, rec.Reason, r.Report.HostsDoing()
+	o.Kind, o.Reason, o.Host = bisect.KindError, rec.Reason, r.Doubtful || r.Report.HostsDoing()
 	if rec.Phase == scenarios.PhaseBoot && !o.Host {
 		o.Kind = bisect.KindBoot
 	}

@@ -15,7 +15,7 @@ func TestMountThatFails(t *testing.T) {
 	h.withTool("package main\n\nfunc main() {}\n")
 	o := h.run("--format", "json", "run", "--guest-tools", "host", h.write("plain.yaml", plain("384MiB")), "-k", "debian:newest")
 	rec := h.one(o, scenarios.Error, "stack")
-	if !strings.Contains(rec.Reason, "mount /dev/sda on /mnt/tmp") {
+	if !strings.Contains(rec.Reason, "mount /dev/sda /mnt/tmp") {
 		t.Errorf("reason %q", rec.Reason)
 	}
 	h.wantClassifyAgrees(rec)

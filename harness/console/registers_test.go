@@ -1,0 +1,44 @@
+package console
+
+import (
+	"strings"
+	"testing"
+)
+
+// Given a report with flags, when no processor can have them, then the finding
+// says so.
+func TestFlagsThatNoProcessorHas(t *testing.T) {
+	log := `[    7.9] BUG: kernel NULL pointer dereference, address: 0000000000000000
+[    7.9] Oops: Oops: 0000 [#1] SMP NOPTI
+[    7.9] CPU: 0 UID: 0 PID: 51 Comm: kworker/0:2 Not tainted 6.18.15+deb13-amd64 #1 PREEMPT(lazy)
+[    7.9] RIP: 0010:bio_add_page+0x5c/0x150
+[    7.9] FLAGS
+[    7.9] RAX: 0000000000000001 RBX: ffff8f2904270200 RCX: 0000000000000000
+[    7.9] Call Trace:
+[    7.9]  do_region+0x18a/0x2a0 [dm_mod]
+[    7.9] ---[ end trace 0000000000000000 ]---
+`
+	for line, want := range map[string]string{
+		"RSP: 0018:ffffd01a005b3ba8 EFLAGS: 00000202":                                                        "",
+		"RSP: 0018:ffffd01a005b3ba8 EFLAGS: 00010286 ORIG_RAX: 000000000011":                                 "",
+		"RSP: 0018:ffffd01a005b3ba8 EFLAGS: 00210a97":                                                        "",
+		"RSP: 0018:ffffd01a005b3ba8 EFLAGS: 0000020":                                                         "", // cut
+		"RSP: 0018:ffffd01a005b3ba8 EFLAGS: 00010":                                                           "",
+		"RSP: 0018:ffffd01a005b3ba8 EFLAGS: 00010200":                                                        "EFLAGS 00010200", // bit 1 is always set
+		"RSP: 0018:ffffd01a005b3ba8 EFLAGS: 0001028e":                                                        "EFLAGS 0001028e",
+		"RSP: 0018:ffffd01a005b3ba8 EFLAGS: c1d00206":                                                        "EFLAGS c1d00206",
+		"RSP: 0018:ffffd01a005b3ba8 EFLAGS: ffff8f2904270206":                                                "EFLAGS ffff8f2904270206",
+		"DS: 007b ES: 007b FS: 00d8 GS: 00e0 SS: 0068 EFLAGS: ffffffff":                                      "EFLAGS ffffffff",
+		"DS: 007b ES: 007b FS: 00d8 GS: 00e0 SS: 0068 EFLAGS: 00010246":                                      "",
+		"DS: 0000 ES: 0000 CR0: 0000000080050033":                                                            "",
+		"RSP: 0018:ffffd01a005b3ba8 EFLAGS: 00000202\n[    7.9] RSP: 0018:ffffd01a005b3ba8 EFLAGS: 10000000": "EFLAGS 10000000",
+	} {
+		got, err := ReadAll(strings.NewReader(strings.Replace(log, "FLAGS", line, 1)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(got.Findings) != 1 || got.Findings[0].Impossible != want {
+			t.Errorf("%s: %+v, want one finding with %q", line, got.Findings, want)
+		}
+	}
+}
