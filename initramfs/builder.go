@@ -2,9 +2,11 @@ package initramfs
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -19,7 +21,7 @@ import (
 
 // recipe is part of every key in the cache. It changes with the way members
 // are made, so that an older blockrig's are not taken for this one's.
-const recipe = "blockrig initramfs 3"
+const recipe = "blockrig initramfs 4"
 
 // What each folder of the cache keeps at most, counted by last use.
 const (
@@ -81,12 +83,21 @@ type Initramfs struct {
 // Build returns the image for a request, from the cache when it was made
 // before. It fails with ErrDynamic (wrapped) when Exe is not static.
 func (b *Builder) Build(ctx context.Context, r Request) (Initramfs, error) {
-	img, err := b.build(ctx, r)
-	if err != nil {
-		return Initramfs{}, fmt.Errorf("build initramfs: %w", err)
+	const tries = 5
+	for try := 1; ; try++ {
+		img, err := b.build(ctx, r)
+		if err == nil {
+			return img, nil
+		}
+		if try == tries || !errors.Is(err, errReplaced) {
+			return Initramfs{}, fmt.Errorf("build initramfs: %w", err)
+		}
 	}
-	return img, nil
 }
+
+// errReplaced says that what an image is made of was made again meanwhile,
+// since the host's tools changed or look different to another process.
+var errReplaced = errors.New("a part of it was replaced meanwhile")
 
 // Find gives the image of that digest, which is not made: it has to be in the
 // cache, and stays there for an hour at least.
@@ -161,7 +172,7 @@ func (b *Builder) build(ctx context.Context, r Request) (Initramfs, error) {
 			return err
 		}
 		for _, m := range members {
-			if err := appendFile(w, m.path); err != nil {
+			if err := m.appendTo(w); err != nil {
 				return err
 			}
 		}
@@ -301,14 +312,23 @@ func writeInit(w io.Writer, r Request, read func() ([]byte, error)) error {
 
 // appendFile copies a member. The kernel takes archives one behind the other
 // when each starts at a multiple of four bytes; newc archives end at one.
-func appendFile(w io.Writer, path string) error {
-	f, err := os.Open(path)
+// appendTo copies a member. Nothing holds it in the cache, so that another one
+// may have taken its place.
+func (m member) appendTo(w io.Writer) error {
+	f, err := os.Open(m.path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return errors.Join(errReplaced, err)
+	}
 	if err != nil {
 		return fmt.Errorf("read cached member: %w", err)
 	}
 	defer f.Close()
-	if _, err := io.Copy(w, f); err != nil {
+	sum := &summer{w: w, sum: sha256.New()}
+	if _, err := io.Copy(sum, f); err != nil {
 		return fmt.Errorf("read cached member: %w", err)
+	}
+	if sum.hex() != m.Digest {
+		return fmt.Errorf("%s: %w", m.path, errReplaced)
 	}
 	return nil
 }

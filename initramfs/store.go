@@ -119,7 +119,7 @@ func makeMember(ctx context.Context, dir string, write func(ctx context.Context,
 	if err := write(ctx, archiveWriter{sum, dir, &m}); err != nil {
 		return err
 	}
-	m.Digest, m.Bytes = hex.EncodeToString(sum.sum.Sum(nil)), sum.n
+	m.Digest, m.Bytes = sum.hex(), sum.n
 	return writeRecord(dir, m)
 }
 
@@ -136,6 +136,8 @@ func (s *summer) Write(p []byte) (int, error) {
 	s.n += int64(n)
 	return n, err
 }
+
+func (s *summer) hex() string { return hex.EncodeToString(s.sum.Sum(nil)) }
 
 func writeRecord(dir string, v any) error {
 	text, err := json.MarshalIndent(v, "", "\t")

@@ -113,6 +113,36 @@ func TestAMemberOfTheHostsFilesIsMadeAgainWhenTheyChange(t *testing.T) {
 	}
 }
 
+// Given a member that another process has replaced since it was found, when an
+// image is made of it, then the image doesn't get the other one's content.
+func TestAMemberThatWasReplacedIsNotTaken(t *testing.T) {
+	b := &Builder{Cache: t.TempDir()}
+	m, err := b.ensure(t.Context(), things(t, b), "key", func(_ context.Context, w archiveWriter) error {
+		_, err := io.WriteString(w, "ours")
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got strings.Builder
+	if err := m.appendTo(&got); err != nil || got.String() != "ours" {
+		t.Fatalf("%q, %v", got.String(), err)
+	}
+	for what, replace := range map[string]func() error{
+		"other content": func() error {
+			return errors.Join(os.RemoveAll(m.path), os.WriteFile(m.path, []byte("its"), 0o644))
+		},
+		"nothing": func() error { return os.RemoveAll(m.path) },
+	} {
+		if err := replace(); err != nil {
+			t.Fatal(err)
+		}
+		if err := m.appendTo(io.Discard); !errors.Is(err, errReplaced) {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+}
+
 func TestAFailureLeavesNoMember(t *testing.T) {
 	b := &Builder{Cache: t.TempDir()}
 	ctx, cancel := context.WithCancel(t.Context())
