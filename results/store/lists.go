@@ -1,0 +1,139 @@
+package store
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+)
+
+const runColumns = "r.id, r.command, r.verb, r.started, r.finished, r.night, r.asked, r.trials, r.failures, r.errors"
+
+func (s *Store) runs(ctx context.Context, condition string, args ...any) ([]Run, error) {
+	var out []Run
+	var r Run
+	var command string
+	var started, finished int64
+	err := each(ctx, s.db, "SELECT "+runColumns+" FROM runs r"+condition, args,
+		[]any{&r.ID, &command, &r.Verb, &started, &finished, &r.Night, &r.Asked, &r.Trials, &r.Failures, &r.Errors}, func() error {
+			one := r
+			one.Started, one.Finished = timeOf(started), timeOf(finished)
+			var err error
+			if one.Command, err = listOf[string](command); err != nil {
+				return err
+			}
+			out = append(out, one)
+			return nil
+		})
+	return out, err
+}
+
+// Runs are those that have trials which fit the filter, oldest first; all runs
+// with the zero filter, those without a trial included.
+func (s *Store) Runs(ctx context.Context, f Filter) ([]Run, error) {
+	if f.all() {
+		return s.runs(ctx, " ORDER BY r.id")
+	}
+	w := f.where()
+	condition, args := " WHERE EXISTS (SELECT 1 FROM trials t WHERE t.run = r.no AND "+w.String()[len(" WHERE "):]+")", w.args
+	if f.Limit > 0 { // the last ones
+		out, err := s.runs(ctx, condition+" ORDER BY r.id DESC LIMIT ?", append(args, f.Limit)...)
+		slices.Reverse(out)
+		return out, err
+	}
+	return s.runs(ctx, condition+" ORDER BY r.id", args...)
+}
+
+// Run is one, by its ID. The error wraps ErrNone.
+func (s *Store) Run(ctx context.Context, id string) (Run, error) {
+	found, err := s.runs(ctx, " WHERE r.id = ?", id)
+	if err == nil && len(found) == 0 {
+		err = fmt.Errorf("run %q: %w", id, ErrNone)
+	}
+	if err != nil {
+		return Run{}, err
+	}
+	return found[0], nil
+}
+
+// Nights are those in which runs began, oldest first.
+func (s *Store) Nights(ctx context.Context) ([]string, error) {
+	var out []string
+	var night string
+	err := each(ctx, s.db, "SELECT DISTINCT night FROM runs ORDER BY night", nil, []any{&night}, func() error {
+		out = append(out, night)
+		return nil
+	})
+	return out, err
+}
+
+// Kernels are those on which trials that fit ran, in the order of their first
+// trials.
+func (s *Store) Kernels(ctx context.Context, f Filter) ([]KernelUse, error) {
+	w := f.where()
+	var out []KernelUse
+	var k KernelUse
+	var first, last int64
+	err := each(ctx, s.db, `
+SELECT k.ref, k.exact, k."release", k.digest, k.commit_hash, count(*), sum(t.failed), sum(t.verdict = 'error'), min(t.started), max(t.started)
+FROM trials t JOIN kernels k ON k.no = t.kernel`+w.String()+` GROUP BY t.kernel ORDER BY min(t.started), k.ref, k.no`, w.args,
+		[]any{&k.Ref, &k.Exact, &k.Release, &k.Digest, &k.Commit, &k.Trials, &k.Failures, &k.Errors, &first, &last}, func() error {
+			one := k
+			one.First, one.Last = timeOf(first), timeOf(last)
+			out = append(out, one)
+			return nil
+		})
+	return out, err
+}
+
+// Builds are those of runs with trials that fit.
+func (s *Store) Builds(ctx context.Context, f Filter) ([]Build, error) {
+	w := f.where()
+	var out []Build
+	var b Build
+	var fragments, patches string
+	condition := ""
+	if len(w.terms) > 0 {
+		condition = " WHERE b.run IN (SELECT t.run FROM trials t" + w.String() + ")"
+	}
+	err := each(ctx, s.db, "SELECT r.id, b.kernel, b.exact, b.digest, b.cc, b.config, b.fragments, b.patches FROM builds b JOIN runs r ON r.no = b.run"+condition+" ORDER BY r.id, b.kernel",
+		w.args, []any{&b.Run, &b.Kernel, &b.Exact, &b.Digest, &b.CC, &b.Config, &fragments, &patches}, func() error {
+			one := b
+			var err1, err2 error
+			one.Fragments, err1 = listOf[string](fragments)
+			one.Patches, err2 = listOf[string](patches)
+			out = append(out, one)
+			return firstError(err1, err2)
+		})
+	return out, err
+}
+
+// Bisections are all, oldest first.
+func (s *Store) Bisections(ctx context.Context) ([]Bisection, error) {
+	var out []Bisection
+	var b Bisection
+	var started int64
+	var command string
+	err := each(ctx, s.db, `SELECT name, started, command, scenario, "case", what, old, new, state, first, subject, grade, confidence, trials FROM bisections ORDER BY started, name`, nil,
+		[]any{&b.Name, &started, &command, &b.Scenario, &b.Case, &b.Of, &b.Old, &b.New, &b.State, &b.First, &b.Subject, &b.Grade, &b.Confidence, &b.Trials}, func() error {
+			one := b
+			one.Started = timeOf(started)
+			var err error
+			one.Command, err = listOf[string](command)
+			out = append(out, one)
+			return err
+		})
+	return out, err
+}
+
+func firstError(errs ...error) error {
+	for _, err := range errs {
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// NightOf is the night of a run that began then.
+func NightOf(started time.Time) string { return started.UTC().Format(time.DateOnly) }

@@ -1,0 +1,250 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/blockrig/blockrig/scenarios"
+)
+
+// A Mark says how far the files of a run's folder are in the store.
+type Mark struct {
+	Bytes int64 // of trials.jsonl
+	Lines int   // of it
+	// State names the files as they were then; the same state needs no look
+	// into them.
+	State string
+}
+
+// Marks gives the mark of every run in the store, by its ID.
+func (s *Store) Marks(ctx context.Context) (map[string]Mark, error) {
+	rows, err := s.db.QueryContext(ctx, "SELECT id, bytes, lines, state FROM runs")
+	if err != nil {
+		return nil, fmt.Errorf("read the index: %w", known(err))
+	}
+	defer rows.Close()
+	out := map[string]Mark{}
+	for rows.Next() {
+		var id string
+		var m Mark
+		if err := rows.Scan(&id, &m.Bytes, &m.Lines, &m.State); err != nil {
+			return nil, fmt.Errorf("read the index: %w", known(err))
+		}
+		out[id] = m
+	}
+	return out, known(rows.Err())
+}
+
+// A Part is what is added to a run at once.
+type Part struct {
+	Run    Run // its counts are not used
+	Builds []Build
+	Trials []Trial
+	From   Mark // what the store has to have of the run; its State is not compared
+	To     Mark // what it then has
+}
+
+// ErrOther says that the store has another part of a run than was expected:
+// somebody else added to it.
+var ErrOther = errors.New("the index has another part of the run")
+
+// Add adds a part of a run, whole or not at all. The error wraps ErrOther when
+// the run is not at p.From in the store. A run that is not there is at the zero
+// mark.
+func (s *Store) Add(ctx context.Context, p Part) error {
+	err := s.write(ctx, func(tx *sql.Tx) error {
+		no, err := putRun(ctx, tx, p)
+		if err != nil {
+			return err
+		}
+		w := writer{ctx: ctx, tx: tx, known: map[any]int64{}}
+		for _, b := range p.Builds {
+			w.exec(`INSERT OR REPLACE INTO builds VALUES (?, ?, ?, ?, ?, ?, ?, ?)`,
+				no, b.Kernel, b.Exact, b.Digest, b.CC, b.Config, list(b.Fragments), list(b.Patches))
+		}
+		for _, t := range p.Trials {
+			w.trial(no, t)
+		}
+		return w.err
+	})
+	if err != nil {
+		return fmt.Errorf("add run %s to the index: %w", p.Run.ID, err)
+	}
+	return nil
+}
+
+// putRun writes the row of a run, and gives its number.
+func putRun(ctx context.Context, tx *sql.Tx, p Part) (no int64, err error) {
+	var at Mark
+	err = tx.QueryRowContext(ctx, "SELECT no, bytes, lines FROM runs WHERE id = ?", p.Run.ID).Scan(&no, &at.Bytes, &at.Lines)
+	if err != nil && !errors.Is(err, sql.ErrNoRows) {
+		return 0, err
+	}
+	if at.Bytes != p.From.Bytes || at.Lines != p.From.Lines {
+		return 0, ErrOther
+	}
+	var c Counts
+	for _, t := range p.Trials {
+		c.Trials++
+		if t.Verdict.Failure() {
+			c.Failures++
+		}
+		if t.Verdict == scenarios.Error {
+			c.Errors++
+		}
+	}
+	r := p.Run
+	err = tx.QueryRowContext(ctx, `
+INSERT INTO runs (id, command, verb, started, finished, night, asked, trials, failures, errors, bytes, lines, state)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+ON CONFLICT (id) DO UPDATE SET command = excluded.command, verb = excluded.verb, started = excluded.started,
+	finished = excluded.finished, night = excluded.night, asked = excluded.asked,
+	trials = trials + excluded.trials, failures = failures + excluded.failures, errors = errors + excluded.errors,
+	bytes = excluded.bytes, lines = excluded.lines, state = excluded.state
+RETURNING no`,
+		r.ID, list(r.Command), r.Verb, millis(r.Started), millis(r.Finished), r.Night, r.Asked,
+		c.Trials, c.Failures, c.Errors, p.To.Bytes, p.To.Lines, p.To.State).Scan(&no)
+	return no, err
+}
+
+// Drop takes runs out of the store: their folders are gone, or are to be read
+// anew.
+func (s *Store) Drop(ctx context.Context, runs ...string) error {
+	err := s.write(ctx, func(tx *sql.Tx) error {
+		for _, id := range runs {
+			if _, err := tx.ExecContext(ctx, "DELETE FROM runs WHERE id = ?", id); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("take runs out of the index: %w", err)
+	}
+	return nil
+}
+
+// DropFolders notes that the folders of some of a run's trials are gone.
+func (s *Store) DropFolders(ctx context.Context, run string, dirs ...string) error {
+	err := s.write(ctx, func(tx *sql.Tx) error {
+		for _, dir := range dirs {
+			_, err := tx.ExecContext(ctx, "UPDATE trials SET dir = '' WHERE run = (SELECT no FROM runs WHERE id = ?) AND dir = ?", run, dir)
+			if err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("note in the index what was removed: %w", err)
+	}
+	return nil
+}
+
+// SetBisections replaces all bisections.
+func (s *Store) SetBisections(ctx context.Context, all []Bisection) error {
+	err := s.write(ctx, func(tx *sql.Tx) error {
+		w := writer{ctx: ctx, tx: tx}
+		w.exec("DELETE FROM bisections")
+		for _, b := range all {
+			w.exec("INSERT INTO bisections VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+				b.Name, millis(b.Started), list(b.Command), b.Scenario, b.Case, b.Of, b.Old, b.New,
+				b.State, b.First, b.Subject, b.Grade, b.Confidence, b.Trials)
+		}
+		return w.err
+	})
+	if err != nil {
+		return fmt.Errorf("add bisections to the index: %w", err)
+	}
+	return nil
+}
+
+// writer writes rows until one fails.
+type writer struct {
+	ctx   context.Context
+	tx    *sql.Tx
+	known map[any]int64 // numbers of what trials share
+	err   error
+}
+
+func (w *writer) exec(query string, args ...any) {
+	if w.err == nil {
+		_, w.err = w.tx.ExecContext(w.ctx, query, args...)
+	}
+}
+
+// number gives the number of a row that trials share, which is made when it is
+// not there.
+func (w *writer) number(key any, find, add string, args ...any) int64 {
+	if w.err != nil {
+		return 0
+	}
+	if no, ok := w.known[key]; ok {
+		return no
+	}
+	var no int64
+	err := w.tx.QueryRowContext(w.ctx, find, args...).Scan(&no)
+	if errors.Is(err, sql.ErrNoRows) {
+		err = w.tx.QueryRowContext(w.ctx, add, args...).Scan(&no)
+	}
+	w.err, w.known[key] = err, no
+	return no
+}
+
+type caseKey struct{ scenario, name string }
+
+type signatureKey struct{ phase, step, verdict, titles string }
+
+func (w *writer) trial(run int64, t Trial) {
+	k := t.Kernel
+	kernel := w.number(k,
+		`SELECT no FROM kernels WHERE ref = ? AND exact = ? AND "release" = ? AND digest = ? AND commit_hash = ?`,
+		`INSERT INTO kernels (ref, exact, "release", digest, commit_hash) VALUES (?, ?, ?, ?, ?) RETURNING no`,
+		k.Ref, k.Exact, k.Release, k.Digest, k.Commit)
+	c := w.number(caseKey{t.Scenario, t.Case},
+		`SELECT no FROM cases WHERE scenario = ? AND name = ?`,
+		`INSERT INTO cases (scenario, name) VALUES (?, ?) RETURNING no`,
+		t.Scenario, t.Case)
+	g := signatureKey{t.Signature.Phase, t.Signature.Step, string(t.Signature.Verdict), list(t.Signature.Titles)}
+	signature := w.number(g,
+		`SELECT no FROM signatures WHERE phase = ? AND step = ? AND verdict = ? AND titles = ?`,
+		`INSERT INTO signatures (phase, step, verdict, titles) VALUES (?, ?, ?, ?) RETURNING no`,
+		g.phase, g.step, g.verdict, g.titles)
+	w.exec(`INSERT INTO trials VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+		run, t.Line, t.Task, millis(t.Started), kernel, c, string(t.Verdict), t.Verdict.Failure(), list(t.Also), signature,
+		t.Phase, t.Reason, t.Outcome, t.Errno, t.Bytes, t.Accel, t.CPUs, t.Warm, t.BootID,
+		t.BootMS, t.TrialMS, t.GuestMS, t.TookMS, t.Attempts, t.Dir)
+	for n, f := range t.Findings {
+		w.exec("INSERT INTO findings VALUES (?, ?, ?, ?, ?, ?, ?)", run, t.Line, n, string(f.Kind), f.Title, f.Place, f.Line)
+	}
+}
+
+// list is a list as it stands in a column.
+func list[T any](all []T) string {
+	if len(all) == 0 {
+		return "[]"
+	}
+	text, err := json.Marshal(all)
+	if err != nil {
+		panic(err) // it is one of strings
+	}
+	return string(text)
+}
+
+func millis(t time.Time) int64 {
+	if t.IsZero() {
+		return 0
+	}
+	return t.UnixMilli()
+}
+
+func timeOf(ms int64) time.Time {
+	if ms == 0 {
+		return time.Time{}
+	}
+	return time.UnixMilli(ms).UTC()
+}

@@ -1,0 +1,123 @@
+package store
+
+// migrations bring a database from each version to the next; the version is
+// PRAGMA user_version. None is ever changed once it was released: a database of
+// any older version is brought up to date.
+//
+// Times are milliseconds since 1970, lists are JSON.
+var migrations = []string{
+	`
+CREATE TABLE runs (
+	no       INTEGER PRIMARY KEY,
+	id       TEXT NOT NULL UNIQUE,
+	command  TEXT NOT NULL,
+	verb     TEXT NOT NULL,
+	started  INTEGER NOT NULL,
+	finished INTEGER NOT NULL, -- 0: it is not
+	night    TEXT NOT NULL,
+	asked    INTEGER NOT NULL,
+	trials   INTEGER NOT NULL DEFAULT 0,
+	failures INTEGER NOT NULL DEFAULT 0,
+	errors   INTEGER NOT NULL DEFAULT 0,
+	-- How far the files of the run's folder were read: see Mark.
+	bytes    INTEGER NOT NULL DEFAULT 0,
+	lines    INTEGER NOT NULL DEFAULT 0,
+	state    TEXT NOT NULL DEFAULT ''
+);
+CREATE INDEX runs_by_night ON runs (night);
+CREATE TABLE kernels (
+	no          INTEGER PRIMARY KEY,
+	ref         TEXT NOT NULL,
+	exact       TEXT NOT NULL,
+	"release"   TEXT NOT NULL,
+	digest      TEXT NOT NULL,
+	commit_hash TEXT NOT NULL,
+	UNIQUE (ref, exact, "release", digest, commit_hash)
+);
+CREATE TABLE cases (
+	no       INTEGER PRIMARY KEY,
+	scenario TEXT NOT NULL,
+	name     TEXT NOT NULL,
+	UNIQUE (scenario, name)
+);
+CREATE TABLE signatures (
+	no      INTEGER PRIMARY KEY,
+	phase   TEXT NOT NULL,
+	step    TEXT NOT NULL,
+	verdict TEXT NOT NULL,
+	titles  TEXT NOT NULL,
+	UNIQUE (phase, step, verdict, titles)
+);
+CREATE TABLE trials (
+	run       INTEGER NOT NULL REFERENCES runs (no) ON DELETE CASCADE,
+	line      INTEGER NOT NULL,
+	task      INTEGER NOT NULL,
+	started   INTEGER NOT NULL,
+	kernel    INTEGER NOT NULL REFERENCES kernels (no),
+	"case"    INTEGER NOT NULL REFERENCES cases (no),
+	verdict   TEXT NOT NULL,
+	failed    INTEGER NOT NULL,
+	also      TEXT NOT NULL,
+	signature INTEGER NOT NULL REFERENCES signatures (no),
+	phase     TEXT NOT NULL,
+	reason    TEXT NOT NULL,
+	outcome   TEXT NOT NULL,
+	errno     TEXT NOT NULL,
+	bytes     INTEGER NOT NULL,
+	accel     TEXT NOT NULL,
+	cpus      INTEGER NOT NULL,
+	warm      INTEGER NOT NULL,
+	boot      TEXT NOT NULL,
+	boot_ms   INTEGER NOT NULL,
+	trial_ms  INTEGER NOT NULL,
+	guest_ms  INTEGER NOT NULL,
+	took_ms   INTEGER NOT NULL,
+	attempts  INTEGER NOT NULL,
+	dir       TEXT NOT NULL,
+	PRIMARY KEY (run, line)
+) WITHOUT ROWID;
+CREATE INDEX trials_by_case ON trials ("case", kernel, started);
+CREATE INDEX trials_by_kernel ON trials (kernel);
+CREATE INDEX trials_by_start ON trials (started);
+CREATE INDEX failed_trials ON trials (run, line) WHERE failed;
+CREATE TABLE findings (
+	run     INTEGER NOT NULL,
+	line    INTEGER NOT NULL,
+	no      INTEGER NOT NULL,
+	kind    TEXT NOT NULL,
+	title   TEXT NOT NULL,
+	place   TEXT NOT NULL,
+	at_line INTEGER NOT NULL,
+	PRIMARY KEY (run, line, no),
+	FOREIGN KEY (run, line) REFERENCES trials (run, line) ON DELETE CASCADE
+) WITHOUT ROWID;
+CREATE INDEX findings_by_title ON findings (title);
+CREATE TABLE builds (
+	run       INTEGER NOT NULL REFERENCES runs (no) ON DELETE CASCADE,
+	kernel    TEXT NOT NULL,
+	exact     TEXT NOT NULL,
+	digest    TEXT NOT NULL,
+	cc        TEXT NOT NULL,
+	config    TEXT NOT NULL,
+	fragments TEXT NOT NULL,
+	patches   TEXT NOT NULL,
+	PRIMARY KEY (run, kernel)
+) WITHOUT ROWID;
+CREATE TABLE bisections (
+	name       TEXT PRIMARY KEY,
+	started    INTEGER NOT NULL,
+	command    TEXT NOT NULL,
+	scenario   TEXT NOT NULL,
+	"case"     TEXT NOT NULL,
+	what       TEXT NOT NULL,
+	old        TEXT NOT NULL,
+	new        TEXT NOT NULL,
+	state      TEXT NOT NULL,
+	first      TEXT NOT NULL,
+	subject    TEXT NOT NULL,
+	grade      TEXT NOT NULL,
+	confidence REAL NOT NULL,
+	trials     INTEGER NOT NULL
+) WITHOUT ROWID;
+`,
+}

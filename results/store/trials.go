@@ -1,0 +1,185 @@
+package store
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"iter"
+	"strconv"
+	"strings"
+
+	"github.com/blockrig/blockrig/harness/verdict"
+	"github.com/blockrig/blockrig/scenarios"
+)
+
+// names are what rows of trials name by number.
+type names struct {
+	runs       map[int64]string
+	nights     map[int64]string
+	kernels    map[int64]Kernel
+	cases      map[int64][2]string // scenario, case
+	signatures map[int64]verdict.Signature
+}
+
+// names reads all of them: they are few beside the trials.
+func (s *Store) names(ctx context.Context, q querier) (names, error) {
+	n := names{map[int64]string{}, map[int64]string{}, map[int64]Kernel{}, map[int64][2]string{}, map[int64]verdict.Signature{}}
+	var no int64
+	var a, b, c, d, e string
+	err := each(ctx, q, "SELECT no, id, night FROM runs", nil, []any{&no, &a, &b}, func() error {
+		n.runs[no], n.nights[no] = a, b
+		return nil
+	})
+	if err == nil {
+		err = each(ctx, q, `SELECT no, ref, exact, "release", digest, commit_hash FROM kernels`, nil, []any{&no, &a, &b, &c, &d, &e}, func() error {
+			n.kernels[no] = Kernel{a, b, c, d, e}
+			return nil
+		})
+	}
+	if err == nil {
+		err = each(ctx, q, "SELECT no, scenario, name FROM cases", nil, []any{&no, &a, &b}, func() error {
+			n.cases[no] = [2]string{a, b}
+			return nil
+		})
+	}
+	if err == nil {
+		err = each(ctx, q, "SELECT no, phase, step, verdict, titles FROM signatures", nil, []any{&no, &a, &b, &c, &d}, func() error {
+			titles, err := listOf[string](d)
+			n.signatures[no] = verdict.Signature{Phase: a, Step: b, Verdict: scenarios.Verdict(c), Titles: titles}
+			return err
+		})
+	}
+	return n, err
+}
+
+// each scans row by row into the places that into points to, and calls do.
+func each(ctx context.Context, q querier, query string, args, into []any, do func() error) error {
+	rows, err := q.QueryContext(ctx, query, args...)
+	if err != nil {
+		return readError(err)
+	}
+	defer rows.Close()
+	for rows.Next() {
+		if err := rows.Scan(into...); err != nil {
+			return readError(err)
+		}
+		if err := do(); err != nil {
+			return err
+		}
+	}
+	if err := rows.Err(); err != nil {
+		return readError(err)
+	}
+	return nil
+}
+
+func readError(err error) error { return fmt.Errorf("read the index: %w", known(err)) }
+
+// listOf reads a list from a column.
+func listOf[T any](text string) ([]T, error) {
+	if text == "[]" {
+		return nil, nil
+	}
+	var out []T
+	if err := json.Unmarshal([]byte(text), &out); err != nil {
+		return nil, fmt.Errorf("read the index: %w: %w", ErrCorrupt, err)
+	}
+	return out, nil
+}
+
+const trialColumns = `t.run, t.line, t.task, t.started, t.kernel, t."case", t.verdict, t.also, t.signature, t.phase, t.reason,
+	t.outcome, t.errno, t.bytes, t.accel, t.cpus, t.warm, t.boot, t.boot_ms, t.trial_ms, t.guest_ms, t.took_ms, t.attempts, t.dir`
+
+// Trials gives trials one by one, without their findings.
+func (s *Store) Trials(ctx context.Context, f Filter) iter.Seq2[Trial, error] {
+	return func(yield func(Trial, error) bool) {
+		n, err := s.names(ctx, s.db)
+		if err != nil {
+			yield(Trial{}, err)
+			return
+		}
+		w := f.where()
+		order, limit := f.order()
+		err = s.trials(ctx, n, w.String()+order, append(w.args, limit...), func(_ int64, t Trial) error {
+			if !yield(t, nil) {
+				return errEnough
+			}
+			return nil
+		})
+		if err != nil && err != errEnough {
+			yield(Trial{}, err)
+		}
+	}
+}
+
+// errEnough ends an iteration that its reader has ended.
+var errEnough = fmt.Errorf("enough")
+
+func (s *Store) trials(ctx context.Context, n names, condition string, args []any, do func(run int64, t Trial) error) error {
+	var run, started, kernel, c, signature int64
+	var also string
+	var t Trial
+	into := []any{
+		&run, &t.Line, &t.Task, &started, &kernel, &c, (*string)(&t.Verdict), &also, &signature, &t.Phase, &t.Reason,
+		&t.Outcome, &t.Errno, &t.Bytes, &t.Accel, &t.CPUs, &t.Warm, &t.BootID, &t.BootMS, &t.TrialMS, &t.GuestMS, &t.TookMS, &t.Attempts, &t.Dir,
+	}
+	return each(ctx, s.db, "SELECT "+trialColumns+" FROM trials t"+condition, args, into, func() error {
+		out := t
+		out.Run, out.Started, out.Kernel = n.runs[run], timeOf(started), n.kernels[kernel]
+		out.Scenario, out.Case = n.cases[c][0], n.cases[c][1]
+		out.Signature = n.signatures[signature]
+		out.Titles = out.Signature.Titles
+		var err error
+		if out.Also, err = listOf[scenarios.Verdict](also); err != nil {
+			return err
+		}
+		return do(run, out)
+	})
+}
+
+// Trial is one, with its findings, by what Trial.Name gives. The error wraps
+// ErrNone.
+func (s *Store) Trial(ctx context.Context, name string) (Trial, error) {
+	run, number, _ := strings.Cut(name, "/")
+	task, err := strconv.Atoi(number)
+	if err != nil || task < 1 {
+		return Trial{}, fmt.Errorf("trial %q: %w; a trial is named RUN/NUMBER", name, ErrNone)
+	}
+	n, err := s.names(ctx, s.db)
+	if err != nil {
+		return Trial{}, err
+	}
+	var found *Trial
+	var no int64
+	err = s.trials(ctx, n, " WHERE t.run = (SELECT no FROM runs WHERE id = ?) AND t.task = ? ORDER BY t.line LIMIT 1", []any{run, task - 1}, func(run int64, t Trial) error {
+		found, no = &t, run
+		return nil
+	})
+	if err == nil && found == nil {
+		err = fmt.Errorf("trial %q: %w", name, ErrNone)
+	}
+	if err != nil {
+		return Trial{}, err
+	}
+	var f Finding
+	err = each(ctx, s.db, "SELECT kind, title, place, at_line FROM findings WHERE run = ? AND line = ? ORDER BY no", []any{no, found.Line},
+		[]any{(*string)(&f.Kind), &f.Title, &f.Place, &f.Line}, func() error {
+			found.Findings = append(found.Findings, f)
+			return nil
+		})
+	return *found, err
+}
+
+// Titles counts the trials whose console showed a finding of that title.
+func (s *Store) Titles(ctx context.Context, f Filter) (map[string]int, error) {
+	w := f.where()
+	out := map[string]int{}
+	var title string
+	var n int
+	err := each(ctx, s.db, "SELECT title, count(*) FROM (SELECT DISTINCT f.run, f.line, f.title FROM findings f JOIN trials t ON t.run = f.run AND t.line = f.line"+w.String()+") GROUP BY title",
+		w.args, []any{&title, &n}, func() error {
+			out[title] = n
+			return nil
+		})
+	return out, err
+}
