@@ -42,8 +42,8 @@ type Finding struct {
 	Consequence bool `json:"consequence,omitempty"` // follows from an earlier finding
 	Cut         bool `json:"cut,omitempty"`         // the report is incomplete
 	Interleaved bool `json:"interleaved,omitempty"` // other lines stand inside the report
-	// Impossible says what in the report's registers no processor can show:
-	// what ran the kernel went wrong, not the kernel.
+	// Impossible says what in the report's registers no processor comes to by
+	// itself: what ran the kernel went wrong, not the kernel.
 	Impossible string `json:"impossible,omitempty"`
 	// Baseline is set for what was said before the first Mark of the guest
 	// ("blockrig: guest: …") in a log that has one: the boot's, not the trial's.

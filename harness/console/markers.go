@@ -62,6 +62,10 @@ type marker struct {
 // rcuKthread is the detail after which a stall shows RCU's own thread.
 const rcuKthread = "INFO: rcu kthread starved"
 
+// titleDoubleFault is that of a processor that could not even begin to handle a
+// fault.
+const titleDoubleFault = "PANIC: double fault in {func}"
+
 // What some kinds of report look through beside lookThrough.
 var (
 	rcuOwn       = []string{"*rcu*"}
@@ -116,7 +120,7 @@ var kernelRows = []marker{
 	{kind: KindPanic, match: "Kernel panic - not syncing: Couldn't open N_TTY ldisc", title: "kernel panic: Couldn't open N_TTY ldisc", shape: shapeTrace, class: classPanic},
 	{kind: KindPanic, match: "Kernel panic - not syncing: {_*}panic_on_warn set", title: "kernel panic: panic_on_warn set", shape: shapeTrace, class: classPanic},
 	{kind: KindPanic, match: "Kernel panic - not syncing: {why*}", title: "kernel panic: {why}", shape: shapeTrace, class: classPanic},
-	{kind: KindBug, match: "[[traps: ]]PANIC: double fault, error_code: ", title: "PANIC: double fault in {func}", shape: shapeTrace, class: classFault},
+	{kind: KindBug, match: "[[traps: ]]PANIC: double fault, error_code: ", title: titleDoubleFault, shape: shapeTrace, class: classFault},
 
 	// Sanitizers: mm/kasan/report.c, mm/kmsan/report.c, kernel/kcsan/report.c, mm/kfence/report.c, lib/ubsan.c.
 	{kind: KindBug, match: "BUG: KASAN: double-free or invalid-free in {func}", title: "KASAN: invalid-free in {func}", shape: shapeMemory, skip: freeing},

@@ -136,7 +136,7 @@ var parts = []part{
 	{"CS: ", belongsTo, nil},
 	{"RSP: ", flagsLine, nil},
 	{"DS: ", flagsLine, nil}, // 32 bits
-	{"CR2: ", belongsTo, nil},
+	{"CR2: ", cr2Line, nil},
 	{"PKRU: ", belongsTo, nil},
 	{"#PF: ", belongsTo, nil},
 	{"KASAN: ", belongsTo, nil},

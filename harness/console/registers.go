@@ -55,14 +55,36 @@ const (
 // and notes flags that can't be. QEMU's emulator saves such ones when an
 // interrupt comes at a moment at which it has not worked them out yet.
 func flagsLine(_ *Scanner, r *report, t []byte) partIs {
-	_, after, ok := bytes.Cut(t, []byte(" EFLAGS: "))
+	before, after, ok := bytes.Cut(t, []byte(" EFLAGS: "))
 	word, _, _ := bytes.Cut(after, []byte(" "))
 	if !ok || len(word) < 8 || r.f.Impossible != "" {
 		return partYes // a shorter one was cut
 	}
+	if _, rsp, ok := bytes.Cut(before, []byte("RSP: 0018:")); ok && r.rsp == 0 {
+		r.rsp, _ = strconv.ParseUint(string(rsp), 16, 64)
+	}
 	flags, err := strconv.ParseUint(string(word), 16, 64)
 	if err == nil && (flags&flagsAlways == 0 || flags&flagsNever != 0) {
 		r.f.Impossible = "EFLAGS " + string(word)
+	}
+	return partYes
+}
+
+// cr2Line reads
+//
+//	CR2: ffffd01a005aff58 CR3: 000000000384c000 CR4: 00000000000006f0
+//
+// A processor that emulates right comes to a double fault when it can't write to
+// the stack: CR2 is near the stack pointer then, or that is none of the kernel's.
+func cr2Line(_ *Scanner, r *report, t []byte) partIs {
+	const kernel, near = 0xffff800000000000, 64 << 10
+	word := firstWord(t[len("CR2: "):])
+	cr2, err := strconv.ParseUint(string(word), 16, 64)
+	if r.marker.title != titleDoubleFault || r.f.Impossible != "" || err != nil || len(word) != 16 || r.rsp < kernel {
+		return partYes
+	}
+	if cr2 < r.rsp-near || cr2-near > r.rsp {
+		r.f.Impossible = "a double fault on a sound stack"
 	}
 	return partYes
 }

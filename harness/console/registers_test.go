@@ -1,6 +1,7 @@
 package console
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 )
@@ -39,6 +40,41 @@ func TestFlagsThatNoProcessorHas(t *testing.T) {
 		}
 		if len(got.Findings) != 1 || got.Findings[0].Impossible != want {
 			t.Errorf("%s: %+v, want one finding with %q", line, got.Findings, want)
+		}
+	}
+}
+
+// Given a double fault, when its stack was sound, then the finding says so.
+func TestDoubleFaultOnASoundStack(t *testing.T) {
+	log := `[    7.9] traps: PANIC: double fault, error_code: 0x0
+[    7.9] Oops: double fault: 0000 [#1] SMP NOPTI
+[    7.9] CPU: 0 UID: 0 PID: 51 Comm: pread Not tainted 6.18.15+deb13-amd64 #1 PREEMPT(lazy)
+[    7.9] RIP: 0010:__sg_alloc_table+0x5c/0x150
+[    7.9] RSP: 0018:%s EFLAGS: 00000202
+[    7.9] RAX: 0000000000000001 RBX: ffff8f2904270200 RCX: 0000000000000000
+[    7.9] CS:  0010 DS: 0000 ES: 0000 CR0: 0000000080050033
+[    7.9] CR2: %s CR3: 000000000384c000 CR4: 00000000000006f0
+[    7.9] Call Trace:
+[    7.9]  scsi_alloc_sgtables+0x18a/0x2a0 [scsi_mod]
+[    7.9] Kernel panic - not syncing: Fatal exception in interrupt
+`
+	const impossible = "a double fault on a sound stack"
+	for _, tc := range []struct{ rsp, cr2, want string }{
+		{"ffffd01a005b3ba8", "00007f2f6a8c1000", impossible},
+		{"ffffd01a005b3ba8", "0000000000000000", impossible},
+		{"ffffd01a005b3ba8", "ffff8f2904270200", impossible},
+		{"ffffd01a005b0008", "ffffd01a005afff8", ""}, // its end was reached
+		{"ffffd01a005afe08", "ffffd01a005afff8", ""},
+		{"0000000000000000", "fffffffffffffff8", ""}, // none of the kernel's
+		{"ffffd01a005b3ba8", "ffffd01a005a", ""},     // cut
+	} {
+		got, err := ReadAll(strings.NewReader(fmt.Sprintf(log, tc.rsp, tc.cr2)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		f := got.Findings[0]
+		if f.Title != "PANIC: double fault in __sg_alloc_table" || f.Impossible != tc.want {
+			t.Errorf("RSP %s, CR2 %s: %s, %q, want %q", tc.rsp, tc.cr2, f.Title, f.Impossible, tc.want)
 		}
 	}
 }

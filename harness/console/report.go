@@ -25,6 +25,7 @@ type report struct {
 	function  string // as the first line, or lockdep, names it
 	function2 string
 	rip       string
+	rsp       uint64   // x86-64's stack pointer, 0 when it was not read
 	held      string   // the function that took the lock held, lockdep's
 	origin    []string // the functions that allocated what it is about
 	access    string   // "Read " or "Write ", KASAN's

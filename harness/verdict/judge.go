@@ -76,7 +76,7 @@ func emulatorsDoing(findings []console.Finding, r Report) string {
 	}
 	for _, f := range findings {
 		if f.Impossible != "" {
-			return fmt.Sprintf("QEMU's emulator went wrong: no processor can have %s, as in the report of %s", f.Impossible, f.Title)
+			return fmt.Sprintf("QEMU's emulator went wrong: no processor comes to %s, as %q says", f.Impossible, f.Title)
 		}
 	}
 	return ""
