@@ -2,7 +2,9 @@ package protocol
 
 import (
 	"fmt"
+	"math/rand/v2"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -71,4 +73,24 @@ func read(text string, size int) *LogSum {
 	}
 	l.Close()
 	return l
+}
+
+// Given any lines, when a log is summed byte by byte or all at once, then its
+// name and its trailers are the same.
+func TestWholeLinesAreSummedAsTheirBytesAre(t *testing.T) {
+	kinds := []string{"[ 0.1] one\n", "two\r\n", "\n", "\r\n", "th\rree\n", "blockrig: host: {}\n", "blockrig: host\n", "b\n", "blockrig: host: {}\r\r\n", "x"}
+	r := rand.New(rand.NewPCG(1, 2))
+	for range 500 {
+		var text strings.Builder
+		for range r.IntN(12) {
+			text.WriteString(kinds[r.IntN(len(kinds))])
+		}
+		bytewise, whole := read(text.String(), 1), read(text.String(), max(1, text.Len()))
+		if bytewise.Sum() != whole.Sum() {
+			t.Fatalf("%q: %s byte by byte, %s at once", text.String(), bytewise.Sum(), whole.Sum())
+		}
+		if diff := cmp.Diff(bytewise.Trailers(), whole.Trailers()); diff != "" {
+			t.Fatalf("%q: %s", text.String(), diff)
+		}
+	}
 }
