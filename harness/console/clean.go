@@ -64,6 +64,9 @@ func escape(s []byte, i int) int {
 // printable is s as text that a terminal shows and JSON can hold: a tab becomes
 // a space, and what a terminal may not get U+FFFD.
 func printable(s []byte) string {
+	if isPlain(s) {
+		return string(s)
+	}
 	return strings.Map(func(r rune) rune {
 		switch {
 		case r == '\t':
@@ -73,6 +76,16 @@ func printable(s []byte) string {
 		}
 		return r
 	}, string(s))
+}
+
+// isPlain: nothing but ASCII that a terminal shows.
+func isPlain(s []byte) bool {
+	for _, c := range s {
+		if c < 0x20 || c >= 0x7f {
+			return false
+		}
+	}
+	return true
 }
 
 // shown is a name as a finding shows it: printable and not too long, without the

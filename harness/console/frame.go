@@ -6,6 +6,25 @@ import (
 	"strings"
 )
 
+// symbols are the names of functions and modules that were read, to hold each
+// once.
+type symbols map[string]string
+
+// maxSymbols bounds the names that are held.
+const maxSymbols = 4096
+
+func (t symbols) of(name []byte) string {
+	if known, ok := t[string(name)]; ok {
+		return known
+	}
+	if len(t) >= maxSymbols {
+		clear(t)
+	}
+	known := string(name)
+	t[known] = known
+	return known
+}
+
 // parseFrame reads one entry of a call trace, in any architecture's form:
 //
 //	do_region+0x227/0x2a0
@@ -19,7 +38,7 @@ import (
 //	do_region+0x227/0x2a0 drivers/md/dm-io.c:350
 //	do_region drivers/md/dm-io.c:350 [inline]
 //	do_region (drivers/md/dm-io.c:350 (discriminator 2)) dm_mod
-func parseFrame(s []byte) (Frame, bool) {
+func parseFrame(names symbols, s []byte) (Frame, bool) {
 	s = trimBlanks(s)
 	f := Frame{Reliable: true}
 	if len(s) > 2 && s[0] == '?' && s[1] == ' ' {
@@ -39,7 +58,7 @@ func parseFrame(s []byte) (Frame, bool) {
 		s = bytes.TrimLeft(s[1:], " ")
 	}
 	if i := bytes.Index(s[:min(len(s), 200)], []byte(" from ")); i > 0 { // arm
-		return armFrame(s[:i], s[i+6:], f)
+		return armFrame(names, s[:i], s[i+6:], f)
 	}
 	if len(s) > 0 && s[0] == '(' {
 		s = s[1:]
@@ -57,7 +76,7 @@ func parseFrame(s []byte) (Frame, bool) {
 	}
 	if len(s) > 2 && s[0] == ':' { // RHEL 5: ":jbd:journal_commit_transaction+0x543/0x1066"
 		if i := bytes.IndexByte(s[1:], ':'); i > 0 && symbolLen(s[1:1+i]) == i {
-			f.Module = string(s[1 : 1+i])
+			f.Module = names.of(s[1 : 1+i])
 			s = s[i+2:]
 		}
 	}
@@ -66,11 +85,11 @@ func parseFrame(s []byte) (Frame, bool) {
 	if name == 0 {
 		return f, false
 	}
-	f.Func = string(s[:name])
+	f.Func = names.of(s[:name])
 	rest := s[name:]
 	if n, ok := offsets(rest, &f); ok {
 		rest = bytes.TrimLeft(rest[n:], " )")
-		tail(rest, &f)
+		tail(names, rest, &f)
 		return f, true
 	}
 	// Without an offset only a decoded frame is one.
@@ -82,7 +101,7 @@ func parseFrame(s []byte) (Frame, bool) {
 			if end > 0 {
 				mod := bytes.TrimSpace(rest[end+1:])
 				if len(mod) > 0 && symbolLen(mod) == len(mod) {
-					f.Module = string(mod)
+					f.Module = names.of(mod)
 				}
 			}
 			return f, true
@@ -129,10 +148,10 @@ func isFrame(s []byte) bool {
 
 // armFrame reads 32-bit arm's "(called) from (caller+0x1/0x2)": the caller is
 // the next frame, so the called one is this.
-func armFrame(called, caller []byte, f Frame) (Frame, bool) {
+func armFrame(names symbols, called, caller []byte, f Frame) (Frame, bool) {
 	called = bytes.Trim(called, "()")
 	if i := bytes.Index(called, []byte(" [")); i > 0 {
-		f.Module = string(bytes.Trim(called[i+1:], "[]"))
+		f.Module = names.of(bytes.Trim(called[i+1:], "[]"))
 		called = called[:i]
 	}
 	if i := bytes.LastIndexByte(caller, '('); i >= 0 && bytes.HasPrefix(caller, []byte("[<")) {
@@ -146,7 +165,7 @@ func armFrame(called, caller []byte, f Frame) (Frame, bool) {
 	if _, ok := offsets(caller[c:], &Frame{}); !ok {
 		return f, false
 	}
-	f.Func, f.arm = string(called), true
+	f.Func, f.arm = names.of(called), true
 	return f, true
 }
 
@@ -192,7 +211,7 @@ func offsets(s []byte, f *Frame) (int, bool) {
 
 // tail reads what may follow the offsets: module, "(unreliable)", a decoded
 // place.
-func tail(s []byte, f *Frame) {
+func tail(names symbols, s []byte, f *Frame) {
 	for len(s) > 0 {
 		switch {
 		case s[0] == '[':
@@ -207,7 +226,7 @@ func tail(s []byte, f *Frame) {
 			if string(mod) == "inline" {
 				f.Inlined = true
 			} else if symbolLen(mod) == len(mod) && len(mod) > 0 {
-				f.Module = string(mod)
+				f.Module = names.of(mod)
 			}
 			s = s[end+1:]
 		case bytes.HasPrefix(s, []byte("(unreliable)")):
@@ -232,19 +251,25 @@ func tail(s []byte, f *Frame) {
 
 // place reads "block/bio.c:1044" and returns its length, or 0.
 func place(s []byte) (file string, line, n int) {
+	path, line, n := placeAt(s)
+	return SourcePath(string(path)), line, n
+}
+
+// placeAt is place, without looking where in the kernel's tree the file is.
+func placeAt(s []byte) (file []byte, line, n int) {
 	i := 0
 	for i < len(s) && (isWord(s[i]) || s[i] == '/' || s[i] == '.' || s[i] == '-' || s[i] == '+') {
 		i++
 	}
 	if i == 0 || i > maxCapture || i+1 >= len(s) || s[i] != ':' || !isDigit(s[i+1]) || !isSource(s[:i]) {
-		return "", 0, 0
+		return nil, 0, 0
 	}
 	j := i + 1
 	for j < len(s) && isDigit(s[j]) && j-i < 9 {
 		line = line*10 + int(s[j]-'0')
 		j++
 	}
-	return SourcePath(string(s[:i])), line, j
+	return s[:i], line, j
 }
 
 func isSource(s []byte) bool {

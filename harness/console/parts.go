@@ -251,7 +251,7 @@ func contextSwitch(s *Scanner, r *report, t []byte) partIs {
 	}
 	if t[1] != '/' {
 		// Old kernels go on in the same line: " <IRQ>  func+0x1/0x2".
-		if f, ok := parseFrame(t[end+1:]); ok {
+		if f, ok := parseFrame(s.symbols, t[end+1:]); ok {
 			s.frame(r, f)
 		}
 		return partYes
@@ -363,7 +363,7 @@ func (s *Scanner) belong(r *report, t []byte) partIs {
 		return partYes
 	}
 	if r.stage == stageTrace || r.stage == stageHead && bytes.Contains(t, []byte("+0x")) {
-		if f, ok := parseFrame(t); ok && (r.stage == stageTrace || f.Reliable && (f.Size > 0 || f.arm) && r.marker.shape != shapeStall) {
+		if f, ok := parseFrame(s.symbols, t); ok && (r.stage == stageTrace || f.Reliable && (f.Size > 0 || f.arm) && r.marker.shape != shapeStall) {
 			if r.lines == 0 && r.function == "" && r.marker.class == classAt {
 				r.function = f.Func // a mail wrapped the first line
 				return partYes
@@ -392,7 +392,7 @@ func (s shape) among(list []shape) bool {
 func (s *Scanner) lockdepLine(r *report, t []byte) {
 	switch {
 	case r.marker.pick == pickBecame:
-		if f, ok := parseFrame(t); ok && r.became && r.function == "" && !s.t.look.has(baseName(f.Func)) {
+		if f, ok := parseFrame(s.symbols, t); ok && r.became && r.function == "" && !s.t.look.has(baseName(f.Func)) {
 			r.function = f.Func
 		}
 		r.became = r.became || bytes.Contains(t, []byte("which became ")) && bytes.HasSuffix(t, []byte(" at:"))
@@ -405,7 +405,7 @@ func (s *Scanner) lockdepLine(r *report, t []byte) {
 			break
 		}
 		r.atNext = false
-		if f, ok := parseFrame(at); ok {
+		if f, ok := parseFrame(s.symbols, at); ok {
 			if r.function == "" {
 				r.function = f.Func
 			} else {

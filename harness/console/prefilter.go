@@ -93,26 +93,53 @@ func byteCost(c byte) int {
 }
 
 // find returns the ids of the literals in s, appended to ids, and where each
-// begins, appended to at.
+// begins, appended to at, in no order. It looks through both halves of s at
+// once: neither has to wait for what the other reads.
 func (p *prefilter) find(s []byte, ids []int, at []int) ([]int, []int) {
-	window := p.window
-	for i := window - 1; i < len(s); {
-		pair := binary.LittleEndian.Uint16(s[i-1:])
-		if sh := p.shift[pair]; sh != 0 {
-			i += int(sh)
+	i, half := p.window-1, (p.window+len(s))/2
+	j := half
+	for i < half && j < len(s) {
+		a, b := p.shift[uint16(s[i])<<8|uint16(s[i-1])], p.shift[uint16(s[j])<<8|uint16(s[j-1])]
+		if a == 0 {
+			ids, at = p.check(s, i, ids, at)
+			a = 1
+		}
+		if b == 0 {
+			ids, at = p.check(s, j, ids, at)
+			b = 1
+		}
+		i, j = i+int(a), j+int(b)
+	}
+	for i < min(half, len(s)) {
+		a := p.shift[uint16(s[i])<<8|uint16(s[i-1])]
+		if a == 0 {
+			ids, at = p.check(s, i, ids, at)
+			a = 1
+		}
+		i += int(a)
+	}
+	for j < len(s) {
+		b := p.shift[uint16(s[j])<<8|uint16(s[j-1])]
+		if b == 0 {
+			ids, at = p.check(s, j, ids, at)
+			b = 1
+		}
+		j += int(b)
+	}
+	return ids, at
+}
+
+// check appends the literals whose windows end with s[i].
+func (p *prefilter) check(s []byte, i int, ids []int, at []int) ([]int, []int) {
+	head := binary.LittleEndian.Uint32(s[i-p.window+1:])
+	for _, it := range p.lists[p.bucket[uint16(s[i])<<8|uint16(s[i-1])]] {
+		if it.head != head {
 			continue
 		}
-		head := binary.LittleEndian.Uint32(s[i-window+1:])
-		for _, it := range p.lists[p.bucket[pair]] {
-			if it.head != head {
-				continue
-			}
-			pos := i - (window - 1) - it.before
-			if pos >= 0 && pos+len(it.literal) <= len(s) && string(s[pos:pos+len(it.literal)]) == it.literal {
-				ids, at = append(ids, it.id), append(at, pos)
-			}
+		pos := i - (p.window - 1) - it.before
+		if pos >= 0 && pos+len(it.literal) <= len(s) && string(s[pos:pos+len(it.literal)]) == it.literal {
+			ids, at = append(ids, it.id), append(at, pos)
 		}
-		i++
 	}
 	return ids, at
 }

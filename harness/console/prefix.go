@@ -480,6 +480,9 @@ func (m *message) finish(s []byte) {
 
 // ident takes off "kernel: " or "name[123]: ".
 func ident(s []byte) (rest []byte, who origin) {
+	if len(s) > 8 && string(s[:8]) == "kernel: " { // nearly always
+		return s[8:], originKernel
+	}
 	i := 0
 	for i < len(s) && i < 80 && s[i] != ':' && s[i] != ' ' {
 		i++
@@ -514,14 +517,20 @@ func ident(s []byte) (rest []byte, who origin) {
 //	Fri Jun 14 18:08:32 2026 kern.warn kernel:  busybox, OpenWrt
 //	06-14 18:08:32.123  1234  1234 W kernel  : text  Android's logcat
 func (m *message) date(s []byte) {
-	i := dateLen(s)
+	i, at := dateLen(s)
 	iso := i > 19 && s[19] == ','
 	if i == 0 || i == len(s) && !iso {
 		return
 	}
 	stamp := s[:i]
-	m.usec = clock(stamp)
-	rest := bytes.TrimPrefix(s[i:], []byte(" "))
+	m.usec = -1
+	if at >= 0 {
+		m.usec = sinceMidnight(s[at:])
+	}
+	rest := s[i:]
+	if len(rest) > 0 && rest[0] == ' ' {
+		rest = rest[1:]
+	}
 	if iso { // dmesg --time-format=iso
 		m.stamp, m.text, m.origin = stamp, m.callerID0(rest), originKernel
 		return
@@ -569,38 +578,41 @@ func (m *message) date(s []byte) {
 	}
 }
 
-// dateLen is the length of the date and time that s begins with, 0 without.
-func dateLen(s []byte) int {
+// dateLen is the length of the date and time that s begins with, 0 without, and
+// where the time of day stands in it, -1 without.
+func dateLen(s []byte) (n, at int) {
 	i := 0
 	switch {
 	case len(s) > 15 && isMonth(s) && s[3] == ' ' && (s[4] == ' ' || isDigit(s[4])) && isClock(s[7:]):
-		i = 15
+		i, at = 15, 7
 	case len(s) > 14 && isMonth(s) && s[3] == ' ' && isDigit(s[4]) && isClock(s[6:]): // blanks squeezed
-		i = 14
+		i, at = 14, 6
 	case len(s) > 19 && isISO(s):
-		i = 19
+		i, at = 19, 11
 	case len(s) > 24 && isWeekday(s) && s[3] == ' ' && isISO(s[4:]):
-		i = 23
+		i, at = 23, 15
 		if z := bytes.IndexByte(s[i+1:min(len(s), i+12)], ' '); z > 0 {
 			i += 1 + z
 		}
 	case isDigit(s[0]) && !(len(s) > 8 && (s[2] == ':' || s[2] == '-' || s[2] == '.' || s[2] == ' ')) && !otherDate(s):
+		at = -1
 		for i < len(s) && isDigit(s[i]) {
 			i++
 		}
 		if i < 9 || i >= len(s) || s[i] != '.' {
-			return 0
+			return 0, -1
 		}
 	default:
 		if i = clockAt(s[:min(len(s), 36)]); i < 0 {
-			return 0
+			return 0, -1
 		}
+		at = i
 		i += 8
 	}
 	for i < len(s) && s[i] != ' ' { // fraction and zone
 		i++
 	}
-	return i
+	return i, at
 }
 
 // otherDate: 2026/06/14 18:08:32, 14.06.2026 18:08:32
@@ -744,11 +756,16 @@ func clock(s []byte) int64 {
 			break
 		}
 		if i += colon; i+8 <= len(s) && isClock(s[i:]) {
-			n := func(j int) int64 { return int64(s[i+j]-'0')*10 + int64(s[i+j+1]-'0') }
-			return (n(0)*3600 + n(3)*60 + n(6)) * 1_000_000
+			return sinceMidnight(s[i:])
 		}
 	}
 	return -1
+}
+
+// sinceMidnight is 18:08:32, which s begins with, in microseconds.
+func sinceMidnight(s []byte) int64 {
+	two := func(i int) int64 { return int64(s[i]-'0')*10 + int64(s[i+1]-'0') }
+	return (two(0)*3600 + two(3)*60 + two(6)) * 1_000_000
 }
 
 // isISO: 2026-06-14T18:08:32, or with a blank for the T

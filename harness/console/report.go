@@ -125,7 +125,8 @@ func (s *Scanner) begin(row int, m *message, text []byte) bool {
 		cur.f.Interleaved = cur.f.Interleaved || mixed
 		s.end(slot)
 	}
-	r := &report{row: row, marker: mk, caller: m.caller, boot: s.boot, when: when{m.usec, m.precise}}
+	r := s.newReport()
+	*r = report{row: row, marker: mk, caller: m.caller, boot: s.boot, when: when{m.usec, m.precise}, origin: r.origin[:0]}
 	r.f = Finding{Kind: mk.kind, Line: s.lines, LastLine: s.lines, Count: 1, Interleaved: mixed, Trace: s.spare}
 	s.spare = nil
 	r.again = s.quoteOfSeen(m, text)
@@ -141,6 +142,17 @@ func (s *Scanner) begin(row int, m *message, text []byte) bool {
 		s.onSign(Sign{Kind: mk.kind, Line: s.lines, Text: printable(text)})
 	}
 	return true
+}
+
+// newReport is memory for a report: that of the last one that was closed, which
+// nothing points to.
+func (s *Scanner) newReport() *report {
+	r := s.spareReport
+	s.spareReport = nil
+	if r == nil {
+		r = &report{}
+	}
+	return r
 }
 
 // dies reports whether the task, or the kernel, does not survive the report.
@@ -359,6 +371,7 @@ func (s *Scanner) remove(slot int) *report {
 // end closes an open report and makes it a finding.
 func (s *Scanner) end(slot int) {
 	r := s.remove(slot)
+	s.spareReport = r
 	r.f.Cut = r.isCut()
 	s.quietUntil = max(s.quietUntil, s.lines+aloneFrom)
 	if r.marker == headless && len(r.f.Trace) == 0 && r.rip == "" {
@@ -405,10 +418,9 @@ func (s *Scanner) sameReport(r *report) bool {
 	if len(e.Trace) < len(r.f.Trace) && e.Title != r.f.Title {
 		f := r.f
 		f.Count, f.Boot, f.Consequence = e.Count, e.Boot, e.Consequence
-		key := s.key(&e.Finding, e.row, e.boot)
-		s.index[key] = slices.DeleteFunc(s.index[key], func(x *entry) bool { return x == e })
+		s.unfile(e)
 		e.Finding = f
-		key = s.key(&e.Finding, e.row, e.boot)
+		key := string(s.key(&e.Finding, e.row, e.boot))
 		s.index[key] = append(s.index[key], e)
 	}
 	return true
@@ -417,7 +429,7 @@ func (s *Scanner) sameReport(r *report) bool {
 // add files a finding, or counts it with the one that it repeats.
 func (s *Scanner) add(f Finding, row int, at when, boot int, again bool) (*entry, bool) {
 	key := s.key(&f, row, boot)
-	for _, e := range s.index[key] {
+	for _, e := range s.index[string(key)] {
 		whole := len(e.Trace) > 0
 		if e.Baseline != f.Baseline {
 			continue // what the boot said, and what came after
@@ -454,7 +466,7 @@ func (s *Scanner) add(f Finding, row int, at when, boot int, again bool) (*entry
 		e.Consequence = s.follows(e)
 	}
 	s.entries = append(s.entries, e)
-	s.index[key] = append(s.index[key], e)
+	s.index[string(key)] = append(s.index[string(key)], e)
 	return e, true
 }
 
@@ -464,19 +476,26 @@ func (s *Scanner) retract(e *entry) {
 	if e.Count--; e.Count > 0 {
 		return
 	}
-	is := func(x *entry) bool { return x == e }
-	key := s.key(&e.Finding, e.row, e.boot)
-	s.index[key] = slices.DeleteFunc(s.index[key], is)
-	s.entries = slices.DeleteFunc(s.entries, is)
+	s.unfile(e)
+	s.entries = slices.DeleteFunc(s.entries, func(x *entry) bool { return x == e })
 	delete(s.lastRow, e.row)
 }
 
-// key tells different findings apart.
-func (s *Scanner) key(f *Finding, row, boot int) string {
-	key := string(f.Kind) + "\x00" + f.Title + "\x00" + strconv.Itoa(boot)
+// unfile takes a finding out of the index.
+func (s *Scanner) unfile(e *entry) {
+	key := string(s.key(&e.Finding, e.row, e.boot))
+	s.index[key] = slices.DeleteFunc(s.index[key], func(x *entry) bool { return x == e })
+}
+
+// key tells different findings apart. It is good until the next call.
+func (s *Scanner) key(f *Finding, row, boot int) []byte {
+	key := append(append(s.keyed[:0], f.Kind...), 0)
+	key = append(append(key, f.Title...), 0)
+	key = strconv.AppendInt(key, int64(boot), 10)
 	if f.Kind == KindIO && s.t.byDevice[row] {
-		key += "\x00" + f.Place
+		key = append(append(key, 0), f.Place...)
 	}
+	s.keyed = key
 	return key
 }
 

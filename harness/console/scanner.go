@@ -71,36 +71,41 @@ type Scanner struct {
 	section     int // counts the texts that stand between pieces of log
 	prose       int // lines of no log since the last of a log
 
-	open       [maxOpen]*report
-	entries    []*entry
-	index      map[string][]*entry
-	bySum      map[uint64]*entry // by their first lines, times included
-	last       *entry            // of the line before
-	lastRow    map[int]*entry
-	owed       map[string]int64 // suppressed messages, by the function that they are of, not seen yet
-	stamps     map[uint64]int
-	ring       []uint64
-	ringAt     int
-	lastStamp  uint64
-	caps       captures
-	seen       seen
-	ids, at    []int
-	shortIDs   []int
-	qp         bool   // in a mail in quoted-printable
-	soft       []byte // lines of one that are one line
-	timed      bool   // a line with a time was seen
-	sig        []byte // scratch
-	spare      []Frame
-	names      []string          // scratch
-	titles     map[string]string // of one-line findings, by row and captures
-	cpuAt      int               // the last line that says who is on a CPU, outside of reports
-	quietUntil int               // up to which line registers are no report of their own
-	lastIO     int               // the line of the last I/O error
-	unknown    int               // different complaints not recognised
-	learning   learning
-	wrap       wrap
-	refused    *entry // a SCSI disk refused a command, in the line refusedAt
-	refusedAt  int
+	open        [maxOpen]*report
+	entries     []*entry
+	index       map[string][]*entry
+	bySum       map[uint64]*entry // by their first lines, times included
+	last        *entry            // of the line before
+	lastRow     map[int]*entry
+	owed        map[string]int64 // suppressed messages, by the function that they are of, not seen yet
+	stamps      map[uint64]int
+	ring        []uint64
+	ringAt      int
+	lastStamp   uint64
+	caps        captures
+	seen        seen
+	ids, at     []int
+	shortIDs    []int
+	shortAt     []int
+	qp          bool   // in a mail in quoted-printable
+	soft        []byte // lines of one that are one line
+	timed       bool   // a line with a time was seen
+	sig         []byte // scratch
+	keyed       []byte // scratch
+	joined      []byte // scratch
+	symbols     symbols
+	spare       []Frame
+	names       []string // scratch
+	spareReport *report
+	titles      map[string]string // of one-line findings, by row and captures
+	cpuAt       int               // the last line that says who is on a CPU, outside of reports
+	quietUntil  int               // up to which line registers are no report of their own
+	lastIO      int               // the line of the last I/O error
+	unknown     int               // different complaints not recognised
+	learning    learning
+	wrap        wrap
+	refused     *entry // a SCSI disk refused a command, in the line refusedAt
+	refusedAt   int
 }
 
 // An entry is a finding with what is needed to know it again.
@@ -131,7 +136,7 @@ func (a when) soonAfter(b when) bool { return a.within(b, 60_000_000) }
 func NewScanner(opts ...Option) *Scanner {
 	s := &Scanner{
 		t: compiled(), seed: maphash.MakeSeed(), index: map[string][]*entry{}, bySum: map[uint64]*entry{}, lastRow: map[int]*entry{}, titles: map[string]string{},
-		owed: map[string]int64{}, stamps: map[uint64]int{}, wrap: wrap{row: noWrap},
+		owed: map[string]int64{}, symbols: symbols{}, stamps: map[uint64]int{}, wrap: wrap{row: noWrap},
 	}
 	for _, o := range opts {
 		o(s)
@@ -361,7 +366,7 @@ func (s *Scanner) look(m *message) {
 	// Soon after an error that a row knows, others only say more of it.
 	soon := s.lastIO > 0 && s.lines-s.lastIO <= sameTrouble
 	if speaks := may&mayComplain != 0 && !soon && t.speaks(text); speaks || may&mayBeShort != 0 && t.heads.beginsShort(text) {
-		s.shortIDs, _ = t.short.filter.find(text, s.shortIDs, nil)
+		s.shortIDs, s.shortAt = t.short.filter.find(text, s.shortIDs, s.shortAt[:0])
 		for _, id := range s.shortIDs {
 			n.any = setBits(n.hits[:], t.short.rows[id]) || n.any
 			n.trouble = n.trouble || speaks && t.short.special[id] != ""
@@ -388,7 +393,7 @@ func (s *Scanner) phrase(text []byte) bool {
 func (s *Scanner) candidate(m *message) (found, kernel bool) {
 	special, specialAt := "", 0
 	for i, id := range s.ids {
-		if sp := s.t.special[id]; sp != "" && special == "" {
+		if sp := s.t.special[id]; sp != "" && (special == "" || s.at[i] < specialAt) {
 			special, specialAt = sp, s.at[i]
 		}
 	}
@@ -578,7 +583,7 @@ func (s *Scanner) valid() bool {
 		}
 		switch s.caps.name[i] {
 		case "place":
-			if _, _, n := place(v); n == 0 {
+			if _, _, n := placeAt(v); n == 0 {
 				return false
 			}
 		case "func":

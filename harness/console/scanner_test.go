@@ -131,6 +131,9 @@ func TestPrefilter(t *testing.T) {
 		for i, id := range ids {
 			got[id] = append(got[id], at[i])
 		}
+		for _, found := range got {
+			slices.Sort(found)
+		}
 		for id, lit := range p.literals {
 			var want []int
 			for i := 0; i+len(lit) <= len(text); i++ {

@@ -14,6 +14,7 @@ func expand(title, fn string, get func(string) string) string {
 		title = strings.Replace(title, "{func}", "?", 1)
 	}
 	var b strings.Builder
+	b.Grow(len(title) + len(fn) + 16)
 	for {
 		i := strings.IndexByte(title, '{')
 		if i < 0 {
@@ -240,6 +241,7 @@ func normalise(s string) string {
 		s = offset.ReplaceAllString(deviceName.ReplaceAllString(s, "DEV"), "")
 	}
 	var b strings.Builder
+	b.Grow(len(s) + 16)
 	for i := 0; i < len(s); {
 		c := s[i]
 		if !isDigit(c) || i > 0 && (isWord(s[i-1]) || s[i-1] == '-' && i > 1 && isWord(s[i-2])) {

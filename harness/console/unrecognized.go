@@ -82,7 +82,7 @@ func (s *Scanner) complaint(m *message) {
 		title = strings.ToValidUTF8(title[:maxTitle], "")
 	}
 	f := Finding{Kind: KindUnrecognized, Title: title, Line: s.lines, LastLine: s.lines, Count: 1}
-	if s.unknown >= maxUnrecognized && s.index[s.key(&f, -1, s.boot)] == nil {
+	if s.unknown >= maxUnrecognized && s.index[string(s.key(&f, -1, s.boot))] == nil {
 		return
 	}
 	if e, isNew := s.add(f, -1, when{m.usec, m.precise}, s.boot, s.quoteOfSeen(m, text)); e != nil {

@@ -62,7 +62,8 @@ func (s *Scanner) continued(m *message, line []byte) bool {
 		return false // it begins something itself
 	}
 	for _, sep := range []string{" ", ""} {
-		joined := append(append(append([]byte(nil), w.text...), sep...), text...)
+		s.joined = append(append(append(s.joined[:0], w.text...), sep...), text...)
+		joined := s.joined
 		jm := w.m
 		jm.text = joined
 		s.look(&jm)
