@@ -45,12 +45,12 @@ func (s *Store) Histories(ctx context.Context, f Filter, by By) ([]History, erro
 	}
 	w := f.where()
 	points := map[pointKey]*tallying{}
-	var c, k, r, signature, failed, started, last, trial int64
+	var c, k, r, signature, failed, started, last, took, trial int64
 	var count int
 	var boot, v, said string
-	err = each(ctx, s.db, `SELECT t."case", `+kernel+`, `+run+`, t.boot, t.verdict, t.failed, t.signature, t.outcome, count(*), min(t.started), max(t.started), `+lastTrial+`
+	err = each(ctx, s.db, `SELECT t."case", `+kernel+`, `+run+`, t.boot, t.verdict, t.failed, t.signature, t.outcome, count(*), min(t.started), max(t.started), sum(t.took_ms), `+lastTrial+`
 FROM trials t`+w.String()+` GROUP BY 1, 2, 3, t.boot, t.verdict, t.signature, t.outcome`, w.args,
-		[]any{&c, &k, &r, &boot, &v, &failed, &signature, &said, &count, &started, &last, &trial}, func() error {
+		[]any{&c, &k, &r, &boot, &v, &failed, &signature, &said, &count, &started, &last, &took, &trial}, func() error {
 			key := pointKey{scenario: n.cases[c][0], name: n.cases[c][1], kernel: n.kernels[k]}
 			switch by {
 			case ByNight, ByNightAndKernel:
@@ -66,7 +66,7 @@ FROM trials t`+w.String()+` GROUP BY 1, 2, 3, t.boot, t.verdict, t.signature, t.
 			sig := n.signatures[signature].Failure()
 			p.add(seen{
 				boot: boot, of: Outcome{Signature: sig, Verdict: scenarios.Verdict(v), Said: said}, count: count, failed: failed != 0,
-				first: started, last: last, trial: trial,
+				first: started, last: last, took: took, trial: trial,
 			})
 			return nil
 		})
@@ -108,6 +108,7 @@ type seen struct {
 	count       int
 	failed      bool
 	first, last int64
+	took        int64
 	trial       int64
 }
 
@@ -131,6 +132,7 @@ type outcome struct {
 type tallying struct {
 	counts      Counts
 	first, last int64
+	took        int64
 	boots       map[string]*stats.Boot
 	single      []stats.Boot // of trials that name none
 	outcomes    map[outcomeKey]*outcome
@@ -141,6 +143,7 @@ func (t *tallying) add(s seen) {
 		t.first = s.first
 	}
 	t.last = max(t.last, s.last)
+	t.took += s.took
 	t.counts.Trials += s.count
 	judged := s.of.Verdict != scenarios.Error
 	failures := 0
@@ -176,7 +179,7 @@ func (t *tallying) add(s seen) {
 }
 
 func (t *tallying) tally(n names) Tally {
-	out := Tally{Counts: t.counts, First: timeOf(t.first), Last: timeOf(t.last), Boots: t.single}
+	out := Tally{Counts: t.counts, First: timeOf(t.first), Last: timeOf(t.last), TookMS: t.took, Boots: t.single}
 	for _, b := range t.boots {
 		out.Boots = append(out.Boots, *b)
 	}

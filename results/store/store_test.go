@@ -164,11 +164,11 @@ func TestAHistoryCountsTrialsByBootAndOutcome(t *testing.T) {
 	}
 	want := []History{{Scenario: "mirror", Case: "length=512", Points: []Point{
 		{Kernel: old, Tally: Tally{
-			Counts: Counts{Trials: 2}, First: began, Last: began.Add(time.Second), Boots: []stats.Boot{{Trials: 2}},
+			Counts: Counts{Trials: 2}, First: began, Last: began.Add(time.Second), TookMS: 8, Boots: []stats.Boot{{Trials: 2}},
 			Outcomes: []Outcome{{sig("pass"), "pass", "512 bytes", 1, "R1/1"}, {sig("pass"), "pass", "EINVAL", 1, "R1/2"}},
 		}},
 		{Kernel: newer, Tally: Tally{
-			Counts: Counts{Trials: 5, Failures: 2, Errors: 1}, First: began.Add(2 * time.Second), Last: hours(3).Add(3 * time.Second),
+			Counts: Counts{Trials: 5, Failures: 2, Errors: 1}, First: began.Add(2 * time.Second), Last: hours(3).Add(3 * time.Second), TookMS: 20,
 			Boots: []stats.Boot{{Failures: 2, Trials: 2}, {Trials: 1}, {Trials: 1}},
 			Outcomes: []Outcome{
 				{sig("hang"), "hang", "no answer", 2, "R2/1"},

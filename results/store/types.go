@@ -171,8 +171,9 @@ type Point struct {
 // A Tally counts the trials of a case.
 type Tally struct {
 	Counts
-	First time.Time `json:"first"` // start of the first trial
-	Last  time.Time `json:"last"`
+	First  time.Time `json:"first"` // start of the first trial
+	Last   time.Time `json:"last"`
+	TookMS int64     `json:"took_ms"` // wall time of all trials together, milliseconds
 	// Boots are the trials with a verdict about the kernel, boot by boot, as
 	// package stats takes them. A trial that does not name its boot has one of
 	// its own.
