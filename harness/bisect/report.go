@@ -118,7 +118,7 @@ func Summary(a *Answer, c Context) string {
 		p("  with it, it also %s\n", text.OneLine(also))
 	}
 	for _, t := range c.titles(a) {
-		p("  seen with %s\n", tame(t))
+		p("  seen with %s\n", Tame(t))
 	}
 	if a.Stopped != StopInconclusive {
 		p("%s; %d passes in a row make one good\n", rates(a), a.PassesNeeded)
@@ -148,14 +148,14 @@ func Report(a *Answer, c Context) string {
 	p := func(format string, args ...any) { fmt.Fprintf(&b, format, args...) }
 	since := introduced(a, c)
 	s := symptomOf(a.Target, c.BadWhen, c.Failing)
-	what := tame(headline(c.Case, s))
+	what := Tame(headline(c.Case, s))
 	switch {
 	case a.Stopped == StopInconclusive:
-		b.WriteString(header("Subject", " ", strings.Fields(what+" now and then")...))
+		b.WriteString(Header("Subject", " ", strings.Fields(what+" now and then")...))
 	case a.Direction == Fix:
-		b.WriteString(header("Subject", " ", strings.Fields(fmt.Sprintf("%s: fixed by %s", what, since.title))...))
+		b.WriteString(Header("Subject", " ", strings.Fields(fmt.Sprintf("%s: fixed by %s", what, since.title))...))
 	default:
-		b.WriteString(header("Subject", " ", strings.Fields(fmt.Sprintf("[REGRESSION] %s (since %s)", what, since.short))...))
+		b.WriteString(Header("Subject", " ", strings.Fields(fmt.Sprintf("[REGRESSION] %s (since %s)", what, since.short))...))
 	}
 	if a.Grade == Doubtful {
 		c.People = People{} // whose commit it may not be
@@ -164,7 +164,7 @@ func Report(a *Answer, c Context) string {
 	if a.Stopped != StopInconclusive { // nobody's business
 		to, cc = c.recipients(a.Direction)
 	}
-	p("%s%s\n", header("To", ", ", to...), header("Cc", ", ", cc...))
+	p("%s%s\n", Header("To", ", ", to...), Header("Cc", ", ", cc...))
 	b.WriteString(c.opening(a, s))
 	if a.Became != nil {
 		became := fmt.Sprintf("It became %q with %s.", a.Target.Signature, named(*a.Became))
@@ -202,7 +202,7 @@ func Report(a *Answer, c Context) string {
 	}
 	p("How sure this is: %s.\n", a.Grade)
 	for _, w := range a.Why {
-		b.WriteString(hanging("  ", "  ", w))
+		b.WriteString(Hanging("  ", "  ", w))
 	}
 	b.WriteString(checks(a))
 	p("\n%s", wrap(fmt.Sprintf("How it was found: %s between %s and %s, %d trials in %s.",
@@ -213,11 +213,11 @@ func Report(a *Answer, c Context) string {
 	p("\n")
 	for _, l := range []struct{ name, value string }{{"Scenario", c.Scenario}, {"Kernel", c.Release}, {"Config", c.Config}, {"Machine", c.Machine}} {
 		if l.value != "" {
-			b.WriteString(hanging(fmt.Sprintf("%-10s", l.name+":"), strings.Repeat(" ", 10), l.value))
+			b.WriteString(Hanging(fmt.Sprintf("%-10s", l.name+":"), strings.Repeat(" ", 10), l.value))
 		}
 	}
 	if c.People.Left > 0 {
-		b.WriteString(hanging("", "", fmt.Sprintf("The commit touches files of many: %d more of their maintainers, reviewers and lists are left out above.", c.People.Left)))
+		b.WriteString(Hanging("", "", fmt.Sprintf("The commit touches files of many: %d more of their maintainers, reviewers and lists are left out above.", c.People.Left)))
 	}
 	if c.Bisect != "" {
 		p("To bisect:\n%s", text.EscapeLines(indent(c.Bisect)))
@@ -284,7 +284,7 @@ func (c Context) opening(a *Answer, s symptom) string {
 	case a.First == nil:
 		out = wrap(fmt.Sprintf("With one of the following commits, %s; those between could not be tried.", happens))
 		for _, m := range a.Among {
-			out += hanging("  ", "    ", named(m))
+			out += Hanging("  ", "    ", named(m))
 		}
 		return out + "\n"
 	case c.Range != nil:
@@ -349,18 +349,18 @@ func (c Context) shown(a *Answer) string {
 	var b strings.Builder
 	for _, s := range []*Seen{c.Failing, c.Passing} {
 		if s != nil && s.Runs > 0 {
-			b.WriteString(hanging("  ", "      ", fmt.Sprintf("with %s: %s", s.name("it"), seen(s.Hits, s.Runs, s.Boots))))
+			b.WriteString(Hanging("  ", "      ", fmt.Sprintf("with %s: %s", s.name("it"), seen(s.Hits, s.Runs, s.Boots))))
 		}
 	}
 	if c.Failing == nil {
 		return list(b.String(), "Seen with it:", a.Target.Titles)
 	}
 	for _, l := range c.Failing.Legs {
-		b.WriteString(hanging("  ", "      ", "a leg was failed: "+l))
+		b.WriteString(Hanging("  ", "      ", "a leg was failed: "+l))
 	}
 	only := c.titles(a)
 	if c.BadWhen != nil {
-		b.WriteString(hanging("  ", "      ", "looked for: "+c.BadWhen.String()))
+		b.WriteString(Hanging("  ", "      ", "looked for: "+c.BadWhen.String()))
 	}
 	if b.Len() > 0 {
 		b.WriteString("\n")
@@ -390,7 +390,7 @@ func list(before, head string, titles []string) string {
 	}
 	before += head + "\n"
 	for _, t := range titles {
-		before += hanging("  ", "    ", t)
+		before += Hanging("  ", "    ", t)
 	}
 	return before + "\n"
 }
@@ -421,7 +421,7 @@ func (o Origin) text(a *Answer, c Context) string {
 		if s.Hash == a.First.Hash {
 			what += " (the one found)"
 		}
-		out += hanging("  ", "    ", fmt.Sprintf("%s %s", named(s.Commit), what))
+		out += Hanging("  ", "    ", fmt.Sprintf("%s %s", named(s.Commit), what))
 	}
 	last := o.Story[len(o.Story)-1]
 	if last.Reverts {
@@ -430,9 +430,9 @@ func (o Origin) text(a *Answer, c Context) string {
 	return out + wrap(fmt.Sprintf("%s has the one of %s.", short(c.New), short(last.Hash))) + "\n"
 }
 
-// header is a header field of a mail, folded between its parts (RFC 5322); ""
+// Header is a header field of a mail, folded between its parts (RFC 5322); ""
 // without any.
-func header(name, between string, parts ...string) string {
+func Header(name, between string, parts ...string) string {
 	if len(parts) == 0 {
 		return ""
 	}
@@ -448,11 +448,11 @@ func header(name, between string, parts ...string) string {
 	return out + line + "\n"
 }
 
-// hanging wraps a text whose first line begins with one indent and each other
+// Hanging wraps a text whose first line begins with one indent and each other
 // with another.
-func hanging(first, others, s string) string {
+func Hanging(first, others, s string) string {
 	var b strings.Builder
-	for i, line := range text.Wrap(tame(s), MailWidth-len(others)) {
+	for i, line := range text.Wrap(Tame(s), MailWidth-len(others)) {
 		b.WriteString(map[bool]string{true: first, false: others}[i == 0] + line + "\n")
 	}
 	return b.String()
@@ -480,7 +480,7 @@ func checks(a *Answer) string {
 			if k.Why != "" {
 				line += " (" + k.Why + ")"
 			}
-			b.WriteString(hanging(fmt.Sprintf("  %-12s  ", k.Result), strings.Repeat(" ", 16), line))
+			b.WriteString(Hanging(fmt.Sprintf("  %-12s  ", k.Result), strings.Repeat(" ", 16), line))
 		}
 	}
 	list(a.Checks)
@@ -566,11 +566,11 @@ func spent(seconds float64) string {
 const MailWidth = 72
 
 // wrap breaks a paragraph.
-func wrap(s string) string { return strings.Join(text.Wrap(tame(s), MailWidth), "\n") + "\n" }
+func wrap(s string) string { return strings.Join(text.Wrap(Tame(s), MailWidth), "\n") + "\n" }
 
-// tame makes one line of a text that may hold what a stranger wrote, such as a
+// Tame makes one line of a text that may hold what a stranger wrote, such as a
 // commit's title, without commands to a tracker.
-func tame(s string) string { return regzbotCommand.ReplaceAllString(text.OneLine(s), "# $1") }
+func Tame(s string) string { return regzbotCommand.ReplaceAllString(text.OneLine(s), "# $1") }
 
 const (
 	consoleLines = 80  // of an excerpt

@@ -21,9 +21,14 @@ const (
 	fileTrials  = "trials.jsonl"   // one line per kernel prepared and per trial, in order
 	fileMarks   = "marks.json"     // the marks so far, for people; follows from the trials
 	fileLog     = "git-bisect.log" // git bisect's own log; follows from the marks
-	fileAnswer  = "answer.json"    // when the search has ended
 	fileStop    = "stop.json"      // instead, when it ended without one
 	dirWorktree = "worktree"
+)
+
+// Files of a state folder that say what the search found.
+const (
+	AnswerFile = "answer.json" // the Answer
+	ReportFile = "report.txt"  // the text to send, what Report gives
 )
 
 // A State is a folder that holds a search: it can be stopped at any moment,
@@ -254,7 +259,7 @@ func Begun(dir string) bool { return has(dir, fileRequest) }
 
 // Ended tells whether the search in dir has ended, with an answer or
 // without one.
-func Ended(dir string) bool { return has(dir, fileAnswer) || has(dir, fileStop) }
+func Ended(dir string) bool { return has(dir, AnswerFile) || has(dir, fileStop) }
 
 func has(dir, name string) bool {
 	_, err := os.Stat(filepath.Join(dir, name))
@@ -269,7 +274,7 @@ func ReadState(dir string, request any) (*Answer, error) {
 	for _, f := range []struct {
 		name string
 		into any
-	}{{fileRequest, request}, {fileAnswer, a}} {
+	}{{fileRequest, request}, {AnswerFile, a}} {
 		data, err := os.ReadFile(filepath.Join(dir, f.name))
 		if err == nil {
 			err = json.Unmarshal(data, f.into)
@@ -311,7 +316,7 @@ func (s *State) save(a *Answer) error {
 	if err := cachedir.WriteFile(s.root, fileLog, []byte(a.Log)); err != nil {
 		return err
 	}
-	return s.saveJSON(fileAnswer, a)
+	return s.saveJSON(AnswerFile, a)
 }
 
 func (s *State) saveJSON(name string, v any) error {

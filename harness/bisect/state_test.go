@@ -205,12 +205,12 @@ func TestFinishedStateNeedsNoTrial(t *testing.T) {
 		t.Error(diff)
 	}
 	var saved Answer
-	data, err := os.ReadFile(filepath.Join(dir, fileAnswer))
+	data, err := os.ReadFile(filepath.Join(dir, AnswerFile))
 	if err != nil {
 		t.Fatal(err)
 	}
 	if err := json.Unmarshal(data, &saved); err != nil || saved.First.Hash != w.culprit {
-		t.Errorf("%s: %v %v", fileAnswer, saved.First, err)
+		t.Errorf("%s: %v %v", AnswerFile, saved.First, err)
 	}
 }
 
@@ -485,7 +485,7 @@ func TestResumeAfterKill(t *testing.T) {
 		t.Errorf("killed %d times only", kills)
 	}
 	var a Answer
-	data, err := os.ReadFile(filepath.Join(dir, fileAnswer))
+	data, err := os.ReadFile(filepath.Join(dir, AnswerFile))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -25,9 +25,6 @@ import (
 	"github.com/blockrig/blockrig/scenarios"
 )
 
-// fileReport is the text to send, in the search's folder.
-const fileReport = "report.txt"
-
 // context is what the report says besides the answer: about its culprit and
 // the failure that was looked for.
 func (s *Search) context(ctx context.Context, a *bisect.Answer, c scenarios.Case, h bisect.History, k Kernels) (bisect.Context, error) {
@@ -223,7 +220,7 @@ func repeats(s *bisect.Seen, all bisect.Rate) int {
 // culprit, and gives their paths.
 func (s *Search) WriteReports(o *Outcome) (paths []string, err error) {
 	err = o.Each(func(i int, a *bisect.Answer, cx bisect.Context) error {
-		p, err := putFile(s.Dir(), Numbered(fileReport, i), []byte(bisect.Report(a, cx)))
+		p, err := putFile(s.Dir(), Numbered(bisect.ReportFile, i), []byte(bisect.Report(a, cx)))
 		paths = append(paths, p)
 		return err
 	})
