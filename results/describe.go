@@ -1,6 +1,7 @@
 package results
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"path/filepath"
@@ -68,6 +69,7 @@ func Describe(w io.Writer, n int, r Record) error {
 		}
 		line([]string{"console", ""}[min(i, 1)], fmt.Sprintf("%s, line %d", what, f.Line))
 	}
+	describeTraced(line, r)
 	for i, at := range r.Attempts[:max(0, len(r.Attempts)-1)] {
 		line([]string{"before", ""}[min(i, 1)], fmt.Sprintf("%s: %s", at.Verdict, at.Reason))
 	}
@@ -85,4 +87,25 @@ func Describe(w io.Writer, n int, r Record) error {
 	line("folder", folder)
 	_, err := io.WriteString(w, b.String())
 	return err
+}
+
+// describeTraced tells who failed first, a device a line.
+func describeTraced(line func(name, value string), r Record) {
+	t := r.FirstFailed
+	line("first", t.Text())
+	if t == nil {
+		return
+	}
+	for _, a := range t.Failed {
+		line("", fmt.Sprintf("%6.3f ms  %s (%s) answered %s at sector %d with %s", float64(a.US)/1000, a.Device, orDash(a.Layer), a.Op, a.Sector, a.Errno))
+	}
+	for _, h := range t.Wrong {
+		line("", fmt.Sprintf("%s (%s) has at sector %d what is %s", h.Device, orDash(h.Layer), h.Sector, cmp.Or(h.Holds, "not comparable")))
+	}
+	if t.Lost > 0 {
+		line("", fmt.Sprintf("%d events found no room", t.Lost))
+	}
+	for _, u := range t.Unseen {
+		line("", "not seen on this kernel: "+u)
+	}
 }

@@ -38,6 +38,9 @@ type Record struct {
 	Attempts  []Attempt           `json:"attempts"` // all that were made, the last one being this record's
 	RunDir    string              `json:"run_dir"`  // the trial's folder; "" when it was not stored
 
+	// FirstFailed is who failed first, of a trial of which that was looked for.
+	FirstFailed *trial.Traced `json:"first_failed,omitempty"`
+
 	Reason  string    `json:"reason"`  // one line: why this verdict
 	Outcome string    `json:"outcome"` // what the step said: "4096 bytes", "EINVAL", "no answer"
 	Started time.Time `json:"started"`

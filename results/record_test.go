@@ -17,6 +17,7 @@ import (
 	"github.com/blockrig/blockrig/harness/console"
 	"github.com/blockrig/blockrig/harness/stats"
 	"github.com/blockrig/blockrig/harness/text"
+	"github.com/blockrig/blockrig/harness/trial"
 	"github.com/blockrig/blockrig/harness/verdict"
 	"github.com/blockrig/blockrig/scenarios"
 )
@@ -41,6 +42,9 @@ func three() []Record {
 	hang.Phase, hang.Errno, hang.Outcome, hang.Reason = "step", "", "no answer", "pread can't be killed"
 	hang.Findings = []Finding{{console.KindBug, "BUG in bio_add_page", "block/bio.c:1044", 812}, {console.KindIO, "I/O error", "", 900}}
 	hang.TrialMS = 11050
+	hang.FirstFailed = &trial.Traced{Verdict: scenarios.Hang, Same: true, MS: 11900, Trace: scenarios.Trace{Asked: 2, Failed: []scenarios.Answer{
+		{Layer: "a", Device: "sda", Op: "read", Errno: "EINVAL", Sector: 18824}, {Layer: "main", Device: "main-lvol0", Op: "read", Errno: "EIO", Sector: 16776, US: 3829},
+	}}}
 	bad := pass
 	bad.Kernel = Kernel{"debian:3.0", ""}
 	bad.Verdict, bad.Phase, bad.Signature = scenarios.Error, "boot", verdict.Signature{Phase: "boot", Step: "pread", Verdict: scenarios.Error}
@@ -222,6 +226,9 @@ func TestNothingOfTheGuestReachesTheTerminal(t *testing.T) {
 	r.Signature.Titles = []string{evil}
 	r.Findings = []Finding{{console.Kind(evil), evil, evil, 1}}
 	r.Legs = []scenarios.Leg{{Name: evil, Health: evil}}
+	r.FirstFailed = &trial.Traced{Trace: scenarios.Trace{
+		Failed: []scenarios.Answer{{Layer: evil, Device: evil, Errno: evil, Op: evil}}, Unseen: []string{evil},
+	}}
 
 	var table, lines bytes.Buffer
 	if err := Table(&table, []Record{r}, Style{}); err != nil {
@@ -231,7 +238,7 @@ func TestNothingOfTheGuestReachesTheTerminal(t *testing.T) {
 		t.Fatal(err)
 	}
 	for name, out := range map[string]string{"table": table.String(), "json": lines.String()} {
-		if n := strings.Count(out, "\n"); name == "json" && n != 1 || name == "table" && n != 2 {
+		if n := strings.Count(out, "\n"); name == "json" && n != 1 || name == "table" && n != 4 {
 			t.Errorf("%s: %d lines in %q", name, n, out)
 		}
 		for _, c := range out {

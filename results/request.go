@@ -33,6 +33,7 @@ type Request struct {
 	Jobs      int    `json:"jobs,omitempty"` // trials at a time; 0: what this machine carries
 	Cold      bool   `json:"cold,omitempty"`
 	CacheSize string `json:"cache_size,omitempty"` // of saved machines
+	Trace     string `json:"trace,omitempty"`      // auto, always or never; "": never
 	Tools     string `json:"tools"`                // where the guest tools come from
 	Build     Build  `json:"build,omitzero"`       // of git: kernels
 }

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/blockrig/blockrig/harness/stats"
+	"github.com/blockrig/blockrig/harness/trial"
 	"github.com/blockrig/blockrig/harness/verdict"
 	"github.com/blockrig/blockrig/scenarios"
 )
@@ -45,6 +46,9 @@ type Group struct {
 	Trials    int               `json:"trials"`
 	RunDir    string            `json:"run_dir"` // the first trial of which a folder was kept; "" without
 	Titles    []string          `json:"titles"`  // of the signature
+	// FirstFailed is who failed first in the first trial of which that was
+	// looked for.
+	FirstFailed *trial.Traced `json:"first_failed,omitempty"`
 }
 
 // Trust is what a pass is held against: how rare a failure is to be found,
@@ -153,6 +157,9 @@ func groups(records []Record) []Group {
 			out = append(out, Group{Signature: r.Signature, Verdict: r.Verdict, Outcome: r.Outcome, Reason: r.Reason, Titles: orEmpty(r.Signature.Titles)})
 		}
 		out[i].Trials++
+		if out[i].FirstFailed == nil {
+			out[i].FirstFailed = r.FirstFailed
+		}
 		if out[i].RunDir == "" {
 			out[i].RunDir = r.RunDir
 		}

@@ -133,6 +133,9 @@ func (s Summary) details(b *bytes.Buffer, name string, several bool, style Style
 			fmt.Fprintf(b, "; the first: %s", text.Escape(filepath.Base(f.RunDir)))
 		}
 		b.WriteByte('\n')
+		if f.FirstFailed != nil {
+			fmt.Fprintf(b, "         failed first: %s\n", text.Escape(f.FirstFailed.Text()))
+		}
 	}
 	titles := slices.SortedFunc(maps.Keys(s.Titles), func(x, y string) int {
 		return cmp.Or(cmp.Compare(s.Titles[y], s.Titles[x]), strings.Compare(x, y))

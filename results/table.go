@@ -30,7 +30,36 @@ func Table(w io.Writer, records []Record, style Style) error {
 		t.Add(r.Scenario, orDash(name(r.Kernel)), orDash(r.Case), coloured(r.Verdict), orDash(join(r.Also)),
 			orDash(r.Outcome), orDash(firstFinding(r)), fmt.Sprintf("%.1f", float64(r.TrialMS)/1000))
 	}
-	return t.Write(w)
+	if err := t.Write(w); err != nil {
+		return err
+	}
+	return failedFirst(w, records, name)
+}
+
+// failedFirst says below a table who failed first, of the trials of which that
+// was looked for.
+func failedFirst(w io.Writer, records []Record, name func(Kernel) string) error {
+	var b strings.Builder
+	for _, r := range records {
+		if r.FirstFailed == nil {
+			continue
+		}
+		if b.Len() == 0 {
+			b.WriteString("failed first:\n")
+		}
+		of := []string{name(r.Kernel)}
+		if r.Scenario != records[0].Scenario || r.Scenario != records[len(records)-1].Scenario {
+			of = append(of, r.Scenario)
+		}
+		if r.Case != "" {
+			of = append(of, r.Case)
+		}
+		fmt.Fprintf(&b, "  %s (%s): %s\n", text.Escape(strings.Join(of, ", ")), r.Verdict, text.Escape(r.FirstFailed.Text()))
+	}
+	if _, err := io.WriteString(w, b.String()); err != nil {
+		return fmt.Errorf("write who failed first: %w", err)
+	}
+	return nil
 }
 
 func kernelName(k Kernel) string {

@@ -19,6 +19,7 @@ type Scenario struct {
 	Parameters []Setting `json:"parameters,omitempty"`
 	Story      *Story    `json:"story,omitempty"`
 	Allow      []string  `json:"allow,omitempty"` // titles of findings that are no failure; see Allowed
+	Trace      string    `json:"trace,omitempty"` // block: every trial is traced; "": see trial.Schedule
 	Cold       string    `json:"cold,omitempty"`  // why it can't run from a snapshot; "" when it can
 	Source     []byte    `json:"-"`               // the file as it was read
 	File       string    `json:"file,omitempty"`  // where it was read from; "" when embedded

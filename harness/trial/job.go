@@ -34,6 +34,7 @@ type Job struct {
 	Boot   int        `json:"boot"`           // which of several boots of the kernel it goes on from
 	Seed   []byte     `json:"seed"`           // of the guest's random numbers
 	Timing bool       `json:"timing,omitempty"`
+	Trace  bool       `json:"trace,omitempty"` // record what the block layer does in each step
 }
 
 // A Kernel is what a job says of its kernel.

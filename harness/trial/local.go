@@ -76,6 +76,9 @@ func (s *session) end() Outcome {
 		phaseOf = verdict.PhaseOf(s.rec.marks)
 	}
 	o.Judgement = verdict.Judge(o.Findings, o.Report, phaseOf)
+	if o.Verdict.Failure() && o.Step != nil && o.Step.Trace != nil {
+		o.Traced = &Traced{Trace: *o.Step.Trace}
+	}
 	o.Wall = time.Since(o.Started)
 	return *o
 }

@@ -40,6 +40,9 @@ type Outcome struct {
 	Guest   time.Duration `json:"guest_ns"` // guest time from boot to answer
 	Timing  []Timing      `json:"timing,omitempty"`
 
+	// Traced is who failed first; nil where nobody looked.
+	Traced *Traced `json:"traced,omitempty"`
+
 	Attempts []Attempt `json:"attempts"` // all that were made; the last one is this outcome
 }
 
@@ -92,6 +95,12 @@ const (
 // AttemptConsole is the console of an attempt before the last one, counted
 // from 1.
 func AttemptConsole(n int) string { return fmt.Sprintf("console-attempt-%d.log", n) }
+
+// Files of a trial that was made once more to be traced.
+const (
+	TracedConsole = "console-traced.log"
+	TracedEvents  = "events-traced.jsonl"
+)
 
 // workDir is where a trial has what it needs while it runs: disks, sockets.
 const workDir = "work"

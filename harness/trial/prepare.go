@@ -48,6 +48,7 @@ type Preparer struct {
 	CPUs       int    // of the guest; 0: one under TCG, two under KVM
 	Cold       bool   // no trial goes on from a saved machine
 	Timing     bool   // each boot says what its time went into
+	Trace      bool   // every trial is traced, whatever its scenario says
 
 	mu       sync.Mutex
 	prepared map[request]Prepared
@@ -207,6 +208,7 @@ func (p *Preparer) Job(ctx context.Context, k Prepared, c scenarios.Case, boot i
 	j.Kernel = Kernel{Ref: k.Kernel.Ref, Exact: k.Kernel.Exact, Release: k.Kernel.Release, Digest: k.Kernel.Digest}
 	j.Initramfs, j.Modules = k.Initrd.Digest, k.Modules
 	j.QEMU, j.Accel, j.CPUs, j.Timing = build, accel, cpus(p.CPUs, accel), p.Timing
+	j.Trace = p.Trace || c.Scenario.Trace != ""
 	if j.Cold = p.Cold || c.Scenario.Cold != "" || !j.savable(); !j.Cold {
 		j.Boot = boot
 	}

@@ -222,7 +222,7 @@ func (q *queue) trial(ctx context.Context, g *group, i int) Outcome {
 		return o
 	}
 	fromBase := false
-	return runAttempts(ctx, l, func(ctx context.Context, l Local) Outcome {
+	o := runAttempts(ctx, l, func(ctx context.Context, l Local) Outcome {
 		if l.Files, err = q.s.Find(ctx, l.Job); err != nil {
 			return failed(l, err)
 		}
@@ -233,6 +233,10 @@ func (q *queue) trial(ctx context.Context, g *group, i int) Outcome {
 		fromBase = o.Warm && o.Report.Phase != scenarios.PhaseInfra
 		return o
 	})
+	if !l.Trace && q.s.Trace != nil && o.failedInStep() && ctx.Err() == nil && q.s.Trace(j.Job, o) {
+		o.Traced = q.traced(ctx, g, i, l, o)
+	}
+	return o
 }
 
 // attempt does a job once: from the group's base, made now if it is not

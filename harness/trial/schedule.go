@@ -19,6 +19,12 @@ type Schedule struct {
 	// which it is true.
 	Until func(Outcome) bool
 
+	// Trace, when not nil, is asked of every trial that was not traced and did
+	// not pass whether to make it once more, to find out who failed first. What
+	// that gives is in the outcome's Traced, and changes nothing else of it. It
+	// is called from several goroutines.
+	Trace func(Job, Outcome) bool
+
 	// Begin gives the folder for a job's outcome, made by blockrig and empty.
 	Begin func(i int, j Job) (dir string, err error)
 	// Done takes a job's outcome, whose files are in the folder. It is called

@@ -325,7 +325,7 @@ func (s *session) byGuest(ctx context.Context, i int, st scenarios.Step) error {
 	step.Index, step.Trial = i, s.trial
 	step.LimitMS, step.IdleMS = stepLimit.Milliseconds(), stepIdle.Milliseconds()
 	step.ReapMS, step.WaitMS = stepReap.Milliseconds(), stepWait.Milliseconds()
-	step.Explained = s.blame.explains
+	step.Explained, step.Trace = s.blame.explains, s.Trace
 	if i == 0 {
 		step.Entropy = s.entropy(s.attempt)
 	}

@@ -24,6 +24,7 @@ type request struct {
 	Verify  *engine.Request `json:",omitempty"`
 	Compare *engine.Compare `json:",omitempty"`
 	Write   *textFor        `json:",omitempty"`
+	Look    *engine.Look    `json:",omitempty"`
 }
 
 // textFor is a text for a file of the kernel's.
@@ -35,7 +36,8 @@ type reply struct {
 	TID  int // thread that makes the system calls
 	Idle bool
 	scenarios.Observation
-	Fail string // the child could not try
+	Holds []string // what was looked at
+	Fail  string   // the child could not try
 }
 
 // child is the process that does the I/O, started before it is needed.
@@ -121,8 +123,7 @@ func childMain() int {
 		if err := in.Decode(&r); err != nil {
 			return 1
 		}
-		seen, release, err := r.do()
-		answer := reply{Observation: seen}
+		answer, release, err := r.do()
 		if err != nil {
 			answer.Fail = err.Error()
 		}
@@ -138,20 +139,25 @@ func childMain() int {
 }
 
 // do does what was asked. release gives back what it took.
-func (r request) do() (seen scenarios.Observation, release func(), err error) {
+func (r request) do() (answer reply, release func(), err error) {
+	release = func() {}
 	switch {
 	case r.IO != nil:
-		return engine.Do(*r.IO)
+		answer.Observation, release, err = engine.Do(*r.IO)
 	case r.Verify != nil:
-		return engine.Verify(*r.Verify)
+		answer.Observation, release, err = engine.Verify(*r.Verify)
 	case r.Compare != nil:
-		return r.Compare.Do()
+		answer.Observation, release, err = r.Compare.Do()
+	case r.Look != nil:
+		answer.Returned = true
+		answer.Holds, err = r.Look.Do()
 	case r.Write != nil:
-		seen.Returned = true
+		answer.Returned = true
 		if err := layer.WriteText(r.Write.Path, r.Write.Text); err != nil {
-			seen.Errno, seen.Output = engine.ErrnoName(err), err.Error()
+			answer.Errno, answer.Output = engine.ErrnoName(err), err.Error()
 		}
-		return seen, func() {}, nil
+	default:
+		err = errors.New("nothing to do")
 	}
-	return seen, func() {}, errors.New("nothing to do")
+	return answer, release, err
 }

@@ -14,6 +14,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/blockrig/blockrig/initramfs/guest/blktrace"
 	"github.com/blockrig/blockrig/initramfs/guest/layer"
 	"github.com/blockrig/blockrig/initramfs/protocol"
 	"github.com/blockrig/blockrig/scenarios"
@@ -58,8 +59,9 @@ type guest struct {
 	setup  protocol.Setup
 	phase  string
 	stack  layer.Stack
-	signs  *signsSeen // since the step began; nil before it
-	limits limits     // of the step
+	signs  *signsSeen       // since the step began; nil before it
+	limits limits           // of the step
+	tracer *blktrace.Tracer // nil until a step is traced
 
 	mu   sync.Mutex
 	idle []*child    // that have no I/O to do

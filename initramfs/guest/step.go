@@ -50,6 +50,10 @@ func (g *guest) step(s protocol.Step) error {
 	if g.signs, err = watchSigns(stop); err != nil {
 		return g.wrap("watch the kernel's log", err)
 	}
+	var trace *tracing
+	if s.Trace {
+		trace = g.startTrace()
+	}
 	t := g.newTicks()
 	r, err := g.do(s)
 	if err != nil {
@@ -60,6 +64,9 @@ func (g *guest) step(s protocol.Step) error {
 		g.aftermath()
 	}
 	g.look(&r.Result, before)
+	if trace != nil { // its own reads are none of the step's
+		r.Trace = g.endTrace(trace, s, r)
+	}
 	g.report(s, &r.Result)
 	return nil
 }

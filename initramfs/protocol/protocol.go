@@ -88,6 +88,7 @@ type Step struct {
 	Data       []Extent `json:"data,omitempty"`       // what may stand where it reads; elsewhere anything may
 	Trial      uint64   `json:"trial"`
 	Entropy    []byte   `json:"entropy,omitempty"`   // credited to the guest's random pool first
+	Trace      bool     `json:"trace,omitempty"`     // record what the block layer does
 	Explained  bool     `json:"explained,omitempty"` // I/O errors are the scenario's doing: many of them are no flood
 	// Guest time that the host gave, in milliseconds:
 	LimitMS int64 `json:"limit_ms"` // after it the child is killed whatever it does
@@ -101,13 +102,14 @@ type FromGuest struct {
 	Trial uint64 `json:"trial"`
 	MS    int64  `json:"ms"` // guest CLOCK_MONOTONIC, milliseconds
 
-	Hello   *Hello   `json:"hello,omitempty"`
-	Phase   *Phase   `json:"phase,omitempty"`
-	Ready   *Ready   `json:"ready,omitempty"`
-	Started *Started `json:"started,omitempty"`
-	Beat    *Beat    `json:"beat,omitempty"`
-	Result  *Result  `json:"result,omitempty"`
-	Fail    *Fail    `json:"fail,omitempty"`
+	Hello   *Hello     `json:"hello,omitempty"`
+	Phase   *Phase     `json:"phase,omitempty"`
+	Ready   *Ready     `json:"ready,omitempty"`
+	Started *Started   `json:"started,omitempty"`
+	Beat    *Beat      `json:"beat,omitempty"`
+	Trace   *TraceText `json:"trace,omitempty"`
+	Result  *Result    `json:"result,omitempty"`
+	Fail    *Fail      `json:"fail,omitempty"`
 }
 
 // Hello is the guest's first line.
@@ -146,14 +148,21 @@ type Started struct {
 // Beat is a sign of life of PID 1.
 type Beat struct{}
 
+// TraceText is the first lines of a step's trace as the kernel wrote them, for
+// people who want to see more than a Result says of it.
+type TraceText struct {
+	Lines []string `json:"lines"`
+}
+
 // Result is the end of the step.
 type Result struct {
 	scenarios.Observation
-	Unkillable *Unkillable `json:"unkillable,omitempty"` // killed and not reaped
-	Groups     [][]Result  `json:"groups,omitempty"`     // of a parallel step: what its steps showed, as far as they were done
-	Disks      []DiskIO    `json:"disks"`
-	DisksError string      `json:"disks_error,omitempty"` // why what the disks did is not known
-	MS         int64       `json:"ms"`                    // guest time of the step, milliseconds
+	Unkillable *Unkillable      `json:"unkillable,omitempty"` // killed and not reaped
+	Groups     [][]Result       `json:"groups,omitempty"`     // of a parallel step: what its steps showed, as far as they were done
+	Trace      *scenarios.Trace `json:"trace,omitempty"`      // with Step.Trace
+	Disks      []DiskIO         `json:"disks"`
+	DisksError string           `json:"disks_error,omitempty"` // why what the disks did is not known
+	MS         int64            `json:"ms"`                    // guest time of the step, milliseconds
 }
 
 // Unkillable describes a task that SIGKILL did not end.

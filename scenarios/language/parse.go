@@ -30,6 +30,7 @@ type head struct {
 	Exclude    *yaml.Node       `json:"exclude,omitempty" doc:"combinations of the matrix that are left out, such as {length: 512, stack: mirror}"`
 	Story      *scenarios.Story `json:"story,omitempty" doc:"what is seen on which kernels"`
 	Allow      []string         `json:"allow,omitempty" is:"TITLE" doc:"titles of what the console may show without a failure, such as \"WARNING in bio_add_page\"; * stands for anything"`
+	Trace      string           `json:"trace,omitempty" is:"block" doc:"every trial records what the block layer did, so that its result names the layer that failed first; without it that is done in one more run of a trial that did not pass"`
 	Cold       string           `json:"cold,omitempty" doc:"why its trials must begin from power-on and not from a saved machine"`
 }
 
@@ -46,7 +47,7 @@ type body struct {
 // scenarioKeys are the keys of a scenario, in the order in which people write
 // them.
 func scenarioKeys() []string {
-	return []string{"name", "about", "machine", "disks", "require", "stack", "steps", "expect", "parameters", "matrix", "exclude", "allow", "story", "cold"}
+	return []string{"name", "about", "machine", "disks", "require", "stack", "steps", "expect", "parameters", "matrix", "exclude", "allow", "story", "trace", "cold"}
 }
 
 // A source is a scenario as it was read, of which cases can be made.
@@ -93,7 +94,7 @@ func open(name string, src []byte) *source {
 	s.body = rest
 	s.readParameters()
 	h := s.head
-	s.scenario.Name, s.scenario.About, s.scenario.Story, s.scenario.Allow, s.scenario.Cold = h.Name, h.About, h.Story, h.Allow, h.Cold
+	s.scenario.Name, s.scenario.About, s.scenario.Story, s.scenario.Allow, s.scenario.Trace, s.scenario.Cold = h.Name, h.About, h.Story, h.Allow, h.Trace, h.Cold
 	for _, p := range s.parameters {
 		if p.varied {
 			s.scenario.Matrix = append(s.scenario.Matrix, scenarios.Param{Name: p.name, Values: p.names()})

@@ -58,6 +58,7 @@ verdict could not be had.`,
 	f.StringArrayVar(&swaps, "kernel", nil, "another kernel for a role of the story: `ROLE=REF`; may be given several times")
 	f.BoolVar(&every, "all", false, "tell every story that ships")
 	o.flags(f)
+	o.traceFlag(f)
 	return c
 }
 

@@ -94,6 +94,7 @@ else 3. --resume RUN does the rest, on the very same kernels and scenarios.`,
 	f.Float64Var(&trust, "trust-rate", defaultTrust, "say how many passes rule out a failure `RATE` above this one")
 	f.StringVar(&resume, "resume", "", "do the rest of the run with this `ID` (or its beginning, or last)")
 	o.flags(f)
+	o.traceFlag(f)
 	o.build.buildFlags(f)
 	return c
 }

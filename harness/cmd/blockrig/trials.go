@@ -34,8 +34,16 @@ type labOptions struct {
 	boots  int
 	until  string
 	timing bool
+	trace  string // when trials are traced
 	build  buildOptions
 }
+
+// When the block layer's part in trials is recorded.
+const (
+	traceAuto   = "auto"
+	traceAlways = "always"
+	traceNever  = "never"
+)
 
 func (o *labOptions) flags(f *pflag.FlagSet) {
 	o.machineFlags(f)
@@ -43,6 +51,12 @@ func (o *labOptions) flags(f *pflag.FlagSet) {
 	f.BoolVar(&o.cold, "cold", false, "start every trial from power-on, not from a saved machine")
 	f.StringVar(&o.cache, "cache-size", "8GiB", "keep at most `SIZE` of saved machines; the least recently used are removed first")
 	f.BoolVar(&o.timing, "timing", false, "say where the time of each trial went")
+}
+
+// traceFlag is that of a verb whose trials can be traced.
+func (o *labOptions) traceFlag(f *pflag.FlagSet) {
+	choiceVar(f, &o.trace, "trace", traceAuto, []string{traceAuto, traceAlways, traceNever},
+		"record what the block layer does, to name the layer that failed first; auto does it in one more trial for each new failure")
 }
 
 // mostJobs bounds --jobs: more machines than any host carries.
@@ -69,7 +83,7 @@ func (o *labOptions) check() error {
 func (o *labOptions) request(r *results.Request) {
 	r.Command = os.Args
 	r.Accel, r.CPUs, r.Tools = o.accel, o.cpus, o.tools
-	r.Jobs, r.Cold, r.CacheSize = o.jobs, o.cold, o.cache
+	r.Jobs, r.Cold, r.CacheSize, r.Trace = o.jobs, o.cold, o.cache, o.trace
 	r.Boots, r.UntilFail = max(1, o.boots), o.until != ""
 }
 
@@ -96,7 +110,7 @@ func (a *app) preparer(ctx context.Context, o labOptions) (*trial.Preparer, erro
 		Kernels:   store,
 		Initramfs: &initramfs.Builder{Cache: filepath.Join(cache, "initramfs"), Log: a.log},
 		ToolsFrom: o.tools,
-		CPUs:      o.cpus, Cold: o.cold, Timing: o.timing,
+		CPUs:      o.cpus, Cold: o.cold, Timing: o.timing, Trace: o.trace == traceAlways,
 		Accelerate: func(ctx context.Context, k kernels.Kernel) (qemu.Accel, error) {
 			return a.accelerate(ctx, qemu.Accel(o.accel), k)
 		},
@@ -181,7 +195,7 @@ func (a *app) doRest(ctx context.Context, b *begun, stored results.Stored, h how
 	}
 	defer a.show()()
 	prep, err := a.preparer(ctx, labOptions{
-		accel: b.req.Accel, cpus: b.req.CPUs, cold: b.req.Cold, tools: b.req.Tools, timing: h.timing, build: buildOptionsOf(b.req.Build),
+		accel: b.req.Accel, cpus: b.req.CPUs, cold: b.req.Cold, tools: b.req.Tools, timing: h.timing, trace: b.req.Trace, build: buildOptionsOf(b.req.Build),
 	})
 	if err != nil {
 		return err
@@ -243,6 +257,9 @@ func (a *app) schedule(ctx context.Context, prep *trial.Preparer, b *begun, task
 			}
 			return nil
 		},
+	}
+	if b.req.Trace == traceAuto {
+		s.Trace = trial.OncePerFailure()
 	}
 	if b.req.UntilFail {
 		s.Until = func(o trial.Outcome) bool { return o.Verdict.Failure() }
