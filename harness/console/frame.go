@@ -57,6 +57,9 @@ func parseFrame(names symbols, s []byte) (Frame, bool) {
 		f.Reliable = false
 		s = bytes.TrimLeft(s[1:], " ")
 	}
+	if usualFrame(names, s, &f) {
+		return f, true
+	}
 	if i := bytes.Index(s[:min(len(s), 200)], []byte(" from ")); i > 0 { // arm
 		return armFrame(names, s[:i], s[i+6:], f)
 	}
@@ -113,6 +116,24 @@ func parseFrame(names symbols, s []byte) (Frame, bool) {
 		return f, true
 	}
 	return f, false
+}
+
+// usualFrame reads "do_region+0x227/0x2a0 [dm_mod]", as nearly all frames are.
+func usualFrame(names symbols, s []byte, f *Frame) bool {
+	n := 0
+	for n < len(s) && isWord(s[n]) {
+		n++
+	}
+	if n == 0 || n == len(s) || n > maxCapture || s[n] != '+' || isDigit(s[0]) {
+		return false
+	}
+	end, ok := offsets(s[n:], f)
+	if !ok {
+		return false
+	}
+	f.Func = names.of(s[:n])
+	tail(names, bytes.TrimLeft(s[n+end:], " )"), f)
+	return true
 }
 
 // isFrame reports whether a line is a frame in the usual form and nothing else,
