@@ -5,4 +5,8 @@
 // [ByBoot] and [BootsToTrust] answer for a set of trials that is complete. A
 // [Grid] weighs hypotheses while trials come in, for a search that decides
 // after each. Both take the trials of a boot to be beta-binomial.
+//
+// [FindChange] and [Track] say how likely the rate of a case changed in its
+// history, and when: what is "new" is a change with a probability, not what
+// differs from last night.
 package stats

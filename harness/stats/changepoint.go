@@ -1,0 +1,328 @@
+package stats
+
+import (
+	"math"
+	"slices"
+
+	"gonum.org/v1/gonum/floats"
+	"gonum.org/v1/gonum/mathext"
+)
+
+// A Night is what the trials of a case showed in one night. It may be any
+// other unit of a history, such as a run or a release.
+type Night struct {
+	Boots []Boot
+	// Changed says that the kernel is another one than that of the night
+	// before: a change is more likely then.
+	Changed bool
+}
+
+// What is believed of a case's failure rate before anything is seen of it:
+// most never fail, some always do, the rest are flaky, seldom more often than
+// often. Each is a beta distribution.
+var levels = []struct{ alpha, beta, weight float64 }{
+	{.01, 1e5, .85}, // never: 1 in 10 million for what can't be known
+	{1e5, .01, .05}, // always
+	{.4, 1, .10},    // flaky
+}
+
+const (
+	// hazard is how likely the rate of a case changes from one night to the
+	// next, where the kernel is the same (what else there is may change), and
+	// hazardChanged where it is another.
+	hazard        = 1. / 1000
+	hazardChanged = 1. / 50
+	// negligible is the probability of a place of the last change below which it
+	// is forgotten.
+	negligible = 1e-6
+	// negligibleInRate is what of a belief makes no difference to a rate.
+	negligibleInRate = 1e-4
+	// Sure is the probability from which on a change is said to be one. See
+	// TestChangesSimulated for what that means in false alarms and in nights
+	// until a change is seen.
+	Sure = .9
+	// Recent is for how many nights a change is looked for: one that is older
+	// is the history.
+	Recent = 30
+)
+
+// A Track follows the failure rate of one case from night to night and knows
+// how likely it changed, and when: Bayesian online change point detection
+// (Adams and MacKay 2007, arXiv:0710.3742) with beta-binomial nights. The zero
+// value is a case that has no history.
+type Track struct {
+	// Correlation is that of two trials of one boot. Trials count by so much
+	// less.
+	Correlation float64
+
+	nights int
+	runs   []segment // the places of the last change, the oldest first
+	before []belief  // of each night: the belief when it began
+	below  map[int][]float64
+}
+
+// A segment is the nights since one change: its first one, and how likely it
+// is that the last change was there.
+type segment struct {
+	since int
+	p     float64
+	seen  belief
+}
+
+// A belief is what is known of a rate: a mixture of the levels after so many
+// trials. Counts are of independent trials, so they need not be whole.
+type belief struct {
+	parts []part
+}
+
+type part struct{ weight, alpha, beta float64 }
+
+func unseen() belief {
+	b := belief{make([]part, len(levels))}
+	for i, l := range levels {
+		b.parts[i] = part{l.weight, l.alpha, l.beta}
+	}
+	return b
+}
+
+// after gives the belief after so many failures and passes, and the
+// probability of them.
+func (b belief) after(failures, passes float64) (belief, float64) {
+	out := belief{make([]part, len(b.parts))}
+	var sum float64
+	for i, p := range b.parts {
+		w := p.weight * math.Exp(mathext.Lbeta(p.alpha+failures, p.beta+passes)-mathext.Lbeta(p.alpha, p.beta))
+		out.parts[i] = part{w, p.alpha + failures, p.beta + passes}
+		sum += w
+	}
+	if sum == 0 { // beyond what a float can hold
+		return b, math.SmallestNonzeroFloat64
+	}
+	for i := range out.parts {
+		out.parts[i].weight /= sum
+	}
+	return out, sum
+}
+
+// Add takes the trials of the next night. One without trials leaves everything
+// as it was.
+func (t *Track) Add(n Night) {
+	boots := withTrials(n.Boots)
+	failures, trials := Total(boots)
+	if trials == 0 {
+		return
+	}
+	effective := 1 / (1 + (bootSize(boots)-1)*t.Correlation)
+	f, p := float64(failures)*effective, float64(trials-failures)*effective
+	now := t.belief()
+	t.before = append(t.before, now)
+	// Either nothing changed since the night before, or tonight is the first
+	// of a new rate.
+	h := hazard
+	switch {
+	case t.nights == 0:
+		h = 1
+	case n.Changed:
+		h = hazardChanged
+	}
+	began := segment{t.nights, h, unseen()}
+	for i := range t.runs {
+		t.runs[i].p *= 1 - h
+	}
+	t.runs = append(t.runs, began)
+	t.nights++
+	var sum float64
+	for i := range t.runs {
+		r := &t.runs[i]
+		var likelihood float64
+		r.seen, likelihood = r.seen.after(f, p)
+		r.p *= likelihood
+		sum += r.p
+	}
+	for i := range t.runs {
+		t.runs[i].p /= sum
+	}
+	t.runs = slices.DeleteFunc(t.runs, func(r segment) bool { return r.p < negligible })
+}
+
+// belief is what is known of the rate that the case has now.
+func (t *Track) belief() belief {
+	if len(t.runs) == 0 {
+		return unseen()
+	}
+	var all belief
+	for _, r := range t.runs {
+		for _, p := range r.seen.parts {
+			if w := r.p * p.weight; w > negligibleInRate {
+				all.parts = append(all.parts, part{w, p.alpha, p.beta})
+			}
+		}
+	}
+	var sum float64
+	for _, p := range all.parts {
+		sum += p.weight
+	}
+	for i := range all.parts {
+		all.parts[i].weight /= sum
+	}
+	return all
+}
+
+// A Change is what a history says about whether a case's failure rate changed
+// of late.
+type Change struct {
+	// Up and Down are the probabilities that the rate rose, and that it fell,
+	// within the nights asked about.
+	Up   float64 `json:"up"`
+	Down float64 `json:"down"`
+	// Since is the most likely first night of the present rate, counted from
+	// 0 among those with trials; 0: it never changed.
+	Since int `json:"since"`
+	// Before and Now are the rates on both sides of Since, with their 95%
+	// credible intervals.
+	Before Level `json:"before"`
+	Now    Level `json:"now"`
+}
+
+// A Level is a failure rate and its 95% credible interval.
+type Level struct {
+	Mean float64 `json:"mean"`
+	Interval
+}
+
+// Worse tells whether the rate surely rose.
+func (c Change) Worse() bool { return c.Up >= Sure }
+
+// Better tells whether it surely fell.
+func (c Change) Better() bool { return c.Down >= Sure }
+
+// Change says how likely the rate changed within the last nights that had
+// trials.
+func (t *Track) Change(last int) Change {
+	var c Change
+	if t.nights == 0 {
+		return c
+	}
+	var most float64
+	for _, r := range t.runs {
+		if r.p > most {
+			most, c.Since = r.p, r.since
+		}
+		if r.since == 0 || r.since < t.nights-last || r.p < negligibleInRate {
+			continue
+		}
+		up, down := compare(t.cumulatedBefore(r.since), r.seen.cumulated())
+		c.Up += r.p * up
+		c.Down += r.p * down
+	}
+	c.Before = t.before[c.Since].level()
+	for _, r := range t.runs {
+		if r.since == c.Since {
+			c.Now = r.seen.level()
+		}
+	}
+	if c.Since == 0 {
+		c.Before = c.Now
+	}
+	return c
+}
+
+// FindChange says how likely the rate of a whole history, the oldest night
+// first, changed within its last nights. How much trials of one boot are alike
+// is learnt from the history.
+func FindChange(history []Night, last int) Change {
+	t := Track{Correlation: within(history)}
+	for _, n := range history {
+		t.Add(n)
+	}
+	return t.Change(last)
+}
+
+// within is the correlation of the trials of a boot, over all nights that show
+// anything of it; 0 where none does.
+func within(history []Night) float64 {
+	var boots []Boot
+	for _, n := range history {
+		if failures, trials := Total(n.Boots); failures > 0 && failures < trials {
+			boots = append(boots, n.Boots...)
+		}
+	}
+	icc, _ := Correlation(boots)
+	return icc
+}
+
+// cumulatedBefore is that of the belief when a night began.
+func (t *Track) cumulatedBefore(night int) []float64 {
+	if t.below == nil {
+		t.below = map[int][]float64{}
+	}
+	if _, ok := t.below[night]; !ok {
+		t.below[night] = t.before[night].cumulated()
+	}
+	return t.below[night]
+}
+
+// compare gives the probabilities that the rate after is above and below that
+// before.
+func compare(before, after []float64) (up, down float64) {
+	for i, mass := range after {
+		if i > 0 {
+			mass -= after[i-1]
+			up += mass * before[i-1]
+		}
+		down += mass * (1 - before[i])
+	}
+	return up, down
+}
+
+// rates are where a belief is looked at: as fine as two rates can differ that
+// are worth telling apart.
+var rates = func() []float64 {
+	var out []float64
+	for x := -9.; x <= 9; x += .5 {
+		out = append(out, 1/(1+math.Exp(-x)))
+	}
+	return append(out, 1)
+}()
+
+// cumulated is the probability that the rate is at most each of rates.
+func (b belief) cumulated() []float64 {
+	out := make([]float64, len(rates))
+	for i, x := range rates {
+		for _, p := range b.parts {
+			if p.weight > negligibleInRate {
+				out[i] += p.weight * mathext.RegIncBeta(p.alpha, p.beta, x)
+			}
+		}
+	}
+	return out
+}
+
+// level sums a belief up.
+func (b belief) level() Level {
+	l := Level{Interval: Interval{0, 1}}
+	for _, p := range b.parts {
+		l.Mean += p.weight * p.alpha / (p.alpha + p.beta)
+	}
+	l.Low, l.High = b.quantile(1-upper), b.quantile(upper)
+	l.Low, l.High = min(l.Low, l.Mean), max(l.High, l.Mean)
+	return l
+}
+
+// quantile is the rate below which the belief has so much of its weight.
+func (b belief) quantile(q float64) float64 {
+	low, high := 0., 1.
+	for range 40 {
+		mid := (low + high) / 2
+		var below []float64
+		for _, p := range b.parts {
+			below = append(below, p.weight*mathext.RegIncBeta(p.alpha, p.beta, mid))
+		}
+		if floats.Sum(below) < q {
+			low = mid
+		} else {
+			high = mid
+		}
+	}
+	return (low + high) / 2
+}

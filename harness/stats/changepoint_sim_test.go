@@ -1,0 +1,67 @@
+package stats
+
+import (
+	"math"
+	"math/rand/v2"
+)
+
+// A simulation counts what is said of histories of which it is known what
+// happened.
+type simulation struct {
+	cases, nights, trials int
+	from, to              float64 // flake rates, spread evenly over their logarithms
+}
+
+// falseAlarms counts the nights in which something was said to have got
+// worse, of cases in which nothing changed: every such night, and how many
+// such reports there would be if each was made once.
+func (s simulation) falseAlarms(r *rand.Rand) (nights, reports int) {
+	for i := range s.cases {
+		rate := s.from * math.Pow(s.to/s.from, float64(i)/float64(max(1, s.cases-1)))
+		var t Track
+		said := false
+		for range s.nights {
+			t.Add(night(r, rate, s.trials))
+			worse := t.Change(Recent).Worse()
+			if worse {
+				nights++
+				if !said {
+					reports++
+				}
+			}
+			said = worse
+		}
+	}
+	return nights, reports
+}
+
+// seenWithin counts, of cases whose rate changes after so many nights, those in
+// which that is said within the next.
+func (s simulation) seenWithin(r *rand.Rand, before, after float64, within int) (seen int) {
+	for range s.cases {
+		var t Track
+		for range s.nights {
+			t.Add(night(r, before, s.trials))
+		}
+		for range within {
+			t.Add(night(r, after, s.trials))
+			if t.Change(Recent).Worse() {
+				seen++
+				break
+			}
+		}
+	}
+	return seen
+}
+
+func night(r *rand.Rand, rate float64, trials int) Night {
+	n := Night{Boots: make([]Boot, 4)}
+	for i := range trials {
+		b := &n.Boots[i%len(n.Boots)]
+		b.Trials++
+		if r.Float64() < rate {
+			b.Failures++
+		}
+	}
+	return n
+}
