@@ -27,7 +27,7 @@ func (s *source) makeCase(chosen []choice, used map[string]bool) (c scenarios.Ca
 	}
 	c.ID = strings.Join(id, ",")
 
-	d := newDecoder(s.file)
+	d := newDecoder(s.file, scenarioFile)
 	r := &substitution{decoder: d, source: s, chosen: chosen, used: used}
 	root := r.replace(s.body)
 	if d.err != nil {

@@ -21,11 +21,20 @@ import (
 // above what a person writes, and small enough for any parser.
 const maxSource = 64 << 10
 
+// A kind of file is what a decoder reads, for its messages.
+type fileKind struct {
+	name string // "scenario"
+	keys []string
+}
+
+var scenarioFile = fileKind{"scenario", scenarioKeys()}
+
 // A decoder reads YAML nodes strictly and keeps the first thing that is
 // wrong. It remembers where each value stands, so that what is only wrong
 // together with another value gets a line, too.
 type decoder struct {
 	file string
+	kind fileKind
 	err  *Error
 	at   map[string]*yaml.Node // path of a value ("stack[0].md.level") to its node
 	from map[*yaml.Node]string // value of a parameter to where it stands ("matrix.length[1]")
@@ -33,8 +42,8 @@ type decoder struct {
 	line int // where failAt finds a mistake, where that is known better than by its path
 }
 
-func newDecoder(file string) *decoder {
-	return &decoder{file: file, at: map[string]*yaml.Node{}, from: map[*yaml.Node]string{}}
+func newDecoder(file string, kind fileKind) *decoder {
+	return &decoder{file: file, kind: kind, at: map[string]*yaml.Node{}, from: map[*yaml.Node]string{}}
 }
 
 func (d *decoder) fail(line int, format string, args ...any) {
@@ -79,11 +88,11 @@ func parent(path string) string { return path[:max(strings.LastIndexAny(path, ".
 // said tells whether the file has a value there.
 func (d *decoder) said(path string) bool { return d.at[path] != nil }
 
-// document reads the only document of src. It refuses what a scenario has no
+// document reads the only document of src. It refuses what a file of ours has no
 // use for and a reader can trip over: anchors, aliases, tags.
 func (d *decoder) document(src []byte) *yaml.Node {
 	if len(src) > maxSource {
-		d.fail(1, "the file has more than %s, the most a scenario may have", scenarios.Bytes(maxSource))
+		d.fail(1, "the file has more than %s, the most a %s may have", scenarios.Bytes(maxSource), d.kind.name)
 		return nil
 	}
 	if line, what := badText(src); line != 0 {
@@ -95,7 +104,7 @@ func (d *decoder) document(src []byte) *yaml.Node {
 	var doc, second yaml.Node
 	switch err := dec.Decode(&doc); {
 	case errors.Is(err, io.EOF):
-		d.fail(1, "the file is empty; a scenario is a mapping with the keys %s", keyList(scenarioKeys()))
+		d.fail(1, "the file is empty; a %s is a mapping with the keys %s", d.kind.name, keyList(d.kind.keys))
 		return nil
 	case err != nil:
 		d.fail(syntaxLine(src, err), "%s", syntaxMessage(err))
@@ -103,12 +112,12 @@ func (d *decoder) document(src []byte) *yaml.Node {
 	}
 	switch err := dec.Decode(&second); {
 	case err == nil:
-		d.fail(second.Line, "a second document begins here; a file holds one scenario")
+		d.fail(second.Line, "a second document begins here; a file holds one %s", d.kind.name)
 	case !errors.Is(err, io.EOF):
 		d.fail(syntaxLine(src, err), "%s", syntaxMessage(err))
 	}
 	if len(doc.Content) != 1 {
-		d.fail(1, "the file is empty; a scenario is a mapping with the keys %s", keyList(scenarioKeys()))
+		d.fail(1, "the file is empty; a %s is a mapping with the keys %s", d.kind.name, keyList(d.kind.keys))
 	}
 	if d.err != nil {
 		return nil
@@ -138,11 +147,11 @@ func (d *decoder) plain(n *yaml.Node) {
 	n.Value = unguard.Replace(n.Value)
 	switch {
 	case n.Kind == yaml.AliasNode:
-		d.fail(n.Line, "aliases (*%s) are not part of the scenario language; write the value out", text.Escape(n.Value))
+		d.fail(n.Line, "aliases (*%s) are not part of the %s language; write the value out", text.Escape(n.Value), d.kind.name)
 	case n.Anchor != "":
-		d.fail(n.Line, "anchors (&%s) are not part of the scenario language; write the value out", text.Escape(n.Anchor))
+		d.fail(n.Line, "anchors (&%s) are not part of the %s language; write the value out", text.Escape(n.Anchor), d.kind.name)
 	case n.Style&yaml.TaggedStyle != 0:
-		d.fail(n.Line, "tags (%s) are not part of the scenario language; write the value alone", text.Escape(n.Tag))
+		d.fail(n.Line, "tags (%s) are not part of the %s language; write the value alone", text.Escape(n.Tag), d.kind.name)
 	}
 	for _, child := range n.Content {
 		if d.err != nil {

@@ -64,7 +64,7 @@ func Load(arg string) (*scenarios.Scenario, error) {
 	if slices.Contains(names, arg) {
 		return loadShipped(arg)
 	}
-	src, err := readFile(arg)
+	src, err := readFile(arg, "scenario")
 	if errors.Is(err, fs.ErrNotExist) && !looksLikePath(arg) {
 		guesses := text.Near(arg, names)
 		if len(guesses) == 0 {
@@ -90,16 +90,16 @@ func looksLikePath(arg string) bool {
 
 // readFile reads a regular file and nothing else: a FIFO would block, and a
 // device must not be opened.
-func readFile(path string) ([]byte, error) {
+func readFile(path, kind string) ([]byte, error) {
 	src, err := func() ([]byte, error) {
 		info, err := os.Stat(path)
 		switch {
 		case err != nil:
 			return nil, err
 		case info.IsDir():
-			return nil, errors.New("it is a directory; a scenario is a .yaml file")
+			return nil, fmt.Errorf("it is a directory; a %s is a .yaml file", kind)
 		case !info.Mode().IsRegular():
-			return nil, errors.New("it is no regular file; a scenario is a .yaml file")
+			return nil, fmt.Errorf("it is no regular file; a %s is a .yaml file", kind)
 		}
 		f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 		if err != nil {
@@ -110,7 +110,7 @@ func readFile(path string) ([]byte, error) {
 		return io.ReadAll(io.LimitReader(f, maxSource+1))
 	}()
 	if err != nil {
-		return nil, fmt.Errorf("read scenario %s: %w", quote(path), cause(err))
+		return nil, fmt.Errorf("read %s %s: %w", kind, quote(path), cause(err))
 	}
 	return src, nil
 }

@@ -77,7 +77,7 @@ func Parse(name string, src []byte) (*scenarios.Scenario, error) {
 
 // open reads what all cases share.
 func open(name string, src []byte) *source {
-	s := &source{decoder: newDecoder(name), scenario: &scenarios.Scenario{Source: slices.Clone(src)}}
+	s := &source{decoder: newDecoder(name, scenarioFile), scenario: &scenarios.Scenario{Source: slices.Clone(src)}}
 	root := s.document(src)
 	if s.err != nil {
 		return s

@@ -43,6 +43,9 @@ func fieldsOf(t reflect.Type) []field {
 	var out []field
 	for i := range t.NumField() {
 		f := t.Field(i)
+		if !f.IsExported() {
+			continue
+		}
 		if f.Anonymous {
 			for _, inner := range fieldsOf(f.Type) {
 				inner.index = append([]int{i}, inner.index...)
@@ -414,6 +417,7 @@ var kindsOfText = map[string]kindOfText{
 	"ARGUMENT":   {"text, in which {name} stands for a disk or layer", nil, true},
 	"PATH":       {"a path below /sys or /proc, or one that begins with {name.sys}", regexp.MustCompile(`^(/sys/|/proc/|\{` + scenarios.NamePattern + `\.sys\}/)[^[:cntrl:]]+$`), true},
 	"TIME":       {"a time such as 500ms or 2s", regexp.MustCompile(`^[0-9]{1,6}(\.[0-9]{1,3})?(ms|s|m)$`), false},
+	"SPAN":       {"a time such as 90m or 8h", regexp.MustCompile(`^[1-9][0-9]{0,4}[mh]$`), false},
 	"PROGRAM":    {"the name of a file beside the scenario", regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$`), false},
 	"KERNEL":     {"a kernel reference (debian:VERSION, file:PATH or git:REPO@REV)", regexp.MustCompile(`^(debian|file|git):[^\s[:cntrl:]]{1,500}$`), false},
 	"LABEL":      {"a line of at most 64 characters", regexp.MustCompile(`^[^[:cntrl:]]{1,64}$`), false},
