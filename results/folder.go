@@ -20,9 +20,10 @@ const (
 	EventsFile   = trial.EventsFile
 	ArgsFile     = trial.ArgsFile
 	ScenarioFile = "scenario.yaml"
+	JobFile      = "job.json"
 )
 
-var trialFiles = []string{ResultFile, ConsoleFile, EventsFile, ArgsFile, ScenarioFile}
+var trialFiles = []string{ResultFile, ConsoleFile, EventsFile, ArgsFile, ScenarioFile, JobFile}
 
 // A folder is that of a trial that is under way. store or discard ends it.
 type folder struct {
@@ -60,7 +61,14 @@ func (f *folder) discard() error {
 
 // keep adds what the job was to the files of its outcome.
 func (f *folder) keep(j trial.Job) error {
-	if err := os.WriteFile(filepath.Join(f.dir, ScenarioFile), []byte(j.Source), 0o666); err != nil {
+	line, err := text.JSONLine(j)
+	if err == nil {
+		err = os.WriteFile(filepath.Join(f.dir, JobFile), line, 0o666)
+	}
+	if err == nil {
+		err = os.WriteFile(filepath.Join(f.dir, ScenarioFile), []byte(j.Source), 0o666)
+	}
+	if err != nil {
 		return fmt.Errorf("keep a trial's files: %w", err)
 	}
 	return nil

@@ -6,7 +6,7 @@ import "github.com/blockrig/blockrig/harness/trial"
 func FromTrial(j trial.Job, o trial.Outcome) Record {
 	rec := Record{
 		Scenario: j.Scenario, Case: j.Case,
-		Kernel:  Kernel{Ref: j.Kernel.Ref, Release: o.Release},
+		Kernel:  Kernel{Ref: j.Kernel.Ref, Release: o.Release, Exact: j.Kernel.Exact, Digest: j.Kernel.Digest},
 		Verdict: o.Verdict, Also: o.Also, Signature: o.Signature, Phase: o.Phase,
 		Errno: o.Report.Errno, Bytes: o.Report.Bytes, Legs: o.Report.Legs, Findings: Findings(o.Findings),
 		Accel: string(o.Accel), CPUs: o.CPUs, Warm: o.Warm, BootID: o.BootID,

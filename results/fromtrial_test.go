@@ -1,6 +1,7 @@
 package results
 
 import (
+	"encoding/json"
 	"os"
 	"path/filepath"
 	"testing"
@@ -23,7 +24,7 @@ func aTrial(t *testing.T) (trial.Job, trial.Outcome) {
 		t.Fatal(err)
 	}
 	job := trial.Job{
-		Kernel:   trial.Kernel{Ref: "debian:2.0", Release: "2.0.15-package"},
+		Kernel:   trial.Kernel{Ref: "debian:2.0", Exact: "debian:2.0.15-1", Release: "2.0.15-package", Digest: "d"},
 		Scenario: sc.Name, Source: string(sc.Source), Case: "length=512,memory_offset=32", Accel: qemu.TCG, CPUs: 1,
 	}
 	return job, trial.Outcome{
@@ -50,7 +51,7 @@ func TestRecordOfATrial(t *testing.T) {
 	job, res := aTrial(t)
 	want := Record{
 		Scenario: "lvm-mirror-dio-read", Case: "length=512,memory_offset=32",
-		Kernel:  Kernel{"debian:2.0", "2.0.15-guest"},
+		Kernel:  Kernel{Ref: "debian:2.0", Release: "2.0.15-guest", Exact: "debian:2.0.15-1", Digest: "d"},
 		Verdict: scenarios.EIO, Also: []scenarios.Verdict{scenarios.Degraded}, Signature: verdict.Signature{Phase: "step", Step: "pread", Verdict: scenarios.EIO}, Phase: "step",
 		Errno: "EIO", Legs: []scenarios.Leg{{Name: "253:1", Disk: "a", Health: "R"}},
 		Findings: []Finding{{console.KindIO, "Mirror read failed", "", 700}},
@@ -88,7 +89,7 @@ func TestFilesOfATrialAreKept(t *testing.T) {
 	if err := tr.keep(job); err != nil {
 		t.Fatal(err)
 	}
-	rec := store(t, tr, FromTrial(job, res))
+	rec := recorded(t, tr, FromTrial(job, res))
 	want[ScenarioFile] = job.Source
 	got := map[string]string{}
 	for _, name := range tree(t, rec.RunDir) {
@@ -96,9 +97,13 @@ func TestFilesOfATrialAreKept(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if name != ResultFile {
+		if name != ResultFile && name != JobFile {
 			got[name] = string(text)
 		}
+	}
+	var kept trial.Job
+	if src, err := os.ReadFile(filepath.Join(rec.RunDir, JobFile)); err != nil || json.Unmarshal(src, &kept) != nil || kept.Key() != job.Key() {
+		t.Errorf("the job that was kept is %+v, %v", kept, err)
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("-want +got:\n%s", diff)
@@ -122,7 +127,7 @@ func TestKeepOfATrialThatNeverRan(t *testing.T) {
 	if err := tr.keep(job); err != nil {
 		t.Fatal(err)
 	}
-	rec := store(t, tr, FromTrial(job, res))
+	rec := recorded(t, tr, FromTrial(job, res))
 	for _, name := range []string{ConsoleFile, EventsFile, ArgsFile} {
 		if info, err := os.Stat(filepath.Join(rec.RunDir, name)); err != nil || info.Size() != 0 {
 			t.Errorf("%s: %v, %v, want an empty file", name, info, err)

@@ -134,27 +134,9 @@ func runIDs(store *os.Root) ([]string, error) {
 }
 
 func readRun(store *os.Root, root, id string) Stored {
-	s := Stored{Info: Info{ID: id}}
-	broken := func(name string, err error) {
-		s.Broken = append(s.Broken, fmt.Errorf("read %s: %w", text.Escape(path.Join(root, id, name)), err))
-	}
-	if err := readJSON(store, path.Join(id, infoFile), &s.Info); err != nil {
-		s.Info = Info{}
-		broken(infoFile, err)
-	}
-	s.ID = id // the folder's name is what counts
-	if err := readJSON(store, path.Join(id, requestFile), &s.Request); err == nil {
-		s.Asked, s.Request.Command = s.Request.Trials(), s.Command
-	} else if !errors.Is(err, fs.ErrNotExist) {
-		s.Request = Request{}
-		broken(requestFile, err)
-	}
-	if s.Asked == 0 { // of blockrigs before requests were stored
-		var plan struct{ Tasks int }
-		if err := readJSON(store, path.Join(id, "plan.json"), &plan); err == nil {
-			s.Asked = plan.Tasks
-		}
-	}
+	s := Stored{}
+	broken := func(name string, err error) { s.Broken = append(s.Broken, notReadable(root, id, name, err)) }
+	s.Info, s.Request, s.Asked = readHead(store, id, broken)
 	entries, err := fs.ReadDir(store.FS(), id)
 	if err != nil {
 		broken("", err)
@@ -185,6 +167,47 @@ func readRun(store *os.Root, root, id string) Stored {
 	return s
 }
 
+// notReadable is the error of a file of a run.
+func notReadable(root, id, name string, err error) error {
+	return fmt.Errorf("read %s: %w", text.Escape(path.Join(root, id, name)), err)
+}
+
+// readHead reads what a run's own files say of it. What can't be read is empty.
+func readHead(store *os.Root, id string, broken func(name string, err error)) (info Info, req Request, asked int) {
+	if err := readJSON(store, path.Join(id, infoFile), &info); err != nil {
+		info = Info{}
+		broken(infoFile, err)
+	}
+	info.ID = id // the folder's name is what counts
+	if err := readJSON(store, path.Join(id, requestFile), &req); err == nil {
+		asked, req.Command = req.Trials(), info.Command
+	} else if !errors.Is(err, fs.ErrNotExist) {
+		req = Request{}
+		broken(requestFile, err)
+	}
+	if asked == 0 { // of blockrigs before requests were stored
+		var plan struct{ Tasks int }
+		if err := readJSON(store, path.Join(id, "plan.json"), &plan); err == nil {
+			asked = plan.Tasks
+		}
+	}
+	return info, req, asked
+}
+
+// damage says that a run's trials are not what was recorded before it ended:
+// so many are left, in a file with that SHA-256. nil: they are, or it has not
+// ended.
+func (i Info) damage(listed int, sum string) error {
+	switch {
+	case i.Digest == "" || i.Digest == sum:
+		return nil
+	case listed < i.Trials:
+		return fmt.Errorf("%s of run %s was damaged after the run ended: %d of its %d trials are left in it", TrialsFile, i.ID, listed, i.Trials)
+	default:
+		return fmt.Errorf("%s of run %s was changed after the run ended: what it says is not what was recorded", TrialsFile, i.ID)
+	}
+}
+
 // readTrials adds the trials that are only in TrialsFile: those whose folder
 // was not kept, or can't be read.
 func (s *Stored) readTrials(store *os.Root, folders map[string]Record, broken func(string, error)) {
@@ -212,13 +235,7 @@ func (s *Stored) readTrials(store *os.Root, folders map[string]Record, broken fu
 			s.unlisted = append(s.unlisted, folders[name])
 		}
 	}
-	switch {
-	case s.Digest == "" || s.Digest == sum:
-	case len(listed) < s.Trials:
-		s.Damaged = fmt.Errorf("%s of run %s was damaged after the run ended: %d of its %d trials are left in it", TrialsFile, s.ID, len(listed), s.Trials)
-	default:
-		s.Damaged = fmt.Errorf("%s of run %s was changed after the run ended: what it says is not what was recorded", TrialsFile, s.ID)
-	}
+	s.Damaged = s.damage(len(listed), sum)
 	for _, rec := range listed {
 		kept, ok := folders[rec.RunDir]
 		if !ok || s.Damaged != nil || s.Digest == "" {

@@ -50,8 +50,10 @@ type Record struct {
 
 // Kernel is the kernel that a trial ran on.
 type Kernel struct {
-	Ref     string `json:"ref"`     // as the user wrote it
-	Release string `json:"release"` // uname -r
+	Ref     string `json:"ref"`              // as the user wrote it
+	Release string `json:"release"`          // uname -r
+	Exact   string `json:"exact,omitempty"`  // a reference that gives this very kernel again
+	Digest  string `json:"digest,omitempty"` // of image, config and modules
 }
 
 // A Finding is what the console showed, without its trace.

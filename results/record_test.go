@@ -28,7 +28,7 @@ var update = flag.Bool("update", false, "rewrite golden files")
 func three() []Record {
 	pass := Record{
 		Scenario: "lvm-mirror-dio-read", Case: "length=4096,memory_offset=32",
-		Kernel:  Kernel{"debian:1.0", "1.0.1-amd64"},
+		Kernel:  Kernel{Ref: "debian:1.0", Release: "1.0.1-amd64"},
 		Verdict: scenarios.Pass, Signature: verdict.Signature{Phase: "done", Step: "pread", Verdict: scenarios.Pass}, Phase: "done", Errno: "EINVAL", Outcome: "EINVAL",
 		Legs:  []scenarios.Leg{{Name: "253:1", Disk: "a", Health: "A", OK: true}},
 		Accel: "tcg", CPUs: 1, BootID: "b-1", BootMS: 5600, TrialMS: 7912,
@@ -36,7 +36,7 @@ func three() []Record {
 		Reason:   "EINVAL", Started: time.Date(2026, 6, 14, 18, 8, 32, 0, time.UTC),
 	}
 	hang := pass
-	hang.Kernel = Kernel{"debian:2.0", "2.0.15-amd64"}
+	hang.Kernel = Kernel{Ref: "debian:2.0", Release: "2.0.15-amd64"}
 	hang.Verdict, hang.Also = scenarios.Hang, []scenarios.Verdict{scenarios.Bug, scenarios.Degraded}
 	hang.Signature = verdict.Signature{Phase: "step", Step: "pread", Verdict: scenarios.Hang, Titles: []string{"BUG in bio_add_page"}}
 	hang.Phase, hang.Errno, hang.Outcome, hang.Reason = "step", "", "no answer", "pread can't be killed"
@@ -46,7 +46,7 @@ func three() []Record {
 		{Layer: "a", Device: "sda", Op: "read", Errno: "EINVAL", Sector: 18824}, {Layer: "main", Device: "main-lvol0", Op: "read", Errno: "EIO", Sector: 16776, US: 3829},
 	}}}
 	bad := pass
-	bad.Kernel = Kernel{"debian:3.0", ""}
+	bad.Kernel = Kernel{Ref: "debian:3.0", Release: ""}
 	bad.Verdict, bad.Phase, bad.Signature = scenarios.Error, "boot", verdict.Signature{Phase: "boot", Step: "pread", Verdict: scenarios.Error}
 	bad.Errno, bad.Outcome, bad.Legs, bad.Reason = "", "", nil, "the kernel did not come up"
 	bad.Attempts = []Attempt{{Verdict: scenarios.Error, Reason: "no output", MS: 100}, {Verdict: scenarios.Error, Reason: "no output", MS: 120}, {Verdict: scenarios.Error, Reason: "the kernel did not come up", MS: 110}}
@@ -120,16 +120,16 @@ func TestATitleIsReadWhole(t *testing.T) {
 func TestKernelsOfOneReleaseAreToldApart(t *testing.T) {
 	hash := strings.Repeat("0123456789", 4)
 	kernels := map[Kernel]string{
-		{"git:/src/linux@v7.3.4", "7.3.4"}:                 "7.3.4 v7.3.4",
-		{"git:/src/linux@" + hash, "7.3.4"}:                "7.3.4 012345678901",
-		{"git:/src/linux@" + hash + " without x", "7.3.4"}: "7.3.4 012345678901 without x",
-		{"file:/boot/a", "6.1"}:                            "6.1 file:/boot/a",
-		{"file:/boot/b", "6.1"}:                            "6.1 file:/boot/b",
-		{"git:/a@HEAD", "6.2"}:                             "6.2 git:/a@HEAD",
-		{"git:/b@HEAD", "6.2"}:                             "6.2 git:/b@HEAD",
-		{"git:/a@old", "6.3"}:                              "6.3",
-		{"debian:6.9", ""}:                                 "debian:6.9",
-		{"debian:6.8", ""}:                                 "debian:6.8",
+		{Ref: "git:/src/linux@v7.3.4", Release: "7.3.4"}:                 "7.3.4 v7.3.4",
+		{Ref: "git:/src/linux@" + hash, Release: "7.3.4"}:                "7.3.4 012345678901",
+		{Ref: "git:/src/linux@" + hash + " without x", Release: "7.3.4"}: "7.3.4 012345678901 without x",
+		{Ref: "file:/boot/a", Release: "6.1"}:                            "6.1 file:/boot/a",
+		{Ref: "file:/boot/b", Release: "6.1"}:                            "6.1 file:/boot/b",
+		{Ref: "git:/a@HEAD", Release: "6.2"}:                             "6.2 git:/a@HEAD",
+		{Ref: "git:/b@HEAD", Release: "6.2"}:                             "6.2 git:/b@HEAD",
+		{Ref: "git:/a@old", Release: "6.3"}:                              "6.3",
+		{Ref: "debian:6.9", Release: ""}:                                 "debian:6.9",
+		{Ref: "debian:6.8", Release: ""}:                                 "debian:6.8",
 	}
 	var records []Record
 	for k := range kernels {
@@ -322,7 +322,7 @@ func TestExitStatus(t *testing.T) {
 
 func TestSummarize(t *testing.T) {
 	rec := func(boot string, v scenarios.Verdict, errno string, titles ...string) Record {
-		r := Record{Scenario: "s", Case: "c", Kernel: Kernel{"debian:1", "1.0"}, BootID: boot, Verdict: v, Errno: errno, Phase: "step"}
+		r := Record{Scenario: "s", Case: "c", Kernel: Kernel{Ref: "debian:1", Release: "1.0"}, BootID: boot, Verdict: v, Errno: errno, Phase: "step"}
 		r.Signature = verdict.Signature{Phase: "step", Step: "pread", Verdict: v, Titles: titles}
 		for _, title := range titles {
 			r.Findings = append(r.Findings, Finding{Title: title})

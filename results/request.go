@@ -20,6 +20,9 @@ const (
 type Request struct {
 	Verb    string   `json:"verb"` // "" of a run that can't be resumed
 	Command []string `json:"-"`    // with its arguments, for people; it is in run.json
+	// Apart keeps the run out of the index: its trials are not a part of the
+	// history, such as those of commits that a bisection makes up.
+	Apart bool `json:"-"`
 
 	Scenarios []Scenario        `json:"scenarios"`
 	Kernels   []RequestedKernel `json:"kernels"`

@@ -31,11 +31,14 @@ const (
 // characters.
 var runID = regexp.MustCompile(`^[0-9]{8}T[0-9]{6}\.[0-9]{3}Z-[a-z2-7]{8}$`)
 
+// idTime is the time in an ID.
+const idTime = "20060102T150405.000Z"
+
 // NewID names a run, or a bisection, that begins now: IDs sort by time.
 func NewID(now time.Time) string {
 	random := make([]byte, 5)
 	rand.Read(random) // never fails (crypto/rand)
-	return now.UTC().Format("20060102T150405.000Z") + "-" + strings.ToLower(base32.StdEncoding.EncodeToString(random))
+	return now.UTC().Format(idTime) + "-" + strings.ToLower(base32.StdEncoding.EncodeToString(random))
 }
 
 // Info is what run.json says.
@@ -72,6 +75,9 @@ type Run struct {
 	kept    map[string]bool // groups of which a folder is kept
 	resumed bool
 	closed  bool
+
+	index    *indexed // nil when it has none
+	indexErr error
 }
 
 // begun is a trial that is under way.
@@ -96,6 +102,9 @@ func Create(ctx context.Context, root string, req Request) (*Run, error) {
 	})
 	if err != nil {
 		return nil, folderError(root, err)
+	}
+	if !req.Apart {
+		r.openIndex(ctx, root)
 	}
 	return r, nil
 }
@@ -161,7 +170,11 @@ func Resume(ctx context.Context, root, id string) (_ *Run, _ Stored, err error) 
 	for _, e := range entries {
 		r.folders = max(r.folders, numberOf(e.Name()))
 	}
-	return r, s, writeFile(r.Dir(), infoFile, r.info)
+	if err := writeFile(r.Dir(), infoFile, r.info); err != nil {
+		return nil, s, err
+	}
+	r.openIndex(ctx, root)
+	return r, s, nil
 }
 
 // numberOf is that which the name of a trial's folder begins with.
@@ -274,6 +287,7 @@ func (r *Run) End(place int, o trial.Outcome) (Record, error) {
 		return rec, fmt.Errorf("record a trial: %w", err)
 	}
 	r.stored++
+	r.updateIndex()
 	return rec, nil
 }
 
@@ -286,6 +300,7 @@ func (r *Run) Close() (err error) {
 		return nil
 	}
 	r.closed = true
+	defer r.closeIndex()
 	switch {
 	case r.stored == 0 && r.resumed:
 		return r.folder.Release()
@@ -297,6 +312,7 @@ func (r *Run) Close() (err error) {
 	if r.info.Digest, err = sumFile(filepath.Join(r.Dir(), TrialsFile)); err == nil {
 		err = writeFile(r.Dir(), infoFile, r.info)
 	}
+	r.updateIndex()
 	if err = errors.Join(err, removeTemps(r.Dir()), r.folder.Release()); err != nil {
 		return fmt.Errorf("end run %s: %w", r.info.ID, err)
 	}

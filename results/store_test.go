@@ -40,7 +40,7 @@ func begin(t *testing.T, run *Run) *folder {
 	return trial
 }
 
-func store(t *testing.T, trial *folder, rec Record) Record {
+func recorded(t *testing.T, trial *folder, rec Record) Record {
 	t.Helper()
 	rec, err := trial.end(rec)
 	if err != nil {
@@ -100,7 +100,7 @@ func TestATrialIsThereWholeOrNotAtAll(t *testing.T) {
 	}
 
 	// When it is stored, then all its files are there, and nothing else.
-	rec := store(t, trial, three()[1])
+	rec := recorded(t, trial, three()[1])
 	names := tree(t, rec.RunDir)
 	want := slices.Sorted(slices.Values(trialFiles))
 	if !slices.Equal(names, want) {
@@ -159,7 +159,7 @@ func TestWhatCantBeStoredLeavesNothing(t *testing.T) {
 	if err := run.Close(); err != nil {
 		t.Fatal(err)
 	}
-	if got := tree(t, root); !slices.Equal(got, []string{rootLock}) {
+	if got := tree(t, root); !slices.Equal(got, []string{rootLock, "index.lock", "index.sqlite"}) {
 		t.Errorf("left: %v", got)
 	}
 	if err := run.Close(); err != nil {
@@ -199,7 +199,7 @@ func TestAHarmfulNameStaysInTheRun(t *testing.T) {
 	rec.Case = "a/b\nc"
 	root := t.TempDir()
 	run := create(t, root)
-	rec = store(t, begin(t, run), rec)
+	rec = recorded(t, begin(t, run), rec)
 	if filepath.Dir(rec.RunDir) != run.Dir() || len(filepath.Base(rec.RunDir)) > 200 {
 		t.Errorf("stored in %q", rec.RunDir)
 	}
@@ -268,7 +268,7 @@ func TestSweep(t *testing.T) {
 	if _, err := os.Stat(trial.dir); err != nil {
 		t.Errorf("a living trial: %v", err)
 	}
-	store(t, trial, three()[0])
+	recorded(t, trial, three()[0])
 	if err := living.Close(); err != nil {
 		t.Fatal(err)
 	}

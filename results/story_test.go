@@ -27,7 +27,7 @@ func story(t *testing.T) (*scenarios.Scenario, []scenarios.Case, []Record) {
 			if !ok {
 				t.Fatalf("the story says nothing of %s", c.ID)
 			}
-			r := Record{Scenario: sc.Name, Case: c.ID, Kernel: Kernel{k.Ref, k.Role + "-release"}, Verdict: scenarios.Verdict(want.Verdict), Reason: "because"}
+			r := Record{Scenario: sc.Name, Case: c.ID, Kernel: Kernel{Ref: k.Ref, Release: k.Role + "-release"}, Verdict: scenarios.Verdict(want.Verdict), Reason: "because"}
 			if len(want.Also) > 0 {
 				r.Also = []scenarios.Verdict{scenarios.Verdict(want.Also[0])}
 			}

@@ -21,7 +21,7 @@ func repeats() []Record {
 		if _, titles, ok := strings.Cut(signature, ": "); ok {
 			s.Titles = strings.Split(titles, "; ")
 		}
-		r := Record{Scenario: "lvm-mirror-dio-read", Case: c, Kernel: Kernel{"debian:2", release}, BootID: boot, Verdict: v, Signature: s, Outcome: outcome, RunDir: dir}
+		r := Record{Scenario: "lvm-mirror-dio-read", Case: c, Kernel: Kernel{Ref: "debian:2", Release: release}, BootID: boot, Verdict: v, Signature: s, Outcome: outcome, RunDir: dir}
 		for _, t := range titles {
 			r.Findings = append(r.Findings, Finding{Title: t})
 		}

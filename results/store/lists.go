@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-const runColumns = "r.id, r.command, r.verb, r.started, r.finished, r.night, r.asked, r.trials, r.failures, r.errors"
+const runColumns = "r.id, r.command, r.verb, r.started, r.finished, r.night, r.asked, r.problem, r.problems, r.trials, r.failures, r.errors"
 
 func (s *Store) runs(ctx context.Context, condition string, args ...any) ([]Run, error) {
 	var out []Run
@@ -15,7 +15,7 @@ func (s *Store) runs(ctx context.Context, condition string, args ...any) ([]Run,
 	var command string
 	var started, finished int64
 	err := each(ctx, s.db, "SELECT "+runColumns+" FROM runs r"+condition, args,
-		[]any{&r.ID, &command, &r.Verb, &started, &finished, &r.Night, &r.Asked, &r.Trials, &r.Failures, &r.Errors}, func() error {
+		[]any{&r.ID, &command, &r.Verb, &started, &finished, &r.Night, &r.Asked, &r.Problem, &r.Problems, &r.Trials, &r.Failures, &r.Errors}, func() error {
 			one := r
 			one.Started, one.Finished = timeOf(started), timeOf(finished)
 			var err error

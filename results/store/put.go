@@ -15,28 +15,31 @@ import (
 type Mark struct {
 	Bytes int64 // of trials.jsonl
 	Lines int   // of it
-	// State names the files as they were then; the same state needs no look
-	// into them.
-	State string
+	// State names the files as they were then: while it is the same, none needs
+	// a look.
+	State    string
+	Problems int // that they had
 }
+
+const markColumns = "bytes, lines, state, problems"
 
 // Marks gives the mark of every run in the store, by its ID.
 func (s *Store) Marks(ctx context.Context) (map[string]Mark, error) {
-	rows, err := s.db.QueryContext(ctx, "SELECT id, bytes, lines, state FROM runs")
-	if err != nil {
-		return nil, fmt.Errorf("read the index: %w", known(err))
-	}
-	defer rows.Close()
 	out := map[string]Mark{}
-	for rows.Next() {
-		var id string
-		var m Mark
-		if err := rows.Scan(&id, &m.Bytes, &m.Lines, &m.State); err != nil {
-			return nil, fmt.Errorf("read the index: %w", known(err))
-		}
+	var id string
+	var m Mark
+	err := each(ctx, s.db, "SELECT id, "+markColumns+" FROM runs", nil, []any{&id, &m.Bytes, &m.Lines, &m.State, &m.Problems}, func() error {
 		out[id] = m
-	}
-	return out, known(rows.Err())
+		return nil
+	})
+	return out, err
+}
+
+// Mark gives that of one run: the zero mark of one that is not in the store.
+func (s *Store) Mark(ctx context.Context, run string) (Mark, error) {
+	var m Mark
+	err := each(ctx, s.db, "SELECT "+markColumns+" FROM runs WHERE id = ?", []any{run}, []any{&m.Bytes, &m.Lines, &m.State, &m.Problems}, func() error { return nil })
+	return m, err
 }
 
 // A Part is what is added to a run at once.
@@ -44,7 +47,7 @@ type Part struct {
 	Run    Run // its counts are not used
 	Builds []Build
 	Trials []Trial
-	From   Mark // what the store has to have of the run; its State is not compared
+	From   Mark // what the store has to have of the run; only bytes and lines count
 	To     Mark // what it then has
 }
 
@@ -99,15 +102,15 @@ func putRun(ctx context.Context, tx *sql.Tx, p Part) (no int64, err error) {
 	}
 	r := p.Run
 	err = tx.QueryRowContext(ctx, `
-INSERT INTO runs (id, command, verb, started, finished, night, asked, trials, failures, errors, bytes, lines, state)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+INSERT INTO runs (id, command, verb, started, finished, night, asked, trials, failures, errors, problem, problems, bytes, lines, state)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT (id) DO UPDATE SET command = excluded.command, verb = excluded.verb, started = excluded.started,
 	finished = excluded.finished, night = excluded.night, asked = excluded.asked,
 	trials = trials + excluded.trials, failures = failures + excluded.failures, errors = errors + excluded.errors,
-	bytes = excluded.bytes, lines = excluded.lines, state = excluded.state
+	problem = excluded.problem, problems = excluded.problems, bytes = excluded.bytes, lines = excluded.lines, state = excluded.state
 RETURNING no`,
 		r.ID, list(r.Command), r.Verb, millis(r.Started), millis(r.Finished), r.Night, r.Asked,
-		c.Trials, c.Failures, c.Errors, p.To.Bytes, p.To.Lines, p.To.State).Scan(&no)
+		c.Trials, c.Failures, c.Errors, r.Problem, r.Problems, p.To.Bytes, p.To.Lines, p.To.State).Scan(&no)
 	return no, err
 }
 
@@ -124,6 +127,22 @@ func (s *Store) Drop(ctx context.Context, runs ...string) error {
 	})
 	if err != nil {
 		return fmt.Errorf("take runs out of the index: %w", err)
+	}
+	return nil
+}
+
+// Clear takes everything out of the store.
+func (s *Store) Clear(ctx context.Context) error {
+	err := s.write(ctx, func(tx *sql.Tx) error {
+		for _, table := range []string{"runs", "kernels", "cases", "signatures", "bisections"} {
+			if _, err := tx.ExecContext(ctx, "DELETE FROM "+table); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("empty the index: %w", err)
 	}
 	return nil
 }
@@ -145,20 +164,33 @@ func (s *Store) DropFolders(ctx context.Context, run string, dirs ...string) err
 	return nil
 }
 
-// SetBisections replaces all bisections.
-func (s *Store) SetBisections(ctx context.Context, all []Bisection) error {
-	err := s.write(ctx, func(tx *sql.Tx) error {
-		w := writer{ctx: ctx, tx: tx}
-		w.exec("DELETE FROM bisections")
-		for _, b := range all {
-			w.exec("INSERT INTO bisections VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-				b.Name, millis(b.Started), list(b.Command), b.Scenario, b.Case, b.Of, b.Old, b.New,
-				b.State, b.First, b.Subject, b.Grade, b.Confidence, b.Trials)
-		}
-		return w.err
+// BisectionStates gives what PutBisection was told of each, by its name.
+func (s *Store) BisectionStates(ctx context.Context) (map[string]string, error) {
+	out := map[string]string{}
+	var name, state string
+	err := each(ctx, s.db, "SELECT name, file_state FROM bisections", nil, []any{&name, &state}, func() error {
+		out[name] = state
+		return nil
 	})
+	return out, err
+}
+
+// PutBisection writes a bisection, or what has become of it. state names the
+// files that it was read from.
+func (s *Store) PutBisection(ctx context.Context, b Bisection, state string) error {
+	_, err := s.db.ExecContext(ctx, "INSERT OR REPLACE INTO bisections VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+		b.Name, millis(b.Started), list(b.Command), b.Scenario, b.Case, b.Of, b.Old, b.New,
+		b.State, b.First, b.Subject, b.Grade, b.Confidence, b.Trials, state)
 	if err != nil {
-		return fmt.Errorf("add bisections to the index: %w", err)
+		return fmt.Errorf("add bisection %s to the index: %w", b.Name, known(err))
+	}
+	return nil
+}
+
+// DropBisection takes one out: its folder is gone.
+func (s *Store) DropBisection(ctx context.Context, name string) error {
+	if _, err := s.db.ExecContext(ctx, "DELETE FROM bisections WHERE name = ?", name); err != nil {
+		return fmt.Errorf("take bisection %s out of the index: %w", name, known(err))
 	}
 	return nil
 }

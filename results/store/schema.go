@@ -16,13 +16,15 @@ CREATE TABLE runs (
 	finished INTEGER NOT NULL, -- 0: it is not
 	night    TEXT NOT NULL,
 	asked    INTEGER NOT NULL,
-	trials   INTEGER NOT NULL DEFAULT 0,
-	failures INTEGER NOT NULL DEFAULT 0,
-	errors   INTEGER NOT NULL DEFAULT 0,
+	trials   INTEGER NOT NULL,
+	failures INTEGER NOT NULL,
+	errors   INTEGER NOT NULL,
+	problem  TEXT NOT NULL,    -- the first of what is wrong with the folder
+	problems INTEGER NOT NULL,
 	-- How far the files of the run's folder were read: see Mark.
-	bytes    INTEGER NOT NULL DEFAULT 0,
-	lines    INTEGER NOT NULL DEFAULT 0,
-	state    TEXT NOT NULL DEFAULT ''
+	bytes    INTEGER NOT NULL,
+	lines    INTEGER NOT NULL,
+	state    TEXT NOT NULL
 );
 CREATE INDEX runs_by_night ON runs (night);
 CREATE TABLE kernels (
@@ -117,7 +119,8 @@ CREATE TABLE bisections (
 	subject    TEXT NOT NULL,
 	grade      TEXT NOT NULL,
 	confidence REAL NOT NULL,
-	trials     INTEGER NOT NULL
+	trials     INTEGER NOT NULL,
+	file_state TEXT NOT NULL -- names the files as they were read
 ) WITHOUT ROWID;
 `,
 }

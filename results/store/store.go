@@ -40,6 +40,7 @@ const busyTimeout = 20 * time.Second
 type Store struct {
 	db   *sql.DB
 	lock *flock.Flock // shared: whoever has it alone may replace the file
+	temp string       // folder that goes with it; "" of one that stays
 }
 
 // Open opens the store in a folder, which must be there, and makes it or brings
@@ -77,13 +78,31 @@ func Open(ctx context.Context, folder string) (_ *Store, err error) {
 	return s, s.migrate(ctx)
 }
 
+// OpenTemp makes an empty store that Close removes: for where none can be kept.
+func OpenTemp(ctx context.Context) (*Store, error) {
+	dir, err := os.MkdirTemp("", "blockrig-index-")
+	if err != nil {
+		return nil, fmt.Errorf("make an index: %w", err)
+	}
+	s, err := Open(ctx, dir)
+	if err != nil {
+		return nil, errors.Join(err, os.RemoveAll(dir))
+	}
+	s.temp = dir
+	return s, nil
+}
+
 // Close ends the use of the store.
 func (s *Store) Close() error {
 	var err error
 	if s.db != nil {
 		err = s.db.Close()
 	}
-	if err = errors.Join(err, s.lock.Close()); err != nil {
+	err = errors.Join(err, s.lock.Close())
+	if s.temp != "" {
+		err = errors.Join(err, os.RemoveAll(s.temp))
+	}
+	if err != nil {
 		return fmt.Errorf("close the index: %w", err)
 	}
 	return nil

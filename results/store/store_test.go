@@ -344,14 +344,26 @@ func TestBuildsTitlesAndBisections(t *testing.T) {
 		t.Errorf("titles (-want +got):\n%s%v", diff, err)
 	}
 	want := []Bisection{{Name: "B1", Started: began, Command: []string{"blockrig", "bisect"}, Scenario: "mirror", Of: "commits", Old: "v6.17", New: "v6.18", State: "answered", First: "abc", Grade: "proven", Confidence: .99, Trials: 40}}
-	for range 2 { // they replace what was there
-		if err := s.SetBisections(t.Context(), want); err != nil {
+	running := want[0]
+	running.State, running.First = "running", ""
+	for _, b := range []Bisection{running, want[0]} { // what it has become replaces what it was
+		if err := s.PutBisection(t.Context(), b, b.State); err != nil {
 			t.Fatal(err)
 		}
 	}
 	got, err := s.Bisections(t.Context())
 	if diff := cmp.Diff(want, got); diff != "" || err != nil {
 		t.Errorf("bisections (-want +got):\n%s%v", diff, err)
+	}
+	states, err := s.BisectionStates(t.Context())
+	if diff := cmp.Diff(map[string]string{"B1": "answered"}, states); diff != "" || err != nil {
+		t.Errorf("states (-want +got):\n%s%v", diff, err)
+	}
+	if err := s.DropBisection(t.Context(), "B1"); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := s.Bisections(t.Context()); err != nil || len(got) > 0 {
+		t.Errorf("after it was dropped: %v, %v", got, err)
 	}
 	runs, err := s.Runs(t.Context(), Filter{Failures: true})
 	if err != nil || len(runs) != 1 || runs[0].ID != "R1" {

@@ -19,6 +19,10 @@ type Run struct {
 	Finished time.Time `json:"finished,omitzero"` // zero: it is under way, or its process died
 	Night    string    `json:"night"`             // UTC date of Started: "2026-11-25"
 	Asked    int       `json:"asked"`             // trials that were asked for; 0: not known
+	// Problem is the first of so many Problems with the run's files: what can't
+	// be read, or is not what was recorded. "" when there are none.
+	Problem  string `json:"problem,omitempty"`
+	Problems int    `json:"problems,omitempty"`
 	Counts
 }
 

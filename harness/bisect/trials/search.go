@@ -197,7 +197,7 @@ func (s *Search) Run(ctx context.Context, runner *Runner, progress func(bisect.E
 	if err := results.Sweep(ctx, store); err != nil {
 		return nil, err
 	}
-	run, err := results.Create(ctx, store, results.Request{Command: s.Request.Command})
+	run, err := results.Create(ctx, store, results.Request{Command: s.Request.Command, Apart: true})
 	if err != nil {
 		return nil, err
 	}

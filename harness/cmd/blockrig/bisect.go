@@ -153,7 +153,7 @@ func (a *app) choose(ctx context.Context, runner *trials.Runner, k trials.Kernel
 	if err != nil {
 		return nil, err
 	}
-	defer func() { err = errors.Join(err, run.Close()) }()
+	defer func() { err = errors.Join(err, a.endRun(run)) }()
 	dir, err := workDir(ctx)
 	if err != nil {
 		return nil, err

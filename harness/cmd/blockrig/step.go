@@ -259,7 +259,7 @@ func (a *app) step(c *cobra.Command, name, ref string, runs int, rate float64, l
 	if err != nil {
 		return fail(err)
 	}
-	defer func() { err = errors.Join(err, run.Close()) }()
+	defer func() { err = errors.Join(err, a.endRun(run)) }()
 	dir, err := workDir(ctx)
 	if err != nil {
 		return fail(err)

@@ -176,7 +176,7 @@ func (a *app) trialsOf(ctx context.Context, h how, open opening) (*begun, error)
 	}
 	b := &begun{run: run, req: stored.Request}
 	err = a.doRest(ctx, b, stored, h)
-	return b, a.report(ctx, b, h, errors.Join(err, run.Close()))
+	return b, a.report(ctx, b, h, errors.Join(err, a.endRun(run)))
 }
 
 // doRest makes the trials that a run lacks.
@@ -299,6 +299,15 @@ func (a *app) openRun(ctx context.Context) (*results.Run, error) {
 	}
 	run, err := results.Create(ctx, root, results.Request{Command: os.Args})
 	return run, wrongRun(err)
+}
+
+// endRun ends a run, and says what it could not add to the index.
+func (a *app) endRun(run *results.Run) error {
+	err := run.Close()
+	if missing := run.Unindexed(); missing != nil {
+		a.say("blockrig: %s", missing)
+	}
+	return err
 }
 
 // sweptRoot is the results folder, without what blockrigs left there that

@@ -125,7 +125,7 @@ func (a *app) tryPatch(ctx context.Context, patch, name, base, who string, repea
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, run.Close()) }()
+	defer func() { err = errors.Join(err, a.endRun(run)) }()
 	t := &trials.Tester{Runner: runner, Kernels: commits, Cases: cases, Run: run, Dir: filepath.Join(tmp.Path(), "machines")}
 	answer, err := t.TryPatch(ctx, trials.PatchRequest{Base: commit, Runs: repeat, Confidence: o.criteria.Confidence})
 	a.display.Stop()
