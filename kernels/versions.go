@@ -270,3 +270,29 @@ func findKernels(packages []debian.Package) []Version {
 	slices.SortStableFunc(all, func(a, b Version) int { return compareKernels(a.Version, a.Package, b.Version, b.Package) })
 	return all
 }
+
+// Choose gives the kernel that a debian: reference means now, without fetching
+// it. When Debian can't be asked, it is one in the cache.
+func (s *Store) Choose(ctx context.Context, text string) (Version, error) {
+	ref, err := parseReference(text)
+	if err != nil {
+		return Version{}, err
+	}
+	if ref.debian == nil {
+		return Version{}, fmt.Errorf("%w: %q: want debian:VERSION[@SUITE]", ErrRef, text)
+	}
+	cached, err := s.sound()
+	if err != nil {
+		return Version{}, err
+	}
+	for _, e := range cached {
+		if v := e.version(); e.Package != "" && ref.debian.suite == "" && (ref.debian.version == v.Package || ref.debian.version == v.Release) {
+			return v, nil
+		}
+	}
+	v, err := s.choose(ctx, *ref.debian, cached)
+	if err != nil {
+		return Version{}, fmt.Errorf("%s: %w", text, err)
+	}
+	return v, nil
+}

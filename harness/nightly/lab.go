@@ -1,0 +1,79 @@
+package nightly
+
+import (
+	"context"
+	"time"
+
+	"github.com/blockrig/blockrig/harness/bisect/trials"
+	"github.com/blockrig/blockrig/kernels"
+	"github.com/blockrig/blockrig/results"
+	"github.com/blockrig/blockrig/scenarios"
+)
+
+// A Lab is what a night needs of the world: archives, repositories, machines.
+type Lab interface {
+	// Releases are Debian's kernels, oldest first.
+	Releases(ctx context.Context) ([]kernels.Version, error)
+	// Choose gives the kernel that a debian: reference means now.
+	Choose(ctx context.Context, ref string) (kernels.Version, error)
+	// Commit is the full hash of a repository's revision.
+	Commit(ctx context.Context, repo, rev string) (string, error)
+	// Tags are those of a repository, the oldest first.
+	Tags(ctx context.Context, repo string) ([]string, error)
+	// Run makes the trials that are asked for and records them. What was
+	// recorded is given also with an error.
+	Run(ctx context.Context, r Run) ([]results.Record, error)
+	// Bisect finds what changed a case. Where it is not over when ctx ends,
+	// Unfinished is set, and the same folder continues it.
+	Bisect(ctx context.Context, b Search) (Found, error)
+}
+
+// A Run is one that a night makes.
+type Run struct {
+	Request results.Request
+	// Resume is the run to resume instead, by its ID.
+	Resume string
+	// Fresh says that no machine is to be taken that was saved before.
+	Fresh bool
+	// Begun gets the run's ID before its first trial.
+	Begun func(id string) error
+}
+
+// A Search is a bisection that a night makes.
+type Search struct {
+	Dir       string // of the search; one that is there is continued
+	Case      scenarios.Case
+	Good, Bad string // kernel references of one kind, debian: or git:
+	ThenRepo  string // the commits after the releases; "" for none
+	Machine   trials.Machine
+	Fragments []string
+}
+
+// Found is what came of a search.
+type Found struct {
+	Culprits   []Culprit `json:"culprits,omitempty"`
+	Unfinished bool      `json:"unfinished,omitempty"`
+	Why        string    `json:"why,omitempty"` // there is none
+}
+
+// A Culprit is the first release or commit with a change.
+type Culprit struct {
+	First   string `json:"first"` // version, or full hash
+	Subject string `json:"subject,omitempty"`
+	Grade   string `json:"grade"`
+	Range   string `json:"range,omitempty"` // of a release: the commits that it brought
+	Report  string `json:"report,omitempty"`
+}
+
+// A Clock tells the time. The two are apart because a wall clock can be set
+// while a night runs.
+type Clock struct {
+	Now     func() time.Time
+	Elapsed func() time.Duration // since some moment; never goes back
+}
+
+// SystemClock is that of the machine.
+func SystemClock() Clock {
+	began := time.Now()
+	return Clock{Now: time.Now, Elapsed: func() time.Duration { return time.Since(began) }}
+}
