@@ -31,7 +31,7 @@ var fixedBy = regexp.MustCompile(`[Ff]ixed by "([^"]+)"`)
 
 // backports are those of all cases that tell of a fix, by what each kernel
 // that tonight looks at showed last.
-func (b *book) backports(tonight Night, cases []scenarios.Case) []Backport {
+func (b *archive) backports(tonight Night, cases []scenarios.Case) []Backport {
 	var out []Backport
 	for _, c := range cases {
 		with, ok := withoutFix(c)

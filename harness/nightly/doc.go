@@ -10,7 +10,7 @@
 //	backports which kernels lack which fix
 //	report    what a person reads in the morning
 //
-// It reaches kernels and machines through a [Lab] alone.
+// It reaches kernels and machines through an [Executor] alone.
 //
 // # What is new
 //

@@ -92,7 +92,7 @@ type watchKey struct {
 }
 
 // watches are what all nights before said.
-func (b *book) watches() map[watchKey]watch {
+func (b *archive) watches() map[watchKey]watch {
 	out := map[watchKey]watch{}
 	for _, n := range b.nights {
 		for _, f := range n.Findings {
@@ -128,14 +128,14 @@ func (f Finding) key() failureKey { return failureKey{f.CaseName, f.Signature} }
 
 // A judge says what is new tonight.
 type judge struct {
-	book    *book
+	archive *archive
 	known   []Known
 	watched map[watchKey]watch
 	open    map[failureKey]bool // reported, and not fixed, in any stream
 }
 
-func newJudge(b *book, known []Known) *judge {
-	j := &judge{book: b, known: known, watched: b.watches(), open: map[failureKey]bool{}}
+func newJudge(b *archive, known []Known) *judge {
+	j := &judge{archive: b, known: known, watched: b.watches(), open: map[failureKey]bool{}}
 	for key, w := range j.watched {
 		if !w.fixed && w.reported {
 			j.open[key.failureKey] = true
@@ -162,7 +162,7 @@ func (j *judge) findings(n Night) []Finding {
 	var out []Finding
 	for _, c := range order {
 		for _, sig := range j.signatures(c, tonight[c]) {
-			if f, ok := j.judge(c, sig, j.book.history(c.stream, c.of), tonight[c]); ok {
+			if f, ok := j.judge(c, sig, j.archive.history(c.stream, c.of), tonight[c]); ok {
 				out = append(out, f)
 			}
 		}

@@ -170,8 +170,8 @@ func (t Tally) count(signature string) []stats.Boot {
 
 func (t Tally) trials() (failures, trials int) { return stats.Total(t.count("")) }
 
-// A book holds the nights of a config, in a folder.
-type book struct {
+// An archive holds the nights of a config, in a folder.
+type archive struct {
 	dir    string
 	nights []Night // that are over, the oldest first
 
@@ -185,11 +185,11 @@ const (
 
 func fileOf(number int) string { return fmt.Sprintf("%06d.json", number) }
 
-// openBook reads the nights in dir, which need not be there, and gives the one
+// openArchive reads the nights in dir, which need not be there, and gives the one
 // that was not finished, too, if any. What can't be read is an error: without
 // it, old failures would be called new.
-func openBook(dir string) (*book, *Night, error) {
-	b := &book{dir: dir}
+func openArchive(dir string) (*archive, *Night, error) {
+	b := &archive{dir: dir}
 	root, err := os.OpenRoot(dir)
 	if errors.Is(err, fs.ErrNotExist) {
 		return b, nil, nil
@@ -242,7 +242,7 @@ func readNight(root *os.Root, name string) (n Night, err error) {
 }
 
 // next is the number of a new night.
-func (b *book) next() int {
+func (b *archive) next() int {
 	if len(b.nights) == 0 {
 		return 1
 	}
@@ -250,7 +250,7 @@ func (b *book) next() int {
 }
 
 // put writes a night, whole or not at all.
-func (b *book) put(n *Night) error {
+func (b *archive) put(n *Night) error {
 	line, err := text.JSONLine(n)
 	if err != nil {
 		return err
@@ -267,7 +267,7 @@ func (b *book) put(n *Night) error {
 
 // seen are the kernels that nights before looked at in a stream, the oldest
 // first.
-func (b *book) seen(stream string) []Kernel {
+func (b *archive) seen(stream string) []Kernel {
 	var out []Kernel
 	have := map[string]bool{}
 	for _, n := range b.nights {

@@ -41,7 +41,7 @@ const never = 1 << 20
 
 // plan says what is due tonight and in which order: new kernels first, then
 // what failed last, then by age and by what is least known.
-func plan(b *book, kernels []Kernel, cases []scenarios.Case, repeat, workers int) []Batch {
+func plan(b *archive, kernels []Kernel, cases []scenarios.Case, repeat, workers int) []Batch {
 	costs := b.costs()
 	var items []item
 	oldest := make([]int, len(kernels))
@@ -113,7 +113,7 @@ func preparing(ref string) float64 {
 // it saw them.
 type costs map[CaseName]float64
 
-func (b *book) costs() costs {
+func (b *archive) costs() costs {
 	out := costs{}
 	for _, n := range b.nights {
 		for _, t := range n.Tallies {
@@ -135,7 +135,7 @@ type entry struct {
 
 // history is what nights before showed of a case in a stream, the oldest
 // first.
-func (b *book) history(stream string, of CaseName) []entry {
+func (b *archive) history(stream string, of CaseName) []entry {
 	if b.entries == nil {
 		b.entries = map[cell][]entry{}
 		for _, n := range b.nights {

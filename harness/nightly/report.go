@@ -184,7 +184,7 @@ func (f Finding) writeBisection(b *strings.Builder) {
 		fmt.Fprintf(b, "    %s\n", text.Escape(fmt.Sprintf(format, args...)))
 	}
 	for _, c := range bi.Culprits {
-		said := "came with " + strings.TrimSpace(c.First+" "+c.Subject)
+		said := "came with " + strings.TrimSpace(c.First+" "+c.Title)
 		if c.Range != "" {
 			said += " (" + c.Range + ")"
 		}

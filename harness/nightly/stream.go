@@ -13,8 +13,8 @@ import (
 
 // A finder finds out what the patterns stand for tonight.
 type finder struct {
-	lab  Lab
-	book *book
+	exec    Executor
+	archive *archive
 
 	releases []kernels.Version
 	err      error
@@ -40,7 +40,7 @@ func (f *finder) kernels(ctx context.Context, patterns []Pattern) (out []Kernel,
 			found = last
 		}
 		for _, k := range found {
-			k.New = !slices.ContainsFunc(f.book.seen(k.Stream), func(o Kernel) bool { return o.Ref == k.Ref })
+			k.New = !slices.ContainsFunc(f.archive.seen(k.Stream), func(o Kernel) bool { return o.Ref == k.Ref })
 			out = append(out, k)
 		}
 	}
@@ -49,7 +49,7 @@ func (f *finder) kernels(ctx context.Context, patterns []Pattern) (out []Kernel,
 
 // last are the kernels of a pattern's streams that were looked at last.
 func (f *finder) last(name string) []Kernel {
-	for _, n := range slices.Backward(f.book.nights) {
+	for _, n := range slices.Backward(f.archive.nights) {
 		var out []Kernel
 		for _, k := range n.Kernels {
 			if k.Stream == name || strings.HasSuffix(k.Stream, seriesOf(name)) && strings.HasPrefix(name, "series ") {
@@ -96,20 +96,20 @@ func (f *finder) of(ctx context.Context, p Pattern) ([]Kernel, error) {
 func (f *finder) reference(ctx context.Context, ref string) (Kernel, error) {
 	if rest, ok := strings.CutPrefix(ref, "git:"); ok {
 		i := strings.LastIndexByte(rest, '@')
-		hash, err := f.lab.Commit(ctx, rest[:i], rest[i+1:])
+		hash, err := f.exec.Commit(ctx, rest[:i], rest[i+1:])
 		return Kernel{Ref: "git:" + rest[:i] + "@" + hash}, err
 	}
 	if !strings.HasPrefix(ref, "debian:") {
 		return Kernel{Ref: ref}, nil
 	}
-	v, err := f.lab.Choose(ctx, ref)
+	v, err := f.exec.Choose(ctx, ref)
 	return Kernel{Ref: v.Ref, Release: v.Release}, err
 }
 
 // debian gives Debian's kernels that can be had, asked for once a night.
 func (f *finder) debian(ctx context.Context) ([]kernels.Version, error) {
 	if !f.asked {
-		f.releases, f.err = f.lab.Releases(ctx)
+		f.releases, f.err = f.exec.Releases(ctx)
 		f.asked = true
 	}
 	var out []kernels.Version
@@ -142,7 +142,7 @@ func (f *finder) packages(ctx context.Context, name, suite string) ([]Kernel, er
 // before looked at: the first night begins with the newest. Without any, it is
 // the newest again.
 func (f *finder) unseen(stream string, all []Kernel) []Kernel {
-	seen := f.book.seen(stream)
+	seen := f.archive.seen(stream)
 	at := -1
 	for i, k := range all {
 		if slices.ContainsFunc(seen, func(o Kernel) bool { return o.Ref == k.Ref }) {
@@ -212,7 +212,7 @@ func seriesName(version string) string {
 }
 
 func (f *finder) tags(ctx context.Context, repo, match string) ([]string, error) {
-	all, err := f.lab.Tags(ctx, repo)
+	all, err := f.exec.Tags(ctx, repo)
 	if err != nil {
 		return nil, err
 	}

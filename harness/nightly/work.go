@@ -24,7 +24,7 @@ import (
 type Worker struct {
 	Config *Config
 	Root   string // of the records
-	Lab    Lab
+	Exec   Executor
 	Clock  Clock
 	// Workers is how many trials run at a time, for the estimates.
 	Workers int
@@ -57,7 +57,7 @@ type Forecast struct {
 
 // Forecast says what a night would do now, without doing any of it.
 func (w *Worker) Forecast(ctx context.Context) (*Forecast, error) {
-	b, unfinished, err := openBook(w.Dir())
+	b, unfinished, err := openArchive(w.Dir())
 	if err != nil {
 		return nil, err
 	}
@@ -86,13 +86,13 @@ func (w *Worker) Forecast(ctx context.Context) (*Forecast, error) {
 }
 
 // begin plans a new night.
-func (w *Worker) begin(ctx context.Context, b *book) (*Night, error) {
+func (w *Worker) begin(ctx context.Context, b *archive) (*Night, error) {
 	cases, err := w.Config.Cases()
 	if err != nil {
 		return nil, err
 	}
 	n := &Night{Number: b.next(), Started: w.Clock.Now().UTC().Truncate(time.Second)}
-	f := &finder{lab: w.Lab, book: b}
+	f := &finder{exec: w.Exec, archive: b}
 	if n.Kernels, n.Trouble, err = f.kernels(ctx, w.Config.Kernels); err != nil {
 		return nil, err
 	}
@@ -100,14 +100,14 @@ func (w *Worker) begin(ctx context.Context, b *book) (*Night, error) {
 	return n, nil
 }
 
-// A job is a night under way.
-type job struct {
+// A session is a night under way.
+type session struct {
 	*Worker
-	book  *book
-	night *Night
-	cases map[CaseName]scenarios.Case
-	from  time.Duration // by the clock, when this process began
-	spent float64       // seconds of the night before that
+	archive *archive
+	night   *Night
+	cases   map[CaseName]scenarios.Case
+	from    time.Duration // by the clock, when this process began
+	spent   float64       // seconds of the night before that
 }
 
 // Run does a night, or the rest of one that was interrupted, and gives its
@@ -125,7 +125,7 @@ func (w *Worker) Run(ctx context.Context) (_ *Night, err error) {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, unlock()) }()
-	b, n, err := openBook(w.Dir())
+	b, n, err := openArchive(w.Dir())
 	if err != nil {
 		return nil, err
 	}
@@ -133,7 +133,7 @@ func (w *Worker) Run(ctx context.Context) (_ *Night, err error) {
 	if err != nil {
 		return nil, err
 	}
-	j := &job{Worker: w, book: b, cases: map[CaseName]scenarios.Case{}, from: w.Clock.Elapsed()}
+	j := &session{Worker: w, archive: b, cases: map[CaseName]scenarios.Case{}, from: w.Clock.Elapsed()}
 	for _, c := range all {
 		j.cases[nameOf(c)] = c
 	}
@@ -163,22 +163,22 @@ func (w *Worker) say(format string, args ...any) {
 }
 
 // elapsed is how many seconds were worked on the night.
-func (j *job) elapsed() float64 { return j.spent + (j.Clock.Elapsed() - j.from).Seconds() }
+func (j *session) elapsed() float64 { return j.spent + (j.Clock.Elapsed() - j.from).Seconds() }
 
 // left is what is left of a part of the budget.
-func (j *job) left(part float64) time.Duration {
+func (j *session) left(part float64) time.Duration {
 	return time.Duration((part*j.Config.Time().Seconds() - j.elapsed()) * float64(time.Second))
 }
 
 // keep writes down how far the night is.
-func (j *job) keep() error {
+func (j *session) keep() error {
 	j.night.Seconds = j.elapsed()
-	return j.book.put(j.night)
+	return j.archive.put(j.night)
 }
 
 // work does what is due, looks closer at what may be new, and then at what is
 // left of the plan.
-func (j *job) work(ctx context.Context) error {
+func (j *session) work(ctx context.Context) error {
 	for _, part := range []float64{forTrials, 1} {
 		for i := range j.night.Plan {
 			b := &j.night.Plan[i]
@@ -199,11 +199,11 @@ func (j *job) work(ctx context.Context) error {
 }
 
 // goOn continues the bisections that the night before had no time to end.
-func (j *job) goOn(ctx context.Context) error {
-	if len(j.book.nights) == 0 {
+func (j *session) goOn(ctx context.Context) error {
+	if len(j.archive.nights) == 0 {
 		return nil
 	}
-	last := j.book.nights[len(j.book.nights)-1]
+	last := j.archive.nights[len(j.archive.nights)-1]
 	for _, f := range slices.Concat(last.Findings, last.Continued) {
 		if f.Bisection == nil || !f.Bisection.Unfinished || slices.ContainsFunc(j.night.Continued, func(o Finding) bool { return o.Stream == f.Stream && o.key() == f.key() }) {
 			continue
@@ -224,7 +224,7 @@ func (j *job) goOn(ctx context.Context) error {
 }
 
 // try makes the trials of a batch.
-func (j *job) try(ctx context.Context, b *Batch) error {
+func (j *session) try(ctx context.Context, b *Batch) error {
 	records, err := j.run(ctx, b, b.Kernel.Ref, b.Cases, j.Config.Repeat, "")
 	if err != nil {
 		return err
@@ -235,7 +235,7 @@ func (j *job) try(ctx context.Context, b *Batch) error {
 }
 
 // enter adds what trials showed to the night.
-func (j *job) enter(stream string, cases []CaseName, way Way, records []results.Record) {
+func (j *session) enter(stream string, cases []CaseName, way Way, records []results.Record) {
 	for _, of := range cases {
 		var mine []results.Record
 		for _, r := range records {
@@ -252,7 +252,7 @@ func (j *job) enter(stream string, cases []CaseName, way Way, records []results.
 // run makes trials of cases on one kernel. Those of a batch are resumed where
 // they stopped. A kernel that can't be had is trouble of its own, and no reason
 // to end the night.
-func (j *job) run(ctx context.Context, b *Batch, ref string, cases []CaseName, repeat int, way Way) ([]results.Record, error) {
+func (j *session) run(ctx context.Context, b *Batch, ref string, cases []CaseName, repeat int, way Way) ([]results.Record, error) {
 	var all []scenarios.Case
 	for _, of := range cases {
 		c, ok := j.cases[of]
@@ -276,10 +276,10 @@ func (j *job) run(ctx context.Context, b *Batch, ref string, cases []CaseName, r
 			return j.keep()
 		}
 	}
-	records, err := j.Lab.Run(ctx, r)
+	records, err := j.Exec.Run(ctx, r)
 	if errors.Is(err, results.ErrNoRun) && r.Resume != "" { // it was removed, or recorded nothing
 		r.Resume = ""
-		records, err = j.Lab.Run(ctx, r)
+		records, err = j.Exec.Run(ctx, r)
 	}
 	if err == nil {
 		return records, nil
@@ -316,7 +316,7 @@ func stops(err error) bool {
 	return false
 }
 
-func (j *job) trouble(format string, args ...any) {
+func (j *session) trouble(format string, args ...any) {
 	what := text.OneLine(fmt.Sprintf(format, args...))
 	if !slices.Contains(j.night.Trouble, what) {
 		j.night.Trouble = append(j.night.Trouble, what)
@@ -325,8 +325,8 @@ func (j *job) trouble(format string, args ...any) {
 
 // lookCloser confirms what may be new, tries where else it is, and bisects it.
 // What is done already of a finding is not done again.
-func (j *job) lookCloser(ctx context.Context) error {
-	judge := newJudge(j.book, j.Config.Known)
+func (j *session) lookCloser(ctx context.Context) error {
+	judge := newJudge(j.archive, j.Config.Known)
 	confirmed := map[cell]bool{}
 	for _, t := range j.night.Tallies {
 		if t.Confirms == PowerOn {
@@ -362,7 +362,7 @@ func (j *job) lookCloser(ctx context.Context) error {
 
 // adopt takes findings that were judged anew; what was found out about them
 // stays.
-func (j *job) adopt(found []Finding) {
+func (j *session) adopt(found []Finding) {
 	for i := range found {
 		f := &found[i]
 		at := slices.IndexFunc(j.night.Findings, func(o Finding) bool { return o.Stream == f.Stream && o.key() == f.key() })
@@ -374,7 +374,7 @@ func (j *job) adopt(found []Finding) {
 }
 
 // confirm tries a case again, from machines saved anew and from power-on.
-func (j *job) confirm(ctx context.Context, f Finding) error {
+func (j *session) confirm(ctx context.Context, f Finding) error {
 	j.say("%s on %s (%s): looking closer", f.CaseName, f.Release, short(f.Signature))
 	for _, way := range []Way{FreshBoots, PowerOn} {
 		records, err := j.run(ctx, nil, f.Ref, []CaseName{f.CaseName}, j.Config.Confirm, way)
@@ -390,7 +390,7 @@ func (j *job) confirm(ctx context.Context, f Finding) error {
 }
 
 // follow finds out where else a new failure is, and what brought it.
-func (j *job) follow(ctx context.Context, f *Finding) error {
+func (j *session) follow(ctx context.Context, f *Finding) error {
 	if f.Elsewhere == nil {
 		if err := j.elsewhere(ctx, f); err != nil {
 			return err
@@ -404,7 +404,7 @@ func (j *job) follow(ctx context.Context, f *Finding) error {
 
 // elsewhere tries a failing case on tonight's other kernels, and on other
 // stacks: scenarios that have a case of the same parameters.
-func (j *job) elsewhere(ctx context.Context, f *Finding) error {
+func (j *session) elsewhere(ctx context.Context, f *Finding) error {
 	f.Elsewhere = []Where{}
 	seen := func(ref string, of CaseName) *Tally {
 		for i, t := range j.night.Tallies {
@@ -458,7 +458,7 @@ func (j *job) elsewhere(ctx context.Context, f *Finding) error {
 }
 
 // neighbours are the other stacks that have a case of the same parameters.
-func (j *job) neighbours(of CaseName) []CaseName {
+func (j *session) neighbours(of CaseName) []CaseName {
 	var out []CaseName
 	for name := range j.cases {
 		if name.Case == of.Case && name.Case != "" && name.Scenario != of.Scenario {
@@ -471,7 +471,7 @@ func (j *job) neighbours(of CaseName) []CaseName {
 
 // bisect searches between the last kernel without the failure and the one
 // with it, as long as there is time.
-func (j *job) bisect(ctx context.Context, f *Finding) error {
+func (j *session) bisect(ctx context.Context, f *Finding) error {
 	c := j.Config.Bisect
 	kind, ok := sameKind(f.Before, f.Ref)
 	switch {
@@ -493,14 +493,14 @@ func (j *job) bisect(ctx context.Context, f *Finding) error {
 		}
 	}
 	s := Search{
-		Dir: f.Bisection.Dir, Case: j.cases[f.CaseName], Good: f.Bisection.Good, Bad: f.Bisection.Bad, ThenRepo: c.Repo,
+		Dir: f.Bisection.Dir, Case: j.cases[f.CaseName], Good: f.Bisection.Good, Bad: f.Bisection.Bad, For: short(f.Signature), ThenRepo: c.Repo,
 		Machine:   trials.Machine{Accel: j.Config.Accel, CPUs: j.Config.CPUs, Jobs: j.Config.Jobs, Tools: j.Config.Tools},
 		Fragments: j.Config.Fragments,
 	}
 	j.say("%s: bisecting between %s and %s", f.CaseName, f.BeforeRelease, f.Release)
 	timed, cancel := context.WithTimeout(ctx, j.left(1))
 	defer cancel()
-	found, err := j.Lab.Bisect(timed, s)
+	found, err := j.Exec.Bisect(timed, s)
 	switch {
 	case ctx.Err() != nil:
 		return err

@@ -17,7 +17,7 @@ import (
 	"github.com/blockrig/blockrig/scenarios"
 )
 
-// A world is a Lab whose kernels fail as a test says.
+// A world is an Executor whose kernels fail as a test says.
 type world struct {
 	t        *testing.T
 	releases []kernels.Version
@@ -139,7 +139,7 @@ func (w *world) worker(more string) *Worker {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	return &Worker{Config: c, Root: w.t.TempDir(), Lab: w, Clock: w.clock(), Workers: 1}
+	return &Worker{Config: c, Root: w.t.TempDir(), Exec: w, Clock: w.clock(), Workers: 1}
 }
 
 const newestOfPlain = `kernels:

@@ -121,6 +121,8 @@ func (a *app) preparer(ctx context.Context, o labOptions) (*trial.Preparer, erro
 type how struct {
 	jobs   int // trials at a time; 0: as the request says
 	timing bool
+	quiet  bool   // nothing of it is printed
+	saved  string // folder for saved machines; "" is that of all runs
 }
 
 // begun is a run that has been begun, or resumed.
@@ -216,7 +218,7 @@ func (a *app) doRest(ctx context.Context, b *begun, stored results.Stored, h how
 
 // schedule makes the trials of tasks, and records each.
 func (a *app) schedule(ctx context.Context, prep *trial.Preparer, b *begun, tasks []trial.Task, jobs []trial.Queued, h how) error {
-	bases, err := a.bases(b.req)
+	bases, err := a.bases(b.req, h.saved)
 	if err != nil {
 		return err
 	}
@@ -252,7 +254,7 @@ func (a *app) schedule(ctx context.Context, prep *trial.Preparer, b *begun, task
 			if h.timing {
 				a.sayTiming(rec, o)
 			}
-			if a.format == "json" {
+			if a.format == "json" && !h.quiet {
 				return results.WriteJSON(a.stdout, rec)
 			}
 			return nil
@@ -267,8 +269,9 @@ func (a *app) schedule(ctx context.Context, prep *trial.Preparer, b *begun, task
 	return s.Run(ctx, jobs)
 }
 
-// bases is where machines are saved; nil when every trial is to be cold.
-func (a *app) bases(req results.Request) (*trial.BaseCache, error) {
+// bases is where machines are saved, in dir or, without, where all runs save
+// theirs; nil when every trial is to be cold.
+func (a *app) bases(req results.Request, dir string) (*trial.BaseCache, error) {
 	if req.Cold {
 		return nil, nil
 	}
@@ -280,7 +283,7 @@ func (a *app) bases(req results.Request) (*trial.BaseCache, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &trial.BaseCache{Dir: filepath.Join(cache, "snapshots"), Limit: int64(limit), Log: a.log}, nil
+	return &trial.BaseCache{Dir: cmp.Or(dir, filepath.Join(cache, "snapshots")), Limit: int64(limit), Log: a.log}, nil
 }
 
 // sayTiming says where the time of a trial went.

@@ -10,8 +10,8 @@ import (
 	"github.com/blockrig/blockrig/scenarios"
 )
 
-// A Lab is what a night needs of the world: archives, repositories, machines.
-type Lab interface {
+// An Executor is what a night needs of the world: archives, repositories, machines.
+type Executor interface {
 	// Releases are Debian's kernels, oldest first.
 	Releases(ctx context.Context) ([]kernels.Version, error)
 	// Choose gives the kernel that a debian: reference means now.
@@ -44,6 +44,7 @@ type Search struct {
 	Dir       string // of the search; one that is there is continued
 	Case      scenarios.Case
 	Good, Bad string // kernel references of one kind, debian: or git:
+	For       string // the verdict that is looked for, of all that the bad one shows
 	ThenRepo  string // the commits after the releases; "" for none
 	Machine   trials.Machine
 	Fragments []string
@@ -59,7 +60,7 @@ type Found struct {
 // A Culprit is the first release or commit with a change.
 type Culprit struct {
 	First   string `json:"first"` // version, or full hash
-	Subject string `json:"subject,omitempty"`
+	Title   string `json:"title,omitempty"`
 	Grade   string `json:"grade"`
 	Range   string `json:"range,omitempty"` // of a release: the commits that it brought
 	Report  string `json:"report,omitempty"`
