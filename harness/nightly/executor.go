@@ -59,11 +59,11 @@ type Found struct {
 
 // A Culprit is the first release or commit with a change.
 type Culprit struct {
-	First   string `json:"first"` // version, or full hash
-	Title   string `json:"title,omitempty"`
-	Grade   string `json:"grade"`
-	Range   string `json:"range,omitempty"` // of a release: the commits that it brought
-	Report  string `json:"report,omitempty"`
+	First  string `json:"first"` // version, or full hash
+	Title  string `json:"title,omitempty"`
+	Grade  string `json:"grade"`
+	Range  string `json:"range,omitempty"` // of a release: the commits that it brought
+	Report string `json:"report,omitempty"`
 }
 
 // A Clock tells the time. The two are apart because a wall clock can be set
