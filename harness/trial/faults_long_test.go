@@ -151,3 +151,18 @@ func TestInterruptedTrialLeavesNothing(t *testing.T) {
 		})
 	}
 }
+
+// Given a device that holds each request for some seconds in the guest's own
+// kernel, when it is read, then the read is slow and right, and no hang.
+func TestSlowButRightIsNoHang(t *testing.T) {
+	r := trialOf(t, `
+disks: [{id: a}]
+stack:
+  - dm: {name: slow, table: ["0 {a.sectors} delay {a} 0 3000"]}
+  - dm: {name: slower, table: ["0 {slow.sectors} delay {slow} 0 9000"]}
+steps:
+  - io: {op: pread, on: slow, direct: true, length: 4096}
+  - io: {op: pread, on: slower, direct: true, length: 4096}
+`)
+	wantPass(t, r)
+}
