@@ -285,7 +285,7 @@ func TestAStoreThatCantBeReadIsNoticed(t *testing.T) {
 		"cut":      func() error { return os.WriteFile(path, sound[:5000], 0o600) },
 		"a folder": func() error { return os.Mkdir(path, 0o700) },
 	} {
-		if err := damage(); err != nil {
+		if err := errors.Join(os.RemoveAll(path), damage()); err != nil {
 			t.Fatal(err)
 		}
 		s, err := Open(t.Context(), folder)
