@@ -25,6 +25,7 @@ type request struct {
 	Compare *engine.Compare `json:",omitempty"`
 	Write   *textFor        `json:",omitempty"`
 	Look    *engine.Look    `json:",omitempty"`
+	Sweep   *engine.Sweep   `json:",omitempty"`
 }
 
 // textFor is a text for a file of the kernel's.
@@ -36,8 +37,9 @@ type reply struct {
 	TID  int // thread that makes the system calls
 	Idle bool
 	scenarios.Observation
-	Holds []string // what was looked at
-	Fail  string   // the child could not try
+	Holds []string   // what was looked at
+	Swept [][]string // what programs answered
+	Fail  string     // the child could not try
 }
 
 // child is the process that does the I/O, started before it is needed.
@@ -115,6 +117,7 @@ func childMain() int {
 		return 1
 	}
 	in, out := json.NewDecoder(os.Stdin), json.NewEncoder(os.Stdout)
+	w := worker{sweepers: map[string]*engine.Sweeper{}}
 	if out.Encode(reply{TID: unix.Gettid()}) != nil {
 		return 1
 	}
@@ -123,7 +126,7 @@ func childMain() int {
 		if err := in.Decode(&r); err != nil {
 			return 1
 		}
-		answer, release, err := r.do()
+		answer, release, err := w.do(r)
 		if err != nil {
 			answer.Fail = err.Error()
 		}
@@ -138,8 +141,13 @@ func childMain() int {
 	}
 }
 
+// A worker is what the child keeps between two requests.
+type worker struct {
+	sweepers map[string]*engine.Sweeper // by path
+}
+
 // do does what was asked. release gives back what it took.
-func (r request) do() (answer reply, release func(), err error) {
+func (w worker) do(r request) (answer reply, release func(), err error) {
 	release = func() {}
 	switch {
 	case r.IO != nil:
@@ -148,6 +156,16 @@ func (r request) do() (answer reply, release func(), err error) {
 		answer.Observation, release, err = engine.Verify(*r.Verify)
 	case r.Compare != nil:
 		answer.Observation, release, err = r.Compare.Do()
+	case r.Sweep != nil:
+		answer.Returned = true
+		sweeper := w.sweepers[r.Sweep.Path]
+		if sweeper == nil {
+			if sweeper, err = engine.NewSweeper(*r.Sweep); err != nil {
+				return answer, release, err
+			}
+			w.sweepers[r.Sweep.Path] = sweeper
+		}
+		answer.Swept = sweeper.Do(*r.Sweep)
 	case r.Look != nil:
 		answer.Returned = true
 		answer.Holds, err = r.Look.Do()

@@ -62,6 +62,7 @@ type guest struct {
 	signs  *signsSeen       // since the step began; nil before it
 	limits limits           // of the step
 	tracer *blktrace.Tracer // nil until a step is traced
+	sweeps map[string]*sweeper
 
 	mu   sync.Mutex
 	idle []*child    // that have no I/O to do
@@ -141,10 +142,15 @@ func (g *guest) run() error {
 		if err != nil {
 			return fmt.Errorf("wait for the step: %w", err)
 		}
-		if msg.Step == nil {
-			return errors.New("wait for the step: the host sent something else")
+		switch {
+		case msg.Step != nil:
+			err = g.step(*msg.Step)
+		case msg.Sweep != nil:
+			err = g.sweep(*msg.Sweep)
+		default:
+			err = errors.New("wait for the step: the host sent something else")
 		}
-		if err := g.step(*msg.Step); err != nil {
+		if err != nil {
 			return err
 		}
 	}

@@ -16,6 +16,7 @@ const MaxLine = 64 << 10
 type ToGuest struct {
 	Setup *Setup `json:"setup,omitempty"`
 	Step  *Step  `json:"step,omitempty"`
+	Sweep *Sweep `json:"sweep,omitempty"`
 	// Given answers a beat: how long the host let the guest run, or rest, since
 	// it sent the last Setup or Step, in milliseconds. The guest can't know: its
 	// clock goes on while the host keeps it waiting.
@@ -109,6 +110,7 @@ type FromGuest struct {
 	Beat    *Beat      `json:"beat,omitempty"`
 	Trace   *TraceText `json:"trace,omitempty"`
 	Result  *Result    `json:"result,omitempty"`
+	Swept   *Swept     `json:"swept,omitempty"`
 	Fail    *Fail      `json:"fail,omitempty"`
 }
 

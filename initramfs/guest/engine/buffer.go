@@ -130,8 +130,15 @@ func (b *buffer) each(n int64, f func(part []byte, at int64)) {
 
 // release gives the memory back.
 func (b *buffer) release() {
-	if b.hole >= 0 {
-		return // it is in two parts, of which the runtime knows one
+	if b.hole < 0 {
+		_ = unix.Munmap(b.mem)
+		return
 	}
-	_ = unix.Munmap(b.mem)
+	// It is in two parts, of which package unix knows only the whole.
+	page := int64(os.Getpagesize())
+	for _, part := range [][]byte{b.mem[:b.hole], b.mem[b.hole+page:]} {
+		if len(part) > 0 {
+			_, _, _ = unix.Syscall(unix.SYS_MUNMAP, uintptr(unsafe.Pointer(&part[0])), uintptr(len(part)), 0)
+		}
+	}
 }

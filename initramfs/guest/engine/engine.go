@@ -28,11 +28,14 @@ type transfer func(f *file, b *buffer, at int64) (int64, error)
 // A queued way does several at once.
 type queued func(f *file, o scenarios.IO) (queue, error)
 
-// operations are all there are, by name. One of the two is set.
-var operations = map[string]struct {
+// An operation is done in one of two ways.
+type operation struct {
 	transfer transfer
 	queue    queued
-}{
+}
+
+// operations are all there are, by name.
+var operations = map[string]operation{
 	"pread":    {transfer: func(f *file, b *buffer, at int64) (int64, error) { return count(unix.Pread(f.fd, b.pieces[0], at)) }},
 	"pwrite":   {transfer: func(f *file, b *buffer, at int64) (int64, error) { return count(unix.Pwrite(f.fd, b.pieces[0], at)) }},
 	"preadv2":  {transfer: func(f *file, b *buffer, at int64) (int64, error) { return f.vectored(unix.SYS_PREADV2, b, at) }},
@@ -79,28 +82,37 @@ func Do(r Request) (seen scenarios.Observation, release func(), err error) {
 	if o.Length < 0 || o.Offset < 0 || o.Count < 0 {
 		return seen, nothing, fmt.Errorf("offset %d, length %d, count %d: out of bounds", o.Offset, o.Length, o.Count)
 	}
-	flags := unix.O_RDWR | unix.O_CLOEXEC
-	if o.Direct {
-		// Reads, too, as the program of the report: O_RDWR|O_DIRECT.
-		flags |= unix.O_DIRECT
-	} else if o.Reads() {
-		flags = unix.O_RDONLY | unix.O_CLOEXEC
-	}
-	f, errno, err := open(r.Path, flags)
+	f, errno, err := open(r.Path, openFlags(o))
 	if err != nil || errno != "" {
 		return scenarios.Observation{Returned: errno != "", Errno: errno}, nothing, err
 	}
 	f.io = o
 	s := &series{Request: r, file: f, oracle: oracle{r.Data, r.Generation, f.size}}
-	if op.queue != nil {
-		err = s.queued(op.queue)
-	} else {
-		err = s.inOrder(op.transfer)
-	}
+	err = s.do(op)
 	return s.seen, s.release, err
 }
 
+func (s *series) do(op operation) error {
+	if op.queue != nil {
+		return s.queued(op.queue)
+	}
+	return s.inOrder(op.transfer)
+}
+
 func nothing() {}
+
+// openFlags are those that an I/O opens its file with.
+func openFlags(o scenarios.IO) int {
+	switch {
+	case o.Direct:
+		// Reads, too, as the program of the report: O_RDWR|O_DIRECT.
+		return unix.O_RDWR | unix.O_CLOEXEC | unix.O_DIRECT
+	case o.Reads():
+		return unix.O_RDONLY | unix.O_CLOEXEC
+	default:
+		return unix.O_RDWR | unix.O_CLOEXEC
+	}
+}
 
 // open opens a file or device. The errno of an open that the kernel refuses is
 // an answer as that of a read.
@@ -123,21 +135,33 @@ func open(path string, flags int) (*file, string, error) {
 type series struct {
 	Request
 	file   *file
-	oracle oracle
+	oracle checker
 	seen   scenarios.Observation
 	mine   []*buffer
 	queue  queue // nil for none
 }
 
-// release gives back what the series took.
+// A checker knows what may stand where it is read. It gives the first byte of b,
+// read at offset at, that is wrong, and what stands there; -1 where all is
+// right.
+type checker interface {
+	check(b []byte, at int64) (wrong int64, kind string)
+}
+
+// release gives back what the series took, and closes its file.
 func (s *series) release() {
+	s.free()
+	_ = unix.Close(s.file.fd) // its own errors are none of the I/O's
+}
+
+// free gives back what the series took, and leaves its file open.
+func (s *series) free() {
 	for _, b := range s.mine {
 		b.release()
 	}
 	if s.queue != nil {
 		s.queue.close()
 	}
-	_ = unix.Close(s.file.fd) // its own errors are none of the I/O's
 }
 
 // buffer is memory for one I/O, filled for a write at an offset.

@@ -1,0 +1,297 @@
+package hunt
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strings"
+
+	"github.com/blockrig/blockrig/scenarios"
+)
+
+// Space is how many bytes programs use: 64 blocks of 4096.
+const Space = 64 << 12
+
+// longest is how many operations a program has at most.
+const longest = 6
+
+// A Program is a few operations, done one after the other.
+type Program []scenarios.IO
+
+// String says a program in a line.
+func (p Program) String() string {
+	var all []string
+	for _, o := range p {
+		all = append(all, sayIO(o))
+	}
+	return strings.Join(all, "; ")
+}
+
+func sayIO(o scenarios.IO) string {
+	s := o.Op
+	if o.Direct {
+		s += " direct"
+	}
+	if o.Mode != "" {
+		s += " " + o.Mode
+	}
+	if len(o.Flags) > 0 {
+		s += " " + strings.Join(o.Flags, "|")
+	}
+	if o.Op == "fsync" || o.Op == "fdatasync" {
+		return s
+	}
+	s += fmt.Sprintf(" %d@%d", o.Length, o.Offset)
+	if o.MemoryOffset != 0 {
+		s += fmt.Sprintf(" memory+%d", o.MemoryOffset)
+	}
+	if len(o.Vectors) > 0 {
+		var pieces []string
+		for _, v := range o.Vectors {
+			pieces = append(pieces, fmt.Sprintf("%d+%d", v.Length, v.MemoryOffset))
+		}
+		s += " vectors " + strings.Join(pieces, ",")
+	}
+	if o.Unmapped {
+		s += " unmapped"
+	}
+	return s
+}
+
+// Changes says whether it may change what stands on the device.
+func (p Program) Changes() bool {
+	return slices.ContainsFunc(p, func(o scenarios.IO) bool {
+		return o.Writes() || o.Op == "zeroes" || o.Op == "discard" || o.Op == "fallocate"
+	})
+}
+
+// moves says whether it writes to disks for sure when all of it goes well.
+func (p Program) moves() bool {
+	return slices.ContainsFunc(p, func(o scenarios.IO) bool { return o.Writes() && o.Direct && !o.Unmapped })
+}
+
+// A shape is the memory of an operation.
+type shape struct {
+	offset   int64
+	vectors  func(length int64) []scenarios.Vector // nil: one piece at offset
+	unmapped bool
+}
+
+// pieces cuts a length in so many parts, of which the one at place odd begins at
+// a memory offset.
+func pieces(n, odd int, offset int64) func(int64) []scenarios.Vector {
+	return func(length int64) []scenarios.Vector {
+		var out []scenarios.Vector
+		each := max(1, length/int64(n)/512*512)
+		for i := range n {
+			v := scenarios.Vector{Length: min(each, length)}
+			if i == n-1 {
+				v.Length = length
+			}
+			if i == odd {
+				v.MemoryOffset = offset
+			}
+			length -= v.Length
+			out = append(out, v)
+		}
+		return out
+	}
+}
+
+// short is two pieces of which the first has so many bytes.
+func short(first int64) func(int64) []scenarios.Vector {
+	return func(length int64) []scenarios.Vector {
+		first := min(first, length)
+		return []scenarios.Vector{{Length: first}, {Length: length - first}}
+	}
+}
+
+// The values of single operations: the edges that the queue limits of disks and
+// stacks name (dma_alignment, logical and physical block, chunk, max_sectors).
+var (
+	operations = []string{
+		"pread", "pwrite", "preadv2", "pwritev2", "libaio-read", "libaio-write", "io_uring-read", "io_uring-write",
+		"mmap-read", "mmap-write", "splice-read", "reread", "zeroes", "discard", "fallocate", "fsync", "fdatasync",
+	}
+	offsets = []int64{0, 512, 1024, 3584, 4096, 8192 + 512, 65536 - 4096, 65536 - 512, 65536, 131072 - 512, Space - 131072, 1, 511, 4095}
+	lengths = []int64{512, 1024, 3584, 4096, 4608, 8192, 65536, 65536 + 512, 131072, 1, 511, 513, 4095, 4097}
+	shapes  = []shape{
+		{offset: 0},
+		{offset: 512},
+		{offset: 2048},
+		{offset: 3584},
+		{offset: 4},
+		{offset: 32},
+		{offset: 256},
+		{offset: 511},
+		{offset: 4064},
+		{offset: 4095},
+		{vectors: pieces(2, -1, 0)},
+		{vectors: pieces(2, 0, 32)},
+		{vectors: pieces(2, 1, 32)},
+		{vectors: pieces(3, 1, 512)},
+		{vectors: pieces(5, 0, 4)},
+		{vectors: pieces(5, 2, 4)},
+		{vectors: pieces(5, 4, 4)},
+		{vectors: short(0)},
+		{vectors: short(1)},
+		{vectors: short(511)},
+		{offset: 0, unmapped: true},
+		{offset: 32, unmapped: true},
+	}
+	extras = []string{"", "", "", "NOWAIT", "DSYNC", "SYNC", "HIPRI", "ATOMIC"}
+)
+
+// choices are how many values each dimension of a single operation has:
+// operation, direct or not, offset, length, memory, flag.
+var choices = []int{len(operations), 2, len(offsets), len(lengths), len(shapes), len(extras)}
+
+// operationOf makes an operation of one choice in each dimension. Another choice
+// may give the same, where a dimension means nothing for the operation.
+func operationOf(c []int) scenarios.IO {
+	o := scenarios.IO{Op: operations[c[0]], Direct: c[1] == 1, Count: 1, Depth: 1}
+	extra := extras[c[5]]
+	switch o.Op {
+	case "fsync", "fdatasync":
+		return scenarios.IO{Op: o.Op, Length: 4096, Count: 1, Depth: 1}
+	case "preadv2", "pwritev2":
+		atomic := extra == "ATOMIC" || extra == "DSYNC" || extra == "SYNC"
+		if extra != "" && (o.Op == "pwritev2" || !atomic) {
+			o.Flags = []string{extra}
+		}
+	case "fallocate":
+		o.Mode = []string{"punch-hole", "zero-range"}[c[5]%2]
+	}
+	o.Offset, o.Length = offsets[c[2]], min(lengths[c[3]], Space-offsets[c[2]])
+	if !o.Transfers() {
+		o.Direct = false
+		return o
+	}
+	m := shapes[c[4]]
+	switch vectored := o.Op == "preadv2" || o.Op == "pwritev2" || strings.HasPrefix(o.Op, "libaio"); {
+	case m.vectors != nil && vectored:
+		o.Vectors = m.vectors(o.Length)
+	case m.vectors == nil:
+		o.MemoryOffset = m.offset
+		o.Unmapped = m.unmapped && !strings.HasPrefix(o.Op, "mmap") && o.Op != "splice-read"
+	}
+	if o.Op == "mmap-read" || o.Op == "mmap-write" || o.Op == "splice-read" || o.Op == "reread" {
+		o.Direct = o.Direct && o.Op == "splice-read"
+	}
+	return o
+}
+
+// A Generator gives programs by their number: the same seed, the same programs.
+// First come single operations in which each two values of two dimensions meet;
+// then, by turns, any single operations and sequences.
+type Generator struct {
+	seed  uint64
+	pairs []Program
+}
+
+// NewGenerator makes a generator.
+func NewGenerator(seed uint64) *Generator {
+	return &Generator{seed: seed, pairs: pairwise(seed)}
+}
+
+// Pairs is how many programs there are of the first kind.
+func (g *Generator) Pairs() int { return len(g.pairs) }
+
+// Singles is how many single operations there are in all.
+func (g *Generator) Singles() int {
+	n := 1
+	for _, c := range choices {
+		n *= c
+	}
+	return n
+}
+
+// Program gives the program with a number, from 0.
+func (g *Generator) Program(n int) Program {
+	if n < len(g.pairs) {
+		return g.pairs[n]
+	}
+	n -= len(g.pairs)
+	r := rand.New(rand.NewPCG(g.seed, uint64(n)))
+	if n%2 == 0 {
+		return Program{operationOf(draw(r))}
+	}
+	return sequence(r)
+}
+
+func draw(r *rand.Rand) []int {
+	c := make([]int, len(choices))
+	for i, n := range choices {
+		c[i] = r.IntN(n)
+	}
+	return c
+}
+
+// sequence draws operations that meet: each begins near where the one before
+// did.
+func sequence(r *rand.Rand) Program {
+	var p Program
+	place := r.IntN(len(offsets))
+	for range 2 + r.IntN(longest-1) {
+		c := draw(r)
+		if r.IntN(3) > 0 {
+			c[2] = min(len(offsets)-1, max(0, place+r.IntN(3)-1))
+		}
+		p = append(p, operationOf(c))
+	}
+	return p
+}
+
+// pairwise gives choices in which every two values of two dimensions meet at
+// least once, by a greedy search: of some drawn ones the one in which most meet
+// that have not met.
+func pairwise(seed uint64) []Program {
+	r := rand.New(rand.NewPCG(seed, 1<<63))
+	type pair struct{ a, va, b, vb int }
+	left := map[pair]bool{}
+	var order []pair
+	for a := range choices {
+		for b := a + 1; b < len(choices); b++ {
+			for va := range choices[a] {
+				for vb := range choices[b] {
+					order = append(order, pair{a, va, b, vb})
+				}
+			}
+		}
+	}
+	r.Shuffle(len(order), func(i, j int) { order[i], order[j] = order[j], order[i] })
+	for _, p := range order {
+		left[p] = true
+	}
+	meets := func(c []int, f func(pair)) {
+		for a := range c {
+			for b := a + 1; b < len(c); b++ {
+				if p := (pair{a, c[a], b, c[b]}); left[p] {
+					f(p)
+				}
+			}
+		}
+	}
+	var out []Program
+	for _, must := range order {
+		if !left[must] {
+			continue
+		}
+		var best []int
+		most := -1
+		for range 24 {
+			c := draw(r)
+			c[must.a], c[must.b] = must.va, must.vb
+			n := 0
+			meets(c, func(pair) { n++ })
+			if n > most {
+				best, most = c, n
+			}
+		}
+		meets(best, func(p pair) { delete(left, p) })
+		if p := (Program{operationOf(best)}); !slices.ContainsFunc(out, func(q Program) bool { return q.String() == p.String() }) {
+			out = append(out, p)
+		}
+	}
+	return out
+}

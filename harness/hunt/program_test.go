@@ -1,0 +1,160 @@
+package hunt
+
+import (
+	"slices"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/blockrig/blockrig/scenarios"
+)
+
+// Given a seed, when its programs are made twice, then they are the same;
+// another seed gives others.
+func TestTheSameSeedGivesTheSamePrograms(t *testing.T) {
+	a, b, c := NewGenerator(1), NewGenerator(1), NewGenerator(2)
+	same := 0
+	for n := range a.Pairs() + 400 {
+		if diff := cmp.Diff(a.Program(n), b.Program(n)); diff != "" {
+			t.Fatalf("program %d: %s", n, diff)
+		}
+		if a.Program(n).String() == c.Program(n).String() {
+			same++
+		}
+	}
+	if same > 100 {
+		t.Errorf("%d programs of two seeds are the same", same)
+	}
+}
+
+// Every program is one that a scenario can have, stays in its space, and has one
+// to six operations.
+func TestEveryProgramIsAScenario(t *testing.T) {
+	g := NewGenerator(7)
+	file, err := ParseStack("lvm-raid1+ext4")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for n := range g.Pairs() + 600 {
+		p := g.Program(n)
+		if len(p) < 1 || len(p) > longest {
+			t.Fatalf("program %d has %d operations", n, len(p))
+		}
+		for _, o := range p {
+			if o.Offset+o.Length > Space || o.Length < 1 {
+				t.Errorf("program %d leaves its space: %s", n, p)
+			}
+		}
+		if _, c, err := single("try", "A program.", Stack{Name: Plain}, p, true); err != nil {
+			t.Fatalf("program %d, %s: %v", n, p, err)
+		} else if got := ioOf(c.Steps); len(got) != len(p)+1 || sayIO(got[1]) != sayIO(p[0]) {
+			t.Errorf("program %d, %s: the scenario says %s", n, p, got)
+		}
+		if slices.ContainsFunc(p, func(o scenarios.IO) bool { return o.Op == "zeroes" || o.Op == "discard" }) {
+			continue // they go to devices only
+		}
+		if _, _, err := single("try", "A program.", file, p, true); err != nil {
+			t.Fatalf("program %d on a file, %s: %v", n, p, err)
+		}
+	}
+}
+
+func ioOf(steps []scenarios.Step) (out Program) {
+	for _, st := range steps {
+		if st.IO != nil {
+			out = append(out, *st.IO)
+		}
+	}
+	return out
+}
+
+// Among the first programs, every two values of two dimensions meet.
+func TestEachTwoValuesMeet(t *testing.T) {
+	g := NewGenerator(3)
+	for _, op := range operations {
+		for _, length := range lengths {
+			if op == "fsync" || op == "fdatasync" {
+				continue
+			}
+			found := false
+			for n := range g.Pairs() {
+				o := g.Program(n)[0]
+				found = found || o.Op == op && o.Length == length
+			}
+			if !found {
+				t.Errorf("no %s of %d bytes", op, length)
+			}
+		}
+	}
+	if n := g.Pairs(); n > g.Singles()/50 {
+		t.Errorf("%d programs for pairs, of %d", n, g.Singles())
+	}
+}
+
+func TestStacks(t *testing.T) {
+	for name, disks := range map[string]int{"plain": 1, "lvm-mirror": 2, "md-raid1": 2, "crypt+md-raid1": 2, "lvm-raid1+ext4": 2, "md-raid1+md-raid1": 4} {
+		s, err := ParseStack(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var setup scenarios.Setup
+		s.Build(&setup, "s1")
+		if len(setup.Disks) != disks {
+			t.Errorf("%s has %d disks, want %d", name, len(setup.Disks), disks)
+		}
+		if _, _, err := single("x", "x", s, Program{{Op: "pread", Length: 512, Count: 1, Depth: 1}}, false); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	for _, name := range StackNames() {
+		s, err := ParseStack(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, _, err := single("x", "x", s, Program{{Op: "pread", Length: 512, Count: 1, Depth: 1}}, false); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	for _, bad := range []string{"", "lvm-raid", "ext4+lvm-raid1", "md-raid6+md-raid6+md-raid6"} {
+		if _, err := ParseStack(bad); err == nil {
+			t.Errorf("%q is a stack", bad)
+		}
+	}
+	if _, err := newField([]Stack{{Name: Plain}, must(t, "lvm-mirror"), must(t, "md-raid1"), must(t, "lvm-raid1+ext4")}); err != nil {
+		t.Error(err)
+	}
+}
+
+func must(t *testing.T, name string) Stack {
+	t.Helper()
+	s, err := ParseStack(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+func TestRightAnswers(t *testing.T) {
+	odd := scenarios.IO{Op: "pread", Direct: true, Length: 4096, MemoryOffset: 32}
+	even := scenarios.IO{Op: "pread", Direct: true, Length: 4096}
+	for _, tt := range []struct {
+		o      scenarios.IO
+		answer string
+		want   bool
+	}{
+		{odd, "", true},
+		{odd, "EINVAL", true},
+		{odd, "EIO", false},
+		{odd, "stale@512", false},
+		{even, "EINVAL", false},
+		{even, "short 512", false},
+		{scenarios.IO{Op: "pread", Length: 511, MemoryOffset: 1}, "EINVAL", false},
+		{scenarios.IO{Op: "preadv2", Flags: []string{"NOWAIT"}, Length: 512}, "EAGAIN", true},
+		{scenarios.IO{Op: "discard", Length: 512}, "ENOTSUP", true},
+		{scenarios.IO{Op: "zeroes", Length: 512}, "ENOTSUP", false},
+	} {
+		if _, ok := Right(tt.o, false, tt.answer); ok != tt.want {
+			t.Errorf("%s answers %q: right %t", sayIO(tt.o), tt.answer, ok)
+		}
+	}
+}

@@ -1,0 +1,182 @@
+package hunt
+
+import (
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+
+	"gopkg.in/yaml.v3"
+
+	"github.com/blockrig/blockrig/scenarios"
+	"github.com/blockrig/blockrig/scenarios/language"
+)
+
+// machineMemory is the guest's: each stack takes a process.
+const machineMemory scenarios.Bytes = 512 << 20
+
+// dmaAlignment is that of an AHCI disk (libata), the alignment minus one.
+const dmaAlignment = 511
+
+// scenario writes a scenario as YAML. What it gives package language can read.
+func scenario(name, about string, s scenarios.Setup, steps []scenarios.Step) (string, error) {
+	var b strings.Builder
+	fmt.Fprintf(&b, "name: %s\nabout: |\n", name)
+	for line := range strings.Lines(about) {
+		b.WriteString("  " + strings.TrimRight(line, "\n") + "\n")
+	}
+	fmt.Fprintf(&b, "\nmachine: {memory: %dMiB}\n", machineMemory>>20)
+	if err := list(&b, "disks", s.Disks); err != nil {
+		return "", err
+	}
+	fmt.Fprintf(&b, "\nrequire:\n  dma_alignment: %d\n", dmaAlignment)
+	if len(s.Stack) > 0 {
+		if err := list(&b, "stack", s.Stack); err != nil {
+			return "", err
+		}
+	}
+	err := list(&b, "steps", steps)
+	return b.String(), err
+}
+
+func list[T any](b *strings.Builder, key string, items []T) error {
+	fmt.Fprintf(b, "\n%s:\n", key)
+	for _, item := range items {
+		line, err := flow(item)
+		if err != nil {
+			return fmt.Errorf("write %s: %w", key, err)
+		}
+		b.WriteString("  - " + line + "\n")
+	}
+	return nil
+}
+
+// flow is a value on one line, without what says nothing.
+func flow(v any) (string, error) {
+	src, err := json.Marshal(v)
+	if err != nil {
+		return "", err
+	}
+	var doc yaml.Node
+	if err := yaml.Unmarshal(src, &doc); err != nil { // JSON is YAML
+		return "", err
+	}
+	root := doc.Content[0]
+	tidy(root)
+	inKind(root)
+	out, err := yaml.Marshal(root)
+	return strings.Join(strings.Fields(string(out)), " "), err
+}
+
+// inKind moves the name and the place of a layer or step to the keys of its kind,
+// where scenarios have them.
+func inKind(n *yaml.Node) {
+	kind := slices.IndexFunc(n.Content, func(c *yaml.Node) bool { return c.Kind == yaml.MappingNode })
+	if kind < 1 {
+		return
+	}
+	key, value := n.Content[kind-1], n.Content[kind]
+	rest := slices.Delete(slices.Clone(n.Content), kind-1, kind+1)
+	value.Content = append(rest, value.Content...)
+	n.Content, n.Style = []*yaml.Node{key, value}, 0
+}
+
+// tidy drops what an I/O has by default, and the quotes that YAML does not need.
+func tidy(n *yaml.Node) {
+	n.Style &^= yaml.DoubleQuotedStyle
+	if n.Kind != yaml.MappingNode {
+		for _, c := range n.Content {
+			tidy(c)
+		}
+		return
+	}
+	var kept []*yaml.Node
+	for i := 0; i+1 < len(n.Content); i += 2 {
+		key, value := n.Content[i], n.Content[i+1]
+		if idle(key.Value, value.Value) {
+			continue
+		}
+		tidy(key)
+		tidy(value)
+		kept = append(kept, key, value)
+	}
+	n.Content = kept
+}
+
+// idle says whether a key's value is what it is without the key. dmeventd must be
+// said of a mirror.
+func idle(key, value string) bool {
+	switch key {
+	case "offset", "memory_offset", "seed":
+		return value == "0"
+	case "count", "depth":
+		return value == "1"
+	case "random", "unmapped", "sparse":
+		return value == "false"
+	}
+	return false
+}
+
+// parse makes the only case of what scenario wrote.
+func parse(name, src string) (scenarios.Case, error) {
+	sc, err := language.Parse(name+".yaml", []byte(src))
+	if err != nil {
+		return scenarios.Case{}, err
+	}
+	cases, err := language.Cases(sc, nil)
+	if err != nil {
+		return scenarios.Case{}, err
+	}
+	return cases[0], nil
+}
+
+// A field is a machine with all stacks of a hunt.
+type field struct {
+	Case scenarios.Case
+	Tops map[string]string // by stack: what its programs go to
+}
+
+// newField puts stacks side by side.
+func newField(stacks []Stack) (field, error) {
+	f := field{Tops: map[string]string{}}
+	var setup scenarios.Setup
+	var names []string
+	for i, s := range stacks {
+		f.Tops[s.Name] = s.Build(&setup, fmt.Sprintf("s%d", i))
+		names = append(names, s.Name)
+	}
+	step := scenarios.Step{IO: &scenarios.IO{Op: "pread", On: f.Tops[stacks[0].Name], Direct: true, Length: 4096, Count: 1, Depth: 1}}
+	src, err := scenario("hunt-field", "Stacks side by side: "+strings.Join(names, ", ")+".", setup, []scenarios.Step{step})
+	if err != nil {
+		return f, err
+	}
+	f.Case, err = parse("hunt-field", src)
+	return f, err
+}
+
+// single writes a program on one stack as a scenario. filled: it begins with a
+// write of all that programs use, so that what is read can be known.
+func single(name, about string, s Stack, p Program, filled bool) (src string, c scenarios.Case, err error) {
+	var setup scenarios.Setup
+	top := s.Build(&setup, "")
+	var steps []scenarios.Step
+	if filled && !s.OnFile() {
+		steps = append(steps, scenarios.Step{Name: "fill", IO: &scenarios.IO{Op: "pwrite", Direct: true, On: top, Length: Space, Count: 1, Depth: 1}})
+	}
+	for _, o := range p {
+		o.On, o.Count, o.Depth = top, 1, 1
+		o.Expect = expectOf(o, s.OnFile())
+		if len(o.Vectors) > 0 {
+			o.Vectors = slices.Clone(o.Vectors)
+		}
+		steps = append(steps, scenarios.Step{IO: &o})
+	}
+	if p.Changes() {
+		steps = append(steps, scenarios.Step{Check: &scenarios.Check{Data: top, Verdict: string(scenarios.Corrupt)}})
+	}
+	if src, err = scenario(name, about, setup, steps); err != nil {
+		return "", c, err
+	}
+	c, err = parse(name, src)
+	return src, c, err
+}

@@ -1,0 +1,116 @@
+package trial
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/blockrig/blockrig/harness/text"
+	"github.com/blockrig/blockrig/initramfs/protocol"
+	"github.com/blockrig/blockrig/scenarios"
+)
+
+// Times that bound a sweep, in guest time that the host gave. A find of a sweep
+// is no verdict: it is confirmed by ordinary trials.
+const (
+	sweepLimit = 60 * time.Second // for the programs of one message on one part
+	sweepIdle  = 6 * time.Second
+	sweepWait  = 4 * time.Second
+)
+
+// A SweepBase is a saved machine from which sweeps begin.
+type SweepBase struct {
+	local Local
+	base  *Base
+}
+
+// NewSweepBase gives the saved machine of a job's stack, made where it is
+// missing. The job's steps don't matter. A *NotReadyError is the boot's.
+func NewSweepBase(ctx context.Context, l Local, bases *BaseCache) (*SweepBase, error) {
+	base, err := bases.get(ctx, l.baseKey(), func(ctx context.Context, dir string) error {
+		if err := clearDir(l.Dir); err != nil {
+			return err
+		}
+		return makeBase(ctx, l, dir)
+	})
+	if err != nil {
+		return nil, err
+	}
+	if err := base.Verify(ctx); err != nil {
+		return nil, errors.Join(err, base.Discard(ctx, err))
+	}
+	return &SweepBase{l, base}, nil
+}
+
+// Close gives the saved machine up.
+func (b *SweepBase) Close() error { return b.base.Close() }
+
+// Release is uname -r of its kernel.
+func (b *SweepBase) Release() string { return b.base.Release }
+
+// Ready is what its stack was proven to be.
+func (b *SweepBase) Ready() *protocol.Ready { return b.base.Ready }
+
+// A SweepMachine goes on from a SweepBase.
+type SweepMachine struct{ s *session }
+
+// Start lets a machine go on from the base. One of a base may run at a time.
+func (b *SweepBase) Start(ctx context.Context) (*SweepMachine, error) {
+	if err := clearDir(b.local.Dir); err != nil {
+		return nil, err
+	}
+	s := newSession(b.local)
+	s.enter(scenarios.PhaseInfra, "load the saved machine")
+	s.res.Warm, s.res.Ready = true, b.base.Ready
+	s.res.Release, s.res.BootID, s.res.CPUs = b.base.Release, b.base.BootID, b.base.CPUs
+	if err := s.resume(ctx, b.base); err != nil {
+		_ = s.host(err)
+		s.end()
+		return nil, err
+	}
+	s.res.Report.Phase = scenarios.PhaseStep
+	return &SweepMachine{s}, nil
+}
+
+// ErrSweepOver says that the machine can do no more: the guest fell silent,
+// ended, or said that it can't. Its outcome says why.
+var ErrSweepOver = errors.New("the machine can do no more")
+
+// Sweep has programs done, and gives took what each part shows. The limits of
+// the message are filled in. Once took was given one that is Stopped, the
+// machine is of no more use.
+func (m *SweepMachine) Sweep(ctx context.Context, w protocol.Sweep, took func(protocol.Swept)) error {
+	s := m.s
+	s.trial = uint64(time.Now().UnixNano())
+	w.Trial = s.trial
+	w.LimitMS, w.IdleMS = sweepLimit.Milliseconds(), sweepIdle.Milliseconds()
+	w.ReapMS, w.WaitMS = stepReap.Milliseconds(), sweepWait.Milliseconds()
+	err := s.send(protocol.ToGuest{Sweep: &w})
+	if err == nil {
+		err = s.listen(ctx, func(m protocol.FromGuest) bool {
+			if m.Trial != s.trial || m.Swept == nil {
+				return false
+			}
+			took(*m.Swept)
+			return m.Swept.Last
+		})
+	}
+	if err != nil && ctx.Err() != nil {
+		return fmt.Errorf("interrupted: %w", context.Cause(ctx))
+	}
+	if err != nil {
+		rep := s.res.Report
+		for _, why := range []string{rep.Host, rep.Silent, rep.Reset, rep.Setup} {
+			if why != "" {
+				return fmt.Errorf("%w: %s", ErrSweepOver, text.OneLine(why))
+			}
+		}
+		return ErrSweepOver
+	}
+	return nil
+}
+
+// End ends the machine. Its outcome has what the console shows; it is no
+// trial's.
+func (m *SweepMachine) End() Outcome { return m.s.end() }

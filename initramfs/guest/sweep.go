@@ -1,0 +1,201 @@
+package guest
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/blockrig/blockrig/initramfs/guest/engine"
+	"github.com/blockrig/blockrig/initramfs/guest/layer"
+	"github.com/blockrig/blockrig/initramfs/protocol"
+	"github.com/blockrig/blockrig/scenarios"
+)
+
+// A sweeper is the child that does programs on one part of the stack. It stays
+// for all of them: a process for each program would cost more than the program.
+type sweeper struct {
+	*child
+	part    *layer.Part
+	disks   []string
+	counter string // file that has the place of the program under way
+}
+
+// sweep does programs on several parts, and reports on each.
+func (g *guest) sweep(s protocol.Sweep) error {
+	g.link.setTrial(s.Trial)
+	g.enter(scenarios.PhaseStep, fmt.Sprintf("%d programs", len(s.Programs)))
+	g.limits = limits{all: ms(s.LimitMS), idle: ms(s.IdleMS), reap: ms(s.ReapMS), wait: ms(s.WaitMS)}
+	before, err := g.health()
+	if err != nil {
+		return g.wrap("look at the kernel's health", err)
+	}
+	stop := make(chan struct{})
+	defer close(stop)
+	if g.signs, err = watchSigns(stop); err != nil {
+		return g.wrap("watch the kernel's log", err)
+	}
+	some := len(s.Programs)
+	if s.Each {
+		some = 1
+	}
+	for from := 0; from < len(s.Programs); from += some {
+		to := min(len(s.Programs), from+some)
+		for i, part := range s.Parts {
+			swept, err := g.sweepPart(s, part, from, to)
+			if err != nil {
+				return err
+			}
+			if swept.Hung == nil {
+				g.settleAfter(s.Each, swept)
+			}
+			g.compareHealth(before, swept)
+			swept.Last = swept.Stopped || to == len(s.Programs) && i == len(s.Parts)-1
+			g.link.send(protocol.FromGuest{Swept: swept})
+			if swept.Stopped {
+				return nil
+			}
+		}
+	}
+	return nil
+}
+
+// settleAfter gives the kernel the time to say and do what follows from a program,
+// where that is to be told from what the next one causes.
+func (g *guest) settleAfter(each bool, s *protocol.Swept) {
+	if each || s.Killed != "" || s.Died != "" {
+		g.aftermath()
+	}
+}
+
+// sweepPart does the programs from one place to another on one part.
+func (g *guest) sweepPart(s protocol.Sweep, part string, from, to int) (*protocol.Swept, error) {
+	c, err := g.sweeper(part)
+	if err != nil {
+		return nil, g.wrap("start the child", err)
+	}
+	out := &protocol.Swept{Part: part, From: from, At: -1}
+	w := engine.Sweep{Path: c.part.Path, Space: s.Space, Counter: c.counter, First: from, Programs: s.Programs[from:to]}
+	if skip := s.Skip[part]; len(skip) > 0 {
+		w.Skip = make([]bool, to-from)
+		for i := range w.Skip {
+			w.Skip[i] = slices.Contains(skip, from+i)
+		}
+	}
+	before := g.countsOrNil()
+	t := g.newTicks()
+	if err := c.ask(request{Sweep: &w}); err != nil {
+		return nil, g.wrap("tell the child", err)
+	}
+	f := g.watch(t, task{pid: c.cmd.Process.Pid, tid: c.tid, kill: c.cmd.Process.Kill, ended: c.waited, said: c.replies}, g.limits)
+	after := g.countsOrNil()
+	for _, id := range c.disks {
+		out.Reads += after[id].Reads - before[id].Reads
+		out.Writes += after[id].Writes - before[id].Writes
+	}
+	out.Killed, out.Hung = f.killed, f.stuck
+	switch {
+	case f.reply != nil && f.reply.Fail != "":
+		return nil, g.wrap("sweep "+part, errors.New(f.reply.Fail))
+	case f.reply != nil:
+		out.Answers = f.reply.Swept
+		if f.killed == "" {
+			g.awaitIdle(c.child)
+			return out, nil
+		}
+	case f.stuck == nil && f.killed == "":
+		out.Died = "exit status 0"
+		if f.err != nil {
+			out.Died = f.err.Error()
+		}
+	}
+	out.Stopped = true
+	if b, err := os.ReadFile(c.counter); err == nil && len(b) == 4 {
+		out.At = int(binary.NativeEndian.Uint32(b))
+	}
+	if out.Hung != nil {
+		g.showBlocked()
+	}
+	return out, nil
+}
+
+// sweeper gives the child for a part, started when it is first needed.
+func (g *guest) sweeper(name string) (*sweeper, error) {
+	if c := g.sweeps[name]; c != nil {
+		return c, nil
+	}
+	p, err := g.stack.Target(name)
+	if err != nil {
+		return nil, err
+	}
+	if p.Path == "" {
+		return nil, fmt.Errorf("%s is a file system, and no file or device", name)
+	}
+	c := &sweeper{part: p, disks: g.stack.Disks(p), counter: filepath.Join("/run", fmt.Sprintf("sweep-%d", len(g.sweeps)))}
+	if err := os.WriteFile(c.counter, make([]byte, 4), 0o600); err != nil {
+		return nil, err
+	}
+	if c.child, err = startChild(); err != nil {
+		return nil, err
+	}
+	if g.sweeps == nil {
+		g.sweeps = map[string]*sweeper{}
+	}
+	g.sweeps[name] = c
+	return c, nil
+}
+
+// awaitIdle waits until a child has closed what it had open.
+func (g *guest) awaitIdle(c *child) {
+	if r, ok := <-c.replies; ok && !r.Idle {
+		g.kmsg.say("the child speaks twice")
+	}
+}
+
+// A health is what a program must leave as it was.
+type health struct {
+	taint string // /proc/sys/kernel/tainted
+	legs  []scenarios.Leg
+}
+
+func (g *guest) health() (h health, err error) {
+	b, err := os.ReadFile("/proc/sys/kernel/tainted")
+	if err != nil {
+		return h, err
+	}
+	h.taint = strings.TrimSpace(string(b))
+	err = g.inTime(legsLimit, func() (err error) {
+		h.legs, _, err = g.stack.Legs()
+		return err
+	})
+	return h, err
+}
+
+// compareHealth notes what is not as it was.
+func (g *guest) compareHealth(before health, s *protocol.Swept) {
+	if g.signs.dead.Load() {
+		s.Changed = append(s.Changed, "the kernel reported a bug")
+	}
+	if n := g.signs.io.Load(); n > 0 {
+		s.Changed = append(s.Changed, fmt.Sprintf("%d lines about I/O errors", n))
+	}
+	now, err := g.health()
+	if err != nil {
+		s.Changed = append(s.Changed, "no word on the legs: "+short(err.Error()))
+	}
+	if now.taint != "" && now.taint != before.taint {
+		s.Changed = append(s.Changed, fmt.Sprintf("the kernel is tainted: %s, before %s", now.taint, before.taint))
+	}
+	if err == nil {
+		for i, l := range now.legs {
+			if !l.OK && (i >= len(before.legs) || before.legs[i].OK) {
+				s.Legs = append(s.Legs, l)
+				s.Changed = append(s.Changed, fmt.Sprintf("leg %s on disk %s: %s", l.Name, l.Disk, l.Health))
+			}
+		}
+	}
+	s.Stopped = s.Stopped || len(s.Changed) > 0
+}
