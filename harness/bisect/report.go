@@ -358,6 +358,9 @@ func (c Context) shown(a *Answer) string {
 	for _, l := range c.Failing.Legs {
 		b.WriteString(Hanging("  ", "      ", "a leg was failed: "+l))
 	}
+	if c.Failing.First != "" {
+		b.WriteString(hanging("  ", "      ", "failed first: "+c.Failing.First))
+	}
 	only := c.titles(a)
 	if c.BadWhen != nil {
 		b.WriteString(Hanging("  ", "      ", "looked for: "+c.BadWhen.String()))

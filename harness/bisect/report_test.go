@@ -76,6 +76,7 @@ func exampleContext() Context {
 		Failing: &Seen{
 			Name: "the commit", Hits: 12, Runs: 12, Boots: 4, Said: "no answer", Trial: Outcome{Kind: KindVerdict, Verdict: "hang", Also: []scenarios.Verdict{"warn"}, Phase: "step"},
 			Titles: []string{"Mirror read failed", "WARNING in bio_add_page"}, Legs: []string{"253:1 on disk a (D)"},
+			First: "a (sda): EINVAL at sector 18824, then main (main-lvol0_mimage_0)",
 		},
 		Passing: &Seen{Name: "its parent", Runs: 15, Boots: 5, Said: "EINVAL", Others: []string{"WARNING in unrelated_thing"}},
 		People: People{
@@ -102,7 +103,7 @@ func exampleContext() Context {
 // signature has the failure looked for be another, with nothing on the console.
 func looksFor(a *Answer, c *Context, s Signature) {
 	a.Target = Target{Signature: s}
-	c.Failing.Titles, c.Failing.Legs, c.Console = nil, nil, ""
+	c.Failing.Titles, c.Failing.Legs, c.Failing.First, c.Console = nil, nil, "", ""
 	c.Failing.Trial = Outcome{Kind: KindVerdict, Verdict: s.Verdict, Phase: s.Phase, Step: s.Step, Errno: s.Errno, Bytes: s.Bytes, Wrong: s.Wrong}
 }
 

@@ -24,6 +24,7 @@ type Seen struct {
 	Titles  []string `json:"titles,omitempty"` // of those that do, the most frequent first
 	Said    string   `json:"said,omitempty"`   // what the step of Trial said: "EIO", "4096 bytes", "no answer"
 	Legs    []string `json:"legs,omitempty"`   // of Trial, those that are not well
+	First   string   `json:"first,omitempty"`  // of Trial, who failed first; "" where nobody looked
 	Release string   `json:"release,omitempty"`
 }
 

@@ -22,12 +22,15 @@ type Traced struct {
 	MS      int64             `json:"ms,omitempty"` // wall time, milliseconds
 }
 
+// Known says that there is a trace of the failure.
+func (t *Traced) Known() bool { return t != nil && t.Error == "" && (t.Verdict == "" || t.Same) }
+
 // Text says in a line who failed first; "" where nobody looked.
 func (t *Traced) Text() string {
 	switch {
 	case t == nil:
 		return ""
-	case t.Verdict == "" || t.Same || t.Error != "":
+	case t.Error != "" || t.Known():
 		return t.First()
 	}
 	return "not known: with a trace it was " + string(t.Verdict)

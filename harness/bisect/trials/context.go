@@ -169,6 +169,9 @@ func (s *Search) seen(a *bisect.Answer, rules bisect.Rules, trials map[bisect.Su
 		return &seen, results.Record{}, nil // removed by its user
 	}
 	seen.Said, seen.Release = rec.Outcome, rec.Kernel.Release
+	if rec.FirstFailed.Known() {
+		seen.First = rec.FirstFailed.Text()
+	}
 	for _, l := range rec.Legs {
 		if !l.OK && seen.Hits > 0 {
 			seen.Legs = append(seen.Legs, fmt.Sprintf("%s on disk %s (%s)", l.Name, l.Disk, l.Health))

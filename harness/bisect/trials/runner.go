@@ -11,6 +11,9 @@ type Runner struct {
 	Preparer *trial.Preparer
 	Workers  int // trials at a time
 	Log      *slog.Logger
+	// Trace is that of the trials' schedule: which failures are shown once more
+	// with a trace. Nil: none.
+	Trace func(trial.Job, trial.Outcome) bool
 
 	// Progress gets what is being done; nil for none. It is called from
 	// several goroutines.

@@ -77,6 +77,7 @@ func (t *Tester) try(ctx context.Context, req bisect.Request, cases []scenarios.
 		s.Bases = &trial.BaseCache{Dir: dir, Log: t.Runner.Log}
 	}
 	// A kernel that does not come up won't say more the next time.
+	s.Trace = t.Runner.Trace
 	s.Until = func(r trial.Outcome) bool { return r.Verdict == scenarios.Error }
 	first, last := t.Run.Places(len(tasks)), time.Now()
 	s.Begin = func(i int, j trial.Job) (string, error) { return t.Run.Begin(first+i, j) }
@@ -88,6 +89,9 @@ func (t *Tester) try(ctx context.Context, req bisect.Request, cases []scenarios.
 		o := outcomeOf(rec, r)
 		now := time.Now()
 		o.Seconds, last = now.Sub(last).Seconds(), now
+		if r.Traced != nil { // nothing that the search asked for
+			o.Seconds = max(0, o.Seconds-float64(r.Traced.MS)/1000)
+		}
 		o.Where = t.where(rec.RunDir)
 		return record(rec, o)
 	}

@@ -194,6 +194,7 @@ func (a *app) search(ctx context.Context, s *trials.Search, to *reportFiles) (_ 
 	if err != nil {
 		return nil, err
 	}
+	runner.Trace = trial.OncePerFailure()
 	rules, err := s.Request.Rules()
 	if err != nil {
 		return nil, err
