@@ -359,7 +359,7 @@ func (c Context) shown(a *Answer) string {
 		b.WriteString(Hanging("  ", "      ", "a leg was failed: "+l))
 	}
 	if c.Failing.First != "" {
-		b.WriteString(hanging("  ", "      ", "failed first: "+c.Failing.First))
+		b.WriteString(Hanging("  ", "      ", "failed first: "+c.Failing.First))
 	}
 	only := c.titles(a)
 	if c.BadWhen != nil {
