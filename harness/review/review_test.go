@@ -1,0 +1,310 @@
+package review
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/blockrig/blockrig/harness/bisect"
+	"github.com/blockrig/blockrig/harness/bisect/trials"
+	"github.com/blockrig/blockrig/kernels/gitbuild/gitcmd"
+	"github.com/blockrig/blockrig/scenarios"
+	"github.com/blockrig/blockrig/scenarios/language"
+)
+
+// A linux is a repository with the Makefiles of a few folders.
+type linux struct {
+	t    *testing.T
+	dir  string
+	base string
+	*gitcmd.Repo
+}
+
+var files = map[string]string{
+	"drivers/md/Makefile": `# comment
+dm-mod-y	+= dm.o dm-table.o dm-target.o \
+		   dm-ioctl.o
+dm-mirror-y	+= dm-raid1.o
+md-mod-y	+= md.o md-bitmap.o
+raid456-y	+= raid5.o raid5-cache.o
+
+obj-$(CONFIG_MD_RAID1)		+= raid1.o
+obj-$(CONFIG_MD_RAID456)	+= raid456.o
+obj-$(CONFIG_BLK_DEV_MD)	+= md-mod.o
+obj-$(CONFIG_BLK_DEV_DM)	+= dm-mod.o
+obj-$(CONFIG_DM_MIRROR)		+= dm-mirror.o dm-log.o dm-region-hash.o
+obj-$(CONFIG_BCACHE)		+= bcache/
+`,
+	"drivers/md/bcache/Makefile": "obj-y := bcache.o\nbcache-y := super.o\n",
+	"drivers/md/dm-raid1.c":      "int mirror;\n",
+	"drivers/md/raid1.c":         "int raid1;\n",
+	"block/Makefile":             "obj-y := bio.o\n",
+	"block/bio.c":                "int bio;\n",
+	"net/Makefile":               "obj-$(CONFIG_NET) := socket.o\n",
+	"net/socket.c":               "int socket;\n",
+}
+
+func newLinux(t *testing.T) *linux {
+	l := &linux{t: t, dir: t.TempDir()}
+	l.git("init", "-q", "-b", "master")
+	for name, text := range files {
+		l.write(name, text)
+	}
+	l.base = l.commit("base")
+	l.open()
+	return l
+}
+
+// open reads the repository as it is now.
+func (l *linux) open() {
+	l.t.Helper()
+	var err error
+	if l.Repo, err = gitcmd.Open(l.t.Context(), l.t.TempDir(), l.dir); err != nil {
+		l.t.Fatal(err)
+	}
+}
+
+func (l *linux) git(args ...string) string {
+	l.t.Helper()
+	cmd := exec.Command("git", append([]string{"-C", l.dir, "-c", "user.name=T", "-c", "user.email=t@t.example", "-c", "commit.gpgsign=false"}, args...)...)
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		l.t.Fatalf("git %v: %v: %s", args, err, out)
+	}
+	return strings.TrimSpace(string(out))
+}
+
+func (l *linux) write(name, text string) {
+	l.t.Helper()
+	p := filepath.Join(l.dir, name)
+	if err := errors.Join(os.MkdirAll(filepath.Dir(p), 0o755), os.WriteFile(p, []byte(text), 0o644)); err != nil {
+		l.t.Fatal(err)
+	}
+}
+
+func (l *linux) commit(subject string, more ...string) string {
+	l.t.Helper()
+	l.git("add", "-A")
+	l.git(append([]string{"commit", "-q", "--allow-empty", "-m", subject}, more...)...)
+	return l.git("rev-parse", "HEAD")
+}
+
+// change commits a change of each file, and gives the first commit.
+func (l *linux) change(names ...string) (first string) {
+	l.t.Helper()
+	for i, name := range names {
+		l.write(name, files[name]+"int more;\n")
+		commit := l.commit(fmt.Sprintf("change %s", name))
+		if i == 0 {
+			first = commit
+		}
+	}
+	return first
+}
+
+func (l *linux) read(mail string, more Source) (*Series, error) {
+	l.open()
+	more.Mail = strings.NewReader(mail)
+	return Read(l.t.Context(), l.Repo, more, l.t.TempDir())
+}
+
+// Given a series as mails, then the base is that of the mail, or the one that
+// is named.
+func TestSeriesOfMails(t *testing.T) {
+	l := newLinux(t)
+	l.change("drivers/md/dm-raid1.c", "drivers/md/raid1.c")
+	mails := l.git("format-patch", "--stdout", "--base="+l.base, l.base)
+	s, err := l.read(mails, Source{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s.Base != l.base || len(s.Patches) != 2 || !slices.Equal(s.Paths, []string{"drivers/md/dm-raid1.c", "drivers/md/raid1.c"}) {
+		t.Errorf("got %+v", s)
+	}
+	if err := trials.CheckApply(t.Context(), l.Repo, s.Base, nil, s.Patches, t.TempDir()); err != nil {
+		t.Error(err)
+	}
+	plain := l.git("format-patch", "--stdout", l.base)
+	if _, err := l.read(plain, Source{}); !errors.Is(err, ErrNoBase) {
+		t.Errorf("without a base: %v", err)
+	}
+	if s, err := l.read(plain, Source{Base: "master~2"}); err != nil || s.Base != l.base {
+		t.Errorf("named: %v", err)
+	}
+}
+
+// Given a cover letter from b4, then the patches are those of the branch that
+// b4 has checked out, without b4's own commit at its tip.
+func TestSeriesOfB4(t *testing.T) {
+	l := newLinux(t)
+	first := l.change("drivers/md/dm-raid1.c", "block/bio.c")
+	l.commit("cover letter", "-m", "--- b4-review-tracking ---")
+	l.git("branch", "b4/review/20261126-fix-1234")
+	tracking := filepath.Join(t.TempDir(), "tracking.json")
+	record := func(base, first, change string) {
+		text := fmt.Sprintf(`{"series": {"base-commit": %q, "first-patch-commit": %q, "change-id": %q, "revision": 1}, "patches": []}`, base, first, change)
+		if err := os.WriteFile(tracking, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	const cover = "From: A <a@example.org>\nSubject: [PATCH 0/2] fix\n\nTwo fixes.\n"
+	record(l.base, first, "20261126-fix-1234")
+	s, err := l.read(cover, Source{Tracking: tracking})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s.Base != l.base || len(s.Patches) != 2 || !slices.Equal(s.Paths, []string{"block/bio.c", "drivers/md/dm-raid1.c"}) {
+		t.Errorf("got %+v", s)
+	}
+	if _, err := l.read(cover, Source{}); !errors.Is(err, ErrNothing) {
+		t.Errorf("a cover letter alone: %v", err)
+	}
+	for _, bad := range [][3]string{
+		{l.base, "--output=/tmp/x", "20261126-fix-1234"},
+		{"--help", first, "20261126-fix-1234"},
+		{l.base, first, "../../heads/master"},
+		{l.base, first, "x --output=y"},
+	} {
+		record(bad[0], bad[1], bad[2])
+		if s, err := l.read(cover, Source{Tracking: tracking}); err == nil {
+			t.Errorf("%q: %+v", bad, s)
+		}
+	}
+}
+
+// Given paths, then the scenarios that are concerned are those that need what
+// the tree's Makefiles build of them.
+func TestConcerned(t *testing.T) {
+	l := newLinux(t)
+	names, err := language.Names()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all []scenarios.Case
+	for _, n := range names {
+		sc, err := language.Load(n)
+		if err != nil {
+			t.Fatal(err)
+		}
+		cases, err := language.Cases(sc, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, cases...)
+	}
+	concerned := func(paths ...string) map[string]int {
+		cases, err := Concerned(t.Context(), l.Repo, &Series{Base: l.base, Paths: paths}, all, 1000)
+		if err != nil {
+			t.Fatal(err)
+		}
+		out := map[string]int{}
+		for _, c := range cases {
+			out[c.Scenario.Name]++
+		}
+		return out
+	}
+	for _, tc := range []struct {
+		path      string
+		with, not string
+	}{
+		{"drivers/md/dm-raid1.c", "lvm-mirror-dio-read", "md-raid1-dio-read"},
+		{"drivers/md/raid1.c", "md-raid1-dio-read", "lvm-mirror-dio-read"},
+		{"drivers/md/md-bitmap.c", "md-raid1-dio-read", "plain-dio-read"},
+		{"drivers/md/dm-table.c", "lvm-linear-dio-read", "plain-dio-read"},
+		{"drivers/md/raid5.c", "museum-md-raid1-takeover-hang", "lvm-mirror-dio-read"},
+		{"block/bio.c", "plain-dio-read", ""},
+	} {
+		got := concerned(tc.path)
+		if got[tc.with] == 0 || got[tc.not] != 0 {
+			t.Errorf("%s: %v", tc.path, got)
+		}
+	}
+	for _, path := range []string{"net/socket.c", "drivers/md/bcache/super.c", "Documentation/x.rst", "no/such/file.c"} {
+		if got := concerned(path); len(got) != 0 {
+			t.Errorf("%s: %v", path, got)
+		}
+	}
+	few, err := Concerned(t.Context(), l.Repo, &Series{Base: l.base, Paths: []string{"drivers/md/dm-raid1.c"}}, all, 3)
+	if err != nil || len(few) != 3 {
+		t.Errorf("at most three: %d, %v", len(few), err)
+	}
+}
+
+func answer(e bisect.Effect, base, patched int) trials.CaseResult {
+	return trials.CaseResult{Scenario: "lvm-mirror-dio-read", Case: "length=512", PatchResult: bisect.PatchResult{
+		Effect: e, Base: bisect.Side{Runs: 12, Fails: base}, Patched: bisect.Side{Runs: 12, Fails: patched},
+	}}
+}
+
+func twoScenarios() []scenarios.Case {
+	return []scenarios.Case{{Scenario: &scenarios.Scenario{Name: "a"}}, {Scenario: &scenarios.Scenario{Name: "b"}}}
+}
+
+// Given what was seen, then what got worse fails, what is not known warns, and
+// what fails without the series, too, passes.
+func TestStatus(t *testing.T) {
+	for _, tc := range []struct {
+		cases  []trials.CaseResult
+		status Status
+		says   string
+	}{
+		{[]trials.CaseResult{answer(bisect.Nothing, 0, 0)}, Pass, "changes nothing"},
+		{[]trials.CaseResult{answer(bisect.Nothing, 12, 12)}, Pass, "still fails"},
+		{[]trials.CaseResult{answer(bisect.Helps, 12, 0)}, Pass, "helps"},
+		{[]trials.CaseResult{answer(bisect.Unclear, 1, 2)}, Warn, "not clear"},
+		{[]trials.CaseResult{answer(bisect.Helps, 12, 0), answer(bisect.Harms, 0, 12)}, Fail, "harms 1 of 2"},
+	} {
+		r, err := Check(t.Context(), twoScenarios()[:1], time.Hour, func(context.Context, []scenarios.Case) (trials.PatchAnswer, error) {
+			return trials.PatchAnswer{Cases: tc.cases}, nil
+		})
+		if err != nil || r.Status != tc.status || !strings.Contains(r.Summary, tc.says) || r.Tool != "blockrig" || strings.Contains(r.Summary, "\n") {
+			t.Errorf("%+v: %+v, %v", tc.cases, r, err)
+		}
+	}
+}
+
+// Given a series that does not build, then that is its failure; a base that
+// does not build is not.
+func TestKernelThatDoesNotBuild(t *testing.T) {
+	for patched, want := range map[bool]Status{true: Fail, false: Warn} {
+		r, err := Check(t.Context(), twoScenarios(), time.Hour, func(context.Context, []scenarios.Case) (trials.PatchAnswer, error) {
+			return trials.PatchAnswer{}, &trials.NoKernelError{Patched: patched, Why: "dm.c:3: error: x\x1b[31m"}
+		})
+		if err != nil || r.Status != want || strings.Contains(r.Summary, "\x1b") {
+			t.Errorf("patched %v: %+v, %v", patched, r, err)
+		}
+	}
+}
+
+// Given that the time is up, then what was tried counts, and what was not is
+// said; an interrupt is none of that.
+func TestTimeIsUp(t *testing.T) {
+	done := 0
+	try := func(ctx context.Context, _ []scenarios.Case) (trials.PatchAnswer, error) {
+		if done++; done == 2 {
+			<-ctx.Done()
+			return trials.PatchAnswer{}, ctx.Err()
+		}
+		return trials.PatchAnswer{Cases: []trials.CaseResult{answer(bisect.Nothing, 0, 0)}}, nil
+	}
+	r, err := Check(t.Context(), twoScenarios(), 50*time.Millisecond, try)
+	if err != nil || r.Status != Warn || !strings.Contains(r.Summary, "1 case was not tried within 50ms") {
+		t.Errorf("%+v, %v", r, err)
+	}
+	done = 1
+	if r, err := Check(t.Context(), twoScenarios(), 50*time.Millisecond, try); err != nil || r.Status != Warn || !strings.Contains(r.Summary, "nothing could be tried") {
+		t.Errorf("%+v, %v", r, err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := Check(ctx, twoScenarios(), time.Hour, try); !errors.Is(err, context.Canceled) {
+		t.Errorf("interrupted: %v", err)
+	}
+}
