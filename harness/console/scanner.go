@@ -343,8 +343,8 @@ type seen struct {
 	trouble bool // storage complains
 	part    bool // it may be a part of a report
 
-	hits  [12]uint64 // rows of markers
-	dulls [2]uint64  // of harmlessLines; noted when a marker matches
+	hits  [16]uint64 // rows of markers
+	dulls [3]uint64  // of harmlessLines; noted when a marker matches
 }
 
 // look notes in s.seen what the tables may say of a message: each text is

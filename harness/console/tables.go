@@ -174,7 +174,7 @@ var compiled = sync.OnceValue(func() *tables {
 		t.loose[h[0]] = append(t.loose[h[0]], h)
 		t.twoBytes[int(h[0])<<8|int(h[1])] |= mayBePart
 	}
-	for _, s := range speakers {
+	for _, s := range slices.Concat(speakers, drivers) {
 		head, tail, number := strings.Cut(s, "#")
 		t.speakers[s[0]] = append(t.speakers[s[0]], speaker{head, tail, number})
 		t.twoBytes[int(s[0])<<8|int(s[1])] |= mayComplain
