@@ -11,12 +11,12 @@ const (
 
 // A prefilter says which of many literals a line holds, looking at most
 // bytes at most once: the method of Wu and Manber ("A fast algorithm for
-// multi-pattern searching", 1994) with blocks of two bytes. Where the two
-// bytes at the end of the window end no literal's window, it skips as far as
+// multi-pattern searching", 1994) with blocks of three bytes, hashed. Where the
+// block at the end of the window ends no literal's window, it skips as far as
 // it may.
 type prefilter struct {
-	shift    [1 << 16]uint8    // by the last two bytes of the window; 0: look closer
-	bucket   [1 << 16]uint16   // by the same two bytes: index into lists
+	shift    [1 << 16]uint8    // by the block at the end of the window; 0: look closer
+	bucket   [1 << 16]uint16   // by the same block: index into lists
 	lists    [][]prefilterItem // lists[0] is empty
 	literals []string
 	window   int // bytes of each literal that are indexed
@@ -32,7 +32,7 @@ type prefilterItem struct {
 func newPrefilter(literals []string, window int) *prefilter {
 	p := &prefilter{literals: literals, window: window, lists: [][]prefilterItem{nil}}
 	for i := range p.shift {
-		p.shift[i] = uint8(window - 1)
+		p.shift[i] = uint8(window - 2)
 	}
 	for id, lit := range literals {
 		if len(lit) < window {
@@ -40,23 +40,24 @@ func newPrefilter(literals []string, window int) *prefilter {
 		}
 		before := rarestWindow(lit, window)
 		w := lit[before : before+window]
-		for i := 1; i < window; i++ {
-			pair := int(w[i])<<8 | int(w[i-1])
-			if s := uint8(window - 1 - i); s < p.shift[pair] {
-				p.shift[pair] = s
-			}
+		for i := 2; i < window; i++ {
+			b := block(w[i], w[i-1], w[i-2])
+			p.shift[b] = min(p.shift[b], uint8(window-1-i))
 		}
-		// The first byte of a window may be the last of the pair.
-		pair := int(w[window-1])<<8 | int(w[window-2])
-		if p.bucket[pair] == 0 {
-			p.bucket[pair] = uint16(len(p.lists))
+		last := block(w[window-1], w[window-2], w[window-3])
+		if p.bucket[last] == 0 {
+			p.bucket[last] = uint16(len(p.lists))
 			p.lists = append(p.lists, nil)
 		}
-		n := p.bucket[pair]
+		n := p.bucket[last]
 		p.lists[n] = append(p.lists[n], prefilterItem{binary.LittleEndian.Uint32([]byte(w)), lit, before, id})
 	}
 	return p
 }
+
+// block is a hash of three bytes, the last one first: most differ in their low
+// five bits.
+func block(a, b, c byte) uint16 { return uint16(a) ^ uint16(b)<<5 ^ uint16(c)<<10 }
 
 // rarestWindow returns where in lit the window stands whose last two bytes
 // are rarest in kernel logs: capitals and punctuation are rarer than small
@@ -99,7 +100,7 @@ func (p *prefilter) find(s []byte, ids []int, at []int) ([]int, []int) {
 	i, half := p.window-1, (p.window+len(s))/2
 	j := half
 	for i < half && j < len(s) {
-		a, b := p.shift[uint16(s[i])<<8|uint16(s[i-1])], p.shift[uint16(s[j])<<8|uint16(s[j-1])]
+		a, b := p.shift[block(s[i], s[i-1], s[i-2])], p.shift[block(s[j], s[j-1], s[j-2])]
 		if a == 0 {
 			ids, at = p.check(s, i, ids, at)
 			a = 1
@@ -111,7 +112,7 @@ func (p *prefilter) find(s []byte, ids []int, at []int) ([]int, []int) {
 		i, j = i+int(a), j+int(b)
 	}
 	for i < min(half, len(s)) {
-		a := p.shift[uint16(s[i])<<8|uint16(s[i-1])]
+		a := p.shift[block(s[i], s[i-1], s[i-2])]
 		if a == 0 {
 			ids, at = p.check(s, i, ids, at)
 			a = 1
@@ -119,7 +120,7 @@ func (p *prefilter) find(s []byte, ids []int, at []int) ([]int, []int) {
 		i += int(a)
 	}
 	for j < len(s) {
-		b := p.shift[uint16(s[j])<<8|uint16(s[j-1])]
+		b := p.shift[block(s[j], s[j-1], s[j-2])]
 		if b == 0 {
 			ids, at = p.check(s, j, ids, at)
 			b = 1
@@ -132,7 +133,7 @@ func (p *prefilter) find(s []byte, ids []int, at []int) ([]int, []int) {
 // check appends the literals whose windows end with s[i].
 func (p *prefilter) check(s []byte, i int, ids []int, at []int) ([]int, []int) {
 	head := binary.LittleEndian.Uint32(s[i-p.window+1:])
-	for _, it := range p.lists[p.bucket[uint16(s[i])<<8|uint16(s[i-1])]] {
+	for _, it := range p.lists[p.bucket[block(s[i], s[i-1], s[i-2])]] {
 		if it.head != head {
 			continue
 		}

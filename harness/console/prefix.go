@@ -24,15 +24,22 @@ type message struct {
 	quoted  bool
 }
 
-// split takes the prefixes off a line, whichever it has.
+// split takes the prefixes off a line.
 func split(line []byte) message {
-	m := message{text: line, usec: -1}
+	var m message
+	m.split(line)
+	return m
+}
+
+// split makes m of a line, without the prefixes, whichever it has.
+func (m *message) split(line []byte) {
+	*m = message{text: line, usec: -1}
 	s := line
 	// The two usual forms first: a printk time, or nothing.
 	if len(s) > 0 && s[0] == '[' {
 		if rest, ok := m.bracket(s); ok {
 			m.finish(rest)
-			return m
+			return
 		}
 	}
 	if len(s) > 0 && (s[0] == '>' || s[0] == '|' || s[0] == ' ' || s[0] == '\t' || s[0] == '*' || s[0] == '`' || s[0] == '-' || s[0] == '+' || s[0] == 0xef || s[0] == '<' && len(s) > 1 && !isDigit(s[1])) {
@@ -43,19 +50,19 @@ func split(line []byte) message {
 		s = trimBlanks(s)
 	}
 	if len(s) < 3 {
-		return m
+		return
 	}
 	switch c := s[0]; {
 	case isDigit(c):
 		if m.kmsg(s) {
-			return m
+			return
 		}
 	case c == '<':
 		if rest, ok := priority(s); ok {
 			s = rest
 			if len(s) > 2 && s[0] == '1' && s[1] == ' ' {
 				if m.rfc5424(s[2:]) {
-					return m
+					return
 				}
 			}
 			m.origin = originKernel
@@ -63,7 +70,7 @@ func split(line []byte) message {
 		}
 	case c == 'k' && bytes.HasPrefix(s, []byte("kernel:")):
 		m.tagged(nil, bytes.TrimPrefix(s[len("kernel:"):], []byte(" ")), originKernel)
-		return m
+		return
 	case c >= 'a' && c <= 'z':
 		if rest, kern, ok := facility(s); ok {
 			s = rest
@@ -75,19 +82,18 @@ func split(line []byte) message {
 		}
 	}
 	if len(s) > 2 && s[1] == '/' && s[0] >= 'A' && s[0] <= 'Z' && m.brief(s) {
-		return m
+		return
 	}
 	if len(s) == 0 {
-		return m
+		return
 	}
 	if s[0] == '[' {
 		if rest, ok := m.bracket(s); ok {
 			m.finish(rest)
 		}
-		return m
+		return
 	}
 	m.date(s)
-	return m
 }
 
 // unquote strips the quote marks of a mail, as many as there are.
@@ -469,9 +475,6 @@ func (m *message) finish(s []byte) {
 		return
 	}
 	// Who wrote it has its number in brackets, but for the kernel.
-	if t := s[i+1:]; !bytes.HasPrefix(t, []byte("kernel:")) && bytes.IndexByte(t[:min(len(t), 80)], '[') <= 0 {
-		return
-	}
 	if rest, who := ident(s[i+1:]); who == originKernel || who == originForeign && bytes.IndexByte(s[i+1:len(s)-len(rest)], '[') > 0 {
 		m.origin = who
 		m.text = rest

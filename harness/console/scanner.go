@@ -273,7 +273,8 @@ func (s *Scanner) line(l []byte, dirty bool) {
 
 // message takes one line, and reports whether the kernel wrote it.
 func (s *Scanner) message(l []byte) bool {
-	m := split(l)
+	var m message
+	m.split(l)
 	if m.origin == originUnknown {
 		s.learning.cut(&m)
 	}
@@ -353,7 +354,11 @@ func (s *Scanner) look(m *message) {
 	t, n := s.t, &s.seen
 	text := trimBlanks(m.text)
 	may := t.mayBe(text)
-	*n = seen{begins: may&mayBegin != 0, part: may&mayBePart != 0}
+	if n.any {
+		clear(n.hits[:])
+	}
+	n.any, n.special, n.time, n.trouble = false, false, false, false
+	n.begins, n.part = may&mayBegin != 0, may&mayBePart != 0
 	s.ids, s.at = t.filter.find(m.text, s.ids[:0], s.at[:0])
 	for _, id := range s.ids {
 		n.any = setBits(n.hits[:], t.rows[id]) || n.any
