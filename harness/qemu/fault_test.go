@@ -51,6 +51,19 @@ func TestInjectNamesTheDisk(t *testing.T) {
 	}
 }
 
+func TestAFaultWithoutALengthGoesToTheEnd(t *testing.T) {
+	c := serveDisk(t, Disk{ID: "a"})
+	m := &Machine{spec: Spec{Disks: []Disk{{ID: "a"}}}, filters: map[string]*filter{"a": c.f}}
+	if err := m.Inject(Fault{Disk: "a", Do: FailRequest, Op: ReadOp, Offset: 4096}); err != nil {
+		t.Fatal(err)
+	}
+	for at, want := range map[int64]syscall.Errno{0: 0, 4096 - 512: 0, 4096: syscall.EIO, testDiskSize - 512: syscall.EIO} {
+		if _, got := c.read(at, 512); got != want {
+			t.Errorf("a read at %d: errno %d, want %d", at, got, want)
+		}
+	}
+}
+
 func TestFaultsHitWhatTheyAreFor(t *testing.T) {
 	const eio = "input/output error"
 	for _, tt := range []struct {

@@ -16,6 +16,9 @@ func (m *Machine) Inject(faults ...Fault) error {
 	for i, one := range faults {
 		f, err := m.filterOf(one.Disk)
 		if err == nil {
+			if one.Offset > 0 && one.Length == 0 {
+				one.Length = f.size - one.Offset
+			}
 			err = one.check()
 		}
 		if err == nil && one.Length > f.size-one.Offset {
