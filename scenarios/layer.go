@@ -45,7 +45,7 @@ type MD struct {
 	Chunk       Bytes  `json:"chunk,omitempty" least:"4KiB" unit:"4KiB" doc:"chunk size of a striped level"`
 	Layout      string `json:"layout,omitempty" doc:"layout as mdadm names it, such as n2, f2, o2, left-symmetric"`
 	Spares      int    `json:"spares,omitempty" most:"8" doc:"how many of the last devices, before a journal, are spares"`
-	Missing     []int  `json:"missing,omitempty" doc:"places, from 0, that no device takes: the array begins degraded, and one can be added later"`
+	Missing     []int  `json:"missing,omitempty" doc:"places, from 0, of members that are left out: the array begins degraded, and they can be added later"`
 	WriteMostly []int  `json:"write_mostly,omitempty" doc:"places of members that are write-mostly, from 0"`
 	WriteBehind int    `json:"write_behind,omitempty" most:"16383" doc:"the most writes that may lag on write-mostly members; needs a bitmap"`
 	Journal     bool   `json:"journal,omitempty" doc:"the last device is the write journal of a raid4/5/6"`
@@ -65,7 +65,7 @@ type LVM struct {
 	StripeSize Bytes    `json:"stripe_size,omitempty" least:"4KiB" unit:"4KiB" doc:"stripe size"`
 	RegionSize Bytes    `json:"region_size,omitempty" unit:"4KiB" doc:"region size of a mirror or raid"`
 	Chunk      Bytes    `json:"chunk,omitempty" unit:"4KiB" doc:"chunk size of a snapshot, thin pool or cache"`
-	Extra      Bytes    `json:"extra,omitempty" unit:"4MiB" doc:"size of what stands beside the volume: the snapshot's store, the thin pool, the cache; the volume's where it is left out"`
+	Extra      Bytes    `json:"extra,omitempty" unit:"4MiB" doc:"size of what stands beside the volume: the snapshot's store, the pool of a thin or vdo volume, the cache; the volume's where it is left out"`
 	CacheMode  string   `json:"cache_mode,omitempty" is:"writethrough writeback" doc:"mode of a cache"`
 	Integrity  bool     `json:"integrity,omitempty" doc:"integrity checksums under each leg of a raid"`
 	NoSync     bool     `json:"nosync,omitempty" doc:"no first resync"`

@@ -314,11 +314,10 @@ func (s *stack) md(path string, l *scenarios.Layer, d *device) {
 	level := md.Level
 	parity := level == "raid4" || level == "raid5" || level == "raid6"
 	redundant := parity || level == "raid1" || level == "raid10"
-	present := len(l.On) - md.Spares
+	members := len(l.On) - md.Spares
 	if md.Journal {
-		present--
+		members--
 	}
-	members := present + len(md.Missing)
 	if md.Spares > 0 {
 		s.only(path, "spares", redundant, level+" has no spares")
 	}
@@ -341,7 +340,7 @@ func (s *stack) md(path string, l *scenarios.Layer, d *device) {
 	most := map[string]int{"raid1": members - 1, "raid4": 1, "raid5": 1, "raid6": 2, "raid10": members - 1}[level]
 	s.only(path, "missing", redundant, level+" needs all its members")
 	s.members(path, "missing", md.Missing, members, most)
-	if present < 1 {
+	if members < 1 {
 		s.failAt(s.onPath(path), "no device is left for the array besides its spares and journal")
 	}
 	switch {
@@ -353,7 +352,7 @@ func (s *stack) md(path string, l *scenarios.Layer, d *device) {
 		s.failAt(path+".journal", "an array has a journal or a bitmap")
 	}
 	s.consistency(path, md)
-	d.size = s.mdSize(l, present, members)
+	d.size = s.mdSize(l, members)
 }
 
 func (s *stack) consistency(path string, md *scenarios.MD) {
@@ -410,7 +409,7 @@ func (s *stack) lvm(path string, l *scenarios.Layer, d *device) {
 	s.only(path, "nosync", is("mirror", "raid1", "raid4", "raid5", "raid6", "raid10"), "a "+t+" volume has no first resync")
 	s.only(path, "integrity", is("raid1", "raid4", "raid5", "raid6", "raid10"), "only a raid has integrity under its legs")
 	s.only(path, "chunk", is("thin", "snapshot", "cache"), "a "+t+" volume has no chunks")
-	s.only(path, "extra", is("thin", "snapshot", "cache", "writecache"), "nothing stands beside a "+t+" volume")
+	s.only(path, "extra", is("thin", "snapshot", "cache", "writecache", "vdo"), "nothing stands beside a "+t+" volume")
 	s.only(path, "cache_mode", is("cache"), "only a cache has it")
 	switch {
 	case t == "linear" && len(l.On) != 1:

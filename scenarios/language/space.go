@@ -30,10 +30,10 @@ func (s *stack) tooSmall(name string, need scenarios.Bytes, format string, args 
 }
 
 // mdSize is about how large an array is, 0 where that is not known.
-func (s *stack) mdSize(l *scenarios.Layer, present, members int) scenarios.Bytes {
+func (s *stack) mdSize(l *scenarios.Layer, members int) scenarios.Bytes {
 	var sum, least scenarios.Bytes
 	for i, name := range l.On {
-		if i >= present {
+		if i >= members {
 			break
 		}
 		size := s.devices[name].size - mdStart
