@@ -229,6 +229,9 @@ func (j *judge) judge(c cell, sig string, before, tonight []entry) (f Finding, o
 	known, isKnown := j.knownAs(f)
 	f.Link = known.Link
 	had := len(nightsOf(before, "")) > 0
+	if c := f.Confirmed; c[PowerOn].Trials > 0 && c[PowerOn].Failures == 0 && c[FreshBoots].Failures > 0 {
+		f.Note = "it shows from saved machines only, not from power-on"
+	}
 	if watched && !w.fixed {
 		return f, j.watchedAs(&f, w, isKnown)
 	}
@@ -250,6 +253,9 @@ func (j *judge) judge(c cell, sig string, before, tonight []entry) (f Finding, o
 		f.Kind = Spread
 	default:
 		f.Kind = New
+		if f.Note != "" {
+			break
+		}
 		if failed, _ := stats.Total(boots(before)); failed > 0 {
 			f.Note = "this case failed before, in another way"
 		}

@@ -8,6 +8,7 @@ import (
 
 	"github.com/blockrig/blockrig/harness/bisect"
 	"github.com/blockrig/blockrig/harness/bisect/trials"
+	"github.com/blockrig/blockrig/harness/text"
 	"github.com/blockrig/blockrig/kernels"
 	"github.com/blockrig/blockrig/kernels/gitbuild/gitcmd"
 	"github.com/blockrig/blockrig/results"
@@ -87,7 +88,7 @@ func (m *Machines) Bisect(ctx context.Context, s Search) (found Found, err error
 		more, err := next.Next(ctx, o)
 		todo = append(todo, more...)
 		if err != nil { // such as a repository without the releases' tags
-			found.Why = err.Error()
+			found.Why = text.OneLine(err.Error())
 		}
 		if err := next.Close(); err != nil {
 			return found, err
@@ -151,7 +152,7 @@ func (m *Machines) answer(ctx context.Context, s *trials.Search, runner *trials.
 	var stop *bisect.StopError
 	switch {
 	case errors.As(err, &stop) && ctx.Err() == nil:
-		found.Why = stop.Error()
+		found.Why = text.OneLine(stop.Error())
 		return nil, nil
 	case err != nil:
 		return nil, err

@@ -266,13 +266,13 @@ func (b *archive) put(n *Night) error {
 }
 
 // seen are the kernels that nights before looked at in a stream, the oldest
-// first.
+// first. One of which there is no verdict is still new.
 func (b *archive) seen(stream string) []Kernel {
 	var out []Kernel
 	have := map[string]bool{}
 	for _, n := range b.nights {
 		for _, t := range n.Tallies {
-			if t.Stream == stream && !have[t.Ref] && t.Confirms == "" {
+			if _, trials := t.trials(); trials > 0 && t.Stream == stream && !have[t.Ref] && t.Confirms == "" {
 				have[t.Ref] = true
 				out = append(out, Kernel{Stream: stream, Ref: t.Ref, Release: t.Release})
 			}

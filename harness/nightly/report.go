@@ -1,6 +1,7 @@
 package nightly
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"slices"
@@ -255,7 +256,7 @@ func (n *Night) writeTried(b *strings.Builder) {
 	b.WriteString("\nTRIED\n")
 	for _, k := range n.Kernels {
 		var cases, trials, errors, left int
-		release := k.Release
+		release, reason := k.Release, ""
 		for _, t := range n.Tallies {
 			if t.Ref != k.Ref || t.Stream != k.Stream || t.Confirms != "" {
 				continue
@@ -264,6 +265,7 @@ func (n *Night) writeTried(b *strings.Builder) {
 			_, judged := t.trials()
 			trials += judged
 			errors += t.Errors
+			reason = cmp.Or(reason, t.Reason)
 			if t.Release != "" {
 				release = t.Release
 			}
@@ -281,7 +283,7 @@ func (n *Night) writeTried(b *strings.Builder) {
 			b.WriteString(", new")
 		}
 		if errors > 0 {
-			fmt.Fprintf(b, ", %d without a verdict", errors)
+			fmt.Fprintf(b, ", %d without a verdict (%s)", errors, text.OneLine(reason))
 		}
 		if left > 0 {
 			fmt.Fprintf(b, "; %d cases left out, no time", left)

@@ -210,7 +210,7 @@ func (j *session) goOn(ctx context.Context) error {
 		}
 		b := *f.Bisection
 		f.Bisection = &b
-		if _, known := j.cases[f.CaseName]; known && j.left(1) > 0 {
+		if j.left(1) > 0 {
 			if err := j.bisect(ctx, &f); err != nil {
 				return err
 			}
@@ -405,10 +405,10 @@ func (j *session) follow(ctx context.Context, f *Finding) error {
 // elsewhere tries a failing case on tonight's other kernels, and on other
 // stacks: scenarios that have a case of the same parameters.
 func (j *session) elsewhere(ctx context.Context, f *Finding) error {
-	f.Elsewhere = []Where{}
+	found := []Where{}
 	seen := func(ref string, of CaseName) *Tally {
 		for i, t := range j.night.Tallies {
-			if t.Ref == ref && t.CaseName == of && t.Confirms == "" {
+			if t.Ref == ref && t.CaseName == of && (t.Confirms == "" || t.Confirms == Elsewhere) {
 				return &j.night.Tallies[i]
 			}
 		}
@@ -420,7 +420,7 @@ func (j *session) elsewhere(ctx context.Context, f *Finding) error {
 		same, _ := stats.Total(t.count(f.Signature))
 		w.Same = same > 0
 		if w.Fails.Trials > 0 {
-			f.Elsewhere = append(f.Elsewhere, w)
+			found = append(found, w)
 		}
 	}
 	look := func(k Kernel, of CaseName) error {
@@ -454,6 +454,7 @@ func (j *session) elsewhere(ctx context.Context, f *Finding) error {
 			return err
 		}
 	}
+	f.Elsewhere = found
 	return nil
 }
 
@@ -474,7 +475,10 @@ func (j *session) neighbours(of CaseName) []CaseName {
 func (j *session) bisect(ctx context.Context, f *Finding) error {
 	c := j.Config.Bisect
 	kind, ok := sameKind(f.Before, f.Ref)
+	of, tried := j.cases[f.CaseName]
 	switch {
+	case !tried: // the config was changed since
+		return nil
 	case f.Before == "":
 		f.Bisection = &Bisection{Found: Found{Why: "no kernel without it is known"}}
 		return nil
@@ -493,7 +497,7 @@ func (j *session) bisect(ctx context.Context, f *Finding) error {
 		}
 	}
 	s := Search{
-		Dir: f.Bisection.Dir, Case: j.cases[f.CaseName], Good: f.Bisection.Good, Bad: f.Bisection.Bad, For: short(f.Signature), ThenRepo: c.Repo,
+		Dir: f.Bisection.Dir, Case: of, Good: f.Bisection.Good, Bad: f.Bisection.Bad, For: short(f.Signature), ThenRepo: c.Repo,
 		Machine:   trials.Machine{Accel: j.Config.Accel, CPUs: j.Config.CPUs, Jobs: j.Config.Jobs, Tools: j.Config.Tools},
 		Fragments: j.Config.Fragments,
 	}

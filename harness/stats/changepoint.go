@@ -56,9 +56,9 @@ type Track struct {
 	Correlation float64
 
 	nights int
-	runs   []segment // the places of the last change, the oldest first
-	before []belief  // of each night: the belief when it began
-	below  map[int][]float64
+	runs   []segment         // the places of the last change, the oldest first
+	before []belief          // of each night: the belief when it began
+	below  map[int][]float64 // the same cumulated, where it was asked for
 }
 
 // A segment is the nights since one change: its first one, and how likely it
@@ -196,33 +196,38 @@ func (c Change) Worse() bool { return c.Up >= Sure }
 // Better tells whether it surely fell.
 func (c Change) Better() bool { return c.Down >= Sure }
 
+// Moved gives the probabilities that the rate rose, and that it fell, within
+// the last nights that had trials.
+func (t *Track) Moved(last int) (up, down float64) {
+	for _, r := range t.runs {
+		if r.since == 0 || r.since < t.nights-last || r.p < negligibleInRate {
+			continue
+		}
+		rose, fell := compare(t.cumulatedBefore(r.since), r.seen.cumulated())
+		up += r.p * rose
+		down += r.p * fell
+	}
+	return up, down
+}
+
 // Change says how likely the rate changed within the last nights that had
-// trials.
+// trials, when, and from what to what.
 func (t *Track) Change(last int) Change {
 	var c Change
 	if t.nights == 0 {
 		return c
 	}
-	var most float64
+	c.Up, c.Down = t.Moved(last)
+	var most segment
 	for _, r := range t.runs {
-		if r.p > most {
-			most, c.Since = r.p, r.since
-		}
-		if r.since == 0 || r.since < t.nights-last || r.p < negligibleInRate {
-			continue
-		}
-		up, down := compare(t.cumulatedBefore(r.since), r.seen.cumulated())
-		c.Up += r.p * up
-		c.Down += r.p * down
-	}
-	c.Before = t.before[c.Since].level()
-	for _, r := range t.runs {
-		if r.since == c.Since {
-			c.Now = r.seen.level()
+		if r.p > most.p {
+			most = r
 		}
 	}
-	if c.Since == 0 {
-		c.Before = c.Now
+	c.Since, c.Now = most.since, most.seen.level()
+	c.Before = c.Now
+	if c.Since > 0 {
+		c.Before = t.before[c.Since].level()
 	}
 	return c
 }

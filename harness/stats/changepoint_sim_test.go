@@ -22,7 +22,8 @@ func (s simulation) falseAlarms(r *rand.Rand) (nights, reports int) {
 		said := false
 		for range s.nights {
 			t.Add(night(r, rate, s.trials))
-			worse := t.Change(Recent).Worse()
+			up, _ := t.Moved(Recent)
+			worse := up >= Sure
 			if worse {
 				nights++
 				if !said {
@@ -45,7 +46,7 @@ func (s simulation) seenWithin(r *rand.Rand, before, after float64, within int) 
 		}
 		for range within {
 			t.Add(night(r, after, s.trials))
-			if t.Change(Recent).Worse() {
+			if up, _ := t.Moved(Recent); up >= Sure {
 				seen++
 				break
 			}
