@@ -11,41 +11,50 @@ import (
 	"github.com/blockrig/blockrig/harness/text"
 )
 
-// Pick gives the places of the trials that are named, by their number from 1
-// or the beginning of their folder's name; of all without a name.
+// Pick gives the places in Records of the trials that are named: by their
+// number, which is their place in what the run was asked for, from 1, or by the
+// beginning of their folder's name. Without a name: of all.
 func (s Stored) Pick(names ...string) ([]int, error) {
-	records := s.Records
 	var out []int
 	if len(names) == 0 {
-		for n := range records {
+		for n := range s.Records {
 			out = append(out, n)
 		}
 		return out, nil
 	}
 	for _, name := range names {
-		if n, err := strconv.Atoi(name); err == nil && n >= 1 && n <= len(records) && name[0] != '0' {
-			out = append(out, n-1)
-			continue
+		n, err := s.pick(name)
+		if err != nil {
+			return nil, err
 		}
-		found := -1
-		for n, r := range records {
-			if r.RunDir == "" || !strings.HasPrefix(filepath.Base(r.RunDir), name) {
-				continue
-			}
-			if found >= 0 {
-				return nil, fmt.Errorf("%q is the beginning of several trials", name)
-			}
-			found = n
-		}
-		if found < 0 {
-			return nil, fmt.Errorf("it has no trial %q; there are %d", name, len(records))
-		}
-		out = append(out, found)
+		out = append(out, n)
 	}
 	return out, nil
 }
 
-// Describe tells all of one trial, the n-th that is listed.
+func (s Stored) pick(name string) (int, error) {
+	number, err := strconv.Atoi(name)
+	byNumber := err == nil && name[0] != '0'
+	found := -1
+	for n, r := range s.Records {
+		if byNumber && r.Task == number-1 {
+			return n, nil
+		}
+		if byNumber || r.RunDir == "" || !strings.HasPrefix(filepath.Base(r.RunDir), name) {
+			continue
+		}
+		if found >= 0 {
+			return 0, fmt.Errorf("%q is the beginning of several trials", name)
+		}
+		found = n
+	}
+	if found < 0 {
+		return 0, fmt.Errorf("it has no trial %q; there are %d", name, len(s.Records))
+	}
+	return found, nil
+}
+
+// Describe tells what a record says of one trial, the n-th of its run.
 func Describe(w io.Writer, n int, r Record) error {
 	var b strings.Builder
 	line := func(name, value string) {
@@ -97,10 +106,10 @@ func describeTraced(line func(name, value string), r Record) {
 		return
 	}
 	for _, a := range t.Failed {
-		line("", fmt.Sprintf("%6.3f ms  %s (%s) answered %s at sector %d with %s", float64(a.US)/1000, a.Device, orDash(a.Layer), a.Op, a.Sector, a.Errno))
+		line("", fmt.Sprintf("%6.3f ms  %s (%s) answered %s at sector %d with %s", float64(a.US)/1000, a.Device, OrDash(a.Layer), a.Op, a.Sector, a.Errno))
 	}
 	for _, h := range t.Wrong {
-		line("", fmt.Sprintf("%s (%s) has at sector %d what is %s", h.Device, orDash(h.Layer), h.Sector, cmp.Or(h.Holds, "not comparable")))
+		line("", fmt.Sprintf("%s (%s) has at sector %d what is %s", h.Device, OrDash(h.Layer), h.Sector, cmp.Or(h.Holds, "not comparable")))
 	}
 	if t.Lost > 0 {
 		line("", fmt.Sprintf("%d events found no room", t.Lost))

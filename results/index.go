@@ -182,7 +182,7 @@ func (f follower) add(ctx context.Context, mark store.Mark) error {
 	}
 	var info Info
 	p := store.Part{From: mark, To: mark}
-	p.Run, p.Builds, info = f.head()
+	p, info = f.head(p)
 	p.To.State = files.String()
 	file, err := openStored(f.folders, path.Join(f.id, TrialsFile), maxTrials)
 	switch {
@@ -229,7 +229,7 @@ func (f follower) addLines(ctx context.Context, p store.Part, info Info, in io.R
 			if err := f.store.Add(ctx, p); err != nil {
 				return err
 			}
-			p.From, p.Trials, p.Builds = p.To, nil, nil
+			p = store.Part{Run: p.Run, From: p.To, To: p.To}
 		}
 	}
 	if whole {
@@ -281,27 +281,35 @@ func (f follower) problem(r *store.Run, name string, err error) {
 	note(r, notReadable(f.root, f.id, name, err))
 }
 
-// head is what the run's own files say of it.
-func (f follower) head() (store.Run, []store.Build, Info) {
-	var r store.Run
-	info, req, asked := readHead(f.folders, f.id, func(name string, err error) { f.problem(&r, name, err) })
+// head adds what the run's own files say of it to a part.
+func (f follower) head(p store.Part) (store.Part, Info) {
+	r := &p.Run
+	info, req, asked := readHead(f.folders, f.id, func(name string, err error) { f.problem(r, name, err) })
 	started := info.Started
 	if started.IsZero() { // run.json can't be read
 		started = startOf(f.id)
 	}
 	r.ID, r.Command, r.Verb, r.Started, r.Finished = f.id, info.Command, req.Verb, started, info.Finished
-	r.Night, r.Asked = store.NightOf(started), asked
-	var builds []store.Build
+	r.Night, r.Asked, r.Digest = store.NightOf(started), asked, info.Digest
+	for _, s := range req.Scenarios {
+		if p.From.State != "" {
+			break // they are in the store
+		}
+		for _, c := range s.Cases {
+			p.Cases = append(p.Cases, store.CaseID{Scenario: s.Name, Case: c})
+		}
+	}
 	for _, k := range req.Kernels {
+		p.Refs = append(p.Refs, k.Ref)
 		if !strings.HasPrefix(k.Ref, "git:") {
 			continue
 		}
 		b := req.Build
-		builds = append(builds, store.Build{
+		p.Builds = append(p.Builds, store.Build{
 			Run: f.id, Kernel: k.Ref, Exact: k.Exact, Digest: k.Digest, CC: b.CC, Config: b.Config, Fragments: b.Fragments, Patches: b.Patches,
 		})
 	}
-	return r, builds, info
+	return p, info
 }
 
 // startOf is when the run of an ID began.

@@ -53,14 +53,14 @@ func CheckStory(sc *scenarios.Scenario, cases []scenarios.Case, records []Record
 				}
 			}
 			if at < 0 {
-				off = append(off, fmt.Sprintf("%s, %s: not run", releases[i], orDash(cs.ID)))
+				off = append(off, fmt.Sprintf("%s, %s: not run", releases[i], OrDash(cs.ID)))
 				continue
 			}
 			used[at] = true
 			rec := records[at]
 			releases[i] = kernelName(rec.Kernel)
 			if said := deviation(k, cs, rec); said != "" {
-				off = append(off, text.Escape(fmt.Sprintf("%s, %s: %s", releases[i], orDash(cs.ID), said)))
+				off = append(off, text.Escape(fmt.Sprintf("%s, %s: %s", releases[i], OrDash(cs.ID), said)))
 				failed = failed || rec.Verdict != scenarios.Error
 			}
 		}

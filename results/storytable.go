@@ -47,7 +47,7 @@ func StoryTable(w io.Writer, all []Telling, style Style) error {
 			}
 			by[k.Role] = append(by[k.Role], name)
 		}
-		role := func(r string) string { return orDash(strings.Join(by[r], " ")) }
+		role := func(r string) string { return OrDash(strings.Join(by[r], " ")) }
 		cell := one.shown()
 		count[cell.Text]++
 		t.Add(one.Scenario.Name, role("before"), role("with"), role("after"), cell, fmt.Sprintf("%.0f", one.Took.Seconds()))

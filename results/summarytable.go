@@ -28,8 +28,8 @@ func SummaryTable(w io.Writer, all []Summary, trust Trust, style Style) error {
 	name := kernelNames(all, func(s Summary) Kernel { return s.Kernel })
 	for _, s := range all {
 		several = several || s.Scenario != all[0].Scenario
-		t.Add(s.Scenario, orDash(name(s.Kernel)), orDash(s.Case), s.verdict(), s.trials(), s.Boots, s.failed(),
-			percent(s.Interval.Low)+" to "+percent(s.Interval.High), s.between(), s.toTrust())
+		t.Add(s.Scenario, OrDash(name(s.Kernel)), OrDash(s.Case), s.verdict(), s.trials(), s.Boots, s.failed(),
+			Percent(s.Interval.Low)+" to "+Percent(s.Interval.High), s.between(), s.toTrust())
 	}
 	if err := t.Write(w); err != nil {
 		return err
@@ -52,7 +52,7 @@ func (s Summary) verdict() text.Cell {
 	}
 	for _, v := range s.order() {
 		if v != scenarios.Error || len(s.Verdicts) == 1 {
-			return coloured(v)
+			return VerdictCell(v)
 		}
 	}
 	return text.Cell{Text: "-"}
@@ -78,14 +78,14 @@ func (s Summary) failed() string {
 	if s.Trials == 0 {
 		return "-"
 	}
-	return fmt.Sprintf("%d of %d, %s", s.Failures, s.Trials, percent(s.Rate))
+	return fmt.Sprintf("%d of %d, %s", s.Failures, s.Trials, Percent(s.Rate))
 }
 
 func (s Summary) between() string {
 	if s.Between == nil {
 		return "-"
 	}
-	return percent(*s.Between)
+	return Percent(*s.Between)
 }
 
 func (s Summary) toTrust() string {
@@ -99,8 +99,8 @@ func (s Summary) toTrust() string {
 	}
 }
 
-// percent gives a rate with as many digits as one can make use of.
-func percent(rate float64) string {
+// Percent gives a rate with as many digits as one can make use of.
+func Percent(rate float64) string {
 	p := rate * 100
 	if p == 0 || p == 100 || p >= 1 && p <= 99 {
 		return fmt.Sprintf("%.0f%%", p)
@@ -175,5 +175,5 @@ func trustNote(b *bytes.Buffer, all []Summary, trust Trust) {
 		return
 	}
 	fmt.Fprintf(b, "\n%d passes in a row, each in a boot of its own, rule out a failure rate above %s with %s confidence; passes of one boot add little (--repeat %d --boots %d).\n",
-		n, percent(trust.Rate), percent(trust.Confidence), n, n)
+		n, Percent(trust.Rate), Percent(trust.Confidence), n, n)
 }

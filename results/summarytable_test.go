@@ -73,7 +73,7 @@ func TestSummaryTable(t *testing.T) {
 
 func TestPercent(t *testing.T) {
 	for rate, want := range map[float64]string{0: "0%", 1: "100%", .5: "50%", .0349: "3%", .004: "0.4%", .00012: "0.012%", .996: "99.6%", .99999: "99.9%"} {
-		if got := percent(rate); got != want {
+		if got := Percent(rate); got != want {
 			t.Errorf("%g: %s, want %s", rate, got, want)
 		}
 	}

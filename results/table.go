@@ -15,6 +15,8 @@ import (
 type Style struct {
 	Color bool // with the terminal's colours; only for a terminal
 	Width int  // columns to fit into where a finding can be cut short; 0: no limit
+	// Numbered puts the number of each trial in its run before it.
+	Numbered bool
 }
 
 // Table writes records for people: kernel, case, verdict, what else applied,
@@ -25,10 +27,19 @@ func Table(w io.Writer, records []Record, style Style) error {
 		Head:  []string{"SCENARIO", "KERNEL", "CASE", "VERDICT", "ALSO", "SAID", "FIRST FINDING", "SECONDS"},
 		Color: style.Color, Width: style.Width, Cut: 6, Numbers: true, Several: true,
 	}
+	if style.Numbered {
+		t.Head, t.Cut = slices.Insert(t.Head, 1, "TRIAL"), t.Cut+1
+	}
 	name := kernelNames(records, func(r Record) Kernel { return r.Kernel })
 	for _, r := range records {
-		t.Add(r.Scenario, orDash(name(r.Kernel)), orDash(r.Case), coloured(r.Verdict), orDash(join(r.Also)),
-			orDash(r.Outcome), orDash(firstFinding(r)), fmt.Sprintf("%.1f", float64(r.TrialMS)/1000))
+		row := []any{
+			r.Scenario, OrDash(name(r.Kernel)), OrDash(r.Case), VerdictCell(r.Verdict), OrDash(join(r.Also)),
+			OrDash(r.Outcome), OrDash(firstFinding(r)), fmt.Sprintf("%.1f", float64(r.TrialMS)/1000),
+		}
+		if style.Numbered {
+			row = slices.Insert(row, 1, any(r.Task+1))
+		}
+		t.Add(row...)
 	}
 	if err := t.Write(w); err != nil {
 		return err
@@ -107,7 +118,8 @@ func revision(ref string) string {
 	return fullHash.ReplaceAllStringFunc(ref, func(hash string) string { return hash[:12] })
 }
 
-func orDash(text string) string {
+// OrDash is a text as it stands in a table, where nothing is shown as "-".
+func OrDash(text string) string {
 	if text == "" {
 		return "-"
 	}
@@ -134,7 +146,8 @@ func firstFinding(r Record) string {
 	return ""
 }
 
-func coloured(v scenarios.Verdict) text.Cell { return text.Cell{Text: string(v), Color: color(v)} }
+// VerdictCell is a verdict in a table.
+func VerdictCell(v scenarios.Verdict) text.Cell { return text.Cell{Text: string(v), Color: color(v)} }
 
 func color(v scenarios.Verdict) string {
 	switch {

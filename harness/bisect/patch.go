@@ -43,7 +43,7 @@ type Side struct {
 // of one boot count for less than trials of many.
 func Compare(base, patched []Outcome, confidence float64) PatchResult {
 	// Any rate is thought possible, never and always most of all.
-	g := comparisonGrid()
+	g := stats.ComparisonGrid()
 	r := PatchResult{Confidence: confidence}
 	lb, lp := r.Base.tally(base, g), r.Patched.tally(patched, g)
 	r.P = g.Differ(lb, lp)

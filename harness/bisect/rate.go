@@ -26,17 +26,6 @@ func passingGrid() *stats.Grid {
 	return stats.NewGrid(stats.Model{Mean: 1e-5}, .85, weighted(means, func(m float64) float64 { return math.Exp(-m / .05) }), corrs)
 }
 
-// comparisonGrid is for the two kernels of a comparison, of which nothing is
-// known: each may always fail, never, or now and then.
-func comparisonGrid() *stats.Grid {
-	means := []float64{.005, .01, .02, .04, .07, .11, .16, .23, .31, .4, .5, .6, .7, .8, .88, .94, .98}
-	corrs := []stats.Weighted{{Value: 0, Weight: .5}, {Value: .1, Weight: .2}, {Value: .3, Weight: .2}, {Value: .6, Weight: .1}}
-	g := stats.NewGrid(stats.Model{Mean: 1 - 1e-4}, .3, weighted(means, func(float64) float64 { return 1 }), corrs)
-	g.Scale(.7)
-	g.Add(stats.Model{Mean: 1e-4}, .3)
-	return g
-}
-
 func weighted(values []float64, weight func(float64) float64) []stats.Weighted {
 	out := make([]stats.Weighted, len(values))
 	for i, v := range values {

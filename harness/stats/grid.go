@@ -46,6 +46,29 @@ func (g *Grid) Add(m Model, weight float64) {
 	g.prior = append(g.prior, math.Log(weight))
 }
 
+// ComparisonGrid is for two rates that are compared, of which nothing is known:
+// each may be always, never, or now and then.
+func ComparisonGrid() *Grid {
+	var means []Weighted
+	for _, m := range []float64{.005, .01, .02, .04, .07, .11, .16, .23, .31, .4, .5, .6, .7, .8, .88, .94, .98} {
+		means = append(means, Weighted{m, 1})
+	}
+	corrs := []Weighted{{0, .5}, {.1, .2}, {.3, .2}, {.6, .1}}
+	g := NewGrid(Model{Mean: 1 - 1e-4}, .3, means, corrs)
+	g.Scale(.7)
+	g.Add(Model{Mean: 1e-4}, .3)
+	return g
+}
+
+// Boots are the weights that trials, boot by boot, add.
+func (g *Grid) Boots(boots []Boot) Weights {
+	w := g.None()
+	for _, b := range boots {
+		w.Add(g.LogLikelihood(b))
+	}
+	return w
+}
+
 // Scale multiplies the weights that are there, before the grid is used.
 func (g *Grid) Scale(by float64) { floats.AddConst(math.Log(by), g.prior) }
 

@@ -23,7 +23,7 @@ func anyOf[T any](w *where, before string, values []T, after string) {
 	}
 	args := make([]any, len(values))
 	for i, v := range values {
-		args[i] = v
+		args[i] = v // database/sql takes named types of strings, too
 	}
 	w.add(before+" IN (?"+strings.Repeat(", ?", len(values)-1)+")"+after, args...)
 }
@@ -62,15 +62,15 @@ func (f Filter) where() *where {
 	if !f.Before.IsZero() {
 		w.add("t.started < ?", ceilMillis(f.Before))
 	}
-	anyOf(w, "t.verdict", f.Verdicts, "")
+	anyOf(w, "t.outcome IN (SELECT no FROM outcomes WHERE verdict", f.Verdicts, ")")
 	if f.Failures {
 		w.add("t.failed")
 	}
 	if s := f.Signature; s != nil {
-		w.add("t.signature IN (SELECT no FROM signatures WHERE phase = ? AND step = ? AND verdict = ?)", s.Phase, s.Step, string(s.Verdict))
+		w.add("t.outcome IN (SELECT no FROM outcomes WHERE in_phase = ? AND in_step = ? AND in_verdict = ?)", s.Phase, s.Step, string(s.Verdict))
 	}
 	if f.Kept {
-		w.add("t.dir <> ''")
+		w.add("t.kept")
 	}
 	return w
 }

@@ -10,21 +10,11 @@ import (
 	"github.com/blockrig/blockrig/scenarios"
 )
 
-// Bits of what names a trial in a query's result: whether it has a folder, its
-// run's number, its place. The largest is one with a folder, of the last run.
-const (
-	taskBits = 30
-	runMask  = 1<<31 - 1
-	taskMask = 1<<taskBits - 1
-)
-
-const lastTrial = `max(((t.dir <> '') << 61) | (t.run << 30) | t.task)`
-
-// pointKey tells the points of a case apart.
+// pointKey tells the points of histories apart.
 type pointKey struct {
-	scenario, name string
-	kernel         Kernel
-	night, run     string
+	of, kernel int64
+	night      string
+	run        int64
 }
 
 // Histories count trials, case by case, in the order of scenario and case.
@@ -34,40 +24,29 @@ func (s *Store) Histories(ctx context.Context, f Filter, by By) ([]History, erro
 	if err != nil {
 		return nil, err
 	}
-	kernel, run := "0", "0"
-	switch by {
-	case ByKernel:
-		kernel = "t.kernel"
-	case ByNight, ByRun:
-		run = "t.run"
-	case ByNightAndKernel:
-		kernel, run = "t.kernel", "t.run"
-	}
 	w := f.where()
-	points := map[pointKey]*tallying{}
-	var c, k, r, signature, failed, started, last, took, trial int64
-	var count int
-	var boot, v, said string
-	err = each(ctx, s.db, `SELECT t."case", `+kernel+`, `+run+`, t.boot, t.verdict, t.failed, t.signature, t.outcome, count(*), min(t.started), max(t.started), sum(t.took_ms), `+lastTrial+`
-FROM trials t`+w.String()+` GROUP BY 1, 2, 3, t.boot, t.verdict, t.signature, t.outcome`, w.args,
-		[]any{&c, &k, &r, &boot, &v, &failed, &signature, &said, &count, &started, &last, &took, &trial}, func() error {
-			key := pointKey{scenario: n.cases[c][0], name: n.cases[c][1], kernel: n.kernels[k]}
+	points := map[pointKey][]seen{}
+	var c, k, run int64
+	var t seen
+	var task int
+	var kept bool
+	// All of it stands in one index. It is grouped here, since SQLite takes
+	// longer to sort for that.
+	err = each(ctx, s.db, `SELECT t."case", t.kernel, t.run, t.boot, t.outcome, t.started, t.took_ms, t.task, t.kept FROM trials t`+w.String(), w.args,
+		[]any{&c, &k, &run, &t.boot, &t.outcome, &t.started, &t.tookMS, &task, &kept}, func() error {
+			key := pointKey{of: c}
 			switch by {
-			case ByNight, ByNightAndKernel:
-				key.night = n.nights[r]
+			case ByKernel:
+				key.kernel = k
+			case ByNight:
+				key.night = n.nights[run]
+			case ByNightAndKernel:
+				key.kernel, key.night = k, n.nights[run]
 			case ByRun:
-				key.run = n.runs[r]
+				key.run = run
 			}
-			p := points[key]
-			if p == nil {
-				p = &tallying{boots: map[string]*stats.Boot{}, outcomes: map[outcomeKey]*outcome{}}
-				points[key] = p
-			}
-			sig := n.signatures[signature].Failure()
-			p.add(seen{
-				boot: boot, of: Outcome{Signature: sig, Verdict: scenarios.Verdict(v), Said: said}, count: count, failed: failed != 0,
-				first: started, last: last, took: took, trial: trial,
-			})
+			t.trial = trialAt{kept, run, task}
+			points[key] = append(points[key], t)
 			return nil
 		})
 	if err != nil {
@@ -76,18 +55,17 @@ FROM trials t`+w.String()+` GROUP BY 1, 2, 3, t.boot, t.verdict, t.signature, t.
 	return histories(points, n), nil
 }
 
-func histories(points map[pointKey]*tallying, n names) []History {
-	at := map[[2]string]int{}
+func histories(points map[pointKey][]seen, n names) []History {
+	at := map[int64]int{}
 	var out []History
-	for key, t := range points {
-		of := [2]string{key.scenario, key.name}
-		i, ok := at[of]
+	for key, trials := range points {
+		i, ok := at[key.of]
 		if !ok {
 			i = len(out)
-			at[of] = i
-			out = append(out, History{Scenario: key.scenario, Case: key.name})
+			at[key.of] = i
+			out = append(out, History{Scenario: n.cases[key.of].Scenario, Case: n.cases[key.of].Case})
 		}
-		out[i].Points = append(out[i].Points, Point{Kernel: key.kernel, Night: key.night, Run: key.run, Tally: t.tally(n)})
+		out[i].Points = append(out[i].Points, Point{Kernel: n.kernels[key.kernel], Night: key.night, Run: n.runs[key.run], Tally: tally(trials, n)})
 	}
 	slices.SortFunc(out, func(a, b History) int {
 		return cmp.Or(strings.Compare(a.Scenario, b.Scenario), strings.Compare(a.Case, b.Case))
@@ -101,15 +79,26 @@ func histories(points map[pointKey]*tallying, n names) []History {
 	return out
 }
 
-// seen is that some trials of one boot ended alike.
+// seen is what a trial showed, by number.
 type seen struct {
-	boot        string
-	of          Outcome
-	count       int
-	failed      bool
-	first, last int64
-	took        int64
-	trial       int64
+	boot, outcome, started, tookMS int64
+	trial                          trialAt
+}
+
+// trialAt names a trial.
+type trialAt struct {
+	kept bool
+	run  int64
+	task int
+}
+
+// before tells whether o is the better one to show: one with a folder, of a
+// later run.
+func (t trialAt) before(o trialAt) bool {
+	if t.kept != o.kept {
+		return o.kept
+	}
+	return cmp.Or(cmp.Compare(t.run, o.run), cmp.Compare(t.task, o.task)) < 0
 }
 
 // outcomeKey tells outcomes apart.
@@ -123,75 +112,96 @@ func (o Outcome) key() outcomeKey {
 	return outcomeKey{o.Signature.Failure().String(), o.Verdict, o.Said}
 }
 
-type outcome struct {
-	Outcome
-	trial int64
-}
-
-// tallying is a tally that is being made.
-type tallying struct {
-	counts      Counts
-	first, last int64
-	took        int64
-	boots       map[string]*stats.Boot
-	single      []stats.Boot // of trials that name none
-	outcomes    map[outcomeKey]*outcome
-}
-
-func (t *tallying) add(s seen) {
-	if t.counts.Trials == 0 || s.first < t.first {
-		t.first = s.first
-	}
-	t.last = max(t.last, s.last)
-	t.took += s.took
-	t.counts.Trials += s.count
-	judged := s.of.Verdict != scenarios.Error
-	failures := 0
-	switch {
-	case s.failed:
-		failures = s.count
-		t.counts.Failures += s.count
-	case !judged:
-		t.counts.Errors += s.count
-	}
-	switch {
-	case !judged:
-	case s.boot == "":
-		for range s.count {
-			t.single = append(t.single, stats.Boot{Failures: min(failures, 1), Trials: 1})
+// tally counts trials. It may change their order.
+func tally(trials []seen, n names) Tally {
+	out := Tally{First: timeOf(trials[0].started), Last: timeOf(trials[0].started)}
+	slices.SortFunc(trials, func(a, b seen) int { return cmp.Compare(a.boot, b.boot) })
+	// Of each outcome: few of a case differ, and most points have one.
+	var keys []outcomeKey
+	var best []trialAt
+	var lastBoot int64 // that of the last of out.Boots
+	for _, t := range trials {
+		e := n.outcomes[t.outcome]
+		start := timeOf(t.started)
+		if start.Before(out.First) {
+			out.First = start
 		}
-	default:
-		b := t.boots[s.boot]
-		if b == nil {
-			b = &stats.Boot{}
-			t.boots[s.boot] = b
+		if start.After(out.Last) {
+			out.Last = start
 		}
-		b.Failures += failures
-		b.Trials += s.count
+		out.TookMS += t.tookMS
+		out.Trials++
+		one, k := e.outcome, e.key
+		o := slices.Index(keys, k)
+		if o < 0 {
+			o = len(keys)
+			keys, best, out.Outcomes = append(keys, k), append(best, t.trial), append(out.Outcomes, one)
+		}
+		out.Outcomes[o].Trials++
+		if best[o].before(t.trial) {
+			best[o] = t.trial
+		}
+		boot := stats.Boot{Trials: 1}
+		switch {
+		case e.verdict == scenarios.Error:
+			out.Errors++
+			continue
+		case e.verdict.Failure():
+			out.Failures++
+			boot.Failures = 1
+		}
+		if last := len(out.Boots) - 1; t.boot != 0 && t.boot == lastBoot {
+			out.Boots[last].Trials++
+			out.Boots[last].Failures += boot.Failures
+			continue
+		}
+		out.Boots, lastBoot = append(out.Boots, boot), t.boot
 	}
-	o := t.outcomes[s.of.key()]
-	if o == nil {
-		o = &outcome{Outcome: s.of}
-		t.outcomes[s.of.key()] = o
+	for i, b := range best {
+		out.Outcomes[i].Trial = TrialName(n.runs[b.run], b.task)
 	}
-	o.Trials += s.count
-	o.trial = max(o.trial, s.trial)
+	out.sort()
+	return out
 }
 
-func (t *tallying) tally(n names) Tally {
-	out := Tally{Counts: t.counts, First: timeOf(t.first), Last: timeOf(t.last), TookMS: t.took, Boots: t.single}
-	for _, b := range t.boots {
-		out.Boots = append(out.Boots, *b)
+// Merge is the tally of all that several count, which have no trial in common.
+func Merge(all ...Tally) Tally {
+	var out Tally
+	at := map[outcomeKey]int{}
+	for _, t := range all {
+		if t.Trials == 0 {
+			continue
+		}
+		if out.Trials == 0 || t.First.Before(out.First) {
+			out.First = t.First
+		}
+		if t.Last.After(out.Last) {
+			out.Last = t.Last
+		}
+		out.Trials += t.Trials
+		out.Failures += t.Failures
+		out.Errors += t.Errors
+		out.Boots = append(out.Boots, t.Boots...)
+		for _, o := range t.Outcomes {
+			if i, ok := at[o.key()]; ok {
+				out.Outcomes[i].Trials += o.Trials
+				continue
+			}
+			at[o.key()] = len(out.Outcomes)
+			out.Outcomes = append(out.Outcomes, o)
+		}
 	}
-	slices.SortFunc(out.Boots, func(a, b stats.Boot) int {
+	out.sort()
+	return out
+}
+
+// sort puts boots and outcomes in an order that does not depend on how they
+// were found.
+func (t *Tally) sort() {
+	slices.SortFunc(t.Boots, func(a, b stats.Boot) int {
 		return cmp.Or(cmp.Compare(b.Trials, a.Trials), cmp.Compare(b.Failures, a.Failures))
 	})
-	for _, o := range t.outcomes {
-		o.Trial = TrialName(n.runs[o.trial>>taskBits&runMask], int(o.trial&taskMask))
-		out.Outcomes = append(out.Outcomes, o.Outcome)
-	}
-	slices.SortFunc(out.Outcomes, func(a, b Outcome) int {
+	slices.SortFunc(t.Outcomes, func(a, b Outcome) int {
 		return cmp.Or(cmp.Compare(b.Trials, a.Trials), strings.Compare(a.key().failure, b.key().failure), strings.Compare(a.Said, b.Said))
 	})
-	return out
 }

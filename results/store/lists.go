@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-const runColumns = "r.id, r.command, r.verb, r.started, r.finished, r.night, r.asked, r.problem, r.problems, r.trials, r.failures, r.errors"
+const runColumns = "r.id, r.command, r.verb, r.started, r.finished, r.night, r.asked, r.digest, r.problem, r.problems, r.trials, r.failures, r.errors"
 
 func (s *Store) runs(ctx context.Context, condition string, args ...any) ([]Run, error) {
 	var out []Run
@@ -15,7 +15,7 @@ func (s *Store) runs(ctx context.Context, condition string, args ...any) ([]Run,
 	var command string
 	var started, finished int64
 	err := each(ctx, s.db, "SELECT "+runColumns+" FROM runs r"+condition, args,
-		[]any{&r.ID, &command, &r.Verb, &started, &finished, &r.Night, &r.Asked, &r.Problem, &r.Problems, &r.Trials, &r.Failures, &r.Errors}, func() error {
+		[]any{&r.ID, &command, &r.Verb, &started, &finished, &r.Night, &r.Asked, &r.Digest, &r.Problem, &r.Problems, &r.Trials, &r.Failures, &r.Errors}, func() error {
 			one := r
 			one.Started, one.Finished = timeOf(started), timeOf(finished)
 			var err error
@@ -75,7 +75,7 @@ func (s *Store) Kernels(ctx context.Context, f Filter) ([]KernelUse, error) {
 	var k KernelUse
 	var first, last int64
 	err := each(ctx, s.db, `
-SELECT k.ref, k.exact, k."release", k.digest, k.commit_hash, count(*), sum(t.failed), sum(t.verdict = 'error'), min(t.started), max(t.started)
+SELECT k.ref, k.exact, k."release", k.digest, k.commit_hash, count(*), sum(t.failed), sum(t.outcome IN (SELECT no FROM outcomes WHERE verdict = 'error')), min(t.started), max(t.started)
 FROM trials t JOIN kernels k ON k.no = t.kernel`+w.String()+` GROUP BY t.kernel ORDER BY min(t.started), k.ref, k.no`, w.args,
 		[]any{&k.Ref, &k.Exact, &k.Release, &k.Digest, &k.Commit, &k.Trials, &k.Failures, &k.Errors, &first, &last}, func() error {
 			one := k
@@ -122,6 +122,33 @@ func (s *Store) Bisections(ctx context.Context) ([]Bisection, error) {
 			one.Command, err = listOf[string](command)
 			out = append(out, one)
 			return err
+		})
+	return out, err
+}
+
+// Asked are the cases that runs were to do, each with each kernel that they
+// were to do it on, whether or not it came to a trial. Of the filter, only
+// Runs, Nights, Kernels and Scenario count.
+func (s *Store) Asked(ctx context.Context, f Filter) ([]Asked, error) {
+	w := &where{}
+	anyOf(w, "r.id", f.Runs, "")
+	anyOf(w, "r.night", f.Nights, "")
+	var refs []string
+	for _, k := range f.Kernels {
+		refs = append(refs, k.Ref)
+	}
+	anyOf(w, "k.ref", refs, "")
+	if f.Scenario != "" {
+		w.add("c.scenario = ?", f.Scenario)
+	}
+	var out []Asked
+	var a Asked
+	err := each(ctx, s.db, `
+SELECT DISTINCT c.scenario, c.name, k.ref
+FROM runs r JOIN asked_kernels k ON k.run = r.no JOIN asked_cases a ON a.run = r.no JOIN cases c ON c.no = a."case"`+w.String()+` ORDER BY 1, 2, 3`,
+		w.args, []any{&a.Scenario, &a.Case, &a.Ref}, func() error {
+			out = append(out, a)
+			return nil
 		})
 	return out, err
 }

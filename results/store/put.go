@@ -46,6 +46,8 @@ func (s *Store) Mark(ctx context.Context, run string) (Mark, error) {
 type Part struct {
 	Run    Run // its counts are not used
 	Builds []Build
+	Cases  []CaseID // that the run is to do,
+	Refs   []string // on these kernels
 	Trials []Trial
 	From   Mark // what the store has to have of the run; only bytes and lines count
 	To     Mark // what it then has
@@ -68,6 +70,12 @@ func (s *Store) Add(ctx context.Context, p Part) error {
 		for _, b := range p.Builds {
 			w.exec(`INSERT OR REPLACE INTO builds VALUES (?, ?, ?, ?, ?, ?, ?, ?)`,
 				no, b.Kernel, b.Exact, b.Digest, b.CC, b.Config, list(b.Fragments), list(b.Patches))
+		}
+		for _, c := range p.Cases {
+			w.exec(`INSERT OR IGNORE INTO asked_cases VALUES (?, ?)`, no, w.caseNumber(c))
+		}
+		for _, ref := range p.Refs {
+			w.exec(`INSERT OR IGNORE INTO asked_kernels VALUES (?, ?)`, no, ref)
 		}
 		for _, t := range p.Trials {
 			w.trial(no, t)
@@ -102,14 +110,14 @@ func putRun(ctx context.Context, tx *sql.Tx, p Part) (no int64, err error) {
 	}
 	r := p.Run
 	err = tx.QueryRowContext(ctx, `
-INSERT INTO runs (id, command, verb, started, finished, night, asked, trials, failures, errors, problem, problems, bytes, lines, state)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+INSERT INTO runs (id, command, verb, started, finished, night, asked, digest, trials, failures, errors, problem, problems, bytes, lines, state)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT (id) DO UPDATE SET command = excluded.command, verb = excluded.verb, started = excluded.started,
-	finished = excluded.finished, night = excluded.night, asked = excluded.asked,
+	finished = excluded.finished, night = excluded.night, asked = excluded.asked, digest = excluded.digest,
 	trials = trials + excluded.trials, failures = failures + excluded.failures, errors = errors + excluded.errors,
 	problem = excluded.problem, problems = excluded.problems, bytes = excluded.bytes, lines = excluded.lines, state = excluded.state
 RETURNING no`,
-		r.ID, list(r.Command), r.Verb, millis(r.Started), millis(r.Finished), r.Night, r.Asked,
+		r.ID, list(r.Command), r.Verb, millis(r.Started), millis(r.Finished), r.Night, r.Asked, r.Digest,
 		c.Trials, c.Failures, c.Errors, r.Problem, r.Problems, p.To.Bytes, p.To.Lines, p.To.State).Scan(&no)
 	return no, err
 }
@@ -134,7 +142,7 @@ func (s *Store) Drop(ctx context.Context, runs ...string) error {
 // Clear takes everything out of the store.
 func (s *Store) Clear(ctx context.Context) error {
 	err := s.write(ctx, func(tx *sql.Tx) error {
-		for _, table := range []string{"runs", "kernels", "cases", "signatures", "bisections"} {
+		for _, table := range []string{"runs", "kernels", "cases", "outcomes", "boots", "bisections"} {
 			if _, err := tx.ExecContext(ctx, "DELETE FROM "+table); err != nil {
 				return err
 			}
@@ -151,7 +159,7 @@ func (s *Store) Clear(ctx context.Context) error {
 func (s *Store) DropFolders(ctx context.Context, run string, dirs ...string) error {
 	err := s.write(ctx, func(tx *sql.Tx) error {
 		for _, dir := range dirs {
-			_, err := tx.ExecContext(ctx, "UPDATE trials SET dir = '' WHERE run = (SELECT no FROM runs WHERE id = ?) AND dir = ?", run, dir)
+			_, err := tx.ExecContext(ctx, "UPDATE trials SET dir = '', kept = 0 WHERE run = (SELECT no FROM runs WHERE id = ?) AND dir = ?", run, dir)
 			if err != nil {
 				return err
 			}
@@ -227,9 +235,36 @@ func (w *writer) number(key any, find, add string, args ...any) int64 {
 	return no
 }
 
-type caseKey struct{ scenario, name string }
+// outcomeRow is a row of outcomes.
+type outcomeRow struct{ verdict, also, phase, said, errno, inPhase, inStep, inVerdict, titles string }
 
-type signatureKey struct{ phase, step, verdict, titles string }
+func (w *writer) outcomeNumber(t Trial) int64 {
+	o := outcomeRow{
+		string(t.Verdict), list(t.Also), t.Phase, t.Outcome, t.Errno,
+		t.Signature.Phase, t.Signature.Step, string(t.Signature.Verdict), list(t.Signature.Titles),
+	}
+	return w.number(o,
+		`SELECT no FROM outcomes WHERE verdict = ? AND also = ? AND phase = ? AND said = ? AND errno = ? AND in_phase = ? AND in_step = ? AND in_verdict = ? AND titles = ?`,
+		`INSERT INTO outcomes (verdict, also, phase, said, errno, in_phase, in_step, in_verdict, titles) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING no`,
+		o.verdict, o.also, o.phase, o.said, o.errno, o.inPhase, o.inStep, o.inVerdict, o.titles)
+}
+
+// bootID is a boot as a key.
+type bootID string
+
+func (w *writer) bootNumber(id string) int64 {
+	if id == "" {
+		return 0
+	}
+	return w.number(bootID(id), `SELECT no FROM boots WHERE id = ?`, `INSERT INTO boots (id) VALUES (?) RETURNING no`, id)
+}
+
+func (w *writer) caseNumber(c CaseID) int64 {
+	return w.number(c,
+		`SELECT no FROM cases WHERE scenario = ? AND name = ?`,
+		`INSERT INTO cases (scenario, name) VALUES (?, ?) RETURNING no`,
+		c.Scenario, c.Case)
+}
 
 func (w *writer) trial(run int64, t Trial) {
 	k := t.Kernel
@@ -237,19 +272,11 @@ func (w *writer) trial(run int64, t Trial) {
 		`SELECT no FROM kernels WHERE ref = ? AND exact = ? AND "release" = ? AND digest = ? AND commit_hash = ?`,
 		`INSERT INTO kernels (ref, exact, "release", digest, commit_hash) VALUES (?, ?, ?, ?, ?) RETURNING no`,
 		k.Ref, k.Exact, k.Release, k.Digest, k.Commit)
-	c := w.number(caseKey{t.Scenario, t.Case},
-		`SELECT no FROM cases WHERE scenario = ? AND name = ?`,
-		`INSERT INTO cases (scenario, name) VALUES (?, ?) RETURNING no`,
-		t.Scenario, t.Case)
-	g := signatureKey{t.Signature.Phase, t.Signature.Step, string(t.Signature.Verdict), list(t.Signature.Titles)}
-	signature := w.number(g,
-		`SELECT no FROM signatures WHERE phase = ? AND step = ? AND verdict = ? AND titles = ?`,
-		`INSERT INTO signatures (phase, step, verdict, titles) VALUES (?, ?, ?, ?) RETURNING no`,
-		g.phase, g.step, g.verdict, g.titles)
-	w.exec(`INSERT INTO trials VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
-		run, t.Line, t.Task, millis(t.Started), kernel, c, string(t.Verdict), t.Verdict.Failure(), list(t.Also), signature,
-		t.Phase, t.Reason, t.Outcome, t.Errno, t.Bytes, t.Accel, t.CPUs, t.Warm, t.BootID,
-		t.BootMS, t.TrialMS, t.GuestMS, t.TookMS, t.Attempts, t.Dir)
+	c := w.caseNumber(CaseID{t.Scenario, t.Case})
+	outcome, boot := w.outcomeNumber(t), w.bootNumber(t.BootID)
+	w.exec(`INSERT INTO trials VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+		run, t.Line, t.Task, millis(t.Started), kernel, c, outcome, t.Verdict.Failure(), boot, t.Dir != "",
+		t.Reason, t.Bytes, t.Accel, t.CPUs, t.Warm, t.BootMS, t.TrialMS, t.GuestMS, t.TookMS, t.Attempts, t.Dir)
 	for n, f := range t.Findings {
 		w.exec("INSERT INTO findings VALUES (?, ?, ?, ?, ?, ?, ?)", run, t.Line, n, string(f.Kind), f.Title, f.Place, f.Line)
 	}

@@ -31,6 +31,10 @@ type Reader interface {
 	Builds(ctx context.Context, f Filter) ([]Build, error)
 	// Bisections are all, oldest first.
 	Bisections(ctx context.Context) ([]Bisection, error)
+	// Asked are the cases that runs were to do, each with each kernel that they
+	// were to do it on, whether or not it came to a trial. Of the filter, only
+	// Runs, Nights, Kernels and Scenario count.
+	Asked(ctx context.Context, f Filter) ([]Asked, error)
 	// Select gives the filter that a word of the user's stands for: a run (its
 	// ID, the beginning of it, "last"), a night ("2026-11-25"), a kernel (its
 	// reference or release), a commit (at least 7 digits of its hash). The

@@ -16,6 +16,7 @@ CREATE TABLE runs (
 	finished INTEGER NOT NULL, -- 0: it is not
 	night    TEXT NOT NULL,
 	asked    INTEGER NOT NULL,
+	digest   TEXT NOT NULL,
 	trials   INTEGER NOT NULL,
 	failures INTEGER NOT NULL,
 	errors   INTEGER NOT NULL,
@@ -42,43 +43,51 @@ CREATE TABLE cases (
 	name     TEXT NOT NULL,
 	UNIQUE (scenario, name)
 );
-CREATE TABLE signatures (
+-- How trials ended. What many have in common is here, so that to count them is
+-- to compare numbers.
+CREATE TABLE outcomes (
 	no      INTEGER PRIMARY KEY,
-	phase   TEXT NOT NULL,
-	step    TEXT NOT NULL,
 	verdict TEXT NOT NULL,
-	titles  TEXT NOT NULL,
-	UNIQUE (phase, step, verdict, titles)
+	also    TEXT NOT NULL,
+	phase   TEXT NOT NULL,
+	said    TEXT NOT NULL,
+	errno   TEXT NOT NULL,
+	-- The signature:
+	in_phase   TEXT NOT NULL,
+	in_step    TEXT NOT NULL,
+	in_verdict TEXT NOT NULL,
+	titles     TEXT NOT NULL,
+	UNIQUE (verdict, also, phase, said, errno, in_phase, in_step, in_verdict, titles)
+);
+CREATE TABLE boots (
+	no INTEGER PRIMARY KEY,
+	id TEXT NOT NULL UNIQUE
 );
 CREATE TABLE trials (
-	run       INTEGER NOT NULL REFERENCES runs (no) ON DELETE CASCADE,
-	line      INTEGER NOT NULL,
-	task      INTEGER NOT NULL,
-	started   INTEGER NOT NULL,
-	kernel    INTEGER NOT NULL REFERENCES kernels (no),
-	"case"    INTEGER NOT NULL REFERENCES cases (no),
-	verdict   TEXT NOT NULL,
-	failed    INTEGER NOT NULL,
-	also      TEXT NOT NULL,
-	signature INTEGER NOT NULL REFERENCES signatures (no),
-	phase     TEXT NOT NULL,
-	reason    TEXT NOT NULL,
-	outcome   TEXT NOT NULL,
-	errno     TEXT NOT NULL,
-	bytes     INTEGER NOT NULL,
-	accel     TEXT NOT NULL,
-	cpus      INTEGER NOT NULL,
-	warm      INTEGER NOT NULL,
-	boot      TEXT NOT NULL,
-	boot_ms   INTEGER NOT NULL,
-	trial_ms  INTEGER NOT NULL,
-	guest_ms  INTEGER NOT NULL,
-	took_ms   INTEGER NOT NULL,
-	attempts  INTEGER NOT NULL,
-	dir       TEXT NOT NULL,
+	run      INTEGER NOT NULL REFERENCES runs (no) ON DELETE CASCADE,
+	line     INTEGER NOT NULL,
+	task     INTEGER NOT NULL,
+	started  INTEGER NOT NULL,
+	kernel   INTEGER NOT NULL REFERENCES kernels (no),
+	"case"   INTEGER NOT NULL REFERENCES cases (no),
+	outcome  INTEGER NOT NULL REFERENCES outcomes (no),
+	failed   INTEGER NOT NULL,
+	boot     INTEGER NOT NULL, -- 0: it names none
+	kept     INTEGER NOT NULL, -- there is a folder
+	reason   TEXT NOT NULL,
+	bytes    INTEGER NOT NULL,
+	accel    TEXT NOT NULL,
+	cpus     INTEGER NOT NULL,
+	warm     INTEGER NOT NULL,
+	boot_ms  INTEGER NOT NULL,
+	trial_ms INTEGER NOT NULL,
+	guest_ms INTEGER NOT NULL,
+	took_ms  INTEGER NOT NULL,
+	attempts INTEGER NOT NULL,
+	dir      TEXT NOT NULL,
 	PRIMARY KEY (run, line)
 ) WITHOUT ROWID;
-CREATE INDEX trials_by_case ON trials ("case", kernel, started);
+CREATE INDEX trials_by_case ON trials ("case", kernel, run, boot, outcome, started, took_ms, task, kept);
 CREATE INDEX trials_by_kernel ON trials (kernel);
 CREATE INDEX trials_by_start ON trials (started);
 CREATE INDEX failed_trials ON trials (run, line) WHERE failed;
@@ -94,6 +103,17 @@ CREATE TABLE findings (
 	FOREIGN KEY (run, line) REFERENCES trials (run, line) ON DELETE CASCADE
 ) WITHOUT ROWID;
 CREATE INDEX findings_by_title ON findings (title);
+-- What runs were to do: each of these cases on each of these kernels.
+CREATE TABLE asked_cases (
+	run    INTEGER NOT NULL REFERENCES runs (no) ON DELETE CASCADE,
+	"case" INTEGER NOT NULL REFERENCES cases (no),
+	PRIMARY KEY (run, "case")
+) WITHOUT ROWID;
+CREATE TABLE asked_kernels (
+	run INTEGER NOT NULL REFERENCES runs (no) ON DELETE CASCADE,
+	ref TEXT NOT NULL,
+	PRIMARY KEY (run, ref)
+) WITHOUT ROWID;
 CREATE TABLE builds (
 	run       INTEGER NOT NULL REFERENCES runs (no) ON DELETE CASCADE,
 	kernel    TEXT NOT NULL,

@@ -283,7 +283,7 @@ func TestAStoreThatCantBeReadIsNoticed(t *testing.T) {
 	for name, damage := range map[string]func() error{
 		"text":     func() error { return os.WriteFile(path, []byte(strings.Repeat("no database\n", 1000)), 0o600) },
 		"cut":      func() error { return os.WriteFile(path, sound[:5000], 0o600) },
-		"a folder": func() error { return os.Mkdir(path, 0o700) },
+		"a folder": func() error { return errors.Join(os.RemoveAll(path), os.Mkdir(path, 0o700)) },
 	} {
 		if err := errors.Join(os.RemoveAll(path), damage()); err != nil {
 			t.Fatal(err)

@@ -14,16 +14,26 @@ import (
 
 // names are what rows of trials name by number.
 type names struct {
-	runs       map[int64]string
-	nights     map[int64]string
-	kernels    map[int64]Kernel
-	cases      map[int64][2]string // scenario, case
-	signatures map[int64]verdict.Signature
+	runs     map[int64]string
+	nights   map[int64]string
+	kernels  map[int64]Kernel
+	cases    map[int64]CaseID
+	outcomes map[int64]ending
+}
+
+// ending is how a trial ended.
+type ending struct {
+	verdict            scenarios.Verdict
+	also               []scenarios.Verdict
+	phase, said, errno string
+	signature          verdict.Signature
+	outcome            Outcome // what counts of it in a tally
+	key                outcomeKey
 }
 
 // names reads all of them: they are few beside the trials.
 func (s *Store) names(ctx context.Context, q querier) (names, error) {
-	n := names{map[int64]string{}, map[int64]string{}, map[int64]Kernel{}, map[int64][2]string{}, map[int64]verdict.Signature{}}
+	n := names{map[int64]string{}, map[int64]string{}, map[int64]Kernel{}, map[int64]CaseID{}, map[int64]ending{}}
 	var no int64
 	var a, b, c, d, e string
 	err := each(ctx, q, "SELECT no, id, night FROM runs", nil, []any{&no, &a, &b}, func() error {
@@ -38,16 +48,24 @@ func (s *Store) names(ctx context.Context, q querier) (names, error) {
 	}
 	if err == nil {
 		err = each(ctx, q, "SELECT no, scenario, name FROM cases", nil, []any{&no, &a, &b}, func() error {
-			n.cases[no] = [2]string{a, b}
+			n.cases[no] = CaseID{a, b}
 			return nil
 		})
 	}
 	if err == nil {
-		err = each(ctx, q, "SELECT no, phase, step, verdict, titles FROM signatures", nil, []any{&no, &a, &b, &c, &d}, func() error {
-			titles, err := listOf[string](d)
-			n.signatures[no] = verdict.Signature{Phase: a, Step: b, Verdict: scenarios.Verdict(c), Titles: titles}
-			return err
-		})
+		var also, titles string
+		var o ending
+		err = each(ctx, q, "SELECT no, verdict, also, phase, said, errno, in_phase, in_step, in_verdict, titles FROM outcomes", nil,
+			[]any{&no, (*string)(&o.verdict), &also, &o.phase, &o.said, &o.errno, &o.signature.Phase, &o.signature.Step, (*string)(&o.signature.Verdict), &titles}, func() error {
+				one := o
+				var err1, err2 error
+				one.also, err1 = listOf[scenarios.Verdict](also)
+				one.signature.Titles, err2 = listOf[string](titles)
+				one.outcome = Outcome{Signature: one.signature.Failure(), Verdict: one.verdict, Said: one.said}
+				one.key = one.outcome.key()
+				n.outcomes[no] = one
+				return firstError(err1, err2)
+			})
 	}
 	return n, err
 }
@@ -87,8 +105,9 @@ func listOf[T any](text string) ([]T, error) {
 	return out, nil
 }
 
-const trialColumns = `t.run, t.line, t.task, t.started, t.kernel, t."case", t.verdict, t.also, t.signature, t.phase, t.reason,
-	t.outcome, t.errno, t.bytes, t.accel, t.cpus, t.warm, t.boot, t.boot_ms, t.trial_ms, t.guest_ms, t.took_ms, t.attempts, t.dir`
+const trialQuery = `SELECT t.run, t.line, t.task, t.started, t.kernel, t."case", t.outcome, t.reason, t.bytes, t.accel, t.cpus, t.warm,
+	coalesce(b.id, ''), t.boot_ms, t.trial_ms, t.guest_ms, t.took_ms, t.attempts, t.dir
+FROM trials t LEFT JOIN boots b ON b.no = t.boot`
 
 // Trials gives trials one by one, without their findings.
 func (s *Store) Trials(ctx context.Context, f Filter) iter.Seq2[Trial, error] {
@@ -116,23 +135,18 @@ func (s *Store) Trials(ctx context.Context, f Filter) iter.Seq2[Trial, error] {
 var errEnough = fmt.Errorf("enough")
 
 func (s *Store) trials(ctx context.Context, n names, condition string, args []any, do func(run int64, t Trial) error) error {
-	var run, started, kernel, c, signature int64
-	var also string
+	var run, started, kernel, c, outcome int64
 	var t Trial
 	into := []any{
-		&run, &t.Line, &t.Task, &started, &kernel, &c, (*string)(&t.Verdict), &also, &signature, &t.Phase, &t.Reason,
-		&t.Outcome, &t.Errno, &t.Bytes, &t.Accel, &t.CPUs, &t.Warm, &t.BootID, &t.BootMS, &t.TrialMS, &t.GuestMS, &t.TookMS, &t.Attempts, &t.Dir,
+		&run, &t.Line, &t.Task, &started, &kernel, &c, &outcome, &t.Reason, &t.Bytes, &t.Accel, &t.CPUs, &t.Warm,
+		&t.BootID, &t.BootMS, &t.TrialMS, &t.GuestMS, &t.TookMS, &t.Attempts, &t.Dir,
 	}
-	return each(ctx, s.db, "SELECT "+trialColumns+" FROM trials t"+condition, args, into, func() error {
-		out := t
+	return each(ctx, s.db, trialQuery+condition, args, into, func() error {
+		out, o := t, n.outcomes[outcome]
 		out.Run, out.Started, out.Kernel = n.runs[run], timeOf(started), n.kernels[kernel]
-		out.Scenario, out.Case = n.cases[c][0], n.cases[c][1]
-		out.Signature = n.signatures[signature]
-		out.Titles = out.Signature.Titles
-		var err error
-		if out.Also, err = listOf[scenarios.Verdict](also); err != nil {
-			return err
-		}
+		out.Scenario, out.Case = n.cases[c].Scenario, n.cases[c].Case
+		out.Verdict, out.Also, out.Phase, out.Outcome, out.Errno = o.verdict, o.also, o.phase, o.said, o.errno
+		out.Signature, out.Titles = o.signature, o.signature.Titles
 		return do(run, out)
 	})
 }

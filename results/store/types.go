@@ -23,6 +23,7 @@ type Run struct {
 	// be read, or is not what was recorded. "" when there are none.
 	Problem  string `json:"problem,omitempty"`
 	Problems int    `json:"problems,omitempty"`
+	Digest   string `json:"trials_sha256,omitempty"` // of the trials of a run that has ended
 	Counts
 }
 
@@ -146,6 +147,18 @@ type Bisection struct {
 	Grade      string  `json:"grade,omitempty"`   // proven, likely, doubtful
 	Confidence float64 `json:"confidence,omitempty"`
 	Trials     int     `json:"trials"`
+}
+
+// A CaseID names a case.
+type CaseID struct {
+	Scenario string `json:"scenario"`
+	Case     string `json:"case"`
+}
+
+// Asked is a case that a run was to do on a kernel.
+type Asked struct {
+	CaseID
+	Ref string `json:"ref"` // of the kernel
 }
 
 // A KernelUse is a kernel with the trials that ran on it.

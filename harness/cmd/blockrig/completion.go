@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"slices"
 	"strings"
 
@@ -8,6 +9,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/blockrig/blockrig/results"
+	"github.com/blockrig/blockrig/results/store"
 	"github.com/blockrig/blockrig/scenarios"
 	"github.com/blockrig/blockrig/scenarios/language"
 )
@@ -24,7 +26,7 @@ func (a *app) complete(c *cobra.Command) {
 				_ = c.RegisterFlagCompletionFunc(name, complete)
 			}
 		}
-	case len(usage) > 1 && usage[1] == "RUN":
+	case len(usage) > 1 && (strings.HasPrefix(usage[1], "RUN") || usage[1] == "A"):
 		c.ValidArgsFunction = completeFrom(a.runIDs, cobra.ShellCompDirectiveNoFileComp)
 	}
 	add := func(f *pflag.Flag) {
@@ -116,13 +118,18 @@ func (a *app) runIDs() []string {
 	if err != nil {
 		return nil
 	}
-	runs, err := results.List(root)
+	index, err := results.OpenStore(context.Background(), root, nil)
+	if err != nil {
+		return nil
+	}
+	defer index.Close() // only read from
+	runs, err := index.Runs(context.Background(), store.Filter{})
 	if err != nil {
 		return nil
 	}
 	ids := []string{"last"}
 	for _, r := range runs {
-		ids = append(ids, r.Info.ID)
+		ids = append(ids, r.ID)
 	}
 	return ids
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -14,14 +15,16 @@ func (a *app) showCommand() *cobra.Command {
 		trust   float64
 	)
 	c := &cobra.Command{
-		Use:   "show RUN [TRIAL…]",
-		Short: "Show the trials of a run",
+		Use:   "show RUN[/TRIAL] [TRIAL…]",
+		Short: "Show the trials of a run, or all of a trial",
 		Long: `Show the trials of a run, which is named by its ID, the beginning of it, or
-"last". TRIAL is the number of a trial in that list, from 1, or the beginning
-of its folder's name: what happened in it is shown in full, as -v does for all.
---summary gives a row for each case, as "blockrig run --repeat" does.`,
+"last". TRIAL is the number of a trial in that list, or the beginning of its
+folder's name; RUN/TRIAL names one, too. What was asked of it and what happened is
+shown in full, with the console around each finding and the commands that do it
+again. -v tells in short of all. --summary gives a row for each case, as "blockrig
+run --repeat" does.`,
 		Example: `  blockrig results show last
-  blockrig results show last 4
+  blockrig results show last/4
   blockrig results show last --summary --format json`,
 		Args: cobra.MinimumNArgs(1),
 		RunE: func(_ *cobra.Command, args []string) error {
@@ -32,16 +35,21 @@ of its folder's name: what happened in it is shown in full, as -v does for all.
 			if err != nil {
 				return err
 			}
-			run, err := results.Show(root, args[0])
+			id, trial, named := strings.Cut(args[0], "/")
+			run, err := results.Show(root, id)
 			if err != nil {
 				return badRequest(err)
 			}
-			shown, err := run.Pick(args[1:]...)
+			names := args[1:]
+			if named {
+				names = append([]string{trial}, names...)
+			}
+			shown, err := run.Pick(names...)
 			if err != nil {
 				a.sayBroken(run)
 				return badRequest(fmt.Errorf("run %s: %w", run.ID, err))
 			}
-			if err := a.showTrials(run.Records, shown, summary, trust, len(args) > 1); err != nil {
+			if err := a.showTrials(root, run, shown, summary, trust, len(names) > 0); err != nil {
 				return err
 			}
 			a.sayBroken(run)
@@ -56,12 +64,12 @@ of its folder's name: what happened in it is shown in full, as -v does for all.
 	return c
 }
 
-func (a *app) showTrials(records []results.Record, shown []int, summary bool, rate float64, full bool) error {
+func (a *app) showTrials(root string, run results.Stored, shown []int, summary bool, rate float64, full bool) error {
 	var some []results.Record
 	for _, n := range shown {
-		some = append(some, records[n])
+		some = append(some, run.Records[n])
 	}
-	style := results.Style{Color: a.outTerm, Width: a.width}
+	style := results.Style{Color: a.outTerm, Width: a.width, Numbered: true}
 	trust := results.Trust{Rate: rate, Confidence: confidence}
 	switch {
 	case summary && a.format == "json":
@@ -77,7 +85,11 @@ func (a *app) showTrials(records []results.Record, shown []int, summary bool, ra
 		if i > 0 {
 			fmt.Fprintln(a.stdout)
 		}
-		if err := results.Describe(a.stdout, n+1, records[n]); err != nil {
+		describe := func() error { return results.Describe(a.stdout, run.Records[n].Task+1, run.Records[n]) }
+		if full {
+			describe = func() error { return results.DescribeWhole(a.stdout, root, run, n) }
+		}
+		if err := describe(); err != nil {
 			return err
 		}
 	}
