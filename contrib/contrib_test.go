@@ -1,0 +1,173 @@
+// Package contrib has what runs blockrig every night: units of systemd, a
+// container's recipe, jobs of GitHub and GitLab.
+package contrib
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"gopkg.in/yaml.v3"
+)
+
+// blockrig is the command, built once for all tests.
+func blockrig(t *testing.T) string {
+	t.Helper()
+	name := filepath.Join(t.TempDir(), "blockrig")
+	if out, err := exec.Command("go", "build", "-o", name, "../harness/cmd/blockrig").CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	return name
+}
+
+func read(t *testing.T, name string) string {
+	t.Helper()
+	text, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
+
+// use is a line that starts a night, in any of the files: what comes after the
+// command.
+var use = regexp.MustCompile(`(?m)(?:^[^#\n]*|^# +)(?:\bblockrig|/blockrig)"? ((?:--results \S+ )?nightly [^|>;\n]*)`)
+
+// Given every file, then blockrig takes the commands in it, and reads the
+// config that they name.
+func TestCommands(t *testing.T) {
+	command := blockrig(t)
+	found := 0
+	for _, name := range []string{"blockrig-nightly.service", "Containerfile", "github-nightly.yaml", "gitlab-nightly.yaml"} {
+		for _, m := range use.FindAllStringSubmatch(read(t, name), -1) {
+			args := strings.Fields(m[1])
+			dir := t.TempDir()
+			if !slices.Contains(args, "--sample") {
+				args[len(args)-1] = filepath.Join(dir, "nightly.yaml")
+				broken := "name: x\nkernels: [\n"
+				if err := os.WriteFile(args[len(args)-1], []byte(broken), 0o600); err != nil {
+					t.Fatal(err)
+				}
+			}
+			cmd := exec.Command(command, args...)
+			cmd.Dir = dir
+			out, err := cmd.CombinedOutput()
+			// It gets as far as the config, where there is one.
+			if slices.Contains(args, "--sample") && err != nil || !slices.Contains(args, "--sample") && !strings.Contains(string(out), "nightly.yaml:2: not valid YAML") {
+				t.Errorf("%s: blockrig %q: %v: %s", name, args, err, out)
+			}
+			found++
+		}
+	}
+	if found != 4 {
+		t.Errorf("%d commands were found", found)
+	}
+}
+
+func TestGitHub(t *testing.T) {
+	if out, err := exec.Command("go", "tool", "actionlint", "github-nightly.yaml").CombinedOutput(); err != nil {
+		t.Errorf("%v: %s", err, out)
+	}
+}
+
+func TestGitLab(t *testing.T) {
+	var job struct {
+		Variables map[string]string `yaml:"variables"`
+		Nightly   struct {
+			Image struct {
+				Name       string   `yaml:"name"`
+				Entrypoint []string `yaml:"entrypoint"`
+			} `yaml:"image"`
+			Rules         []map[string]string `yaml:"rules"`
+			ResourceGroup string              `yaml:"resource_group"`
+			Timeout       string              `yaml:"timeout"`
+			Variables     map[string]string   `yaml:"variables"`
+			Cache         struct {
+				Key   string   `yaml:"key"`
+				When  string   `yaml:"when"`
+				Paths []string `yaml:"paths"`
+			} `yaml:"cache"`
+			Script       []string `yaml:"script"`
+			AllowFailure struct {
+				ExitCodes []int `yaml:"exit_codes"`
+			} `yaml:"allow_failure"`
+			Artifacts struct {
+				When  string   `yaml:"when"`
+				Paths []string `yaml:"paths"`
+			} `yaml:"artifacts"`
+		} `yaml:"nightly"`
+	}
+	dec := yaml.NewDecoder(strings.NewReader(read(t, "gitlab-nightly.yaml")))
+	dec.KnownFields(true)
+	if err := dec.Decode(&job); err != nil {
+		t.Fatal(err)
+	}
+	if len(job.Nightly.Script) != 1 || !slices.Contains(job.Nightly.Cache.Paths, "results") {
+		t.Errorf("got %+v", job.Nightly)
+	}
+	if out, err := exec.Command("bash", "-n", "-c", job.Nightly.Script[0]).CombinedOutput(); err != nil {
+		t.Errorf("%v: %s", err, out)
+	}
+}
+
+// keys of systemd's that the units use, by section (systemd.unit(5),
+// systemd.service(5), systemd.exec(5), systemd.kill(5), systemd.timer(5)).
+var keys = map[string][]string{
+	"Unit": {"Description", "Documentation", "Wants", "After"},
+	"Service": {
+		"Type", "ExecStart", "SuccessExitStatus", "KillMode", "TimeoutStopSec", "Nice", "IOSchedulingClass", "NoNewPrivileges",
+	},
+	"Timer":   {"OnCalendar", "RandomizedDelaySec", "Persistent"},
+	"Install": {"WantedBy"},
+}
+
+// Given the units, then every line is a section, a comment or a key that
+// systemd knows there, and the timer starts a service that is here.
+func TestUnits(t *testing.T) {
+	for _, name := range []string{"blockrig-nightly.service", "blockrig-nightly.timer"} {
+		section := ""
+		for n, line := range strings.Split(read(t, name), "\n") {
+			key, _, isKey := strings.Cut(line, "=")
+			switch {
+			case line == "", line[0] == '#':
+			case line[0] == '[':
+				section = strings.Trim(line, "[]")
+				if keys[section] == nil {
+					t.Errorf("%s:%d: section %s", name, n+1, section)
+				}
+			case !isKey || !slices.Contains(keys[section], key):
+				t.Errorf("%s:%d: %q is no key of [%s]", name, n+1, line, section)
+			}
+		}
+	}
+	if _, err := exec.LookPath("systemd-analyze"); err != nil {
+		return // where there is one, it knows better
+	}
+	if out, err := exec.Command("systemd-analyze", "calendar", "*-*-* 22:00:00").CombinedOutput(); err != nil {
+		t.Errorf("%v: %s", err, out)
+	}
+}
+
+// Given the container's recipe, then it builds with the go that go.mod wants,
+// and has the packages that the Justfile installs to run blockrig.
+func TestContainer(t *testing.T) {
+	recipe := read(t, "Containerfile")
+	want := regexp.MustCompile(`(?m)^go (\d+\.\d+)`).FindStringSubmatch(read(t, "../go.mod"))
+	if want == nil || !strings.Contains(recipe, "golang:"+want[1]+"-") {
+		t.Errorf("go.mod wants go %v", want)
+	}
+	deps := regexp.MustCompile(`(?m)^deps: .*$`).FindString(read(t, "../Justfile"))
+	packages := regexp.MustCompile(`"[^":]+:([^"]+)"`).FindAllStringSubmatch(deps, -1)
+	if len(packages) == 0 {
+		t.Fatalf("no packages in %q", deps)
+	}
+	for _, p := range packages {
+		if !strings.Contains(recipe, " "+p[1]+" ") {
+			t.Errorf("the container lacks %s", p[1])
+		}
+	}
+}
