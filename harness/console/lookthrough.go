@@ -49,7 +49,7 @@ var lookThrough = []string{
 	"*bh_enable*", "*bh_disable*", "lock_page*", "unlock_page*", "__lock_page*", "*seqprop_assert*", "console_lock", "console_unlock", "*printk*", "pcpu_spin_*", "class_*_destructor", "class_*_constructor", "rt_spin_*",
 
 	// Waking and sleeping.
-	"*__wake_up*", "complete", "complete_all", "*wait_for_completion*", "*finish_wait*", "__schedule", "schedule", "preempt_schedule*", "*cond_resched*", "io_schedule*", "context_switch", "__switch_to*", "read_hpet", "delay_tsc", "__delay", "__const_udelay", "__udelay", "udelay",
+	"*__wake_up*", "wake_up_bit", "complete", "complete_all", "*wait_for_completion*", "*finish_wait*", "__schedule", "schedule", "preempt_schedule*", "*cond_resched*", "io_schedule*", "context_switch", "__switch_to*", "read_hpet", "delay_tsc", "__delay", "__const_udelay", "__udelay", "udelay",
 
 	// Queues and timers, which only carry what others gave them.
 	"*flush_work*", "__cancel_work*", "*cancel_work_sync*", "*try_to_grab_pending*", "*drain_workqueue*", "*destroy_workqueue*", "*queue_work*", "*queue_delayed_work*", "*insert_work*", "mod_delayed_work_on", "*kthread_stop*", "*del_timer*", "timer_delete*", "__timer_delete*", "*__mod_timer*", "*lock_timer_base*", "*sk_stop_timer_sync*",
@@ -69,7 +69,7 @@ var lookThrough = []string{
 // sleeping is the code in which every sleeper sleeps. Modules have their own.
 var sleeping = []string{
 	"*sched*", "*_lock*", "*_slowlock*", "*down*", "*rwsem*", "*completion*", "*kthread*", "*wait*", "*synchronize*", "*context_switch*", "*__switch_to*", "*cancel_delayed_work*", "*rcu_barrier*",
-	"sync_page", "sync_page_killable", "sync_buffer", "sync_inode", "msleep*", "usleep_range*", "ssleep", "do_nanosleep", "__refrigerator", "freezing_slow_path", "exp_funnel_lock", "bit_*_io", "ret_from_fork*", "percpu_ref_*",
+	"sync_page", "sync_page_killable", "sleep_on_buffer", "sleep_on_page*", "sleep_on_shadow_bh", "sync_buffer", "sync_inode", "msleep*", "usleep_range*", "ssleep", "do_nanosleep", "__refrigerator", "freezing_slow_path", "exp_funnel_lock", "bit_*_io", "ret_from_fork*", "percpu_ref_*",
 }
 
 // entries call what runs in the kernel: system calls, workers, softirqs, and

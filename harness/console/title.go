@@ -156,8 +156,13 @@ func (t *tables) sleeper(frames []string, reliable bool) string {
 		// What older calls left on the stack stands amid the sleeping itself.
 		for i := min(len(frames), staleFrames) - 1; i >= 0; i-- {
 			if strings.Contains(frames[i], "schedule") {
-				frames = frames[i+1:]
+				frames, reliable = frames[i+1:], true
 				break
+			}
+		}
+		for i := min(len(frames), staleFrames) - 1; i >= 0 && !reliable; i-- {
+			if t.sleep.has(frames[i]) { // the trace begins after the scheduler
+				frames, reliable = frames[i+1:], true
 			}
 		}
 	}
