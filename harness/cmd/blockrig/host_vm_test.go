@@ -39,6 +39,7 @@ type host struct {
 	cache   string // blockrig's
 	path    string // PATH; "" for the test's
 	inside  string // shell commands to be run first, in mount and user namespaces of their own
+	limit   time.Duration
 }
 
 func newHost(t *testing.T) *host {
@@ -46,7 +47,7 @@ func newHost(t *testing.T) *host {
 	root := t.TempDir()
 	h := &host{
 		t: t, root: root, results: filepath.Join(root, "results"), tmp: filepath.Join(root, "tmp"),
-		cache: filepath.Join(root, "cache", "blockrig"),
+		cache: filepath.Join(root, "cache", "blockrig"), limit: limit,
 	}
 	user, err := os.UserCacheDir()
 	if err != nil {
@@ -68,7 +69,7 @@ func newHost(t *testing.T) *host {
 
 func (h *host) command(args ...string) *exec.Cmd {
 	h.t.Helper()
-	ctx, cancel := context.WithTimeout(h.t.Context(), limit)
+	ctx, cancel := context.WithTimeout(h.t.Context(), h.limit)
 	h.t.Cleanup(cancel)
 	args = append([]string{filepath.Join(command, "blockrig"), "--results", h.results}, args...)
 	if h.inside != "" {

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/blockrig/blockrig/harness/nightly"
 )
@@ -30,6 +31,7 @@ accel: tcg
 // expires on the kernel with the fix.
 func TestNights(t *testing.T) {
 	h := newHost(t)
+	h.limit = time.Hour // a night with a bisection, on a busy machine
 	night := func(config string, status int) *nightly.Night {
 		t.Helper()
 		o := h.run("nightly", h.write("nightly.yaml", config), "--format", "json")
