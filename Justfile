@@ -79,6 +79,9 @@ deps: _go (_need "qemu-system-x86_64:qemu-system-x86" "qemu-img:qemu-utils" "git
 # install what the host needs to build kernels
 deps-build: _go (_need "git:git" "gcc:gcc" "/usr/include/stdio.h:libc6-dev" "make:make" "flex:flex" "bison:bison" "bc:bc" "/usr/include/libelf.h:libelf-dev" "ccache:ccache")
 
+# install the browser that pages are tested with
+deps-browser: _go (_need "/usr/bin/chromium:chromium")
+
 # list the folders with tests that carry one of the build tags
 [private]
 tagged *tags:

@@ -70,12 +70,13 @@ type mistake struct {
 func mistakesOf(c *cobra.Command, usage []string) []mistake {
 	verb := strings.Fields(c.CommandPath())[1:]
 	with := func(more ...string) []string { return slices.Concat(verb, more) }
+	formats := oneOf(strings.Split(c.Flag("format").Value.Type(), "|"))
 	all := []mistake{
 		{with("--no-such-flag"), "unknown flag: --no-such-flag"},
 		{with("--frmat", "json"), "did you mean --format?"},
 		{with("-X"), "unknown shorthand flag: 'X'"},
-		{with("--format", "xml"), "--format xml: want table or json"},
-		{with("--format", ""), "--format : want table or json"},
+		{with("--format", "xml"), "--format xml: want " + formats},
+		{with("--format", ""), "--format : want " + formats},
 		{with("--verbose=perhaps"), "--verbose perhaps: want true or false"},
 		{with("--results"), "flag needs an argument: --results"},
 	}

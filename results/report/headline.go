@@ -1,0 +1,87 @@
+package report
+
+import (
+	"fmt"
+	"strings"
+)
+
+// news are kinds that somebody should look at.
+var news = map[Kind]bool{NewFailure: true, AnotherFailure: true, Changed: true, RateChanged: true, Fixed: true}
+
+// Headline is the report in a line: "2 new failures, 1 fixed".
+func (r Report) Headline() string {
+	count := map[Kind]int{}
+	known := 0
+	for _, c := range r.Changes {
+		if c.Known != nil {
+			known++
+			continue
+		}
+		count[c.Kind]++
+	}
+	var parts []string
+	for _, k := range Kinds {
+		if n := count[k]; n > 0 {
+			parts = append(parts, numbered(n, k))
+		}
+	}
+	if known > 0 {
+		parts = append(parts, fmt.Sprintf("%d known", known))
+	}
+	if len(parts) == 0 {
+		return "nothing changed"
+	}
+	return strings.Join(parts, ", ")
+}
+
+// numbered is a number of changes of a kind.
+func numbered(n int, k Kind) string {
+	name := string(k)
+	if n > 1 && strings.HasSuffix(name, "failure") {
+		name += "s"
+	}
+	return fmt.Sprintf("%d %s", n, name)
+}
+
+// in says how often a side failed: "3 of 20 (5% to 36%)".
+func (t Tally) in() string {
+	if t.Judged() == 0 {
+		return "no trial with a verdict"
+	}
+	s := fmt.Sprintf("%d of %d", t.Failures, t.Judged())
+	if t.Judged() > 1 {
+		s += fmt.Sprintf(" (%s to %s)", percent(t.Interval.Low), percent(t.Interval.High))
+	}
+	return s
+}
+
+func percent(rate float64) string { return fmt.Sprintf("%.3g%%", 100*rate) }
+
+// sure is a probability for people: never that of certainty.
+func sure(p float64) string { return fmt.Sprintf("%.5g%%", 100*min(p, .99999)) }
+
+// counted is a number of things.
+func counted(n int, thing string) string {
+	if n == 1 {
+		return "1 " + thing
+	}
+	return fmt.Sprintf("%d %ss", n, thing)
+}
+
+// ranOn says what the report is of: "6 trials of 3 cases on 1 kernel; 2
+// failed, 0 without a verdict".
+func (r Report) ranOn() string {
+	trials, failures, errors := r.totals()
+	return fmt.Sprintf("%s of %s on %s; %d failed, %d without a verdict",
+		counted(trials, "trial"), counted(len(r.Cases), "case"), counted(len(r.Kernels), "kernel"), failures, errors)
+}
+
+// totals are those of all runs.
+func (r Report) totals() (trials, failures, errors int) {
+	for _, run := range r.Runs {
+		trials += run.Trials
+		failures += run.Failures
+		errors += run.Errors
+	}
+	return trials, failures, errors
+}

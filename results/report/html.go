@@ -1,0 +1,337 @@
+package report
+
+import (
+	"bytes"
+	"crypto/sha256"
+	_ "embed"
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"html/template"
+	"io"
+	"io/fs"
+	"strconv"
+	"time"
+
+	"github.com/klauspost/compress/gzip"
+
+	"github.com/blockrig/blockrig/harness/text"
+	"github.com/blockrig/blockrig/scenarios"
+)
+
+var (
+	//go:embed page.html
+	pageHTML string
+	//go:embed page.css
+	pageCSS string
+	//go:embed page.js
+	pageJS string
+
+	page = template.Must(template.New("page").Parse(pageHTML))
+)
+
+const (
+	smallConsole = 4 << 10 // bytes, packed: with less room than that, none is tried
+	mostPacking  = 30      // a console is not packed better than to a part of so many
+)
+
+// MaxPage is the size of the largest page, in bytes.
+const MaxPage = 5_000_000
+
+// HTML writes the report as one page that needs nothing else: no network, no
+// other file. Consoles come from files, the folder that trials' folders are
+// below; as many as fit into MaxPage, those of changes first. The others' are
+// there around their findings, or not at all.
+//
+// Nothing that the report holds is markup or code: its data are packed JSON in
+// a script element that is not run, the page's program puts them into text
+// nodes only, and the policy (CSP) allows no program and style but its own.
+func HTML(w io.Writer, r Report, files fs.FS) error { return writePage(w, r, files, false) }
+
+func writePage(w io.Writer, r Report, files fs.FS, live bool) error {
+	p := newPageData(r)
+	consoles, err := p.pack(r, files, live)
+	if err != nil {
+		return err
+	}
+	data, err := p.packed()
+	if err != nil {
+		return err
+	}
+	trials, failures, errors := r.totals()
+	v := pageView{
+		Policy: policy(live), Style: template.CSS(pageCSS), Script: template.JS(pageJS), Live: live,
+		Title: text.OneLine(r.Title), Tool: text.OneLine(r.Tool), Made: r.Made.UTC().Format(time.RFC3339), When: r.Made.UTC().Format("2 January 2006, 15:04 UTC"),
+		Headline: r.Headline(), Data: template.HTML(data), Consoles: consoles,
+		Facts: []pageFact{
+			{"trials", trials},
+			{"failed", failures},
+			{"no verdict", errors},
+			{"cases", len(r.Cases)},
+			{"kernels", len(r.Kernels)},
+			{"runs", len(r.Runs)},
+		},
+	}
+	for _, problem := range r.Problems {
+		v.Problems = append(v.Problems, text.OneLine(problem))
+	}
+	for _, c := range r.Changes[:min(len(r.Changes), mostRows)] {
+		v.Changes = append(v.Changes, pageChange{c.Kind, text.OneLine(c.Title()), text.OneLine(r.kernel(c.After.Kernel).Name()), text.OneLine(c.Before.told(r)), text.OneLine(c.After.told(r))})
+	}
+	if err := page.Execute(w, v); err != nil {
+		return fmt.Errorf("write the page: %w", err)
+	}
+	return nil
+}
+
+// pageView is what page.html shows.
+type pageView struct {
+	Policy, Title, Tool, Made, When, Headline string
+
+	Style    template.CSS
+	Script   template.JS
+	Data     template.HTML // base64: it needs no escaping
+	Live     bool
+	Facts    []pageFact
+	Problems []string
+	Changes  []pageChange // for readers without JavaScript
+	Consoles []pageConsole
+}
+
+type pageFact struct {
+	Name  string
+	Value int
+}
+
+type pageChange struct {
+	Kind                        Kind
+	Case, Kernel, Before, After string
+}
+
+type pageConsole struct {
+	Trial string
+	Data  template.HTML // base64
+}
+
+// policy is the page's: its own program and style, by their digests, and
+// nothing else. A live page asks the server that it came from.
+func policy(live bool) string {
+	p := "default-src 'none'; script-src " + digestSource(pageJS) + "; style-src " + digestSource(pageCSS) + "; base-uri 'none'; form-action 'none'"
+	if live {
+		p += "; connect-src 'self'"
+	}
+	return p
+}
+
+func digestSource(s string) string {
+	sum := sha256.Sum256([]byte(s))
+	return "'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) + "'"
+}
+
+// pageData is what the page's program reads: the report, with histories as
+// rows of numbers, since there are many.
+type pageData struct {
+	Report
+	Headline string                       `json:"headline"`
+	Letters  map[scenarios.Verdict]string `json:"letters"`
+	Verdicts []scenarios.Verdict          `json:"verdicts"` // the worst first
+	Nights   []string                     `json:"nights"`
+	Cases    []pageCase                   `json:"cases"`
+	Changes  []pageSides                  `json:"changes"`
+	Trials   []pageTrial                  `json:"trials"`
+}
+
+type pageCase struct {
+	Scenario string     `json:"scenario"`
+	Name     string     `json:"name"`
+	Cells    []pageCell `json:"cells"`
+	// History has nine numbers for each point: places of its night and kernel,
+	// trials, failures, errors, place of its verdict, the interval in
+	// thousandths, milliseconds.
+	History []int `json:"history"`
+}
+
+type pageTally struct {
+	Trials   int               `json:"trials"`
+	Failures int               `json:"failures"`
+	Errors   int               `json:"errors"`
+	Verdict  scenarios.Verdict `json:"verdict"`
+	Low      float64           `json:"low"`
+	High     float64           `json:"high"`
+}
+
+func tallyOf(t Tally) pageTally {
+	round := func(x float64) float64 { return float64(int(x*1000+.5)) / 1000 }
+	return pageTally{t.Trials, t.Failures, t.Errors, t.Verdict, round(t.Interval.Low), round(t.Interval.High)}
+}
+
+type pageCell struct {
+	Kernel int `json:"kernel"`
+	pageTally
+	Trial string `json:"trial"`
+}
+
+type pageSides struct {
+	Change
+	Before pageSide `json:"before"`
+	After  pageSide `json:"after"`
+}
+
+type pageSide struct {
+	Kernel int    `json:"kernel"`
+	Night  string `json:"night"`
+	pageTally
+	Said      string `json:"said"`
+	Signature string `json:"signature"`
+}
+
+func sideOf(s Side) pageSide {
+	return pageSide{s.Kernel, s.Night, tallyOf(s.Tally), s.Said, s.Signature}
+}
+
+type pageTrial struct {
+	Trial
+	Console *consoleParts `json:"console"` // nil: it is not to be had
+}
+
+func newPageData(r Report) *pageData {
+	r = r.filled()
+	p := &pageData{Report: r, Headline: r.Headline(), Letters: Letters, Nights: []string{}, Cases: []pageCase{}, Changes: []pageSides{}, Trials: []pageTrial{}}
+	p.Verdicts = append(append(p.Verdicts, scenarios.Verdicts...), scenarios.Error)
+	verdicts := map[scenarios.Verdict]int{}
+	for i, v := range p.Verdicts {
+		verdicts[v] = i
+	}
+	nights := map[string]int{}
+	for _, c := range r.Cases {
+		pc := pageCase{Scenario: c.Scenario, Name: c.Name, Cells: []pageCell{}, History: make([]int, 0, 9*len(c.History))}
+		for _, cell := range c.Cells {
+			pc.Cells = append(pc.Cells, pageCell{cell.Kernel, tallyOf(cell.Tally), cell.Trial})
+		}
+		for _, h := range c.History {
+			night, ok := nights[h.Night]
+			if !ok {
+				night = len(p.Nights)
+				nights[h.Night] = night
+				p.Nights = append(p.Nights, h.Night)
+			}
+			v, ok := verdicts[h.Verdict]
+			if !ok {
+				v = verdicts[scenarios.Error]
+			}
+			pc.History = append(pc.History, night, h.Kernel, h.Trials, h.Failures, h.Errors, v, int(1000*h.Interval.Low+.5), int(1000*h.Interval.High+.5), int(h.MS))
+		}
+		p.Cases = append(p.Cases, pc)
+	}
+	for _, c := range r.Changes {
+		p.Changes = append(p.Changes, pageSides{c, sideOf(c.Before), sideOf(c.After)})
+	}
+	for _, t := range r.Trials {
+		p.Trials = append(p.Trials, pageTrial{Trial: t})
+	}
+	return p
+}
+
+// packed is the data as base64 of packed JSON.
+func (p *pageData) packed() (string, error) {
+	src, err := json.Marshal(p)
+	if err != nil {
+		return "", fmt.Errorf("write the page: %w", err)
+	}
+	return pack(src)
+}
+
+func pack(src []byte) (string, error) {
+	var b bytes.Buffer
+	enc := base64.NewEncoder(base64.StdEncoding, &b)
+	zip := gzip.NewWriter(enc)
+	_, err := zip.Write(src)
+	for _, c := range []io.Closer{zip, enc} {
+		if cerr := c.Close(); err == nil {
+			err = cerr
+		}
+	}
+	if err != nil {
+		return "", fmt.Errorf("pack for the page: %w", err)
+	}
+	return b.String(), nil
+}
+
+// pack reads consoles and keeps those that fit; a live page asks for them, so
+// that it only learns which lines there are. Histories are cut where all of it
+// would be larger than a page may be.
+func (p *pageData) pack(r Report, files fs.FS, live bool) ([]pageConsole, error) {
+	var data string
+	var err error
+	for nights := 0; ; { // nights: of each history; 0: all
+		if data, err = p.packed(); err != nil {
+			return nil, err
+		}
+		longest := 0
+		for _, c := range p.Cases {
+			longest = max(longest, len(c.History)/9)
+		}
+		if len(data) < MaxPage*3/4 || longest <= 8 {
+			break
+		}
+		nights = longest / 2
+		for i, c := range p.Cases {
+			p.Cases[i].History = c.History[max(0, len(c.History)-9*nights):]
+		}
+	}
+	left := MaxPage - len(data) - len(pageJS) - len(pageCSS) - 256<<10
+	var out []pageConsole
+	for _, i := range r.byWeight() {
+		t := &p.Trials[i]
+		if t.Folder == "" || files == nil || left < smallConsole {
+			continue
+		}
+		console, err := readConsole(files, t.Trial)
+		if err != nil {
+			continue // the folder may be gone; the page says that it has none
+		}
+		if live {
+			t.Console = &console.consoleParts
+			continue
+		}
+		for _, c := range []consoleText{console, console.around(t.Findings)} {
+			if len(c.text) > mostPacking*left {
+				continue
+			}
+			packed, err := pack([]byte(c.text))
+			if err != nil {
+				return nil, err
+			}
+			cost := len(packed) + len(strconv.Quote(t.Name)) + 80
+			if cost > left {
+				continue
+			}
+			left -= cost
+			t.Console = &c.consoleParts
+			out = append(out, pageConsole{t.Name, template.HTML(packed)})
+			break
+		}
+	}
+	return out, nil
+}
+
+// byWeight are the places of trials: those that changes show, those that
+// failed, the others.
+func (r Report) byWeight() []int {
+	changes := map[string]bool{}
+	for _, c := range r.Changes {
+		changes[c.Trial] = true
+	}
+	var weights [3][]int
+	for i, t := range r.Trials {
+		switch {
+		case changes[t.Name]:
+			weights[0] = append(weights[0], i)
+		case t.Verdict.Failure():
+			weights[1] = append(weights[1], i)
+		default:
+			weights[2] = append(weights[2], i)
+		}
+	}
+	return append(append(weights[0], weights[1]...), weights[2]...)
+}

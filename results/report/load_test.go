@@ -1,0 +1,232 @@
+package report_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/blockrig/blockrig/harness/console"
+	"github.com/blockrig/blockrig/harness/verdict"
+	"github.com/blockrig/blockrig/results"
+	"github.com/blockrig/blockrig/results/report"
+	"github.com/blockrig/blockrig/results/store"
+	"github.com/blockrig/blockrig/scenarios"
+)
+
+// A recorded trial: scenario md-raid1-dio-read, of so many of them with a
+// folder the first.
+type recorded struct {
+	name    string // of the case
+	kernel  results.Kernel
+	verdict scenarios.Verdict
+	trials  int
+}
+
+// record writes a run of a night as results would.
+func record(t *testing.T, root, night, id string, all ...recorded) {
+	t.Helper()
+	dir := filepath.Join(root, strings.ReplaceAll(night, "-", "")+"T220000.000Z-"+id)
+	began, err := time.Parse(time.DateOnly, night)
+	if err != nil {
+		t.Fatal(err)
+	}
+	began = began.Add(22 * time.Hour)
+	var lines bytes.Buffer
+	n := 0
+	for _, r := range all {
+		for i := range r.trials {
+			n++
+			rec := results.Record{
+				Scenario: "md-raid1-dio-read", Case: r.name, Kernel: r.kernel, Verdict: r.verdict, Phase: "step", Outcome: "4096 bytes",
+				Signature: verdict.Signature{Phase: "step", Step: "pread", Verdict: r.verdict},
+				Accel:     "tcg", CPUs: 1, BootID: fmt.Sprintf("%s-%d", id, n), TrialMS: 500, Started: began.Add(time.Duration(n) * time.Second), Task: n - 1,
+			}
+			if r.verdict.Failure() {
+				rec.Reason, rec.Outcome = "pread can't be killed", "no answer"
+				rec.Findings = []results.Finding{{Kind: console.KindBug, Title: "BUG: unable to handle kernel paging request in bio_add_page", Line: 103}}
+			}
+			if i == 0 {
+				rec.RunDir = fmt.Sprintf("%04d-trial", n)
+				write(t, filepath.Join(dir, rec.RunDir, "result.json"), rec)
+				for _, name := range []string{"console.log", "events.jsonl"} {
+					src, err := os.ReadFile(filepath.Join("testdata", name))
+					if err == nil {
+						err = os.WriteFile(filepath.Join(dir, rec.RunDir, name), src, 0o644)
+					}
+					if err != nil {
+						t.Fatal(err)
+					}
+				}
+			}
+			if err := results.WriteJSON(&lines, rec); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if err := os.WriteFile(filepath.Join(dir, "trials.jsonl"), lines.Bytes(), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	info := fmt.Sprintf(`{"id":%q,"command":["/usr/bin/blockrig","run","it's"],"started":%q,"finished":%q}`, filepath.Base(dir), began.Format(time.RFC3339), began.Add(time.Hour).Format(time.RFC3339))
+	if err := os.WriteFile(filepath.Join(dir, "run.json"), []byte(info), 0o644); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func write(t *testing.T, path string, rec results.Record) {
+	t.Helper()
+	var b bytes.Buffer
+	err := results.WriteJSON(&b, rec)
+	if err == nil {
+		err = os.MkdirAll(filepath.Dir(path), 0o755)
+	}
+	if err == nil {
+		err = os.WriteFile(path, b.Bytes(), 0o644)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// twoNights are of a kernel series whose second release breaks a case, mends
+// another and leaves the third as it was.
+func twoNights(t *testing.T) string {
+	t.Helper()
+	root := t.TempDir()
+	old, newer := results.Kernel{Ref: "debian:newest", Release: "6.17.13"}, results.Kernel{Ref: "debian:newest", Release: "6.18.15"}
+	record(t, root, "2026-11-24", "aaaaaaaa",
+		recorded{"length=4096", old, scenarios.Pass, 20}, recorded{"length=512", old, scenarios.Hang, 20}, recorded{"length=8192", old, scenarios.Pass, 20})
+	record(t, root, "2026-11-25", "bbbbbbbb",
+		recorded{"length=4096", newer, scenarios.Hang, 20}, recorded{"length=512", newer, scenarios.Pass, 20}, recorded{"length=8192", newer, scenarios.Pass, 20})
+	return root
+}
+
+func open(t *testing.T, root string) *store.Store {
+	t.Helper()
+	s, err := results.OpenStore(context.Background(), root, t.Logf)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return s
+}
+
+func loaded(t *testing.T, root string, words ...string) report.Report {
+	t.Helper()
+	s := open(t, root)
+	of, err := report.Select(context.Background(), s, words, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	folder, err := os.OpenRoot(root)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { folder.Close() })
+	r, err := report.Load(context.Background(), s, report.Files(folder), report.Options{Of: of, Made: time.Unix(1.8e9, 0)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+func TestTheLastNightIsComparedWithTheOneBefore(t *testing.T) {
+	r := loaded(t, twoNights(t))
+	if len(r.Runs) != 1 || len(r.Problems) != 0 || r.Title != "Kernel storage, 2026-11-25" || r.Runs[0].Command != `blockrig run 'it'\''s'` {
+		t.Errorf("it is %q of %+v, with %q", r.Title, r.Runs, r.Problems)
+	}
+	var got []string
+	for _, c := range r.Changes {
+		got = append(got, fmt.Sprintf("%s: %s, %s to %s, sure %t", c.Case, c.Kind, r.Kernels[c.Before.Kernel].Release, r.Kernels[c.After.Kernel].Release, c.Probability > .9))
+	}
+	want := []string{"length=4096: new failure, 6.17.13 to 6.18.15, sure true", "length=512: fixed, 6.17.13 to 6.18.15, sure true"}
+	if fmt.Sprint(got) != fmt.Sprint(want) {
+		t.Errorf("changes are %q, want %q", got, want)
+	}
+	if c := r.Cases[0]; len(c.History) != 2 || len(c.Cells) != 1 || c.Cells[0].Failures != 20 || c.Cells[0].MS != 500 || c.Cells[0].Interval.Low < .8 {
+		t.Errorf("the first case is %+v", c)
+	}
+}
+
+func TestATrialIsToldWithWhatItsFolderSays(t *testing.T) {
+	r := loaded(t, twoNights(t), "last")
+	if len(r.Trials) != 3 || !r.Trials[0].Verdict.Failure() {
+		t.Fatalf("%d trials are told, want one of each case, what failed first", len(r.Trials))
+	}
+	first := r.Trials[0]
+	if len(first.Findings) != 1 || len(first.Findings[0].Trace) == 0 || len(first.Events) == 0 {
+		t.Errorf("the trial is %+v", first)
+	}
+	want := "blockrig run md-raid1-dio-read -k debian:newest --case length=4096"
+	if len(first.Commands) != 2 || first.Commands[0].Line != want {
+		t.Errorf("commands are %+v, want %q first", first.Commands, want)
+	}
+}
+
+func TestTwoNightsAreBothOfWhatIsAskedFor(t *testing.T) {
+	root := twoNights(t)
+	r := loaded(t, root, "20261124T", "2026-11-25")
+	if len(r.Runs) != 2 || len(r.Kernels) != 2 {
+		t.Errorf("runs are %+v on %+v", r.Runs, r.Kernels)
+	}
+	for word, of := range map[string]error{"2026-11-26": store.ErrNone, "nothing": store.ErrNone} {
+		if _, err := report.Select(context.Background(), open(t, root), []string{word}, ""); !errors.Is(err, of) {
+			t.Errorf("%s: %v", word, err)
+		}
+	}
+	if _, err := report.Select(context.Background(), open(t, root), nil, "yesterday"); !errors.Is(err, report.ErrSelect) {
+		t.Errorf("since yesterday: %v", err)
+	}
+}
+
+func TestAReportIsWrittenWholeToAFile(t *testing.T) {
+	root := twoNights(t)
+	path := filepath.Join(t.TempDir(), "night.html")
+	if err := report.Make(context.Background(), open(t, root), root, report.Order{Format: report.FormatHTML, Output: path}); err != nil {
+		t.Fatal(err)
+	}
+	src, err := os.ReadFile(path)
+	if err != nil || !bytes.HasSuffix(bytes.TrimSpace(src), []byte("</html>")) {
+		t.Errorf("%d bytes, %v", len(src), err)
+	}
+	if err := report.Make(context.Background(), open(t, root), root, report.Order{Format: report.FormatHTML, Output: filepath.Join(root, "none", "x")}); err == nil {
+		t.Error("it is written into a folder that is not there")
+	}
+}
+
+func TestWhatCantBeOrderedIsSaid(t *testing.T) {
+	for name, o := range map[string]report.Order{
+		"submit a page": {Format: report.FormatHTML, Submit: "https://example.org"},
+		"no token":      {Format: report.FormatKCIDB, Settings: report.Settings{Origin: "lab"}, Submit: "https://example.org"},
+		"no origin":     {Format: report.FormatKCIDB, Settings: report.Settings{Origin: "My Lab"}},
+	} {
+		if err := o.Check(); !errors.Is(err, report.ErrSelect) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+func TestAConsoleThatIsALinkIsNotFollowed(t *testing.T) {
+	root := twoNights(t)
+	secret := filepath.Join(t.TempDir(), "secret")
+	if err := os.WriteFile(secret, []byte("[    0.0] Linux secret\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	at := filepath.Join(root, "20261125T220000.000Z-bbbbbbbb", "0001-trial", "console.log")
+	if err := errors.Join(os.Remove(at), os.Symlink(secret, at)); err != nil {
+		t.Fatal(err)
+	}
+	r := loaded(t, root)
+	if len(r.Trials[0].Findings[0].Trace) > 0 || len(r.Problems) != 1 {
+		t.Errorf("problems are %q", r.Problems)
+	}
+}
