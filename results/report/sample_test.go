@@ -1,6 +1,7 @@
 package report
 
 import (
+	"bytes"
 	"fmt"
 	"io/fs"
 	"os"
@@ -12,6 +13,7 @@ import (
 	"github.com/blockrig/blockrig/harness/bisect"
 	"github.com/blockrig/blockrig/harness/console"
 	"github.com/blockrig/blockrig/harness/stats"
+	"github.com/blockrig/blockrig/harness/verdict"
 	"github.com/blockrig/blockrig/results"
 	"github.com/blockrig/blockrig/scenarios"
 )
@@ -193,4 +195,28 @@ func looked(t testing.TB) (Report, fs.FS) {
 		}
 	}
 	return r, files
+}
+
+// writeRun records a run of one trial, which failed.
+func writeRun(t *testing.T, root string) {
+	t.Helper()
+	dir := path.Join(root, "20261125T220000.000Z-aaaaaaaa")
+	rec := results.Record{
+		Scenario: "plain-dio-read", Case: "length=512", Kernel: results.Kernel{Ref: "debian:newest", Release: "7.2"}, Verdict: scenarios.Hang,
+		Reason: "it hangs", Started: made, Signature: verdict.Signature{Phase: "step", Step: "pread", Verdict: scenarios.Hang},
+	}
+	var b bytes.Buffer
+	err := results.WriteJSON(&b, rec)
+	if err == nil {
+		err = os.MkdirAll(dir, 0o755)
+	}
+	if err == nil {
+		err = os.WriteFile(path.Join(dir, "run.json"), []byte(`{"id":"20261125T220000.000Z-aaaaaaaa","started":"2026-11-25T22:00:00Z"}`), 0o644)
+	}
+	if err == nil {
+		err = os.WriteFile(path.Join(dir, results.TrialsFile), b.Bytes(), 0o644)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
 }
