@@ -224,7 +224,7 @@ func (j *judge) judge(c cell, sig string, before, tonight []entry) (f Finding, o
 	if watched {
 		within = min(within, len(nightsOf(after(slices.Concat(before, tonight), w.since), sig)))
 	}
-	f.Change = stats.FindChange(nights, within)
+	f.Change = stats.FindChange(nights[max(0, len(nights)-remembered):], within)
 	f.Before, f.BeforeRelease = lastWithout(before, sig, f.Ref)
 	known, isKnown := j.knownAs(f)
 	f.Link = known.Link
@@ -338,6 +338,9 @@ func (f Finding) toConfirm() bool {
 	}
 	return false
 }
+
+// remembered is how many nights a rate is judged by.
+const remembered = 150
 
 // atLeastLikely is how likely something must be for a night to look closer.
 const atLeastLikely = .01

@@ -176,8 +176,10 @@ func nightsOf(entries []entry, signature string) []stats.Night {
 	})
 }
 
-// width is how little is known of the rate that a case has now.
+// width is how little is known of the rate that a case has now. For that, the
+// last nights are enough.
 func width(h []entry) float64 {
+	h = h[max(0, len(h)-stats.Recent):]
 	now := stats.FindChange(nightsOf(h, ""), stats.Recent).Now
 	return now.High - now.Low
 }

@@ -462,3 +462,33 @@ func TestStreams(t *testing.T) {
 		t.Errorf("every new package: %q", got)
 	}
 }
+
+// A year of nights of many cases is planned and judged in seconds.
+func BenchmarkYear(b *testing.B) {
+	a := &archive{dir: b.TempDir()}
+	c, err := Parse("test.yaml", []byte("name: x\nkernels: [{kernel: debian:newest}]\nscenarios: [lvm-mirror-dio-read, md-raid1-dio-read, plain-dio-read]\n"))
+	if err != nil {
+		b.Fatal(err)
+	}
+	cases, err := c.Cases()
+	if err != nil {
+		b.Fatal(err)
+	}
+	k := Kernel{Stream: "debian:newest", Ref: "debian:6.18-1"}
+	for n := range 365 {
+		night := Night{Number: n + 1, Finished: time.Unix(1, 0)}
+		for _, cs := range cases {
+			night.Tallies = append(night.Tallies, Tally{Stream: k.Stream, Ref: k.Ref, CaseName: nameOf(cs), Boots: []Boot{{Trials: 2}, {Trials: 2, Failed: map[string]int{"step/pread/eio": n % 2}}}})
+		}
+		a.nights = append(a.nights, night)
+	}
+	for b.Loop() {
+		if len(plan(a, []Kernel{k}, cases, 4, 1)) == 0 {
+			b.Fatal("nothing is planned")
+		}
+		if len(newJudge(a, nil).findings(a.nights[363])) == 0 {
+			b.Fatal("nothing is found")
+		}
+	}
+	b.ReportMetric(float64(len(cases)), "cases")
+}
