@@ -355,6 +355,7 @@ var harmlessLines = []harmless{
 	{"NFSD: {_*}nable to find recovery directory ", "what clients had is not kept across boots"},
 	{"sd {_}: [{_}] {_*}Sense Key : Illegal Request", "the details of a command that failed; the error follows"},
 	{"hv_storvsc {_}: tag#{_#} cmd 0x85 status: ", "what smartd asks a disk that is none of ATA's"},
+	{"bcache: register_bcache() error {_*}already registered", "udev says it twice"},
 }
 
 // A site is a place in the source whose reports have a kind of their own,

@@ -98,6 +98,7 @@ var parts = []part{
 		s.taskLine(r, t[len("task:"):])
 		return partYes
 	}, nil},
+	{"Process ", func(_ *Scanner, r *report, t []byte) partIs { return r.process(t) }, nil},
 	{"Hardware name: ", belongsTo, nil},
 	{"Workqueue: ", func(_ *Scanner, r *report, t []byte) partIs {
 		r.f.Workqueue = shown(t[len("Workqueue: "):])

@@ -53,6 +53,11 @@ func (m *message) split(line []byte) {
 		return
 	}
 	switch c := s[0]; {
+	case c == '\\' && s[1] == '[':
+		quoted := m.quoted
+		m.split(unescape(s))
+		m.quoted = m.quoted || quoted
+		return
 	case isDigit(c):
 		if m.kmsg(s) {
 			return
@@ -109,6 +114,18 @@ func unquote(s []byte) []byte {
 			rest = rest[1:]
 		}
 	}
+}
+
+// unescape takes off the backslashes that Markdown puts before punctuation.
+func unescape(s []byte) []byte {
+	out := make([]byte, 0, len(s))
+	for i, c := range s {
+		if c == '\\' && i+1 < len(s) && bytes.IndexByte([]byte("[]()_*<>#`"), s[i+1]) >= 0 {
+			continue
+		}
+		out = append(out, c)
+	}
+	return out
 }
 
 // markup takes off what a mail program, a web page or a tracker put around a
@@ -387,6 +404,9 @@ func (m *message) stamped(s []byte) []byte {
 	if len(t) < 4 {
 		return s
 	}
+	if t[0] == '\\' && (t[1] == '(' || t[1] == '[') {
+		return m.stamped(unescape(t))
+	}
 	if t[0] == '[' && !m.precise {
 		if inner := (message{usec: -1, origin: m.origin}); t[1] == ' ' || isDigit(t[1]) {
 			if rest, ok := inner.bracket(t); ok && inner.precise {
@@ -559,6 +579,9 @@ func (m *message) date(s []byte) {
 				m.finish(t)
 				return
 			}
+		}
+		if isDigit(rest[0]) && m.kmsg(rest) { // netconsole's, by way of syslog
+			return
 		}
 		if t, who := ident(rest); who == originKernel || who == originForeign && (n == 1 || n > 1 && bytes.IndexByte(rest[:len(rest)-len(t)], '[') > 0) {
 			m.tagged(stamp, t, who)

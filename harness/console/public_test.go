@@ -139,3 +139,14 @@ func TestTitlesAreStable(t *testing.T) {
 		t.Error("a path stays")
 	}
 }
+
+// Given 32-bit Arm's lines of who ran, of kernels before 3.10, when they are
+// read, then the release, the command and its number are known.
+func TestWhoRanOnOldArm(t *testing.T) {
+	for _, line := range []string{"CPU: 2    Tainted: G        W  O  (3.4.67 #1)", "CPU: 0    Not tainted  (3.4.67 #1)"} {
+		f := scan([]byte("Unable to handle kernel NULL pointer dereference at virtual address 00000010\nInternal error: Oops: 5 [#1] PREEMPT SMP ARM\n" + line + "\nPC is at mmc_blk_rw+0x20/0x400\nProcess mount (pid: 13186, stack limit = 0xc8c14238)\n")).Findings()
+		if len(f) != 1 || f[0].Release != "3.4.67" || f[0].Comm != "mount" || f[0].PID != 13186 {
+			t.Errorf("%s: %+v", line, f)
+		}
+	}
+}

@@ -106,7 +106,10 @@ func (s *Scanner) cpuLine(r *report, t []byte) {
 		}
 	}
 	i := bytes.Index(t, []byte("omm: "))
-	if i < 0 {
+	if i < 0 { // 32-bit Arm up to 3.9: "CPU: 2    Tainted: G        W  O  (3.4.67 #1)"
+		if j := bytes.Index(t, []byte("ainted")); j > 0 && r.f.Release == "" {
+			s.tainted(r, t[max(0, bytes.LastIndexAny(t[:j], "0123456789 ")+1):])
+		}
 		return
 	}
 	if j := bytes.Index(t, []byte("ID: ")); j >= 0 {
@@ -135,6 +138,21 @@ func (s *Scanner) cpuLine(r *report, t []byte) {
 	s.tainted(r, rest[end+1:])
 }
 
+// process reads Arm's "Process mount (pid: 1234, stack limit = 0xc8c14238)".
+func (r *report) process(t []byte) partIs {
+	i := bytes.Index(t, []byte(" (pid: "))
+	if i < len("Process ") {
+		return partNo
+	}
+	if r.f.Comm == "" {
+		r.f.Comm = shown(t[len("Process "):i])
+	}
+	if n, err := strconv.Atoi(digits(t[i+len(" (pid: "):])); err == nil && r.f.PID == 0 {
+		r.f.PID = n
+	}
+	return partYes
+}
+
 // command is a task's name, without what RHEL says of kdump after it.
 func command(s []byte) string {
 	s, _, _ = bytes.Cut(s, []byte(" Kdump: "))
@@ -152,7 +170,7 @@ func digits(s []byte) string {
 // tainted reads "Not tainted 7.1.0 #1" and "Tainted: G W 7.1.0 #1".
 func (s *Scanner) tainted(r *report, t []byte) {
 	if rest, ok := bytes.CutPrefix(t, []byte("Not tainted ")); ok {
-		s.setRelease(r, firstWord(rest))
+		s.setRelease(r, bytes.TrimPrefix(firstWord(rest), []byte("(")))
 		return
 	}
 	rest, ok := bytes.CutPrefix(t, []byte("Tainted: "))
@@ -162,7 +180,7 @@ func (s *Scanner) tainted(r *report, t []byte) {
 	var letters []byte
 	for len(rest) > 0 {
 		w := firstWord(rest)
-		if isRelease(w) {
+		if w := bytes.TrimPrefix(w, []byte("(")); isRelease(w) {
 			s.setRelease(r, w)
 			break
 		}
