@@ -107,8 +107,10 @@ func (s *Scanner) cpuLine(r *report, t []byte) {
 	}
 	i := bytes.Index(t, []byte("omm: "))
 	if i < 0 { // 32-bit Arm up to 3.9: "CPU: 2    Tainted: G        W  O  (3.4.67 #1)"
-		if j := bytes.Index(t, []byte("ainted")); j > 0 && r.f.Release == "" {
-			s.tainted(r, t[max(0, bytes.LastIndexAny(t[:j], "0123456789 ")+1):])
+		for _, word := range [][]byte{[]byte("Not tainted "), []byte("Tainted: ")} {
+			if j := bytes.Index(t, word); j > 0 {
+				s.tainted(r, t[j:])
+			}
 		}
 		return
 	}
