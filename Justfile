@@ -40,7 +40,7 @@ test: deps deps-build build
     go test -tags vm -p 1 -timeout 10m $vm
 
 # all tests, the very long ones too
-test-all: deps deps-build build && (fuzz "1m")
+test-all: deps deps-build build test-browser && (fuzz "1m")
     go test -race ./...
     go test -tags 'vm long' -p 1 -timeout 3h $({{ self }} tagged vm long)
     go test -tags demo -timeout 3h ./harness/bisect/demo
@@ -59,9 +59,9 @@ lint: _go
     @unformatted=$(find . -name '*.go' -not -path './results/runs/*' -exec go tool gofumpt -l {} +); \
         test -z "$unformatted" || { printf 'not formatted; fix it with go tool gofumpt -w:\n%s\n' "$unformatted" >&2; exit 1; }
     go vet ./...
-    go vet -tags 'vm long demo man' ./...
+    go vet -tags 'vm long demo man browser' ./...
     go tool staticcheck ./...
-    go tool staticcheck -tags 'vm long demo man' ./...
+    go tool staticcheck -tags 'vm long demo man browser' ./...
     @for script in justw .ci/run; do sh -n "$script"; done
 
 # how fast it is: each figure beside the one to reach; takes some minutes
@@ -78,6 +78,10 @@ deps: _go (_need "qemu-system-x86_64:qemu-system-x86" "qemu-img:qemu-utils" "git
 
 # install what the host needs to build kernels
 deps-build: _go (_need "git:git" "gcc:gcc" "/usr/include/stdio.h:libc6-dev" "make:make" "flex:flex" "bison:bison" "bc:bc" "/usr/include/libelf.h:libelf-dev" "ccache:ccache")
+
+# the tests of pages, in a headless browser
+test-browser: deps-browser
+    go test -tags browser -timeout 10m $({{ self }} tagged browser)
 
 # install the browser that pages are tested with
 deps-browser: _go (_need "/usr/bin/chromium:chromium")

@@ -68,6 +68,28 @@ func TestCommands(t *testing.T) {
 	}
 }
 
+// report is a line that makes a report.
+var report = regexp.MustCompile(`(?m)^[^#\n]*blockrig"? (?:--results \S+ )?(results report [^|>;\n]*)`)
+
+// Given every file, then blockrig takes the commands in it that make reports:
+// where nothing is recorded, that is all there is to complain of.
+func TestReports(t *testing.T) {
+	command := blockrig(t)
+	found := 0
+	for _, name := range []string{"blockrig-nightly.service", "github-nightly.yaml", "gitlab-nightly.yaml"} {
+		for _, m := range report.FindAllStringSubmatch(read(t, name), -1) {
+			cmd := exec.Command(command, append([]string{"--results", t.TempDir()}, strings.Fields(m[1])...)...)
+			if out, err := cmd.CombinedOutput(); err == nil || !strings.Contains(string(out), "there are no runs") {
+				t.Errorf("%s: blockrig %s: %v: %s", name, m[1], err, out)
+			}
+			found++
+		}
+	}
+	if found != 4 {
+		t.Errorf("%d commands were found", found)
+	}
+}
+
 func TestGitHub(t *testing.T) {
 	if out, err := exec.Command("go", "tool", "actionlint", "github-nightly.yaml").CombinedOutput(); err != nil {
 		t.Errorf("%v: %s", err, out)
@@ -92,12 +114,16 @@ func TestGitLab(t *testing.T) {
 				Paths []string `yaml:"paths"`
 			} `yaml:"cache"`
 			Script       []string `yaml:"script"`
+			AfterScript  []string `yaml:"after_script"`
 			AllowFailure struct {
 				ExitCodes []int `yaml:"exit_codes"`
 			} `yaml:"allow_failure"`
 			Artifacts struct {
-				When  string   `yaml:"when"`
-				Paths []string `yaml:"paths"`
+				When    string   `yaml:"when"`
+				Paths   []string `yaml:"paths"`
+				Reports struct {
+					JUnit string `yaml:"junit"`
+				} `yaml:"reports"`
 			} `yaml:"artifacts"`
 		} `yaml:"nightly"`
 	}
@@ -119,7 +145,7 @@ func TestGitLab(t *testing.T) {
 var keys = map[string][]string{
 	"Unit": {"Description", "Documentation", "Wants", "After"},
 	"Service": {
-		"Type", "ExecStart", "SuccessExitStatus", "KillMode", "TimeoutStopSec", "Nice", "IOSchedulingClass", "NoNewPrivileges",
+		"Type", "ExecStart", "ExecStopPost", "SuccessExitStatus", "KillMode", "TimeoutStopSec", "Nice", "IOSchedulingClass", "NoNewPrivileges",
 	},
 	"Timer":   {"OnCalendar", "RandomizedDelaySec", "Persistent"},
 	"Install": {"WantedBy"},

@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"github.com/blockrig/blockrig/harness/stats"
+	"github.com/blockrig/blockrig/results/compare"
 	"github.com/blockrig/blockrig/results/store"
 )
 
@@ -12,7 +13,7 @@ import (
 type night struct {
 	Side
 	outcomes []store.Outcome // those that failed first
-	boots    []stats.Boot
+	all      store.Tally
 }
 
 // compare says what became of a case on each kernel reference that the report
@@ -36,7 +37,7 @@ func (l *loader) compare(c *Case, nights []night) {
 		if !shown[of[len(of)-1].Kernel] {
 			continue
 		}
-		if change, ok := changeOf(of); ok {
+		if change, ok := l.changeOf(of); ok {
 			change.Scenario, change.Case = c.Scenario, c.Name
 			l.link(&change, c, ref)
 			l.r.Changes = append(l.r.Changes, change)
@@ -45,31 +46,22 @@ func (l *loader) compare(c *Case, nights []night) {
 }
 
 // changeOf compares the last night of a series with the one before.
-func changeOf(series []night) (Change, bool) {
+func (l *loader) changeOf(series []night) (Change, bool) {
 	last := len(series) - 1
 	after, before := series[last], night{Side: Side{Kernel: -1}}
 	if last > 0 {
 		before = series[last-1]
 	}
-	c := Change{Kind: kindOf(before.Side, after.Side), Before: before.Side, After: after.Side}
-	var track stats.Track
-	for i, n := range series {
-		track.Add(stats.Night{Boots: n.boots, Changed: i > 0 && n.Kernel != series[i-1].Kernel})
+	pair := compare.Pair(l.grid, before.all, after.all, true)
+	c := Change{Kind: pair.Change, Why: pair.Why, Before: before.Side, After: after.Side}
+	if c.Kind == Appeared && after.Failures > 0 {
+		c.Kind = NewFailure
+	}
+	if c.Kind == compare.Same || c.Kind == Appeared && last == 0 {
+		return c, false
 	}
 	if last > 0 {
-		rate := track.Change(1)
-		switch c.Kind {
-		case NewFailure:
-			c.Probability = rate.Up
-		case Fixed:
-			c.Probability = rate.Down
-		case RateChanged:
-			c.Probability = max(rate.Up, rate.Down)
-		case StillFailing: // unless its rate is surely another
-			if rate.Worse() || rate.Better() {
-				c.Kind, c.Probability = RateChanged, max(rate.Up, rate.Down)
-			}
-		}
+		c.Probability = changed(series, c.Kind)
 	}
 	for _, o := range after.outcomes {
 		if o.Verdict == after.Verdict {
@@ -77,7 +69,26 @@ func changeOf(series []night) (Change, bool) {
 			break
 		}
 	}
-	return c, c.Kind != ""
+	return c, true
+}
+
+// changed is how probable it is, by all of the history, that the rate changed
+// with the last night; 0 where a kind says nothing of the rate.
+func changed(series []night, kind Kind) float64 {
+	var track stats.Track
+	for i, n := range series {
+		track.Add(stats.Night{Boots: n.all.Boots, Changed: i > 0 && n.Kernel != series[i-1].Kernel})
+	}
+	rate := track.Change(1)
+	switch kind {
+	case NewFailure:
+		return rate.Up
+	case Fixed:
+		return rate.Down
+	case RateChanged:
+		return max(rate.Up, rate.Down)
+	}
+	return 0
 }
 
 // link adds what else there is to say of a change.
@@ -95,29 +106,6 @@ func (l *loader) link(change *Change, c *Case, ref string) {
 			change.Elsewhere = append(change.Elsewhere, k.Name()+": "+string(other.Verdict))
 		}
 	}
-}
-
-// kindOf is what became of a case; "" where there is nothing to say.
-func kindOf(before, after Side) Kind {
-	switch {
-	case after.Judged() == 0:
-		return NoAnswer
-	case before.Judged() == 0 || before.Failures == 0 && after.Failures > 0:
-		if after.Failures > 0 {
-			return NewFailure
-		}
-		return "" // it never failed
-	case before.Failures == 0:
-		if before.Said != after.Said {
-			return Changed
-		}
-		return ""
-	case after.Failures == 0 && after.Interval.High < before.Rate():
-		return Fixed
-	case after.Failures > 0 && before.Signature != after.Signature:
-		return AnotherFailure
-	}
-	return StillFailing // also where it passed too seldom to be over
 }
 
 func sortChanges(all []Change) {

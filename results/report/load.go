@@ -37,7 +37,7 @@ const mostTold = 400
 // trials of the same cases, whatever the report is of. files is the results
 // folder, which holds what the store does not: consoles, events, bisections.
 func Load(ctx context.Context, s store.Reader, files fs.FS, o Options) (Report, error) {
-	l := loader{store: s, files: files, kernels: map[Kernel]int{}, exact: map[string]string{}, shipped: map[string]bool{}}
+	l := loader{store: s, files: files, kernels: map[Kernel]int{}, exact: map[string]string{}, shipped: map[string]bool{}, grid: stats.ComparisonGrid()}
 	l.r = Report{Version: Version, Title: o.Title, Made: o.Made.UTC(), Tool: o.Tool}
 	for _, f := range []func(context.Context, store.Filter) error{l.runs, l.cells, l.bisections, l.history, l.trials} {
 		if err := f(ctx, o.Of); err != nil {
@@ -69,6 +69,7 @@ type loader struct {
 	kernels map[Kernel]int
 	exact   map[string]string // of a kernel's name: a reference that gives it again
 	shipped map[string]bool   // scenarios that come with blockrig
+	grid    *stats.Grid       // of comparisons
 	told    []string          // trials to tell, those that failed first
 }
 
@@ -138,7 +139,7 @@ func (l *loader) cells(ctx context.Context, of store.Filter) error {
 			tallies[at] = append(tallies[at], p.Tally)
 		}
 		for _, at := range slices.Sorted(maps.Keys(tallies)) {
-			t, all := merge(tallies[at])
+			t, all := tallied(store.Merge(tallies[at]...))
 			cell := Cell{Kernel: at, Tally: t}
 			for _, o := range all {
 				if o.Verdict == t.Verdict && cell.Trial == "" {
@@ -158,20 +159,11 @@ func (l *loader) cells(ctx context.Context, of store.Filter) error {
 	return nil
 }
 
-// merge adds tallies up.
-func merge(all []store.Tally) (Tally, []store.Outcome) {
-	var t Tally
-	var ms int64
-	var boots []stats.Boot
-	var outcomes []store.Outcome
-	for _, a := range all {
-		t.Trials += a.Trials
-		t.Failures += a.Failures
-		t.Errors += a.Errors
-		ms += a.TookMS
-		boots = append(boots, a.Boots...)
-		outcomes = append(outcomes, a.Outcomes...)
-	}
+// tallied is a tally as a report has it, and what was seen: what failed first,
+// then what came most often.
+func tallied(a store.Tally) (Tally, []store.Outcome) {
+	t := Tally{Trials: a.Trials, Failures: a.Failures, Errors: a.Errors, Interval: stats.ByBoot(a.Boots)}
+	outcomes := slices.Clone(a.Outcomes)
 	slices.SortStableFunc(outcomes, func(a, b store.Outcome) int {
 		return cmp.Or(failing(b)-failing(a), cmp.Compare(b.Trials, a.Trials), cmp.Compare(a.Verdict.Rank(), b.Verdict.Rank()))
 	})
@@ -182,9 +174,8 @@ func merge(all []store.Tally) (Tally, []store.Outcome) {
 			break
 		}
 	}
-	t.Interval = stats.ByBoot(boots)
 	if t.Trials > 0 {
-		t.MS = ms / int64(t.Trials)
+		t.MS = a.TookMS / int64(t.Trials)
 	}
 	return t, outcomes
 }
@@ -228,21 +219,15 @@ func (l *loader) history(ctx context.Context, of store.Filter) error {
 		}
 		var nights []night
 		for _, key := range order {
-			t, seen := merge(tallies[key])
+			all := store.Merge(tallies[key]...)
+			t, seen := tallied(all)
 			c.History = append(c.History, Point{key.night, key.kernel, t})
-			nights = append(nights, night{sideFor(key.night, key.kernel, t, seen), seen, bootsOf(tallies[key])})
+			nights = append(nights, night{sideFor(key.night, key.kernel, t, seen), seen, all})
 		}
 		l.compare(c, nights)
 	}
 	sortChanges(l.r.Changes)
 	return nil
-}
-
-func bootsOf(all []store.Tally) (out []stats.Boot) {
-	for _, t := range all {
-		out = append(out, t.Boots...)
-	}
-	return out
 }
 
 func sideFor(night string, kernel int, t Tally, seen []store.Outcome) Side {

@@ -192,7 +192,7 @@
       if (c.scenario !== group && c.name) body.append(h("tr", { class: "group" }, h("th", { scope: "colgroup", colspan: columns.length + 1 }, c.scenario)));
       group = c.scenario;
       const by = new Map(c.cells.map((x) => [x.kernel, x]));
-      body.append(h("tr", {}, h("th", { scope: "row" }, c.name || c.scenario),
+      body.append(h("tr", {}, h("th", { scope: "row" }, c.name ? c.name.split(",").map((x, i) => [i ? [",", h("wbr")] : null, x]) : c.scenario),
         columns.map((k) => h("td", {}, by.has(k) ? (cellShown(by.get(k)) ? cellButton(c, by.get(k)) : h("span", { class: "quiet", "aria-label": "filtered out" }, "·")) : null))));
     });
     const more = bit(shown, 150, put, "cases");
@@ -277,7 +277,7 @@
         h("div", { class: "s" }, strip(points), h("small", {}, points[0].night === last.night ? last.night : points[Math.max(0, points.length - mostNights)].night + " to " + last.night)),
         h("div", { class: "num" }, badge(last.verdict), h("small", {}, failed(last))), h("div", { class: "num" }, spark(points)));
     };
-    const more = bit(rows, 40, (some) => list.append(...some.map(row)), "histories");
+    const more = bit(rows, 24, (some) => list.append(...some.map(row)), "histories");
     return part("history", "Night by night", "how often a case failed, with the interval that holds the rate with 95% confidence; a tick below is another kernel; to the right, how long a trial took",
       rows.length ? [list, more] : none("No case fits the filters."));
   };
@@ -373,7 +373,7 @@
       h("div", { class: "card" }, h("h3", {}, "Findings"), t.findings.length ? h("ul", { class: "findings" }, t.findings.map((f) => h("li", { class: "k-" + f.kind },
         h("div", { class: "row" }, h("div", {}, h("b", {}, f.title), h("div", { class: "quiet" }, f.kind, f.place ? " · " + f.place : "")), t.console && button("Line " + f.line, () => { go({ line: String(f.line) }, true); console_.show(f.line); }, { "aria-label": "Show line " + f.line + " of the console" })),
         f.trace && f.trace.length > 0 && h("details", { open: f.trace.length <= 12 }, h("summary", {}, "Trace, " + one(f.trace.length, "function")), h("ol", { class: "mono" }, f.trace.map((x) => h("li", {}, x))))))) : h("p", { class: "quiet" }, "The console shows nothing that counts.")),
-      t.events.length > 0 && h("div", { class: "card" }, h("h3", {}, "What guest, host and kernel said"), timeline(t.events.slice(0, 60)), h("ol", { class: "events" }, t.events.map((e, i) => h("li", {}, h("span", { class: "quiet" }, i + 1), h("span", { class: "ms" }, took(e.ms)), h("span", { class: "who" }, e.from), h("span", {}, e.what))))),
+      t.events.length > 0 && h("div", { class: "card" }, h("h3", {}, "What guest, host and kernel said"), h("div", { class: "x", tabindex: "0", role: "region", "aria-label": "Time line" }, timeline(t.events.slice(0, 60))), h("ol", { class: "events" }, t.events.map((e, i) => h("li", {}, h("span", { class: "quiet" }, i + 1), h("span", { class: "ms" }, took(e.ms)), h("span", { class: "who" }, e.from), h("span", {}, e.what))))),
       box);
   };
 

@@ -7,6 +7,7 @@ import (
 	"github.com/blockrig/blockrig/harness/console"
 	"github.com/blockrig/blockrig/harness/stats"
 	"github.com/blockrig/blockrig/results"
+	"github.com/blockrig/blockrig/results/compare"
 	"github.com/blockrig/blockrig/scenarios"
 )
 
@@ -115,28 +116,30 @@ func (t Tally) Rate() float64 {
 func (t Tally) Mixed() bool { return t.Failures > 0 && t.Failures < t.Judged() }
 
 // A Kind is what became of a case.
-type Kind string
+type Kind = compare.Change
 
-// Kinds of changes, the most important first.
+// Kinds of changes.
 const (
-	NewFailure     Kind = "new failure"
-	AnotherFailure Kind = "another failure"
-	Changed        Kind = "changed" // another result that is allowed
-	RateChanged    Kind = "rate changed"
-	Fixed          Kind = "fixed"
-	StillFailing   Kind = "still failing"
-	Appeared       Kind = "appeared"
-	Disappeared    Kind = "disappeared"
-	NotRun         Kind = "not run"
-	NoAnswer       Kind = "no answer"
+	NewFailure     = compare.NewFailure
+	AnotherFailure = compare.AnotherFailure
+	Changed        = compare.Changed
+	RateChanged    = compare.RateChanged
+	Fixed          = compare.Fixed
+	StillFailing   = compare.StillFailing
+	Appeared       = compare.Appeared
+	Disappeared    = compare.Disappeared
+	NotRun         = compare.NotRun
+	NoAnswer       = compare.NoAnswer
 )
 
-// Kinds are all of them, the most important first.
-var Kinds = []Kind{NewFailure, AnotherFailure, Changed, RateChanged, Fixed, StillFailing, Appeared, Disappeared, NotRun, NoAnswer}
+// Kinds are those that are told, the most important first. That a case passes
+// as before is not.
+var Kinds = []Kind{NewFailure, AnotherFailure, RateChanged, Changed, Fixed, StillFailing, NoAnswer, NotRun, Appeared, Disappeared}
 
 // A Change is what became of a case, from one night or kernel to another.
 type Change struct {
 	Kind     Kind   `json:"kind"`
+	Why      string `json:"why,omitempty"` // one line
 	Scenario string `json:"scenario"`
 	Case     string `json:"case"`
 	Before   Side   `json:"before"`

@@ -178,6 +178,7 @@ func Merge(all ...Tally) Tally {
 		if t.Last.After(out.Last) {
 			out.Last = t.Last
 		}
+		out.TookMS += t.TookMS
 		out.Trials += t.Trials
 		out.Failures += t.Failures
 		out.Errors += t.Errors
