@@ -1,0 +1,170 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/blockrig/blockrig/harness/hunt"
+	"github.com/blockrig/blockrig/results"
+)
+
+func (a *app) huntCommand() *cobra.Command {
+	var (
+		kernel, resume string
+		stacks         []string
+		budget         time.Duration
+		seed           int
+		o              labOptions
+	)
+	c := &cobra.Command{
+		Use:   "hunt --stack NAME,… -k REF",
+		Short: "Look for bugs that nobody has reported",
+		Long: `Do the same I/O on several storage stacks and on a plain disk, and find what one
+of them answers differently, where it loses data, blames a disk, breaks the
+kernel or hangs.
+
+All stacks are built in one machine, which is saved. The guest then does short
+programs of 1 to 6 operations on each: first single ones in which each two
+values (operation, O_DIRECT, offset, length, memory, flags) meet, then any, and
+sequences. The same --seed gives the same programs. What breaks something is
+tried again by itself, on a stack of its own, made as small as it goes, and
+confirmed from power-on. Each finding is written down as a scenario that run,
+bisect and the like take as it is, and as a report.
+
+A stack is a part, or several joined by + from the bottom up:
+` + "  " + strings.Join(hunt.StackNames(), " ") + `
+
+Ctrl-C ends the hunt; --resume goes on with it.`,
+		Example: `  blockrig hunt --stack lvm-mirror,lvm-raid1,md-raid1 -k debian:6.18 --budget 10m
+  blockrig hunt --stack crypt+md-raid1,lvm-raid1+ext4 -k debian:newest --seed 7
+  blockrig hunt --resume last --budget 1h`,
+		Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			if err := o.check(); err != nil {
+				return badRequest(err)
+			}
+			if resume != "" {
+				return a.resumeHunt(c.Context(), resume, c.Flags().Changed("budget"), budget, o)
+			}
+			if kernel == "" || len(stacks) == 0 {
+				return badRequest(errors.New("hunt: name stacks with --stack, and a kernel with -k, such as --stack lvm-raid1,md-raid1 -k debian:newest"))
+			}
+			if _, err := hunt.ParseStacks(stacks); err != nil {
+				return badRequest(err)
+			}
+			if budget <= 0 {
+				return badRequest(fmt.Errorf("--budget %v: want a time such as 10m", budget))
+			}
+			if !c.Flags().Changed("seed") {
+				seed = rand.IntN(1_000_000)
+			}
+			return a.newHunt(c.Context(), hunt.Request{Kernel: kernel, Stacks: stacks, Seed: uint64(seed), Budget: budget}, o)
+		},
+	}
+	f := c.Flags()
+	f.StringVarP(&kernel, "kernel", "k", "", "kernel `REF`")
+	f.StringSliceVar(&stacks, "stack", nil, "`NAME`s of the stacks, with commas; the plain disk is always one")
+	f.DurationVar(&budget, "budget", 10*time.Minute, "how long to hunt once the machine is ready, a `TIME` such as 10m")
+	numberVar(f, &seed, "seed", 0, 0, 1<<31-1, "`N` that the programs are drawn by (default: any)")
+	f.StringVar(&resume, "resume", "", "go on with the hunt with this `ID` (or its beginning, or last)")
+	f.StringVar(&o.cache, "cache-size", "8GiB", "keep at most `SIZE` of saved machines; the least recently used are removed first")
+	o.machineFlags(f)
+	o.build.buildFlags(f)
+	return c
+}
+
+// newHunt begins a hunt.
+func (a *app) newHunt(ctx context.Context, r hunt.Request, o labOptions) error {
+	root, err := a.sweptRoot(ctx)
+	if err != nil {
+		return err
+	}
+	s := hunt.NewState(r)
+	folder, err := hunt.Create(ctx, hunt.Root(root), results.NewID(time.Now().UTC()), s)
+	if err != nil {
+		return err
+	}
+	return a.goHunting(ctx, folder, s, o)
+}
+
+// resumeHunt goes on with one.
+func (a *app) resumeHunt(ctx context.Context, name string, more bool, budget time.Duration, o labOptions) error {
+	root, err := a.sweptRoot(ctx)
+	if err != nil {
+		return err
+	}
+	folder, s, err := hunt.Open(hunt.Root(root), name)
+	if errors.Is(err, hunt.ErrNoHunt) {
+		return badRequest(err)
+	}
+	if err != nil {
+		return err
+	}
+	if more {
+		s.Request.Budget = time.Duration(s.SpentMS)*time.Millisecond + budget
+	}
+	return a.goHunting(ctx, folder, s, o)
+}
+
+// goHunting hunts, and says what was found.
+func (a *app) goHunting(ctx context.Context, folder *hunt.Folder, s *hunt.State, o labOptions) (err error) {
+	defer func() { err = errors.Join(err, folder.Close()) }()
+	if err := needQEMU(); err != nil {
+		return err
+	}
+	run, err := a.openRun(ctx)
+	if err != nil {
+		return err
+	}
+	h := &hunt.Hunt{Run: run, Log: a.log, Keep: folder.Keep, Status: a.display.Status, Found: func(f hunt.Finding) { a.found(folder, f) }}
+	stop := a.show()
+	err = a.huntWith(ctx, h, s, o)
+	stop()
+	err = errors.Join(err, a.endRun(run))
+	if a.format == "json" {
+		err = errors.Join(err, a.printJSON(s.Totals(folder.Name())))
+	} else {
+		err = errors.Join(err, s.Summary(a.stdout, a.outTerm, a.width))
+	}
+	a.say("hunt: %s", folder.Path())
+	if err != nil {
+		return err
+	}
+	return exitWith(s.ExitStatus())
+}
+
+func (a *app) huntWith(ctx context.Context, h *hunt.Hunt, s *hunt.State, o labOptions) (err error) {
+	if h.Preparer, err = a.preparer(ctx, o); err != nil {
+		return err
+	}
+	if h.Bases, err = a.bases(results.Request{CacheSize: o.cache}, ""); err != nil {
+		return err
+	}
+	dir, err := workDir(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, dir.Remove()) }()
+	h.Scratch = filepath.Join(dir.Path(), "sweep")
+	if err := os.Mkdir(h.Scratch, 0o700); err != nil {
+		return err
+	}
+	return h.Do(ctx, s)
+}
+
+// found says a finding when it comes.
+func (a *app) found(folder *hunt.Folder, f hunt.Finding) {
+	if a.format == "json" {
+		a.display.Over(func() { _ = a.printJSON(f) })
+		return
+	}
+	a.say("found: %s %s: %s (%s)", f.Stack, f.Class, f.Says, filepath.Join(folder.Path(), f.ID+".yaml"))
+}

@@ -1,0 +1,288 @@
+package hunt
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/blockrig/blockrig/harness/text"
+	"github.com/blockrig/blockrig/harness/trial"
+	"github.com/blockrig/blockrig/results"
+	"github.com/blockrig/blockrig/scenarios"
+)
+
+// A Finding is a suspect that a trial from power-on has shown, made as small as
+// it goes.
+type Finding struct {
+	ID       string              `json:"id"` // of its scenario, too
+	Class    Class               `json:"class"`
+	Stack    string              `json:"stack"` // the smallest one
+	Hunted   string              `json:"hunted"`
+	Program  Program             `json:"program"`
+	Says     string              `json:"says"` // the program in a line
+	Number   int                 `json:"number"`
+	Began    Program             `json:"began"` // as the sweep had it
+	Kernel   string              `json:"kernel"`
+	Release  string              `json:"release"`
+	Verdict  scenarios.Verdict   `json:"verdict"`
+	Also     []scenarios.Verdict `json:"also"`
+	Reason   string              `json:"reason"`
+	Outcome  string              `json:"outcome"`
+	Titles   []string            `json:"titles"`
+	Legs     []scenarios.Leg     `json:"legs"`
+	First    string              `json:"first_failed,omitempty"` // the layer that failed first
+	Plain    string              `json:"plain"`                  // what the plain disk says to the same
+	Cold     bool                `json:"cold"`                   // shown from power-on
+	Trials   int                 `json:"trials"`
+	SpentMS  int64               `json:"after_ms"` // of the budget, until it was found
+	RunDir   string              `json:"run_dir"`
+	Trigger  Trigger             `json:"trigger"`
+	Scenario string              `json:"scenario"` // YAML
+}
+
+// investigate confirms a suspect, makes it small, and adds a finding, unless
+// it is like one before.
+func (h *Hunt) investigate(ctx context.Context, s Suspect) error {
+	for _, t := range s.triggers() {
+		for _, f := range h.state.Findings {
+			like := t.kin()
+			if f.Trigger.Flags == "" { // it takes none
+				like.Flags = ""
+			}
+			if f.Trigger.kin() == like && (f.Class == s.Guess || len(h.state.Findings) > mostAlike) {
+				h.state.Alike++
+				return nil
+			}
+		}
+	}
+	h.stop() // the memory is for the trials
+	c := &confirmation{h: h, suspect: s, stack: h.stack(s.Stack), program: s.Program, filled: s.Guess == LosesData}
+	f, err := c.do(ctx)
+	switch {
+	case err != nil:
+		return err
+	case f == nil:
+		h.state.Doubtful = append(h.state.Doubtful, s)
+		return nil
+	}
+	for i, g := range h.state.Findings {
+		if g.Hunted == f.Hunted && g.Class == f.Class && g.Trigger.kin() == f.Trigger.kin() {
+			h.state.Alike++
+			h.state.Findings[i].Trials += f.Trials
+			return nil
+		}
+	}
+	f.ID = fmt.Sprintf("hunt-%d-%s-%s-%s", len(h.state.Findings)+1, f.Stack, f.Trigger.Way, f.Class)
+	f.ID = strings.NewReplacer("+", "-", "_", "-", " ", "-").Replace(f.ID)
+	if f.Scenario, _, err = single(f.ID, f.about(), c.stack, f.Program, c.filled); err != nil {
+		return fmt.Errorf("write down a finding: %w", err)
+	}
+	h.state.Findings = append(h.state.Findings, *f)
+	if h.Found != nil {
+		h.Found(*f)
+	}
+	return h.keep()
+}
+
+// mostAlike is how many findings there may be until the same trigger counts as
+// the same finding whatever a sweep takes it for.
+const mostAlike = 40
+
+func (h *Hunt) stack(name string) Stack {
+	for _, s := range h.stacks {
+		if s.Name == name {
+			return s
+		}
+	}
+	return Stack{Name: name}
+}
+
+// A confirmation makes trials of one suspect.
+type confirmation struct {
+	h       *Hunt
+	suspect Suspect
+	stack   Stack
+	program Program
+	filled  bool
+
+	class  Class
+	trials int
+	last   results.Record // that showed it
+}
+
+func (c *confirmation) do(ctx context.Context) (*Finding, error) {
+	ok, err := c.shows(ctx, c.stack, c.program, how{})
+	if err == nil && !ok && !c.filled {
+		c.filled = true // what stands there may matter
+		ok, err = c.shows(ctx, c.stack, c.program, how{})
+	}
+	if err != nil || !ok {
+		return nil, err
+	}
+	c.class = classOf(c.last)
+	small, stack, err := Shrink(c.program, c.stack, func(p Program, s Stack) (bool, error) {
+		if c.h.left() <= 0 && c.trials > 6 {
+			return false, nil // small enough
+		}
+		return c.shows(ctx, s, p, how{})
+	})
+	if err != nil {
+		return nil, err
+	}
+	cold, err := c.shows(ctx, stack, small, how{cold: true, trace: true})
+	if err == nil && !cold { // once more, as the sweep had it
+		small, stack = c.program, c.stack
+		cold, err = c.shows(ctx, stack, small, how{cold: true, trace: true})
+	}
+	if err != nil || !cold {
+		return nil, err
+	}
+	r := c.last
+	c.program, c.stack = small, stack
+	f := &Finding{
+		Class: c.class, Stack: stack.Name, Hunted: c.suspect.Stack, Program: small, Says: small.String(), Number: c.suspect.Number, Began: c.suspect.Program,
+		Kernel: c.h.state.Request.Kernel, Release: r.Kernel.Release, Verdict: r.Verdict, Also: r.Also, Reason: r.Reason, Outcome: r.Outcome,
+		Titles: r.Signature.Titles, First: r.FirstFailed.Text(), Cold: true, RunDir: r.RunDir,
+		SpentMS: (c.h.state.Request.Budget - c.h.left()).Milliseconds(),
+		Trigger: triggerOf(c.suspect.Stack, small[len(small)-1]),
+	}
+	for _, l := range r.Legs {
+		if !l.OK {
+			f.Legs = append(f.Legs, l)
+		}
+	}
+	// What the plain disk does as well is no difference.
+	f.Plain = strings.Join(c.suspect.Plain, ", ")
+	if stack.Name != Plain {
+		rec, err := c.trial(ctx, Stack{Name: Plain}, small, how{})
+		if err != nil {
+			return nil, err
+		}
+		if f.Plain = string(rec.Verdict) + ", " + rec.Outcome; classOf(rec) == c.class {
+			return nil, nil
+		}
+	}
+	f.Trials = c.trials
+	return f, nil
+}
+
+// how a trial is made.
+type how struct{ cold, trace bool }
+
+// shows says whether a trial shows what the suspect is about. The first one
+// says what that is.
+func (c *confirmation) shows(ctx context.Context, s Stack, p Program, w how) (bool, error) {
+	r, err := c.trial(ctx, s, p, w)
+	if err != nil {
+		return false, err
+	}
+	got := classOf(r)
+	if got == "" || c.class != "" && got != c.class {
+		return false, nil
+	}
+	c.last = r
+	return true, nil
+}
+
+// trial makes one.
+func (c *confirmation) trial(ctx context.Context, s Stack, p Program, w how) (results.Record, error) {
+	c.trials++
+	c.h.status("confirm", fmt.Sprintf("trial %d of a suspect on %s: %s", c.trials, s.Name, p))
+	_, cs, err := single("hunt-suspect", c.suspect.Stack+": "+c.suspect.Program.String(), s, p, c.filled)
+	if err != nil {
+		return results.Record{}, fmt.Errorf("write down a suspect: %w", err)
+	}
+	return c.h.try(ctx, cs, w)
+}
+
+// trial makes a trial of a case and records it.
+func (h *Hunt) trial(ctx context.Context, c scenarios.Case, w how) (rec results.Record, err error) {
+	r := h.state.Request
+	jobs, err := h.Preparer.Jobs(ctx, []trial.Task{{Ref: r.Kernel, Exact: r.Exact, Case: c}}, h.status)
+	if err != nil {
+		return rec, err
+	}
+	place := h.Run.Places(1)
+	sched := &trial.Schedule{
+		Find: h.Preparer.Find, Workers: 1, Log: h.Log, Bases: h.Bases,
+		Begin: func(_ int, j trial.Job) (string, error) { return h.Run.Begin(place, j) },
+		Done: func(_ int, o trial.Outcome) (err error) {
+			rec, err = h.Run.End(place, o)
+			return err
+		},
+	}
+	if w.cold {
+		sched.Bases = nil
+	}
+	if w.trace {
+		sched.Trace = func(trial.Job, trial.Outcome) bool { return true }
+	}
+	if err := sched.Run(ctx, jobs); err != nil {
+		return rec, err
+	}
+	if rec.Verdict == "" {
+		return rec, errors.New("a trial was not made")
+	}
+	return rec, nil
+}
+
+// about is what the scenario says of itself.
+func (f *Finding) about() string {
+	lines := []string{
+		fmt.Sprintf("Found by blockrig hunt on %s: %s.", f.Release, f.Class),
+		text.OneLine("Program: " + f.Says + "."),
+		text.OneLine(fmt.Sprintf("Here: %s; %s.", cmp.Or(f.Outcome, "no answer"), f.Reason)),
+		text.OneLine("The plain disk: " + cmp.Or(f.Plain, "not tried") + "."),
+	}
+	var out []string
+	for _, l := range lines {
+		out = append(out, text.Wrap(l, 76)...)
+	}
+	return strings.Join(out, "\n")
+}
+
+// Report is a text about a finding for the people who look after the code.
+func (f *Finding) Report() string {
+	var b strings.Builder
+	line := func(format string, args ...any) {
+		for _, l := range text.Wrap(text.OneLine(fmt.Sprintf(format, args...)), 76) {
+			b.WriteString(l + "\n")
+		}
+	}
+	line("Subject: [BUG] %s: %s on %s", f.Says, f.Class, f.Stack)
+	b.WriteString("\n")
+	line("On Linux %s the storage stack %q %s where a plain disk does not.", f.Release, f.Stack, f.Class)
+	b.WriteString("\nWhat is done:\n\n")
+	for _, o := range f.Program {
+		b.WriteString("    " + text.OneLine(sayIO(o)) + "\n")
+	}
+	b.WriteString("\n(bytes@offset; memory+N: the buffer begins N bytes behind a page boundary)\n\n")
+	line("The answer: %s. %s.", cmp.Or(f.Outcome, "none"), f.Reason)
+	line("The same on the plain disk: %s.", cmp.Or(f.Plain, "not tried"))
+	if f.First != "" {
+		line("The layer that failed first: %s.", f.First)
+	}
+	for _, l := range f.Legs {
+		line("Leg %s on disk %s: %s.", l.Name, l.Disk, l.Health)
+	}
+	if len(f.Titles) > 0 {
+		b.WriteString("\nThe kernel's log:\n\n")
+		for _, t := range f.Titles {
+			b.WriteString("    " + text.OneLine(t) + "\n")
+		}
+	}
+	fmt.Fprintf(&b, "\nTo see it again:\n\n    blockrig run %s.yaml -k %s --cold\n\nTo find what brought it:\n\n    blockrig bisect versions --good debian:VERSION --bad %s %s.yaml\n", f.ID, text.OneLine(f.Kernel), text.OneLine(f.Kernel), f.ID)
+	return b.String()
+}
+
+// worst sorts findings by class, and by when they were found.
+func worst(all []Finding) []Finding {
+	out := slices.Clone(all)
+	slices.SortStableFunc(out, func(a, b Finding) int {
+		return slices.Index(Classes(), a.Class) - slices.Index(Classes(), b.Class)
+	})
+	return out
+}

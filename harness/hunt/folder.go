@@ -1,0 +1,139 @@
+package hunt
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/blockrig/blockrig/harness/cachedir"
+	"github.com/blockrig/blockrig/harness/text"
+)
+
+// stateFile has a hunt's State, beside a scenario and a report for each finding.
+const stateFile = "hunt.json"
+
+// A Folder is where a hunt keeps what it knows, so that it can be gone on with.
+type Folder struct {
+	held *cachedir.Folder
+}
+
+// Root is where the folders of hunts are, below that of runs.
+func Root(results string) string { return filepath.Join(results, "hunts") }
+
+// ErrNoHunt says that there is no hunt of that name.
+var ErrNoHunt = errors.New("no such hunt")
+
+// Create makes the folder of a new hunt.
+func Create(ctx context.Context, root, id string, s *State) (*Folder, error) {
+	if err := os.MkdirAll(root, 0o755); err != nil {
+		return nil, fmt.Errorf("make the folder of hunts: %w", err)
+	}
+	held, err := cachedir.Create(ctx, filepath.Join(root, id), func(dir string) error {
+		return write(dir, s)
+	})
+	if err != nil {
+		return nil, fmt.Errorf("make the folder of a hunt: %w", err)
+	}
+	return &Folder{held}, nil
+}
+
+// Open takes the folder of a hunt to go on with it: one by its name or the
+// beginning of that, or the last one.
+func Open(root, name string) (*Folder, *State, error) {
+	all, err := names(root)
+	if err != nil {
+		return nil, nil, err
+	}
+	var found []string
+	for _, n := range all {
+		if strings.HasPrefix(n, name) {
+			found = append(found, n)
+		}
+	}
+	if name == "last" && len(all) > 0 {
+		found = all[len(all)-1:]
+	}
+	switch {
+	case len(found) == 0:
+		return nil, nil, fmt.Errorf("%w: %q%s", ErrNoHunt, name, text.DidYouMean(name, all))
+	case len(found) > 1:
+		return nil, nil, fmt.Errorf("%w: %q is the beginning of %d", ErrNoHunt, name, len(found))
+	}
+	held, err := cachedir.Hold(filepath.Join(root, found[0]))
+	if err != nil {
+		return nil, nil, fmt.Errorf("open hunt %s: %w", found[0], err)
+	}
+	f := &Folder{held}
+	src, err := os.ReadFile(filepath.Join(f.Path(), stateFile))
+	s := &State{}
+	if err == nil {
+		err = json.Unmarshal(src, s)
+	}
+	if err == nil && s.Tallies == nil {
+		s.Tallies = map[string]*Tally{}
+	}
+	if err != nil {
+		return nil, nil, errors.Join(fmt.Errorf("open hunt %s: %w", found[0], err), f.Close())
+	}
+	return f, s, nil
+}
+
+// names gives the names of all hunts, the oldest first.
+func names(root string) ([]string, error) {
+	entries, err := os.ReadDir(root)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("look for hunts: %w", err)
+	}
+	var out []string
+	for _, e := range entries {
+		if _, err := os.Stat(filepath.Join(root, e.Name(), stateFile)); err == nil {
+			out = append(out, e.Name())
+		}
+	}
+	slices.Sort(out)
+	return out, nil
+}
+
+// Path is the folder.
+func (f *Folder) Path() string { return f.held.Path() }
+
+// Name is what the hunt is called.
+func (f *Folder) Name() string { return filepath.Base(f.Path()) }
+
+// Keep stores a state, with the scenario and the report of each finding.
+func (f *Folder) Keep(s *State) error { return write(f.Path(), s) }
+
+// Close lets others open it.
+func (f *Folder) Close() error { return f.held.Release() }
+
+func write(dir string, s *State) (err error) {
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return fmt.Errorf("keep a hunt: %w", err)
+	}
+	defer func() { err = errors.Join(err, root.Close()) }()
+	for _, found := range s.Findings {
+		for name, text := range map[string]string{found.ID + ".yaml": found.Scenario, found.ID + ".txt": found.Report()} {
+			if _, err := root.Stat(name); err == nil {
+				continue
+			}
+			if err := cachedir.WriteFile(root, name, []byte(text)); err != nil {
+				return fmt.Errorf("keep a finding: %w", err)
+			}
+		}
+	}
+	src, err := json.MarshalIndent(s, "", "\t")
+	if err == nil {
+		err = cachedir.WriteFile(root, stateFile, append(src, '\n'))
+	}
+	if err != nil {
+		return fmt.Errorf("keep a hunt: %w", err)
+	}
+	return nil
+}

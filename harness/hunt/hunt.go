@@ -1,0 +1,452 @@
+package hunt
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"time"
+
+	"github.com/blockrig/blockrig/harness/trial"
+	"github.com/blockrig/blockrig/initramfs/protocol"
+	"github.com/blockrig/blockrig/results"
+	"github.com/blockrig/blockrig/scenarios"
+)
+
+// A Request is what a hunt is to do.
+type Request struct {
+	Kernel string        `json:"kernel"` // reference
+	Exact  string        `json:"exact,omitempty"`
+	Stacks []string      `json:"stacks"`
+	Seed   uint64        `json:"seed"`
+	Budget time.Duration `json:"budget_ns"` // wall time once the machine is ready
+}
+
+// A Hunt does a request.
+type Hunt struct {
+	Preparer *trial.Preparer
+	Bases    *trial.BaseCache
+	Run      *results.Run // where trials are recorded
+	Scratch  string       // folder for the sweep's machine, of blockrig's own and empty
+	Log      *slog.Logger
+
+	// Status is told what is being done, Found each finding; nil for nobody.
+	Status func(phase, what string)
+	Found  func(Finding)
+	// Keep stores the state; it is called whenever that has changed.
+	Keep func(*State) error
+
+	machines
+	state  *State
+	stacks []Stack
+	field  field
+	gen    *Generator
+	known  map[Trigger]int // findings, or suspects, by what set them off
+	m      sweeper         // nil: none runs
+	began  time.Time
+	before time.Duration // spent by earlier processes
+	show   time.Time     // when the status was shown last
+}
+
+// A sweeper is a machine that does programs; see trial.SweepMachine.
+type sweeper interface {
+	Sweep(ctx context.Context, w protocol.Sweep, took func(protocol.Swept)) error
+	End() trial.Outcome
+}
+
+// The machines of a hunt. The tests of the hunt itself put in quicker ones.
+type machines struct {
+	start func(context.Context) (sweeper, error)
+	try   func(context.Context, scenarios.Case, how) (results.Record, error)
+}
+
+// State is what is known of a hunt: all of it, so that another process can go
+// on.
+type State struct {
+	Request  Request           `json:"request"`
+	Release  string            `json:"release,omitempty"`
+	Next     int               `json:"next"`  // number of the next program
+	Pairs    int               `json:"pairs"` // how many programs the pairs of values take
+	Tallies  map[string]*Tally `json:"tallies"`
+	Findings []Finding         `json:"findings"`
+	Doubtful []Suspect         `json:"doubtful"` // what trials did not show
+	Alike    int               `json:"alike"`    // suspects like those of a finding
+	Triggers []Trigger         `json:"triggers"`
+	Machines int               `json:"machines"` // how often a machine went on from the saved one
+	SweptMS  int64             `json:"swept_ms"` // wall time in which the guest did programs
+	SpentMS  int64             `json:"spent_ms"` // of the budget
+}
+
+// NewState begins one.
+func NewState(r Request) *State { return &State{Request: r, Tallies: map[string]*Tally{}} }
+
+// Operations are all that were done on all stacks.
+func (s *State) Operations() (n int) {
+	for _, t := range s.Tallies {
+		n += t.Singles
+	}
+	return n
+}
+
+// Rate is operations a minute of the time in which the guest did programs.
+func (s *State) Rate() float64 {
+	if s.SweptMS == 0 {
+		return 0
+	}
+	return float64(s.Operations()) / (float64(s.SweptMS) / 60_000)
+}
+
+// fewest and most are how many programs one message has. After a stop few are
+// tried, so that little is done again.
+const (
+	fewest = 32
+	most   = 128
+)
+
+// Do hunts until the budget is spent. The state has all that was found, when it
+// returns an error, too.
+func (h *Hunt) Do(ctx context.Context, state *State) (err error) {
+	if err := h.begin(state); err != nil {
+		return err
+	}
+	base, err := h.openBase(ctx)
+	if err != nil {
+		return err
+	}
+	h.machines = machines{try: h.trial, start: func(ctx context.Context) (sweeper, error) { return base.Start(ctx) }}
+	return errors.Join(h.hunt(ctx), base.Close())
+}
+
+// begin reads the request.
+func (h *Hunt) begin(state *State) (err error) {
+	h.state, h.known = state, map[Trigger]int{}
+	if h.stacks, err = ParseStacks(state.Request.Stacks); err != nil {
+		return err
+	}
+	if h.field, err = newField(h.stacks); err != nil {
+		return err
+	}
+	h.gen = NewGenerator(state.Request.Seed)
+	state.Pairs = h.gen.Pairs()
+	for _, t := range state.Triggers {
+		h.known[t]++
+	}
+	return nil
+}
+
+// hunt does programs until the budget is spent.
+func (h *Hunt) hunt(ctx context.Context) (err error) {
+	h.began, h.before = time.Now(), time.Duration(h.state.SpentMS)*time.Millisecond
+	defer func() {
+		h.stop()
+		err = errors.Join(err, h.keep())
+	}()
+	for size := fewest; h.left() > 0; {
+		stopped, err := h.batch(ctx, size)
+		if err != nil {
+			return err
+		}
+		if size = min(most, size*2); stopped {
+			size = fewest
+		}
+		if err := h.keep(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// left is what is left of the budget.
+func (h *Hunt) left() time.Duration {
+	return h.state.Request.Budget - h.before - time.Since(h.began)
+}
+
+func (h *Hunt) keep() error {
+	if !h.began.IsZero() {
+		h.state.SpentMS = (h.before + time.Since(h.began)).Milliseconds()
+	}
+	if h.Keep == nil {
+		return nil
+	}
+	return h.Keep(h.state)
+}
+
+func (h *Hunt) status(phase, what string) {
+	if h.Status != nil {
+		h.Status(phase, what)
+	}
+}
+
+// openBase boots the machine with all stacks and saves it, or finds it saved.
+func (h *Hunt) openBase(ctx context.Context) (*trial.SweepBase, error) {
+	jobs, err := h.Preparer.Jobs(ctx, []trial.Task{{Ref: h.state.Request.Kernel, Exact: h.state.Request.Exact, Case: h.field.Case}}, h.status)
+	if err == nil {
+		err = jobs[0].Err
+	}
+	if err != nil {
+		return nil, err
+	}
+	job := jobs[0].Job
+	h.state.Request.Exact = job.Kernel.Exact
+	files, err := h.Preparer.Find(ctx, job)
+	if err != nil {
+		return nil, err
+	}
+	l := trial.Local{Job: job, Files: files, Dir: h.Scratch, Log: h.Log, Progress: h.status}
+	base, err := trial.NewSweepBase(ctx, l, h.Bases)
+	if err != nil {
+		return nil, fmt.Errorf("build the stacks side by side: %w", err)
+	}
+	h.state.Release = base.Release()
+	return base, nil
+}
+
+// machine gives one that goes on from the saved one.
+func (h *Hunt) machine(ctx context.Context) (sweeper, error) {
+	if h.m != nil {
+		return h.m, nil
+	}
+	m, err := h.start(ctx)
+	if err != nil {
+		return nil, err
+	}
+	h.state.Machines++
+	h.m = m
+	return m, nil
+}
+
+// stop ends the machine, and gives what its console shows.
+func (h *Hunt) stop() (titles []string) {
+	if h.m == nil {
+		return nil
+	}
+	for _, f := range results.Findings(h.m.End().Findings) {
+		if !slices.Contains(titles, f.Title) {
+			titles = append(titles, f.Title)
+		}
+	}
+	h.m = nil
+	return titles
+}
+
+// A batch is programs that go to the guest in one message, as often as it takes
+// to have all of them done on all stacks.
+type batch struct {
+	first    int
+	programs []Program
+	io       [][]scenarios.IO
+	from     map[string]int        // by stack: the first program that is still to be done
+	answers  map[string][][]string // by stack
+}
+
+// batch does the next programs, and looks into all that they set off.
+func (h *Hunt) batch(ctx context.Context, size int) (stopped bool, err error) {
+	b := &batch{first: h.state.Next, from: map[string]int{}, answers: map[string][][]string{}}
+	for n := range size {
+		p := h.gen.Program(b.first + n)
+		b.programs = append(b.programs, p)
+		b.io = append(b.io, p)
+	}
+	for _, s := range h.stacks {
+		b.answers[s.Name] = make([][]string, size)
+	}
+	var suspects []Suspect
+	for {
+		s, more, err := h.round(ctx, b, false)
+		if err != nil {
+			return stopped, err
+		}
+		if s != nil {
+			stopped = true
+			suspects = append(suspects, *s)
+			h.note(*s)
+		}
+		if !more {
+			break
+		}
+	}
+	for _, stack := range h.stacks {
+		wrong, tally := compare(stack, b.first, b.programs, b.answers[stack.Name], b.answers[Plain])
+		if h.state.Tallies[stack.Name] == nil {
+			h.state.Tallies[stack.Name] = &Tally{}
+		}
+		for _, s := range suspects {
+			if s.Stack == stack.Name { // its answers, if any, are not among those
+				tally.add(Tally{Programs: 1, Singles: len(s.Program), Wrong: 1, Skipped: -1})
+			}
+		}
+		h.state.Tallies[stack.Name].add(tally)
+		for _, s := range wrong {
+			if !slices.ContainsFunc(suspects, func(t Suspect) bool { return t.Stack == s.Stack && t.Number == s.Number }) && !h.isKnown(s) {
+				suspects = append(suspects, s)
+				h.note(s)
+			}
+		}
+	}
+	h.state.Next += size
+	for _, s := range suspects {
+		if len(s.Plain) == 0 && s.Number-b.first < size {
+			s.Plain = b.answers[Plain][s.Number-b.first]
+		}
+		if err := h.investigate(ctx, s); err != nil {
+			return stopped, err
+		}
+	}
+	return stopped, nil
+}
+
+// round sends a batch, without what is done of it. It gives the suspect where
+// something stopped it, and whether anything is left to do.
+func (h *Hunt) round(ctx context.Context, b *batch, each bool) (_ *Suspect, more bool, err error) {
+	w := protocol.Sweep{Space: Space, Programs: b.io, Skip: map[string][]int{}, Each: each}
+	var stacks []Stack
+	for _, s := range h.stacks {
+		if b.from[s.Name] < len(b.programs) {
+			stacks = append(stacks, s)
+		}
+	}
+	if each && len(stacks) > 1 {
+		stacks = stacks[:1]
+	}
+	for _, s := range stacks {
+		top := h.field.Tops[s.Name]
+		w.Parts = append(w.Parts, top)
+		for i, p := range b.programs {
+			if i < b.from[s.Name] || h.skips(s, p) {
+				w.Skip[top] = append(w.Skip[top], i)
+			}
+		}
+	}
+	if len(stacks) == 0 {
+		return nil, false, nil
+	}
+	m, err := h.machine(ctx)
+	if err != nil {
+		return nil, false, err
+	}
+	h.shown(stacks[0], b)
+	var stop *protocol.Swept
+	at := 0 // which of the stacks is next to be heard of
+	started := time.Now()
+	err = m.Sweep(ctx, w, func(s protocol.Swept) {
+		i := slices.Index(w.Parts, s.Part)
+		if i < 0 || stop != nil {
+			return
+		}
+		for n, a := range s.Answers {
+			if p := s.From + n; a != nil && p < len(b.programs) {
+				b.answers[stacks[i].Name][p] = a
+			}
+		}
+		if s.Stopped {
+			stop = &s
+			at = i
+			return
+		}
+		b.from[stacks[i].Name] = s.From + len(s.Answers)
+		at = min(i+1, len(stacks)-1)
+		if n := unmoved(b.programs, s); n >= 0 {
+			s.At, s.Changed = n, []string{"it says that it has written, and no request came to the disks"}
+			stop = &s
+			at = i
+		}
+	})
+	h.state.SweptMS += time.Since(started).Milliseconds()
+	if err != nil && !errors.Is(err, trial.ErrSweepOver) {
+		return nil, false, err
+	}
+	stack := stacks[at]
+	switch {
+	case err == nil && stop == nil:
+		return nil, each || slices.ContainsFunc(h.stacks, func(s Stack) bool { return b.from[s.Name] < len(b.programs) }), nil
+	case stop == nil:
+		stop = &protocol.Swept{At: -1, Changed: []string{err.Error()}}
+		if each {
+			stop.At = b.from[stack.Name]
+			for stop.At < len(b.programs)-1 && h.skips(stack, b.programs[stop.At]) {
+				stop.At++
+			}
+		}
+	}
+	titles := h.stop()
+	culprit := h.culprit(stack, b, *stop)
+	// What follows ran on a machine that was broken.
+	for i := max(culprit+1, b.from[stack.Name]); i < len(b.programs); i++ {
+		b.answers[stack.Name][i] = nil
+	}
+	if culprit < 0 && !each {
+		// Which program it was is not known: from the saved state again, one by
+		// one.
+		return h.round(ctx, b, true)
+	}
+	if culprit < 0 {
+		culprit = max(b.from[stack.Name], stop.From)
+	}
+	b.from[stack.Name] = culprit + 1
+	s := &Suspect{
+		Stack: stack.Name, Number: b.first + culprit, Program: b.programs[culprit], Answers: b.answers[stack.Name][culprit],
+		Seen: append(says(*stop), titles...), at: -1,
+	}
+	s.Guess = guessOf(*stop, s.Answers)
+	if n := wrongAnswer(s.Program, stack.OnFile(), s.Answers); n >= 0 && n < len(s.Program) {
+		s.at = n
+	}
+	if err != nil {
+		s.Guess = Hangs
+	}
+	b.answers[stack.Name][culprit] = nil // it counts as a suspect
+	return s, true, nil
+}
+
+// culprit is the program that stopped a sweep, by its place in the batch; -1
+// where that is not known.
+func (h *Hunt) culprit(stack Stack, b *batch, s protocol.Swept) int {
+	if s.At >= 0 && s.At < len(b.programs) {
+		return s.At
+	}
+	for n, a := range s.Answers {
+		p := s.From + n
+		if a != nil && p < len(b.programs) && wrongAnswer(b.programs[p], stack.OnFile(), a) >= 0 {
+			return p
+		}
+	}
+	if len(s.Answers) == 1 {
+		return s.From
+	}
+	return -1
+}
+
+// skips says whether a program is like one that has set off something on a
+// stack. Files can't be discarded by a device's ways.
+func (h *Hunt) skips(stack Stack, p Program) bool {
+	return slices.ContainsFunc(p, func(o scenarios.IO) bool {
+		if stack.OnFile() && (o.Op == "zeroes" || o.Op == "discard") {
+			return true
+		}
+		return h.known[triggerOf(stack.Name, o)] > 0
+	})
+}
+
+// isKnown says whether a suspect is like one before.
+func (h *Hunt) isKnown(s Suspect) bool {
+	return slices.ContainsFunc(s.triggers(), func(t Trigger) bool { return h.known[t] > 0 })
+}
+
+func (h *Hunt) note(s Suspect) {
+	for _, t := range s.triggers() {
+		if h.known[t]++; h.known[t] == 1 {
+			h.state.Triggers = append(h.state.Triggers, t)
+		}
+	}
+}
+
+// shown tells how it goes.
+func (h *Hunt) shown(stack Stack, b *batch) {
+	if time.Since(h.show) < 200*time.Millisecond {
+		return
+	}
+	h.show = time.Now()
+	at := min(len(b.programs)-1, b.from[stack.Name])
+	h.status("hunt", h.state.Line(h.left())+"; now "+stack.Name+": "+b.programs[at].String())
+}

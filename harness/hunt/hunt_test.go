@@ -1,0 +1,381 @@
+package hunt
+
+import (
+	"context"
+	"errors"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/blockrig/blockrig/harness/trial"
+	"github.com/blockrig/blockrig/initramfs/protocol"
+	"github.com/blockrig/blockrig/results"
+	"github.com/blockrig/blockrig/scenarios"
+	"github.com/blockrig/blockrig/scenarios/language"
+)
+
+// A kernel is a made-up one: what each stack does with an operation.
+type kernel struct {
+	// answer of a stack to an operation; "" is all of the data
+	answer func(stack string, o scenarios.IO) string
+	// stops says what an operation does to the machine, too; nil: nothing
+	stops func(stack string, o scenarios.IO) *protocol.Swept
+	// verdict of a trial of an operation on a stack, that fits the above
+	verdict func(stack string, o scenarios.IO) scenarios.Verdict
+
+	starts, trials, cold int
+	silent               bool // what stops it ends the conversation without a word
+}
+
+// A guest is a machine with that kernel.
+type guest struct {
+	k    *kernel
+	tops map[string]string // stack by top
+	dead bool
+}
+
+func (g *guest) End() trial.Outcome { return trial.Outcome{} }
+
+func (g *guest) Sweep(_ context.Context, w protocol.Sweep, took func(protocol.Swept)) error {
+	if g.dead {
+		return errors.New("a machine that was broken is used")
+	}
+	some := len(w.Programs)
+	if w.Each {
+		some = 1
+	}
+	for from := 0; from < len(w.Programs); from += some {
+		for i, part := range w.Parts {
+			s := protocol.Swept{Part: part, From: from, At: -1, Writes: 1, Answers: make([][]string, some)}
+			var stop *protocol.Swept
+			for n := range some {
+				if slices.Contains(w.Skip[part], from+n) {
+					continue
+				}
+				for _, o := range w.Programs[from+n] {
+					s.Answers[n] = append(s.Answers[n], g.k.answer(g.tops[part], o))
+					if st := g.k.stops(g.tops[part], o); st != nil && stop == nil {
+						stop = st
+						if st.Hung != nil {
+							stop.At = from + n
+						}
+					}
+				}
+				if stop != nil && stop.Hung != nil {
+					s.Answers = nil
+					break
+				}
+			}
+			if stop != nil && g.k.silent {
+				g.dead = true
+				return trial.ErrSweepOver
+			}
+			if stop != nil {
+				g.dead, s.Stopped, s.Hung, s.Changed, s.Legs = true, true, stop.Hung, stop.Changed, stop.Legs
+				if stop.Hung != nil {
+					s.At = stop.At
+				}
+			}
+			s.Last = s.Stopped || from+some >= len(w.Programs) && i == len(w.Parts)-1
+			took(s)
+			if s.Stopped {
+				return nil
+			}
+		}
+	}
+	return nil
+}
+
+// hunting hunts on a made-up kernel for so many batches.
+func hunting(t *testing.T, k *kernel, batches int, stacks ...string) *State {
+	t.Helper()
+	s := NewState(Request{Kernel: "made-up", Stacks: stacks, Seed: 1, Budget: time.Hour})
+	h := &Hunt{}
+	if err := h.begin(s); err != nil {
+		t.Fatal(err)
+	}
+	tops := map[string]string{}
+	for stack, top := range h.field.Tops {
+		tops[top] = stack
+	}
+	h.start = func(context.Context) (sweeper, error) {
+		k.starts++
+		return &guest{k: k, tops: tops}, nil
+	}
+	h.try = func(_ context.Context, c scenarios.Case, w how) (results.Record, error) {
+		k.trials++
+		if w.cold {
+			k.cold++
+		}
+		stack := Plain
+		for _, name := range stacks {
+			var setup scenarios.Setup
+			must(t, name).Build(&setup, "")
+			if cmp.Equal(setup.Stack, c.Setup.Stack) || len(setup.Stack) == len(c.Setup.Stack) && len(setup.Disks) == len(c.Setup.Disks) && setup.Stack[0].Kind() == c.Setup.Stack[0].Kind() {
+				stack = name
+			}
+		}
+		r := results.Record{Verdict: scenarios.Pass, Outcome: "data"}
+		for _, st := range c.Steps {
+			if st.IO == nil || st.Name == "fill" {
+				continue
+			}
+			if v := k.verdict(stack, *st.IO); v.Failure() {
+				r.Verdict = v
+			}
+		}
+		return r, nil
+	}
+	h.began = time.Now()
+	for range batches {
+		if _, err := h.batch(t.Context(), most); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return s
+}
+
+func sound() *kernel {
+	return &kernel{
+		answer:  func(string, scenarios.IO) string { return "" },
+		stops:   func(string, scenarios.IO) *protocol.Swept { return nil },
+		verdict: func(string, scenarios.IO) scenarios.Verdict { return scenarios.Pass },
+	}
+}
+
+// Given a kernel without bugs, and one whose stacks differ within what is
+// documented, then nothing is found, and one machine does it all.
+func TestNothingIsFoundWhereNothingIs(t *testing.T) {
+	for name, answer := range map[string]func(string, scenarios.IO) string{
+		"all the same": func(string, scenarios.IO) string { return "" },
+		"misaligned memory is refused by one": func(stack string, o scenarios.IO) string {
+			if _, ok := Right(o, false, "EINVAL"); ok && stack != Plain {
+				return "EINVAL"
+			}
+			return ""
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			k := sound()
+			k.answer = answer
+			s := hunting(t, k, 5, "lvm-raid1", "md-raid1")
+			if len(s.Findings)+len(s.Doubtful) > 0 || k.starts != 1 || k.trials != 0 {
+				t.Errorf("%d findings, %d doubtful, %d machines, %d trials", len(s.Findings), len(s.Doubtful), k.starts, k.trials)
+			}
+			n := s.Tallies["md-raid1"]
+			if n.Programs != 5*most || n.Same+n.Limits != n.Programs || n.Skipped != 0 {
+				t.Errorf("%+v", *n)
+			}
+		})
+	}
+}
+
+// misread says whether it is the read of the report.
+func misread(o scenarios.IO) bool {
+	t := triggerOf("", o)
+	return o.Reads() && o.Direct && t.Memory && !t.Range && !t.Unmapped
+}
+
+// Given a stack that blames a disk for each misaligned read, when it is hunted
+// on, then that is one finding, of one small operation, and the hunt goes on
+// behind it.
+func TestABlamedDiskIsFoundOnceAndMadeSmall(t *testing.T) {
+	k := sound()
+	bad := func(stack string, o scenarios.IO) bool { return stack == "lvm-raid1" && misread(o) }
+	k.answer = func(stack string, o scenarios.IO) string {
+		if bad(stack, o) {
+			return "EIO"
+		}
+		return ""
+	}
+	k.stops = func(stack string, o scenarios.IO) *protocol.Swept {
+		if bad(stack, o) {
+			return &protocol.Swept{Changed: []string{"leg x: D"}, Legs: []scenarios.Leg{{Name: "x"}}}
+		}
+		return nil
+	}
+	k.verdict = func(stack string, o scenarios.IO) scenarios.Verdict {
+		if bad(stack, o) {
+			return scenarios.Degraded
+		}
+		return scenarios.Pass
+	}
+	s := hunting(t, k, 5, "md-raid1", "lvm-raid1")
+	if len(s.Findings) != 1 || len(s.Doubtful) != 0 {
+		t.Fatalf("%d findings, %d doubtful", len(s.Findings), len(s.Doubtful))
+	}
+	f := s.Findings[0]
+	if f.Class != BlamesDisk || f.Stack != "lvm-raid1" || f.Says != "pread direct 512@0 memory+32" || !f.Cold || k.cold != 1 {
+		t.Errorf("found: %s %s: %s, cold %t (%d)", f.Stack, f.Class, f.Says, f.Cold, k.cold)
+	}
+	if s.Alike == 0 || s.Alike > 5 {
+		t.Errorf("%d suspects alike", s.Alike)
+	}
+	if n := s.Tallies["md-raid1"]; n.Programs != 5*most {
+		t.Errorf("the sound stack: %+v", *n)
+	}
+	if n := s.Tallies["lvm-raid1"]; n.Programs+n.Skipped != 5*most || n.Wrong == 0 {
+		t.Errorf("the other: %+v", *n)
+	}
+	sc, err := language.Parse("f.yaml", []byte(f.Scenario))
+	if err != nil || sc.Name != f.ID {
+		t.Errorf("its scenario: %v\n%s", err, f.Scenario)
+	}
+	if r := f.Report(); !strings.Contains(r, "memory+32") || !strings.Contains(r, "plain disk: pass") {
+		t.Errorf("its report:\n%s", r)
+	}
+}
+
+// The same where the program that did it is not told by an answer, where the
+// task hangs, and where the guest just falls silent.
+func TestWhatStopsASweepIsToldToAProgram(t *testing.T) {
+	for name, tt := range map[string]struct {
+		stop   protocol.Swept
+		silent bool
+		class  Class
+		v      scenarios.Verdict
+	}{
+		"a leg, later":      {protocol.Swept{Changed: []string{"leg x: D"}, Legs: []scenarios.Leg{{Name: "x"}}}, false, BlamesDisk, scenarios.Degraded},
+		"an oops, later":    {protocol.Swept{Changed: []string{"the kernel is tainted: 128, before 0"}}, false, Breaks, scenarios.Bug},
+		"a hang":            {protocol.Swept{Hung: &protocol.Unkillable{State: "D"}}, false, Hangs, scenarios.Hang},
+		"a guest that dies": {protocol.Swept{}, true, Hangs, scenarios.Hang},
+	} {
+		t.Run(name, func(t *testing.T) {
+			k := sound()
+			k.silent = tt.silent
+			bad := func(stack string, o scenarios.IO) bool {
+				return stack == "lvm-mirror" && o.Writes() && o.Direct && o.MemoryOffset == 512 && o.Aligned(512)
+			}
+			k.stops = func(stack string, o scenarios.IO) *protocol.Swept {
+				if bad(stack, o) {
+					s := tt.stop
+					return &s
+				}
+				return nil
+			}
+			k.verdict = func(stack string, o scenarios.IO) scenarios.Verdict {
+				if bad(stack, o) {
+					return tt.v
+				}
+				return scenarios.Pass
+			}
+			s := hunting(t, k, 4, "lvm-mirror", "md-raid1")
+			if len(s.Findings) != 1 {
+				t.Fatalf("%d findings, %d doubtful", len(s.Findings), len(s.Doubtful))
+			}
+			if f := s.Findings[0]; f.Class != tt.class || f.Stack != "lvm-mirror" || f.Says != "pwrite direct 512@0 memory+512" {
+				t.Errorf("%s %s: %s", f.Stack, f.Class, f.Says)
+			}
+			if n := s.Tallies["md-raid1"]; n.Programs != 4*most {
+				t.Errorf("the sound stack: %+v", *n)
+			}
+		})
+	}
+}
+
+// Given what no trial shows, and what the plain disk does as well, then neither
+// is a finding.
+func TestWhatCanNotBeConfirmedIsNoFinding(t *testing.T) {
+	k := sound()
+	k.answer = func(stack string, o scenarios.IO) string {
+		if stack == "md-raid1" && o.Op == "mmap-write" {
+			return "stale@0"
+		}
+		return ""
+	}
+	if s := hunting(t, k, 3, "md-raid1"); len(s.Findings) != 0 || len(s.Doubtful) == 0 {
+		t.Errorf("%d findings, %d doubtful", len(s.Findings), len(s.Doubtful))
+	}
+	k = sound()
+	k.answer = func(_ string, o scenarios.IO) string {
+		if o.Op == "mmap-write" {
+			return "stale@0"
+		}
+		return ""
+	}
+	if s := hunting(t, k, 3, "md-raid1"); len(s.Findings) != 0 || s.Tallies["md-raid1"].Own == 0 {
+		t.Errorf("%d findings, %+v", len(s.Findings), *s.Tallies["md-raid1"])
+	}
+}
+
+// Given a program of which two operations are needed, then those two are left,
+// in the fewest layers.
+func TestShrinkLeavesWhatIsNeeded(t *testing.T) {
+	p := Program{
+		{Op: "pread", Length: 512},
+		{Op: "pwritev2", Direct: true, Length: 65536, Offset: 8192, Flags: []string{"DSYNC"}},
+		{Op: "fsync", Length: 4096},
+		{Op: "discard", Length: 4096},
+		{Op: "io_uring-read", Direct: true, Length: 131072, MemoryOffset: 4},
+	}
+	tries := 0
+	small, stack, err := Shrink(p, must(t, "crypt+lvm-raid1+ext4"), func(q Program, s Stack) (bool, error) {
+		tries++
+		wrote := slices.IndexFunc(q, func(o scenarios.IO) bool { return o.Writes() })
+		read := slices.IndexFunc(q, func(o scenarios.IO) bool { return o.Reads() && o.Length >= 4096 })
+		return wrote >= 0 && read > wrote && strings.Contains(s.Name, "lvm-raid1"), nil
+	})
+	if err != nil || small.String() != "pwrite direct 512@0; pread direct 4096@0" || stack.Name != "lvm-raid1" {
+		t.Errorf("%s on %s, %v", small, stack.Name, err)
+	}
+	if tries > 40 {
+		t.Errorf("it took %d tries", tries)
+	}
+	stop := errors.New("enough")
+	if _, _, err := Shrink(p, Stack{Name: Plain}, func(Program, Stack) (bool, error) { return false, stop }); !errors.Is(err, stop) {
+		t.Errorf("%v", err)
+	}
+}
+
+func TestAcknowledgedWritesMoveDisks(t *testing.T) {
+	programs := []Program{{{Op: "pread", Length: 512}}, {{Op: "pwrite", Length: 512}}, {{Op: "pwrite", Direct: true, Length: 512}}}
+	well := [][]string{{""}, {""}, {""}}
+	if n := unmoved(programs, protocol.Swept{Answers: well}); n != 2 {
+		t.Errorf("nothing came to the disks, and the write that lies is said to be %d", n)
+	}
+	if n := unmoved(programs, protocol.Swept{Answers: well, Writes: 1}); n != -1 {
+		t.Errorf("%d lies", n)
+	}
+	if n := unmoved(programs, protocol.Swept{Answers: [][]string{{""}, {""}, {"EINVAL"}}}); n != -1 {
+		t.Errorf("%d lies", n)
+	}
+}
+
+// A hunt that was kept can be gone on with, and its findings lie beside it.
+func TestAHuntIsKept(t *testing.T) {
+	root := Root(t.TempDir())
+	s := NewState(Request{Kernel: "debian:6.18", Stacks: []string{"md-raid1"}, Seed: 3})
+	f, err := Create(t.Context(), root, "20261126T000000.000Z-aaaa", s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Next = 64
+	s.Findings = []Finding{{ID: "hunt-1", Program: Program{{Op: "pread", Length: 512, Direct: true}}, Scenario: "name: hunt-1\n"}}
+	s.Triggers = []Trigger{triggerOf("md-raid1", s.Findings[0].Program[0])}
+	if err := f.Keep(s); err != nil {
+		t.Fatal(err)
+	}
+	if err := f.Close(); err != nil {
+		t.Fatal(err)
+	}
+	g, got, err := Open(root, "last")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer g.Close()
+	if diff := cmp.Diff(s, got); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	for _, name := range []string{"hunt-1.yaml", "hunt-1.txt"} {
+		if m, _ := filepath.Glob(filepath.Join(g.Path(), name)); len(m) != 1 {
+			t.Errorf("no %s", name)
+		}
+	}
+	if _, _, err := Open(root, "none"); !errors.Is(err, ErrNoHunt) {
+		t.Errorf("one that is not there: %v", err)
+	}
+}

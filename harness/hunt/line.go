@@ -1,0 +1,107 @@
+package hunt
+
+import (
+	"cmp"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"github.com/blockrig/blockrig/harness/text"
+	"github.com/blockrig/blockrig/results"
+)
+
+// Line says how a hunt goes: what was covered, how fast, what was found, how
+// much time is left.
+func (s *State) Line(left time.Duration) string {
+	parts := []string{s.coverage(), fmt.Sprintf("%.0f operations/min", s.Rate())}
+	if n := len(s.Findings); n > 0 {
+		parts = append(parts, s.counts())
+	}
+	return strings.Join(append(parts, left.Round(time.Second).String()+" left"), ", ")
+}
+
+func (s *State) coverage() string {
+	if s.Next < s.Pairs {
+		return fmt.Sprintf("pairs %d of %d", s.Next, s.Pairs)
+	}
+	return fmt.Sprintf("all %d pairs and %d more programs", s.Pairs, s.Next-s.Pairs)
+}
+
+// counts are findings by class.
+func (s *State) counts() string {
+	var out []string
+	for _, c := range Classes() {
+		n := 0
+		for _, f := range s.Findings {
+			if f.Class == c {
+				n++
+			}
+		}
+		if n > 0 {
+			out = append(out, fmt.Sprintf("%s: %d", c, n))
+		}
+	}
+	return strings.Join(out, ", ")
+}
+
+// Summary writes findings and what was covered, for people. A width of 0 is no
+// limit.
+func (s *State) Summary(w io.Writer, color bool, width int) error {
+	if len(s.Findings) > 0 {
+		t := text.Table{Head: []string{"CLASS", "STACK", "PROGRAM", "ANSWER", "PLAIN", "AFTER", "SCENARIO"}, Color: color, Width: width, Cut: 2}
+		for _, f := range worst(s.Findings) {
+			t.Add(text.Cell{Text: string(f.Class), Color: "31"}, f.Stack, f.Says, cmp.Or(f.Outcome, "no answer"), f.Plain,
+				(time.Duration(f.SpentMS) * time.Millisecond).Round(time.Second), f.ID+".yaml")
+		}
+		if err := t.Write(w); err != nil {
+			return err
+		}
+		fmt.Fprintln(w)
+	}
+	t := text.Table{Head: []string{"STACK", "PROGRAMS", "OPERATIONS", "AS PLAIN", "LIMITS", "WRONG", "OWN", "SKIPPED"}, Color: color, Width: width, Numbers: true}
+	for _, name := range append([]string{Plain}, s.Request.Stacks...) {
+		if n := s.Tallies[name]; n != nil {
+			t.Add(name, n.Programs, n.Singles, n.Same, n.Limits, n.Wrong, n.Own, n.Skipped)
+		}
+	}
+	if err := t.Write(w); err != nil {
+		return err
+	}
+	_, err := fmt.Fprintf(w, "\n%s on %s: %s, %.0f operations a minute in the guest; %d findings, %d more suspects like them, %d that no trial showed; %d machines; seed %d\n",
+		s.coverage(), s.Release, (time.Duration(s.SpentMS) * time.Millisecond).Round(time.Second), s.Rate(), len(s.Findings), s.Alike, len(s.Doubtful), s.Machines, s.Request.Seed)
+	return err
+}
+
+// Totals is what a hunt says at its end, as a plain value.
+type Totals struct {
+	Hunt       string            `json:"hunt"`
+	Request    Request           `json:"request"`
+	Release    string            `json:"release"`
+	Programs   int               `json:"programs"`
+	Pairs      int               `json:"pairs"`
+	Operations int               `json:"operations"`
+	Rate       float64           `json:"operations_per_minute"`
+	SpentMS    int64             `json:"spent_ms"`
+	Findings   int               `json:"findings"`
+	Alike      int               `json:"alike"`
+	Doubtful   []Suspect         `json:"doubtful"`
+	Machines   int               `json:"machines"`
+	Stacks     map[string]*Tally `json:"stacks"`
+}
+
+// Totals are the state's, of the hunt of that name.
+func (s *State) Totals(name string) Totals {
+	return Totals{
+		name, s.Request, s.Release, s.Next, s.Pairs, s.Operations(), s.Rate(), s.SpentMS,
+		len(s.Findings), s.Alike, append([]Suspect{}, s.Doubtful...), s.Machines, s.Tallies,
+	}
+}
+
+// ExitStatus is that of the command: 1 where something was found.
+func (s *State) ExitStatus() int {
+	if len(s.Findings) > 0 {
+		return results.ExitFailure
+	}
+	return results.ExitOK
+}
