@@ -64,7 +64,7 @@ Ctrl-C ends the hunt; --resume goes on with it.`,
 				return badRequest(fmt.Errorf("--budget %v: want a time such as 10m", budget))
 			}
 			if !c.Flags().Changed("seed") {
-				seed = rand.IntN(1_000_000)
+				seed = 1 + rand.IntN(1_000_000)
 			}
 			return a.newHunt(c.Context(), hunt.Request{Kernel: kernel, Stacks: stacks, Seed: uint64(seed), Budget: budget}, o)
 		},
@@ -73,7 +73,7 @@ Ctrl-C ends the hunt; --resume goes on with it.`,
 	f.StringVarP(&kernel, "kernel", "k", "", "kernel `REF`")
 	f.StringSliceVar(&stacks, "stack", nil, "`NAME`s of the stacks, with commas; the plain disk is always one")
 	f.DurationVar(&budget, "budget", 10*time.Minute, "how long to hunt once the machine is ready, a `TIME` such as 10m")
-	numberVar(f, &seed, "seed", 0, 0, 1<<31-1, "`N` that the programs are drawn by (default: any)")
+	numberVar(f, &seed, "seed", 0, 1, 1<<31-1, "`N` that the programs are drawn by (default: any)")
 	f.StringVar(&resume, "resume", "", "go on with the hunt with this `ID` (or its beginning, or last)")
 	f.StringVar(&o.cache, "cache-size", "8GiB", "keep at most `SIZE` of saved machines; the least recently used are removed first")
 	o.machineFlags(f)
