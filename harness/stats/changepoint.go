@@ -17,20 +17,20 @@ type Night struct {
 	Changed bool
 }
 
-// What is believed of a case's failure rate before anything is seen of it:
-// most never fail, some always do, the rest are flaky, seldom more often than
-// often. Each is a beta distribution.
-var levels = []struct{ alpha, beta, weight float64 }{
-	{.01, 1e5, .85}, // never: 1 in 10 million for what can't be known
-	{1e5, .01, .05}, // always
-	{.4, 1, .10},    // flaky
+// What is believed of a case's failure rate before anything is seen of it, and
+// of the one that it has after a change: it never fails, always, or is flaky,
+// seldom more often than often. Each is a beta distribution.
+var levels = []struct{ alpha, beta, first, changed float64 }{
+	{.01, 1e5, .85, .4}, // never: 1 in 10 million for what can't be known
+	{1e5, .01, .05, .2}, // always
+	{.4, 1, .10, .4},    // flaky
 }
 
 const (
 	// hazard is how likely the rate of a case changes from one night to the
 	// next, where the kernel is the same (what else there is may change), and
 	// hazardChanged where it is another.
-	hazard        = 1. / 1000
+	hazard        = 1. / 500
 	hazardChanged = 1. / 50
 	// negligible is the probability of a place of the last change below which it
 	// is forgotten.
@@ -77,10 +77,15 @@ type belief struct {
 
 type part struct{ weight, alpha, beta float64 }
 
-func unseen() belief {
+// unseen is what is believed before any trial: of a case or, changed, of what
+// one is after a change.
+func unseen(changed bool) belief {
 	b := belief{make([]part, len(levels))}
 	for i, l := range levels {
-		b.parts[i] = part{l.weight, l.alpha, l.beta}
+		b.parts[i] = part{l.first, l.alpha, l.beta}
+		if changed {
+			b.parts[i].weight = l.changed
+		}
 	}
 	return b
 }
@@ -125,7 +130,7 @@ func (t *Track) Add(n Night) {
 	case n.Changed:
 		h = hazardChanged
 	}
-	began := segment{t.nights, h, unseen()}
+	began := segment{t.nights, h, unseen(t.nights > 0)}
 	for i := range t.runs {
 		t.runs[i].p *= 1 - h
 	}
@@ -148,7 +153,7 @@ func (t *Track) Add(n Night) {
 // belief is what is known of the rate that the case has now.
 func (t *Track) belief() belief {
 	if len(t.runs) == 0 {
-		return unseen()
+		return unseen(false)
 	}
 	var all belief
 	for _, r := range t.runs {
