@@ -2,8 +2,11 @@ package report
 
 import (
 	"cmp"
+	"fmt"
+	"path"
 	"slices"
 
+	"github.com/blockrig/blockrig/harness/nightly"
 	"github.com/blockrig/blockrig/harness/stats"
 	"github.com/blockrig/blockrig/results/compare"
 	"github.com/blockrig/blockrig/results/store"
@@ -16,30 +19,30 @@ type night struct {
 	all      store.Tally
 }
 
-// compare says what became of a case on each kernel reference that the report
+// compare says what became of a case in each stream of kernels that the report
 // has cells of: its last night against the one before.
 func (l *loader) compare(c *Case, nights []night) {
 	shown := map[int]bool{}
 	for _, cell := range c.Cells {
 		shown[cell.Kernel] = true
 	}
-	var refs []string
+	var streams []string
 	series := map[string][]night{}
 	for _, n := range nights {
-		ref := l.r.kernel(n.Kernel).Ref
-		if series[ref] == nil {
-			refs = append(refs, ref)
+		stream := l.r.kernel(n.Kernel).Stream
+		if series[stream] == nil {
+			streams = append(streams, stream)
 		}
-		series[ref] = append(series[ref], n)
+		series[stream] = append(series[stream], n)
 	}
-	for _, ref := range refs {
-		of := series[ref]
+	for _, stream := range streams {
+		of := series[stream]
 		if !shown[of[len(of)-1].Kernel] {
 			continue
 		}
 		if change, ok := l.changeOf(of); ok {
 			change.Scenario, change.Case = c.Scenario, c.Name
-			l.link(&change, c, ref)
+			l.link(&change, c, stream)
 			l.r.Changes = append(l.r.Changes, change)
 		}
 	}
@@ -92,7 +95,7 @@ func changed(series []night, kind Kind) float64 {
 }
 
 // link adds what else there is to say of a change.
-func (l *loader) link(change *Change, c *Case, ref string) {
+func (l *loader) link(change *Change, c *Case, stream string) {
 	for _, b := range l.r.Bisections {
 		if b.Scenario == c.Scenario && b.Case == c.Name && (b.Direction == "" || (b.Direction == "fix") == (change.Kind == Fixed)) {
 			change.Bisection = b.Name // the last one counts
@@ -102,8 +105,63 @@ func (l *loader) link(change *Change, c *Case, ref string) {
 		return
 	}
 	for _, other := range c.Cells {
-		if k := l.r.kernel(other.Kernel); other.Failures > 0 && k.Ref != ref {
+		if k := l.r.kernel(other.Kernel); other.Failures > 0 && k.Stream != stream {
 			change.Elsewhere = append(change.Elsewhere, k.Name()+": "+string(other.Verdict))
+		}
+	}
+}
+
+// judged takes over what nights said of failures: they know more than the store.
+func (l *loader) judged() {
+	for _, n := range l.nights {
+		for _, f := range n.Findings {
+			for i := range l.r.Changes {
+				c := &l.r.Changes[i]
+				k := l.r.kernel(c.After.Kernel)
+				if c.Scenario == f.Scenario && c.Case == f.Case && (k.Ref == f.Ref || k.Release != "" && k.Release == f.Release) {
+					c.take(f)
+				}
+			}
+		}
+	}
+}
+
+// take takes over what a night said.
+func (c *Change) take(f nightly.Finding) {
+	switch f.Kind {
+	case nightly.New:
+		c.Kind = NewFailure
+	case nightly.Spread:
+		c.Kind, c.Why = NewFailure, "it was reported for another kernel, and began in this one"
+	case nightly.Back:
+		c.Kind, c.Why = NewFailure, "it was fixed, and is there again"
+	case nightly.Fixed:
+		c.Kind = Fixed
+	case nightly.Expired:
+		c.Kind, c.Why = Fixed, "it was known, and is gone"
+	case nightly.Changed:
+		c.Kind = RateChanged
+	case nightly.Unsettled:
+		c.Why = "it may be new: that is not sure yet"
+	case nightly.Begins:
+		c.Kind, c.Why = StillFailing, "it was there when this kernel was looked at first"
+	case nightly.Still:
+		c.Kind = StillFailing
+	case nightly.KnownStill:
+		c.Known = &Known{Link: f.Link, Note: f.Note}
+	}
+	if p := max(f.Change.Up, f.Change.Down); p > 0 && c.Kind != StillFailing {
+		c.Probability = p
+	}
+	if f.Bisection != nil {
+		c.Bisection = path.Base(f.Bisection.Dir)
+	}
+	if len(f.Elsewhere) > 0 {
+		c.Elsewhere = nil // a night looked for that
+	}
+	for _, w := range f.Elsewhere {
+		if w.Same && w.Fails.Failures > 0 {
+			c.Elsewhere = append(c.Elsewhere, fmt.Sprintf("%s: %s, %d of %d", w.Release, w.CaseName, w.Fails.Failures, w.Fails.Trials))
 		}
 	}
 }

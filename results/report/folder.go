@@ -52,6 +52,9 @@ func (f files) Open(name string) (fs.File, error) {
 	return file, nil
 }
 
+// ReadDir implements fs.ReadDirFS.
+func (f files) ReadDir(name string) ([]fs.DirEntry, error) { return fs.ReadDir(f.root.FS(), name) }
+
 // readFile reads at most limit bytes of a file.
 func readFile(files fs.FS, name string, limit int64) ([]byte, error) {
 	f, err := files.Open(name)

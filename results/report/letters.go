@@ -35,11 +35,11 @@ func marks(points []Point, most int) string {
 	return b.String()
 }
 
-// series are the points on kernels that one reference stood for.
-func (r Report) series(points []Point, ref string) []Point {
+// series are the points on kernels of one stream.
+func (r Report) series(points []Point, stream string) []Point {
 	var out []Point
 	for _, p := range points {
-		if r.kernel(p.Kernel).Ref == ref {
+		if r.kernel(p.Kernel).Stream == stream {
 			out = append(out, p)
 		}
 	}

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/blockrig/blockrig/harness/bisect"
+	"github.com/blockrig/blockrig/harness/nightly"
 	"github.com/blockrig/blockrig/harness/stats"
 	"github.com/blockrig/blockrig/harness/text"
 	"github.com/blockrig/blockrig/results"
@@ -37,9 +38,9 @@ const mostTold = 400
 // trials of the same cases, whatever the report is of. files is the results
 // folder, which holds what the store does not: consoles, events, bisections.
 func Load(ctx context.Context, s store.Reader, files fs.FS, o Options) (Report, error) {
-	l := loader{store: s, files: files, kernels: map[Kernel]int{}, exact: map[string]string{}, shipped: map[string]bool{}, grid: stats.ComparisonGrid()}
+	l := loader{store: s, files: files, kernels: map[Kernel]int{}, streams: map[string]string{}, shipped: map[string]bool{}, grid: stats.ComparisonGrid()}
 	l.r = Report{Version: Version, Title: o.Title, Made: o.Made.UTC(), Tool: o.Tool}
-	for _, f := range []func(context.Context, store.Filter) error{l.runs, l.cells, l.bisections, l.history, l.trials} {
+	for _, f := range []func(context.Context, store.Filter) error{l.runs, l.readNights, l.cells, l.bisections, l.history, l.trials} {
 		if err := f(ctx, o.Of); err != nil {
 			return Report{}, fmt.Errorf("make the report: %w", err)
 		}
@@ -67,7 +68,8 @@ type loader struct {
 	files   fs.FS
 	r       Report
 	kernels map[Kernel]int
-	exact   map[string]string // of a kernel's name: a reference that gives it again
+	streams map[string]string // of a kernel's reference, where nights know one
+	nights  []nightly.Night   // of each config the last one that the report is of
 	shipped map[string]bool   // scenarios that come with blockrig
 	grid    *stats.Grid       // of comparisons
 	told    []string          // trials to tell, those that failed first
@@ -107,7 +109,7 @@ func commandLine(args []string) string {
 
 // kernel gives the place of a kernel; the first time it is added.
 func (l *loader) kernel(k store.Kernel) int {
-	key := Kernel{Ref: k.Ref, Release: k.Release, Commit: k.Commit}
+	key := Kernel{Ref: k.Ref, Release: k.Release, Commit: k.Commit, Stream: cmp.Or(l.streams[k.Ref], k.Ref)}
 	at, ok := l.kernels[key]
 	if !ok {
 		at = len(l.r.Kernels)
@@ -226,6 +228,7 @@ func (l *loader) history(ctx context.Context, of store.Filter) error {
 		}
 		l.compare(c, nights)
 	}
+	l.judged()
 	sortChanges(l.r.Changes)
 	return nil
 }

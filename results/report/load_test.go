@@ -3,6 +3,7 @@ package report_test
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -12,6 +13,8 @@ import (
 	"time"
 
 	"github.com/blockrig/blockrig/harness/console"
+	"github.com/blockrig/blockrig/harness/nightly"
+	"github.com/blockrig/blockrig/harness/stats"
 	"github.com/blockrig/blockrig/harness/verdict"
 	"github.com/blockrig/blockrig/results"
 	"github.com/blockrig/blockrig/results/report"
@@ -154,6 +157,57 @@ func TestTheLastNightIsComparedWithTheOneBefore(t *testing.T) {
 	}
 	if c := r.Cases[0]; len(c.History) != 2 || len(c.Cells) != 1 || c.Cells[0].Failures != 20 || c.Cells[0].MS != 500 || c.Cells[0].Interval.Low < .8 {
 		t.Errorf("the first case is %+v", c)
+	}
+}
+
+// Given nights of a pattern that stands for another reference each time, then
+// its kernels are one history, and what the night said counts.
+func TestWhatNightsSaidCounts(t *testing.T) {
+	root := t.TempDir()
+	old, newer := results.Kernel{Ref: "debian:6.17.13-1", Release: "6.17.13"}, results.Kernel{Ref: "debian:6.18.15-1", Release: "6.18.15"}
+	record(t, root, "2026-11-24", "aaaaaaaa", recorded{"length=4096", old, scenarios.Pass, 3}, recorded{"length=512", old, scenarios.Hang, 3})
+	record(t, root, "2026-11-25", "bbbbbbbb", recorded{"length=4096", newer, scenarios.Hang, 3}, recorded{"length=512", newer, scenarios.Hang, 3})
+	of := func(name string) nightly.CaseName { return nightly.CaseName{Scenario: "md-raid1-dio-read", Case: name} }
+	for n, night := range []nightly.Night{
+		{Kernels: []nightly.Kernel{{Stream: "newest", Ref: old.Ref}}, Plan: []nightly.Batch{{Run: "20261124T220000.000Z-aaaaaaaa"}}},
+		{
+			Kernels: []nightly.Kernel{{Stream: "newest", Ref: newer.Ref}}, Plan: []nightly.Batch{{Run: "20261125T220000.000Z-bbbbbbbb"}},
+			Findings: []nightly.Finding{
+				{
+					Kind: nightly.New, Ref: newer.Ref, CaseName: of("length=4096"), Change: stats.Change{Up: .98}, Bisection: &nightly.Bisection{Dir: "/elsewhere/bisections/b1"},
+					Elsewhere: []nightly.Where{{Release: "7.2", CaseName: of("length=8192"), Fails: stats.Boot{Failures: 2, Trials: 3}, Same: true}},
+				},
+				{Kind: nightly.KnownStill, Ref: newer.Ref, CaseName: of("length=512"), Link: "https://bugs.example.org/7"},
+			},
+		},
+	} {
+		src, err := json.Marshal(night)
+		if err == nil {
+			err = os.MkdirAll(filepath.Join(root, "nightly", "lab"), 0o755)
+		}
+		if err == nil {
+			err = os.WriteFile(filepath.Join(root, "nightly", "lab", fmt.Sprintf("%06d.json", n+1)), src, 0o644)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	r := loaded(t, root)
+	if len(r.Changes) != 2 || len(r.Problems) > 0 {
+		t.Fatalf("changes are %+v, problems %q", r.Changes, r.Problems)
+	}
+	c := r.Changes[0]
+	if c.Kind != report.NewFailure || c.Before.Night != "2026-11-24" || c.Probability != .98 || c.Bisection != "b1" || fmt.Sprint(c.Elsewhere) != "[7.2: md-raid1-dio-read length=8192, 2 of 3]" {
+		t.Errorf("the new failure is %+v", c)
+	}
+	if c := r.Changes[1]; c.Known == nil || c.Known.Link != "https://bugs.example.org/7" || c.Kind != report.StillFailing {
+		t.Errorf("the known failure is %+v", c)
+	}
+	if err := os.WriteFile(filepath.Join(root, "nightly", "lab", "000003.json"), []byte("{"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if r := loaded(t, root); len(r.Problems) != 1 || len(r.Changes) != 2 {
+		t.Errorf("of a damaged night it says %q", r.Problems)
 	}
 }
 

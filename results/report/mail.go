@@ -99,7 +99,7 @@ func (r Report) mailChange(c Change) string {
 	if c.Before.Trials > 0 {
 		row("before", c.Before.told(r)+" ("+strings.TrimSpace(r.kernel(c.Before.Kernel).Name()+" "+c.Before.Night)+")")
 	}
-	if h := r.series(r.history(c.Scenario, c.Case), at.Ref); len(h) > 1 {
+	if h := r.series(r.history(c.Scenario, c.Case), at.Stream); len(h) > 1 {
 		row("history", fmt.Sprintf("%s  %s to %s", marks(h, markNights), h[max(0, len(h)-markNights)].Night, h[len(h)-1].Night))
 	}
 	if c.Probability > 0 {

@@ -50,7 +50,7 @@ func (r Report) markdownChanges(p func(string, ...any)) {
 		}
 		at := r.kernel(c.After.Kernel)
 		p("| %s | %s | %s | %s | %s | `%s` |\n", kind, md(c.Title()), md(at.Name()), md(c.Before.told(r)), md(c.After.told(r)),
-			marks(r.series(r.history(c.Scenario, c.Case), at.Ref), 30))
+			marks(r.series(r.history(c.Scenario, c.Case), at.Stream), 30))
 	}
 	for i, c := range r.Changes {
 		if i == mostRows {

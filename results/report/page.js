@@ -141,8 +141,8 @@
 
   const changeCard = (c) => {
     const of = cases.find((x) => x.scenario === c.scenario && x.name === c.case);
-    const ref = kernels[c.after.kernel] && kernels[c.after.kernel].ref;
-    const points = of ? of.points.filter((p) => kernels[p.kernel].ref === ref) : [];
+    const stream = kernels[c.after.kernel] && kernels[c.after.kernel].stream;
+    const points = of ? of.points.filter((p) => kernels[p.kernel].stream === stream) : [];
     const t = trials.get(c.trial), b = bisections.get(c.bisection);
     return h("li", { class: "card change " + (c.known ? "kind-other" : kindClass(c.kind)) },
       h("div", { class: "head" }, h("span", { class: "badge" }, c.known ? "known: " + c.kind : c.kind),
@@ -150,6 +150,7 @@
       h("h3", {}, title(c)),
       h("div", { class: "flip" }, side(c.before), h("span", { "aria-label": "then" }, "→"), side(c.after)),
       points.length > 1 && strip(points),
+      c.why && h("p", { class: "quiet" }, c.why),
       t && c.after.failures > 0 && h("p", {}, t.reason),
       t && t.first && h("p", {}, h("strong", {}, "Failed first: "), t.first.who),
       b && h("p", {}, h("strong", {}, b.of === "commits" ? "Since commit " : "Since "), b.first ? [h("span", { class: "mono" }, short(b.first.hash)), b.first.title && b.first.title !== b.first.hash ? " (" + b.first.title + ")" : "", ", ", b.grade] : "not found yet"),
@@ -261,19 +262,19 @@
       const by = new Map();
       for (const p of c.points) {
         if (!kernelShown(p.kernel)) continue;
-        const ref = kernels[p.kernel].ref;
-        if (!by.has(ref)) by.set(ref, []);
-        by.get(ref).push(p);
+        const stream = kernels[p.kernel].stream;
+        if (!by.has(stream)) by.set(stream, []);
+        by.get(stream).push(p);
       }
-      for (const [ref, points] of by) rows.push({ c, ref, points });
+      for (const [stream, points] of by) rows.push({ c, stream, points });
     }
     // What failed last comes first, then what ever failed.
     const weight = (r) => (r.points[r.points.length - 1].failures ? 0 : r.points.some((p) => p.failures) ? 1 : 2);
     rows.sort((a, b) => weight(a) - weight(b));
     const list = h("ul", { class: "rows" });
-    const row = ({ c, ref, points }) => {
+    const row = ({ c, stream, points }) => {
       const last = points[points.length - 1];
-      return h("li", {}, h("div", { class: "name" }, title(c), h("small", {}, ref)),
+      return h("li", {}, h("div", { class: "name" }, title(c), h("small", {}, stream)),
         h("div", { class: "s" }, strip(points), h("small", {}, points[0].night === last.night ? last.night : points[Math.max(0, points.length - mostNights)].night + " to " + last.night)),
         h("div", { class: "num" }, badge(last.verdict), h("small", {}, failed(last))), h("div", { class: "num" }, spark(points)));
     };

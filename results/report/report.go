@@ -47,6 +47,9 @@ type Kernel struct {
 	Ref     string `json:"ref"`              // as the user wrote it
 	Release string `json:"release"`          // uname -r; "" of one that never came up
 	Commit  string `json:"commit,omitempty"` // full hash, of a git: kernel
+	// Stream is what it is one of, from release to release: the pattern of a
+	// config of nights, else its reference. Histories go along it.
+	Stream string `json:"stream"`
 }
 
 // Name is what people call it.

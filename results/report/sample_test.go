@@ -47,10 +47,10 @@ func sample() Report {
 			{ID: run2, Command: "blockrig nightly lab.yaml", Started: made.Add(-4*time.Hour - 30*time.Minute), Asked: 130, Trials: 129, Failures: 31},
 		},
 		Kernels: []Kernel{
-			{Ref: "debian:6.17", Release: "6.17.13+deb13-amd64"},
-			{Ref: "debian:6.18", Release: "6.18.15+deb13-amd64"},
-			{Ref: "git:linux@master", Release: "7.2.0-rc4-g0123456789ab", Commit: "0123456789abcdef0123456789abcdef01234567"},
-			{Ref: "debian:newest", Release: "7.3.4+deb13-amd64"},
+			{Ref: "debian:6.17", Stream: "debian:6.17", Release: "6.17.13+deb13-amd64"},
+			{Ref: "debian:6.18", Stream: "debian:6.18", Release: "6.18.15+deb13-amd64"},
+			{Ref: "git:linux@master", Stream: "git:linux@master", Release: "7.2.0-rc4-g0123456789ab", Commit: "0123456789abcdef0123456789abcdef01234567"},
+			{Ref: "debian:newest", Stream: "debian:newest", Release: "7.3.4+deb13-amd64"},
 		},
 	}
 	verdicts := []scenarios.Verdict{scenarios.EIO, scenarios.Hang, scenarios.Hang}
