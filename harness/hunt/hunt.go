@@ -2,6 +2,7 @@ package hunt
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -71,6 +72,7 @@ type State struct {
 	Tallies  map[string]*Tally `json:"tallies"`
 	Findings []Finding         `json:"findings"`
 	Doubtful []Suspect         `json:"doubtful"` // what trials did not show
+	Waiting  []Suspect         `json:"waiting"`  // what is still to be looked into
 	Alike    int               `json:"alike"`    // suspects like those of a finding
 	Triggers []Trigger         `json:"triggers"`
 	Machines int               `json:"machines"` // how often a machine went on from the saved one
@@ -98,10 +100,12 @@ func (s *State) Rate() float64 {
 }
 
 // fewest and most are how many programs one message has. After a stop few are
-// tried, so that little is done again.
+// tried, so that little is done again. mostBytes bounds the message:
+// protocol.MaxLine, and a serial line takes its time.
 const (
-	fewest = 32
-	most   = 128
+	fewest    = 32
+	most      = 128
+	mostBytes = 32 << 10
 )
 
 // Do hunts until the budget is spent. The state has all that was found, when it
@@ -143,15 +147,21 @@ func (h *Hunt) hunt(ctx context.Context) (err error) {
 		err = errors.Join(err, h.keep())
 	}()
 	for size := fewest; h.left() > 0; {
+		if err := h.lookInto(ctx); err != nil { // a hunt that goes on may have some
+			return err
+		}
 		stopped, err := h.batch(ctx, size)
+		if err == nil {
+			err = h.keep()
+		}
+		if err == nil {
+			err = h.lookInto(ctx)
+		}
 		if err != nil {
 			return err
 		}
 		if size = min(most, size*2); stopped {
 			size = fewest
-		}
-		if err := h.keep(); err != nil {
-			return err
 		}
 	}
 	return nil
@@ -240,14 +250,20 @@ type batch struct {
 	answers  map[string][][]string // by stack
 }
 
-// batch does the next programs, and looks into all that they set off.
+// batch does the next programs, and notes what they set off.
 func (h *Hunt) batch(ctx context.Context, size int) (stopped bool, err error) {
 	b := &batch{first: h.state.Next, from: map[string]int{}, answers: map[string][][]string{}}
-	for n := range size {
-		p := h.gen.Program(b.first + n)
+	for bytes := 0; len(b.programs) < size && bytes < mostBytes; {
+		p := h.gen.Program(b.first + len(b.programs))
 		b.programs = append(b.programs, p)
 		b.io = append(b.io, p)
+		src, err := json.Marshal(p)
+		if err != nil {
+			return false, err
+		}
+		bytes += len(src)
 	}
+	size = len(b.programs)
 	for _, s := range h.stacks {
 		b.answers[s.Name] = make([][]string, size)
 	}
@@ -285,15 +301,25 @@ func (h *Hunt) batch(ctx context.Context, size int) (stopped bool, err error) {
 		}
 	}
 	h.state.Next += size
-	for _, s := range suspects {
-		if len(s.Plain) == 0 && s.Number-b.first < size {
-			s.Plain = b.answers[Plain][s.Number-b.first]
+	for i := range suspects {
+		suspects[i].Plain = b.answers[Plain][suspects[i].Number-b.first]
+	}
+	h.state.Waiting = append(h.state.Waiting, suspects...)
+	return stopped, nil
+}
+
+// lookInto looks into what waits for it, while there is time.
+func (h *Hunt) lookInto(ctx context.Context) error {
+	for len(h.state.Waiting) > 0 && h.left() > 0 {
+		if err := h.investigate(ctx, h.state.Waiting[0]); err != nil {
+			return err
 		}
-		if err := h.investigate(ctx, s); err != nil {
-			return stopped, err
+		h.state.Waiting = h.state.Waiting[1:]
+		if err := h.keep(); err != nil {
+			return err
 		}
 	}
-	return stopped, nil
+	return nil
 }
 
 // round sends a batch, without what is done of it. It gives the suspect where
@@ -386,11 +412,11 @@ func (h *Hunt) round(ctx context.Context, b *batch, each bool) (_ *Suspect, more
 	b.from[stack.Name] = culprit + 1
 	s := &Suspect{
 		Stack: stack.Name, Number: b.first + culprit, Program: b.programs[culprit], Answers: b.answers[stack.Name][culprit],
-		Seen: append(says(*stop), titles...), at: -1,
+		Seen: append(says(*stop), titles...), At: -1,
 	}
 	s.Guess = guessOf(*stop, s.Answers)
 	if n := wrongAnswer(s.Program, stack.OnFile(), s.Answers); n >= 0 && n < len(s.Program) {
-		s.at = n
+		s.At = n
 	}
 	if err != nil {
 		s.Guess = Hangs

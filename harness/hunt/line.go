@@ -68,8 +68,8 @@ func (s *State) Summary(w io.Writer, color bool, width int) error {
 	if err := t.Write(w); err != nil {
 		return err
 	}
-	_, err := fmt.Fprintf(w, "\n%s on %s: %s, %.0f operations a minute in the guest; %d findings, %d more suspects like them, %d that no trial showed; %d machines; seed %d\n",
-		s.coverage(), s.Release, (time.Duration(s.SpentMS) * time.Millisecond).Round(time.Second), s.Rate(), len(s.Findings), s.Alike, len(s.Doubtful), s.Machines, s.Request.Seed)
+	_, err := fmt.Fprintf(w, "\n%s on %s: %s, %.0f operations a minute in the guest; %d findings, %d more suspects like them, %d that no trial showed, %d not looked into; %d machines; seed %d\n",
+		s.coverage(), s.Release, (time.Duration(s.SpentMS) * time.Millisecond).Round(time.Second), s.Rate(), len(s.Findings), s.Alike, len(s.Doubtful), len(s.Waiting), s.Machines, s.Request.Seed)
 	return err
 }
 
@@ -86,6 +86,7 @@ type Totals struct {
 	Findings   int               `json:"findings"`
 	Alike      int               `json:"alike"`
 	Doubtful   []Suspect         `json:"doubtful"`
+	Waiting    int               `json:"waiting"`
 	Machines   int               `json:"machines"`
 	Stacks     map[string]*Tally `json:"stacks"`
 }
@@ -94,7 +95,7 @@ type Totals struct {
 func (s *State) Totals(name string) Totals {
 	return Totals{
 		name, s.Request, s.Release, s.Next, s.Pairs, s.Operations(), s.Rate(), s.SpentMS,
-		len(s.Findings), s.Alike, append([]Suspect{}, s.Doubtful...), s.Machines, s.Tallies,
+		len(s.Findings), s.Alike, append([]Suspect{}, s.Doubtful...), len(s.Waiting), s.Machines, s.Tallies,
 	}
 }
 

@@ -17,7 +17,7 @@ type Suspect struct {
 	Answers []string `json:"answers,omitempty"`
 	Plain   []string `json:"plain,omitempty"` // what the plain disk answered
 	Seen    []string `json:"seen,omitempty"`  // what else was seen, a line each
-	at      int      // which operation; -1 where it is not known
+	At      int      `json:"at"`              // which operation; -1 where it is not known
 }
 
 // triggers are those of the operation that did it, or of all where that is not
@@ -25,7 +25,7 @@ type Suspect struct {
 func (s Suspect) triggers() []Trigger {
 	var out []Trigger
 	for i, o := range s.Program {
-		if s.at < 0 || i == s.at {
+		if s.At < 0 || i == s.At {
 			out = append(out, triggerOf(s.Stack, o))
 		}
 	}
@@ -100,9 +100,9 @@ func compare(stack Stack, first int, programs []Program, answers, plain [][]stri
 			t.Own++
 		default:
 			t.Wrong++
-			s := Suspect{Stack: stack.Name, Number: first + i, Program: p, Answers: a, Plain: of, at: at}
+			s := Suspect{Stack: stack.Name, Number: first + i, Program: p, Answers: a, Plain: of, At: at}
 			if at >= len(p) {
-				s.at = -1
+				s.At = -1
 			}
 			s.Guess = guessOf(protocol.Swept{}, a)
 			wrong = append(wrong, s)

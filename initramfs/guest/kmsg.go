@@ -106,9 +106,9 @@ func (s *signsSeen) take(found sign) {
 
 // watchSigns opens the kernel's log at its end and notes every sign that
 // appears until stop is closed.
-func watchSigns(stop <-chan struct{}) (*signsSeen, error) {
+func watchSigns(log string, stop <-chan struct{}) (*signsSeen, error) {
 	// A pollable file: Close ends a pending Read.
-	f, err := os.OpenFile("/dev/kmsg", os.O_RDONLY|unix.O_NONBLOCK, 0)
+	f, err := os.OpenFile(log, os.O_RDONLY|unix.O_NONBLOCK, 0)
 	if err != nil {
 		return nil, err
 	}

@@ -47,7 +47,7 @@ func (g *guest) step(s protocol.Step) error {
 	}
 	stop := make(chan struct{})
 	defer close(stop)
-	if g.signs, err = watchSigns(stop); err != nil {
+	if g.signs, err = watchSigns(g.kmsg.f.Name(), stop); err != nil {
 		return g.wrap("watch the kernel's log", err)
 	}
 	var trace *tracing

@@ -35,7 +35,7 @@ func (g *guest) sweep(s protocol.Sweep) error {
 	}
 	stop := make(chan struct{})
 	defer close(stop)
-	if g.signs, err = watchSigns(stop); err != nil {
+	if g.signs, err = watchSigns(g.kmsg.f.Name(), stop); err != nil {
 		return g.wrap("watch the kernel's log", err)
 	}
 	some := len(s.Programs)
@@ -134,7 +134,7 @@ func (g *guest) sweeper(name string) (*sweeper, error) {
 	if p.Path == "" {
 		return nil, fmt.Errorf("%s is a file system, and no file or device", name)
 	}
-	c := &sweeper{part: p, disks: g.stack.Disks(p), counter: filepath.Join("/run", fmt.Sprintf("sweep-%d", len(g.sweeps)))}
+	c := &sweeper{part: p, disks: g.stack.Disks(p), counter: filepath.Join(os.TempDir(), fmt.Sprintf("sweep-%d", len(g.sweeps)))}
 	if err := os.WriteFile(c.counter, make([]byte, 4), 0o600); err != nil {
 		return nil, err
 	}

@@ -185,7 +185,7 @@ func (s *Sweeper) readBack(program []scenarios.IO) string {
 			from, to = min(from, o.Offset), max(to, o.Offset+o.Length)
 		}
 	}
-	if from >= to {
+	if from >= min(to, space) {
 		return ""
 	}
 	from, to = max(0, from/page*page-page), min(space, (to+page-1)/page*page+page)
