@@ -83,7 +83,7 @@ func (n *Night) WriteText(w io.Writer, name string) error {
 	var b strings.Builder
 	state := ""
 	if n.Finished.IsZero() {
-		state = " (not finished)"
+		state = " (not finished; the next start goes on with it)"
 	}
 	fmt.Fprintf(&b, "Night %d of %s, %s, %s%s: %s.\n", n.Number, text.Escape(name), n.Started.Format(time.DateOnly), spent(n.Seconds), state, n.Headline())
 	for _, h := range headings {

@@ -110,8 +110,14 @@ func (a *app) tellNight(n *nightly.Night, name string, err error) error {
 	if a.format == "json" {
 		write = func() error { return a.printJSON(n) }
 	}
-	if werr := write(); werr != nil || err != nil {
+	if werr := write(); werr != nil {
 		return errors.Join(err, werr)
+	}
+	if err != nil && n.Status() != exitFailure {
+		return err
+	}
+	for _, e := range besides(err, context.Canceled) {
+		a.say("blockrig: %s", e) // a failure was seen, whatever else happened
 	}
 	return exitWith(n.Status())
 }
