@@ -112,7 +112,7 @@ func describeTraced(line func(name, value string), r Record) {
 		line("", fmt.Sprintf("%s (%s) has at sector %d what is %s", h.Device, OrDash(h.Layer), h.Sector, cmp.Or(h.Holds, "not comparable")))
 	}
 	if t.Lost > 0 {
-		line("", fmt.Sprintf("%d events found no room", t.Lost))
+		line("", fmt.Sprintf("%d more errors found no room", t.Lost))
 	}
 	for _, u := range t.Unseen {
 		line("", "not seen on this kernel: "+u)

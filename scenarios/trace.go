@@ -14,8 +14,8 @@ type Trace struct {
 	// Wrong is the way of the first wrong byte through the stack, from the top
 	// down, with what each device has there.
 	Wrong  []Holding `json:"wrong,omitempty"`
-	Asked  int       `json:"asked"`            // requests to any device that were seen
-	Lost   int64     `json:"lost,omitempty"`   // events for which there was no room
+	Asked  int       `json:"asked"`            // requests to any device that were seen: the last of them where there were very many
+	Lost   int64     `json:"lost,omitempty"`   // later errors for which there was no room
 	Unseen []string  `json:"unseen,omitempty"` // what this kernel has no event for
 	Error  string    `json:"error,omitempty"`  // why there is no trace
 }
@@ -61,6 +61,8 @@ func (t Trace) First() string {
 		a := t.Failed[0]
 		text := fmt.Sprintf("%s: %s at sector %d", who(a.Layer, a.Device), a.Errno, a.Sector)
 		return text + then(t.Failed[1:], func(a Answer) string { return who(a.Layer, a.Device) })
+	case len(t.Unseen) > 0:
+		return "not known: no device answered with an error that was seen, and this kernel does not show " + strings.Join(t.Unseen, ", or ")
 	case t.Asked == 0:
 		return "nobody: no device was asked"
 	}

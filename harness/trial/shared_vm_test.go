@@ -305,7 +305,7 @@ func wantNothingLeft(t testing.TB, dirs ...string) {
 	if left := machines(t); len(left) > 0 {
 		t.Errorf("processes left behind: %v", left)
 	}
-	records := []string{ConsoleFile, EventsFile, ArgsFile, AttemptConsole(1), AttemptConsole(2)}
+	records := []string{ConsoleFile, EventsFile, ArgsFile, AttemptConsole(1), AttemptConsole(2), TracedConsole, TracedEvents}
 	for _, dir := range dirs {
 		err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
 			if err == nil && !d.IsDir() && !slices.Contains(records, d.Name()) {

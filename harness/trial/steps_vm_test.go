@@ -4,7 +4,6 @@ package trial
 
 import (
 	"context"
-	"os"
 	"strings"
 	"testing"
 
@@ -68,9 +67,6 @@ steps:
 	l, err := jobOfText(t.Context(), withBug, spoiled+writeAndRead("dm"))
 	if err != nil {
 		t.Fatal(err)
-	}
-	if os.Getenv(playPrepare) != "" {
-		t.Skip("prepared")
 	}
 	l.Dir = t.TempDir()
 	ctx := testContext(t)

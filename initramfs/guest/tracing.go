@@ -15,6 +15,9 @@ import (
 // devices hold.
 const traceLimit = 10 * time.Second
 
+// mostFailed bounds the devices of which a result tells.
+const mostFailed = 32
+
 // A tracing is the trace of one step.
 type tracing struct {
 	tracer *blktrace.Tracer
@@ -71,7 +74,8 @@ func (g *guest) endTrace(t *tracing, s protocol.Step, r *result) *scenarios.Trac
 			out.Asked++
 		}
 	}
-	for _, a := range rec.First() {
+	first := rec.First()
+	for _, a := range first[:min(len(first), mostFailed)] {
 		n := names[a.Dev]
 		out.Failed = append(out.Failed, scenarios.Answer{
 			Layer: n.Layer, Device: nameOf(n, a.Dev), Op: a.Op, Errno: a.Errno, Sector: a.Sector, US: (a.At - rec.Errors[0].At).Microseconds(),

@@ -38,7 +38,7 @@ type Tracer struct {
 type Record struct {
 	Errors []Event // answers that are errors, in order
 	Flow   []Event // Queued and Remapped, in order
-	Lost   int64   // events for which there was no room
+	Lost   int64   // errors for which there was no room
 	Lines  []string
 }
 
@@ -127,8 +127,8 @@ func (t *Tracer) Stop() (Record, error) {
 				lines++
 			}
 		}
-		r.Lost += from.lost()
 	}
+	r.Lost = t.failed.lost()
 	return r, err
 }
 
