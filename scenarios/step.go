@@ -140,7 +140,7 @@ type Heal struct {
 type PowerCut struct {
 	At    string `json:"at" alone:"" is:"now flush any" default:"now" doc:"now; after a flush, drawn by seed; at any request, drawn by seed"`
 	Lose  string `json:"lose" is:"nothing some all" default:"some" doc:"what becomes of writes that were not flushed: some are lost, reordered or torn by seed"`
-	Every string `json:"every,omitempty" is:"flush" doc:"one trial for the moment after each flush; not possible yet"`
+	Every string `json:"every,omitempty" is:"flush" doc:"in place of at: the moment after each flush and the end, one after the other, each with the steps that follow, until one does not end as it should"`
 	Seed  int64  `json:"seed" default:"0" doc:"of what is drawn"`
 }
 

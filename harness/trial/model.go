@@ -367,6 +367,17 @@ func (m *model) endIO(s protocol.Step, r protocol.Result, wrote values) {
 // mark begins a part of the past to which the power can be cut back.
 func (m *model) mark() { m.past = append(m.past, maps.Clone(m.parts)) }
 
+// clone is a model of its own that knows the same. Spans are never changed in
+// place.
+func (m *model) clone() *model {
+	out := *m
+	out.parts, out.saved, out.past = maps.Clone(m.parts), maps.Clone(m.saved), nil
+	for _, parts := range m.past {
+		out.past = append(out.past, maps.Clone(parts))
+	}
+	return &out
+}
+
 // cut notes that the power was cut between a mark, counted from 0, and the
 // next one.
 func (m *model) cut(mark int) {

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/blockrig/blockrig/harness/qemu"
+	"github.com/blockrig/blockrig/harness/verdict"
 	"github.com/blockrig/blockrig/scenarios"
 )
 
@@ -55,64 +56,217 @@ func (p *power) close() error {
 	return errors.Join(errs...)
 }
 
-// choose gives the moment of a cut, and what it does to the disks.
-func (p *power) choose(c scenarios.PowerCut) (at qemu.Moment, mark int, choice qemu.Choice, err error) {
-	moments := p.rec.Moments()
-	// One before the first mark is none of the trial's.
-	moments = slices.DeleteFunc(moments, func(m qemu.Moment) bool { return m.Mark == "" })
+// A moment is one at which the power fails.
+type moment struct {
+	qemu.Moment
+	mark int // the last one of the model's by then
+}
+
+// momentsOf are those of a recording that are the trial's, in order.
+func momentsOf(rec *qemu.Recording) ([]moment, error) {
+	var out []moment
+	for _, at := range rec.Moments() {
+		if at.Mark == "" { // before the first mark
+			continue
+		}
+		mark, err := strconv.Atoi(at.Mark)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, moment{at, mark})
+	}
+	if len(out) == 0 {
+		return nil, errors.New("nothing was recorded")
+	}
+	return out, nil
+}
+
+// choose gives the one moment of a cut.
+func choose(rec *qemu.Recording, c scenarios.PowerCut) (moment, error) {
+	moments, err := momentsOf(rec)
+	if err != nil {
+		return moment{}, err
+	}
+	last := moments[len(moments)-1]
+	if c.At == "now" { // the last one of all
+		return last, nil
+	}
+	moments = slices.DeleteFunc(moments, func(m moment) bool { return m.Op == "" || c.At == "flush" && m.Op != qemu.FlushOp })
 	if len(moments) == 0 {
-		return at, 0, choice, errors.New("nothing was recorded")
+		return moment{}, fmt.Errorf("the disks were asked for nothing (at: %s)", c.At)
 	}
-	at = moments[len(moments)-1]
-	moments = slices.DeleteFunc(moments, func(m qemu.Moment) bool {
-		return m.Op == "" || c.At == "flush" && m.Op != qemu.FlushOp
-	})
-	switch {
-	case c.At == "now": // the last one of all
-	case len(moments) == 0:
-		return at, 0, choice, fmt.Errorf("the disks were asked for nothing (at: %s)", c.At)
+	return moments[rand.New(rand.NewPCG(uint64(c.Seed), 0)).IntN(len(moments))], nil
+}
+
+// mostMoments bounds the boots of one trial.
+const mostMoments = 64
+
+// flushes are the moments after each flush that had something to flush, at most
+// mostMoments of them, spread evenly. all is how many there are.
+func flushes(moments []moment) (some []moment, all int) {
+	written := map[string]bool{} // disks, since they were flushed last
+	var out []moment
+	for _, m := range moments {
+		switch {
+		case m.Op == "":
+		case m.Op != qemu.FlushOp:
+			written[m.Disk] = true
+		case written[m.Disk]:
+			out = append(out, m)
+			written[m.Disk] = false
+		}
+	}
+	if all = len(out); all <= mostMoments {
+		return out, all
+	}
+	for i := range mostMoments {
+		some = append(some, out[i*(all-1)/(mostMoments-1)])
+	}
+	return some, all
+}
+
+// choiceOf is what a cut does to what was not flushed. more makes it another
+// one.
+func choiceOf(c scenarios.PowerCut, more int) qemu.Choice {
+	out := qemu.Choice{Lose: map[string]qemu.Loss{"nothing": qemu.LoseNone, "some": qemu.LoseSome, "all": qemu.LoseAll}[c.Lose], Seed: uint64(c.Seed) + uint64(more)}
+	out.Torn = out.Lose == qemu.LoseSome
+	return out
+}
+
+// endPower ends the machine for a cut at step i, and gives what was recorded,
+// which the caller closes.
+func (s *session) endPower(i int) (*qemu.Recording, error) {
+	st := s.Steps[i]
+	s.res.Report.Phase = scenarios.PhaseStep
+	s.blame.after(st, s.Setup)
+	s.res.Report.Explained = s.res.Report.Explained || s.blame.explains
+	select {
+	case <-s.m.Done(): // it has ended by itself
+		return nil, s.ended(nil)
 	default:
-		at = moments[rand.New(rand.NewPCG(uint64(c.Seed), 0)).IntN(len(moments))]
 	}
-	if mark, err = strconv.Atoi(at.Mark); err != nil {
-		return at, 0, choice, err
+	if err := s.powerOff(); err != nil {
+		return nil, s.host(fmt.Errorf("%s: %w", st.Op(), err))
 	}
-	choice = qemu.Choice{Lose: map[string]qemu.Loss{"nothing": qemu.LoseNone, "some": qemu.LoseSome, "all": qemu.LoseAll}[c.Lose], Seed: uint64(c.Seed)}
-	choice.Torn = choice.Lose == qemu.LoseSome
-	return at, mark, choice, nil
+	rec := s.power.rec
+	s.power.rec, s.power.marks = nil, 0
+	return rec, nil
 }
 
 // cutPower ends the machine, and starts another one with the disks that the
 // cut leaves, and with the stack that is on them. It ends all faults.
 func (s *session) cutPower(ctx context.Context, i int, c scenarios.PowerCut) error {
-	st := s.Steps[i]
-	s.blame.after(st, s.Setup)
-	s.res.Report.Explained = s.res.Report.Explained || s.blame.explains
-	fail := func(err error) error { return s.host(fmt.Errorf("%s: %w", st.Op(), err)) }
-	select {
-	case <-s.m.Done(): // it has ended by itself
-		return s.ended(nil)
-	default:
-	}
-	if err := s.powerOff(); err != nil {
-		return fail(err)
-	}
-	at, mark, choice, err := s.power.choose(c)
+	rec, err := s.endPower(i)
 	if err != nil {
-		return fail(err)
+		return err
 	}
+	at, err := choose(rec, c)
+	if err != nil {
+		return s.host(fmt.Errorf("%s: %w", s.Steps[i].Op(), errors.Join(err, rec.Close())))
+	}
+	err = s.bootFrom(ctx, i, rec, at, choiceOf(c, 0))
+	if cerr := rec.Close(); cerr != nil && err == nil {
+		err = s.host(cerr)
+	}
+	return err
+}
+
+// everyFlush cuts the power after each flush, one cold boot a moment, and does
+// the steps after the i-th for each, until one does not end as it should.
+func (s *session) everyFlush(ctx context.Context, i int, c scenarios.PowerCut) (err error) {
+	rec, err := s.endPower(i)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if cerr := rec.Close(); cerr != nil && err == nil {
+			err = s.host(cerr)
+		}
+	}()
+	moments, err := momentsOf(rec)
+	if err != nil {
+		return s.host(fmt.Errorf("%s: %w", s.Steps[i].Op(), err))
+	}
+	some, all := flushes(moments)
+	// What was promised by a flush that a disk never did is missed at the end.
+	some = append(some, moments[len(moments)-1])
+	before := s.remember()
+	for n, at := range some {
+		if n > 0 {
+			if err := errors.Join(s.powerOff(), s.power.close()); err != nil {
+				return s.host(fmt.Errorf("%s: %w", s.Steps[i].Op(), err))
+			}
+			s.recall(before)
+		}
+		s.res.Report.Moment = momentText(n, len(some)-1, all, at)
+		if err := s.bootFrom(ctx, i, rec, at, choiceOf(c, n)); err != nil {
+			return err
+		}
+		s.power.mark(s.model)
+		if s.res.Report.AsExpected() {
+			if err := s.stepsFrom(ctx, i+1); err != nil {
+				return err
+			}
+		}
+		if !s.res.Report.AsExpected() {
+			return nil
+		}
+		if n < len(some)-1 {
+			if err := s.hearOut(ctx); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// momentText says when the power was cut: at the n-th of some moments after a
+// flush, of which there are more in all, or after them.
+func momentText(n, some, all int, at moment) string {
+	switch {
+	case n == some:
+		return "the power was cut after the last step"
+	case all > some:
+		return fmt.Sprintf("the power was cut after a flush of disk %s, number %d of the %d of all %d that are tried", at.Disk, n+1, some, all)
+	}
+	return fmt.Sprintf("the power was cut after a flush of disk %s, number %d of %d", at.Disk, n+1, some)
+}
+
+// A memory is what a session knows at a moment to which it comes back.
+type memory struct {
+	report verdict.Report
+	model  *model
+	blame  blame
+}
+
+func (s *session) remember() memory {
+	return memory{s.res.Report, s.model.clone(), s.blame.clone()}
+}
+
+// recall has the session know what it did. How many cuts there were stays.
+func (s *session) recall(m memory) {
+	log := s.res.Report.LogError
+	s.res.Report, s.model, s.blame = m.report, m.model.clone(), m.blame.clone()
+	s.res.Report.Before = slices.Clip(s.res.Report.Before)
+	s.res.Report.LogError = log
+}
+
+// bootFrom starts a machine with the disks that a power cut at a moment leaves,
+// and has it put the stack together that is on them.
+func (s *session) bootFrom(ctx context.Context, i int, rec *qemu.Recording, at moment, choice qemu.Choice) error {
+	fail := func(err error) error { return s.host(fmt.Errorf("%s: %w", s.Steps[i].Op(), err)) }
 	dir := filepath.Join(s.Dir, "cut-"+strconv.Itoa(s.power.cuts+1))
 	if err := os.Mkdir(dir, 0o700); err != nil {
 		return fail(err)
 	}
-	disks, err := s.power.rec.Image(ctx, at, choice, dir)
+	disks, err := rec.Image(ctx, at.Moment, choice, dir)
 	err = errors.Join(err, s.power.close())
 	s.power.dir = dir
 	s.power.cuts++
 	if err != nil {
 		return fail(err)
 	}
-	s.model.cut(mark)
+	s.model.cut(at.mark)
 	s.faults, s.unplugged = nil, nil
 	s.trial = 0 // what the guest says now is of no step
 	s.disks = nil

@@ -3,6 +3,8 @@
 package trial
 
 import (
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -76,4 +78,56 @@ func TestFileSystemThatDoesNotSurviveAPowerCutIsCorrupt(t *testing.T) {
 		t.Errorf("%s: %s; want corrupt\n%s", r.Verdict, r.Reason, show(r))
 	}
 	wantSecondBoot(t, r)
+}
+
+const flushedTwice = `
+  - io: {op: pwrite, direct: true, length: 64KiB}
+  - io: {op: fsync}
+  - io: {op: pwrite, direct: true, length: 64KiB, offset: 32KiB}
+  - io: {op: fsync}
+  - power_cut: {every: flush, lose: all}
+  - io: {op: pread, direct: true, length: 1MiB}
+  - io: {op: pwrite, direct: true, length: 4096}
+  - check: {data: file}
+`
+
+// Given writes that were flushed one after the other, when the power is cut
+// after each flush, then every boot finds what it must, each with the steps
+// that follow.
+func TestPowerCutAfterEachFlush(t *testing.T) {
+	for name, stack := range map[string]string{"a disk": powerOnDisk, "a mirror": powerOnMirror} {
+		t.Run(strings.ReplaceAll(name, " ", "-"), func(t *testing.T) {
+			r := trialOf(t, stack+flushedTwice)
+			wantPass(t, r)
+			wantSecondBoot(t, r)
+			if boots := strings.Count(consoleOf(t, r), "hello from PID 1"); boots < 4 || r.Report.Moment != "the power was cut after the last step" {
+				t.Errorf("%d boots, at last: %q; want one after each of two flushes or more, and one at the end", boots, r.Report.Moment)
+			}
+			if n := len(r.Report.Before); n != 7 {
+				t.Errorf("%d steps before the last, want those of the last moment\n%s", n, show(r))
+			}
+		})
+	}
+}
+
+// Given a disk that does its first flush and says so of all others, when the
+// power is cut after each, then the moment at which something is missed is
+// named.
+func TestAFlushThatWasNoneIsMissedAtItsMoment(t *testing.T) {
+	r := trialOf(t, powerOnDisk+`
+  - fault: {disk: a, do: lost, op: flush, after: 1}
+`+flushedTwice)
+	if r.Verdict != scenarios.Corrupt || !strings.Contains(r.Reason, "the power was cut after ") {
+		t.Errorf("%s: %s; want corrupt, with the moment\n%s", r.Verdict, r.Reason, show(r))
+	}
+	wantSecondBoot(t, r)
+}
+
+func consoleOf(t *testing.T, r ran) string {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join(r.dir, ConsoleFile))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
 }

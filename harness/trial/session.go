@@ -266,22 +266,44 @@ func (s *session) steps(ctx context.Context) error {
 			return s.host(err)
 		}
 	}
-	for i := range s.Steps {
+	if err := s.stepsFrom(ctx, 0); err != nil {
+		return err
+	}
+	if s.res.Report.AsExpected() && !s.moved && s.asksDisks() && !s.res.Report.Refused() {
+		s.res.Report.Setup = "no step made a request to the stack's disks"
+	}
+	if err := s.hearOut(ctx); err != nil {
+		return err
+	}
+	if r := s.res.Report; r.Stuck != nil || r.Failed != "" && r.FailAs == scenarios.Hang {
+		s.drain(ctx)
+	}
+	return nil
+}
+
+// stepsFrom does the steps from one on, until one does not end as it should.
+func (s *session) stepsFrom(ctx context.Context, first int) error {
+	for i := first; i < len(s.Steps); i++ {
 		if i > 0 {
 			s.res.Report.Begin(s.reportOf(s.Steps[i]))
+		}
+		if c := s.Steps[i].PowerCut; c != nil && c.Every != "" {
+			return s.everyFlush(ctx, i, *c)
 		}
 		if err := s.step(ctx, i); err != nil {
 			return err
 		}
 		s.power.mark(s.model)
 		if !s.res.Report.AsExpected() {
-			break
+			return nil
 		}
 	}
-	if s.res.Report.AsExpected() && !s.moved && s.asksDisks() && !s.res.Report.Refused() {
-		s.res.Report.Setup = "no step made a request to the stack's disks"
-	}
-	// The console is slower than the control line.
+	return nil
+}
+
+// hearOut waits until the console is complete up to the last step: it is
+// slower than the control line.
+func (s *session) hearOut(ctx context.Context) error {
 	late := time.After(logWait)
 	for ended := s.power.quiet; !ended; {
 		select {
@@ -296,10 +318,7 @@ func (s *session) steps(ctx context.Context) error {
 		case <-late:
 			s.res.Report.LogError = fmt.Sprintf("the console did not come to the trial's end within %v", logWait)
 		}
-		break
-	}
-	if r := s.res.Report; r.Stuck != nil || r.Failed != "" && r.FailAs == scenarios.Hang {
-		s.drain(ctx)
+		return nil
 	}
 	return nil
 }

@@ -1,6 +1,7 @@
 package trial
 
 import (
+	"maps"
 	"slices"
 	"strings"
 
@@ -165,6 +166,11 @@ type blame struct {
 	all      bool            // whatever becomes of a leg
 	disks    map[string]bool // legs on these may fail
 	seen     map[string]bool // legs that are known not to be well
+}
+
+func (b blame) clone() blame {
+	b.disks, b.seen = maps.Clone(b.disks), maps.Clone(b.seen)
+	return b
 }
 
 // harmless acts break nothing.

@@ -291,8 +291,11 @@ func judgement(r Report, all []evidence) Judgement {
 	}
 	slices.SortStableFunc(j.Shown, func(a, b Shown) int { return a.Verdict.Rank() - b.Verdict.Rank() })
 	slices.SortFunc(j.Also, func(a, b scenarios.Verdict) int { return a.Rank() - b.Rank() })
-	if j.Verdict == scenarios.Pass {
+	switch {
+	case j.Verdict == scenarios.Pass:
 		j.Phase = r.Phase
+	case r.Moment != "" && !r.AsExpected():
+		j.Reason += " (" + r.Moment + ")"
 	}
 	slices.Sort(titles)
 	j.Signature = Signature{Phase: j.Phase, Step: r.Step, Verdict: j.Verdict, Titles: titles}

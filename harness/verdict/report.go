@@ -22,6 +22,9 @@ type Report struct {
 	Moves  Moves             `json:"moves,omitempty"`
 	FailAs scenarios.Verdict `json:"fail_as,omitempty"` // what Failed means, by the scenario
 	Before []StepReport      `json:"before,omitempty"`  // the steps before this one, which ended as they should
+	// Moment is that of a power cut which is tried at several: steps since then
+	// were done after this one.
+	Moment string `json:"moment,omitempty"`
 	// Explained says that the scenario itself brought about I/O errors: a fault,
 	// or an act on the stack. The console's words about them prove nothing.
 	Explained bool `json:"explained,omitempty"`

@@ -330,6 +330,9 @@ func kernelFile(path string) error {
 
 // healthy says whether a part's legs are.
 func (g *guest) healthy(p *layer.Part, alsoInSync bool) (bool, string) {
+	if p.Stopped() {
+		return false, p.Name + " was stopped and has no legs"
+	}
 	legs, inSync, err := g.stack.LegsOf(p)
 	if err != nil {
 		return false, err.Error()

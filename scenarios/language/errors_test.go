@@ -285,7 +285,10 @@ func TestParseSaysWhatIsWrongAndWhere(t *testing.T) {
 		{"a list", "- a\n"},
 		{"a word", "scenario\n"},
 		{"a file too large", "# " + strings.Repeat("x", maxSource)},
-		{"power cut at every flush", "name: bad\nabout: It has one.\ndisks: [{id: a}]\nsteps:\n  - power_cut: {every: flush}\n"},
+		{"power cut at every flush and now", "name: bad\nabout: It says when twice.\ndisks: [{id: a}]\nsteps:\n  - power_cut: {every: flush, at: now}\n"},
+		{"power cuts at every flush of another", "name: bad\nabout: It has two.\ndisks: [{id: a}]\nsteps:\n  - power_cut: {every: flush}\n  - power_cut: {every: flush}\n"},
+		{"legs of what was stopped", "name: bad\nabout: They are gone.\ndisks: [{id: a}, {id: b}]\nstack: [md: raid1]\nsteps:\n  - act: {do: stop, to: md}\n  - check: {legs: md}\n"},
+		{"in sync though stopped", "name: bad\nabout: It is gone.\ndisks: [{id: a}, {id: b}]\nstack: [md: raid1]\nsteps:\n  - act: {do: stop, to: md}\n  - act: {do: assemble, to: md}\n  - act: {do: stop, to: md}\n  - wait: {in_sync: md}\n"},
 		{"power cut without a disk", "name: bad\nabout: It has none.\nsteps:\n  - power_cut: now\n"},
 		{"nested without end", strings.Repeat("[", 20000)},
 	} {

@@ -35,12 +35,15 @@ type stack struct {
 	body    *body
 	names   []string // in order
 	devices map[string]*device
+
+	everyMoment bool            // the power is cut at several moments
+	stopped     map[string]bool // layers that a step has stopped, and none has assembled since
 }
 
 // rules refuses what is only wrong together with something else, and fills in
 // what follows from the rest.
 func (d *decoder) rules(b *body) {
-	s := &stack{decoder: d, body: b, devices: map[string]*device{}}
+	s := &stack{decoder: d, body: b, devices: map[string]*device{}, stopped: map[string]bool{}}
 	s.disks()
 	s.nameLayers()
 	for i := range b.Stack {

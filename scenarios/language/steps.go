@@ -17,6 +17,9 @@ func (s *stack) steps(path string, steps []scenarios.Step, parallel bool) {
 		}
 		st := &steps[i]
 		at := fmt.Sprintf("%s[%d].%s", path, i, st.Kind())
+		if !parallel { // what goes before what is known
+			s.noteStopped(*st)
+		}
 		switch {
 		case st.IO != nil:
 			s.io(at, st.IO)
@@ -46,6 +49,25 @@ func (s *stack) steps(path string, steps []scenarios.Step, parallel bool) {
 				s.steps(fmt.Sprintf("%s.groups[%d]", at, g), group, true)
 			}
 		}
+	}
+}
+
+// noteStopped notes what is stopped after a step.
+func (s *stack) noteStopped(st scenarios.Step) {
+	switch a := st.Act; {
+	case st.PowerCut != nil: // all is put together again
+		clear(s.stopped)
+	case a != nil && a.Do == "stop" && a.Expect == "ok":
+		s.stopped[a.To] = true
+	case a != nil && a.Do == "assemble":
+		delete(s.stopped, a.To)
+	}
+}
+
+// notStopped refuses to look at what was stopped.
+func (s *stack) notStopped(path, name string) {
+	if s.stopped[name] {
+		s.failAt(path, "%s was stopped by a step before; assemble it first", name)
 	}
 }
 
@@ -247,6 +269,7 @@ func withArticle(kind string) string {
 
 func (s *stack) wait(path string, w *scenarios.Wait) {
 	s.exactly(path, "time", "file", "in_sync", "idle")
+	s.notStopped(path+".in_sync", w.InSync)
 	s.fileSays(path, w.File, w.Is, w.Not)
 	s.only(path, "limit", w.Time == "", "a time ends by itself")
 	s.only(path, "verdict", w.Time == "", "a time ends by itself")
@@ -264,6 +287,9 @@ func (s *stack) fileSays(path, file, is, not string) {
 
 func (s *stack) checkStep(path string, c *scenarios.Check) {
 	s.exactly(path, "legs", "data", "agree", "fsck", "file")
+	s.notStopped(path+".legs", c.Legs)
+	s.notStopped(path+".data", c.Data)
+	s.notStopped(path+".agree", c.Agree)
 	s.fileSays(path, c.File, c.Is, c.Not)
 	if !s.said(path+".verdict") && c.Legs == "" && c.File == "" {
 		c.Verdict = string(scenarios.Corrupt)
@@ -277,9 +303,11 @@ var effects = map[string]string{
 }
 
 func (s *stack) powerCut(path string, p *scenarios.PowerCut) {
-	if p.Every != "" {
-		s.failAt(path+".every", "one trial for each moment can't be had yet; draw moments by at: %s and several seeds, such as seed: ${seed} with a matrix", p.Every)
+	s.only(path, "at", p.Every == "", "every says at which moments")
+	if p.Every != "" && s.everyMoment {
+		s.failAt(path+".every", "the steps after such a cut are done once for each moment, so there can't be another one among them")
 	}
+	s.everyMoment = s.everyMoment || p.Every != ""
 	if len(s.body.Disks) == 0 {
 		s.failAt(path, "without disks nothing outlives the power; have at least one")
 	}

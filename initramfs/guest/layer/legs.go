@@ -52,6 +52,9 @@ func complete(ratio string) bool {
 	return ok && a == b
 }
 
+// Stopped says that an act has stopped the part: nothing of it can be looked at.
+func (p *Part) Stopped() bool { return p.stopped }
+
 // diskUnder follows a leg down to a disk; "" where it lies on several.
 func (s *Stack) diskUnder(p *Part, leg string) string {
 	d, err := p.legDevice(leg)
