@@ -57,12 +57,12 @@ func (a *app) printRecords(records []results.Record, req results.Request) error 
 	}
 	if req.Repeat > 1 {
 		trust := results.Trust{Rate: req.Trust, Confidence: confidence}
-		return results.SummaryTable(out, results.Summarize(records, trust), trust, style)
+		return errors.Join(results.SummaryTable(out, results.Summarize(records, trust), trust, style), results.StackTable(out, records, style))
 	}
 	if a.format == "json" {
 		return nil
 	}
-	return results.Table(out, records, style)
+	return errors.Join(results.Table(out, records, style), results.StackTable(out, records, style))
 }
 
 // besides gives the errors in err that are not of the kind is.

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 
@@ -75,11 +76,11 @@ func (a *app) showTrials(root string, run results.Stored, shown []int, summary b
 	case summary && a.format == "json":
 		return results.WriteSummaries(a.stdout, results.Summarize(some, trust)...)
 	case summary:
-		return results.SummaryTable(a.stdout, results.Summarize(some, trust), trust, style)
+		return errors.Join(results.SummaryTable(a.stdout, results.Summarize(some, trust), trust, style), results.StackTable(a.stdout, some, style))
 	case a.format == "json":
 		return results.WriteJSON(a.stdout, some...)
 	case !full && !a.verbose:
-		return results.Table(a.stdout, some, style)
+		return errors.Join(results.Table(a.stdout, some, style), results.StackTable(a.stdout, some, style))
 	}
 	for i, n := range shown {
 		if i > 0 {
