@@ -41,6 +41,7 @@ func TestRepro(t *testing.T) {
 	if len(o.records) != len(wants) {
 		t.Fatalf("%d records, want %d: %v", len(o.records), len(wants), o)
 	}
+	traced := map[scenarios.Verdict]int{}
 	slices.SortFunc(o.records, func(a, b results.Record) int { return a.Task - b.Task })
 	for i, rec := range o.records {
 		w := wants[i]
@@ -58,6 +59,16 @@ func TestRepro(t *testing.T) {
 			}
 		}
 		h.wantClassifyAgrees(rec)
+		// Once for each failure.
+		if t := rec.FirstFailed; t.Known() {
+			traced[rec.Verdict]++
+			if first := t.Failed[0]; first.Layer != "a" || first.Errno != "EINVAL" {
+				h.t.Errorf("%s: failed first: %s", rec.Case, t.Text())
+			}
+		}
+	}
+	if traced[scenarios.EIO] != 1 || traced[scenarios.Hang] != 1 || len(traced) != 2 {
+		t.Errorf("who failed first is known of %v, want one eio and one hang", traced)
 	}
 	h.wantRuns(1)
 	h.wantNothingLeft()
