@@ -151,6 +151,7 @@ var kernelRows = []marker{
 	{kind: KindBug, match: "BUG: Kernel NULL pointer dereference ", title: "BUG: unable to handle kernel NULL pointer dereference in {func}", shape: shapeTrace, class: classFault},
 	{kind: KindBug, match: "BUG: Unable to handle kernel {what*} at ", title: "BUG: unable to handle kernel paging request in {func}", shape: shapeTrace, class: classFault},
 	{kind: KindBug, match: "[[Oops: ]]general protection fault{_*}: {_$} [#{_#}]", title: "general protection fault in {func}", shape: shapeTrace, class: classFault},
+	{kind: KindBug, match: "Kernel Fault: Code={_#} ({what*}) at addr ", title: "Kernel Fault in {func}", shape: shapeTrace, class: classFault},
 	{kind: KindBug, match: "CPU {cpu#} Unable to handle kernel NULL pointer dereference at virtual address ", title: "BUG: unable to handle kernel NULL pointer dereference in {func}", shape: shapeTrace, class: classFault},
 	{kind: KindBug, match: "CPU {cpu#} Unable to handle kernel {what*} at virtual address ", title: "BUG: unable to handle kernel {what} in {func}", shape: shapeTrace, class: classFault},
 	{kind: KindBug, match: "[[Oops: ]]segment-related general protection fault: {_$} [#{_#}]", title: "general protection fault in {func}", shape: shapeTrace, class: classFault},

@@ -112,6 +112,14 @@ var parts = []part{
 	{"IP: ", func(s *Scanner, r *report, t []byte) partIs { s.ripLine(r, t[4:]); return partYes }, nil}, // before 4.16
 	{"EIP: ", func(s *Scanner, r *report, t []byte) partIs { s.ripLine(r, t[5:]); return partYes }, nil},
 	{"EIP is at ", func(s *Scanner, r *report, t []byte) partIs { s.ripLine(r, t[10:]); return partYes }, nil},
+	{"pc is at ", func(s *Scanner, r *report, t []byte) partIs { s.ripLine(r, t[9:]); return partYes }, nil},
+	{"IAOQ[0]: ", func(s *Scanner, r *report, t []byte) partIs { s.ripLine(r, t[9:]); return partYes }, nil}, // PA-RISC
+	{"EFLAGS: ", func(s *Scanner, r *report, t []byte) partIs { // i386 up to 2.6.24 says the release here
+		if _, rest, ok := bytes.Cut(t, []byte("(")); ok {
+			s.setRelease(r, firstWord(rest))
+		}
+		return partYes
+	}, nil},
 	{"PC is at ", func(s *Scanner, r *report, t []byte) partIs { s.ripLine(r, t[9:]); return partYes }, nil},
 	{"TPC: <", func(s *Scanner, r *report, t []byte) partIs { s.ripLine(r, t[6:]); return partYes }, nil},
 	{"ip is at ", func(s *Scanner, r *report, t []byte) partIs { s.ripLine(r, t[9:]); return partYes }, nil},

@@ -691,6 +691,7 @@ func (m *message) tagged(stamp, text []byte, who origin) {
 			text = rest
 		}
 	}
+	text = bytes.TrimPrefix(text, []byte(": ")) // RHEL 6
 	m.stamp, m.text, m.origin = stamp, text, who
 	if who == originKernel && len(text) > 0 && text[0] == '[' {
 		if rest, ok := m.bracket(text); ok { // syslog keeps the printk time

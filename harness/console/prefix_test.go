@@ -35,6 +35,7 @@ func TestPrefixes(t *testing.T) {
 		"[ven. juin 14 18:08:32 2024] " + text,
 		"[Fr Jun 14 18:08:32 2024] " + text,
 		"kernel: " + text,
+		"Feb 14 10:53:28 dalek kernel: : " + text,
 		"kernel:[  123.456789] " + text,
 		" kernel:[  123.456789] " + text,
 		"**" + text + "**",

@@ -41,6 +41,8 @@ func TestPublicReports(t *testing.T) {
 		{"objects left", "BUG sas_task: Objects remaining on kmem_cache_close()\n", []string{"bug BUG: slab: Objects remaining on kmem_cache_close()"}},
 		{"locks held", "[ BUG: fio/31761 still has locks held! ]\n3.10.0 #1 Not tainted\n1 lock held by fio/31761:\n #0:  (&p->lock){+.+.+.}, at: [<ffffffff81234567>] seq_read+0x3c/0x3e0\n", []string{"warn BUG: still has locks held"}},
 		{"KASAN, of two kinds", "BUG: KASAN: double-free or invalid-free in F+0x15/0x20\n", []string{"bug KASAN: invalid-free in F"}},
+		{"PA-RISC", "Kernel Fault: Code=15 (Data TLB miss fault) at addr 0000000000000010\nCPU: 0 PID: 12 Comm: fio Not tainted 6.1.0 #1\nIAOQ[0]: bio_endio+0x30/0x50\n", []string{"bug Kernel Fault in bio_endio"}},
+		{"Alpha", "Unable to handle kernel paging request at virtual address 0000000000000000\nfio(123): Oops 0\npc is at elv_rqhash_find+0x30/0x90\n", []string{"bug BUG: unable to handle kernel paging request in elv_rqhash_find"}},
 		// A report without its head.
 		{"arm64's registers alone", "pc : f2fs_allocate_data_block+0x1a8/0x1000\nlr : f2fs_allocate_data_block+0x1a0/0x1000\nCall trace:\n f2fs_allocate_data_block+0x1a8/0x1000\n do_write_page+0x1/0x2\n", []string{"warn part of a report in f2fs_allocate_data_block"}},
 		{"a trace alone", "[  100.000001] Call Trace:\n[  100.000002]  bio_put+0x1/0x20\n[  100.000003]  clone_endio+0x1/0x20 [dm_mod]\n", []string{"warn part of a report in bio_put"}},
@@ -137,6 +139,15 @@ func TestTitlesAreStable(t *testing.T) {
 	}
 	if strings.Contains(normalise("/dev/mapper/vg-lv: x"), "mapper") {
 		t.Error("a path stays")
+	}
+}
+
+// Given an oops of i386 before 2.6.25, when it is read, then the release is
+// known from the line of the flags.
+func TestReleaseBesideTheFlags(t *testing.T) {
+	f := scan([]byte("Unable to handle kernel paging request at virtual address 00100104\nOops: 0002 [#1]\nEFLAGS: 00010206   (2.6.18-8.el5 #1) \nEIP is at raid1d+0x2c/0x1a0 [raid1]\n")).Findings()
+	if len(f) != 1 || f[0].Release != "2.6.18-8.el5" {
+		t.Errorf("%+v", f)
 	}
 }
 

@@ -347,6 +347,7 @@ var storageRows = []marker{
 	{kind: KindIO, match: "{dev}: timed out sending {what*}, ", title: "MMC: timed out sending {what}"},
 	{kind: KindIO, match: "{dev}: {_*}response CRC error sending ", title: "MMC: response CRC error"},
 	{kind: KindIO, match: "{dev}: Timeout waiting for hardware {_*}interrupt.", title: "MMC: timeout waiting for interrupt"},
+	{kind: KindIO, match: "{dev}: timeout waiting for hardware interrupt", title: "MMC: timeout waiting for interrupt"},
 	{kind: KindIO, match: "{dev}: error {_} whilst initialising {_} card", title: "MMC: error initialising card"},
 	{kind: KindIO, match: "{dev}: Reset {_$} never completed.", title: "MMC: reset never completed"},
 	{kind: KindIO, match: "{dev}: Card stuck {_*}", title: "MMC: card stuck"},
