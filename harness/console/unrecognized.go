@@ -34,13 +34,13 @@ var stems = []string{
 	"error", "Error", "ERROR", "failed", "Failed", "FAILED", "failin", "Failin", "failur", "Failur", "FAILUR", "timed", "Timed", "TIMED", "timeo", "Timeo", "TimeO", "TIMEO",
 	"corrupt", "Corrupt", "CORRUPT", "offlin", "Offlin", "OFFLIN", "abort", "Abort", "ABORT", "fatal", "Fatal", "FATAL", " hung", " dead",
 	"nable to", "NABLE TO", "annot ", "ANNOT ", "an't ", "could", "Could", "an not ", "nvalid", "NVALID", " bad ", " Bad ", " BAD ", "nexpected", "ismatch", "MISMATCH", "nconsisten", "llegal", "erflow", "verrun", "nderrun", "roken", "stuck", "xceed", "leaked", "ncorrect", "wrong", "Wrong", " lost", "Lost ",
-	" fail", " Fail", " FAIL", "Fault", "fault", "alformed", "an out of", "egraded", "DEGRADED", "out of ", "Out of ", "OUT OF ", "respon", "nrecover", "nsufficient", "reject", "Reject", "parity", "Parity", "isconnect", "no space", "No space", "err: -", "err=-", "err -", "ret: -", "ret=-", "ret -", "rc: -", "rc=-E", "rc = -", " rc -", "returned -", "errno", " -EIO", "ot found", "ot enough", "oo many", "refus", "denied",
+	" fail", " Fail", " FAIL", "Fault", "fault", "alformed", "an out of", "egraded", "DEGRADED", "out of ", "Out of ", "OUT OF ", "respon", "nrecover", "nsufficient", "reject", "Reject", "parity", "Parity", "isconnect", "no space", "No space", "err: -", "err=-", "err -", "ret: -", "ret=-", "ret -", "rc: -", "rc=-E", "rc = -", " rc -", "returned -", "errno", " -EIO", "ot found", "ot enough", "oo many", "refus", "denied", "too la", "too sm", "too sh", "too lo", "too bi", "too hi", "gic BUG", "GIC BUG", " leak", "naligned", "t aligned", "nsupported", "t supported", "onflict", "o memory",
 }
 
 // complaints are the words of trouble.
 var complaints = regexp.MustCompile(`(?i)\b(io_?|i/o )?(errors?|failed|failing|fails?|failures?|timed out|timedout|timeouts?|corrupt(ed|ion)?|offlined?|offlining|abort(ed|ing|s)?|fatal|hung|dead` +
 	`|unable to|cannot|can't|can not|couldn't|could not|invalid|bad|unexpected|mismatch(ed|es)?|inconsisten(t|cy)|illegal|overflow(ed|s)?|overruns?|underruns?|broken|stuck|exceed(s|ed|ing)?|leaked|incorrect|wrong|lost|faults?|malformed` +
-	`|(ran|run|is|are) out of|out of (memory|range|order|bounds?|resources|sync|space)|degraded|not respond(ed|ing)|no response|unrecoverable|insufficient|rejected|rejecting|parity|disconnected|disconnecting|no space|not found|not enough|too many|refused|refusing|denied)\b|\b(err|errno|ret|rc|returned)(: |=| = | )-(E[A-Z]+|\d+)\b| -EIO\b`)
+	`|(ran|run|is|are) out of|out of (memory|range|order|bounds?|resources|sync|space)|degraded|not respond(ed|ing)|no response|unrecoverable|insufficient|rejected|rejecting|parity|disconnected|disconnecting|no space|not found|not enough|too many|refused|refusing|denied|too (large|small|short|long|big|high)|logic bug|leaks?|unaligned|not aligned|unsupported|not supported|conflicts?|no memory)\b|\b(err|errno|ret|rc|returned)(: |=| = | )-(E[A-Z]+|\d+)\b| -EIO\b`)
 
 // sameTrouble is how many lines after an error that a row knows others may
 // stand that only say more of it.
