@@ -31,7 +31,7 @@ const (
 	// next, where the kernel is the same (what else there is may change), and
 	// hazardChanged where it is another.
 	hazard        = 1. / 500
-	hazardChanged = 1. / 50
+	hazardChanged = 1. / 200
 	// negligible is the probability of a place of the last change below which it
 	// is forgotten.
 	negligible = 1e-6

@@ -10,6 +10,7 @@ import (
 type simulation struct {
 	cases, nights, trials int
 	from, to              float64 // flake rates, spread evenly over their logarithms
+	changed               bool    // every night has another kernel
 }
 
 // falseAlarms counts the nights in which something was said to have got
@@ -21,7 +22,9 @@ func (s simulation) falseAlarms(r *rand.Rand) (nights, reports int) {
 		var t Track
 		said := false
 		for range s.nights {
-			t.Add(night(r, rate, s.trials))
+			n := night(r, rate, s.trials)
+			n.Changed = s.changed
+			t.Add(n)
 			up, _ := t.Moved(Recent)
 			worse := up >= Sure
 			if worse {
