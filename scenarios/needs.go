@@ -126,6 +126,9 @@ func (c Case) stepNeeds(s Step) []Need {
 	for _, w := range words {
 		level := strings.TrimPrefix(w, "--level=")
 		switch {
+		case toolNeeds[w] != nil:
+			needs = append(needs, dmNeeds)
+			needs = append(needs, toolNeeds[w]...)
 		case has("dmsetup", "reload") && TargetNeeds[w] != nil:
 			needs = append(needs, dmNeeds)
 			needs = append(needs, TargetNeeds[w]...)
@@ -233,7 +236,12 @@ var commands = map[string]string{
 	"cryptsetup": "cryptsetup", "integritysetup": "integritysetup", "veritysetup": "veritysetup", "make-bcache": "make-bcache",
 	"mkfs.xfs": "mkfs.xfs", "xfs_repair": "xfs_repair", "xfs_growfs": "xfs_growfs", "xfs_io": "xfs_io",
 	"mkfs.btrfs": "mkfs.btrfs", "btrfs": "btrfs", "mkfs.f2fs": "mkfs.f2fs", "fsck.f2fs": "fsck.f2fs", "resize.f2fs": "resize.f2fs",
-	"thin_check": "thin_check", "cache_check": "cache_check", "era_check": "era_check",
+	"thin_check": "thin_check", "cache_check": "cache_check", "era_check": "era_check", "vdoformat": "vdoformat",
+}
+
+// toolNeeds is what a tool that a step runs makes devices of.
+var toolNeeds = map[string][]Need{
+	"cryptsetup": cryptNeeds, "integritysetup": TargetNeeds["integrity"], "veritysetup": TargetNeeds["verity"],
 }
 
 // toolOf is the guest tool that a word runs, "" where it runs none.
@@ -351,6 +359,8 @@ func (l Layer) tools() []string {
 		return []string{"lvm", "dmsetup", "thin_check"}
 	case l.LVM != nil && l.LVM.Type == "cache":
 		return []string{"lvm", "dmsetup", "cache_check"}
+	case l.LVM != nil && l.LVM.Type == "vdo":
+		return []string{"lvm", "dmsetup", "vdoformat"}
 	case l.LVM != nil:
 		return []string{"lvm", "dmsetup"}
 	case l.MD != nil:
