@@ -71,6 +71,9 @@ func (v lvm) build(h Host, p *Part) error {
 	case "thin":
 		args := []string{"-q", "--yes", "--type", "thin", "-V", fmt.Sprintf("%db", int64(v.Size)), "-L", fmt.Sprintf("%db", int64(extra)), "--thinpool", "pool", "-n", lvName}
 		err = run("lvcreate", slices.Concat(args, chunk("--chunksize"), monitor, v.Args, []string{"--", p.Name})...)
+	case "vdo":
+		args := []string{"-q", "--yes", "--type", "vdo", "-V", fmt.Sprintf("%db", int64(v.Size)), "-L", fmt.Sprintf("%db", int64(extra)), "-n", lvName}
+		err = run("lvcreate", slices.Concat(args, monitor, v.Args, []string{"--", p.Name + "/pool"})...)
 	case "snapshot":
 		// The volume is the origin; its snapshot stands beside it.
 		if err = create("linear", lvName, v.Size, v.Args...); err != nil {
@@ -236,7 +239,7 @@ func (p *Part) target() (dmTarget, error) {
 // targetKinds is what device mapper calls a volume's target.
 var targetKinds = map[string]string{
 	"linear": "linear", "striped": "striped", "mirror": "mirror", "thin": "thin",
-	"snapshot": "snapshot-origin", "cache": "cache", "writecache": "writecache",
+	"snapshot": "snapshot-origin", "cache": "cache", "writecache": "writecache", "vdo": "linear", // over its pool
 	"raid0": "raid", "raid1": "raid", "raid4": "raid", "raid5": "raid", "raid6": "raid", "raid10": "raid",
 }
 
