@@ -46,6 +46,10 @@ type Finding struct {
 // investigate confirms a suspect, makes it small, and adds a finding, unless
 // it is like one before.
 func (h *Hunt) investigate(ctx context.Context, s Suspect) error {
+	if name, ok := recognise(h.Known, h.state.Release, s); ok {
+		h.state.Known[name]++
+		return nil
+	}
 	for _, t := range s.triggers() {
 		for _, f := range h.state.Findings {
 			like := t.kin()

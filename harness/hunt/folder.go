@@ -75,13 +75,18 @@ func Open(root, name string) (*Folder, *State, error) {
 	if err == nil {
 		err = json.Unmarshal(src, s)
 	}
-	if err == nil && s.Tallies == nil {
-		s.Tallies = map[string]*Tally{}
-	}
+	s.Tallies, s.Known = orMade(s.Tallies), orMade(s.Known)
 	if err != nil {
 		return nil, nil, errors.Join(fmt.Errorf("open hunt %s: %w", found[0], err), f.Close())
 	}
 	return f, s, nil
+}
+
+func orMade[M ~map[K]V, K comparable, V any](m M) M {
+	if m == nil {
+		return M{}
+	}
+	return m
 }
 
 // names gives the names of all hunts, the oldest first.

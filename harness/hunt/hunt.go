@@ -32,6 +32,9 @@ type Hunt struct {
 	Scratch  string       // folder for the sweep's machine, of blockrig's own and empty
 	Log      *slog.Logger
 
+	// Known are bugs that are counted and not reported again.
+	Known []Known
+
 	// Status is told what is being done, Found each finding; nil for nobody.
 	Status func(phase, what string)
 	Found  func(Finding)
@@ -74,6 +77,7 @@ type State struct {
 	Doubtful []Suspect         `json:"doubtful"` // what trials did not show
 	Waiting  []Suspect         `json:"waiting"`  // what is still to be looked into
 	Alike    int               `json:"alike"`    // suspects like those of a finding
+	Known    map[string]int    `json:"known"`    // suspects that are known bugs, by name
 	Triggers []Trigger         `json:"triggers"`
 	Machines int               `json:"machines"` // how often a machine went on from the saved one
 	SweptMS  int64             `json:"swept_ms"` // wall time in which the guest did programs
@@ -81,7 +85,9 @@ type State struct {
 }
 
 // NewState begins one.
-func NewState(r Request) *State { return &State{Request: r, Tallies: map[string]*Tally{}} }
+func NewState(r Request) *State {
+	return &State{Request: r, Tallies: map[string]*Tally{}, Known: map[string]int{}}
+}
 
 // Operations are all that were done on all stacks.
 func (s *State) Operations() (n int) {
@@ -105,7 +111,7 @@ func (s *State) Rate() float64 {
 const (
 	fewest    = 32
 	most      = 128
-	mostBytes = 32 << 10
+	mostBytes = 16 << 10
 )
 
 // Do hunts until the budget is spent. The state has all that was found, when it

@@ -93,8 +93,13 @@ func (g *guest) Sweep(_ context.Context, w protocol.Sweep, took func(protocol.Sw
 // hunting hunts on a made-up kernel for so many batches.
 func hunting(t *testing.T, k *kernel, batches int, stacks ...string) *State {
 	t.Helper()
+	return huntingKnown(t, k, batches, nil, stacks...)
+}
+
+func huntingKnown(t *testing.T, k *kernel, batches int, known []Known, stacks ...string) *State {
+	t.Helper()
 	s := NewState(Request{Kernel: "made-up", Stacks: stacks, Seed: 1, Budget: time.Hour})
-	h := &Hunt{}
+	h := &Hunt{Known: known}
 	if err := h.begin(s); err != nil {
 		t.Fatal(err)
 	}

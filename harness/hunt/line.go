@@ -47,7 +47,7 @@ func (s *State) counts() string {
 
 // Summary writes findings and what was covered, for people. A width of 0 is no
 // limit.
-func (s *State) Summary(w io.Writer, color bool, width int) error {
+func (s *State) Summary(w io.Writer, known []Known, color bool, width int) error {
 	if len(s.Findings) > 0 {
 		t := text.Table{Head: []string{"CLASS", "STACK", "PROGRAM", "ANSWER", "PLAIN", "AFTER", "SCENARIO"}, Color: color, Width: width, Cut: 2}
 		for _, f := range worst(s.Findings) {
@@ -68,6 +68,14 @@ func (s *State) Summary(w io.Writer, color bool, width int) error {
 	if err := t.Write(w); err != nil {
 		return err
 	}
+	for _, k := range known {
+		if n := s.Known[k.Name]; n > 0 {
+			fmt.Fprintf(w, "\nThe known bug %s shows: %d suspects.\n", k.Name, n)
+		}
+	}
+	for _, name := range s.Gone(known) {
+		fmt.Fprintf(w, "\nThe known bug %s does not show any more.\n", name)
+	}
 	_, err := fmt.Fprintf(w, "\n%s on %s: %s, %.0f operations a minute in the guest; %d findings, %d more suspects like them, %d that no trial showed, %d not looked into; %d machines; seed %d\n",
 		s.coverage(), s.Release, (time.Duration(s.SpentMS) * time.Millisecond).Round(time.Second), s.Rate(), len(s.Findings), s.Alike, len(s.Doubtful), len(s.Waiting), s.Machines, s.Request.Seed)
 	return err
@@ -87,15 +95,17 @@ type Totals struct {
 	Alike      int               `json:"alike"`
 	Doubtful   []Suspect         `json:"doubtful"`
 	Waiting    int               `json:"waiting"`
+	Known      map[string]int    `json:"known"` // suspects that are known bugs
+	Gone       []string          `json:"gone"`  // known bugs that do not show any more
 	Machines   int               `json:"machines"`
 	Stacks     map[string]*Tally `json:"stacks"`
 }
 
 // Totals are the state's, of the hunt of that name.
-func (s *State) Totals(name string) Totals {
+func (s *State) Totals(name string, known []Known) Totals {
 	return Totals{
 		name, s.Request, s.Release, s.Next, s.Pairs, s.Operations(), s.Rate(), s.SpentMS,
-		len(s.Findings), s.Alike, append([]Suspect{}, s.Doubtful...), len(s.Waiting), s.Machines, s.Tallies,
+		len(s.Findings), s.Alike, append([]Suspect{}, s.Doubtful...), len(s.Waiting), s.Known, append([]string{}, s.Gone(known)...), s.Machines, s.Tallies,
 	}
 }
 

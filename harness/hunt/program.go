@@ -273,6 +273,7 @@ func pairwise(seed uint64) []Program {
 		}
 	}
 	var out []Program
+	had := map[string]bool{}
 	for _, must := range order {
 		if !left[must] {
 			continue
@@ -289,7 +290,9 @@ func pairwise(seed uint64) []Program {
 			}
 		}
 		meets(best, func(p pair) { delete(left, p) })
-		if p := (Program{operationOf(best)}); !slices.ContainsFunc(out, func(q Program) bool { return q.String() == p.String() }) {
+		p := Program{operationOf(best)}
+		if said := p.String(); !had[said] {
+			had[said] = true
 			out = append(out, p)
 		}
 	}

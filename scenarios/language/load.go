@@ -24,6 +24,7 @@ func Names() ([]string, error) {
 	if err != nil {
 		return nil, fmt.Errorf("list shipped scenarios: %w", err)
 	}
+	files = slices.DeleteFunc(files, func(file string) bool { return file == scenarios.KnownFile })
 	for i, file := range files {
 		files[i] = strings.TrimSuffix(file, ".yaml")
 	}

@@ -235,6 +235,9 @@ func TestSchemaIsThatOfTheTags(t *testing.T) {
 		t.Fatal(files, err)
 	}
 	for _, file := range append(files, "testdata/good.yaml", "testdata/wide.yaml") {
+		if filepath.Base(file) == scenarios.KnownFile {
+			continue
+		}
 		src, err := os.ReadFile(file)
 		if err != nil {
 			t.Fatal(err)

@@ -20,6 +20,7 @@ func (a *app) huntCommand() *cobra.Command {
 	var (
 		kernel, resume string
 		stacks         []string
+		known          string
 		budget         time.Duration
 		seed           int
 		o              labOptions
@@ -51,8 +52,15 @@ Ctrl-C ends the hunt; --resume goes on with it.`,
 			if err := o.check(); err != nil {
 				return badRequest(err)
 			}
+			var bugs []hunt.Known
+			if known == knownSkip {
+				var err error
+				if bugs, err = hunt.ShippedKnown(); err != nil {
+					return err
+				}
+			}
 			if resume != "" {
-				return a.resumeHunt(c.Context(), resume, c.Flags().Changed("budget"), budget, o)
+				return a.resumeHunt(c.Context(), resume, c.Flags().Changed("budget"), budget, bugs, o)
 			}
 			if kernel == "" || len(stacks) == 0 {
 				return badRequest(errors.New("hunt: name stacks with --stack, and a kernel with -k, such as --stack lvm-raid1,md-raid1 -k debian:newest"))
@@ -66,7 +74,7 @@ Ctrl-C ends the hunt; --resume goes on with it.`,
 			if !c.Flags().Changed("seed") {
 				seed = 1 + rand.IntN(1_000_000)
 			}
-			return a.newHunt(c.Context(), hunt.Request{Kernel: kernel, Stacks: stacks, Seed: uint64(seed), Budget: budget}, o)
+			return a.newHunt(c.Context(), hunt.Request{Kernel: kernel, Stacks: stacks, Seed: uint64(seed), Budget: budget}, bugs, o)
 		},
 	}
 	f := c.Flags()
@@ -74,6 +82,7 @@ Ctrl-C ends the hunt; --resume goes on with it.`,
 	f.StringSliceVar(&stacks, "stack", nil, "`NAME`s of the stacks, with commas; the plain disk is always one")
 	f.DurationVar(&budget, "budget", 10*time.Minute, "how long to hunt once the machine is ready, a `TIME` such as 10m")
 	numberVar(f, &seed, "seed", 0, 1, 1<<31-1, "`N` that the programs are drawn by (default: any)")
+	choiceVar(f, &known, "known", knownSkip, []string{knownSkip, knownReport}, "what becomes of bugs that blockrig knows: they are counted, or looked into as any other")
 	f.StringVar(&resume, "resume", "", "go on with the hunt with this `ID` (or its beginning, or last)")
 	f.StringVar(&o.cache, "cache-size", "8GiB", "keep at most `SIZE` of saved machines; the least recently used are removed first")
 	o.machineFlags(f)
@@ -81,8 +90,14 @@ Ctrl-C ends the hunt; --resume goes on with it.`,
 	return c
 }
 
+// What becomes of known bugs.
+const (
+	knownSkip   = "skip"
+	knownReport = "report"
+)
+
 // newHunt begins a hunt.
-func (a *app) newHunt(ctx context.Context, r hunt.Request, o labOptions) error {
+func (a *app) newHunt(ctx context.Context, r hunt.Request, known []hunt.Known, o labOptions) error {
 	root, err := a.sweptRoot(ctx)
 	if err != nil {
 		return err
@@ -92,11 +107,11 @@ func (a *app) newHunt(ctx context.Context, r hunt.Request, o labOptions) error {
 	if err != nil {
 		return err
 	}
-	return a.goHunting(ctx, folder, s, o)
+	return a.goHunting(ctx, folder, s, known, o)
 }
 
 // resumeHunt goes on with one.
-func (a *app) resumeHunt(ctx context.Context, name string, more bool, budget time.Duration, o labOptions) error {
+func (a *app) resumeHunt(ctx context.Context, name string, more bool, budget time.Duration, known []hunt.Known, o labOptions) error {
 	root, err := a.sweptRoot(ctx)
 	if err != nil {
 		return err
@@ -111,11 +126,11 @@ func (a *app) resumeHunt(ctx context.Context, name string, more bool, budget tim
 	if more {
 		s.Request.Budget = time.Duration(s.SpentMS)*time.Millisecond + budget
 	}
-	return a.goHunting(ctx, folder, s, o)
+	return a.goHunting(ctx, folder, s, known, o)
 }
 
 // goHunting hunts, and says what was found.
-func (a *app) goHunting(ctx context.Context, folder *hunt.Folder, s *hunt.State, o labOptions) (err error) {
+func (a *app) goHunting(ctx context.Context, folder *hunt.Folder, s *hunt.State, known []hunt.Known, o labOptions) (err error) {
 	defer func() { err = errors.Join(err, folder.Close()) }()
 	if err := needQEMU(); err != nil {
 		return err
@@ -124,15 +139,15 @@ func (a *app) goHunting(ctx context.Context, folder *hunt.Folder, s *hunt.State,
 	if err != nil {
 		return err
 	}
-	h := &hunt.Hunt{Run: run, Log: a.log, Keep: folder.Keep, Status: a.display.Status, Found: func(f hunt.Finding) { a.found(folder, f) }}
+	h := &hunt.Hunt{Known: known, Run: run, Log: a.log, Keep: folder.Keep, Status: a.display.Status, Found: func(f hunt.Finding) { a.found(folder, f) }}
 	stop := a.show()
 	err = a.huntWith(ctx, h, s, o)
 	stop()
 	err = errors.Join(err, a.endRun(run))
 	if a.format == "json" {
-		err = errors.Join(err, a.printJSON(s.Totals(folder.Name())))
+		err = errors.Join(err, a.printJSON(s.Totals(folder.Name(), known)))
 	} else {
-		err = errors.Join(err, s.Summary(a.stdout, a.outTerm, a.width))
+		err = errors.Join(err, s.Summary(a.stdout, known, a.outTerm, a.width))
 	}
 	a.say("hunt: %s", folder.Path())
 	if err != nil {

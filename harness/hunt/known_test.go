@@ -1,0 +1,80 @@
+package hunt
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/blockrig/blockrig/initramfs/protocol"
+	"github.com/blockrig/blockrig/scenarios"
+)
+
+// Given the bug of the report on the kernel that has it, then it is recognised,
+// and nothing else is: no other I/O, kernel or stack, no wrong data.
+func TestTheKnownBugIsRecognised(t *testing.T) {
+	all, err := ShippedKnown()
+	if err != nil {
+		t.Fatal(err)
+	}
+	misaligned := scenarios.IO{Op: "pread", Direct: true, Length: 512, MemoryOffset: 32}
+	for name, tt := range map[string]struct {
+		release string
+		s       Suspect
+		want    bool
+	}{
+		"itself":         {"6.18.15+deb13-amd64", Suspect{Stack: "lvm-mirror", Guess: Hangs, Program: Program{misaligned}}, true},
+		"on a file":      {"6.18.15+deb13-amd64", Suspect{Stack: "lvm-raid1+ext4", Guess: BlamesDisk, Program: Program{misaligned}}, true},
+		"aligned":        {"6.18.15+deb13-amd64", Suspect{Stack: "lvm-mirror", Guess: Hangs, Program: Program{{Op: "pread", Direct: true, Length: 512}}}, false},
+		"fixed":          {"7.3.4+deb14-amd64", Suspect{Stack: "lvm-mirror", Guess: Hangs, Program: Program{misaligned}}, false},
+		"a linear one":   {"6.18.15+deb13-amd64", Suspect{Stack: "lvm-linear", Guess: Hangs, Program: Program{misaligned}}, false},
+		"wrong data":     {"6.18.15+deb13-amd64", Suspect{Stack: "lvm-mirror", Guess: LosesData, Program: Program{misaligned}}, false},
+		"one of several": {"6.18.15+deb13-amd64", Suspect{Stack: "lvm-mirror", Guess: Hangs, Program: Program{misaligned, misaligned}, At: -1}, false},
+	} {
+		if _, ok := recognise(all, tt.release, tt.s); ok != tt.want {
+			t.Errorf("%s: recognised %t", name, ok)
+		}
+	}
+}
+
+// Given a known bug that shows, then it is counted and costs no trial; where it
+// does not show any more, that is said.
+func TestAKnownBugIsCountedAndNotReported(t *testing.T) {
+	all := []Known{
+		{Name: "old", Stacks: []string{"md-*"}, Kernels: []string{""}, Ways: []string{"read"}, Direct: true, Memory: "misaligned"},
+		{Name: "gone", Stacks: []string{"md-*"}, Kernels: []string{""}, Ways: []string{"write"}},
+		{Name: "of another stack", Stacks: []string{"lvm-*"}, Kernels: []string{""}, Ways: []string{"write"}},
+	}
+	k := sound()
+	k.stops = func(stack string, o scenarios.IO) *protocol.Swept {
+		if stack == "md-raid1" && misread(o) {
+			return &protocol.Swept{Changed: []string{"leg x: D"}, Legs: []scenarios.Leg{{Name: "x"}}}
+		}
+		return nil
+	}
+	k.answer = func(stack string, o scenarios.IO) string {
+		if stack == "md-raid1" && misread(o) {
+			return "EIO"
+		}
+		return ""
+	}
+	s := huntingKnown(t, k, 8, all, "md-raid1")
+	if k.trials != 0 || len(s.Findings) != 0 || s.Known["old"] == 0 {
+		t.Errorf("%d trials, %d findings, known: %v", k.trials, len(s.Findings), s.Known)
+	}
+	if diff := cmp.Diff([]string{"gone"}, s.Gone(all)); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+func TestAListOfKnownBugsIsReadStrictly(t *testing.T) {
+	for name, src := range map[string]string{
+		"an unknown key": "known: [{name: a, about: b, stacks: [c], kernels: [d], ways: [read], who: me}]",
+		"a bad glob":     "known: [{name: a, about: b, stacks: ['['], kernels: [d], ways: [read]}]",
+		"no name":        "known: [{about: b, stacks: [c], kernels: [d], ways: [read]}]",
+	} {
+		if _, err := ReadKnown("known.yaml", []byte(src)); err == nil || !strings.Contains(err.Error(), "known.yaml") {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
