@@ -76,8 +76,8 @@ func (s *session) end() Outcome {
 		phaseOf = verdict.PhaseOf(s.rec.marks)
 	}
 	o.Judgement = verdict.Judge(o.Findings, o.Report, phaseOf)
-	if o.Verdict.Failure() && o.Step != nil && o.Step.Trace != nil {
-		o.Traced = &Traced{Trace: *o.Step.Trace}
+	if s.Trace && o.failedInStep() {
+		o.Traced = &Traced{Trace: o.trace()}
 	}
 	o.Wall = time.Since(o.Started)
 	return *o

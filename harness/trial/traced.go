@@ -60,6 +60,17 @@ func (o Outcome) failedInStep() bool {
 	return o.Verdict.Failure() && (o.Phase == scenarios.PhaseStep || o.Phase == scenarios.PhaseDone)
 }
 
+// trace is what a trial that was traced says of its last step.
+func (o Outcome) trace() scenarios.Trace {
+	switch {
+	case o.Step != nil && o.Step.Trace != nil:
+		return *o.Step.Trace
+	case o.Verdict == scenarios.Error:
+		return scenarios.Trace{Error: o.Reason}
+	}
+	return scenarios.Trace{Error: "the guest did not come to say it"}
+}
+
 // traced makes a trial that did not pass once more, and has the guest record
 // what the block layer does.
 func (q *queue) traced(ctx context.Context, g *group, i int, l Local, first Outcome) *Traced {
@@ -75,14 +86,7 @@ func (q *queue) traced(ctx context.Context, g *group, i int, l Local, first Outc
 	}
 	o := q.attempt(ctx, g, i, l)
 	t := &Traced{Verdict: o.Verdict, Same: o.failure() == first.failure(), MS: o.Wall.Milliseconds()}
-	switch {
-	case o.Step != nil && o.Step.Trace != nil:
-		t.Trace = *o.Step.Trace
-	case o.Verdict == scenarios.Error:
-		t.Error = o.Reason
-	default:
-		t.Error = "the guest did not come to say it"
-	}
+	t.Trace = o.trace()
 	err = errors.Join(
 		moveFile(filepath.Join(l.Dir, ConsoleFile), filepath.Join(dir, TracedConsole)),
 		moveFile(filepath.Join(l.Dir, EventsFile), filepath.Join(dir, TracedEvents)),

@@ -106,3 +106,16 @@ func TestOnlyAFailureOfAStepIsTraced(t *testing.T) {
 		qt.run(t)
 	}
 }
+
+// Given a guest that fell silent, then it is said why its trace is not known.
+func TestATraceThatNeverCameIsSaid(t *testing.T) {
+	for want, o := range map[string]Outcome{
+		"not known: the guest did not come to say it": failedWith(scenarios.Hang),
+		"not known: QEMU was ended":                   {Judgement: verdict.Judgement{Verdict: scenarios.Error, Reason: "QEMU was ended"}},
+		"nobody: no device was asked":                 {Step: &protocol.Result{Trace: &scenarios.Trace{}}},
+	} {
+		if got := (&Traced{Trace: o.trace()}).Text(); got != want {
+			t.Errorf("%q, want %q", got, want)
+		}
+	}
+}
