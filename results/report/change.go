@@ -6,6 +6,7 @@ import (
 	"path"
 	"slices"
 
+	"github.com/blockrig/blockrig/harness/bisect/trials"
 	"github.com/blockrig/blockrig/harness/nightly"
 	"github.com/blockrig/blockrig/harness/stats"
 	"github.com/blockrig/blockrig/results/compare"
@@ -120,10 +121,22 @@ func (l *loader) judged() {
 				k := l.r.kernel(c.After.Kernel)
 				if c.Scenario == f.Scenario && c.Case == f.Case && (k.Ref == f.Ref || k.Release != "" && k.Release == f.Release) {
 					c.take(f)
+					if f.Bisection != nil {
+						c.Bisection = l.bisectionIn(f.Bisection.Dir)
+					}
 				}
 			}
 		}
 	}
+}
+
+// bisectionIn names the bisection in a folder or, where it has begun, the one of
+// commits that follows it.
+func (l *loader) bisectionIn(dir string) string {
+	if commits := path.Base(trials.GitAfter(dir)); l.r.bisection(commits) != nil {
+		return commits
+	}
+	return path.Base(dir)
 }
 
 // take takes over what a night said.
@@ -152,9 +165,6 @@ func (c *Change) take(f nightly.Finding) {
 	}
 	if p := max(f.Change.Up, f.Change.Down); p > 0 && c.Kind != StillFailing {
 		c.Probability = p
-	}
-	if f.Bisection != nil {
-		c.Bisection = path.Base(f.Bisection.Dir)
 	}
 	if len(f.Elsewhere) > 0 {
 		c.Elsewhere = nil // a night looked for that

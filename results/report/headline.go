@@ -5,9 +5,6 @@ import (
 	"strings"
 )
 
-// news are kinds that somebody should look at.
-var news = map[Kind]bool{NewFailure: true, AnotherFailure: true, Changed: true, RateChanged: true, Fixed: true}
-
 // Headline is the report in a line: "2 new failures, 1 fixed".
 func (r Report) Headline() string {
 	count := map[Kind]int{}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"os"
 	"path"
 	"regexp"
 	"strings"
@@ -15,6 +16,7 @@ import (
 
 	"github.com/klauspost/compress/gzip"
 
+	"github.com/blockrig/blockrig/harness/text"
 	"github.com/blockrig/blockrig/results"
 	"github.com/blockrig/blockrig/scenarios"
 )
@@ -179,4 +181,50 @@ func BenchmarkHTML(b *testing.B) {
 		}
 		b.ReportMetric(float64(out.Len())/1e6, "MB")
 	}
+}
+
+// Whatever a guest sends, its events are a bounded number of harmless lines, in
+// the order of time.
+func FuzzEvents(f *testing.F) {
+	src, err := os.ReadFile("testdata/events.jsonl")
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(src)
+	f.Add([]byte(`{"ms":-1,"from":"x\u001b","what":{"a":{"name":[1,{"b":null}],"op":"\u202e"}}}` + "\n{}\n"))
+	f.Fuzz(func(t *testing.T, src []byte) {
+		all := events(src)
+		if len(all) > mostEvents {
+			t.Errorf("there are %d", len(all))
+		}
+		for i, e := range all {
+			if i > 0 && e.MS < all[i-1].MS {
+				t.Errorf("event %d is at %d ms, the one before at %d", i, e.MS, all[i-1].MS)
+			}
+			if text.Escape(e.What) != e.What || text.Escape(e.From) != e.From {
+				t.Errorf("%q says %q", e.From, e.What)
+			}
+		}
+		var trial Trial
+		trial.Findings = []Finding{{Line: 1}}
+		trial.addKernel(src, src)
+		trial.addTraces(src)
+	})
+}
+
+// Whatever a console holds, it is shown as lines of harmless text.
+func FuzzConsole(f *testing.F) {
+	f.Add([]byte("[    0.000000] Linux\r\n\x1b[2J\xff"))
+	f.Fuzz(func(t *testing.T, src []byte) {
+		c, err := readConsole(fstest.MapFS{"t/console.log": &fstest.MapFile{Data: src}}, Trial{Folder: "t"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n := strings.Count(c.text, "\n"); n != c.Lines {
+			t.Errorf("%d lines, and it says %d", n, c.Lines)
+		}
+		if text.EscapeLines(c.text) != c.text {
+			t.Errorf("it shows %q", c.text)
+		}
+	})
 }

@@ -24,7 +24,8 @@ the last night.
   html      one page that needs nothing else, for a browser
   markdown  for a wiki or a merge request
   mail      plain text for a mailing list
-  json      all that is in the report
+  json      all that is in the report; results/report/report.schema.json of
+            blockrig's sources is its JSON schema
   junit     as Maven Surefire writes it; for CI systems
   ktap      version 1
   kcidb     the kernel CI database's I/O schema 5.3; --submit sends it`,
