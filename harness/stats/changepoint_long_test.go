@@ -9,16 +9,20 @@ import (
 
 // What is promised of nightly reports: 1,000 cases that fail with a rate of
 // their own between 0.1% and 50%, 20 trials a night, for a year; and cases that
-// begin to fail once in ten.
+// begin to fail once in ten. Seen in November 2026, of 1,000 nights of cases: 0.12
+// false alarms (45 of 365,000, in 20 reports), 0.55 where every night has another
+// kernel. From 0 to 10%: seen within 3 nights in 81% of the cases that had a
+// history of 10 nights, in 98% after 30, in 99% after 100.
 func TestChangesSimulated(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 2))
 	for _, s := range []simulation{
 		{cases: 1000, nights: 365, trials: 20, from: .001, to: .5},
+		{cases: 1000, nights: 365, trials: 20, from: .001, to: .5, confirm: 16}, // as nightly does
 		{cases: 100, nights: 365, trials: 20, from: .001, to: .5, changed: true},
 	} {
 		nights, reports := s.falseAlarms(r)
 		all := s.cases * s.nights
-		t.Logf("another kernel every night %v: false alarms: %d reports, %d nights, of %d nights of cases: %.3f in 1,000", s.changed, reports, nights, all, float64(nights)*1000/float64(all))
+		t.Logf("another kernel every night: %v, %d trials to confirm: false alarms: %d reports, %d nights, of %d nights of cases: %.3f in 1,000", s.changed, s.confirm, reports, nights, all, float64(nights)*1000/float64(all))
 		if nights*1000 > all {
 			t.Errorf("more than one in 1,000")
 		}
@@ -26,7 +30,7 @@ func TestChangesSimulated(t *testing.T) {
 	for _, tc := range []struct {
 		history int
 		least   float64
-	}{{10, .8}, {30, .95}, {100, .97}} {
+	}{{10, .75}, {30, .95}, {100, .97}} {
 		s := simulation{cases: 400, nights: tc.history, trials: 20}
 		seen := float64(s.seenWithin(r, 0, .1, 3)) / float64(s.cases)
 		t.Logf("0 to 10%%, after %d nights: seen within 3 nights in %.1f%% of the cases", tc.history, 100*seen)

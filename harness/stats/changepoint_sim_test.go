@@ -11,6 +11,7 @@ type simulation struct {
 	cases, nights, trials int
 	from, to              float64 // flake rates, spread evenly over their logarithms
 	changed               bool    // every night has another kernel
+	confirm               int     // trials, each from a boot of its own, once something seems worse
 }
 
 // falseAlarms counts the nights in which something was said to have got
@@ -20,13 +21,25 @@ func (s simulation) falseAlarms(r *rand.Rand) (nights, reports int) {
 	for i := range s.cases {
 		rate := s.from * math.Pow(s.to/s.from, float64(i)/float64(max(1, s.cases-1)))
 		var t Track
+		var history []Night
 		said := false
 		for range s.nights {
 			n := night(r, rate, s.trials)
 			n.Changed = s.changed
+			history = append(history, n)
 			t.Add(n)
-			up, _ := t.Moved(Recent)
-			worse := up >= Sure
+			worse := t.Worse(Recent)
+			if worse && s.confirm > 0 {
+				last := &history[len(history)-1]
+				for range s.confirm {
+					last.Boots = append(last.Boots, night(r, rate, 1).Boots[0])
+				}
+				t = Track{}
+				for _, n := range history {
+					t.Add(n)
+				}
+				worse = t.Worse(Recent)
+			}
 			if worse {
 				nights++
 				if !said {
@@ -49,7 +62,7 @@ func (s simulation) seenWithin(r *rand.Rand, before, after float64, within int) 
 		}
 		for range within {
 			t.Add(night(r, after, s.trials))
-			if up, _ := t.Moved(Recent); up >= Sure {
+			if t.Worse(Recent) {
 				seen++
 				break
 			}
