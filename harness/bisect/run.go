@@ -408,8 +408,13 @@ func (s *search) growth(ctx context.Context, a *Answer, earlier Signature) error
 	wide := newLens(s.cfg.Rules, s.target)
 	wide.also = []Signature{earlier}
 	s.look(wide)
-	// The earlier form may show more seldom, or more often.
-	if err := s.trustEnds(ctx, nil, passEnds); err != nil {
+	// The earlier form may show more seldom, or more often: how often it does,
+	// those say in which it was met.
+	showed, err := s.showing(ctx, marks)
+	if err != nil {
+		return err
+	}
+	if err := s.trustEnds(ctx, showed, passEnds); err != nil {
 		return err
 	}
 	var shows string
@@ -454,6 +459,22 @@ func (s *search) growth(ctx context.Context, a *Answer, earlier Signature) error
 		}
 	}
 	return err
+}
+
+// showing are the commits of some marks that show in most of their trials what
+// the lens looks for.
+func (s *search) showing(ctx context.Context, marks []Record) ([]string, error) {
+	var out []string
+	for _, r := range marks {
+		k, err := s.kernel(ctx, Subject{Commit: r.Commit})
+		if err != nil {
+			return nil, err
+		}
+		if e := s.evidenceOf(k, 0); e.hits > e.passes {
+			out = append(out, r.Commit)
+		}
+	}
+	return out, nil
 }
 
 // trustEnds gives a new lens its first members.
