@@ -35,6 +35,7 @@ type Finding struct {
 	Legs     []scenarios.Leg     `json:"legs"`
 	First    string              `json:"first_failed,omitempty"` // the layer that failed first
 	Plain    string              `json:"plain"`                  // what the plain disk says to the same
+	Since    string              `json:"since,omitempty"`        // what the kernel of Request.Since says to it: new, always so, or not known
 	Cold     bool                `json:"cold"`                   // shown from power-on
 	Trials   int                 `json:"trials"`
 	SpentMS  int64               `json:"after_ms"` // of the budget, until it was found
@@ -169,12 +170,18 @@ func (c *confirmation) do(ctx context.Context) (*Finding, error) {
 			return nil, nil
 		}
 	}
+	if f.Since, err = c.since(ctx, stack, small); err != nil {
+		return nil, err
+	}
 	f.Trials = c.trials
 	return f, nil
 }
 
 // how a trial is made.
-type how struct{ cold, trace bool }
+type how struct {
+	cold, trace bool
+	since       bool // on the other kernel
+}
 
 // shows says whether a trial shows what the suspect is about. The first one
 // says what that is.
@@ -199,13 +206,37 @@ func (c *confirmation) trial(ctx context.Context, s Stack, p Program, w how) (re
 	if err != nil {
 		return results.Record{}, fmt.Errorf("write down a suspect: %w", err)
 	}
-	return c.h.try(ctx, cs, w)
+	r := c.h.state.Request
+	ref := kernelRef{r.Kernel, r.Exact}
+	if w.since {
+		ref = kernelRef{r.Since, ""}
+	}
+	return c.h.try(ctx, ref, cs, w)
+}
+
+// since says whether the other kernel does the same.
+func (c *confirmation) since(ctx context.Context, s Stack, p Program) (string, error) {
+	other := c.h.state.Request.Since
+	if other == "" {
+		return "", nil
+	}
+	r, err := c.trial(ctx, s, p, how{since: true})
+	switch {
+	case err != nil:
+		return "", err
+	case r.Verdict == scenarios.Error:
+		return "not known: no verdict on " + other + ": " + r.Reason, nil
+	case classOf(r) == "":
+		return "new since " + other, nil
+	case classOf(r) == c.class:
+		return "always so: on " + other + ", too", nil
+	}
+	return fmt.Sprintf("other on %s: %s", other, classOf(r)), nil
 }
 
 // trial makes a trial of a case and records it.
-func (h *Hunt) trial(ctx context.Context, c scenarios.Case, w how) (rec results.Record, err error) {
-	r := h.state.Request
-	jobs, err := h.Preparer.Jobs(ctx, []trial.Task{{Ref: r.Kernel, Exact: r.Exact, Case: c}}, h.status)
+func (h *Hunt) trial(ctx context.Context, k kernelRef, c scenarios.Case, w how) (rec results.Record, err error) {
+	jobs, err := h.Preparer.Jobs(ctx, []trial.Task{{Ref: k.ref, Exact: k.exact, Case: c}}, h.status)
 	if err != nil {
 		return rec, err
 	}
@@ -266,6 +297,9 @@ func (f *Finding) Report() string {
 	b.WriteString("\n(bytes@offset; memory+N: the buffer begins N bytes behind a page boundary)\n\n")
 	line("The answer: %s. %s.", cmp.Or(f.Outcome, "none"), f.Reason)
 	line("The same on the plain disk: %s.", cmp.Or(f.Plain, "not tried"))
+	if f.Since != "" {
+		line("On other kernels: %s.", f.Since)
+	}
 	if f.First != "" {
 		line("The layer that failed first: %s.", f.First)
 	}

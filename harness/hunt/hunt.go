@@ -21,7 +21,8 @@ type Request struct {
 	Exact  string        `json:"exact,omitempty"`
 	Stacks []string      `json:"stacks"`
 	Seed   uint64        `json:"seed"`
-	Budget time.Duration `json:"budget_ns"` // wall time once the machine is ready
+	Since  string        `json:"since,omitempty"` // reference of another kernel, on which findings are tried, too
+	Budget time.Duration `json:"budget_ns"`       // wall time once the machine is ready
 }
 
 // A Hunt does a request.
@@ -62,8 +63,12 @@ type sweeper interface {
 // The machines of a hunt. The tests of the hunt itself put in quicker ones.
 type machines struct {
 	start func(context.Context) (sweeper, error)
-	try   func(context.Context, scenarios.Case, how) (results.Record, error)
+	try   func(context.Context, kernelRef, scenarios.Case, how) (results.Record, error)
 }
+
+// A kernelRef is a reference, and one that gives the very kernel again; "" where
+// that is not known.
+type kernelRef struct{ ref, exact string }
 
 // State is what is known of a hunt: all of it, so that another process can go
 // on.
@@ -274,8 +279,13 @@ func (h *Hunt) batch(ctx context.Context, size int) (stopped bool, err error) {
 		b.answers[s.Name] = make([][]string, size)
 	}
 	var suspects []Suspect
-	for {
+	for failures := 0; ; {
 		s, more, err := h.round(ctx, b, false)
+		if err != nil && ctx.Err() == nil && failures < trial.MaxAttempts-1 {
+			failures++ // the host's, most likely
+			h.stop()
+			continue
+		}
 		if err != nil {
 			return stopped, err
 		}

@@ -28,6 +28,8 @@ type kernel struct {
 	verdict func(stack string, o scenarios.IO) scenarios.Verdict
 
 	starts, trials, cold int
+	since                string
+	broken               int  // so many sweeps fail by the host's doing
 	silent               bool // what stops it ends the conversation without a word
 }
 
@@ -43,6 +45,11 @@ func (g *guest) End() trial.Outcome { return trial.Outcome{} }
 func (g *guest) Sweep(_ context.Context, w protocol.Sweep, took func(protocol.Swept)) error {
 	if g.dead {
 		return errors.New("a machine that was broken is used")
+	}
+	if g.k.broken > 0 {
+		g.k.broken--
+		g.dead = true
+		return errors.New("the host is in trouble")
 	}
 	some := len(w.Programs)
 	if w.Each {
@@ -98,7 +105,7 @@ func hunting(t *testing.T, k *kernel, batches int, stacks ...string) *State {
 
 func huntingKnown(t *testing.T, k *kernel, batches int, known []Known, stacks ...string) *State {
 	t.Helper()
-	s := NewState(Request{Kernel: "made-up", Stacks: stacks, Seed: 1, Budget: time.Hour})
+	s := NewState(Request{Kernel: "made-up", Since: k.since, Stacks: stacks, Seed: 1, Budget: time.Hour})
 	h := &Hunt{Known: known}
 	if err := h.begin(s); err != nil {
 		t.Fatal(err)
@@ -111,8 +118,11 @@ func huntingKnown(t *testing.T, k *kernel, batches int, known []Known, stacks ..
 		k.starts++
 		return &guest{k: k, tops: tops}, nil
 	}
-	h.try = func(_ context.Context, c scenarios.Case, w how) (results.Record, error) {
+	h.try = func(_ context.Context, ref kernelRef, c scenarios.Case, w how) (results.Record, error) {
 		k.trials++
+		if ref.ref == "without" {
+			return results.Record{Verdict: scenarios.Pass, Outcome: "data"}, nil
+		}
 		if w.cold {
 			k.cold++
 		}
@@ -182,6 +192,17 @@ func TestNothingIsFoundWhereNothingIs(t *testing.T) {
 	}
 }
 
+// Given a host in trouble, then what was under way is tried again, and the host's
+// trouble is no suspect.
+func TestTheHostsTroubleIsNoSuspect(t *testing.T) {
+	k := sound()
+	k.broken = 2
+	s := hunting(t, k, 2, "md-raid1")
+	if len(s.Findings)+len(s.Doubtful)+s.Alike > 0 || k.starts != 3 || s.Tallies["md-raid1"].Programs != s.Next {
+		t.Errorf("%d findings, %d doubtful, %d machines, %+v", len(s.Findings), len(s.Doubtful), k.starts, *s.Tallies["md-raid1"])
+	}
+}
+
 // misread says whether it is the read of the report.
 func misread(o scenarios.IO) bool {
 	t := triggerOf("", o)
@@ -212,6 +233,7 @@ func TestABlamedDiskIsFoundOnceAndMadeSmall(t *testing.T) {
 		}
 		return scenarios.Pass
 	}
+	k.since = "without"
 	s := hunting(t, k, 5, "md-raid1", "lvm-raid1")
 	if len(s.Findings) != 1 || len(s.Doubtful) != 0 {
 		t.Fatalf("%d findings, %d doubtful", len(s.Findings), len(s.Doubtful))
@@ -219,6 +241,9 @@ func TestABlamedDiskIsFoundOnceAndMadeSmall(t *testing.T) {
 	f := s.Findings[0]
 	if f.Class != BlamesDisk || f.Stack != "lvm-raid1" || f.Says != "pread direct 512@0 memory+32" || !f.Cold || k.cold != 1 {
 		t.Errorf("found: %s %s: %s, cold %t (%d)", f.Stack, f.Class, f.Says, f.Cold, k.cold)
+	}
+	if f.Since != "new since without" {
+		t.Errorf("on the kernel without it: %q", f.Since)
 	}
 	if s.Alike == 0 || s.Alike > 5 {
 		t.Errorf("%d suspects alike", s.Alike)

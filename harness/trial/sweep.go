@@ -73,8 +73,8 @@ func (b *SweepBase) Start(ctx context.Context) (*SweepMachine, error) {
 	return &SweepMachine{s}, nil
 }
 
-// ErrSweepOver says that the machine can do no more: the guest fell silent,
-// ended, or said that it can't. Its outcome says why.
+// ErrSweepOver says that the machine can do no more, by its kernel's doing: the
+// guest fell silent, ended or panicked.
 var ErrSweepOver = errors.New("the machine can do no more")
 
 // Sweep has programs done, and gives took what each part shows. The limits of
@@ -100,15 +100,30 @@ func (m *SweepMachine) Sweep(ctx context.Context, w protocol.Sweep, took func(pr
 		return fmt.Errorf("interrupted: %w", context.Cause(ctx))
 	}
 	if err != nil {
-		rep := s.res.Report
-		for _, why := range []string{rep.Host, rep.Silent, rep.Reset, rep.Setup} {
-			if why != "" {
-				return fmt.Errorf("%w: %s", ErrSweepOver, text.OneLine(why))
-			}
-		}
-		return ErrSweepOver
+		return s.over()
 	}
 	return nil
+}
+
+// over says why a sweep could not go on: by the kernel's doing, or by the host's.
+func (s *session) over() error {
+	rep := s.res.Report
+	select {
+	case <-s.rec.dead:
+		return fmt.Errorf("%w: the kernel panicked", ErrSweepOver)
+	default:
+	}
+	switch {
+	case rep.Host != "":
+		return errors.New(rep.Host)
+	case rep.Silent != "":
+		return fmt.Errorf("%w: %s", ErrSweepOver, text.OneLine(rep.Silent))
+	case rep.Reset != "":
+		return fmt.Errorf("%w: %s", ErrSweepOver, text.OneLine(rep.Reset))
+	case rep.Stuck != nil:
+		return fmt.Errorf("%w: %s can't be killed", ErrSweepOver, text.OneLine(rep.Stuck.What))
+	}
+	return errors.New(text.OneLine(rep.Setup))
 }
 
 // End ends the machine. Its outcome has what the console shows; it is no

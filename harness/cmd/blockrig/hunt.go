@@ -19,6 +19,7 @@ import (
 func (a *app) huntCommand() *cobra.Command {
 	var (
 		kernel, resume string
+		since          string
 		stacks         []string
 		known          string
 		budget         time.Duration
@@ -74,11 +75,12 @@ Ctrl-C ends the hunt; --resume goes on with it.`,
 			if !c.Flags().Changed("seed") {
 				seed = 1 + rand.IntN(1_000_000)
 			}
-			return a.newHunt(c.Context(), hunt.Request{Kernel: kernel, Stacks: stacks, Seed: uint64(seed), Budget: budget}, bugs, o)
+			return a.newHunt(c.Context(), hunt.Request{Kernel: kernel, Since: since, Stacks: stacks, Seed: uint64(seed), Budget: budget}, bugs, o)
 		},
 	}
 	f := c.Flags()
 	f.StringVarP(&kernel, "kernel", "k", "", "kernel `REF`")
+	f.StringVar(&since, "since", "", "try each finding on this kernel `REF`, too: is it new, or always so?")
 	f.StringSliceVar(&stacks, "stack", nil, "`NAME`s of the stacks, with commas; the plain disk is always one")
 	f.DurationVar(&budget, "budget", 10*time.Minute, "how long to hunt once the machine is ready, a `TIME` such as 10m")
 	numberVar(f, &seed, "seed", 0, 1, 1<<31-1, "`N` that the programs are drawn by (default: any)")
