@@ -33,6 +33,14 @@ var (
 const (
 	smallConsole = 4 << 10 // bytes, packed: with less room than that, none is tried
 	mostPacking  = 30      // a console is not packed better than to a part of so many
+	// consoleElement is what the element of one takes besides, in bytes.
+	consoleElement = 80
+	// sparePage is room for all of a page but data, consoles, program and style.
+	sparePage = 256 << 10
+	// pointNumbers is how many numbers a point of a history has in a page.
+	pointNumbers = 9
+	// fewestNights of a history are never cut.
+	fewestNights = 8
 )
 
 // MaxPage is the size of the largest page, in bytes.
@@ -50,8 +58,14 @@ func HTML(w io.Writer, r Report, files fs.FS) error { return writePage(w, r, fil
 
 func writePage(w io.Writer, r Report, files fs.FS, live bool) error {
 	p := newPageData(r)
-	consoles, err := p.pack(r, files, live)
+	size, err := p.fit()
 	if err != nil {
+		return err
+	}
+	var consoles []pageConsole
+	if live {
+		p.askedFor(files)
+	} else if consoles, err = p.consoles(r, files, MaxPage-size-len(pageJS)-len(pageCSS)-sparePage); err != nil {
 		return err
 	}
 	data, err := p.packed()
@@ -204,7 +218,7 @@ func newPageData(r Report) *pageData {
 	}
 	nights := map[string]int{}
 	for _, c := range r.Cases {
-		pc := pageCase{Scenario: c.Scenario, Name: c.Name, Cells: []pageCell{}, History: make([]int, 0, 9*len(c.History))}
+		pc := pageCase{Scenario: c.Scenario, Name: c.Name, Cells: []pageCell{}, History: make([]int, 0, pointNumbers*len(c.History))}
 		for _, cell := range c.Cells {
 			pc.Cells = append(pc.Cells, pageCell{cell.Kernel, tallyOf(cell.Tally), cell.Trial})
 		}
@@ -257,29 +271,44 @@ func pack(src []byte) (string, error) {
 	return b.String(), nil
 }
 
-// pack reads consoles and keeps those that fit; a live page asks for them, so
-// that it only learns which lines there are. Histories are cut where all of it
-// would be larger than a page may be.
-func (p *pageData) pack(r Report, files fs.FS, live bool) ([]pageConsole, error) {
-	var data string
-	var err error
-	for nights := 0; ; { // nights: of each history; 0: all
-		if data, err = p.packed(); err != nil {
-			return nil, err
+// fit cuts histories to their last nights until the data leave room for
+// consoles, and gives how large they then are, packed.
+func (p *pageData) fit() (int, error) {
+	for {
+		data, err := p.packed()
+		if err != nil {
+			return 0, err
 		}
 		longest := 0
 		for _, c := range p.Cases {
-			longest = max(longest, len(c.History)/9)
+			longest = max(longest, len(c.History)/pointNumbers)
 		}
-		if len(data) < MaxPage*3/4 || longest <= 8 {
-			break
+		if len(data) < MaxPage*3/4 || longest <= fewestNights {
+			return len(data), nil
 		}
-		nights = longest / 2
 		for i, c := range p.Cases {
-			p.Cases[i].History = c.History[max(0, len(c.History)-9*nights):]
+			p.Cases[i].History = c.History[max(0, len(c.History)-pointNumbers*(longest/2)):]
 		}
 	}
-	left := MaxPage - len(data) - len(pageJS) - len(pageCSS) - 256<<10
+}
+
+// askedFor says of each trial which lines its console has, for a page that asks
+// for consoles.
+func (p *pageData) askedFor(files fs.FS) {
+	for i := range p.Trials {
+		t := &p.Trials[i]
+		if t.Folder == "" || files == nil {
+			continue
+		}
+		if c, err := readConsole(files, t.Trial); err == nil {
+			t.Console = &c.consoleParts
+		}
+	}
+}
+
+// consoles gives those that fit into so many bytes, whole or around their
+// findings.
+func (p *pageData) consoles(r Report, files fs.FS, left int) ([]pageConsole, error) {
 	var out []pageConsole
 	for _, i := range r.byWeight() {
 		t := &p.Trials[i]
@@ -290,10 +319,6 @@ func (p *pageData) pack(r Report, files fs.FS, live bool) ([]pageConsole, error)
 		if err != nil {
 			continue // the folder may be gone; the page says that it has none
 		}
-		if live {
-			t.Console = &console.consoleParts
-			continue
-		}
 		for _, c := range []consoleText{console, console.around(t.Findings)} {
 			if len(c.text) > mostPacking*left {
 				continue
@@ -302,14 +327,12 @@ func (p *pageData) pack(r Report, files fs.FS, live bool) ([]pageConsole, error)
 			if err != nil {
 				return nil, err
 			}
-			cost := len(packed) + len(strconv.Quote(t.Name)) + 80
-			if cost > left {
-				continue
+			if cost := len(packed) + len(strconv.Quote(t.Name)) + consoleElement; cost <= left {
+				left -= cost
+				t.Console = &c.consoleParts
+				out = append(out, pageConsole{t.Name, template.HTML(packed)})
+				break
 			}
-			left -= cost
-			t.Console = &c.consoleParts
-			out = append(out, pageConsole{t.Name, template.HTML(packed)})
-			break
 		}
 	}
 	return out, nil

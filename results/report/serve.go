@@ -118,9 +118,10 @@ func (s *Server) page(w http.ResponseWriter, r *http.Request) {
 func (s *Server) data(w http.ResponseWriter, r *http.Request) {
 	s.answer(w, r, "application/json", func(b *bytes.Buffer, report Report) error {
 		p := newPageData(report)
-		if _, err := p.pack(report, s.files, true); err != nil {
+		if _, err := p.fit(); err != nil {
 			return err
 		}
+		p.askedFor(s.files)
 		return json.NewEncoder(b).Encode(p)
 	})
 }
