@@ -37,7 +37,7 @@ func (s *Scanner) suppressed(text []byte) bool {
 	}
 	var latest *entry
 	for _, r := range rows {
-		if e := s.lastRow[int(r)]; e != nil && (latest == nil || e.LastLine > latest.LastLine) {
+		if e := s.lastRow[r]; e != nil && (latest == nil || e.LastLine > latest.LastLine) {
 			latest = e
 		}
 	}

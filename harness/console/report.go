@@ -478,7 +478,9 @@ func (s *Scanner) retract(e *entry) {
 	}
 	s.unfile(e)
 	s.entries = slices.DeleteFunc(s.entries, func(x *entry) bool { return x == e })
-	delete(s.lastRow, e.row)
+	if e.row >= 0 {
+		s.lastRow[e.row] = nil
+	}
 }
 
 // unfile takes a finding out of the index.

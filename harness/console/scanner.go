@@ -76,7 +76,7 @@ type Scanner struct {
 	index       map[string][]*entry
 	bySum       map[uint64]*entry // by their first lines, times included
 	last        *entry            // of the line before
-	lastRow     map[int]*entry
+	lastRow     []*entry // by row
 	owed        map[string]int64 // suppressed messages, by the function that they are of, not seen yet
 	stamps      map[uint64]int
 	ring        []uint64
@@ -135,7 +135,7 @@ func (a when) soonAfter(b when) bool { return a.within(b, 60_000_000) }
 // NewScanner returns a Scanner at the start of a log.
 func NewScanner(opts ...Option) *Scanner {
 	s := &Scanner{
-		t: compiled(), seed: maphash.MakeSeed(), index: map[string][]*entry{}, bySum: map[uint64]*entry{}, lastRow: map[int]*entry{}, titles: map[string]string{},
+		t: compiled(), seed: maphash.MakeSeed(), index: map[string][]*entry{}, bySum: map[uint64]*entry{}, lastRow: make([]*entry, len(markers)), titles: map[string]string{},
 		owed: map[string]int64{}, symbols: symbols{}, stamps: map[uint64]int{}, wrap: wrap{row: noWrap},
 	}
 	for _, o := range opts {
