@@ -15,8 +15,8 @@ const (
 // block at the end of the window ends no literal's window, it skips as far as
 // it may.
 type prefilter struct {
-	shift    [1 << 16]uint8    // by the block at the end of the window; 0: look closer
-	bucket   [1 << 16]uint16   // by the same block: index into lists
+	shift    [blocks]uint8     // by the block at the end of the window; 0: look closer
+	bucket   [blocks]uint16    // by the same block: index into lists
 	lists    [][]prefilterItem // lists[0] is empty
 	literals []string
 	window   int // bytes of each literal that are indexed
@@ -55,9 +55,15 @@ func newPrefilter(literals []string, window int) *prefilter {
 	return p
 }
 
+// blocks is how many hashes of blocks there are: so few that what is looked up
+// for each stays in the processor's first cache.
+const blocks = 1 << 13
+
 // block is a hash of three bytes, the last one first: most differ in their low
 // five bits.
-func block(a, b, c byte) uint16 { return uint16(a) ^ uint16(b)<<5 ^ uint16(c)<<10 }
+func block(a, b, c byte) uint16 {
+	return (uint16(a) ^ uint16(b)<<4 ^ uint16(c)<<8) % blocks
+}
 
 // rarestWindow returns where in lit the window stands whose last two bytes
 // are rarest in kernel logs: capitals and punctuation are rarer than small

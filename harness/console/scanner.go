@@ -76,8 +76,8 @@ type Scanner struct {
 	index       map[string][]*entry
 	bySum       map[uint64]*entry // by their first lines, times included
 	last        *entry            // of the line before
-	lastRow     []*entry // by row
-	owed        map[string]int64 // suppressed messages, by the function that they are of, not seen yet
+	lastRow     []*entry          // by row
+	owed        map[string]int64  // suppressed messages, by the function that they are of, not seen yet
 	stamps      map[uint64]int
 	ring        []uint64
 	ringAt      int

@@ -67,12 +67,15 @@ const (
 	mayBeShort                    // a row of the markers that begins with a short head
 )
 
+// two is a number for two bytes, which ASCII tells apart.
+func two(a, b byte) int { return int(a&0x7f)<<7 | int(b&0x7f) }
+
 // mayBe says what a line may be.
 func (t *tables) mayBe(text []byte) mayBe {
 	if len(text) < 2 {
 		return 0
 	}
-	may := t.twoBytes[int(text[0])<<8|int(text[1])]
+	may := t.twoBytes[two(text[0], text[1])]
 	if len(text) >= minHead && t.heads.four[hashFour(text)] != 0 {
 		may |= mayBegin
 	}
@@ -90,7 +93,7 @@ type tables struct {
 	dullHead *heads     // of the harmless ones
 	phrases  *prefilter // kernelPhrases
 	// twoBytes says what lines that begin with these two bytes may be.
-	twoBytes  [1 << 16]mayBe
+	twoBytes  [1 << 14]mayBe
 	look      *nameSet
 	sleep     *nameSet
 	entry     *nameSet
@@ -172,22 +175,22 @@ var compiled = sync.OnceValue(func() *tables {
 	}
 	for _, h := range slices.Concat(registerHeads, traceHeads, dumpHeads, []string{traceEnd}) {
 		t.loose[h[0]] = append(t.loose[h[0]], h)
-		t.twoBytes[int(h[0])<<8|int(h[1])] |= mayBePart
+		t.twoBytes[two(h[0], h[1])] |= mayBePart
 	}
 	for _, s := range slices.Concat(speakers, drivers) {
 		head, tail, number := strings.Cut(s, "#")
 		t.speakers[s[0]] = append(t.speakers[s[0]], speaker{head, tail, number})
-		t.twoBytes[int(s[0])<<8|int(s[1])] |= mayComplain
+		t.twoBytes[two(s[0], s[1])] |= mayComplain
 	}
 	for _, list := range t.heads.short {
 		for _, h := range list {
 			if len(h) == 1 {
 				for second := range 256 {
-					t.twoBytes[int(h[0])<<8|second] |= mayBegin | mayBeShort
+					t.twoBytes[two(h[0], byte(second))] |= mayBegin | mayBeShort
 				}
 				continue
 			}
-			t.twoBytes[int(h[0])<<8|int(h[1])] |= mayBegin | mayBeShort
+			t.twoBytes[two(h[0], h[1])] |= mayBegin | mayBeShort
 		}
 	}
 	t.failed = slices.IndexFunc(markers, func(m marker) bool { return strings.Contains(m.match, "] tag#{_#} FAILED Result: ") })
