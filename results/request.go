@@ -39,6 +39,7 @@ type Request struct {
 	Trace     string `json:"trace,omitempty"`      // auto, always or never; "": never
 	Tools     string `json:"tools"`                // where the guest tools come from
 	Build     Build  `json:"build,omitzero"`       // of git: kernels
+	Seed      []byte `json:"seed,omitempty"`       // of the first trial of each case; none: each draws its own
 }
 
 // A Scenario is one as it was when the run began, with the cases asked for.
@@ -173,6 +174,15 @@ func (r Request) Tasks() ([]trial.Task, error) {
 		}
 	}
 	return out, nil
+}
+
+// Seeded gives jobs the request's seed: the first of each case on each kernel.
+func (r Request) Seeded(tasks []trial.Task, jobs []trial.Queued) {
+	for i, t := range tasks {
+		if len(r.Seed) > 0 && t.Repeat == 0 {
+			jobs[i].Seed = r.Seed
+		}
+	}
 }
 
 // Left gives the places of the tasks that are still to be done, and the

@@ -161,11 +161,14 @@ func (d Disk) check() error {
 	return nil
 }
 
+// SerialOf is the serial number that CreateDisk gives the disk of that ID.
+func SerialOf(id string) string { return "blockrig-" + id }
+
 // CreateDisk makes an empty, sparse disk of the given size in the folder dir.
 // Its file is ID.raw or ID.qcow2, its serial number blockrig-ID. A path that
 // exists, whatever it is, is refused with an error that is fs.ErrExist.
 func CreateDisk(ctx context.Context, dir, id string, bytes int64, format Format) (Disk, error) {
-	d := Disk{ID: id, Serial: "blockrig-" + id, Format: format}
+	d := Disk{ID: id, Serial: SerialOf(id), Format: format}
 	fail := func(err error) (Disk, error) {
 		return Disk{}, fmt.Errorf("create disk %q: %w", id, err)
 	}

@@ -90,27 +90,32 @@ func (l Local) createDisks(ctx context.Context) ([]qemu.Disk, error) {
 		if err != nil {
 			return out, err
 		}
-		disk.Bus = qemu.Bus(d.Bus)
-		if d.LogicalBlock > qemu.SectorSize {
-			disk.LogicalBlockSize = d.LogicalBlock
-		}
-		if d.PhysicalBlock > qemu.SectorSize {
-			disk.PhysicalBlockSize = d.PhysicalBlock
-		}
-		if disk.Discard = qemu.Off; d.Discard {
-			disk.Discard = qemu.On
-		}
-		if d.NoWriteCache {
-			disk.WriteCache = qemu.Off
-		}
-		if d.Rotational && (d.Bus == string(qemu.AHCI) || d.Bus == string(qemu.VirtioSCSI)) {
-			disk.RotationRate = 7200
-		}
-		disk.Removable = slices.Contains(l.removed(), d.ID) && (d.Bus == string(qemu.NVMe) || d.Bus == string(qemu.VirtioBlk))
-		disk.Filter = slices.Contains(l.filtered(), d.ID)
-		out = append(out, disk)
+		out = append(out, l.attached(d, disk))
 	}
 	return out, nil
+}
+
+// attached is an image as the job's machine has it for a disk.
+func (j Job) attached(d scenarios.Disk, disk qemu.Disk) qemu.Disk {
+	disk.Bus = qemu.Bus(d.Bus)
+	if d.LogicalBlock > qemu.SectorSize {
+		disk.LogicalBlockSize = d.LogicalBlock
+	}
+	if d.PhysicalBlock > qemu.SectorSize {
+		disk.PhysicalBlockSize = d.PhysicalBlock
+	}
+	if disk.Discard = qemu.Off; d.Discard {
+		disk.Discard = qemu.On
+	}
+	if d.NoWriteCache {
+		disk.WriteCache = qemu.Off
+	}
+	if d.Rotational && (d.Bus == string(qemu.AHCI) || d.Bus == string(qemu.VirtioSCSI)) {
+		disk.RotationRate = 7200
+	}
+	disk.Removable = slices.Contains(j.removed(), d.ID) && (d.Bus == string(qemu.NVMe) || d.Bus == string(qemu.VirtioBlk))
+	disk.Filter = slices.Contains(j.filtered(), d.ID)
+	return disk
 }
 
 // machine is the machine that the job needs.

@@ -132,6 +132,10 @@ func requestOf(ref string, c scenarios.Case) request {
 	return request{ref, needs}
 }
 
+// Programs reads the programs that lie beside a case's scenario and that its
+// steps run in the guest.
+func Programs(c scenarios.Case) ([]initramfs.Program, error) { return programsOf(c) }
+
 // programsOf reads the programs that lie beside a scenario and that its steps
 // run in the guest. They are never run here.
 func programsOf(c scenarios.Case) (out []initramfs.Program, err error) {
@@ -406,6 +410,25 @@ func (p *Preparer) Find(ctx context.Context, j Job) (Files, error) {
 	p.note(image, f.Image)
 	p.note(j.Initramfs, f.Initrd)
 	return f, nil
+}
+
+// Again gives the bzImage and the initramfs of a job that was run, by whatever
+// QEMU. Where the initramfs is not in the cache any more, one is made, and ready
+// says which; else ready is nil.
+func (p *Preparer) Again(ctx context.Context, j Job, c scenarios.Case) (f Files, ready *Prepared, err error) {
+	j.Direct = false
+	if f.Image, err = p.findKernel(ctx, j); err != nil {
+		return Files{}, nil, fmt.Errorf("find the kernel %s: %w", cmp.Or(j.Kernel.Exact, j.Kernel.Ref), err)
+	}
+	if f.Initrd, err = p.Initramfs.Find(ctx, j.Initramfs); err == nil || ctx.Err() != nil {
+		return f, nil, err
+	}
+	made, err := p.Prepare(ctx, j.Kernel.Exact, c)
+	if err != nil {
+		return Files{}, nil, err
+	}
+	f.Initrd = made.Initrd.Path
+	return f, &made, nil
 }
 
 func (p *Preparer) findKernel(ctx context.Context, j Job) (string, error) {

@@ -21,6 +21,7 @@ type link struct {
 
 	heard   chan protocol.ToGuest // setups and steps
 	readErr error                 // why there are no more; valid when heard is closed
+	script  bool                  // there is no host, and a file says what it would
 	given   atomic.Int64          // the host's last word on the time it gave, milliseconds
 	words   atomic.Int64          // how often it said so
 
@@ -49,6 +50,22 @@ func openLink(path string) (*link, error) {
 	}
 	f := os.NewFile(uintptr(fd), path)
 	l := &link{f: f, r: bufio.NewReaderSize(f, protocol.MaxLine), heard: make(chan protocol.ToGuest)}
+	go l.listen()
+	return l, nil
+}
+
+// openScript reads from a file what the host would say. Nobody hears what is
+// sent.
+func openScript(path string) (*link, error) {
+	in, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	out, err := os.OpenFile(os.DevNull, os.O_WRONLY, 0)
+	if err != nil {
+		return nil, errors.Join(err, in.Close())
+	}
+	l := &link{f: out, r: bufio.NewReaderSize(in, protocol.MaxLine), heard: make(chan protocol.ToGuest), script: true}
 	go l.listen()
 	return l, nil
 }

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"io"
+	"io/fs"
 	"os"
 	"runtime"
 	"runtime/debug"
@@ -45,7 +47,11 @@ func pid1() {
 	debug.SetGCPercent(400)
 	g := &guest{start: time.Now()}
 	g.guard(func() {
-		if err := g.run(); err != nil {
+		err := g.run()
+		if g.link != nil && g.link.script {
+			g.leave(err)
+		}
+		if err != nil {
 			g.fail(err)
 		}
 	})
@@ -103,7 +109,9 @@ func (g *guest) run() error {
 	if err := unix.Klogset(unix.SYSLOG_ACTION_CONSOLE_LEVEL, 7); err != nil {
 		g.kmsg.say("console log level stays as it is: %v", err)
 	}
-	g.link, err = openLink("/dev/ttyS1")
+	if g.link, err = openScript(protocol.ScriptFile); errors.Is(err, fs.ErrNotExist) {
+		g.link, err = openLink("/dev/ttyS1")
+	}
 	if err != nil {
 		g.kmsg.say("fail: no control line: %v", err)
 		return err
@@ -157,6 +165,24 @@ func (g *guest) run() error {
 }
 
 const beatEvery = protocol.BeatEvery * 3 / 4
+
+// leave ends a machine without a host. err is why the script's end was not
+// reached, io.EOF when it was.
+func (g *guest) leave(err error) {
+	if !errors.Is(err, io.EOF) {
+		g.fail(err)
+	}
+	time.Sleep(lastWords)
+	// At once: a kernel that hangs would not come to a restart of its own. QEMU,
+	// which is told not to reboot, ends.
+	if err := os.WriteFile("/proc/sysrq-trigger", []byte("b"), 0); err != nil {
+		g.kmsg.say("sysrq-b: %v", err)
+		_ = unix.Reboot(unix.LINUX_REBOOT_CMD_RESTART)
+	}
+}
+
+// lastWords is how long the console gets to say what the kernel has logged.
+const lastWords = time.Second
 
 // beat tells the host that PID 1 is alive.
 func (g *guest) beat() {

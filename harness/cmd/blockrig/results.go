@@ -23,7 +23,7 @@ where --results says. Beside the folders lies an index of them, index.sqlite,
 which is brought up to date whenever it is used.`,
 		Args: cobra.NoArgs, RunE: needVerb,
 	}
-	c.AddCommand(a.resultsList(), a.showCommand(), a.resultsCompare(), a.resultsReportCommand(), a.resultsServeCommand(), a.resultsPrune(), a.resultsReindex())
+	c.AddCommand(a.resultsList(), a.showCommand(), a.resultsCompare(), a.resultsBundle(), a.replayCommand(), a.resultsReportCommand(), a.resultsServeCommand(), a.resultsPrune(), a.resultsReindex())
 	return c
 }
 

@@ -63,10 +63,13 @@ func (o *labOptions) traceFlag(f *pflag.FlagSet) {
 // mostJobs bounds --jobs: more machines than any host carries.
 const mostJobs = 10_000
 
+// mostCPUs bounds --cpus.
+const mostCPUs = 64
+
 // machineFlags are those about one machine.
 func (o *labOptions) machineFlags(f *pflag.FlagSet) {
 	choiceVar(f, &o.accel, "accel", string(qemu.Auto), []string{string(qemu.Auto), string(qemu.KVM), string(qemu.TCG)}, "acceleration of the machine")
-	numberVar(f, &o.cpus, "cpus", 0, 1, 64, "virtual CPUs of the guest (default 1 under tcg, 2 under kvm)")
+	numberVar(f, &o.cpus, "cpus", 0, 1, mostCPUs, "virtual CPUs of the guest (default 1 under tcg, 2 under kvm)")
 	choiceVar(f, &o.tools, "guest-tools", initramfs.FromAuto, []string{initramfs.FromAuto, initramfs.FromDebian, initramfs.FromHost},
 		"where lvm, mke2fs and mdadm of the guest come from; auto is debian where apt can fetch it, else host")
 }
@@ -209,16 +212,20 @@ func (a *app) doRest(ctx context.Context, b *begun, stored results.Stored, h how
 	}
 	jobs, err := prep.Jobs(ctx, left, a.display.Status)
 	if err == nil {
+		b.req.Seeded(left, jobs)
 		err = b.run.Prepared(jobs)
 	}
 	if err != nil {
 		return wrongRun(err)
 	}
-	return a.schedule(ctx, prep, b, left, jobs, h)
+	return a.schedule(ctx, prep.Find, b, left, jobs, h)
 }
 
+// finding gives the files that a job names.
+type finding = func(context.Context, trial.Job) (trial.Files, error)
+
 // schedule makes the trials of tasks, and records each.
-func (a *app) schedule(ctx context.Context, prep *trial.Preparer, b *begun, tasks []trial.Task, jobs []trial.Queued, h how) error {
+func (a *app) schedule(ctx context.Context, find finding, b *begun, tasks []trial.Task, jobs []trial.Queued, h how) error {
 	bases, err := a.bases(b.req, h.saved)
 	if err != nil {
 		return err
@@ -236,7 +243,7 @@ func (a *app) schedule(ctx context.Context, prep *trial.Preparer, b *begun, task
 	}
 	a.display.Trials(shown, workers, len(b.tasks)-len(tasks))
 	s := &trial.Schedule{
-		Find: prep.Find, Workers: workers, Log: a.log, Progress: a.display.Phase, Bases: bases,
+		Find: find, Workers: workers, Log: a.log, Progress: a.display.Phase, Bases: bases,
 		Begin: func(n int, j trial.Job) (string, error) { return b.run.Begin(b.todo[n], j) },
 		Done: func(n int, o trial.Outcome) error {
 			rec, err := b.run.End(b.todo[n], o)
