@@ -3,6 +3,7 @@ package layer
 import (
 	"errors"
 	"fmt"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -72,6 +73,12 @@ func (v lvm) build(h Host, p *Part) error {
 		args := []string{"-q", "--yes", "--type", "thin", "-V", fmt.Sprintf("%db", int64(v.Size)), "-L", fmt.Sprintf("%db", int64(extra)), "--thinpool", "pool", "-n", lvName}
 		err = run("lvcreate", slices.Concat(args, chunk("--chunksize"), monitor, v.Args, []string{"--", p.Name})...)
 	case "vdo":
+		// LVM runs it by a path of Debian's.
+		format, no := exec.LookPath("vdoformat")
+		if no != nil {
+			return fmt.Errorf("a VDO volume needs vdoformat: %w", no)
+		}
+		config += fmt.Sprintf(" global/vdo_format_executable=%q", format)
 		args := []string{"-q", "--yes", "--type", "vdo", "-V", fmt.Sprintf("%db", int64(v.Size)), "-L", fmt.Sprintf("%db", int64(extra)), "-n", lvName}
 		err = run("lvcreate", slices.Concat(args, monitor, v.Args, []string{"--", p.Name + "/pool"})...)
 	case "snapshot":
@@ -92,6 +99,10 @@ func (v lvm) build(h Host, p *Part) error {
 			return err
 		}
 		if err = create("linear", "cache", extra); err != nil {
+			return err
+		}
+		// What is attached as a writecache must not be active.
+		if err = run("lvchange", "-q", "-an", p.Name+"/cache"); err != nil {
 			return err
 		}
 		err = run("lvconvert", "-q", "--yes", "--type", "writecache", "--cachevol", "cache", "--", path)
