@@ -502,7 +502,7 @@ func (s *Scanner) harmless(text []byte) bool {
 	for _, id := range s.shortIDs {
 		setBits(n.dulls[:], s.t.short.dull[id])
 	}
-	for w, set := range n.dulls {
+	for w, set := range n.dulls[:] {
 		for ; set != 0; set &= set - 1 {
 			if s.t.harmless[w*64+bits.TrailingZeros64(set)].match(text, &s.caps) {
 				return true
@@ -555,7 +555,7 @@ func (s *Scanner) row(m *message, text []byte) int {
 		return -1
 	}
 	cut := len(text) >= minCut && text[len(text)-1] == '>'
-	for w, set := range s.seen.hits {
+	for w, set := range s.seen.hits[:] {
 		for ; set != 0; set &= set - 1 {
 			row := w*64 + bits.TrailingZeros64(set)
 			mk := &markers[row]
