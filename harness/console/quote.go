@@ -9,7 +9,12 @@ func (s *Scanner) quoteOfSeen(m *message, text []byte) bool {
 	if len(m.stamp) == 0 {
 		return false
 	}
-	sum := maphash.Bytes(s.seed, m.stamp)*31 + maphash.Bytes(s.seed, text)
+	sum := maphash.Bytes(s.seed, text)
+	if m.precise {
+		sum += uint64(m.usec) * 0x9e3779b97f4a7c15 // spreads the bits (2^64 by the golden ratio)
+	} else {
+		sum += maphash.Bytes(s.seed, m.stamp) * 31
+	}
 	section, ok := s.stamps[sum]
 	if ok {
 		repeated := s.lastStamp == sum
