@@ -134,7 +134,8 @@ func (c Case) stepNeeds(s Step) []Need {
 			needs = append(needs, TargetNeeds[w]...)
 		case has("lvcreate", "lvconvert"):
 			needs = append(needs, LVM{Type: w}.needs()...)
-		case slices.Contains([]string{"raid0", "raid1", "raid4", "raid5", "raid6", "raid10"}, level) && slices.ContainsFunc(c.Setup.Stack, func(l Layer) bool { return l.MD != nil }):
+		case slices.Contains([]string{"raid0", "raid1", "raid4", "raid5", "raid6", "raid10"}, level) &&
+			(has("dmsetup", "reload") || slices.ContainsFunc(c.Setup.Stack, func(l Layer) bool { return l.MD != nil })):
 			needs = append(needs, personality(level))
 		}
 	}

@@ -293,6 +293,7 @@ func TestStepsBringTheirToolsAndModules(t *testing.T) {
 		{"a command of u-root's", `exec: [ls]`, "mdadm mke2fs", "", true},
 		{"tools in a snippet", `run: "dmsetup status | e2fsck -n $x"`, "mdadm mke2fs dmsetup e2fsck", "", true},
 		{"a target in a snippet", `run: echo 0 8 zero | dmsetup create z`, "mdadm mke2fs dmsetup", "dm-mod dm-zero", true},
+		{"a raid made by hand", `exec: [dmsetup, create, r, --table, "0 8 raid raid10 3 0 2 - {md} - {md}"]`, "mdadm mke2fs dmsetup", "dm-mod dm-raid raid10", false},
 		{"a tool that makes a device", `exec: [veritysetup, format, "{md}", "{md}"]`, "mdadm mke2fs veritysetup", "dm-mod dm-verity sha256_generic", false},
 		{"a word that is no target here", `run: echo zero`, "mdadm mke2fs", "", true},
 		{"a new level", `write: {to: "{md.sys}/md/level", text: raid5}`, "mdadm mke2fs", "raid456", false},
