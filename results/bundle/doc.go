@@ -16,7 +16,9 @@
 //	    initramfs.cpio  with the modules and the guest program
 //	    script.cpio     what follows it for reproduce.sh: all that the host said
 //
-// The same trial gives the same bytes.
+// The same trial gives the same bytes. Where the host takes part in a trial, by
+// faults of disks or power cuts, only replay can make it again: there is no
+// script.cpio, and reproduce.sh says so.
 //
 // What a bundle holds is data. Names and sizes are checked before anything is
 // written, checksums before anything is used; nothing of it runs but in a guest.
