@@ -76,7 +76,7 @@ trace: block
 disks: [{id: a, size: 16MiB}, {id: b, size: 16MiB}]
 stack:
   - dm: {name: d, on: [a], table: ["0 20480 linear {a} 0", "20480 8 error", "20488 12280 linear {a} 20488"]}
-  - md: {name: r, on: [d, b], level: raid1, assume_clean: true}
+  - md: {name: r, on: [d, b], level: raid1, assume_clean: true, metadata: "0.90"}
 steps:
   - io: {op: pwrite, direct: true, length: 4MiB, offset: 8MiB}
 `, scenarios.Degraded, "", "d: EIO at sector "},

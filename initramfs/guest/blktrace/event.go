@@ -98,7 +98,8 @@ func (e *Event) ended(text string) bool {
 	if status := n.of(m[4]); status != 0 {
 		e.Errno = statusName(status)
 	}
-	return !n.bad && dev != 0 // one that was for no device has none
+	const unreadable = 1<<32 - 1
+	return !n.bad && dev != 0 && dev != unreadable // one that was for no device has none
 }
 
 // numbers reads several and remembers that one was none.

@@ -48,6 +48,7 @@ func TestLinesOfATraceAreRead(t *testing.T) {
 		"", "# tracer: nop", "blockrig-io-158 [000] ..... 11.6: block_bio_queue: 254,3",
 		"     blockrig-io-158     [000] .....    11.644122: ended: (bio_endio+0x4/0x1f0) dev=(fault) op=0 sector=0 status=0",
 		"     blockrig-io-158     [000] .....    11.644122: ended: (bio_endio+0x4/0x1f0) dev=0 op=0 sector=0 status=10", // of no device
+		"     blockrig-io-158     [000] .....    11.644122: ended: (bio_endio+0x4/0x1f0) dev=4294967295 op=0 sector=0 status=10",
 		"     blockrig-io-158     [000] .....    11.641355: block_plug: [blockrig-io]",
 	} {
 		if got, ok := parse(line); ok {
