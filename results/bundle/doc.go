@@ -20,6 +20,11 @@
 // faults of disks or power cuts, only replay can make it again: there is no
 // script.cpio, and reproduce.sh says so.
 //
+// reproduce.sh shows the same findings on the console. That a task can't be
+// killed is in there, too, but that this is a hang the host has to say: of such a
+// console, classify gives the verdict of what the kernel reported, and replay that
+// of the trial.
+//
 // What a bundle holds is data. Names and sizes are checked before anything is
 // written, checksums before anything is used; nothing of it runs but in a guest.
 package bundle
