@@ -242,6 +242,7 @@ var commands = map[string]string{
 
 // toolNeeds is what a tool that a step runs makes devices of.
 var toolNeeds = map[string][]Need{
+	"pvmove":     TargetNeeds["mirror"], // it mirrors what it moves
 	"cryptsetup": cryptNeeds, "integritysetup": TargetNeeds["integrity"], "veritysetup": TargetNeeds["verity"],
 }
 
