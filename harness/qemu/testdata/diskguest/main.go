@@ -128,6 +128,19 @@ func find(serial string) string {
 	return ""
 }
 
+// openDisk opens a disk, which has its folder in sysfs a moment before it can be
+// opened.
+func openDisk(disk string, flags int) (int, error) {
+	start := time.Now()
+	for {
+		fd, err := unix.Open("/dev/"+disk, flags, 0)
+		if !errors.Is(err, unix.ENXIO) && !errors.Is(err, unix.ENOENT) || time.Since(start) > 10*time.Second {
+			return fd, err
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+}
+
 func carryOut(c command) (string, error) {
 	disk := find(c.Disk)
 	for start := time.Now(); (disk == "") != (c.Do == "gone") && time.Since(start) < 60*time.Second; disk = find(c.Disk) {
@@ -154,7 +167,7 @@ func carryOut(c command) (string, error) {
 	if c.Sync {
 		flags |= unix.O_DSYNC
 	}
-	fd, err := unix.Open("/dev/"+disk, flags, 0)
+	fd, err := openDisk(disk, flags)
 	if err != nil {
 		return "", err
 	}
