@@ -328,6 +328,7 @@ var harmlessLines = []harmless{
 	{"EXT4-fs ({_}): re-mounted", "an option may be called errors"},
 	{"XFS ({_}): WARNING: Reset corrupted AGFL ", "XFS has repaired it"},
 	{"BTRFS info (device {_*}): bdev {_*} errs: wr ", "what was counted before"},
+	{"ata{_}: LPM support broken, forcing max_power", "link power management that a disk gets wrong; QEMU's on 6.12"},
 	{"nvme {_}: missing or invalid SUBNQN field", "a disk that says no name of its own; the driver makes one"},
 	{"ahci {_}: controller can't do ", "what the controller has not is not used"},
 	{"ufshcd{_*}: Unable to find {_}-supply regulator, assuming enabled", "a supply that the board does not switch"},
