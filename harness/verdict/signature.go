@@ -35,13 +35,18 @@ func ParseSignature(text string) (Signature, error) {
 	if text == "" {
 		return Signature{}, nil
 	}
-	head, _, _ := strings.Cut(text, ": ")
-	phase, rest, ok := strings.Cut(head, "/")
-	i := strings.LastIndexByte(rest, '/')
-	if !ok || i < 0 || !scenarios.Verdict(rest[i+1:]).Known() && rest[i+1:] != string(scenarios.Clean) {
-		return Signature{}, fmt.Errorf("%q is no signature; one is PHASE/STEP/VERDICT[: TITLES]", text)
+	phase, rest, _ := strings.Cut(text, "/")
+	// A step may have a slash or a colon in it: the verdict is the first one.
+	for i := range len(rest) {
+		if rest[i] != '/' {
+			continue
+		}
+		word, _, _ := strings.Cut(rest[i+1:], ": ")
+		if v := scenarios.Verdict(word); v.Known() || word == string(scenarios.Clean) {
+			return Signature{Phase: phase, Step: rest[:i], Verdict: v}, nil
+		}
 	}
-	return Signature{Phase: phase, Step: rest[:i], Verdict: scenarios.Verdict(rest[i+1:])}, nil
+	return Signature{}, fmt.Errorf("%q is no signature; one is PHASE/STEP/VERDICT[: TITLES]", text)
 }
 
 // MarshalText implements encoding.TextMarshaler.

@@ -39,6 +39,8 @@ func TestASignatureIsReadWithoutItsTitles(t *testing.T) {
 		"//clean":                              {Verdict: "clean"},
 		"step//bug: BUG: a/b; WARNING in c":    {Phase: "step", Verdict: "bug"},
 		"done/pread/pass":                      {Phase: "done", Step: "pread", Verdict: "pass"},
+		"done/parallel: run/error":             {Phase: "done", Step: "parallel: run", Verdict: "error"},
+		"step//bbin/gosh: a/hang: b/bug: c":    {Phase: "step", Step: "/bbin/gosh: a", Verdict: "hang"},
 		"stack/pread/hang: task hung in d: e;": {Phase: "stack", Step: "pread", Verdict: "hang"},
 	} {
 		var got Signature
