@@ -57,14 +57,16 @@ const (
 func flagsLine(_ *Scanner, r *report, t []byte) partIs {
 	before, after, ok := bytes.Cut(t, []byte(" EFLAGS: "))
 	word, _, _ := bytes.Cut(after, []byte(" "))
-	if !ok || len(word) < 8 || r.f.Impossible != "" {
-		return partYes // a shorter one was cut
-	}
-	if _, rsp, ok := bytes.Cut(before, []byte("RSP: 0018:")); ok && r.rsp == 0 {
+	rsp, kernels := bytes.CutPrefix(before, []byte("RSP: 0018:"))
+	if kernels && r.rsp == 0 {
 		r.rsp, _ = strconv.ParseUint(string(rsp), 16, 64)
 	}
+	// A kernel thread has no registers of a user's program: all are 0 there.
+	if !ok || !kernels && !bytes.HasPrefix(before, []byte("DS: ")) || len(word) < 8 || r.f.Impossible != "" {
+		return partYes // a shorter one was cut
+	}
 	flags, err := strconv.ParseUint(string(word), 16, 64)
-	if err == nil && (flags&flagsAlways == 0 || flags&flagsNever != 0) {
+	if err == nil && flags != 0 && (flags&flagsAlways == 0 || flags&flagsNever != 0) {
 		r.f.Impossible = "EFLAGS " + string(word)
 	}
 	return partYes

@@ -31,6 +31,9 @@ func TestFlagsThatNoProcessorHas(t *testing.T) {
 		"RSP: 0018:ffffd01a005b3ba8 EFLAGS: ffff8f2904270206":                                                "EFLAGS ffff8f2904270206",
 		"DS: 007b ES: 007b FS: 00d8 GS: 00e0 SS: 0068 EFLAGS: ffffffff":                                      "EFLAGS ffffffff",
 		"DS: 007b ES: 007b FS: 00d8 GS: 00e0 SS: 0068 EFLAGS: 00010246":                                      "",
+		"RSP: 0000:0000000000000000 EFLAGS: 00000000 ORIG_RAX: 0000000000000000":                             "", // a kernel thread's, of user space
+		"RSP: 002b:00007ffcbb248608 EFLAGS: 00000000":                                                        "",
+		"RSP: 0018:ffffd01a005b3ba8 EFLAGS: 00000000":                                                        "",
 		"DS: 0000 ES: 0000 CR0: 0000000080050033":                                                            "",
 		"RSP: 0018:ffffd01a005b3ba8 EFLAGS: 00000202\n[    7.9] RSP: 0018:ffffd01a005b3ba8 EFLAGS: 10000000": "EFLAGS 10000000",
 	} {
