@@ -48,9 +48,7 @@ func Judge(findings []console.Finding, r Report, phaseOf func(console.Finding) s
 		return judgement(r, []evidence{{verdict: scenarios.Error, phase: r.Phase, why: r.Host}})
 	}
 	if why := emulatorsDoing(findings, r); why != "" {
-		j := judgement(r, []evidence{{verdict: scenarios.Error, phase: r.Phase, why: why}})
-		j.Doubtful = true
-		return j
+		return doubtful(r, r.Phase, why)
 	}
 	if r.Phase == scenarios.PhaseBoot || r.Phase == scenarios.PhaseInfra {
 		// A kernel that does not come up has not been asked yet.
@@ -269,9 +267,7 @@ func judgement(r Report, all []evidence) Judgement {
 	}
 	if best.doubt != "" {
 		why := best.doubt + ", so this may be no " + string(best.verdict) + ": " + best.why
-		j := judgement(r, []evidence{{verdict: scenarios.Error, phase: best.phase, why: why}})
-		j.Doubtful = true
-		return j
+		return doubtful(r, best.phase, why)
 	}
 	j := Judgement{Verdict: best.verdict, Also: []scenarios.Verdict{}, Phase: best.phase, Reason: best.why}
 	var titles []string
@@ -299,6 +295,13 @@ func judgement(r Report, all []evidence) Judgement {
 	}
 	slices.Sort(titles)
 	j.Signature = Signature{Phase: j.Phase, Step: r.Step, Verdict: j.Verdict, Titles: titles}
+	return j
+}
+
+// doubtful is no verdict, since the kernel may not be to blame.
+func doubtful(r Report, phase, why string) Judgement {
+	j := judgement(r, []evidence{{verdict: scenarios.Error, phase: phase, why: why}})
+	j.Doubtful = true
 	return j
 }
 
