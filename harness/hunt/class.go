@@ -80,8 +80,15 @@ type Trigger struct {
 	Size     string `json:"size,omitempty"` // less than a page, a page, more
 }
 
+// sector is the logical block of the disks, in bytes.
+const sector = 512
+
+// oddPiece says whether a piece of memory is misaligned: where it begins, or its
+// length.
+func oddPiece(v scenarios.Vector) bool { return v.MemoryOffset%sector != 0 || v.Length%sector != 0 }
+
 func triggerOf(stack string, o scenarios.IO) Trigger {
-	const sector, page = 512, 4096
+	const page = 4096
 	t := Trigger{Stack: stack, Way: o.Op, Direct: o.Direct, Unmapped: o.Unmapped, Flags: strings.Join(o.Flags, "|"), Size: "a page"}
 	switch {
 	case o.Reads():
@@ -90,9 +97,7 @@ func triggerOf(stack string, o scenarios.IO) Trigger {
 		t.Way = "write"
 	}
 	t.Range = o.Offset%sector != 0 || o.Length%sector != 0
-	t.Memory = o.MemoryOffset%sector != 0 || slices.ContainsFunc(o.Vectors, func(v scenarios.Vector) bool {
-		return v.MemoryOffset%sector != 0 || v.Length%sector != 0
-	})
+	t.Memory = o.MemoryOffset%sector != 0 || slices.ContainsFunc(o.Vectors, oddPiece)
 	if o.Length < page {
 		t.Size = "less"
 	} else if o.Length > page {

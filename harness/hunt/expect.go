@@ -8,9 +8,8 @@ import (
 )
 
 // A rule says which other answers than all of the data are right for an
-// operation, and why.
+// operation.
 type rule struct {
-	why     string
 	holds   func(o scenarios.IO, file bool) bool
 	answers []string // errnos, or "short"
 }
@@ -22,78 +21,67 @@ func flag(name string) func(scenarios.IO, bool) bool {
 // rules are the documented limits of stacks. One that holds for a program makes
 // its answers right, whatever another stack answers.
 var rules = []rule{
-	{
-		"O_DIRECT restricts address, length and offset, and how much differs from device to device; what one can't take is EINVAL (open(2))",
+	{ // O_DIRECT restricts address, length and offset, and how much differs from device to device; what one can't take is EINVAL (open(2))
 		func(o scenarios.IO, _ bool) bool { return o.Direct && o.Transfers() && !o.Aligned(dmaAlignment+1) },
 		[]string{"EINVAL"},
 	},
-	{
-		"what is not a multiple of the logical block is EINVAL (blkdiscard(8), fallocate(2))",
+	{ // what is not a multiple of the logical block is EINVAL (blkdiscard(8), fallocate(2))
 		func(o scenarios.IO, file bool) bool {
 			return !o.Transfers() && !file && (o.Offset%512 != 0 || o.Length%512 != 0)
 		},
 		[]string{"EINVAL"},
 	},
-	{
-		"a device need not take discards (ioctl BLKDISCARD)",
+	{ // a device need not take discards (ioctl BLKDISCARD)
 		func(o scenarios.IO, _ bool) bool { return o.Op == "discard" },
 		[]string{"ENOTSUP"},
 	},
-	{
-		"a device or file system need not have the mode (fallocate(2))",
+	{ // a device or file system need not have the mode (fallocate(2))
 		func(o scenarios.IO, _ bool) bool { return o.Op == "fallocate" },
 		[]string{"ENOTSUP"},
 	},
-	{
-		"RWF_NOWAIT need not be possible, and what would wait is EAGAIN or ends early (preadv2(2))",
+	{ // RWF_NOWAIT need not be possible, and what would wait is EAGAIN or ends early (preadv2(2))
 		flag("NOWAIT"),
 		[]string{"EAGAIN", "ENOTSUP", "short"},
 	},
-	{
-		"RWF_HIPRI needs a device that can be polled (preadv2(2))",
+	{ // RWF_HIPRI needs a device that can be polled (preadv2(2))
 		flag("HIPRI"),
 		[]string{"ENOTSUP"},
 	},
-	{
-		"RWF_ATOMIC needs O_DIRECT, a device that can do it, and a length of a power of two that it allows (pwritev2(2))",
+	{ // RWF_ATOMIC needs O_DIRECT, a device that can do it, and a length of a power of two that it allows (pwritev2(2))
 		flag("ATOMIC"),
 		[]string{"EINVAL", "ENOTSUP"},
 	},
-	{
-		"a buffer with a page that is not mapped is EFAULT, or what came before it moves (read(2))",
+	{ // a buffer with a page that is not mapped is EFAULT, or what came before it moves (read(2))
 		func(o scenarios.IO, _ bool) bool { return o.Unmapped },
 		[]string{"EFAULT", "short"},
 	},
 }
 
-// Right says whether an answer (see engine.Sweeper) is right for an operation;
-// why names the documented limit where it is not all that was asked.
-func Right(o scenarios.IO, file bool, answer string) (why string, ok bool) {
-	if answer == "" {
-		return "", true
+// limitsOf are the other answers than all of the data that are right for an
+// operation.
+func limitsOf(o scenarios.IO, file bool) (answers []string) {
+	for _, r := range rules {
+		if r.holds(o, file) {
+			answers = append(answers, r.answers...)
+		}
 	}
+	return answers
+}
+
+// right says whether an answer (see engine.Sweeper) is right for an operation.
+func right(o scenarios.IO, file bool, answer string) bool {
 	if strings.HasPrefix(answer, "short ") {
 		answer = "short"
 	}
-	for _, r := range rules {
-		if r.holds(o, file) && slices.Contains(r.answers, answer) {
-			return r.why, true
-		}
-	}
-	return "", false
+	return answer == "" || slices.Contains(limitsOf(o, file), answer)
 }
 
 // expectOf is the same for a scenario.
 func expectOf(o scenarios.IO, file bool) scenarios.Expect {
 	outcomes := []string{"data"}
-	for _, r := range rules {
-		if !r.holds(o, file) {
-			continue
-		}
-		for _, a := range r.answers {
-			if !slices.Contains(outcomes, a) {
-				outcomes = append(outcomes, a)
-			}
+	for _, a := range limitsOf(o, file) {
+		if !slices.Contains(outcomes, a) {
+			outcomes = append(outcomes, a)
 		}
 	}
 	if o.Aligned(dmaAlignment + 1) {

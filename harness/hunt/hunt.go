@@ -47,8 +47,8 @@ type Hunt struct {
 	stacks []Stack
 	field  field
 	gen    *Generator
-	known  map[Trigger]int // findings, or suspects, by what set them off
-	m      sweeper         // nil: none runs
+	known  map[Trigger]bool // what set off a finding or a suspect
+	m      sweeper          // nil: none runs
 	began  time.Time
 	before time.Duration // spent by earlier processes
 	show   time.Time     // when the status was shown last
@@ -135,7 +135,7 @@ func (h *Hunt) Do(ctx context.Context, state *State) (err error) {
 
 // begin reads the request.
 func (h *Hunt) begin(state *State) (err error) {
-	h.state, h.known = state, map[Trigger]int{}
+	h.state, h.known = state, map[Trigger]bool{}
 	if h.stacks, err = ParseStacks(state.Request.Stacks); err != nil {
 		return err
 	}
@@ -145,7 +145,7 @@ func (h *Hunt) begin(state *State) (err error) {
 	h.gen = NewGenerator(state.Request.Seed)
 	state.Pairs = h.gen.Pairs()
 	for _, t := range state.Triggers {
-		h.known[t]++
+		h.known[t] = true
 	}
 	return nil
 }
@@ -466,18 +466,19 @@ func (h *Hunt) skips(stack Stack, p Program) bool {
 		if stack.OnFile() && (o.Op == "zeroes" || o.Op == "discard") {
 			return true
 		}
-		return h.known[triggerOf(stack.Name, o)] > 0
+		return h.known[triggerOf(stack.Name, o)]
 	})
 }
 
 // isKnown says whether a suspect is like one before.
 func (h *Hunt) isKnown(s Suspect) bool {
-	return slices.ContainsFunc(s.triggers(), func(t Trigger) bool { return h.known[t] > 0 })
+	return slices.ContainsFunc(s.triggers(), func(t Trigger) bool { return h.known[t] })
 }
 
 func (h *Hunt) note(s Suspect) {
 	for _, t := range s.triggers() {
-		if h.known[t]++; h.known[t] == 1 {
+		if !h.known[t] {
+			h.known[t] = true
 			h.state.Triggers = append(h.state.Triggers, t)
 		}
 	}

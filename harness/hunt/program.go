@@ -197,15 +197,6 @@ func NewGenerator(seed uint64) *Generator {
 // Pairs is how many programs there are of the first kind.
 func (g *Generator) Pairs() int { return len(g.pairs) }
 
-// Singles is how many single operations there are in all.
-func (g *Generator) Singles() int {
-	n := 1
-	for _, c := range choices {
-		n *= c
-	}
-	return n
-}
-
 // Program gives the program with a number, from 0.
 func (g *Generator) Program(n int) Program {
 	if n < len(g.pairs) {

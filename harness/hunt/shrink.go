@@ -36,13 +36,11 @@ func Shrink(p Program, s Stack, shows func(Program, Stack) (bool, error)) (Progr
 		if _, err := try(slices.Delete(slices.Clone(p), i, i+1), s); err != nil {
 			return p, s, err
 		}
-		i = min(i, len(p))
 	}
 	for i := len(s.parts) - 1; i >= 0 && len(s.parts) > 1; i-- {
 		if _, err := try(p, s.without(i)); err != nil {
 			return p, s, err
 		}
-		i = min(i, len(s.parts))
 	}
 	for i := range p {
 		for again := true; again; {
@@ -103,10 +101,8 @@ func simpler(o scenarios.IO) (out []scenarios.IO) {
 
 // oddMemory is the offset of one piece in place of several.
 func oddMemory(o scenarios.IO) int64 {
-	for _, v := range o.Vectors {
-		if v.MemoryOffset%512 != 0 || v.Length%512 != 0 {
-			return 32
-		}
+	if slices.ContainsFunc(o.Vectors, oddPiece) {
+		return 32
 	}
 	return o.MemoryOffset
 }

@@ -42,7 +42,7 @@ func wrongAnswer(p Program, file bool, answers []string) int {
 		if i >= len(p) { // what was read back
 			return i
 		}
-		if _, ok := Right(p[i], file, a); !ok {
+		if !right(p[i], file, a) {
 			return i
 		}
 	}

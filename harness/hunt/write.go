@@ -103,8 +103,7 @@ func tidy(n *yaml.Node) {
 	n.Content = kept
 }
 
-// idle says whether a key's value is what it is without the key. dmeventd must be
-// said of a mirror.
+// idle says whether a key's value is what it is without the key.
 func idle(key, value string) bool {
 	switch key {
 	case "offset", "memory_offset", "seed":
