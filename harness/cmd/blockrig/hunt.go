@@ -86,7 +86,7 @@ Ctrl-C ends the hunt; --resume goes on with it.`,
 	numberVar(f, &seed, "seed", 0, 1, 1<<31-1, "`N` that the programs are drawn by (default: any)")
 	choiceVar(f, &known, "known", knownSkip, []string{knownSkip, knownReport}, "what becomes of bugs that blockrig knows: they are counted, or looked into as any other")
 	f.StringVar(&resume, "resume", "", "go on with the hunt with this `ID` (or its beginning, or last)")
-	f.StringVar(&o.cache, "cache-size", "8GiB", "keep at most `SIZE` of saved machines; the least recently used are removed first")
+	o.cacheFlag(f)
 	o.machineFlags(f)
 	o.build.buildFlags(f)
 	return c

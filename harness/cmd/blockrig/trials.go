@@ -50,8 +50,13 @@ func (o *labOptions) flags(f *pflag.FlagSet) {
 	o.machineFlags(f)
 	numberVar(f, &o.jobs, "jobs", 0, 1, mostJobs, "trials at a time (default: what cores and memory carry)")
 	f.BoolVar(&o.cold, "cold", false, "start every trial from power-on, not from a saved machine")
-	f.StringVar(&o.cache, "cache-size", "8GiB", "keep at most `SIZE` of saved machines; the least recently used are removed first")
+	o.cacheFlag(f)
 	f.BoolVar(&o.timing, "timing", false, "say where the time of each trial went")
+}
+
+// cacheFlag is that of a verb that saves machines.
+func (o *labOptions) cacheFlag(f *pflag.FlagSet) {
+	f.StringVar(&o.cache, "cache-size", "8GiB", "keep at most `SIZE` of saved machines; the least recently used are removed first")
 }
 
 // traceFlag is that of a verb whose trials can be traced.
