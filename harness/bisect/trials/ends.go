@@ -223,7 +223,7 @@ func (s *Search) Next(ctx context.Context, found *Outcome) (_ []*Search, err err
 		if err != nil {
 			return out, err
 		}
-		next.Follows = f.culprit
+		next.Follows, next.Cache = f.culprit, s.Cache
 		out = append(out, next)
 	}
 	return out, nil

@@ -127,6 +127,9 @@ func TestCommitsFollowReleases(t *testing.T) {
 		if r := next.Request; r.Releases != nil || r.ThenGit != nil || r.BadWhen != "errno == EIO" || r.For != nil || next.Dir() != GitAfter(s.Dir()) {
 			t.Errorf("in %s: %+v", next.Dir(), r)
 		}
+		if next.Cache != s.Cache {
+			t.Errorf("the cache is %q, want %q", next.Cache, s.Cache)
+		}
 		if err := next.Close(); err != nil {
 			t.Fatal(err)
 		}
