@@ -55,10 +55,8 @@ type Track struct {
 	// less.
 	Correlation float64
 
-	nights int
-	runs   []segment         // the places of the last change, the oldest first
-	before []belief          // of each night: the belief when it began
-	below  map[int][]float64 // the same cumulated, where it was asked for
+	runs   []segment // the places of the last change, the oldest first
+	before []belief  // of each night: the belief when it began
 }
 
 // A segment is the nights since one change: its first one, and how likely it
@@ -119,23 +117,22 @@ func (t *Track) Add(n Night) {
 	}
 	effective := 1 / (1 + (bootSize(boots)-1)*t.Correlation)
 	f, p := float64(failures)*effective, float64(trials-failures)*effective
-	now := t.belief()
-	t.before = append(t.before, now)
+	night := len(t.before)
+	t.before = append(t.before, t.belief())
 	// Either nothing changed since the night before, or tonight is the first
 	// of a new rate.
 	h := hazard
 	switch {
-	case t.nights == 0:
+	case night == 0:
 		h = 1
 	case n.Changed:
 		h = hazardChanged
 	}
-	began := segment{t.nights, h, unseen(t.nights > 0)}
+	began := segment{night, h, unseen(night > 0)}
 	for i := range t.runs {
 		t.runs[i].p *= 1 - h
 	}
 	t.runs = append(t.runs, began)
-	t.nights++
 	var sum float64
 	for i := range t.runs {
 		r := &t.runs[i]
@@ -201,44 +198,28 @@ func (c Change) Worse() bool { return c.Up >= Sure }
 // Better tells whether it surely fell.
 func (c Change) Better() bool { return c.Down >= Sure }
 
-// Moved gives the probabilities that the rate rose, and that it fell, within
+// moved gives the probabilities that the rate rose, and that it fell, within
 // the last nights that had trials.
-func (t *Track) Moved(last int) (up, down float64) {
+func (t *Track) moved(last int) (up, down float64) {
 	for _, r := range t.runs {
-		if r.since == 0 || r.since < t.nights-last || r.p < negligibleInRate {
+		if r.since == 0 || r.since < len(t.before)-last || r.p < negligibleInRate {
 			continue
 		}
-		rose, fell := compare(t.cumulatedBefore(r.since), r.seen.cumulated())
+		rose, fell := compare(t.before[r.since].cumulated(), r.seen.cumulated())
 		up += r.p * rose
 		down += r.p * fell
 	}
 	return up, down
 }
 
-// Worse tells whether the rate surely rose within the last nights that had
-// trials. It takes less time than Moved where nothing changed.
-func (t *Track) Worse(last int) bool {
-	var changed float64
-	for _, r := range t.runs {
-		if r.since > 0 && r.since >= t.nights-last {
-			changed += r.p
-		}
-	}
-	if changed < Sure {
-		return false
-	}
-	up, _ := t.Moved(last)
-	return up >= Sure
-}
-
 // Change says how likely the rate changed within the last nights that had
 // trials, when, and from what to what.
 func (t *Track) Change(last int) Change {
 	var c Change
-	if t.nights == 0 {
+	if len(t.before) == 0 {
 		return c
 	}
-	c.Up, c.Down = t.Moved(last)
+	c.Up, c.Down = t.moved(last)
 	var most segment
 	for _, r := range t.runs {
 		if r.p > most.p {
@@ -275,17 +256,6 @@ func within(history []Night) float64 {
 	}
 	icc, _ := Correlation(boots)
 	return icc
-}
-
-// cumulatedBefore is that of the belief when a night began.
-func (t *Track) cumulatedBefore(night int) []float64 {
-	if t.below == nil {
-		t.below = map[int][]float64{}
-	}
-	if _, ok := t.below[night]; !ok {
-		t.below[night] = t.before[night].cumulated()
-	}
-	return t.below[night]
 }
 
 // compare gives the probabilities that the rate after is above and below that

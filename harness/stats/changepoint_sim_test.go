@@ -28,8 +28,8 @@ func (s simulation) falseAlarms(r *rand.Rand) (nights, reports int) {
 			n.Changed = s.changed
 			history = append(history, n)
 			t.Add(n)
-			worse := t.Worse(Recent)
-			if worse && s.confirm > 0 {
+			rose := worse(&t)
+			if rose && s.confirm > 0 {
 				last := &history[len(history)-1]
 				for range s.confirm {
 					last.Boots = append(last.Boots, night(r, rate, 1).Boots[0])
@@ -38,15 +38,15 @@ func (s simulation) falseAlarms(r *rand.Rand) (nights, reports int) {
 				for _, n := range history {
 					t.Add(n)
 				}
-				worse = t.Worse(Recent)
+				rose = worse(&t)
 			}
-			if worse {
+			if rose {
 				nights++
 				if !said {
 					reports++
 				}
 			}
-			said = worse
+			said = rose
 		}
 	}
 	return nights, reports
@@ -62,13 +62,28 @@ func (s simulation) seenWithin(r *rand.Rand, before, after float64, within int) 
 		}
 		for range within {
 			t.Add(night(r, after, s.trials))
-			if t.Worse(Recent) {
+			if worse(&t) {
 				seen++
 				break
 			}
 		}
 	}
 	return seen
+}
+
+// worse is Change(Recent).Worse, in less time where nothing changed.
+func worse(t *Track) bool {
+	var changed float64
+	for _, r := range t.runs {
+		if r.since > 0 && r.since >= len(t.before)-Recent {
+			changed += r.p
+		}
+	}
+	if changed < Sure {
+		return false
+	}
+	up, _ := t.moved(Recent)
+	return up >= Sure
 }
 
 func night(r *rand.Rand, rate float64, trials int) Night {
