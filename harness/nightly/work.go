@@ -298,11 +298,7 @@ func bootsOf(repeat int, way Way) int {
 	if way != "" {
 		return repeat
 	}
-	boots := 1
-	for boots*boots < repeat {
-		boots++
-	}
-	return boots
+	return stats.BootsFor(repeat)
 }
 
 // stops tells whether nothing can be done any more: what would be tried next

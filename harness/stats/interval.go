@@ -100,3 +100,7 @@ func BootsToTrust(rate, confidence, icc float64, perBoot int) (boots, runs int) 
 	boots = max(1, int(n))
 	return boots, boots * perBoot
 }
+
+// BootsFor spreads trials over boots as one would without knowing how much
+// boots differ.
+func BootsFor(runs int) int { return max(1, int(math.Ceil(math.Sqrt(float64(runs))))) }

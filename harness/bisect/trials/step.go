@@ -52,7 +52,7 @@ func (t *Tester) Step(ctx context.Context, r StepRequest) (status int, why strin
 	}
 	boots := r.Boots
 	if boots <= 0 {
-		boots = bootsFor(r.Runs)
+		boots = stats.BootsFor(r.Runs)
 	}
 	var outcomes []bisect.Outcome
 	want := r.Runs * len(t.Cases)

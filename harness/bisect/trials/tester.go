@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -171,10 +170,6 @@ func shows(o bisect.Outcome, r trial.Outcome) []bisect.Signature {
 	}
 	return list
 }
-
-// bootsFor spreads trials over boots as one would without knowing how much
-// boots differ.
-func bootsFor(runs int) int { return max(1, int(math.Ceil(math.Sqrt(float64(runs))))) }
 
 // An inspecting tester knows what went into its kernels.
 type inspecting struct {

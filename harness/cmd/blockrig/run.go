@@ -3,10 +3,10 @@ package main
 import (
 	"context"
 	"fmt"
-	"math"
 
 	"github.com/spf13/cobra"
 
+	"github.com/blockrig/blockrig/harness/stats"
 	"github.com/blockrig/blockrig/results"
 	"github.com/blockrig/blockrig/scenarios"
 	"github.com/blockrig/blockrig/scenarios/language"
@@ -63,7 +63,7 @@ else 3. --resume RUN does the rest, on the very same kernels and scenarios.`,
 				return badRequest(err)
 			}
 			if o.boots == 0 {
-				o.boots = int(math.Ceil(math.Sqrt(float64(repeat))))
+				o.boots = stats.BootsFor(repeat)
 			}
 			if err := needGit(c.Flags(), refs...); err != nil {
 				return badRequest(err)
