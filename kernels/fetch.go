@@ -28,7 +28,7 @@ func (s *Store) resolveDebian(ctx context.Context, r debianRef) (Kernel, error) 
 	}
 	// What names one kernel alone needs no network when that is there.
 	for _, e := range cached {
-		if v := e.version(); e.Package != "" && r.suite == "" && (r.version == v.Package || r.version == v.Release) {
+		if r.names(e) {
 			if e, err := s.open(ctx, e.Name); !errors.Is(err, fs.ErrNotExist) {
 				return e.Kernel, err
 			}

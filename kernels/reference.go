@@ -38,6 +38,20 @@ type GitRef struct {
 	Rev  string // what git rev-parse takes
 }
 
+// CutGit takes a git: reference apart, and accepts what Resolve refuses; ok is
+// false of what is none.
+func CutGit(text string) (ref GitRef, ok bool) {
+	rest, ok := strings.CutPrefix(text, "git:")
+	i := strings.LastIndexByte(rest, '@')
+	if !ok || i < 0 {
+		return GitRef{}, false
+	}
+	return GitRef{rest[:i], rest[i+1:]}, true
+}
+
+// String is the reference as it is written.
+func (r GitRef) String() string { return "git:" + r.Repo + "@" + r.Rev }
+
 const refForms = "debian:VERSION[@SUITE], file:PATH[,modules=DIR][,config=FILE], local:NAME or git:REPO@REV"
 
 var (
@@ -77,11 +91,11 @@ func parseReference(text string) (reference, error) {
 		}
 		ref.local = rest
 	case "git":
-		i := strings.LastIndexByte(rest, '@')
-		if i < 0 {
+		git, ok := CutGit(text)
+		if !ok {
 			return fail("want git:REPO@REV")
 		}
-		ref.git = &GitRef{rest[:i], rest[i+1:]}
+		ref.git = &git
 		for _, part := range []string{ref.git.Repo, ref.git.Rev} {
 			if part == "" {
 				return fail("want git:REPO@REV")

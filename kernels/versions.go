@@ -64,6 +64,12 @@ func (r debianRef) exactly(v Version) bool {
 		strings.ReplaceAll(r.version, "~rc", "-rc") == v.Version && (v.RC || strings.Count(v.Version, ".") >= 2)
 }
 
+// names tells whether r can mean no other kernel than one in the cache.
+func (r debianRef) names(e Entry) bool {
+	v := e.version()
+	return e.Package != "" && r.suite == "" && (r.version == v.Package || r.version == v.Release)
+}
+
 // fits tells whether v is one of the kernels that r can mean.
 func (r debianRef) fits(v Version) bool {
 	if r.suite != "" && !slices.Contains(v.Suites, r.suite) {
@@ -286,8 +292,8 @@ func (s *Store) Choose(ctx context.Context, text string) (Version, error) {
 		return Version{}, err
 	}
 	for _, e := range cached {
-		if v := e.version(); e.Package != "" && ref.debian.suite == "" && (ref.debian.version == v.Package || ref.debian.version == v.Release) {
-			return v, nil
+		if ref.debian.names(e) {
+			return e.version(), nil
 		}
 	}
 	v, err := s.choose(ctx, *ref.debian, cached)

@@ -15,6 +15,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/blockrig/blockrig/kernels"
 	"github.com/blockrig/blockrig/results/store"
 )
 
@@ -352,9 +353,8 @@ func isTrialDir(name string) bool {
 
 // commitOf is the full hash at the end of a reference to a commit; "" without.
 func commitOf(exact string) string {
-	_, rev, _ := cutLast(exact, "@")
-	if strings.HasPrefix(exact, "git:") && fullHash.FindString(rev) == rev {
-		return rev
+	if git, ok := kernels.CutGit(exact); ok && fullHash.FindString(git.Rev) == git.Rev {
+		return git.Rev
 	}
 	return ""
 }

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/blockrig/blockrig/harness/text"
+	"github.com/blockrig/blockrig/kernels"
 	"github.com/blockrig/blockrig/scenarios"
 )
 
@@ -112,8 +113,8 @@ var fullHash = regexp.MustCompile(`\b[0-9a-f]{40}([0-9a-f]{24})?\b`)
 // revision is the part of a reference that a reader tells kernels of one
 // release apart by: of a commit, its name in the repository.
 func revision(ref string) string {
-	if i := strings.LastIndexByte(ref, '@'); i >= 0 && strings.HasPrefix(ref, "git:") {
-		ref = ref[i+1:]
+	if git, ok := kernels.CutGit(ref); ok {
+		ref = git.Rev
 	}
 	return fullHash.ReplaceAllStringFunc(ref, func(hash string) string { return hash[:12] })
 }

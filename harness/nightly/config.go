@@ -12,6 +12,7 @@ import (
 
 	"github.com/blockrig/blockrig/harness/text"
 	"github.com/blockrig/blockrig/harness/verdict"
+	"github.com/blockrig/blockrig/kernels"
 	"github.com/blockrig/blockrig/kernels/config"
 	"github.com/blockrig/blockrig/scenarios"
 	"github.com/blockrig/blockrig/scenarios/language"
@@ -180,12 +181,13 @@ func (c *Config) check(f *language.File) error {
 func (p *Pattern) check(f *language.File, at string, local func(string) string) error {
 	switch {
 	case p.Kernel != nil:
-		if rest, ok := strings.CutPrefix(p.Kernel.Ref, "git:"); ok {
-			i := strings.LastIndexByte(rest, '@')
-			if i <= 0 || i == len(rest)-1 {
+		if strings.HasPrefix(p.Kernel.Ref, "git:") {
+			ref, _ := kernels.CutGit(p.Kernel.Ref)
+			if ref.Repo == "" || ref.Rev == "" {
 				return f.Wrong(at+".kernel", "want git:REPO@REV")
 			}
-			p.Kernel.Ref = "git:" + local(rest[:i]) + rest[i:]
+			ref.Repo = local(ref.Repo)
+			p.Kernel.Ref = ref.String()
 		}
 	case p.Packages != nil:
 		if strings.ContainsAny(p.Packages.Suite, " @:") {

@@ -113,13 +113,13 @@ func (m *Machines) search(ctx context.Context, s Search, runner *trials.Runner) 
 	}
 	build := trials.Build{Fragments: s.Fragments}
 	ends := trials.Ends{Good: []string{s.Good}, Bad: s.Bad}
-	if rest, ok := strings.CutPrefix(s.Bad, "git:"); ok {
-		at := strings.LastIndexByte(rest, '@')
-		repo, err := gitcmd.Open(ctx, m.Cache, rest[:at])
+	if bad, ok := kernels.CutGit(s.Bad); ok {
+		repo, err := gitcmd.Open(ctx, m.Cache, bad.Repo)
 		if err != nil {
 			return nil, err
 		}
-		ends.Bad, ends.Good[0] = rest[at+1:], s.Good[strings.LastIndexByte(s.Good, '@')+1:]
+		good, _ := kernels.CutGit(s.Good) // see sameKind
+		ends.Bad, ends.Good[0] = bad.Rev, good.Rev
 		if err := r.Commits(ctx, repo, ends, trials.GitRequest{Build: build}); err != nil {
 			return nil, err
 		}

@@ -82,7 +82,7 @@ func (f *finder) of(ctx context.Context, p Pattern) ([]Kernel, error) {
 		}
 		var all []Kernel
 		for _, t := range tags {
-			all = append(all, Kernel{Stream: name, Ref: "git:" + p.Tags.Repo + "@" + t, Release: t})
+			all = append(all, Kernel{Stream: name, Ref: kernels.GitRef{Repo: p.Tags.Repo, Rev: t}.String(), Release: t})
 		}
 		return f.unseen(name, all), nil
 	case p.Series.Of == debianSeries:
@@ -94,10 +94,10 @@ func (f *finder) of(ctx context.Context, p Pattern) ([]Kernel, error) {
 
 // reference makes a reference exact.
 func (f *finder) reference(ctx context.Context, ref string) (Kernel, error) {
-	if rest, ok := strings.CutPrefix(ref, "git:"); ok {
-		i := strings.LastIndexByte(rest, '@')
-		hash, err := f.exec.Commit(ctx, rest[:i], rest[i+1:])
-		return Kernel{Ref: "git:" + rest[:i] + "@" + hash}, err
+	if git, ok := kernels.CutGit(ref); ok {
+		var err error
+		git.Rev, err = f.exec.Commit(ctx, git.Repo, git.Rev)
+		return Kernel{Ref: git.String()}, err
 	}
 	if !strings.HasPrefix(ref, "debian:") {
 		return Kernel{Ref: ref}, nil
@@ -180,7 +180,7 @@ func (f *finder) gitSeries(ctx context.Context, repo string) ([]Kernel, error) {
 	var all []Kernel
 	for _, t := range tags {
 		if !strings.Contains(t, "-") { // no candidate
-			all = newestOf(all, strings.TrimPrefix(t, "v"), repo, Kernel{Ref: "git:" + repo + "@" + t, Release: t})
+			all = newestOf(all, strings.TrimPrefix(t, "v"), repo, Kernel{Ref: kernels.GitRef{Repo: repo, Rev: t}.String(), Release: t})
 		}
 	}
 	return all, nil

@@ -16,6 +16,7 @@ import (
 	"github.com/blockrig/blockrig/harness/cachedir"
 	"github.com/blockrig/blockrig/harness/stats"
 	"github.com/blockrig/blockrig/harness/text"
+	"github.com/blockrig/blockrig/kernels"
 	"github.com/blockrig/blockrig/results"
 	"github.com/blockrig/blockrig/scenarios"
 )
@@ -517,13 +518,10 @@ func (j *session) bisect(ctx context.Context, f *Finding) error {
 
 // sameKind tells whether two references can be the ends of a bisection.
 func sameKind(a, b string) (kind string, ok bool) {
+	if b, ok := kernels.CutGit(b); ok {
+		a, ok := kernels.CutGit(a)
+		return "git", ok && a.Repo == b.Repo
+	}
 	kind, _, _ = strings.Cut(b, ":")
-	other, _, _ := strings.Cut(a, ":")
-	if kind != other || kind != "debian" && kind != "git" {
-		return kind, false
-	}
-	if kind == "git" {
-		return kind, a[:strings.LastIndexByte(a, '@')] == b[:strings.LastIndexByte(b, '@')]
-	}
-	return kind, true
+	return kind, kind == "debian" && strings.HasPrefix(a, "debian:")
 }

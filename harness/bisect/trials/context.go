@@ -19,6 +19,7 @@ import (
 	"github.com/blockrig/blockrig/harness/qemu"
 	"github.com/blockrig/blockrig/harness/stats"
 	"github.com/blockrig/blockrig/initramfs/protocol"
+	"github.com/blockrig/blockrig/kernels"
 	"github.com/blockrig/blockrig/kernels/config"
 	"github.com/blockrig/blockrig/kernels/gitbuild/gitcmd"
 	"github.com/blockrig/blockrig/results"
@@ -281,8 +282,9 @@ func runCommand(r Request, c scenarios.Case, refs []string, repeats int) string 
 		add("--cold")
 	}
 	for _, ref := range refs {
-		if rest, ok := strings.CutPrefix(ref, "git:"); ok {
-			ref = "git:" + othersRepo + rest[strings.LastIndexByte(rest, '@'):]
+		if git, ok := kernels.CutGit(ref); ok {
+			git.Repo = othersRepo
+			ref = git.String()
 		}
 		add("-k", ref)
 	}

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -51,14 +50,13 @@ once is taken from the cache; so is the failure of what does not build.`,
 		Args: cobra.MinimumNArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
 			for _, ref := range args {
-				rest, ok := strings.CutPrefix(ref, "git:")
-				i := strings.LastIndexByte(rest, '@')
-				if !ok || i < 0 {
+				git, ok := kernels.CutGit(ref)
+				if !ok {
 					return badRequest(fmt.Errorf("kernels build %s: want git:REPO@REV", ref))
 				}
-				repo, err := openRepo(c.Context(), rest[:i])
+				repo, err := openRepo(c.Context(), git.Repo)
 				if err == nil {
-					_, err = repo.Resolve(c.Context(), rest[i+1:])
+					_, err = repo.Resolve(c.Context(), git.Rev)
 				}
 				if err != nil {
 					return badRequest(fmt.Errorf("kernels build %s: %w", ref, err))
