@@ -36,23 +36,31 @@ type image struct {
 }
 
 func (d image) Cmdline() []string {
-	node := map[string]any{"driver": string(d.Format), "node-name": nodeName(d.ID)}
-	file := map[string]any{"driver": "file", "filename": d.Path, "node-name": nodeName(d.ID) + "-file"}
-	switch {
-	case d.filtered():
-		file = map[string]any{
-			"driver": "nbd", "node-name": nodeName(d.ID) + "-file",
-			"server": map[string]any{"type": "fd", "str": strconv.Itoa(d.fd)},
-		}
-	default:
-		// The file does not outlive a crash of the host: a guest's flush need
-		// not wait for the host's disk.
-		node["cache"] = map[string]any{"no-flush": true}
+	if !d.filtered() {
+		return plainImage{d.Disk}.Cmdline()
 	}
+	file := map[string]any{"driver": "nbd", "server": map[string]any{"type": "fd", "str": strconv.Itoa(d.fd)}}
+	return d.blockdev(map[string]any{}, file)
+}
+
+// plainImage is the content of a disk in a file that QEMU opens itself.
+type plainImage struct{ Disk }
+
+func (d plainImage) Cmdline() []string {
+	// The file does not outlive a crash of the host: a guest's flush need not
+	// wait for the host's disk.
+	node := map[string]any{"cache": map[string]any{"no-flush": true}}
+	return d.blockdev(node, map[string]any{"driver": "file", "filename": d.Path})
+}
+
+// blockdev adds to a node, and to the one below it that has the content, what
+// those of every disk have.
+func (d Disk) blockdev(node, file map[string]any) []string {
+	node["driver"], node["node-name"], node["file"] = string(d.Format), nodeName(d.ID), file
+	file["node-name"] = nodeName(d.ID) + "-file"
 	if d.Discard == On || d.filtered() {
 		node["discard"], file["discard"] = "unmap", "unmap"
 	}
-	node["file"] = file
 	return []string{"-blockdev", jsonArg(node)}
 }
 

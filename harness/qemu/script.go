@@ -55,17 +55,3 @@ func (consolePort) Cmdline() []string {
 		"-chardev", "null,id=ttyS1", "-serial", "chardev:ttyS1",
 	}
 }
-
-// plainImage is a disk whose image QEMU opens itself.
-type plainImage struct{ Disk }
-
-func (d plainImage) Cmdline() []string {
-	node := map[string]any{
-		"driver": string(d.Format), "node-name": nodeName(d.ID), "cache": map[string]any{"no-flush": true},
-		"file": map[string]any{"driver": "file", "filename": d.Path, "node-name": nodeName(d.ID) + "-file"},
-	}
-	if d.Discard == On || d.filtered() {
-		node["discard"] = "unmap"
-	}
-	return []string{"-blockdev", jsonArg(node)}
-}
