@@ -130,14 +130,19 @@ func openBase(e *cachedir.Entry) (*Base, error) {
 	return b, nil
 }
 
+// warmSession is a session that goes on from a base, which is still to be loaded.
+func warmSession(l Local, b *Base) *session {
+	s := newSession(l)
+	s.enter(scenarios.PhaseInfra, "load the saved machine")
+	s.res.Warm, s.res.Ready = true, b.Ready
+	s.res.Release, s.res.BootID, s.res.CPUs, s.res.Accel = b.Release, b.BootID, b.CPUs, b.Accel
+	return s
+}
+
 // runWarm does a trial from a base. An error wraps qemu.ErrRestore: the base
 // is of no use, and there was no trial.
 func runWarm(ctx context.Context, l Local, b *Base) (Outcome, error) {
-	s := newSession(l)
-	s.enter(scenarios.PhaseInfra, "load the saved machine")
-	s.res.Warm = true
-	s.res.Release, s.res.BootID, s.res.CPUs, s.res.Accel = b.Release, b.BootID, b.CPUs, b.Accel
-	s.res.Ready = b.Ready
+	s := warmSession(l, b)
 	// What has rotted never becomes a verdict: no step before all is checked,
 	// which costs nothing while QEMU loads.
 	checked := make(chan error, 1)

@@ -94,7 +94,7 @@ func (p *Preparer) PrepareKernel(ctx context.Context, ref string, k kernels.Kern
 	if err != nil {
 		return Prepared{}, fmt.Errorf("kernel %s for scenario %s: %w", k.Ref, c.Scenario.Name, err)
 	}
-	programs, err := programsOf(c)
+	programs, err := Programs(c)
 	if err != nil {
 		return Prepared{}, err
 	}
@@ -122,7 +122,7 @@ func (p *Preparer) PrepareKernel(ctx context.Context, ref string, k kernels.Kern
 
 func requestOf(ref string, c scenarios.Case) request {
 	needs := fmt.Sprint(c.Needs(), c.Tools(), c.Shell())
-	programs, err := programsOf(c)
+	programs, err := Programs(c)
 	for _, p := range programs {
 		needs += fmt.Sprintf(" %s %x", p.Name, sha256.Sum256(p.Data))
 	}
@@ -133,12 +133,8 @@ func requestOf(ref string, c scenarios.Case) request {
 }
 
 // Programs reads the programs that lie beside a case's scenario and that its
-// steps run in the guest.
-func Programs(c scenarios.Case) ([]initramfs.Program, error) { return programsOf(c) }
-
-// programsOf reads the programs that lie beside a scenario and that its steps
-// run in the guest. They are never run here.
-func programsOf(c scenarios.Case) (out []initramfs.Program, err error) {
+// steps run in the guest. They are never run here.
+func Programs(c scenarios.Case) (out []initramfs.Program, err error) {
 	var names []string
 	each(c.Steps, func(st scenarios.Step) {
 		if st.Exec != nil && st.Exec.File != "" && !slices.Contains(names, st.Exec.File) {

@@ -35,7 +35,7 @@ func TestProgramsAreReadBesideTheScenario(t *testing.T) {
 		return c
 	}
 	file := filepath.Join(mine, "s.yaml")
-	got, err := programsOf(running(file, "prog", "prog"))
+	got, err := Programs(running(file, "prog", "prog"))
 	if err != nil || len(got) != 1 || got[0].Name != "prog" || string(got[0].Data) != "one" {
 		t.Errorf("%+v, %v", got, err)
 	}
@@ -49,7 +49,7 @@ func TestProgramsAreReadBesideTheScenario(t *testing.T) {
 	for name, c := range map[string]scenarios.Case{
 		"none": running(file, "none"), "link": running(file, "link"), "prog": running("", "prog"),
 	} {
-		if got, err := programsOf(c); err == nil || !strings.Contains(err.Error(), name) {
+		if got, err := Programs(c); err == nil || !strings.Contains(err.Error(), name) {
 			t.Errorf("%s: %+v, %v", name, got, err)
 		}
 	}

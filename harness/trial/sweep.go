@@ -49,9 +49,6 @@ func (b *SweepBase) Close() error { return b.base.Close() }
 // Release is uname -r of its kernel.
 func (b *SweepBase) Release() string { return b.base.Release }
 
-// Ready is what its stack was proven to be.
-func (b *SweepBase) Ready() *protocol.Ready { return b.base.Ready }
-
 // A SweepMachine goes on from a SweepBase.
 type SweepMachine struct{ s *session }
 
@@ -60,10 +57,7 @@ func (b *SweepBase) Start(ctx context.Context) (*SweepMachine, error) {
 	if err := clearDir(b.local.Dir); err != nil {
 		return nil, err
 	}
-	s := newSession(b.local)
-	s.enter(scenarios.PhaseInfra, "load the saved machine")
-	s.res.Warm, s.res.Ready = true, b.base.Ready
-	s.res.Release, s.res.BootID, s.res.CPUs = b.base.Release, b.base.BootID, b.base.CPUs
+	s := warmSession(b.local, b.base)
 	if err := s.resume(ctx, b.base); err != nil {
 		_ = s.host(err)
 		s.end()
