@@ -310,10 +310,9 @@ func writeInit(w io.Writer, r Request, read func() ([]byte, error)) error {
 	return t.write(w)
 }
 
-// appendFile copies a member. The kernel takes archives one behind the other
-// when each starts at a multiple of four bytes; newc archives end at one.
-// appendTo copies a member. Nothing holds it in the cache, so that another one
-// may have taken its place.
+// appendTo copies a member. The kernel takes archives one behind the other when
+// each starts at a multiple of four bytes; newc archives end at one. Nothing
+// holds the member in the cache, so that another one may have taken its place.
 func (m member) appendTo(w io.Writer) error {
 	f, err := os.Open(m.path)
 	if errors.Is(err, fs.ErrNotExist) {

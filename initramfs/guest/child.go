@@ -104,6 +104,11 @@ func (c *child) ask(r request) error {
 	return err
 }
 
+// task is the child as one that is watched.
+func (c *child) task() task {
+	return task{pid: c.cmd.Process.Pid, tid: c.tid, kill: c.cmd.Process.Kill, ended: c.waited, said: c.replies}
+}
+
 // childMain is the main function of the process that does the I/O.
 func childMain() int {
 	runtime.LockOSThread()

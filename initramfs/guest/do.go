@@ -130,7 +130,7 @@ func (g *guest) byChild(s protocol.Step, what request) (*result, error) {
 	if err := c.ask(what); err != nil {
 		return nil, g.wrap("tell the child", err)
 	}
-	f := g.watch(t, task{pid: c.cmd.Process.Pid, tid: c.tid, kill: c.cmd.Process.Kill, ended: c.waited, said: c.replies}, g.limits)
+	f := g.watch(t, c.task(), g.limits)
 	r := &result{}
 	switch {
 	case f.reply != nil && f.reply.Fail != "":

@@ -102,16 +102,22 @@ func (g *guest) look(r *protocol.Result, before map[string]layer.Counts) {
 	if r.Unkillable != nil {
 		g.showBlocked()
 	}
+	if r.Legs, err = g.legs(); err != nil {
+		r.LegsError = err.Error()
+	}
+}
+
+// legs looks at all legs, nil with an error.
+func (g *guest) legs() ([]scenarios.Leg, error) {
 	var legs []scenarios.Leg
-	err = g.inTime(legsLimit, func() (err error) {
+	err := g.inTime(legsLimit, func() (err error) {
 		legs, _, err = g.stack.Legs()
 		return err
 	})
 	if err != nil {
-		r.LegsError = err.Error()
-		return
+		return nil, err // the look may still go on
 	}
-	r.Legs = legs
+	return legs, nil
 }
 
 // inTime calls f, which may never return: what a dead worker holds it waits

@@ -90,7 +90,7 @@ func (g *guest) sweepPart(s protocol.Sweep, part string, from, to int) (*protoco
 	if err := c.ask(request{Sweep: &w}); err != nil {
 		return nil, g.wrap("tell the child", err)
 	}
-	f := g.watch(t, task{pid: c.cmd.Process.Pid, tid: c.tid, kill: c.cmd.Process.Kill, ended: c.waited, said: c.replies}, g.limits)
+	f := g.watch(t, c.task(), g.limits)
 	after := g.countsOrNil()
 	for _, id := range c.disks {
 		out.Reads += after[id].Reads - before[id].Reads
@@ -167,10 +167,7 @@ func (g *guest) health() (h health, err error) {
 		return h, err
 	}
 	h.taint = strings.TrimSpace(string(b))
-	err = g.inTime(legsLimit, func() (err error) {
-		h.legs, _, err = g.stack.Legs()
-		return err
-	})
+	h.legs, err = g.legs()
 	return h, err
 }
 

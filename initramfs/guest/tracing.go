@@ -20,9 +20,8 @@ const mostFailed = 32
 
 // A tracing is the trace of one step.
 type tracing struct {
-	tracer *blktrace.Tracer
-	names  map[uint64]layer.Named
-	err    error // why there is none
+	names map[uint64]layer.Named
+	err   error // why there is none
 }
 
 // startTrace begins to record what the block layer does.
@@ -31,11 +30,11 @@ func (g *guest) startTrace() *tracing {
 	if g.tracer == nil {
 		g.tracer, t.err = blktrace.New()
 	}
-	if t.tracer = g.tracer; t.err == nil {
+	if t.err == nil {
 		t.names, t.err = g.stack.Names()
 	}
 	if t.err == nil {
-		t.err = t.tracer.Start()
+		t.err = g.tracer.Start()
 	}
 	return t
 }
@@ -51,7 +50,7 @@ func (g *guest) endTrace(t *tracing, s protocol.Step, r *result) *scenarios.Trac
 	var rec blktrace.Record
 	names := t.names
 	err := g.inTime(traceLimit, func() (err error) {
-		if rec, err = t.tracer.Stop(); err != nil {
+		if rec, err = g.tracer.Stop(); err != nil {
 			return err
 		}
 		// Devices that the step itself has made.
@@ -68,7 +67,7 @@ func (g *guest) endTrace(t *tracing, s protocol.Step, r *result) *scenarios.Trac
 		return out
 	}
 	g.link.send(protocol.FromGuest{Trace: &protocol.TraceText{Lines: bound(rec.Lines)}})
-	out.Unseen, out.Lost = t.tracer.Missing, rec.Lost
+	out.Unseen, out.Lost = g.tracer.Missing, rec.Lost
 	for _, e := range rec.Flow {
 		if e.Kind == blktrace.Queued {
 			out.Asked++
@@ -167,8 +166,7 @@ func (g *guest) whereWrong(s protocol.Step, at int64, flow []blktrace.Event, nam
 	if err := c.ask(request{Look: look}); err != nil {
 		return nil, err
 	}
-	f := g.watch(g.newTicks(), task{pid: c.cmd.Process.Pid, tid: c.tid, kill: c.cmd.Process.Kill, ended: c.waited, said: c.replies},
-		limits{all: traceLimit, reap: toolReap, wait: toolReap, explained: true})
+	f := g.watch(g.newTicks(), c.task(), limits{all: traceLimit, reap: toolReap, wait: toolReap, explained: true})
 	switch {
 	case f.reply == nil:
 		return out, errors.New("the devices could not be looked at")
