@@ -48,18 +48,24 @@ func New() (*Tracer, error) {
 	if err != nil && !errors.Is(err, unix.EBUSY) {
 		return nil, fmt.Errorf("this kernel has no tracing (CONFIG_FTRACE): %w", err)
 	}
+	return newTracer(root)
+}
+
+// newTracer is New for a tracefs that is mounted at root. With an error there is
+// no Tracer: one that records a part of what it should would find too little.
+func newTracer(root string) (_ *Tracer, err error) {
 	if _, err := os.Stat(filepath.Join(root, "events/block")); err != nil {
 		return nil, fmt.Errorf("this kernel has no tracepoints of the block layer (CONFIG_BLK_DEV_IO_TRACE): %w", err)
 	}
 	t := &Tracer{}
-	probe := probeEnds()
+	probe := probeEnds(root)
 	if probe != nil {
 		t.Missing = append(t.Missing, Unseen)
 	}
-	if t.failed, err = newInstance("blockrig-errors", errorsKiB, false); err != nil {
+	if t.failed, err = newInstance(root, "blockrig-errors", errorsKiB, false); err != nil {
 		return nil, err
 	}
-	if t.flow, err = newInstance("blockrig-flow", flowKiB, true); err != nil {
+	if t.flow, err = newInstance(root, "blockrig-flow", flowKiB, true); err != nil {
 		return nil, err
 	}
 	err = errors.Join(
@@ -71,13 +77,16 @@ func New() (*Tracer, error) {
 	if probe == nil {
 		err = errors.Join(err, t.failed.enable("blockrig/"+string(Ended), "status != 0"))
 	}
-	return t, err
+	if err != nil {
+		return nil, fmt.Errorf("record what the block layer does: %w", err)
+	}
+	return t, nil
 }
 
 // probeEnds sets the probe. Kernels from 6.6 on find the fields by their names
 // (PROBE_EVENTS_BTF_ARGS); in the ones before, struct bio was the same for
 // years: it grew bi_write_hint before bi_status in 6.9.
-func probeEnds() error {
+func probeEnds(root string) error {
 	file := filepath.Join(root, "kprobe_events")
 	if _, err := os.Stat(filepath.Join(root, "events/blockrig", string(Ended))); err == nil {
 		return nil
@@ -138,7 +147,7 @@ const mostLines = 100
 // An instance is a buffer of its own (Documentation/trace/ftrace.rst).
 type instance string
 
-func newInstance(name string, kib int, overwrite bool) (instance, error) {
+func newInstance(root, name string, kib int, overwrite bool) (instance, error) {
 	i := instance(filepath.Join(root, "instances", name))
 	if err := os.Mkdir(string(i), 0o755); err != nil && !errors.Is(err, fs.ErrExist) {
 		return "", fmt.Errorf("make a trace buffer: %w", err)
