@@ -94,20 +94,26 @@ func Show(root, id string) (Stored, error) {
 	return readRun(store, root, found), nil
 }
 
+// Meant are those of ids, the oldest first, that a word of the user's may stand
+// for: an ID, the beginning of one, or "last".
+func Meant(ids []string, word string) (found []string) {
+	if word == "last" {
+		return ids[max(0, len(ids)-1):]
+	}
+	for _, id := range ids {
+		if word != "" && strings.HasPrefix(id, word) {
+			found = append(found, id)
+		}
+	}
+	return found
+}
+
 func pick(ids []string, id, root string) (string, error) {
 	if len(ids) == 0 {
 		return "", fmt.Errorf("%w: there are none in %s", ErrNoRun, root)
 	}
 	last := ids[len(ids)-1]
-	if id == "last" {
-		return last, nil
-	}
-	var found []string
-	for _, have := range ids {
-		if id != "" && strings.HasPrefix(have, id) {
-			found = append(found, have)
-		}
-	}
+	found := Meant(ids, id)
 	switch len(found) {
 	case 0:
 		return "", fmt.Errorf("%w: %q; the last one is %s", ErrNoRun, id, last)

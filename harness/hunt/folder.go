@@ -9,10 +9,10 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 
 	"github.com/blockrig/blockrig/harness/cachedir"
 	"github.com/blockrig/blockrig/harness/text"
+	"github.com/blockrig/blockrig/results"
 )
 
 // stateFile has a hunt's State, beside a scenario and a report for each finding.
@@ -24,7 +24,7 @@ type Folder struct {
 }
 
 // Root is where the folders of hunts are, below that of runs.
-func Root(results string) string { return filepath.Join(results, "hunts") }
+func Root(runs string) string { return filepath.Join(runs, "hunts") }
 
 // ErrNoHunt says that there is no hunt of that name.
 var ErrNoHunt = errors.New("no such hunt")
@@ -50,15 +50,7 @@ func Open(root, name string) (*Folder, *State, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	var found []string
-	for _, n := range all {
-		if strings.HasPrefix(n, name) {
-			found = append(found, n)
-		}
-	}
-	if name == "last" && len(all) > 0 {
-		found = all[len(all)-1:]
-	}
+	found := results.Meant(all, name)
 	switch {
 	case len(found) == 0:
 		return nil, nil, fmt.Errorf("%w: %q%s", ErrNoHunt, name, text.DidYouMean(name, all))
