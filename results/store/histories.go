@@ -19,8 +19,7 @@ type pointKey struct {
 
 // Histories count trials, case by case, in the order of scenario and case.
 func (s *Store) Histories(ctx context.Context, f Filter, by By) ([]History, error) {
-	f.Limit = 0
-	n, err := s.names(ctx, s.db)
+	n, err := s.names(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -32,7 +31,7 @@ func (s *Store) Histories(ctx context.Context, f Filter, by By) ([]History, erro
 	var kept bool
 	// All of it stands in one index. It is grouped here, since SQLite takes
 	// longer to sort for that.
-	err = each(ctx, s.db, `SELECT t."case", t.kernel, t.run, t.boot, t.outcome, t.started, t.took_ms, t.task, t.kept FROM trials t`+w.String(), w.args,
+	err = s.each(ctx, `SELECT t."case", t.kernel, t.run, t.boot, t.outcome, t.started, t.took_ms, t.task, t.kept FROM trials t`+w.String(), w.args,
 		[]any{&c, &k, &run, &t.boot, &t.outcome, &t.started, &t.tookMS, &task, &kept}, func() error {
 			key := pointKey{of: c}
 			switch by {

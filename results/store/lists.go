@@ -1,6 +1,7 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -14,7 +15,7 @@ func (s *Store) runs(ctx context.Context, condition string, args ...any) ([]Run,
 	var r Run
 	var command string
 	var started, finished int64
-	err := each(ctx, s.db, "SELECT "+runColumns+" FROM runs r"+condition, args,
+	err := s.each(ctx, "SELECT "+runColumns+" FROM runs r"+condition, args,
 		[]any{&r.ID, &command, &r.Verb, &started, &finished, &r.Night, &r.Asked, &r.Digest, &r.Problem, &r.Problems, &r.Trials, &r.Failures, &r.Errors}, func() error {
 			one := r
 			one.Started, one.Finished = timeOf(started), timeOf(finished)
@@ -60,7 +61,7 @@ func (s *Store) Run(ctx context.Context, id string) (Run, error) {
 func (s *Store) Nights(ctx context.Context) ([]string, error) {
 	var out []string
 	var night string
-	err := each(ctx, s.db, "SELECT DISTINCT night FROM runs ORDER BY night", nil, []any{&night}, func() error {
+	err := s.each(ctx, "SELECT DISTINCT night FROM runs ORDER BY night", nil, []any{&night}, func() error {
 		out = append(out, night)
 		return nil
 	})
@@ -74,7 +75,7 @@ func (s *Store) Kernels(ctx context.Context, f Filter) ([]KernelUse, error) {
 	var out []KernelUse
 	var k KernelUse
 	var first, last int64
-	err := each(ctx, s.db, `
+	err := s.each(ctx, `
 SELECT k.ref, k.exact, k."release", k.digest, k.commit_hash, count(*), sum(t.failed), sum(t.outcome IN (SELECT no FROM outcomes WHERE verdict = 'error')), min(t.started), max(t.started)
 FROM trials t JOIN kernels k ON k.no = t.kernel`+w.String()+` GROUP BY t.kernel ORDER BY min(t.started), k.ref, k.no`, w.args,
 		[]any{&k.Ref, &k.Exact, &k.Release, &k.Digest, &k.Commit, &k.Trials, &k.Failures, &k.Errors, &first, &last}, func() error {
@@ -96,14 +97,14 @@ func (s *Store) Builds(ctx context.Context, f Filter) ([]Build, error) {
 	if len(w.terms) > 0 {
 		condition = " WHERE b.run IN (SELECT t.run FROM trials t" + w.String() + ")"
 	}
-	err := each(ctx, s.db, "SELECT r.id, b.kernel, b.exact, b.digest, b.cc, b.config, b.fragments, b.patches FROM builds b JOIN runs r ON r.no = b.run"+condition+" ORDER BY r.id, b.kernel",
+	err := s.each(ctx, "SELECT r.id, b.kernel, b.exact, b.digest, b.cc, b.config, b.fragments, b.patches FROM builds b JOIN runs r ON r.no = b.run"+condition+" ORDER BY r.id, b.kernel",
 		w.args, []any{&b.Run, &b.Kernel, &b.Exact, &b.Digest, &b.CC, &b.Config, &fragments, &patches}, func() error {
 			one := b
 			var err1, err2 error
 			one.Fragments, err1 = listOf[string](fragments)
 			one.Patches, err2 = listOf[string](patches)
 			out = append(out, one)
-			return firstError(err1, err2)
+			return cmp.Or(err1, err2)
 		})
 	return out, err
 }
@@ -114,7 +115,7 @@ func (s *Store) Bisections(ctx context.Context) ([]Bisection, error) {
 	var b Bisection
 	var started int64
 	var command string
-	err := each(ctx, s.db, `SELECT name, started, command, scenario, "case", what, old, new, state, first, subject, grade, confidence, trials FROM bisections ORDER BY started, name`, nil,
+	err := s.each(ctx, `SELECT name, started, command, scenario, "case", what, old, new, state, first, subject, grade, confidence, trials FROM bisections ORDER BY started, name`, nil,
 		[]any{&b.Name, &started, &command, &b.Scenario, &b.Case, &b.Of, &b.Old, &b.New, &b.State, &b.First, &b.Subject, &b.Grade, &b.Confidence, &b.Trials}, func() error {
 			one := b
 			one.Started = timeOf(started)
@@ -143,7 +144,7 @@ func (s *Store) Asked(ctx context.Context, f Filter) ([]Asked, error) {
 	}
 	var out []Asked
 	var a Asked
-	err := each(ctx, s.db, `
+	err := s.each(ctx, `
 SELECT DISTINCT c.scenario, c.name, k.ref
 FROM runs r JOIN asked_kernels k ON k.run = r.no JOIN asked_cases a ON a.run = r.no JOIN cases c ON c.no = a."case"`+w.String()+` ORDER BY 1, 2, 3`,
 		w.args, []any{&a.Scenario, &a.Case, &a.Ref}, func() error {
@@ -151,15 +152,6 @@ FROM runs r JOIN asked_kernels k ON k.run = r.no JOIN asked_cases a ON a.run = r
 			return nil
 		})
 	return out, err
-}
-
-func firstError(errs ...error) error {
-	for _, err := range errs {
-		if err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 // NightOf is the night of a run that began then.

@@ -28,7 +28,7 @@ func (s *Store) Marks(ctx context.Context) (map[string]Mark, error) {
 	out := map[string]Mark{}
 	var id string
 	var m Mark
-	err := each(ctx, s.db, "SELECT id, "+markColumns+" FROM runs", nil, []any{&id, &m.Bytes, &m.Lines, &m.State, &m.Problems}, func() error {
+	err := s.each(ctx, "SELECT id, "+markColumns+" FROM runs", nil, []any{&id, &m.Bytes, &m.Lines, &m.State, &m.Problems}, func() error {
 		out[id] = m
 		return nil
 	})
@@ -38,7 +38,7 @@ func (s *Store) Marks(ctx context.Context) (map[string]Mark, error) {
 // Mark gives that of one run: the zero mark of one that is not in the store.
 func (s *Store) Mark(ctx context.Context, run string) (Mark, error) {
 	var m Mark
-	err := each(ctx, s.db, "SELECT "+markColumns+" FROM runs WHERE id = ?", []any{run}, []any{&m.Bytes, &m.Lines, &m.State, &m.Problems}, func() error { return nil })
+	err := s.each(ctx, "SELECT "+markColumns+" FROM runs WHERE id = ?", []any{run}, []any{&m.Bytes, &m.Lines, &m.State, &m.Problems}, func() error { return nil })
 	return m, err
 }
 
@@ -176,7 +176,7 @@ func (s *Store) DropFolders(ctx context.Context, run string, dirs ...string) err
 func (s *Store) BisectionStates(ctx context.Context) (map[string]string, error) {
 	out := map[string]string{}
 	var name, state string
-	err := each(ctx, s.db, "SELECT name, file_state FROM bisections", nil, []any{&name, &state}, func() error {
+	err := s.each(ctx, "SELECT name, file_state FROM bisections", nil, []any{&name, &state}, func() error {
 		out[name] = state
 		return nil
 	})

@@ -132,21 +132,21 @@ func Remove(folder string) (err error) {
 
 // migrate makes the tables, or brings those of an older version up to date.
 func (s *Store) migrate(ctx context.Context) error {
-	version, err := s.version(ctx, s.db)
-	if err != nil || version == len(migrations) {
+	have, err := version(ctx, s.db)
+	if err != nil || have == len(migrations) {
 		return err
 	}
 	return s.write(ctx, func(tx *sql.Tx) error {
-		version, err := s.version(ctx, tx) // another process may have been faster
+		at, err := version(ctx, tx) // another process may have been faster
 		if err != nil {
 			return err
 		}
-		for ; version < len(migrations); version++ {
-			if _, err := tx.ExecContext(ctx, migrations[version]); err != nil {
-				return fmt.Errorf("bring the index to version %d: %w", version+1, err)
+		for ; at < len(migrations); at++ {
+			if _, err := tx.ExecContext(ctx, migrations[at]); err != nil {
+				return fmt.Errorf("bring the index to version %d: %w", at+1, err)
 			}
 		}
-		_, err = tx.ExecContext(ctx, fmt.Sprintf("PRAGMA user_version = %d", version))
+		_, err = tx.ExecContext(ctx, fmt.Sprintf("PRAGMA user_version = %d", at))
 		return err
 	})
 }
@@ -154,11 +154,9 @@ func (s *Store) migrate(ctx context.Context) error {
 // querier is a database or a transaction of it.
 type querier interface {
 	QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
-	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
-	ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error)
 }
 
-func (s *Store) version(ctx context.Context, q querier) (int, error) {
+func version(ctx context.Context, q querier) (int, error) {
 	var version int
 	if err := q.QueryRowContext(ctx, "PRAGMA user_version").Scan(&version); err != nil {
 		return 0, known(err)

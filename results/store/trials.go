@@ -1,8 +1,10 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"iter"
 	"strconv"
@@ -32,22 +34,22 @@ type ending struct {
 }
 
 // names reads all of them: they are few beside the trials.
-func (s *Store) names(ctx context.Context, q querier) (names, error) {
+func (s *Store) names(ctx context.Context) (names, error) {
 	n := names{map[int64]string{}, map[int64]string{}, map[int64]Kernel{}, map[int64]CaseID{}, map[int64]ending{}}
 	var no int64
 	var a, b, c, d, e string
-	err := each(ctx, q, "SELECT no, id, night FROM runs", nil, []any{&no, &a, &b}, func() error {
+	err := s.each(ctx, "SELECT no, id, night FROM runs", nil, []any{&no, &a, &b}, func() error {
 		n.runs[no], n.nights[no] = a, b
 		return nil
 	})
 	if err == nil {
-		err = each(ctx, q, `SELECT no, ref, exact, "release", digest, commit_hash FROM kernels`, nil, []any{&no, &a, &b, &c, &d, &e}, func() error {
+		err = s.each(ctx, `SELECT no, ref, exact, "release", digest, commit_hash FROM kernels`, nil, []any{&no, &a, &b, &c, &d, &e}, func() error {
 			n.kernels[no] = Kernel{a, b, c, d, e}
 			return nil
 		})
 	}
 	if err == nil {
-		err = each(ctx, q, "SELECT no, scenario, name FROM cases", nil, []any{&no, &a, &b}, func() error {
+		err = s.each(ctx, "SELECT no, scenario, name FROM cases", nil, []any{&no, &a, &b}, func() error {
 			n.cases[no] = CaseID{a, b}
 			return nil
 		})
@@ -55,7 +57,7 @@ func (s *Store) names(ctx context.Context, q querier) (names, error) {
 	if err == nil {
 		var also, titles string
 		var o ending
-		err = each(ctx, q, "SELECT no, verdict, also, phase, said, errno, in_phase, in_step, in_verdict, titles FROM outcomes", nil,
+		err = s.each(ctx, "SELECT no, verdict, also, phase, said, errno, in_phase, in_step, in_verdict, titles FROM outcomes", nil,
 			[]any{&no, (*string)(&o.verdict), &also, &o.phase, &o.said, &o.errno, &o.signature.Phase, &o.signature.Step, (*string)(&o.signature.Verdict), &titles}, func() error {
 				one := o
 				var err1, err2 error
@@ -64,15 +66,15 @@ func (s *Store) names(ctx context.Context, q querier) (names, error) {
 				one.outcome = Outcome{Signature: one.signature.Failure(), Verdict: one.verdict, Said: one.said}
 				one.key = one.outcome.key()
 				n.outcomes[no] = one
-				return firstError(err1, err2)
+				return cmp.Or(err1, err2)
 			})
 	}
 	return n, err
 }
 
 // each scans row by row into the places that into points to, and calls do.
-func each(ctx context.Context, q querier, query string, args, into []any, do func() error) error {
-	rows, err := q.QueryContext(ctx, query, args...)
+func (s *Store) each(ctx context.Context, query string, args, into []any, do func() error) error {
+	rows, err := s.db.QueryContext(ctx, query, args...)
 	if err != nil {
 		return readError(err)
 	}
@@ -112,7 +114,7 @@ FROM trials t LEFT JOIN boots b ON b.no = t.boot`
 // Trials gives trials one by one, without their findings.
 func (s *Store) Trials(ctx context.Context, f Filter) iter.Seq2[Trial, error] {
 	return func(yield func(Trial, error) bool) {
-		n, err := s.names(ctx, s.db)
+		n, err := s.names(ctx)
 		if err != nil {
 			yield(Trial{}, err)
 			return
@@ -132,7 +134,7 @@ func (s *Store) Trials(ctx context.Context, f Filter) iter.Seq2[Trial, error] {
 }
 
 // errEnough ends an iteration that its reader has ended.
-var errEnough = fmt.Errorf("enough")
+var errEnough = errors.New("enough")
 
 func (s *Store) trials(ctx context.Context, n names, condition string, args []any, do func(run int64, t Trial) error) error {
 	var run, started, kernel, c, outcome int64
@@ -141,7 +143,7 @@ func (s *Store) trials(ctx context.Context, n names, condition string, args []an
 		&run, &t.Line, &t.Task, &started, &kernel, &c, &outcome, &t.Reason, &t.Bytes, &t.Accel, &t.CPUs, &t.Warm,
 		&t.BootID, &t.BootMS, &t.TrialMS, &t.GuestMS, &t.TookMS, &t.Attempts, &t.Dir,
 	}
-	return each(ctx, s.db, trialQuery+condition, args, into, func() error {
+	return s.each(ctx, trialQuery+condition, args, into, func() error {
 		out, o := t, n.outcomes[outcome]
 		out.Run, out.Started, out.Kernel = n.runs[run], timeOf(started), n.kernels[kernel]
 		out.Scenario, out.Case = n.cases[c].Scenario, n.cases[c].Case
@@ -159,7 +161,7 @@ func (s *Store) Trial(ctx context.Context, name string) (Trial, error) {
 	if err != nil || task < 1 {
 		return Trial{}, fmt.Errorf("trial %q: %w; a trial is named RUN/NUMBER", name, ErrNone)
 	}
-	n, err := s.names(ctx, s.db)
+	n, err := s.names(ctx)
 	if err != nil {
 		return Trial{}, err
 	}
@@ -176,7 +178,7 @@ func (s *Store) Trial(ctx context.Context, name string) (Trial, error) {
 		return Trial{}, err
 	}
 	var f Finding
-	err = each(ctx, s.db, "SELECT kind, title, place, at_line FROM findings WHERE run = ? AND line = ? ORDER BY no", []any{no, found.Line},
+	err = s.each(ctx, "SELECT kind, title, place, at_line FROM findings WHERE run = ? AND line = ? ORDER BY no", []any{no, found.Line},
 		[]any{(*string)(&f.Kind), &f.Title, &f.Place, &f.Line}, func() error {
 			found.Findings = append(found.Findings, f)
 			return nil
@@ -190,7 +192,7 @@ func (s *Store) Titles(ctx context.Context, f Filter) (map[string]int, error) {
 	out := map[string]int{}
 	var title string
 	var n int
-	err := each(ctx, s.db, "SELECT title, count(*) FROM (SELECT DISTINCT f.run, f.line, f.title FROM findings f JOIN trials t ON t.run = f.run AND t.line = f.line"+w.String()+") GROUP BY title",
+	err := s.each(ctx, "SELECT title, count(*) FROM (SELECT DISTINCT f.run, f.line, f.title FROM findings f JOIN trials t ON t.run = f.run AND t.line = f.line"+w.String()+") GROUP BY title",
 		w.args, []any{&title, &n}, func() error {
 			out[title] = n
 			return nil

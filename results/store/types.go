@@ -1,6 +1,7 @@
 package store
 
 import (
+	"cmp"
 	"fmt"
 	"time"
 
@@ -47,23 +48,9 @@ type Kernel struct {
 	Commit  string `json:"commit,omitempty"`  // full hash, of a git: kernel
 }
 
-// Same tells whether two are one kernel: by the digest where both have one,
-// else by reference and release.
-func (k Kernel) Same(o Kernel) bool {
-	if k.Digest != "" && o.Digest != "" {
-		return k.Digest == o.Digest
-	}
-	return k.Ref == o.Ref && k.Release == o.Release
-}
-
 // Name is what people call it: its release, or where it never came up, its
 // reference.
-func (k Kernel) Name() string {
-	if k.Release != "" {
-		return k.Release
-	}
-	return k.Ref
-}
+func (k Kernel) Name() string { return cmp.Or(k.Release, k.Ref) }
 
 // A Trial is one case on one kernel, once.
 type Trial struct {
