@@ -54,15 +54,15 @@ func (s Stored) pick(name string) (int, error) {
 	return found, nil
 }
 
-// Describe tells what a record says of one trial, the n-th of its run.
-func Describe(w io.Writer, n int, r Record) error {
+// Describe tells what a record says of one trial.
+func Describe(w io.Writer, r Record) error {
 	var b strings.Builder
 	line := func(name, value string) {
 		if value != "" {
 			fmt.Fprintf(&b, "  %-9s %s\n", name, text.Escape(value))
 		}
 	}
-	fmt.Fprintf(&b, "%d: %s, %s, %s: %s\n", n, text.Escape(r.Kernel.Release), text.Escape(r.Scenario), text.Escape(r.Case), r.Verdict)
+	fmt.Fprintf(&b, "%d: %s, %s, %s: %s\n", r.Task+1, text.Escape(r.Kernel.Release), text.Escape(r.Scenario), text.Escape(r.Case), r.Verdict)
 	line("reason", r.Reason)
 	line("also", strings.ReplaceAll(join(r.Also), ",", ", "))
 	line("said", r.Outcome)

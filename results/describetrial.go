@@ -15,6 +15,7 @@ import (
 
 	"github.com/blockrig/blockrig/harness/text"
 	"github.com/blockrig/blockrig/harness/trial"
+	"github.com/blockrig/blockrig/results/store"
 	"github.com/blockrig/blockrig/scenarios"
 )
 
@@ -30,11 +31,11 @@ const (
 // that do it again.
 func DescribeWhole(w io.Writer, root string, run Stored, n int) error {
 	r := run.Records[n]
-	if err := Describe(w, r.Task+1, r); err != nil {
+	if err := Describe(w, r); err != nil {
 		return err
 	}
 	var b strings.Builder
-	name := fmt.Sprintf("%s/%d", run.ID, r.Task+1)
+	name := store.TrialName(run.ID, r.Task)
 	if r.RunDir != "" {
 		folders, err := os.OpenRoot(root)
 		if err != nil {
@@ -192,7 +193,7 @@ const mostOfLine = 500
 
 // excerpts writes the console around each finding; the lines at which findings
 // begin are marked.
-func excerpts(b *strings.Builder, folders *os.Root, name string, findings []Finding) (err error) {
+func excerpts(b *strings.Builder, folders *os.Root, name string, findings []Finding) error {
 	spans := spansOf(findings)
 	if len(spans) == 0 {
 		return nil

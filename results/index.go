@@ -29,43 +29,30 @@ func OpenStore(ctx context.Context, root string, say func(format string, args ..
 	if say == nil {
 		say = func(string, ...any) {}
 	}
-	_, err := os.Stat(root)
-	missing := errors.Is(err, fs.ErrNotExist)
-	if err == nil || missing {
-		var s *store.Store
-		if !missing {
-			s, err = openUpdated(ctx, root)
-		}
-		if errors.Is(err, store.ErrCorrupt) {
-			say("%s; it is made anew from the run folders", err)
-			if err = store.Remove(root); err == nil {
-				s, err = openUpdated(ctx, root)
-			}
-		}
-		if err == nil && !missing || errors.Is(err, ErrFolder) || ctx.Err() != nil {
-			return s, err
-		}
-		if !missing {
-			say("can't keep an index: %s; what is asked is looked for in the run folders, which takes longer", err)
-		}
-		return openTemp(ctx, root)
+	switch _, err := os.Stat(root); {
+	case errors.Is(err, fs.ErrNotExist):
+		return openUpdated(ctx, root, store.OpenTemp)
+	case err != nil:
+		return nil, folderError(root, err)
 	}
-	return nil, folderError(root, err)
+	kept := func(ctx context.Context) (*store.Store, error) { return store.Open(ctx, root) }
+	s, err := openUpdated(ctx, root, kept)
+	if errors.Is(err, store.ErrCorrupt) {
+		say("%s; it is made anew from the run folders", err)
+		if err = store.Remove(root); err == nil {
+			s, err = openUpdated(ctx, root, kept)
+		}
+	}
+	if err == nil || errors.Is(err, ErrFolder) || ctx.Err() != nil {
+		return s, err
+	}
+	say("can't keep an index: %s; what is asked is looked for in the run folders, which takes longer", err)
+	return openUpdated(ctx, root, store.OpenTemp)
 }
 
-func openUpdated(ctx context.Context, root string) (*store.Store, error) {
-	s, err := store.Open(ctx, root)
-	if err != nil {
-		return nil, err
-	}
-	if err := updateStore(ctx, s, root); err != nil {
-		return nil, errors.Join(err, s.Close())
-	}
-	return s, nil
-}
-
-func openTemp(ctx context.Context, root string) (*store.Store, error) {
-	s, err := store.OpenTemp(ctx)
+// openUpdated opens a store, and brings it up to date with the folders at root.
+func openUpdated(ctx context.Context, root string, open func(context.Context) (*store.Store, error)) (*store.Store, error) {
+	s, err := open(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -245,25 +232,7 @@ func (f follower) addLines(ctx context.Context, p store.Part, info Info, in io.R
 // addFolders adds the trials of a run without a TrialsFile: an old one, or one
 // that was damaged.
 func (f follower) addFolders(ctx context.Context, p store.Part) error {
-	entries, err := fs.ReadDir(f.folders.FS(), f.id)
-	if err != nil {
-		f.problem(&p.Run, "", err)
-	}
-	for _, e := range entries {
-		if !e.IsDir() || strings.HasPrefix(e.Name(), ".") {
-			continue
-		}
-		name := path.Join(e.Name(), ResultFile)
-		src, err := readStored(f.folders, path.Join(f.id, name))
-		var rec Record
-		if err == nil {
-			rec, err = decode(src)
-		}
-		if err != nil {
-			f.problem(&p.Run, name, err)
-			continue
-		}
-		rec.RunDir = e.Name()
+	for _, rec := range readFolders(f.folders, f.id, func(name string, err error) { f.problem(&p.Run, name, err) }) {
 		p.To.Lines++
 		p.Trials = append(p.Trials, f.trial(rec, p.To.Lines))
 	}
@@ -292,12 +261,11 @@ func (f follower) head(p store.Part) (store.Part, Info) {
 	}
 	r.ID, r.Command, r.Verb, r.Started, r.Finished = f.id, info.Command, req.Verb, started, info.Finished
 	r.Night, r.Asked, r.Digest = store.NightOf(started), asked, info.Digest
-	for _, s := range req.Scenarios {
-		if p.From.State != "" {
-			break // they are in the store
-		}
-		for _, c := range s.Cases {
-			p.Cases = append(p.Cases, store.CaseID{Scenario: s.Name, Case: c})
+	if p.From.State == "" { // else they are in the store
+		for _, s := range req.Scenarios {
+			for _, c := range s.Cases {
+				p.Cases = append(p.Cases, store.CaseID{Scenario: s.Name, Case: c})
+			}
 		}
 	}
 	for _, k := range req.Kernels {

@@ -10,13 +10,6 @@ import (
 	"github.com/blockrig/blockrig/results/store"
 )
 
-// indexed is the index that a run adds its trials to.
-type indexed struct {
-	store   *store.Store
-	folders *os.Root
-	follow  func(context.Context) error
-}
-
 // openIndex opens the index for a run that has begun. Without one the run goes
 // on: whoever opens the index later adds what it lacks.
 func (r *Run) openIndex(ctx context.Context, root string) {
@@ -30,8 +23,7 @@ func (r *Run) openIndex(ctx context.Context, root string) {
 		r.indexErr = errors.Join(err, s.Close())
 		return
 	}
-	f := follower{store: s, folders: folders, root: root, id: r.info.ID}
-	r.index = &indexed{s, folders, f.followNow}
+	r.index = &follower{store: s, folders: folders, root: root, id: r.info.ID}
 }
 
 // updateIndex adds what was recorded to the index. What is recorded is so
@@ -41,7 +33,7 @@ func (r *Run) updateIndex() {
 	if r.index == nil {
 		return
 	}
-	if err := r.index.follow(context.Background()); err != nil {
+	if err := r.index.followNow(context.Background()); err != nil {
 		r.indexErr = err
 		r.closeIndex()
 	}

@@ -49,31 +49,9 @@ func (s Stored) Problems() []error {
 // ErrNoRun says that the store has no such run.
 var ErrNoRun = errors.New("no such run")
 
-// List reads all runs of the store at root, oldest first. A run whose
-// run.json can't be read has its ID and the reason in Broken. A store that
-// does not exist is empty.
-func List(root string) ([]Stored, error) {
-	store, err := os.OpenRoot(root)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, folderError(root, err)
-	}
-	defer store.Close() // only read from
-	ids, err := runIDs(store)
-	if err != nil {
-		return nil, err
-	}
-	runs := make([]Stored, len(ids))
-	for i, id := range ids {
-		runs[i] = readRun(store, root, id)
-	}
-	return runs, nil
-}
-
 // Show reads one run: by its ID, the beginning of its ID where that is enough
-// to tell, or "last".
+// to tell, or "last". A run whose run.json can't be read has its ID and the
+// reason in Broken.
 func Show(root, id string) (Stored, error) {
 	store, err := os.OpenRoot(root)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -143,11 +121,27 @@ func readRun(store *os.Root, root, id string) Stored {
 	s := Stored{}
 	broken := func(name string, err error) { s.Broken = append(s.Broken, notReadable(root, id, name, err)) }
 	s.Info, s.Request, s.Asked = readHead(store, id, broken)
+	folders := map[string]Record{}
+	for _, rec := range readFolders(store, id, broken) {
+		name := rec.RunDir
+		rec.RunDir = path.Join(root, id, name)
+		folders[name] = rec
+		s.Records = append(s.Records, rec)
+	}
+	s.readTrials(store, folders, broken)
+	slices.SortStableFunc(s.Records, func(a, b Record) int { return cmp.Compare(a.Task, b.Task) })
+	return s
+}
+
+// readFolders reads the trials of a run that have a folder, whose name is their
+// RunDir: a store may have been moved, and what it says of its own place is not
+// to be believed.
+func readFolders(store *os.Root, id string, broken func(name string, err error)) []Record {
 	entries, err := fs.ReadDir(store.FS(), id)
 	if err != nil {
 		broken("", err)
 	}
-	folders := map[string]Record{}
+	var out []Record
 	for _, e := range entries {
 		if !e.IsDir() || strings.HasPrefix(e.Name(), ".") {
 			continue
@@ -162,15 +156,10 @@ func readRun(store *os.Root, root, id string) Stored {
 			broken(name, err)
 			continue
 		}
-		// A store may have been moved; what it says of its own place is not
-		// to be believed.
-		rec.RunDir = path.Join(root, id, e.Name())
-		folders[e.Name()] = rec
-		s.Records = append(s.Records, rec)
+		rec.RunDir = e.Name()
+		out = append(out, rec)
 	}
-	s.readTrials(store, folders, broken)
-	slices.SortStableFunc(s.Records, func(a, b Record) int { return cmp.Compare(a.Task, b.Task) })
-	return s
+	return out
 }
 
 // notReadable is the error of a file of a run.

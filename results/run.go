@@ -29,7 +29,9 @@ const (
 
 // runID is UTC time to the millisecond, which sorts as text, and five random
 // characters.
-var runID = regexp.MustCompile(`^[0-9]{8}T[0-9]{6}\.[0-9]{3}Z-[a-z2-7]{8}$`)
+var runID = regexp.MustCompile("^" + idPattern + "$")
+
+const idPattern = `[0-9]{8}T[0-9]{6}\.[0-9]{3}Z-[a-z2-7]{8}`
 
 // idTime is the time in an ID.
 const idTime = "20060102T150405.000Z"
@@ -76,7 +78,7 @@ type Run struct {
 	resumed bool
 	closed  bool
 
-	index    *indexed // nil when it has none
+	index    *follower // nil when it has none
 	indexErr error
 }
 

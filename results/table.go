@@ -1,6 +1,7 @@
 package results
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"regexp"
@@ -75,10 +76,7 @@ func failedFirst(w io.Writer, records []Record, name func(Kernel) string) error 
 }
 
 func kernelName(k Kernel) string {
-	if k.Release != "" {
-		return k.Release
-	}
-	return k.Ref
+	return cmp.Or(k.Release, k.Ref)
 }
 
 // kernelNames names the kernels of a table: by the release, or where several

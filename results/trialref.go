@@ -11,6 +11,8 @@ import (
 	"strings"
 
 	"github.com/blockrig/blockrig/harness/trial"
+	"github.com/blockrig/blockrig/harness/verdict"
+	"github.com/blockrig/blockrig/results/store"
 	"github.com/blockrig/blockrig/scenarios"
 	"github.com/blockrig/blockrig/scenarios/language"
 )
@@ -26,10 +28,10 @@ type Recorded struct {
 }
 
 // Name is what commands call the trial.
-func (r Recorded) Name() string { return fmt.Sprintf("%s/%d", r.Run, r.Record.Task+1) }
+func (r Recorded) Name() string { return store.TrialName(r.Run, r.Record.Task) }
 
 // inLine is the name of a trial in a line of a report.
-var inLine = regexp.MustCompile(`\b[0-9]{8}T[0-9]{6}\.[0-9]{3}Z-[a-z2-7]{8}/[0-9]+(-[0-9A-Za-z._=,+-]+)?`)
+var inLine = regexp.MustCompile(`\b` + idPattern + `/[0-9]+(-[0-9A-Za-z._=,+-]+)?`)
 
 // Find gives the trial that a word of the user's names: RUN/TRIAL, where RUN is
 // what Show takes and TRIAL what Pick takes, RUN alone where it has one trial,
@@ -119,11 +121,20 @@ func Again(was, is Record) string {
 
 func describeFailure(r Record) string {
 	out := string(r.Verdict)
-	if s := r.Signature; r.Verdict.Failure() && s.Phase != "" {
-		out += " in " + strings.TrimSpace(s.Phase+" "+s.Step)
+	if r.Verdict.Failure() {
+		out = FailureText(r.Signature, r.Verdict)
 	}
 	if r.Outcome != "" {
 		out += " (" + r.Outcome + ")"
 	}
 	return out
+}
+
+// FailureText names a failure in short: "hang in step pread".
+func FailureText(s verdict.Signature, v scenarios.Verdict) string {
+	text := string(v)
+	if s.Phase != "" {
+		text += " in " + strings.TrimSpace(s.Phase+" "+s.Step)
+	}
+	return text
 }

@@ -13,7 +13,6 @@ import (
 	"strings"
 
 	"github.com/blockrig/blockrig/harness/stats"
-	"github.com/blockrig/blockrig/harness/verdict"
 	"github.com/blockrig/blockrig/results"
 	"github.com/blockrig/blockrig/results/store"
 	"github.com/blockrig/blockrig/scenarios"
@@ -288,7 +287,7 @@ func (s Side) shows() string {
 
 // failures are the distinct ones, the most frequent first.
 func (s Side) failures() []string {
-	return s.distinct(scenarios.Verdict.Failure, func(o store.Outcome) string { return Failure(o.Signature, o.Verdict) })
+	return s.distinct(scenarios.Verdict.Failure, func(o store.Outcome) string { return results.FailureText(o.Signature, o.Verdict) })
 }
 
 // results are what passing trials said.
@@ -304,15 +303,6 @@ func (s Side) distinct(which func(scenarios.Verdict) bool, name func(store.Outco
 		}
 	}
 	return out
-}
-
-// Failure names a failure in short: "hang in step pread".
-func Failure(s verdict.Signature, v scenarios.Verdict) string {
-	text := string(v)
-	if s.Phase != "" {
-		text += " in " + strings.TrimSpace(s.Phase+" "+s.Step)
-	}
-	return text
 }
 
 // unlike are those of a that are not in b.

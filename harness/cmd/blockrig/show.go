@@ -86,11 +86,13 @@ func (a *app) showTrials(root string, run results.Stored, shown []int, summary b
 		if i > 0 {
 			fmt.Fprintln(a.stdout)
 		}
-		describe := func() error { return results.Describe(a.stdout, run.Records[n].Task+1, run.Records[n]) }
+		var err error
 		if full {
-			describe = func() error { return results.DescribeWhole(a.stdout, root, run, n) }
+			err = results.DescribeWhole(a.stdout, root, run, n)
+		} else {
+			err = results.Describe(a.stdout, run.Records[n])
 		}
-		if err := describe(); err != nil {
+		if err != nil {
 			return err
 		}
 	}
