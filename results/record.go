@@ -97,14 +97,14 @@ func Findings(all []console.Finding) []Finding {
 func (r Record) MarshalJSON() ([]byte, error) {
 	type plain Record
 	p := plain(r)
-	p.Also = orEmpty(p.Also)
-	p.Legs = orEmpty(p.Legs)
-	p.Findings = orEmpty(p.Findings)
-	p.Attempts = orEmpty(p.Attempts)
+	p.Also = OrEmpty(p.Also)
+	p.Legs = OrEmpty(p.Legs)
+	p.Findings = OrEmpty(p.Findings)
+	p.Attempts = OrEmpty(p.Attempts)
 	return json.Marshal(struct {
 		plain
 		Titles []string `json:"titles"` // of the signature
-	}{p, orEmpty(r.Signature.Titles)})
+	}{p, OrEmpty(r.Signature.Titles)})
 }
 
 // UnmarshalJSON implements json.Unmarshaler. A record from before there was a
@@ -134,7 +134,8 @@ func (r *Record) UnmarshalJSON(src []byte) error {
 	return nil
 }
 
-func orEmpty[T any](list []T) []T {
+// OrEmpty is a list as it stands in JSON, where one without elements is no null.
+func OrEmpty[T any](list []T) []T {
 	if list == nil {
 		return []T{}
 	}

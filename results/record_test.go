@@ -164,8 +164,8 @@ func TestJSONLines(t *testing.T) {
 			t.Fatal(err)
 		}
 		want := three()[i]
-		want.Also, want.Legs = orEmpty(want.Also), orEmpty(want.Legs)
-		want.Findings, want.Attempts = orEmpty(want.Findings), orEmpty(want.Attempts)
+		want.Also, want.Legs = OrEmpty(want.Also), OrEmpty(want.Legs)
+		want.Findings, want.Attempts = OrEmpty(want.Findings), OrEmpty(want.Attempts)
 		if diff := cmp.Diff(want, got); diff != "" {
 			t.Errorf("record %d read again (-want +got):\n%s", i, diff)
 		}

@@ -154,7 +154,7 @@ func groups(records []Record) []Group {
 		if !ok {
 			i = len(out)
 			at[key] = i
-			out = append(out, Group{Signature: r.Signature, Verdict: r.Verdict, Outcome: r.Outcome, Reason: r.Reason, Titles: orEmpty(r.Signature.Titles)})
+			out = append(out, Group{Signature: r.Signature, Verdict: r.Verdict, Outcome: r.Outcome, Reason: r.Reason, Titles: OrEmpty(r.Signature.Titles)})
 		}
 		out[i].Trials++
 		if out[i].FirstFailed == nil {

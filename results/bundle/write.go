@@ -66,20 +66,10 @@ type Verdict struct {
 
 // verdictOf is that of a record.
 func verdictOf(r results.Record) Verdict {
-	v := Verdict{
-		Expected: scenarios.Pass, Seen: r.Verdict, Also: r.Also, Reason: r.Reason,
-		Signature: r.Signature.Failure(), Titles: r.Signature.Titles, Findings: r.Findings,
+	return Verdict{
+		Expected: scenarios.Pass, Seen: r.Verdict, Also: results.OrEmpty(r.Also), Reason: r.Reason,
+		Signature: r.Signature.Failure(), Titles: results.OrEmpty(r.Signature.Titles), Findings: results.OrEmpty(r.Findings),
 	}
-	if v.Also == nil {
-		v.Also = []scenarios.Verdict{}
-	}
-	if v.Titles == nil {
-		v.Titles = []string{}
-	}
-	if v.Findings == nil {
-		v.Findings = []results.Finding{}
-	}
-	return v
 }
 
 // member is a file of a bundle: what is in memory, or a file.

@@ -7,6 +7,7 @@ import (
 	"io"
 
 	"github.com/blockrig/blockrig/harness/text"
+	"github.com/blockrig/blockrig/results"
 )
 
 // Schema is the JSON schema (draft 2020-12) of what JSON writes.
@@ -42,20 +43,15 @@ func Read(in io.Reader) (Report, error) {
 // filled is the report with empty lists as [], so that a reader need not tell
 // them from null.
 func (r Report) filled() Report {
-	r.Runs, r.Kernels, r.Problems = list(r.Runs), list(r.Kernels), list(r.Problems)
-	r.Cases, r.Changes = each(r.Cases, func(c *Case) { c.Cells, c.History = list(c.Cells), list(c.History) }), list(r.Changes)
+	r.Runs, r.Kernels, r.Problems = results.OrEmpty(r.Runs), results.OrEmpty(r.Kernels), results.OrEmpty(r.Problems)
+	r.Cases, r.Changes = each(r.Cases, func(c *Case) { c.Cells, c.History = results.OrEmpty(c.Cells), results.OrEmpty(c.History) }), results.OrEmpty(r.Changes)
 	r.Trials = each(r.Trials, func(t *Trial) {
-		t.Also, t.Legs, t.Findings, t.Attempts, t.Events, t.Commands = list(t.Also), list(t.Legs), list(t.Findings), list(t.Attempts), list(t.Events), list(t.Commands)
+		t.Also, t.Legs, t.Findings, t.Attempts, t.Events, t.Commands = results.OrEmpty(t.Also), results.OrEmpty(t.Legs), results.OrEmpty(t.Findings), results.OrEmpty(t.Attempts), results.OrEmpty(t.Events), results.OrEmpty(t.Commands)
 	})
-	r.Bisections = each(r.Bisections, func(b *Bisection) { b.Why, b.Checks, b.Steps = list(b.Why), list(b.Checks), list(b.Steps) })
+	r.Bisections = each(r.Bisections, func(b *Bisection) {
+		b.Why, b.Checks, b.Steps = results.OrEmpty(b.Why), results.OrEmpty(b.Checks), results.OrEmpty(b.Steps)
+	})
 	return r
-}
-
-func list[T any](l []T) []T {
-	if l == nil {
-		return []T{}
-	}
-	return l
 }
 
 // each is a copy of a list, with f done to each.

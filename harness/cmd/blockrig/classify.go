@@ -145,16 +145,10 @@ func readAll(ctx context.Context, open func() (io.ReadCloser, error), sum *proto
 }
 
 func (a *app) writeClassified(j verdict.Judgement, log *console.Log) error {
-	out := classified{Judgement: j, Titles: j.Signature.Titles, Release: log.Release, Lines: log.Lines, Findings: log.Findings}
-	if out.Also == nil {
-		out.Also = []scenarios.Verdict{}
+	out := classified{
+		Judgement: j, Titles: results.OrEmpty(j.Signature.Titles), Release: log.Release, Lines: log.Lines, Findings: results.OrEmpty(log.Findings),
 	}
-	if out.Titles == nil {
-		out.Titles = []string{}
-	}
-	if out.Findings == nil {
-		out.Findings = []console.Finding{}
-	}
+	out.Also = results.OrEmpty(j.Also)
 	return a.printJSON(out)
 }
 
