@@ -487,7 +487,7 @@ func (j *session) bisect(ctx context.Context, f *Finding) error {
 	}
 	if f.Bisection == nil {
 		f.Bisection = &Bisection{
-			Dir: trials.NewFolder(filepath.Join(j.Root, "bisections")), Good: f.Before, Bad: f.Ref, Found: Found{Unfinished: true},
+			Dir: trials.NewFolder(filepath.Join(j.Root, results.BisectionsDir)), Good: f.Before, Bad: f.Ref, Found: Found{Unfinished: true},
 		}
 		if err := j.keep(); err != nil {
 			return err

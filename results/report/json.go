@@ -46,7 +46,8 @@ func (r Report) filled() Report {
 	r.Runs, r.Kernels, r.Problems = results.OrEmpty(r.Runs), results.OrEmpty(r.Kernels), results.OrEmpty(r.Problems)
 	r.Cases, r.Changes = each(r.Cases, func(c *Case) { c.Cells, c.History = results.OrEmpty(c.Cells), results.OrEmpty(c.History) }), results.OrEmpty(r.Changes)
 	r.Trials = each(r.Trials, func(t *Trial) {
-		t.Also, t.Legs, t.Findings, t.Attempts, t.Events, t.Commands = results.OrEmpty(t.Also), results.OrEmpty(t.Legs), results.OrEmpty(t.Findings), results.OrEmpty(t.Attempts), results.OrEmpty(t.Events), results.OrEmpty(t.Commands)
+		t.Also, t.Legs, t.Findings = results.OrEmpty(t.Also), results.OrEmpty(t.Legs), results.OrEmpty(t.Findings)
+		t.Attempts, t.Events, t.Commands = results.OrEmpty(t.Attempts), results.OrEmpty(t.Events), results.OrEmpty(t.Commands)
 	})
 	r.Bisections = each(r.Bisections, func(b *Bisection) {
 		b.Why, b.Checks, b.Steps = results.OrEmpty(b.Why), results.OrEmpty(b.Checks), results.OrEmpty(b.Steps)

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/blockrig/blockrig/harness/bisect"
+	"github.com/blockrig/blockrig/harness/bisect/trials"
 	"github.com/blockrig/blockrig/harness/nightly"
 	"github.com/blockrig/blockrig/harness/stats"
 	"github.com/blockrig/blockrig/harness/text"
@@ -100,9 +101,10 @@ func (l *loader) runs(ctx context.Context, of store.Filter) error {
 func commandLine(args []string) string {
 	words := make([]string, len(args))
 	for i, a := range args {
-		if words[i] = quote(a); i == 0 {
-			words[i] = quote(path.Base(a))
+		if i == 0 {
+			a = path.Base(a)
 		}
+		words[i] = trials.Quoted(a)
 	}
 	return strings.Join(words, " ")
 }
@@ -263,11 +265,11 @@ func (l *loader) trials(ctx context.Context, _ store.Filter) error {
 			return err
 		}
 		told[name] = true
-		told := l.trial(t)
-		if err := told.look(l.files); err != nil {
+		full := l.trial(t)
+		if err := full.look(l.files); err != nil {
 			l.r.Problems = append(l.r.Problems, err.Error())
 		}
-		l.r.Trials = append(l.r.Trials, told)
+		l.r.Trials = append(l.r.Trials, full)
 	}
 	for i := range l.r.Cases {
 		for j := range l.r.Cases[i].Cells {
@@ -288,13 +290,8 @@ func (l *loader) trial(t store.Trial) Trial {
 	out := Trial{
 		Name: t.Name(), Kernel: l.kernel(t.Kernel), Scenario: t.Scenario, Case: t.Case, Started: t.Started.UTC(),
 		Verdict: t.Verdict, Also: t.Also, Phase: t.Phase, Reason: t.Reason, Outcome: t.Outcome, Errno: t.Errno,
-		Accel: t.Accel, CPUs: t.CPUs, Warm: t.Warm, BootID: t.BootID, BootMS: t.BootMS, TrialMS: t.TrialMS, GuestMS: t.GuestMS,
+		Signature: t.Signature.String(), Accel: t.Accel, CPUs: t.CPUs, Warm: t.Warm, BootID: t.BootID, BootMS: t.BootMS, TrialMS: t.TrialMS, GuestMS: t.GuestMS,
 	}
-	sig := t.Signature
-	if len(sig.Titles) == 0 {
-		sig.Titles = t.Titles
-	}
-	out.Signature = sig.String()
 	for _, f := range t.Findings {
 		out.Findings = append(out.Findings, Finding{Kind: f.Kind, Title: f.Title, Place: f.Place, Line: f.Line})
 	}
@@ -344,18 +341,6 @@ func (l *loader) rate(t store.Trial) (float64, bool) {
 	return 0, false
 }
 
-// quote is a word as a shell takes it.
-func quote(s string) string {
-	const plain = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-+=,./:@%^~"
-	if s != "" && strings.Trim(s, plain) == "" && s[0] != '~' {
-		return s
-	}
-	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
-}
-
-// bisectionsDir holds them, in the results folder.
-const bisectionsDir = "bisections"
-
 // Bounds of the files of a bisection, in bytes.
 const (
 	maxAnswer = 16 << 20
@@ -393,7 +378,7 @@ func (l *loader) answer(b *Bisection) error {
 	if l.files == nil {
 		return fs.ErrNotExist
 	}
-	dir := path.Join(bisectionsDir, b.Name)
+	dir := path.Join(results.BisectionsDir, b.Name)
 	src, err := readFile(l.files, path.Join(dir, bisect.AnswerFile), maxAnswer)
 	if err != nil {
 		return err

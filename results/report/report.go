@@ -1,6 +1,7 @@
 package report
 
 import (
+	"cmp"
 	"time"
 
 	"github.com/blockrig/blockrig/harness/bisect"
@@ -53,12 +54,7 @@ type Kernel struct {
 }
 
 // Name is what people call it.
-func (k Kernel) Name() string {
-	if k.Release != "" {
-		return k.Release
-	}
-	return k.Ref
-}
+func (k Kernel) Name() string { return cmp.Or(k.Release, k.Ref) }
 
 // A Case is a scenario with its parameters fixed, and what was seen of it.
 type Case struct {

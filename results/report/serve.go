@@ -16,6 +16,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/blockrig/blockrig/harness/bisect"
 	"github.com/blockrig/blockrig/harness/text"
 	"github.com/blockrig/blockrig/results"
 	"github.com/blockrig/blockrig/results/store"
@@ -320,7 +321,7 @@ const mostWatched = 50
 // they have got.
 func recorded(folder *os.Root) string {
 	var b strings.Builder
-	for _, dir := range []string{".", bisectionsDir} {
+	for _, dir := range []string{".", results.BisectionsDir} {
 		entries, err := fs.ReadDir(folder.FS(), dir)
 		if err != nil {
 			continue // there is none yet
@@ -328,7 +329,7 @@ func recorded(folder *os.Root) string {
 		entries = slices.DeleteFunc(entries, func(e fs.DirEntry) bool { return !e.IsDir() || strings.HasPrefix(e.Name(), ".") })
 		fmt.Fprintln(&b, dir, len(entries))
 		for _, e := range entries[max(0, len(entries)-mostWatched):] {
-			for _, name := range []string{results.TrialsFile, "run.json", "answer.json"} {
+			for _, name := range []string{results.TrialsFile, "run.json", bisect.AnswerFile} {
 				if info, err := folder.Lstat(path.Join(dir, e.Name(), name)); err == nil {
 					fmt.Fprintln(&b, e.Name(), name, info.Size(), info.ModTime().UnixNano())
 				}

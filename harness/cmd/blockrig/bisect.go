@@ -15,6 +15,7 @@ import (
 	"github.com/blockrig/blockrig/harness/cachedir"
 	"github.com/blockrig/blockrig/harness/text"
 	"github.com/blockrig/blockrig/harness/trial"
+	"github.com/blockrig/blockrig/results"
 	"github.com/blockrig/blockrig/scenarios"
 )
 
@@ -176,7 +177,7 @@ func (a *app) bisections() (string, error) {
 	if err != nil {
 		return "", err
 	}
-	return filepath.Join(root, "bisections"), nil
+	return filepath.Join(root, results.BisectionsDir), nil
 }
 
 // search does a bisection and prints its answer.
