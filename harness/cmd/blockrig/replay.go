@@ -50,7 +50,7 @@ guest. Whether the trial ends as it was recorded is said on stderr.`,
 			if len(refs) == 0 {
 				refs = []string{cmp.Or(r.Job.Kernel.Exact, r.Job.Kernel.Ref)}
 			}
-			return a.replay(c.Context(), replayed{r.Case, r.Job, r.Record}, refs, o)
+			return a.replay(c.Context(), r, refs, o)
 		},
 	}
 	f := c.Flags()
@@ -60,15 +60,8 @@ guest. Whether the trial ends as it was recorded is said on stderr.`,
 	return c
 }
 
-// replayed is a trial that is made again.
-type replayed struct {
-	c      scenarios.Case
-	job    trial.Job
-	record results.Record
-}
-
 // replay makes a trial again on kernels that are prepared for it.
-func (a *app) replay(ctx context.Context, was replayed, refs []string, o labOptions) error {
+func (a *app) replay(ctx context.Context, was results.Recorded, refs []string, o labOptions) error {
 	if err := needQEMU(); err != nil {
 		return err
 	}
@@ -77,22 +70,22 @@ func (a *app) replay(ctx context.Context, was replayed, refs []string, o labOpti
 		return badRequest(err)
 	}
 	req := results.Request{
-		Verb: results.VerbRun, Scenarios: results.ScenariosOf([]scenarios.Case{was.c}), Kernels: results.KernelsOf(refs...),
-		Repeat: 1, Trust: defaultTrust, Build: build, Seed: was.job.Seed,
+		Verb: results.VerbRun, Scenarios: results.ScenariosOf([]scenarios.Case{was.Case}), Kernels: results.KernelsOf(refs...),
+		Repeat: 1, Trust: defaultTrust, Build: build, Seed: was.Job.Seed,
 	}
-	o.cpus, o.cold = cmp.Or(o.cpus, was.job.CPUs), o.cold || was.job.Cold
+	o.cpus, o.cold = cmp.Or(o.cpus, was.Job.CPUs), o.cold || was.Job.Cold
 	o.request(&req)
 	b, err := a.trialsOf(ctx, how{timing: o.timing}, creating(ctx, req))
 	return a.endReplay(was, b, err)
 }
 
 // endReplay says whether the trials ended as the recorded one did.
-func (a *app) endReplay(was replayed, b *begun, err error) error {
+func (a *app) endReplay(was results.Recorded, b *begun, err error) error {
 	if b == nil {
 		return err
 	}
 	for _, r := range b.done() {
-		a.say("%s: %s", r.Kernel.Release, results.Again(was.record, r))
+		a.say("%s: %s", r.Kernel.Release, results.Again(was.Record, r))
 	}
 	if err != nil {
 		return err
@@ -118,7 +111,7 @@ func (a *app) replayBundle(ctx context.Context, path string, refs []string, o la
 	if err != nil {
 		return err
 	}
-	was := replayed{from.Case, from.Job, from.Record}
+	was := results.Recorded{Record: from.Record, Job: from.Job, Case: from.Case}
 	if len(refs) > 0 {
 		return a.replay(ctx, was, refs, o)
 	}

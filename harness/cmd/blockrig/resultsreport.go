@@ -1,11 +1,8 @@
 package main
 
 import (
-	"errors"
-
 	"github.com/spf13/cobra"
 
-	"github.com/blockrig/blockrig/results"
 	"github.com/blockrig/blockrig/results/report"
 	"github.com/blockrig/blockrig/results/store"
 )
@@ -37,15 +34,7 @@ the last night.
 			if err := o.Check(); err != nil {
 				return badRequest(err)
 			}
-			root, err := a.resultsRoot()
-			if err != nil {
-				return err
-			}
-			s, err := results.OpenStore(c.Context(), root, a.say)
-			if err != nil {
-				return wrongRun(err)
-			}
-			return errors.Join(wrongReport(report.Make(c.Context(), s, root, o)), s.Close())
+			return a.withIndex(c, func(root string, s *store.Store) error { return report.Make(c.Context(), s, root, o) })
 		},
 	}
 	f := c.Flags()
@@ -58,14 +47,4 @@ the last night.
 	f.StringVar(&o.Submit, "submit", "", "submit to KCIDB at `ADDRESS` (https), too")
 	f.StringVar(&o.TokenFile, "token-file", "", "`FILE` with the token for --submit")
 	return c
-}
-
-// wrongReport tells what of a report's errors is the user's.
-func wrongReport(err error) error {
-	for _, of := range []error{report.ErrSelect, store.ErrNone} {
-		if errors.Is(err, of) {
-			return badRequest(err)
-		}
-	}
-	return wrongRun(err)
 }

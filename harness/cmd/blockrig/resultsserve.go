@@ -22,7 +22,7 @@ only reads. It has no passwords: who can reach it can read it.`,
 				return err
 			}
 			s.Root, s.Words, s.Say, s.Tool = root, args, a.say, "blockrig "+thisBuild().Version
-			return wrongReport(s.Serve(c.Context()))
+			return wrongRun(s.Serve(c.Context()))
 		},
 	}
 	f := c.Flags()

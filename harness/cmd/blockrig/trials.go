@@ -20,6 +20,7 @@ import (
 	"github.com/blockrig/blockrig/initramfs"
 	"github.com/blockrig/blockrig/kernels"
 	"github.com/blockrig/blockrig/results"
+	"github.com/blockrig/blockrig/results/report"
 	"github.com/blockrig/blockrig/results/store"
 	"github.com/blockrig/blockrig/scenarios"
 )
@@ -338,7 +339,7 @@ func (a *app) sweptRoot(ctx context.Context) (string, error) {
 
 // wrongRun makes those errors of the record the user's that are.
 func wrongRun(err error) error {
-	for _, of := range []error{results.ErrFolder, results.ErrNoRun, store.ErrNone, results.ErrUnderWay, results.ErrCantResume} {
+	for _, of := range []error{results.ErrFolder, results.ErrNoRun, store.ErrNone, report.ErrSelect, results.ErrUnderWay, results.ErrCantResume} {
 		if errors.Is(err, of) {
 			return badRequest(err)
 		}
