@@ -37,7 +37,8 @@ type Config struct {
 	Known     []Known    `json:"known,omitempty" least:"0" doc:"failures that are known"`
 	Bisect    Bisections `json:"bisect,omitempty" doc:"how new failures are bisected"`
 
-	dir string // the file's
+	dir   string           // the file's
+	cases []scenarios.Case // as they were when it was read
 }
 
 // A Pattern says which kernels a night looks at. Each is a stream: the history
@@ -139,17 +140,8 @@ func (c *Config) check(f *language.File) error {
 	if len(c.Scenarios) == 0 && !c.Museum && !c.Promises {
 		return f.Wrong("scenarios", "nothing is to be tried; name scenarios, or say museum: true or promises: true")
 	}
-	for i, e := range c.Scenarios {
-		if _, err := c.casesOf(e); err != nil {
-			return f.Wrong(fmt.Sprintf("scenarios[%d]", i), "%v", err)
-		}
-	}
-	all, err := c.Cases()
-	if err != nil {
+	if err := c.findCases(f); err != nil {
 		return err
-	}
-	if len(all) == 0 {
-		return f.Wrong("scenarios", "no case is left to be tried")
 	}
 	for i, k := range c.Known {
 		at := fmt.Sprintf("known[%d].", i)
@@ -158,7 +150,7 @@ func (c *Config) check(f *language.File) error {
 		}
 		names := map[string]bool{}
 		found := false
-		for _, cs := range all {
+		for _, cs := range c.cases {
 			names[cs.Scenario.Name] = true
 			found = found || k.Scenario == cs.Scenario.Name && (k.Case == "" || k.Case == cs.ID)
 		}
@@ -245,33 +237,41 @@ func (c *Config) Time() time.Duration {
 }
 
 // Cases are all that a night may try, in the config's order, none twice.
-func (c *Config) Cases() ([]scenarios.Case, error) {
-	entries := slices.Clone(c.Scenarios)
+func (c *Config) Cases() []scenarios.Case { return c.cases }
+
+// findCases reads the scenarios.
+func (c *Config) findCases(f *language.File) error {
+	seen := map[CaseName]bool{}
+	add := func(e Entry) error {
+		cases, err := c.casesOf(e)
+		for _, cs := range cases {
+			if !seen[nameOf(cs)] {
+				c.cases = append(c.cases, cs)
+			}
+			seen[nameOf(cs)] = true
+		}
+		return err
+	}
+	for i, e := range c.Scenarios {
+		if err := add(e); err != nil {
+			return f.Wrong(fmt.Sprintf("scenarios[%d]", i), "%v", err)
+		}
+	}
 	names, err := language.Names()
 	if err != nil {
-		return nil, err
+		return err
 	}
 	for _, name := range names {
 		if c.Museum && strings.HasPrefix(name, museumPrefix) || c.Promises && strings.HasPrefix(name, promisePrefix) {
-			entries = append(entries, Entry{Scenario: name})
-		}
-	}
-	var out []scenarios.Case
-	seen := map[[2]string]bool{}
-	for _, e := range entries {
-		cases, err := c.casesOf(e)
-		if err != nil {
-			return nil, err
-		}
-		for _, cs := range cases {
-			key := [2]string{cs.Scenario.Name, cs.ID}
-			if !seen[key] {
-				out = append(out, cs)
+			if err := add(Entry{Scenario: name}); err != nil {
+				return err
 			}
-			seen[key] = true
 		}
 	}
-	return out, nil
+	if len(c.cases) == 0 {
+		return f.Wrong("scenarios", "no case is left to be tried")
+	}
+	return nil
 }
 
 func (c *Config) casesOf(e Entry) ([]scenarios.Case, error) {

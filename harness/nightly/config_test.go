@@ -14,12 +14,8 @@ func TestSampleIsAConfig(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	cases, err := c.Cases()
-	if err != nil {
-		t.Fatal(err)
-	}
 	seen := map[string]bool{}
-	for _, cs := range cases {
+	for _, cs := range c.Cases() {
 		name, _, _ := strings.Cut(cs.Scenario.Name, "-")
 		seen[name] = true
 	}

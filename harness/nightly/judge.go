@@ -96,7 +96,7 @@ func (b *archive) watches() map[watchKey]watch {
 	out := map[watchKey]watch{}
 	for _, n := range b.nights {
 		for _, f := range n.Findings {
-			key := watchKey{f.Stream, f.key()}
+			key := f.watchKey()
 			w := out[key]
 			switch f.Kind {
 			case New, Back, Spread:
@@ -125,6 +125,8 @@ func (b *archive) watches() map[watchKey]watch {
 }
 
 func (f Finding) key() failureKey { return failureKey{f.CaseName, f.Signature} }
+
+func (f Finding) watchKey() watchKey { return watchKey{f.Stream, f.key()} }
 
 // A judge says what is new tonight.
 type judge struct {
@@ -217,12 +219,13 @@ func (j *judge) judge(c cell, sig string, before, tonight []entry) (f Finding, o
 	if f.Tonight.Trials == 0 {
 		return f, false
 	}
-	w, watched := j.watched[watchKey{c.stream, f.key()}]
-	nights := nightsOf(slices.Concat(before, tonight), sig)
+	w, watched := j.watched[f.watchKey()]
+	all := slices.Concat(before, tonight)
+	nights := nightsOf(all, sig)
 	// What was said already is not said again: only what came after it counts.
 	within := stats.Recent
 	if watched {
-		within = min(within, len(nightsOf(after(slices.Concat(before, tonight), w.since), sig)))
+		within = min(within, len(nightsOf(after(all, w.since), sig)))
 	}
 	f.Change = stats.FindChange(nights[max(0, len(nights)-remembered):], within)
 	f.Before, f.BeforeRelease = lastWithout(before, sig, f.Ref)

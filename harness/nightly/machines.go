@@ -73,6 +73,7 @@ func (m *Machines) Bisect(ctx context.Context, s Search) (found Found, err error
 	if err != nil {
 		return found, err
 	}
+	search.Cache = m.Cache // and so that of those that follow it
 	todo := []*trials.Search{search}
 	defer func() {
 		for _, left := range todo {
@@ -101,11 +102,7 @@ func (m *Machines) Bisect(ctx context.Context, s Search) (found Found, err error
 // search begins the bisection, or opens the one that was begun.
 func (m *Machines) search(ctx context.Context, s Search, runner *trials.Runner) (*trials.Search, error) {
 	if bisect.Begun(s.Dir) {
-		search, err := trials.Open(s.Dir)
-		if err == nil {
-			search.Cache = m.Cache
-		}
-		return search, err
+		return trials.Open(s.Dir)
 	}
 	r := trials.Request{
 		Command: m.Command, Scenario: trials.ScenarioOf(s.Case), Machine: s.Machine,
@@ -131,11 +128,7 @@ func (m *Machines) search(ctx context.Context, s Search, runner *trials.Runner) 
 			return nil, err
 		}
 	}
-	search, err := trials.Create(s.Dir, r)
-	if err == nil {
-		search.Cache = m.Cache
-	}
-	return search, err
+	return trials.Create(s.Dir, r)
 }
 
 // Of bisections that nobody watches: how sure a culprit is to be, and how many

@@ -1,6 +1,7 @@
 package nightly
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -43,6 +44,9 @@ type Kernel struct {
 	Release string `json:"release,omitempty"` // as far as it is known before it was booted
 	New     bool   `json:"new,omitempty"`     // no night before looked at it in this stream
 }
+
+// name is its release or, as long as that is not known, its reference.
+func (k Kernel) name() string { return cmp.Or(k.Release, k.Ref) }
 
 // A CaseName names a case.
 type CaseName struct {
@@ -265,16 +269,17 @@ func (b *archive) put(n *Night) error {
 	return nil
 }
 
-// seen are the kernels that nights before looked at in a stream, the oldest
-// first. One of which there is no verdict is still new.
-func (b *archive) seen(stream string) []Kernel {
-	var out []Kernel
-	have := map[string]bool{}
+// A streamRef is a kernel in a stream.
+type streamRef struct{ stream, ref string }
+
+// seen are the kernels that nights before looked at. One of which there is no
+// verdict is still new.
+func (b *archive) seen() map[streamRef]bool {
+	out := map[streamRef]bool{}
 	for _, n := range b.nights {
 		for _, t := range n.Tallies {
-			if _, trials := t.trials(); trials > 0 && t.Stream == stream && !have[t.Ref] && t.Confirms == "" {
-				have[t.Ref] = true
-				out = append(out, Kernel{Stream: stream, Ref: t.Ref, Release: t.Release})
+			if _, trials := t.trials(); trials > 0 && t.Confirms == "" {
+				out[streamRef{t.Stream, t.Ref}] = true
 			}
 		}
 	}

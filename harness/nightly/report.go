@@ -113,15 +113,20 @@ func (n *Night) WriteText(w io.Writer, name string) error {
 	return err
 }
 
+// linesBelow gives what writes a line below a heading of a case.
+func linesBelow(b *strings.Builder) func(format string, args ...any) {
+	return func(format string, args ...any) {
+		fmt.Fprintf(b, "    %s\n", text.Escape(fmt.Sprintf(format, args...)))
+	}
+}
+
 func (f Finding) write(b *strings.Builder) {
 	fmt.Fprintf(b, "  %s: %s on %s", text.Escape(f.CaseName.String()), text.Escape(short(f.Signature)), text.Escape(f.Release))
 	if f.Kind.Alarming() && f.BeforeRelease != "" {
 		fmt.Fprintf(b, ", not on %s", text.Escape(f.BeforeRelease))
 	}
 	b.WriteByte('\n')
-	line := func(format string, args ...any) {
-		fmt.Fprintf(b, "    %s\n", text.Escape(fmt.Sprintf(format, args...)))
-	}
+	line := linesBelow(b)
 	if what := strings.Trim(f.Shown.Outcome+"; "+f.Shown.Title, "; "); what != "" {
 		line("%s", what)
 	}
@@ -181,9 +186,7 @@ func (f Finding) writeBisection(b *strings.Builder) {
 	if bi == nil {
 		return
 	}
-	line := func(format string, args ...any) {
-		fmt.Fprintf(b, "    %s\n", text.Escape(fmt.Sprintf(format, args...)))
-	}
+	line := linesBelow(b)
 	for _, c := range bi.Culprits {
 		said := "came with " + strings.TrimSpace(c.First+" "+c.Title)
 		if c.Range != "" {
@@ -228,25 +231,26 @@ func writeBackports(b *strings.Builder, all []Backport) {
 	names := func(rs []Release) string {
 		var out []string
 		for _, r := range rs {
-			if name := text.Escape(r.Release); !slices.Contains(out, name) {
-				out = append(out, name)
+			if !slices.Contains(out, r.Release) {
+				out = append(out, r.Release)
 			}
 		}
 		return strings.Join(out, ", ")
 	}
+	line := linesBelow(b)
 	for i, bp := range all {
 		if i == 0 {
 			b.WriteString("\nMISSING BACKPORTS, and where fixes arrived\n")
 		}
 		fmt.Fprintf(b, "  %s\n", text.Escape(bp.CaseName.String()))
 		if bp.Fix != "" {
-			fmt.Fprintf(b, "    fix: %s\n", text.Escape(bp.Fix))
+			line("fix: %s", bp.Fix)
 		}
 		if len(bp.Lacking) > 0 {
-			fmt.Fprintf(b, "    missing in %s\n", names(bp.Lacking))
+			line("missing in %s", names(bp.Lacking))
 		}
 		if len(bp.Arrived) > 0 {
-			fmt.Fprintf(b, "    arrived in %s\n", names(bp.Arrived))
+			line("arrived in %s", names(bp.Arrived))
 		}
 	}
 }
@@ -256,7 +260,7 @@ func (n *Night) writeTried(b *strings.Builder) {
 	b.WriteString("\nTRIED\n")
 	for _, k := range n.Kernels {
 		var cases, trials, errors, left int
-		release, reason := k.Release, ""
+		release, reason := k.name(), ""
 		for _, t := range n.Tallies {
 			if t.Ref != k.Ref || t.Stream != k.Stream || t.Confirms != "" {
 				continue
@@ -274,9 +278,6 @@ func (n *Night) writeTried(b *strings.Builder) {
 			if !batch.Done && batch.Kernel.Ref == k.Ref && batch.Kernel.Stream == k.Stream {
 				left += len(batch.Cases)
 			}
-		}
-		if release == "" {
-			release = k.Ref
 		}
 		fmt.Fprintf(b, "  %s (%s): %d cases, %d trials", text.Escape(release), text.Escape(k.Stream), cases, trials)
 		if k.New {
@@ -303,15 +304,11 @@ func (f *Forecast) WriteText(w io.Writer, name string) error {
 	t := text.Table{Head: []string{"KERNEL", "STREAM", "WHY", "CASES", "TAKES"}}
 	add := func(all []Batch, out string) {
 		for _, batch := range all {
-			release := batch.Kernel.Release
-			if release == "" {
-				release = batch.Kernel.Ref
-			}
 			takes := spent(batch.Seconds)
 			if out != "" {
 				takes += ", " + out
 			}
-			t.Add(release, batch.Kernel.Stream, batch.Why, len(batch.Cases), takes)
+			t.Add(batch.Kernel.name(), batch.Kernel.Stream, batch.Why, len(batch.Cases), takes)
 		}
 	}
 	add(f.Plan, "")

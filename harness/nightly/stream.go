@@ -15,6 +15,7 @@ import (
 type finder struct {
 	exec    Executor
 	archive *archive
+	seen    map[streamRef]bool // by nights before
 
 	releases []kernels.Version
 	err      error
@@ -40,7 +41,7 @@ func (f *finder) kernels(ctx context.Context, patterns []Pattern) (out []Kernel,
 			found = last
 		}
 		for _, k := range found {
-			k.New = !slices.ContainsFunc(f.archive.seen(k.Stream), func(o Kernel) bool { return o.Ref == k.Ref })
+			k.New = !f.seen[streamRef{k.Stream, k.Ref}]
 			out = append(out, k)
 		}
 	}
@@ -142,10 +143,9 @@ func (f *finder) packages(ctx context.Context, name, suite string) ([]Kernel, er
 // before looked at: the first night begins with the newest. Without any, it is
 // the newest again.
 func (f *finder) unseen(stream string, all []Kernel) []Kernel {
-	seen := f.archive.seen(stream)
 	at := -1
 	for i, k := range all {
-		if slices.ContainsFunc(seen, func(o Kernel) bool { return o.Ref == k.Ref }) {
+		if f.seen[streamRef{stream, k.Ref}] {
 			at = i
 		}
 	}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"os"
 	"path/filepath"
 	"slices"
@@ -30,7 +29,6 @@ type Worker struct {
 	// Workers is how many trials run at a time, for the estimates.
 	Workers int
 	Say     func(format string, args ...any)
-	Log     *slog.Logger
 	Command []string // that runs are recorded with
 }
 
@@ -88,16 +86,13 @@ func (w *Worker) Forecast(ctx context.Context) (*Forecast, error) {
 
 // begin plans a new night.
 func (w *Worker) begin(ctx context.Context, b *archive) (*Night, error) {
-	cases, err := w.Config.Cases()
-	if err != nil {
-		return nil, err
-	}
 	n := &Night{Number: b.next(), Started: w.Clock.Now().UTC().Truncate(time.Second)}
-	f := &finder{exec: w.Exec, archive: b}
+	f := &finder{exec: w.Exec, archive: b, seen: b.seen()}
+	var err error
 	if n.Kernels, n.Trouble, err = f.kernels(ctx, w.Config.Kernels); err != nil {
 		return nil, err
 	}
-	n.Plan = plan(b, n.Kernels, cases, w.Config.Repeat, w.Workers)
+	n.Plan = plan(b, n.Kernels, w.Config.Cases(), w.Config.Repeat, w.Workers)
 	return n, nil
 }
 
@@ -130,12 +125,8 @@ func (w *Worker) Run(ctx context.Context) (_ *Night, err error) {
 	if err != nil {
 		return nil, err
 	}
-	all, err := w.Config.Cases()
-	if err != nil {
-		return nil, err
-	}
 	j := &session{Worker: w, archive: b, cases: map[CaseName]scenarios.Case{}, from: w.Clock.Elapsed()}
-	for _, c := range all {
+	for _, c := range w.Config.Cases() {
 		j.cases[nameOf(c)] = c
 	}
 	if n == nil {
@@ -152,7 +143,7 @@ func (w *Worker) Run(ctx context.Context) (_ *Night, err error) {
 	if err := j.work(ctx); err != nil {
 		return n, errors.Join(err, j.keep())
 	}
-	n.Lacking = b.backports(*n, all)
+	n.Lacking = b.backports(*n, w.Config.Cases())
 	n.Finished = w.Clock.Now().UTC().Truncate(time.Second)
 	return n, j.keep()
 }
@@ -206,7 +197,7 @@ func (j *session) goOn(ctx context.Context) error {
 	}
 	last := j.archive.nights[len(j.archive.nights)-1]
 	for _, f := range slices.Concat(last.Findings, last.Continued) {
-		if f.Bisection == nil || !f.Bisection.Unfinished || slices.ContainsFunc(j.night.Continued, func(o Finding) bool { return o.Stream == f.Stream && o.key() == f.key() }) {
+		if f.Bisection == nil || !f.Bisection.Unfinished || slices.ContainsFunc(j.night.Continued, func(o Finding) bool { return o.watchKey() == f.watchKey() }) {
 			continue
 		}
 		b := *f.Bisection
@@ -362,7 +353,7 @@ func (j *session) lookCloser(ctx context.Context) error {
 func (j *session) adopt(found []Finding) {
 	for i := range found {
 		f := &found[i]
-		at := slices.IndexFunc(j.night.Findings, func(o Finding) bool { return o.Stream == f.Stream && o.key() == f.key() })
+		at := slices.IndexFunc(j.night.Findings, func(o Finding) bool { return o.watchKey() == f.watchKey() })
 		if at >= 0 {
 			f.Elsewhere, f.Bisection = j.night.Findings[at].Elsewhere, j.night.Findings[at].Bisection
 		}
