@@ -183,8 +183,12 @@ type archive struct {
 }
 
 const (
-	lockFile   = "lock"
-	mostOfFile = 64 << 20 // bytes of a night
+	// Folder has a folder for each config of nights, in that of the results.
+	Folder = "nightly"
+	// MaxRecord is the size of the largest record of a night, in bytes.
+	MaxRecord = 64 << 20
+
+	lockFile = "lock"
 )
 
 func fileOf(number int) string { return fmt.Sprintf("%06d.json", number) }
@@ -232,7 +236,7 @@ func readNight(root *os.Root, name string) (n Night, err error) {
 	switch {
 	case err != nil:
 		return n, err
-	case !info.Mode().IsRegular() || info.Size() > mostOfFile:
+	case !info.Mode().IsRegular() || info.Size() > MaxRecord:
 		return n, errors.New("it is no record of a night")
 	}
 	src, err := root.ReadFile(name)

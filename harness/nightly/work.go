@@ -40,7 +40,7 @@ var ErrUnderWay = errors.New("a night of this config is under way")
 const forTrials = .6
 
 // Dir is where the nights of a config are recorded.
-func (w *Worker) Dir() string { return filepath.Join(w.Root, "nightly", w.Config.Name) }
+func (w *Worker) Dir() string { return filepath.Join(w.Root, Folder, w.Config.Name) }
 
 // A Forecast is what a night would do.
 type Forecast struct {

@@ -14,14 +14,8 @@ import (
 	"github.com/blockrig/blockrig/results/store"
 )
 
-const (
-	// nightsDir has a folder for each config of nights, in the results folder.
-	nightsDir = "nightly"
-	// maxNight is the size of the largest record of a night, in bytes.
-	maxNight = 64 << 20
-	// mostNights bounds the nights that are read of each config: the last ones.
-	mostNights = 60
-)
+// mostNights bounds the nights that are read of each config: the last ones.
+const mostNights = 60
 
 // readNights reads what nights recorded: which stream a kernel is of and, of
 // the last night whose runs are in the report, what it said of failures.
@@ -33,8 +27,8 @@ func (l *loader) readNights(context.Context, store.Filter) error {
 	for _, r := range l.r.Runs {
 		runs[r.ID] = true
 	}
-	for _, config := range names(l.files, nightsDir) {
-		dir := path.Join(nightsDir, config)
+	for _, config := range names(l.files, nightly.Folder) {
+		dir := path.Join(nightly.Folder, config)
 		files := slices.DeleteFunc(names(l.files, dir), func(name string) bool { return path.Ext(name) != ".json" || strings.HasPrefix(name, ".") })
 		var last *nightly.Night
 		for _, name := range files[max(0, len(files)-mostNights):] {
@@ -64,7 +58,7 @@ func (l *loader) readNights(context.Context, store.Filter) error {
 
 func readNight(files fs.FS, name string) (nightly.Night, error) {
 	var n nightly.Night
-	src, err := readFile(files, name, maxNight)
+	src, err := readFile(files, name, nightly.MaxRecord)
 	if err == nil {
 		err = json.Unmarshal(src, &n)
 	}
