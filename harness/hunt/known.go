@@ -39,7 +39,7 @@ func ReadKnown(name string, src []byte) ([]Known, error) {
 }
 
 // ShippedKnown are those that ship with blockrig.
-func ShippedKnown() ([]Known, error) { return ReadKnown("known.yaml", scenarios.Known) }
+func ShippedKnown() ([]Known, error) { return ReadKnown(scenarios.KnownFile, scenarios.Known) }
 
 // of says whether it may show on a kernel, on a stack.
 func (k Known) of(release, stack string) bool {

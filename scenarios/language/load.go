@@ -65,7 +65,7 @@ func Load(arg string) (*scenarios.Scenario, error) {
 	if slices.Contains(names, arg) {
 		return loadShipped(arg)
 	}
-	src, err := readFile(arg, "scenario")
+	src, err := ReadFile(arg, scenarioFile.name)
 	if errors.Is(err, fs.ErrNotExist) && !looksLikePath(arg) {
 		guesses := text.Near(arg, names)
 		if len(guesses) == 0 {
@@ -89,9 +89,10 @@ func looksLikePath(arg string) bool {
 	return strings.ContainsRune(arg, filepath.Separator) || ext == ".yaml" || ext == ".yml"
 }
 
-// readFile reads a regular file and nothing else: a FIFO would block, and a
-// device must not be opened.
-func readFile(path, kind string) ([]byte, error) {
+// ReadFile reads the text of a regular file, up to the size that Read takes, and
+// nothing else: a FIFO would block, and a device must not be opened. kind is
+// what such a file is called in messages.
+func ReadFile(path, kind string) ([]byte, error) {
 	src, err := func() ([]byte, error) {
 		info, err := os.Stat(path)
 		switch {

@@ -27,10 +27,6 @@ func Read(name, kind string, src []byte, to any) (*File, error) {
 	return &File{d}, nil
 }
 
-// ReadFile reads the text of a regular file, up to the size that Read takes;
-// it neither blocks at a FIFO nor opens a device.
-func ReadFile(path, kind string) ([]byte, error) { return readFile(path, kind) }
-
 // Wrong is the *Error of what stands at a path such as "kernels[2].tags.match",
 // or is missing there.
 func (f *File) Wrong(path, format string, args ...any) error {
