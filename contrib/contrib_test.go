@@ -3,6 +3,7 @@
 package contrib
 
 import (
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -14,14 +15,26 @@ import (
 	"gopkg.in/yaml.v3"
 )
 
-// blockrig is the command, built once for all tests.
-func blockrig(t *testing.T) string {
-	t.Helper()
-	name := filepath.Join(t.TempDir(), "blockrig")
-	if out, err := exec.Command("go", "build", "-o", name, "../harness/cmd/blockrig").CombinedOutput(); err != nil {
-		t.Fatalf("%v: %s", err, out)
+// command is blockrig, built once for all tests.
+var command string
+
+func TestMain(m *testing.M) {
+	os.Exit(testMain(m))
+}
+
+func testMain(m *testing.M) int {
+	dir, err := os.MkdirTemp("", "blockrig-test-")
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
 	}
-	return name
+	defer os.RemoveAll(dir)
+	command = filepath.Join(dir, "blockrig")
+	if out, err := exec.Command("go", "build", "-o", command, "../harness/cmd/blockrig").CombinedOutput(); err != nil {
+		fmt.Fprintf(os.Stderr, "build blockrig: %v\n%s", err, out)
+		return 1
+	}
+	return m.Run()
 }
 
 func read(t *testing.T, name string) string {
@@ -40,7 +53,6 @@ var use = regexp.MustCompile(`(?m)(?:^[^#\n]*|^# +)(?:\bblockrig|/blockrig)"? ((
 // Given every file, then blockrig takes the commands in it, and reads the
 // config that they name.
 func TestCommands(t *testing.T) {
-	command := blockrig(t)
 	found := 0
 	for _, name := range []string{"blockrig-nightly.service", "Containerfile", "github-nightly.yaml", "gitlab-nightly.yaml"} {
 		for _, m := range use.FindAllStringSubmatch(read(t, name), -1) {
@@ -74,7 +86,6 @@ var report = regexp.MustCompile(`(?m)^[^#\n]*blockrig"? (?:--results \S+ )?(resu
 // Given every file, then blockrig takes the commands in it that make reports:
 // where nothing is recorded, that is all there is to complain of.
 func TestReports(t *testing.T) {
-	command := blockrig(t)
 	found := 0
 	for _, name := range []string{"blockrig-nightly.service", "github-nightly.yaml", "gitlab-nightly.yaml"} {
 		for _, m := range report.FindAllStringSubmatch(read(t, name), -1) {
