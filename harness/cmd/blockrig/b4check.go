@@ -159,7 +159,7 @@ func (a *app) b4Try(ctx context.Context, repo *gitcmd.Repo, s *review.Series, ca
 	if err != nil {
 		return nil, err
 	}
-	defer func() { err = errors.Join(err, run.Close()) }()
+	defer func() { err = errors.Join(err, a.endRun(run)) }()
 	result, err := review.Check(ctx, cases, o.budget, func(ctx context.Context, cases []scenarios.Case) (trials.PatchAnswer, error) {
 		commits.Case = cases[0]
 		t := &trials.Tester{Runner: runner, Kernels: commits, Cases: cases, Run: run, Dir: filepath.Join(dir, "machines")}

@@ -152,5 +152,5 @@ func (a *app) quietly(ctx context.Context, r nightly.Run) (_ []results.Record, e
 	if err == nil {
 		err = a.doRest(ctx, b, stored, h)
 	}
-	return b.done(), errors.Join(err, run.Close())
+	return b.done(), errors.Join(err, a.endRun(run))
 }
