@@ -71,6 +71,9 @@ type Build struct {
 // ErrCantResume says that a run is none whose rest can be done.
 var ErrCantResume = errors.New("it can't be resumed")
 
+// DefaultCacheSize is the CacheSize where nobody says another.
+const DefaultCacheSize = "8GiB"
+
 // ScenariosOf groups cases that follow each other by their scenario.
 func ScenariosOf(cases []scenarios.Case) []Scenario {
 	var out []Scenario

@@ -259,7 +259,7 @@ func (j *session) run(ctx context.Context, b *Batch, ref string, cases []CaseNam
 	r := Run{Request: results.Request{
 		Verb: results.VerbRun, Command: j.Command, Scenarios: results.ScenariosOf(all), Kernels: results.KernelsOf(ref),
 		Repeat: repeat, Boots: bootsOf(repeat, way), Accel: j.Config.Accel, CPUs: j.Config.CPUs, Jobs: j.Config.Jobs,
-		Tools: j.Config.Tools, Cold: way == PowerOn, CacheSize: cacheSize, Build: results.Build{Fragments: j.Config.Fragments},
+		Tools: j.Config.Tools, Cold: way == PowerOn, CacheSize: results.DefaultCacheSize, Build: results.Build{Fragments: j.Config.Fragments},
 	}, Fresh: way == FreshBoots}
 	if b != nil {
 		r.Resume = b.Run
@@ -282,8 +282,6 @@ func (j *session) run(ctx context.Context, b *Batch, ref string, cases []CaseNam
 	j.trouble("%s: %v", ref, err)
 	return records, nil
 }
-
-const cacheSize = "8GiB"
 
 // bootsOf spreads trials over boots: those that confirm have one each.
 func bootsOf(repeat int, way Way) int {

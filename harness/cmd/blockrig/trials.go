@@ -57,7 +57,7 @@ func (o *labOptions) flags(f *pflag.FlagSet) {
 
 // cacheFlag is that of a verb that saves machines.
 func (o *labOptions) cacheFlag(f *pflag.FlagSet) {
-	f.StringVar(&o.cache, "cache-size", "8GiB", "keep at most `SIZE` of saved machines; the least recently used are removed first")
+	f.StringVar(&o.cache, "cache-size", results.DefaultCacheSize, "keep at most `SIZE` of saved machines; the least recently used are removed first")
 }
 
 // traceFlag is that of a verb whose trials can be traced.
