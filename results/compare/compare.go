@@ -36,7 +36,8 @@ const (
 	Same           Change = "same"            // both pass alike
 )
 
-var order = []Change{NewFailure, AnotherFailure, RateChanged, Changed, Fixed, StillFailing, NoAnswer, NotRun, Appeared, Disappeared, Same}
+// Changes are all of them, in the order in which they are shown.
+var Changes = []Change{NewFailure, AnotherFailure, RateChanged, Changed, Fixed, StillFailing, NoAnswer, NotRun, Appeared, Disappeared, Same}
 
 // Sure is the probability from which on two rates are said to differ.
 const Sure = .95
@@ -141,7 +142,7 @@ func Sets(ctx context.Context, s store.Reader, a, b Set) ([]Case, error) {
 		}
 	}
 	slices.SortFunc(out, func(a, b Case) int {
-		return cmp.Or(cmp.Compare(slices.Index(order, a.Change), slices.Index(order, b.Change)),
+		return cmp.Or(cmp.Compare(slices.Index(Changes, a.Change), slices.Index(Changes, b.Change)),
 			strings.Compare(a.Scenario, b.Scenario), strings.Compare(a.Case, b.Case), strings.Compare(a.Ref, b.Ref))
 	})
 	return out, nil

@@ -57,7 +57,7 @@ func Sum(cases []Case) string {
 		n[c.Change]++
 	}
 	var parts []string
-	for _, change := range order {
+	for _, change := range Changes {
 		if n[change] > 0 {
 			parts = append(parts, fmt.Sprintf("%d %s", n[change], change))
 		}

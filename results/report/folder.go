@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"os"
 	"path"
 	"regexp"
@@ -229,7 +230,7 @@ var unsaid = map[string]bool{"ms": true, "trial": true, "seed": true, "entropy":
 // object, and the plain values in it.
 func saying(what map[string]json.RawMessage) string {
 	var words []string
-	for _, key := range sortedKeys(what) {
+	for _, key := range slices.Sorted(maps.Keys(what)) {
 		if unsaid[key] {
 			continue
 		}
@@ -252,7 +253,7 @@ func values(v json.RawMessage) []string {
 		return nil
 	}
 	var names, words []string
-	for _, key := range sortedKeys(object) {
+	for _, key := range slices.Sorted(maps.Keys(object)) {
 		s, ok := plain(object[key])
 		switch {
 		case unsaid[key] || strings.HasSuffix(key, "_ms") || ok && s == "":
@@ -294,13 +295,4 @@ func plain(v json.RawMessage) (string, bool) {
 		return "", true
 	}
 	return "", false
-}
-
-func sortedKeys(m map[string]json.RawMessage) []string {
-	out := make([]string, 0, len(m))
-	for k := range m {
-		out = append(out, k)
-	}
-	slices.Sort(out)
-	return out
 }

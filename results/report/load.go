@@ -39,7 +39,7 @@ const mostTold = 400
 // trials of the same cases, whatever the report is of. files is the results
 // folder, which holds what the store does not: consoles, events, bisections.
 func Load(ctx context.Context, s store.Reader, files fs.FS, o Options) (Report, error) {
-	l := loader{store: s, files: files, kernels: map[Kernel]int{}, streams: map[string]string{}, shipped: map[string]bool{}, grid: stats.ComparisonGrid()}
+	l := loader{store: s, files: files, kernels: map[Kernel]int{}, cases: map[store.CaseID]int{}, streams: map[string]string{}, shipped: map[string]bool{}, grid: stats.ComparisonGrid()}
 	l.r = Report{Version: Version, Title: o.Title, Made: o.Made.UTC(), Tool: o.Tool}
 	for _, f := range []func(context.Context, store.Filter) error{l.runs, l.readNights, l.cells, l.bisections, l.history, l.trials} {
 		if err := f(ctx, o.Of); err != nil {
@@ -69,6 +69,7 @@ type loader struct {
 	files   fs.FS
 	r       Report
 	kernels map[Kernel]int
+	cases   map[store.CaseID]int
 	streams map[string]string // of a kernel's reference, where nights know one
 	nights  []nightly.Night   // of each config the last one that the report is of
 	shipped map[string]bool   // scenarios that come with blockrig
@@ -157,6 +158,7 @@ func (l *loader) cells(ctx context.Context, of store.Filter) error {
 			}
 			c.Cells = append(c.Cells, cell)
 		}
+		l.cases[store.CaseID{Scenario: h.Scenario, Case: h.Case}] = len(l.r.Cases)
 		l.r.Cases = append(l.r.Cases, c)
 	}
 	l.told = append(failed, others...)
@@ -198,12 +200,8 @@ func (l *loader) history(ctx context.Context, of store.Filter) error {
 	if err != nil {
 		return err
 	}
-	at := map[[2]string]int{}
-	for i, c := range l.r.Cases {
-		at[[2]string{c.Scenario, c.Name}] = i
-	}
 	for _, h := range histories {
-		i, ok := at[[2]string{h.Scenario, h.Case}]
+		i, ok := l.cases[store.CaseID{Scenario: h.Scenario, Case: h.Case}]
 		if !ok {
 			continue
 		}
@@ -327,15 +325,14 @@ func (l *loader) commands(t store.Trial) []Command {
 
 // rate is how often the case of a trial that failed does so on its kernel.
 func (l *loader) rate(t store.Trial) (float64, bool) {
+	i, ok := l.cases[store.CaseID{Scenario: t.Scenario, Case: t.Case}]
+	if !ok {
+		return 0, false
+	}
 	at := l.kernel(t.Kernel)
-	for _, c := range l.r.Cases {
-		if c.Scenario != t.Scenario || c.Name != t.Case {
-			continue
-		}
-		for _, cell := range c.Cells {
-			if cell.Kernel == at {
-				return cell.Rate(), cell.Mixed() && t.Verdict.Failure()
-			}
+	for _, cell := range l.r.Cases[i].Cells {
+		if cell.Kernel == at {
+			return cell.Rate(), cell.Mixed() && t.Verdict.Failure()
 		}
 	}
 	return 0, false
@@ -353,12 +350,8 @@ func (l *loader) bisections(ctx context.Context, _ store.Filter) error {
 	if err != nil {
 		return err
 	}
-	cases := map[[2]string]bool{}
-	for _, c := range l.r.Cases {
-		cases[[2]string{c.Scenario, c.Name}] = true
-	}
 	for _, b := range all {
-		if !cases[[2]string{b.Scenario, b.Case}] {
+		if _, told := l.cases[store.CaseID{Scenario: b.Scenario, Case: b.Case}]; !told {
 			continue
 		}
 		out := Bisection{

@@ -2,6 +2,7 @@ package report
 
 import (
 	"cmp"
+	"slices"
 	"time"
 
 	"github.com/blockrig/blockrig/harness/bisect"
@@ -133,7 +134,7 @@ const (
 
 // Kinds are those that are told, the most important first. That a case passes
 // as before is not.
-var Kinds = []Kind{NewFailure, AnotherFailure, RateChanged, Changed, Fixed, StillFailing, NoAnswer, NotRun, Appeared, Disappeared}
+var Kinds = compare.Changes[:slices.Index(compare.Changes, compare.Same)]
 
 // A Change is what became of a case, from one night or kernel to another.
 type Change struct {
