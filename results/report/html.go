@@ -54,29 +54,41 @@ const MaxPage = 5_000_000
 // Nothing that the report holds is markup or code: its data are packed JSON in
 // a script element that is not run, the page's program puts them into text
 // nodes only, and the policy (CSP) allows no program and style but its own.
-func HTML(w io.Writer, r Report, files fs.FS) error { return writePage(w, r, files, false) }
-
-func writePage(w io.Writer, r Report, files fs.FS, live bool) error {
+func HTML(w io.Writer, r Report, files fs.FS) error {
 	p := newPageData(r)
 	size, err := p.fit()
 	if err != nil {
 		return err
 	}
-	var consoles []pageConsole
-	if live {
-		p.askedFor(files)
-	} else if consoles, err = p.consoles(r, files, MaxPage-size-len(pageJS)-len(pageCSS)-sparePage); err != nil {
+	consoles, err := p.consoles(files, MaxPage-size-len(pageJS)-len(pageCSS)-sparePage)
+	if err != nil {
 		return err
 	}
+	return p.write(w, consoles, false)
+}
+
+// livePage is what a page shows that asks its server for consoles.
+func livePage(r Report, files fs.FS) (*pageData, error) {
+	p := newPageData(r)
+	if _, err := p.fit(); err != nil {
+		return nil, err
+	}
+	p.askedFor(files)
+	return p, nil
+}
+
+// write writes the page, with the consoles that it brings along.
+func (p *pageData) write(w io.Writer, consoles []pageConsole, live bool) error {
 	data, err := p.packed()
 	if err != nil {
 		return err
 	}
+	r := p.Report
 	trials, failures, errors := r.totals()
 	v := pageView{
 		Policy: policy(live), Style: template.CSS(pageCSS), Script: template.JS(pageJS), Live: live,
 		Title: text.OneLine(r.Title), Tool: text.OneLine(r.Tool), Made: r.Made.UTC().Format(time.RFC3339), When: r.Made.UTC().Format("2 January 2006, 15:04 UTC"),
-		Headline: r.Headline(), Data: template.HTML(data), Consoles: consoles,
+		Headline: p.Headline, Data: template.HTML(data), Consoles: consoles,
 		Facts: []pageFact{
 			{"trials", trials},
 			{"failed", failures},
@@ -308,9 +320,9 @@ func (p *pageData) askedFor(files fs.FS) {
 
 // consoles gives those that fit into so many bytes, whole or around their
 // findings.
-func (p *pageData) consoles(r Report, files fs.FS, left int) ([]pageConsole, error) {
+func (p *pageData) consoles(files fs.FS, left int) ([]pageConsole, error) {
 	var out []pageConsole
-	for _, i := range r.byWeight() {
+	for _, i := range p.byWeight() {
 		t := &p.Trials[i]
 		if t.Folder == "" || files == nil || left < smallConsole {
 			continue

@@ -30,7 +30,7 @@ type Server struct {
 	mux   http.ServeMux
 
 	mu        sync.Mutex
-	report    *Report // nil: to be loaded
+	shown     *pageData // nil: to be loaded
 	listeners map[chan struct{}]bool
 }
 
@@ -68,25 +68,28 @@ func hostOf(hostport string) string {
 	return strings.Trim(host, "[]")
 }
 
-// current is the report, loaded where something has changed.
-func (s *Server) current(ctx context.Context) (Report, error) {
+// current is what pages show, which nobody changes: loaded where something has
+// changed.
+func (s *Server) current(ctx context.Context) (*pageData, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.report == nil {
+	if s.shown == nil {
 		r, err := s.load(ctx)
 		if err != nil {
-			return Report{}, err
+			return nil, err
 		}
-		s.report = &r
+		if s.shown, err = livePage(r, s.files); err != nil {
+			return nil, err
+		}
 	}
-	return *s.report, nil
+	return s.shown, nil
 }
 
 // changed has the report loaded again, and tells pages that are open.
 func (s *Server) changed() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.report = nil
+	s.shown = nil
 	for l := range s.listeners {
 		select {
 		case l <- struct{}{}:
@@ -111,18 +114,13 @@ func (s *Server) follow(ctx context.Context, changes <-chan struct{}) error {
 }
 
 func (s *Server) page(w http.ResponseWriter, r *http.Request) {
-	s.answer(w, r, "text/html; charset=utf-8", func(b *bytes.Buffer, report Report) error {
-		return writePage(b, report, s.files, true)
+	s.answer(w, r, "text/html; charset=utf-8", func(b *bytes.Buffer, p *pageData) error {
+		return p.write(b, nil, true)
 	})
 }
 
 func (s *Server) data(w http.ResponseWriter, r *http.Request) {
-	s.answer(w, r, "application/json", func(b *bytes.Buffer, report Report) error {
-		p := newPageData(report)
-		if _, err := p.fit(); err != nil {
-			return err
-		}
-		p.askedFor(s.files)
+	s.answer(w, r, "application/json", func(b *bytes.Buffer, p *pageData) error {
 		return json.NewEncoder(b).Encode(p)
 	})
 }
@@ -131,8 +129,8 @@ func (s *Server) data(w http.ResponseWriter, r *http.Request) {
 var errNoTrial = errors.New("no such trial")
 
 func (s *Server) console(w http.ResponseWriter, r *http.Request) {
-	s.answer(w, r, "text/plain; charset=utf-8", func(b *bytes.Buffer, report Report) error {
-		t := report.trial(r.URL.Query().Get("trial"))
+	s.answer(w, r, "text/plain; charset=utf-8", func(b *bytes.Buffer, p *pageData) error {
+		t := p.trial(r.URL.Query().Get("trial"))
 		if t == nil || t.Folder == "" {
 			return errNoTrial
 		}
@@ -145,12 +143,12 @@ func (s *Server) console(w http.ResponseWriter, r *http.Request) {
 	})
 }
 
-// answer writes what write makes of the report, whole or not at all.
-func (s *Server) answer(w http.ResponseWriter, r *http.Request, kind string, write func(*bytes.Buffer, Report) error) {
-	report, err := s.current(r.Context())
+// answer writes what write makes of what pages show, whole or not at all.
+func (s *Server) answer(w http.ResponseWriter, r *http.Request, kind string, write func(*bytes.Buffer, *pageData) error) {
+	p, err := s.current(r.Context())
 	var b bytes.Buffer
 	if err == nil {
-		err = write(&b, report)
+		err = write(&b, p)
 	}
 	switch {
 	case errors.Is(err, errNoTrial) || errors.Is(err, fs.ErrNotExist):
