@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 )
 
 // TestReproAll tells every story that ships. One that does not hold, or whose
@@ -16,6 +17,7 @@ func TestReproAll(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	h.limit = 40 * time.Minute
 	o := h.run("repro", "--all")
 	if want := fmt.Sprintf("%d of %d bugs shown\n", len(stories), len(stories)); o.status != 0 || !strings.HasSuffix(o.stdout, want) {
 		t.Error(o)
