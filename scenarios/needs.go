@@ -71,6 +71,13 @@ var TargetNeeds = map[string][]Need{
 	"multipath":       {{"CONFIG_DM_MULTIPATH", "dm-multipath"}},
 }
 
+// schedulerNeeds is what each I/O scheduler takes.
+var schedulerNeeds = map[string][]Need{
+	"mq-deadline": {{"CONFIG_MQ_IOSCHED_DEADLINE", "mq-deadline"}},
+	"kyber":       {{"CONFIG_MQ_IOSCHED_KYBER", "kyber-iosched"}},
+	"bfq":         {{"CONFIG_IOSCHED_BFQ", "bfq"}},
+}
+
 // Targets are the words of TargetNeeds, sorted.
 func Targets() []string { return slices.Sorted(maps.Keys(TargetNeeds)) }
 
@@ -122,6 +129,18 @@ func (c Case) stepNeeds(s Step) []Need {
 		needs = append(needs, Need{"CONFIG_IO_URING", ""})
 	case strings.HasPrefix(s.IO.Op, "libaio"):
 		needs = append(needs, Need{"CONFIG_AIO", ""})
+	}
+	switch {
+	case s.Queue != nil:
+		needs = append(needs, schedulerNeeds[s.Queue.Scheduler]...)
+		if s.Queue.WbtLatUsec != nil {
+			needs = append(needs, Need{"CONFIG_BLK_WBT", ""})
+		}
+	case s.CPU != nil:
+		needs = append(needs, Need{"CONFIG_HOTPLUG_CPU", ""})
+	case s.Act != nil && s.Act.Do == "reshape" && s.Act.Level != "raid1" && s.Act.Level != "raid10":
+		// A raid0 becomes a raid4 for the time of it.
+		needs = append(needs, personality("raid5"))
 	}
 	for _, w := range words {
 		level := strings.TrimPrefix(w, "--level=")
@@ -320,7 +339,7 @@ func (s Step) words() []string {
 	case s.Exec != nil:
 		args = s.Exec.Args
 	case s.Act != nil:
-		args = append([]string{s.Act.Do}, s.Act.Args...)
+		args = append([]string{s.Act.Do, s.Act.Level}, s.Act.Args...)
 	case s.Write != nil:
 		args = []string{s.Write.Text}
 	}

@@ -36,4 +36,5 @@ type Leg struct {
 	Health string `json:"health"` // as the kernel says it: A, D, S, R, U, F; in_sync, faulty
 	OK     bool   `json:"ok"`
 	Known  bool   `json:"known,omitempty"` // it was so before the step, or the step was to make it so
+	Out    bool   `json:"out,omitempty"`   // another one has its place, so that nothing is missing without it
 }

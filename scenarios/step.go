@@ -17,6 +17,9 @@ type Step struct {
 	Run      *Run      `json:"run,omitempty" doc:"lines for the guest's shell"`
 	Write    *Write    `json:"write,omitempty" doc:"a text written to a file of sysfs or procfs"`
 	Wait     *Wait     `json:"wait,omitempty" doc:"wait until something holds"`
+	Queue    *Queue    `json:"queue,omitempty" doc:"the scheduler and limits of a device's queue, each read back"`
+	CPU      *CPU      `json:"cpu,omitempty" doc:"a virtual CPU goes away or comes back"`
+	Sysctl   *Sysctl   `json:"sysctl,omitempty" doc:"a parameter of the kernel, read back"`
 	Check    *Check    `json:"check,omitempty" doc:"something that must hold now"`
 	Fault    *Fault    `json:"fault,omitempty" doc:"from now on the host makes a disk misbehave"`
 	Heal     *Heal     `json:"heal,omitempty" doc:"the host ends the faults of a disk"`
@@ -61,10 +64,14 @@ type Expect struct {
 
 // Act is something done to a layer or a disk.
 type Act struct {
-	Do      string   `json:"do" is:"fail remove re-add add replace grow stop assemble check repair wait-idle scrub pvmove lvconvert lvchange suspend resume reload message remount fstrim umount mount delete rescan offline online snapshot merge" doc:"what is done"`
+	Do      string   `json:"do" is:"fail remove re-add add replace grow reshape stop assemble check repair wait-idle scrub pvmove lvconvert lvchange suspend resume reload message remount fstrim umount mount delete rescan offline online snapshot merge" doc:"what is done"`
 	To      string   `json:"to" is:"DEVICE" doc:"the layer, or the disk"`
 	Member  string   `json:"member,omitempty" is:"DEVICE" doc:"the disk or layer below that it is about"`
 	Args    []string `json:"args,omitempty" is:"ARGUMENT" doc:"more arguments of the tool that does it, as in exec; of reload the lines of the new table"`
+	Level   string   `json:"level,omitempty" is:"raid0 raid1 raid4 raid5 raid6 raid10" doc:"of reshape: the new level"`
+	Devices int      `json:"devices,omitempty" least:"1" most:"26" doc:"of reshape: how many members it has then"`
+	Chunk   Bytes    `json:"chunk,omitempty" least:"4KiB" unit:"4KiB" doc:"of reshape: the new chunk size"`
+	Layout  string   `json:"layout,omitempty" doc:"of reshape: the new layout, as mdadm names it"`
 	Expect  string   `json:"expect" is:"ok failure any" default:"ok" doc:"how it may end"`
 	Verdict string   `json:"verdict" is:"error errno degraded corrupt hang" default:"error" doc:"the verdict where it ends otherwise"`
 }
@@ -91,13 +98,47 @@ type Write struct {
 	Expect string `json:"expect" default:"ok" is:"ok any ERRNO" doc:"how it may end"`
 }
 
+// Queue sets files of a device's folder queue
+// (Documentation/ABI/stable/sysfs-block).
+type Queue struct {
+	Of              string `json:"of" is:"DEVICE" doc:"the disk or layer"`
+	Scheduler       string `json:"scheduler,omitempty" is:"none mq-deadline kyber bfq" doc:"the I/O scheduler"`
+	NrRequests      *int   `json:"nr_requests,omitempty" least:"1" most:"65536" doc:"how many requests it may have"`
+	MaxSectorsKB    *int   `json:"max_sectors_kb,omitempty" least:"1" most:"1048576" doc:"the largest request, in KiB"`
+	ReadAheadKB     *int   `json:"read_ahead_kb,omitempty" most:"1048576" doc:"read ahead, in KiB"`
+	NoMerges        *int   `json:"nomerges,omitempty" most:"2" doc:"0 all merges, 1 simple ones, 2 none"`
+	RqAffinity      *int   `json:"rq_affinity,omitempty" most:"2" doc:"where a request is completed: 0 anywhere, 1 in the group of CPUs that made it, 2 on the CPU that made it"`
+	WbtLatUsec      *int   `json:"wbt_lat_usec,omitempty" most:"10000000" doc:"latency at which buffered writes are throttled, in microseconds; 0 for never"`
+	IOTimeout       *int   `json:"io_timeout,omitempty" least:"1" most:"3600000" doc:"after so many milliseconds the driver gives a request up"`
+	WriteCache      *bool  `json:"write_cache,omitempty" doc:"the kernel takes the device's write cache for volatile, and flushes it"`
+	DiscardMaxBytes *Bytes `json:"discard_max_bytes,omitempty" unit:"512" doc:"the largest discard; 0 for none"`
+	Expect          string `json:"expect" default:"ok" is:"ok any ERRNO" doc:"how the kernel may answer"`
+	Verdict         string `json:"verdict" is:"error errno degraded corrupt hang" default:"error" doc:"the verdict where it takes a value and says another"`
+}
+
+// CPU takes a virtual CPU away, or gives it back.
+type CPU struct {
+	Offline *int   `json:"offline,omitempty" least:"0" most:"255" doc:"the CPU that goes away, by its number; the machine must have it (--cpus)"`
+	Online  *int   `json:"online,omitempty" least:"0" most:"255" doc:"the CPU that comes back"`
+	Expect  string `json:"expect" default:"ok" is:"ok any ERRNO" doc:"how the kernel may answer"`
+	Verdict string `json:"verdict" is:"error errno degraded corrupt hang" default:"error" doc:"the verdict where it says ok and did not do it"`
+}
+
+// Sysctl sets a parameter of the kernel (sysctl(8)).
+type Sysctl struct {
+	Key     string `json:"key" is:"SYSCTL" doc:"its name"`
+	Value   string `json:"value" doc:"what it is set to"`
+	Expect  string `json:"expect" default:"ok" is:"ok any ERRNO" doc:"how the kernel may answer"`
+	Verdict string `json:"verdict" is:"error errno degraded corrupt hang" default:"error" doc:"the verdict where it takes the value and says another"`
+}
+
 // Wait waits until a file says something, or for a time.
 type Wait struct {
 	Time    string `json:"time,omitempty" alone:"" is:"TIME" doc:"a time of the guest's, such as 500ms or 2s"`
 	File    string `json:"file,omitempty" is:"PATH" doc:"a path below /sys or /proc, as in write"`
 	Is      string `json:"is,omitempty" doc:"what the file must say"`
 	Not     string `json:"not,omitempty" doc:"what the file must not say any more"`
-	InSync  string `json:"in_sync,omitempty" is:"LAYER" doc:"a layer whose legs must be in sync and healthy"`
+	InSync  string `json:"in_sync,omitempty" is:"LAYER" doc:"a layer in which each place has a leg that is healthy and in sync; one that another has replaced doesn't count"`
 	Idle    bool   `json:"idle,omitempty" doc:"no disk has I/O under way or does any"`
 	Limit   string `json:"limit" is:"TIME" default:"30s" doc:"the most that it may take, of the guest's time"`
 	Verdict string `json:"verdict" is:"error hang degraded corrupt errno" default:"error" doc:"the verdict where it takes longer: hang where the kernel promises that it ends"`
@@ -105,7 +146,7 @@ type Wait struct {
 
 // Check is something that must hold.
 type Check struct {
-	Legs    string `json:"legs,omitempty" is:"LAYER" doc:"a layer whose legs must all be healthy"`
+	Legs    string `json:"legs,omitempty" is:"LAYER" doc:"a layer in which each place has a healthy leg; one that another has replaced doesn't count"`
 	Data    string `json:"data,omitempty" is:"DEVICE" doc:"a layer or disk that is read whole and must hold what was written"`
 	Agree   string `json:"agree,omitempty" is:"LAYER" doc:"a mirrored layer whose legs must be equal where they are in sync"`
 	Fsck    string `json:"fsck,omitempty" is:"FILESYSTEM" doc:"a file system that must have no damage; it is unmounted for it"`

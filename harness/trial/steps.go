@@ -16,8 +16,14 @@ func (l Local) reportOf(st scenarios.Step) verdict.Report {
 	switch {
 	case st.IO != nil:
 		l.reportIO(&r, *st.IO)
-	case st.Write != nil && st.Write.Expect != "ok":
-		r.Expect = []string{st.Write.Expect}
+	case st.Write != nil:
+		r.Expect = answers(st.Write.Expect)
+	case st.Queue != nil:
+		r.Expect, r.FailAs = answers(st.Queue.Expect), scenarios.Verdict(st.Queue.Verdict)
+	case st.CPU != nil:
+		r.Expect, r.FailAs = answers(st.CPU.Expect), scenarios.Verdict(st.CPU.Verdict)
+	case st.Sysctl != nil:
+		r.Expect, r.FailAs = answers(st.Sysctl.Expect), scenarios.Verdict(st.Sysctl.Verdict)
 	case st.Act != nil:
 		r.FailAs = scenarios.Verdict(st.Act.Verdict)
 	case st.Exec != nil:
@@ -35,6 +41,14 @@ func (l Local) reportOf(st scenarios.Step) verdict.Report {
 		}
 	}
 	return r
+}
+
+// answers are the outcomes that pass of what is written to the kernel's files.
+func answers(expect string) []string {
+	if expect == "ok" {
+		expect = "data"
+	}
+	return []string{expect}
 }
 
 func (l Local) reportIO(r *verdict.Report, o scenarios.IO) {

@@ -20,12 +20,13 @@ import (
 
 // A request is what PID 1 tells the child to do. One field is set.
 type request struct {
-	IO      *engine.Request `json:",omitempty"`
-	Verify  *engine.Request `json:",omitempty"`
-	Compare *engine.Compare `json:",omitempty"`
-	Write   *textFor        `json:",omitempty"`
-	Look    *engine.Look    `json:",omitempty"`
-	Sweep   *engine.Sweep   `json:",omitempty"`
+	IO      *engine.Request      `json:",omitempty"`
+	Verify  *engine.Request      `json:",omitempty"`
+	Compare *engine.Compare      `json:",omitempty"`
+	Write   *textFor             `json:",omitempty"`
+	Set     []scenarios.FileText `json:",omitempty"`
+	Look    *engine.Look         `json:",omitempty"`
+	Sweep   *engine.Sweep        `json:",omitempty"`
 }
 
 // textFor is a text for a file of the kernel's.
@@ -174,6 +175,14 @@ func (w worker) do(r request) (answer reply, release func(), err error) {
 	case r.Look != nil:
 		answer.Returned = true
 		answer.Holds, err = r.Look.Do()
+	case r.Set != nil:
+		answer.Returned = true
+		told, no := layer.Set(r.Set)
+		if answer.Failed = told; errors.Is(no, layer.ErrCannot) {
+			err = no
+		} else if no != nil {
+			answer.Errno, answer.Output = engine.ErrnoName(no), no.Error()
+		}
 	case r.Write != nil:
 		answer.Returned = true
 		if err := layer.WriteText(r.Write.Path, r.Write.Text); err != nil {

@@ -177,6 +177,8 @@ func (g *guest) tell(s protocol.Step, r *protocol.Result) {
 		g.kmsg.write(protocol.GuestLine{Returned: &protocol.Returned{Op: strings.ReplaceAll(op, " ", "-"), Bytes: n, Errno: r.Errno}})
 	case r.Failed != "":
 		g.kmsg.say("%s: %s", op, r.Failed)
+	case r.Returned && r.Errno != "":
+		g.kmsg.say("%s: %s", op, oneLine(r.Output))
 	case r.Returned:
 		g.kmsg.say("%s is done", op)
 	case r.Died != "":

@@ -2,6 +2,7 @@ package language
 
 import (
 	"fmt"
+	"reflect"
 	"slices"
 	"strings"
 
@@ -33,6 +34,13 @@ func (s *stack) steps(path string, steps []scenarios.Step, parallel bool) {
 			s.wait(at, st.Wait)
 		case st.Check != nil:
 			s.checkStep(at, st.Check)
+		case st.Queue != nil:
+			s.queue(at, st.Queue)
+		case st.CPU != nil:
+			s.exactly(at, "offline", "online")
+			s.verdict(at, st.CPU.Expect)
+		case st.Sysctl != nil:
+			s.verdict(at, st.Sysctl.Expect)
 		case st.Fault != nil:
 			s.fault(at, st.Fault)
 		case st.PowerCut != nil && parallel:
@@ -221,7 +229,7 @@ func (s *stack) ioExpect(path string, o *scenarios.IO) {
 // about a member.
 var acts = map[string]struct{ kinds, member string }{
 	"fail": {"md", "md"}, "remove": {"md dm lvm crypt", "md"}, "re-add": {"md", "md"}, "add": {"md", "md"}, "replace": {"md", "md"},
-	"grow": {"md lvm fs", ""}, "stop": {"md lvm dm crypt", ""}, "assemble": {"md lvm crypt", ""},
+	"grow": {"md lvm fs", ""}, "reshape": {"md", ""}, "stop": {"md lvm dm crypt", ""}, "assemble": {"md lvm crypt", ""},
 	"check": {"md lvm", ""}, "repair": {"md lvm", ""}, "scrub": {"md lvm fs", ""}, "wait-idle": {"md lvm", ""},
 	"pvmove": {"lvm", "lvm"}, "lvconvert": {"lvm", ""}, "lvchange": {"lvm", ""}, "snapshot": {"lvm", ""}, "merge": {"lvm", ""},
 	"suspend": {"dm lvm crypt", ""}, "resume": {"dm lvm crypt", ""}, "reload": {"dm lvm crypt", ""}, "message": {"dm lvm crypt", ""},
@@ -249,9 +257,51 @@ func (s *stack) act(path string, a *scenarios.Act) {
 		s.failAt(path, "the key member is missing: %s is about a disk or layer below %s", a.Do, a.To)
 	}
 	s.only(path, "member", member, a.Do+" is about the whole")
+	s.reshape(path, a)
 	if (a.Do == "reload" || a.Do == "message") && len(a.Args) == 0 {
 		s.failAt(path, "the key args is missing: %s", map[string]string{"reload": "the lines of the new table", "message": "the message"}[a.Do])
 	}
+}
+
+// reshape holds the new shape of an array against what there can be.
+func (s *stack) reshape(path string, a *scenarios.Act) {
+	keys := []string{"level", "devices", "chunk", "layout"}
+	if a.Do != "reshape" {
+		for _, key := range keys {
+			s.only(path, key, false, "only reshape has it")
+		}
+		return
+	}
+	said := func(key string) bool { return s.said(path + "." + key) }
+	if !slices.ContainsFunc(keys, said) {
+		s.failAt(path, "one of the keys %s is missing: what the array is to become", keyList(keys))
+	}
+	s.only(path, "chunk", a.Level != "raid1", "raid1 has no chunks")
+	if l := s.layerNamed(a.To); l != nil && l.MD != nil && l.MD.Level == "linear" {
+		s.failAt(path+".to", "%s is linear, which can only grow (act: grow)", a.To)
+	}
+}
+
+// queue refuses what has no queue, and a step that sets nothing.
+func (s *stack) queue(path string, q *scenarios.Queue) {
+	s.verdict(path, q.Expect)
+	if d := s.devices[q.Of]; d != nil && (d.kind == "fs" || d.kind == "file") {
+		s.failAt(path+".of", "%s is %s, and has no queue; name the device below it", q.Of, withArticle(d.kind))
+	}
+	if len(q.Settings()) == 0 {
+		s.failAt(path, "nothing is set; allowed: %s", keyList(queueKeys()))
+	}
+}
+
+// queueKeys are the keys of a queue step that set something.
+func queueKeys() []string {
+	var keys []string
+	for _, f := range fieldsOf(reflect.TypeFor[scenarios.Queue]()) {
+		if f.key != "of" && f.key != "expect" && f.key != "verdict" {
+			keys = append(keys, f.key)
+		}
+	}
+	return keys
 }
 
 // layerNamed is the layer of that name, nil for a disk.

@@ -297,6 +297,8 @@ func TestStepsBringTheirToolsAndModules(t *testing.T) {
 		{"a tool that makes a device", `exec: [veritysetup, format, "{md}", "{md}"]`, "mdadm mke2fs veritysetup", "dm-mod dm-verity sha256_generic", false},
 		{"a word that is no target here", `run: echo zero`, "mdadm mke2fs", "", true},
 		{"a new level", `write: {to: "{md.sys}/md/level", text: raid5}`, "mdadm mke2fs", "raid456", false},
+		{"a reshape", `act: {do: reshape, to: md, level: raid5}`, "mdadm mke2fs", "raid456", false},
+		{"a scheduler", `queue: {of: a, scheduler: bfq}`, "mdadm mke2fs", "bfq", false},
 		{"a check of the file system", `check: {fsck: fs}`, "mdadm mke2fs e2fsck", "", false},
 		{"in parallel", `parallel: [[run: ls], [exec: [xfs_io]]]`, "mdadm mke2fs xfs_io", "", true},
 	} {

@@ -26,8 +26,9 @@ type Part struct {
 	Disk    *protocol.Disk   // of a disk
 	Layer   *scenarios.Layer // of a layer
 	kind    kind
-	number  int  // among the layers of its kind, from 0
-	stopped bool // an act has stopped it
+	number  int            // among the layers of its kind, from 0
+	stopped bool           // an act has stopped it
+	joined  map[*Part]bool // of an array: what an act has added to it
 }
 
 // Host is what PID 1 does for a layer.

@@ -3,6 +3,7 @@ package layer
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"os/exec"
 	"path/filepath"
 	"slices"
@@ -174,68 +175,119 @@ func (m md) table(*Part) (string, error) { return "md " + m.Level, nil }
 
 // legs reads the members of an array (Documentation/admin-guide/md.rst).
 func (m md) legs(p *Part) ([]scenarios.Leg, bool, error) {
-	if m.Level == "raid0" || m.Level == "linear" {
+	dir := filepath.Join("/sys/block", p.Device.Name, "md")
+	level, err := ReadText(filepath.Join(dir, "level")) // a reshape may have changed it
+	if err != nil {
+		level = m.Level
+	}
+	if level == "raid0" || level == "linear" {
 		return nil, true, nil
 	}
-	dir := filepath.Join("/sys/block", p.Device.Name, "md")
 	files, err := filepath.Glob(filepath.Join(dir, "dev-*"))
 	if err != nil {
 		return nil, false, err
 	}
-	var legs []scenarios.Leg
-	spares := 0
+	a := mdArray{missing: m.absent(p), spares: m.Spares}
 	for _, f := range files {
 		state, err := ReadText(filepath.Join(f, "state"))
 		if err != nil {
 			return nil, false, fmt.Errorf("state of a member: %w", err)
 		}
-		flags := strings.Split(state, ",")
-		leg := scenarios.Leg{Name: strings.TrimPrefix(filepath.Base(f), "dev-"), Health: state}
-		leg.OK = !slices.ContainsFunc(flags, func(s string) bool { return s == "faulty" || s == "blocked" })
-		if slices.Contains(flags, "spare") {
-			// A spare that waits has no place; one that is being rebuilt has.
-			slot, err := ReadText(filepath.Join(f, "slot"))
-			if err != nil {
-				return nil, false, err
-			}
-			if spares++; slot != "none" || spares > m.Spares {
-				leg.OK = false
-			}
-		} else {
-			leg.OK = leg.OK && slices.ContainsFunc(flags, func(s string) bool { return s == "in_sync" || s == "journal" })
+		slot, err := ReadText(filepath.Join(f, "slot"))
+		if err != nil {
+			return nil, false, fmt.Errorf("place of a member: %w", err)
 		}
+		a.members = append(a.members, mdMember{strings.TrimPrefix(filepath.Base(f), "dev-"), strings.Split(state, ","), slot})
+	}
+	if len(a.members) == 0 {
+		return nil, false, errors.New("the array has no members")
+	}
+	if a.action, err = ReadText(filepath.Join(dir, "sync_action")); err != nil {
+		return nil, false, err
+	}
+	degraded, err := readInt(filepath.Join(dir, "degraded"))
+	if err != nil {
+		return nil, false, err
+	}
+	a.degraded = int(degraded)
+	for _, b := range p.On {
+		if !m.missing(p, b) || p.joined[b] {
+			a.asked = append(a.asked, b.Device.Name)
+		}
+	}
+	legs, inSync := a.legs()
+	for i := range legs {
 		for _, b := range p.On {
-			if b.Device.Name == leg.Name && b.Disk != nil {
-				leg.Disk = b.Name
+			if b.Device.Name == legs[i].Name && b.Disk != nil {
+				legs[i].Disk = b.Name
 			}
+		}
+	}
+	return legs, inSync, nil
+}
+
+// absent counts the places that were left out and not filled since.
+func (m md) absent(p *Part) int {
+	n := 0
+	for _, b := range p.On {
+		if m.missing(p, b) && !p.joined[b] {
+			n++
+		}
+	}
+	return n
+}
+
+// mdMember is a device of an array, as sysfs shows it.
+type mdMember struct {
+	name  string
+	flags []string // in_sync, spare, faulty, …
+	slot  string   // its place, or none
+}
+
+func (d mdMember) is(flag string) bool { return slices.Contains(d.flags, flag) }
+
+// mdArray is an array as sysfs shows it, and what is known of how it should be.
+type mdArray struct {
+	members  []mdMember
+	asked    []string // the devices that it was made of, or that were added to it
+	action   string   // sync_action
+	degraded int      // places without a member that is in sync
+	missing  int      // places that were left out on purpose
+	spares   int      // that were asked for
+}
+
+// legs are the members' health, and whether each place has one that is in
+// sync. What was failed or removed and replaced by another has no place any
+// more, and is out.
+func (a mdArray) legs() (legs []scenarios.Leg, inSync bool) {
+	whole := a.degraded <= a.missing
+	waiting, replaced, candidates := 0, false, false
+	for _, d := range a.members {
+		leg := scenarios.Leg{Name: d.name, Health: strings.Join(d.flags, ",")}
+		switch {
+		case d.is("faulty"):
+			leg.Out = whole
+		case d.is("blocked"):
+		case d.is("spare") && d.slot == "none":
+			// One that waits, and is needed where a place is empty.
+			waiting++
+			candidates = true
+			leg.OK = waiting <= a.spares || whole && a.action == "idle"
+		case d.is("spare"): // it is being rebuilt
+			candidates = true
+		default:
+			leg.OK = d.is("in_sync") || d.is("journal")
+			replaced = replaced || d.is("want_replacement")
 		}
 		legs = append(legs, leg)
 	}
-	action, err := ReadText(filepath.Join(dir, "sync_action"))
-	if err != nil {
-		return nil, false, err
-	}
-	degraded, err := ReadText(filepath.Join(dir, "degraded"))
-	if err != nil {
-		return nil, false, err
-	}
-	for _, b := range p.On {
-		if m.missing(p, b) && !slices.ContainsFunc(legs, func(l scenarios.Leg) bool { return l.Name == b.Device.Name }) {
-			continue
-		}
+	for _, name := range a.asked {
 		// A kicked member disappears from sysfs once it is removed.
-		if !slices.ContainsFunc(legs, func(l scenarios.Leg) bool { return l.Name == b.Device.Name }) {
-			leg := scenarios.Leg{Name: b.Device.Name, Health: "removed"}
-			if b.Disk != nil {
-				leg.Disk = b.Name
-			}
-			legs = append(legs, leg)
+		if !slices.ContainsFunc(a.members, func(d mdMember) bool { return d.name == name }) {
+			legs = append(legs, scenarios.Leg{Name: name, Health: "removed", Out: whole})
 		}
 	}
-	if len(legs) == 0 {
-		return nil, false, errors.New("the array has no members")
-	}
-	return legs, action == "idle" && degraded == strconv.Itoa(len(m.Missing)), nil
+	return legs, whole && a.action == "idle" && !(replaced && candidates)
 }
 
 func orDefault(s, def string) string {
@@ -273,12 +325,23 @@ func (m md) act(h Host, s *Stack, p *Part, a scenarios.Act) error {
 		if err != nil {
 			return err
 		}
-		if a.Do == "add" && !slices.Contains(p.On, b) {
-			defer func() { p.On = append(p.On, b) }()
+		if err := mdadm(append([]string{node, "--" + a.Do, b.Node()}, a.Args...)...); err != nil {
+			return err
 		}
-		return mdadm(append([]string{node, "--" + a.Do, b.Node()}, a.Args...)...)
+		if a.Do == "add" || a.Do == "re-add" {
+			if !slices.Contains(p.On, b) {
+				p.On = append(p.On, b)
+			}
+			if p.joined == nil {
+				p.joined = map[*Part]bool{}
+			}
+			p.joined[b] = true
+		}
+		return nil
 	case "grow":
 		return mdadm(append([]string{"--grow", node}, a.Args...)...)
+	case "reshape":
+		return m.reshape(h, p, a)
 	case "stop":
 		return mdadm("--stop", node)
 	case "assemble":
@@ -293,6 +356,42 @@ func (m md) act(h Host, s *Stack, p *Part, a scenarios.Act) error {
 		return m.idle(h, p)
 	}
 	return p.cannot(a)
+}
+
+// reshape has the array begin to become another one, and checks that it does.
+// mdadm moves where the data begin on the members, so that it needs no backup
+// file.
+func (m md) reshape(h Host, p *Part, a scenarios.Act) error {
+	args := []string{"--grow", p.Node()}
+	want := map[string]string{}
+	if a.Level != "" {
+		args, want["level"] = append(args, "--level="+a.Level), a.Level
+	}
+	if a.Devices > 0 {
+		n := strconv.Itoa(a.Devices)
+		args, want["raid_disks"] = append(args, "--raid-devices="+n), n
+	}
+	if a.Chunk > 0 {
+		args, want["chunk_size"] = append(args, fmt.Sprintf("--chunk=%d", int64(a.Chunk)/1024)), strconv.FormatInt(int64(a.Chunk), 10)
+	}
+	if a.Layout != "" {
+		args = append(args, "--layout="+a.Layout)
+	}
+	if _, err := h.Tool("mdadm", append(args, a.Args...)...); err != nil {
+		return err
+	}
+	for _, file := range slices.Sorted(maps.Keys(want)) {
+		path := filepath.Join("/sys/block", p.Device.Name, "md", file)
+		text, err := ReadText(path)
+		if err != nil {
+			return err
+		}
+		// While it goes on, what it was follows: 4 (3)
+		if got, _, _ := strings.Cut(text, " "); got != want[file] {
+			return fmt.Errorf("mdadm says that it began, but %s says %q, not %s", path, text, want[file])
+		}
+	}
+	return nil
 }
 
 // assembleOf puts an array together of devices; --run: a degraded one, too.
