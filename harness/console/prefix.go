@@ -299,7 +299,7 @@ func (m *message) bracket(s []byte) ([]byte, bool) {
 				return nil, false
 			}
 			i += end + 1
-		} else if i-from < 3 {
+		} else if i == from {
 			return nil, false
 		}
 		if i >= len(s) || s[i] != ']' {
