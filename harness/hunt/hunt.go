@@ -57,6 +57,8 @@ type Hunt struct {
 // A sweeper is a machine that does programs; see trial.SweepMachine.
 type sweeper interface {
 	Sweep(ctx context.Context, w protocol.Sweep, took func(protocol.Swept)) error
+	// Ran is the host's CPU time that it took so far; 0 once it is gone.
+	Ran() time.Duration
 	End() trial.Outcome
 }
 
@@ -86,6 +88,7 @@ type State struct {
 	Triggers []Trigger         `json:"triggers"`
 	Machines int               `json:"machines"` // how often a machine went on from the saved one
 	SweptMS  int64             `json:"swept_ms"` // wall time in which the guest did programs
+	RanMS    int64             `json:"ran_ms"`   // the host's CPU time of that
 	SpentMS  int64             `json:"spent_ms"` // of the budget
 }
 
@@ -108,6 +111,15 @@ func (s *State) Rate() float64 {
 		return 0
 	}
 	return float64(s.Operations()) / (float64(s.SweptMS) / 60_000)
+}
+
+// RateOfCPU is operations a minute of the CPU time that the host spent on the
+// machine: what the rate would be with nothing else on the host.
+func (s *State) RateOfCPU() float64 {
+	if s.RanMS == 0 {
+		return 0
+	}
+	return float64(s.Operations()) / (float64(s.RanMS) / 60_000)
 }
 
 // fewest and most are how many programs one message has. After a stop few are
@@ -370,7 +382,7 @@ func (h *Hunt) round(ctx context.Context, b *batch, each bool) (_ *Suspect, more
 	h.shown(stacks[0], b)
 	var stop *protocol.Swept
 	at := 0 // which of the stacks is next to be heard of
-	started := time.Now()
+	started, ran := time.Now(), m.Ran()
 	err = m.Sweep(ctx, w, func(s protocol.Swept) {
 		i := slices.Index(w.Parts, s.Part)
 		if i < 0 || stop != nil {
@@ -395,6 +407,7 @@ func (h *Hunt) round(ctx context.Context, b *batch, each bool) (_ *Suspect, more
 		}
 	})
 	h.state.SweptMS += time.Since(started).Milliseconds()
+	h.state.RanMS += max(0, m.Ran()-ran).Milliseconds()
 	if err != nil && !errors.Is(err, trial.ErrSweepOver) {
 		return nil, false, err
 	}

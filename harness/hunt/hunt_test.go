@@ -42,6 +42,8 @@ type guest struct {
 
 func (g *guest) End() trial.Outcome { return trial.Outcome{} }
 
+func (g *guest) Ran() time.Duration { return 0 }
+
 func (g *guest) Sweep(_ context.Context, w protocol.Sweep, took func(protocol.Swept)) error {
 	if g.dead {
 		return errors.New("a machine that was broken is used")

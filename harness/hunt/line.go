@@ -76,8 +76,8 @@ func (s *State) Summary(w io.Writer, known []Known, color bool, width int) error
 	for _, name := range s.Gone(known) {
 		fmt.Fprintf(w, "\nThe known bug %s does not show any more.\n", name)
 	}
-	_, err := fmt.Fprintf(w, "\n%s on %s: %s, %.0f operations a minute in the guest; %d findings, %d more suspects like them, %d that no trial showed, %d not looked into; %d machines; seed %d\n",
-		s.coverage(), s.Release, (time.Duration(s.SpentMS) * time.Millisecond).Round(time.Second), s.Rate(), len(s.Findings), s.Alike, len(s.Doubtful), len(s.Waiting), s.Machines, s.Request.Seed)
+	_, err := fmt.Fprintf(w, "\n%s on %s: %s, %.0f operations a minute in the guest, %.0f to a minute of its CPU time; %d findings, %d more suspects like them, %d that no trial showed, %d not looked into; %d machines; seed %d\n",
+		s.coverage(), s.Release, (time.Duration(s.SpentMS) * time.Millisecond).Round(time.Second), s.Rate(), s.RateOfCPU(), len(s.Findings), s.Alike, len(s.Doubtful), len(s.Waiting), s.Machines, s.Request.Seed)
 	return err
 }
 
@@ -90,6 +90,7 @@ type Totals struct {
 	Pairs      int               `json:"pairs"`
 	Operations int               `json:"operations"`
 	Rate       float64           `json:"operations_per_minute"`
+	RateOfCPU  float64           `json:"operations_per_cpu_minute"` // of the host's CPU time for the machine
 	SpentMS    int64             `json:"spent_ms"`
 	Findings   int               `json:"findings"`
 	Alike      int               `json:"alike"`
@@ -104,7 +105,7 @@ type Totals struct {
 // Totals are the state's, of the hunt of that name.
 func (s *State) Totals(name string, known []Known) Totals {
 	return Totals{
-		name, s.Request, s.Release, s.Next, s.Pairs, s.Operations(), s.Rate(), s.SpentMS,
+		name, s.Request, s.Release, s.Next, s.Pairs, s.Operations(), s.Rate(), s.RateOfCPU(), s.SpentMS,
 		len(s.Findings), s.Alike, append([]Suspect{}, s.Doubtful...), len(s.Waiting), s.Known, append([]string{}, s.Gone(known)...), s.Machines, s.Tallies,
 	}
 }

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/blockrig/blockrig/harness/cachedir"
+	"github.com/blockrig/blockrig/harness/qemu"
 	"github.com/blockrig/blockrig/harness/text"
 	"github.com/blockrig/blockrig/initramfs/protocol"
 	"github.com/blockrig/blockrig/scenarios"
@@ -22,25 +24,50 @@ const (
 // A SweepBase is a saved machine from which sweeps begin.
 type SweepBase struct {
 	local Local
+	bases *BaseCache
+	make  func(ctx context.Context, dir string) error // saves the machine in an empty folder
 	base  *Base
 }
 
 // NewSweepBase gives the saved machine of a job's stack, made where it is
-// missing. The job's steps don't matter. A *NotReadyError is the boot's.
+// missing or damaged. The job's steps don't matter. A *NotReadyError is the
+// boot's.
 func NewSweepBase(ctx context.Context, l Local, bases *BaseCache) (*SweepBase, error) {
-	base, err := bases.get(ctx, l.baseKey(), func(ctx context.Context, dir string) error {
+	return newSweepBase(ctx, l, bases, func(ctx context.Context, dir string) error {
 		if err := clearDir(l.Dir); err != nil {
 			return err
 		}
 		return makeBase(ctx, l, dir)
 	})
+}
+
+func newSweepBase(ctx context.Context, l Local, bases *BaseCache, make func(context.Context, string) error) (*SweepBase, error) {
+	b := &SweepBase{local: l, bases: bases, make: make}
+	err := b.get(ctx)
+	if err == nil {
+		err = b.base.Verify(ctx)
+	}
+	if errors.Is(err, cachedir.ErrDamaged) {
+		err = b.renew(ctx, err)
+	}
 	if err != nil {
-		return nil, err
+		return nil, errors.Join(err, b.base.Close())
 	}
-	if err := base.Verify(ctx); err != nil {
-		return nil, errors.Join(err, base.Discard(ctx, err))
+	return b, nil
+}
+
+// get takes the saved machine from the cache, or makes it.
+func (b *SweepBase) get(ctx context.Context) (err error) {
+	b.base, err = b.bases.get(ctx, b.local.baseKey(), b.make)
+	return err
+}
+
+// renew makes the saved machine anew, as this one is of no use.
+func (b *SweepBase) renew(ctx context.Context, why error) error {
+	if err := b.base.Discard(ctx, why); err != nil {
+		return errors.Join(why, err)
 	}
-	return &SweepBase{l, base}, nil
+	return b.get(ctx)
 }
 
 // Close gives the saved machine up.
@@ -52,8 +79,20 @@ func (b *SweepBase) Release() string { return b.base.Release }
 // A SweepMachine goes on from a SweepBase.
 type SweepMachine struct{ s *session }
 
-// Start lets a machine go on from the base. One of a base may run at a time.
+// Start lets a machine go on from the base. One of a base may run at a time. A
+// base that can't be gone on from is made anew.
 func (b *SweepBase) Start(ctx context.Context) (*SweepMachine, error) {
+	m, err := b.start(ctx)
+	if errors.Is(err, qemu.ErrRestore) && ctx.Err() == nil {
+		if err := b.renew(ctx, err); err != nil {
+			return nil, err
+		}
+		m, err = b.start(ctx)
+	}
+	return m, err
+}
+
+func (b *SweepBase) start(ctx context.Context) (*SweepMachine, error) {
 	if err := clearDir(b.local.Dir); err != nil {
 		return nil, err
 	}
@@ -118,6 +157,21 @@ func (s *session) over() error {
 		return fmt.Errorf("%w: %s can't be killed", ErrSweepOver, text.OneLine(rep.Stuck.What))
 	}
 	return errors.New(text.OneLine(rep.Setup))
+}
+
+// Ran is the time that the host's CPUs have spent on the machine: on its virtual
+// ones, and on QEMU's main thread, for which its devices wait. On a host with
+// nothing else to do it is about the time that passed; elsewhere it is less.
+func (m *SweepMachine) Ran() time.Duration {
+	vcpus, main, err := m.s.m.Threads()
+	if err != nil {
+		return 0 // it has ended
+	}
+	sum := main.Run
+	for _, v := range vcpus {
+		sum += v.Run
+	}
+	return sum
 }
 
 // End ends the machine. Its outcome has what the console shows; it is no

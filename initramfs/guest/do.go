@@ -149,6 +149,9 @@ func (g *guest) byChild(s protocol.Step, what request) (*result, error) {
 	}
 	f := g.watch(t, c.task(), g.limits)
 	r := &result{}
+	if f.reply != nil && f.killed == "" {
+		defer g.giveBack(c)
+	}
 	switch {
 	case f.reply != nil && f.reply.Fail != "":
 		return nil, g.wrap(s.Op(), errors.New(f.reply.Fail))
@@ -163,9 +166,6 @@ func (g *guest) byChild(s protocol.Step, what request) (*result, error) {
 		}
 	}
 	r.Killed = f.killed
-	if f.reply != nil && f.killed == "" {
-		g.giveBack(c)
-	}
 	return r, nil
 }
 

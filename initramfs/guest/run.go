@@ -116,6 +116,7 @@ type limits struct {
 	idle time.Duration // after as much without disk activity it is killed; 0: never
 	reap time.Duration // after SIGKILL, when it counts as unkillable if the kernel is broken
 	wait time.Duration // the same, if nothing shows that the kernel is broken
+	look time.Duration // how far apart looks at the disks' counters are, if more than a tick
 
 	explained bool // I/O errors are the scenario's doing, however many there are
 }
@@ -132,6 +133,7 @@ type fate struct {
 func (g *guest) watch(t *ticks, k task, l limits) (f fate) {
 	reap := l.wait
 	last, lastChange := g.countsOrNil(), t.passed()
+	looked := lastChange
 	var floodsBefore int64
 	if g.signs != nil {
 		floodsBefore = g.signs.io.Load()
@@ -168,8 +170,11 @@ func (g *guest) watch(t *ticks, k task, l limits) (f fate) {
 		case <-time.After(tick):
 		}
 		now := t.passed()
-		if n := g.countsOrNil(); changed(last, n) {
-			last, lastChange = n, now
+		if now-looked >= l.look {
+			looked = now
+			if n := g.countsOrNil(); changed(last, n) {
+				last, lastChange = n, now
+			}
 		}
 		if g.signs != nil {
 			if dead := g.signs.dead.Load(); dead && reap != l.reap {

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/blockrig/blockrig/initramfs/guest/engine"
 	"github.com/blockrig/blockrig/initramfs/guest/layer"
@@ -24,12 +25,16 @@ type sweeper struct {
 	counter string // file that has the place of the program under way
 }
 
+// sweepLook is how far apart looks at the disks' counters are in a sweep. A
+// machine with many disks would spend a good part of its time on them.
+const sweepLook = 250 * time.Millisecond
+
 // sweep does programs on several parts, and reports on each.
 func (g *guest) sweep(s protocol.Sweep) error {
 	g.link.setTrial(s.Trial)
 	g.enter(scenarios.PhaseStep, fmt.Sprintf("%d programs", len(s.Programs)))
-	g.limits = limits{all: ms(s.LimitMS), idle: ms(s.IdleMS), reap: ms(s.ReapMS), wait: ms(s.WaitMS)}
-	before, err := g.health()
+	g.limits = limits{all: ms(s.LimitMS), idle: ms(s.IdleMS), reap: ms(s.ReapMS), wait: ms(s.WaitMS), look: sweepLook}
+	before, err := g.health(nil)
 	if err != nil {
 		return g.wrap("look at the kernel's health", err)
 	}
@@ -52,8 +57,13 @@ func (g *guest) sweep(s protocol.Sweep) error {
 			if swept.Hung == nil {
 				g.settleAfter(s.Each, swept)
 			}
-			g.compareHealth(before, swept)
-			swept.Last = swept.Stopped || to == len(s.Programs) && i == len(s.Parts)-1
+			last := to == len(s.Programs) && i == len(s.Parts)-1
+			of := g.sweeps[part].part
+			if last {
+				of = nil
+			}
+			g.compareHealth(before, of, swept)
+			swept.Last = swept.Stopped || last
 			g.link.send(protocol.FromGuest{Swept: swept})
 			if swept.Stopped {
 				return nil
@@ -161,25 +171,37 @@ type health struct {
 	legs  []scenarios.Leg
 }
 
-func (g *guest) health() (h health, err error) {
+// health looks at a part and what it lies on, or at all for nil.
+func (g *guest) health(of *layer.Part) (h health, err error) {
 	b, err := os.ReadFile("/proc/sys/kernel/tainted")
 	if err != nil {
 		return h, err
 	}
 	h.taint = strings.TrimSpace(string(b))
-	h.legs, err = g.legs()
+	if of == nil {
+		h.legs, err = g.legs()
+		return h, err
+	}
+	var legs []scenarios.Leg // not h's: the look may go on
+	err = g.inTime(legsLimit, func() (err error) {
+		legs, err = g.stack.LegsUnder(of)
+		return err
+	})
+	if err == nil {
+		h.legs = legs
+	}
 	return h, err
 }
 
 // compareHealth notes what is not as it was.
-func (g *guest) compareHealth(before health, s *protocol.Swept) {
+func (g *guest) compareHealth(before health, of *layer.Part, s *protocol.Swept) {
 	if g.signs.dead.Load() {
 		s.Changed = append(s.Changed, "the kernel reported a bug")
 	}
 	if n := g.signs.io.Load(); n > 0 {
 		s.Changed = append(s.Changed, fmt.Sprintf("%d lines about I/O errors", n))
 	}
-	now, err := g.health()
+	now, err := g.health(of)
 	if err != nil {
 		s.Changed = append(s.Changed, "no word on the legs: "+short(err.Error()))
 	}
@@ -187,8 +209,8 @@ func (g *guest) compareHealth(before health, s *protocol.Swept) {
 		s.Changed = append(s.Changed, fmt.Sprintf("the kernel is tainted: %s, before %s", now.taint, before.taint))
 	}
 	if err == nil {
-		for i, l := range now.legs {
-			if !l.OK && (i >= len(before.legs) || before.legs[i].OK) {
+		for _, l := range now.legs {
+			if !l.OK && !slices.Contains(before.legs, l) {
 				s.Legs = append(s.Legs, l)
 				s.Changed = append(s.Changed, fmt.Sprintf("leg %s on disk %s: %s", l.Name, l.Disk, l.Health))
 			}

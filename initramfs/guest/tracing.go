@@ -167,6 +167,9 @@ func (g *guest) whereWrong(s protocol.Step, at int64, flow []blktrace.Event, nam
 		return nil, err
 	}
 	f := g.watch(g.newTicks(), c.task(), limits{all: traceLimit, reap: toolReap, wait: toolReap, explained: true})
+	if f.reply != nil && f.killed == "" {
+		defer g.giveBack(c)
+	}
 	switch {
 	case f.reply == nil:
 		return out, errors.New("the devices could not be looked at")
@@ -176,6 +179,5 @@ func (g *guest) whereWrong(s protocol.Step, at int64, flow []blktrace.Event, nam
 	for i, holds := range f.reply.Holds {
 		out[i].Holds = holds
 	}
-	g.giveBack(c)
 	return out, nil
 }

@@ -55,6 +55,8 @@ func newAIO(f *file, o scenarios.IO) (queue, error) {
 	return q, nil
 }
 
+func (q *aio) use(f *file) { q.f = f }
+
 func (q *aio) submit(slot int, b *buffer, at int64) error {
 	cb := &q.cbs[slot]
 	*cb = iocb{

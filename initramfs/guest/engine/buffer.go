@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"os"
@@ -25,44 +26,113 @@ type buffer struct {
 	starts []int64 // of the pieces, in mem
 	pieces [][]byte
 	hole   int64 // where the page is in mem that is not mapped; -1 for none
+	lent   bool  // mem is an arena's
 }
 
+// newBuffer gives memory of its own.
 func newBuffer(o scenarios.IO) (*buffer, error) {
-	page := int64(os.Getpagesize())
-	vectors := o.Vectors
-	if len(vectors) == 0 {
-		vectors = []scenarios.Vector{{MemoryOffset: o.MemoryOffset, Length: o.Length}}
-	}
 	b := &buffer{hole: -1}
+	size, err := b.layOut(o)
+	if err != nil {
+		return nil, err
+	}
+	mem, err := mapMemory(size)
+	if err != nil {
+		return nil, err
+	}
+	b.put(o, mem)
+	b.around(func(part []byte, _ int64) bool {
+		poison(part)
+		return true
+	})
+	return b, nil
+}
+
+// vectorsOf are the pieces of an I/O's memory.
+func vectorsOf(o scenarios.IO) []scenarios.Vector {
+	if len(o.Vectors) == 0 {
+		return []scenarios.Vector{{MemoryOffset: o.MemoryOffset, Length: o.Length}}
+	}
+	return o.Vectors
+}
+
+// layOut says where the pieces begin, and how much memory they take with what is
+// around them.
+func (b *buffer) layOut(o scenarios.IO) (size int64, err error) {
 	at := page
-	for _, v := range vectors {
+	for _, v := range vectorsOf(o) {
 		if v.Length < 0 || v.Length > mostMemory || v.MemoryOffset < 0 || v.MemoryOffset > 1<<20 {
-			return nil, fmt.Errorf("length %d, memory offset %d: out of bounds", v.Length, v.MemoryOffset)
+			return 0, fmt.Errorf("length %d, memory offset %d: out of bounds", v.Length, v.MemoryOffset)
 		}
 		start := at + v.MemoryOffset
 		b.starts = append(b.starts, start)
 		at = (start+v.Length+page-1)/page*page + page
 		if at > mostMemory {
-			return nil, fmt.Errorf("more than %d bytes of buffer", mostMemory)
+			return 0, fmt.Errorf("more than %d bytes of buffer", mostMemory)
 		}
 	}
-	mem, err := unix.Mmap(-1, 0, int(at), unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_ANONYMOUS|unix.MAP_POPULATE)
+	return at, nil
+}
+
+func mapMemory(size int64) ([]byte, error) {
+	mem, err := unix.Mmap(-1, 0, int(size), unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_ANONYMOUS|unix.MAP_POPULATE)
 	if err != nil {
 		return nil, fmt.Errorf("map the buffer: %w", err)
 	}
 	if uintptr(unsafe.Pointer(&mem[0]))%uintptr(page) != 0 {
 		return nil, errors.New("the buffer is not on a page boundary")
 	}
+	return mem, nil
+}
+
+// put places the pieces that were laid out in memory.
+func (b *buffer) put(o scenarios.IO, mem []byte) {
 	b.mem = mem
-	for i, v := range vectors {
+	for i, v := range vectorsOf(o) {
 		b.pieces = append(b.pieces, mem[b.starts[i]:b.starts[i]+v.Length:b.starts[i]+v.Length])
 	}
-	b.around(func(part []byte, _ int64) bool {
-		for i := range part {
-			part[i] = outside
-		}
-		return true
-	})
+}
+
+// poisoned is as long as most that lies around a piece.
+var poisoned = bytes.Repeat([]byte{outside}, 64<<10)
+
+// poison fills memory that no byte may be read from. Word by word is slow where
+// the processor is emulated.
+func poison(b []byte) {
+	for len(b) > 0 {
+		b = b[copy(b, poisoned):]
+	}
+}
+
+// An arena is memory that buffers take one after the other: to map and clear
+// new one for each costs more than most I/O. All of it is poisoned where no
+// buffer has a piece.
+type arena []byte
+
+// arenaSize is enough for what a sweep reads back at once.
+const arenaSize = 1 << 20
+
+func newArena() (arena, error) {
+	mem, err := mapMemory(arenaSize)
+	if err != nil {
+		return nil, err
+	}
+	poison(mem)
+	return mem, nil
+}
+
+// buffer gives the arena's memory to an I/O, or memory of its own where that is
+// too little or will be taken apart. One buffer may be in use at a time.
+func (a arena) buffer(o scenarios.IO) (*buffer, error) {
+	b := &buffer{hole: -1, lent: true}
+	size, err := b.layOut(o)
+	if err != nil {
+		return nil, err
+	}
+	if size > int64(len(a)) || o.Unmapped {
+		return newBuffer(o)
+	}
+	b.put(o, a[:size:size])
 	return b, nil
 }
 
@@ -100,14 +170,11 @@ func (b *buffer) overrun() *int64 {
 	}
 	var found *int64
 	b.around(func(part []byte, at int64) bool {
-		for i, c := range part {
-			if c != outside {
-				n := at + int64(i) - b.starts[0]
-				found = &n
-				return false
-			}
+		if i := unlike(part, poisoned); i < len(part) {
+			n := at + int64(i) - b.starts[0]
+			found = &n
 		}
-		return true
+		return found == nil
 	})
 	return found
 }
@@ -128,8 +195,29 @@ func (b *buffer) each(n int64, f func(part []byte, at int64)) {
 	}
 }
 
+// unlike gives the place of the first byte that is not as in a pattern, which
+// repeats itself; the length where all are.
+func unlike(b, pattern []byte) int {
+	for at := 0; at < len(b); at += len(pattern) {
+		part := b[at:min(len(b), at+len(pattern))]
+		if n := common(part, pattern[:len(part)]); n < len(part) {
+			return at + n
+		}
+	}
+	return len(b)
+}
+
 // release gives the memory back.
 func (b *buffer) release() {
+	if b.lent {
+		for _, p := range b.pieces {
+			poison(p)
+		}
+		if b.overrun() != nil {
+			poison(b.mem)
+		}
+		return
+	}
 	if b.hole < 0 {
 		_ = unix.Munmap(b.mem)
 		return

@@ -139,6 +139,11 @@ type series struct {
 	seen   scenarios.Observation
 	mine   []*buffer
 	queue  queue // nil for none
+
+	// Of a sweep; see Sweeper.
+	memory arena            // nil: each I/O has its own
+	kept   map[string]queue // queues that stay; nil: none
+	data   []byte           // what is written, from the I/O's offset on; nil: the pattern of the generation
 }
 
 // A checker knows what may stand where it is read. It gives the first byte of b,
@@ -159,7 +164,7 @@ func (s *series) free() {
 	for _, b := range s.mine {
 		b.release()
 	}
-	if s.queue != nil {
+	if s.queue != nil && s.kept == nil {
 		s.queue.close()
 	}
 }
@@ -170,7 +175,11 @@ func (s *series) buffer() (*buffer, error) {
 	if !o.Transfers() {
 		o.Length, o.Vectors = 0, nil
 	}
-	b, err := newBuffer(o)
+	take := newBuffer
+	if s.memory != nil {
+		take = s.memory.buffer
+	}
+	b, err := take(o)
 	if err == nil {
 		s.mine = append(s.mine, b)
 	}
@@ -185,9 +194,13 @@ func (s *series) buffer() (*buffer, error) {
 
 // fill makes a buffer ready for the I/O at an offset.
 func (s *series) fill(b *buffer, at int64) {
-	if s.IO.Writes() {
+	switch {
+	case s.IO.Writes() && s.data != nil:
+		b.each(s.IO.Length, func(part []byte, i int64) { copy(part, s.data[at-s.IO.Offset+i:]) })
+	case s.IO.Writes():
 		b.each(s.IO.Length, func(part []byte, i int64) { protocol.Fill(part, s.Generation, at+i) })
-	} else {
+	case s.memory != nil: // it holds what is never right
+	default:
 		b.each(s.IO.Length, func(part []byte, _ int64) { clear(part) })
 	}
 }
@@ -249,6 +262,8 @@ type brokenError struct{ error }
 type queue interface {
 	// submit begins the I/O of a slot.
 	submit(slot int, b *buffer, at int64) error
+	// use has what is begun from now on go to another file.
+	use(f *file)
 	// wait waits until one has ended.
 	wait() (slot int, n int64, err error)
 	// close gives back what it took.
@@ -262,7 +277,7 @@ type slot struct {
 }
 
 func (s *series) queued(open queued) error {
-	q, err := open(s.file, s.IO)
+	q, err := s.openQueue(open)
 	if errors.Is(err, unix.ENOSYS) || errors.Is(err, unix.EPERM) {
 		return fmt.Errorf("this kernel has no %s: %w", s.IO.Op, err)
 	}
@@ -322,6 +337,21 @@ func (s *series) queued(open queued) error {
 	}
 	s.seen.Returned = true
 	return nil
+}
+
+// openQueue opens a queue, or gives one that was kept. To close one can take the
+// kernel long: it waits until nobody looks at it any more.
+func (s *series) openQueue(open queued) (queue, error) {
+	key := fmt.Sprintf("%s %d %t", s.IO.Op, s.IO.Depth, s.file.rwFlags()&rwFlags["HIPRI"] != 0)
+	if q := s.kept[key]; q != nil {
+		q.use(s.file)
+		return q, nil
+	}
+	q, err := open(s.file, s.IO)
+	if err == nil && s.kept != nil {
+		s.kept[key] = q
+	}
+	return q, err
 }
 
 // ErrnoName is the name of the errno in an error.

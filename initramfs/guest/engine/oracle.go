@@ -74,6 +74,9 @@ func both(a, b []uint32) []uint32 {
 }
 
 func common(a, b []byte) int {
+	if bytes.Equal(a, b[:len(a)]) {
+		return len(a) // most often, and quickly so
+	}
 	for i := range a {
 		if a[i] != b[i] {
 			return i

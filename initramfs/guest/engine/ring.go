@@ -98,6 +98,8 @@ func newRing(f *file, o scenarios.IO) (queue, error) {
 	return q, nil
 }
 
+func (q *ring) use(f *file) { q.f = f }
+
 func word(mem []byte, off uint32) *uint32 { return (*uint32)(unsafe.Pointer(&mem[off])) }
 
 func (q *ring) submit(slot int, b *buffer, at int64) error {

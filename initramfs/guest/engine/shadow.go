@@ -46,7 +46,14 @@ func (c *sector) put(part []byte, from int, sure bool) {
 	old := c.may
 	var now [][]byte
 	if len(part) == sectorSize {
-		now = [][]byte{bytes.Clone(part)}
+		v := c.spare()
+		copy(v, part)
+		if sure {
+			c.remember()
+			c.may = append(c.may[:0], v)
+			return
+		}
+		now = [][]byte{v}
 	} else {
 		for _, v := range old {
 			v = bytes.Clone(v)
@@ -54,9 +61,7 @@ func (c *sector) put(part []byte, from int, sure bool) {
 			now = add(now, v)
 		}
 	}
-	if len(old) > 0 {
-		c.past = append(c.past[max(0, len(c.past)-2):], old[0])
-	}
+	c.remember()
 	if !sure && len(old) == 0 {
 		now = nil
 	} else if !sure {
@@ -68,6 +73,34 @@ func (c *sector) put(part []byte, from int, sure bool) {
 		now = nil
 	}
 	c.may = now
+}
+
+// mostPast is how many contents of before a sector remembers.
+const mostPast = 3
+
+// remember notes that what stands there is of the past.
+func (c *sector) remember() {
+	if len(c.may) == 0 {
+		return
+	}
+	if len(c.past) == mostPast {
+		copy(c.past, c.past[1:])
+		c.past = c.past[:mostPast-1]
+	}
+	c.past = append(c.past, c.may[0])
+}
+
+// spare gives memory for one more content: that of one which is about to be
+// forgotten, where nothing else has it.
+func (c *sector) spare() []byte {
+	if len(c.past) == mostPast && len(c.may) > 0 {
+		v := c.past[0]
+		same := func(w []byte) bool { return &w[0] == &v[0] }
+		if !slices.ContainsFunc(c.past[1:], same) && !slices.ContainsFunc(c.may, same) {
+			return v
+		}
+	}
+	return make([]byte, sectorSize)
 }
 
 func add(all [][]byte, v []byte) [][]byte {

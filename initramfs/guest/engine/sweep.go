@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"encoding/binary"
 	"fmt"
 	"os"
 	"runtime/debug"
@@ -9,7 +10,6 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/blockrig/blockrig/initramfs/protocol"
 	"github.com/blockrig/blockrig/scenarios"
 )
 
@@ -31,6 +31,8 @@ type Sweeper struct {
 	shadow  shadow
 	write   uint32 // generation of the last write
 	counter *uint32
+	memory  arena
+	queues  map[string]queue
 }
 
 // NewSweeper writes known bytes to the space that programs use.
@@ -40,8 +42,11 @@ func NewSweeper(w Sweep) (*Sweeper, error) {
 	}
 	// Thousands of programs leave garbage behind.
 	debug.SetGCPercent(100)
-	s := &Sweeper{path: w.Path, files: map[int]*file{}, shadow: newShadow(w.Space)}
+	s := &Sweeper{path: w.Path, files: map[int]*file{}, shadow: newShadow(w.Space), queues: map[string]queue{}}
 	var err error
+	if s.memory, err = newArena(); err != nil {
+		return nil, err
+	}
 	if s.counter, err = mapCounter(w.Counter); err != nil {
 		return nil, err
 	}
@@ -99,18 +104,41 @@ func (s *Sweeper) do(o scenarios.IO) string {
 		return answer
 	}
 	f.io = o
-	run := &series{Request: Request{Path: s.path, IO: o}, file: f, oracle: s.shadow}
+	run := &series{Request: Request{Path: s.path, IO: o}, file: f, oracle: s.shadow, memory: s.memory, kept: s.queues}
 	if o.Writes() {
 		s.write++
-		run.Generation = s.write
+		run.data = written(s.write, o.Offset, o.Length)
 	}
 	err := run.do(op)
 	run.free()
-	s.note(o, run.Generation, run.seen, err)
+	s.note(o, run.data, run.seen, err)
 	if err != nil {
+		s.closeQueues() // they may not be as they were
 		return "untried: " + err.Error()
 	}
 	return answerOf(o, run.seen)
+}
+
+func (s *Sweeper) closeQueues() {
+	for _, q := range s.queues {
+		q.close()
+	}
+	clear(s.queues)
+}
+
+// written is what a write puts at an offset: no two words of all that is written
+// are the same, and no byte is zero. It is quicker to make than protocol.Fill's,
+// of which any byte can be told without the others.
+func written(generation uint32, at, length int64) []byte {
+	const word = 8
+	from := at / word * word
+	b := make([]byte, (at+length-from+word-1)/word*word)
+	for i := range len(b) / word {
+		place := uint64(from)/word + uint64(i)
+		x := (uint64(generation)<<32 + place) * 0x9E3779B97F4A7C15
+		binary.LittleEndian.PutUint64(b[i*word:], x|0x0101010101010101)
+	}
+	return b[at-from:][:length]
 }
 
 // open gives an open file. A device that is opened for each operation costs more
@@ -131,7 +159,7 @@ func (s *Sweeper) open(flags int) (*file, string) {
 }
 
 // note brings the shadow up to date.
-func (s *Sweeper) note(o scenarios.IO, generation uint32, seen scenarios.Observation, err error) {
+func (s *Sweeper) note(o scenarios.IO, data []byte, seen scenarios.Observation, err error) {
 	well := err == nil && seen.Returned && seen.Errno == ""
 	if sure, ok := clears(o); ok {
 		s.shadow.put(o.Offset, make([]byte, o.Length), well && sure)
@@ -140,8 +168,6 @@ func (s *Sweeper) note(o scenarios.IO, generation uint32, seen scenarios.Observa
 	if !o.Writes() {
 		return
 	}
-	data := make([]byte, o.Length)
-	protocol.Fill(data, generation, o.Offset)
 	done := int64(0)
 	if well {
 		done = min(seen.Bytes, o.Length)

@@ -227,6 +227,25 @@ func (s *Stack) Legs() (legs []scenarios.Leg, inSync bool, err error) {
 	return legs, inSync, nil
 }
 
+// LegsUnder are those of a part and of all that it lies on.
+func (s *Stack) LegsUnder(p *Part) (legs []scenarios.Leg, err error) {
+	seen := map[*Part]bool{}
+	var look func(p *Part) error
+	look = func(p *Part) error {
+		if seen[p] {
+			return nil
+		}
+		seen[p] = true
+		own, _, err := s.LegsOf(p)
+		legs = append(legs, own...)
+		for _, b := range p.On {
+			err = errors.Join(err, look(b))
+		}
+		return err
+	}
+	return legs, look(p)
+}
+
 // LegsOf are those of one part; none where it has no redundancy, or was
 // stopped.
 func (s *Stack) LegsOf(p *Part) ([]scenarios.Leg, bool, error) {
