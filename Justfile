@@ -27,6 +27,10 @@ build: _go
 man dir="bin/man": _go
     @go run -tags man ./harness/cmd/blockrig man "{{ dir }}"
 
+# write a page in Markdown for each verb into a folder
+docs dir="bin/docs": _go
+    @go run -tags man ./harness/cmd/blockrig docs "{{ dir }}"
+
 # the tests that boot nothing
 unit: deps-build
     go test ./...

@@ -9,25 +9,27 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// revision is what git describe said when this was built, set by the linker;
-// "" in a build that did not ask git.
-var revision string
+// What a build is told by the linker; "" where it was not.
+var (
+	version  string // of a release
+	revision string // what git describe said
+)
 
 // A build says what this executable was built from.
 type build struct {
-	Version  string `json:"version"`  // of the module, such as v1.2.3; (devel) from a checkout
+	Version  string `json:"version"`  // of the release, or of the module, such as v1.2.3; (devel) from a checkout
 	Revision string `json:"revision"` // of the checkout; "" when it is not known
 	Go       string `json:"go"`
 	Platform string `json:"platform"`
 }
 
 func thisBuild() build {
-	b := build{Version: "unknown", Revision: revision, Go: runtime.Version(), Platform: runtime.GOOS + "/" + runtime.GOARCH}
+	b := build{Version: cmp.Or(version, "unknown"), Revision: revision, Go: runtime.Version(), Platform: runtime.GOOS + "/" + runtime.GOARCH}
 	info, ok := debug.ReadBuildInfo()
 	if !ok {
 		return b
 	}
-	b.Version = cmp.Or(info.Main.Version, b.Version)
+	b.Version = cmp.Or(version, info.Main.Version, b.Version)
 	dirty := ""
 	for _, s := range info.Settings {
 		switch {
