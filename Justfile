@@ -31,6 +31,11 @@ man dir="bin/man": _go
 docs dir="bin/docs": _go
     @go run -tags man ./harness/cmd/blockrig docs "{{ dir }}"
 
+# make what blockrig is installed from: packages, an archive, pages
+[no-exit-message]
+release dir="bin/release": _go
+    @go run ./contrib/release "{{ dir }}"
+
 # the tests that boot nothing
 unit: deps-build
     go test ./...

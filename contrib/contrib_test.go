@@ -1,5 +1,6 @@
-// Package contrib has what runs blockrig every night: units of systemd, a
-// container's recipe, jobs of GitHub and GitLab.
+// Package contrib has what runs blockrig elsewhere than in a terminal: units of
+// systemd, a container's recipe, jobs of GitHub and GitLab. Below it, release
+// makes what blockrig is installed from.
 package contrib
 
 import (
@@ -30,7 +31,10 @@ func testMain(m *testing.M) int {
 	}
 	defer os.RemoveAll(dir)
 	command = filepath.Join(dir, "blockrig")
-	if out, err := exec.Command("go", "build", "-o", command, "../harness/cmd/blockrig").CombinedOutput(); err != nil {
+	// As the Justfile builds it, so that what it compiled is taken from Go's cache.
+	build := exec.Command("go", "build", "-trimpath", "-buildvcs=false", "-o", command, "../harness/cmd/blockrig")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := build.CombinedOutput(); err != nil {
 		fmt.Fprintf(os.Stderr, "build blockrig: %v\n%s", err, out)
 		return 1
 	}
@@ -189,22 +193,11 @@ func TestUnits(t *testing.T) {
 	}
 }
 
-// Given the container's recipe, then it builds with the go that go.mod wants,
-// and has the packages that the Justfile installs to run blockrig.
+// Given the container's recipe, then it installs the package of a release that
+// lies beside it, and what that recommends.
 func TestContainer(t *testing.T) {
 	recipe := read(t, "Containerfile")
-	want := regexp.MustCompile(`(?m)^go (\d+\.\d+)`).FindStringSubmatch(read(t, "../go.mod"))
-	if want == nil || !strings.Contains(recipe, "golang:"+want[1]+"-") {
-		t.Errorf("go.mod wants go %v", want)
-	}
-	deps := regexp.MustCompile(`(?m)^deps: .*$`).FindString(read(t, "../Justfile"))
-	packages := regexp.MustCompile(`"[^":]+:([^"]+)"`).FindAllStringSubmatch(deps, -1)
-	if len(packages) == 0 {
-		t.Fatalf("no packages in %q", deps)
-	}
-	for _, p := range packages {
-		if !strings.Contains(recipe, " "+p[1]+" ") {
-			t.Errorf("the container lacks %s", p[1])
-		}
+	if !strings.Contains(recipe, "COPY blockrig_*_amd64.deb ") || !strings.Contains(recipe, " git ca-certificates ") {
+		t.Errorf("got %s", recipe)
 	}
 }

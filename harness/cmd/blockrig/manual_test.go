@@ -15,7 +15,9 @@ import (
 // its help says, and there are no others.
 func TestManual(t *testing.T) {
 	program := filepath.Join(t.TempDir(), "blockrig")
-	if out, err := exec.Command("go", "build", "-tags", "man", "-o", program, ".").CombinedOutput(); err != nil {
+	build := exec.Command("go", "build", "-trimpath", "-buildvcs=false", "-tags", "man", "-o", program, ".")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}
 	plain := strings.NewReplacer(`\`, "", "\n", " ")
