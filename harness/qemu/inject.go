@@ -238,8 +238,8 @@ func (m *Machine) answersInTime() bool {
 			return true
 		case <-time.After(guardEvery):
 		}
-		_, main, err := m.Threads()
-		if err == nil && !main.Held() {
+		t, err := m.Threads()
+		if err == nil && !t.Main.Held() && t.Others == 'S' {
 			idle += guardEvery
 		}
 		if idle >= guardLimit {

@@ -28,9 +28,9 @@ func TestGuestReachesDisksAndPorts(t *testing.T) {
 			if status, err := g.Status(t.Context()); err != nil || status != "running" {
 				t.Errorf("status %q, %v; want running", status, err)
 			}
-			vcpus, main, err := g.Threads()
-			if err != nil || len(vcpus) != 1 || vcpus[0].Run <= 0 || main.Run <= 0 {
-				t.Errorf("virtual CPUs %+v, main thread %+v, %v; want that they ran", vcpus, main, err)
+			th, err := g.Threads()
+			if err != nil || len(th.VCPUs) != 1 || th.VCPUs[0].Run <= 0 || th.Main.Run <= 0 {
+				t.Errorf("threads %+v, %v; want that they ran", th, err)
 			}
 			if err := g.Close(); err != nil {
 				t.Fatal(err)
@@ -107,7 +107,7 @@ func TestEndOfMachine(t *testing.T) {
 			if _, err := g.Status(t.Context()); !errors.Is(err, qemu.ErrEnded) {
 				t.Errorf("Status after the end: %v, want ErrEnded", err)
 			}
-			if _, _, err := g.Threads(); !errors.Is(err, qemu.ErrEnded) {
+			if _, err := g.Threads(); !errors.Is(err, qemu.ErrEnded) {
 				t.Errorf("Threads after the end: %v, want ErrEnded", err)
 			}
 			if _, err := g.Control().Write([]byte("c")); !errors.Is(err, qemu.ErrEnded) {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -24,23 +25,77 @@ type Thread struct {
 // a thread that sleeps (S) waits for what QEMU itself waits for.
 func (t Thread) Held() bool { return t.State != 'S' }
 
-// Threads gives the accounts of the threads that run virtual CPUs (under
-// single-threaded TCG one for all of them) and of the main one, which their
-// devices need. It is ErrEnded when the machine is gone.
-func (m *Machine) Threads() (vcpus []Thread, main Thread, err error) {
+// Threads are those of a machine.
+type Threads struct {
+	VCPUs []Thread // under single-threaded TCG one for all virtual CPUs
+	Main  Thread   // which their devices need
+	// Others is the state of a further thread that the host keeps from running:
+	// one of QEMU's (it does a disk's I/O, say), or one of this process that is
+	// stopped or waits for storage. S: there is none.
+	Others byte
+}
+
+// Stopped says that somebody stopped or traces a thread.
+func (t Threads) Stopped() bool {
+	for _, state := range []byte{t.Main.State, t.Others} {
+		if stopped(state) {
+			return true
+		}
+	}
+	return slices.ContainsFunc(t.VCPUs, func(t Thread) bool { return stopped(t.State) })
+}
+
+func stopped(state byte) bool { return state == 'T' || state == 't' }
+
+// Threads gives the accounts of the machine's threads. It is ErrEnded when the
+// machine is gone.
+func (m *Machine) Threads() (t Threads, err error) {
+	all := make([]Thread, 0, 1+len(m.vcpus))
 	for _, tid := range append([]int{m.PID()}, m.vcpus...) {
-		t, err := readThread(fmt.Sprintf("/proc/%d/task/%d/", m.PID(), tid))
+		one, err := readThread(fmt.Sprintf("/proc/%d/task/%d/", m.PID(), tid))
 		if err != nil {
 			select {
 			case <-m.proc.Done():
 				err = ErrEnded
 			default:
 			}
-			return nil, Thread{}, fmt.Errorf("time of QEMU's threads: %w", err)
+			return Threads{}, fmt.Errorf("time of QEMU's threads: %w", err)
 		}
-		vcpus = append(vcpus, t)
+		all = append(all, one)
 	}
-	return vcpus[1:], vcpus[0], nil
+	t = Threads{VCPUs: all[1:], Main: all[0], Others: 'S'}
+	if state := heldAmong(m.PID(), func(tid int, state byte) bool {
+		return state != 'S' && tid != m.PID() && !slices.Contains(m.vcpus, tid)
+	}); state != 0 {
+		t.Others = state
+	}
+	// Threads of this process run all the time.
+	if state := heldAmong(os.Getpid(), func(_ int, state byte) bool { return stopped(state) || state == 'D' }); state != 0 && !stopped(t.Others) {
+		t.Others = state
+	}
+	return t, nil
+}
+
+// heldAmong gives the state of a process's thread of which held is true, a
+// stopped one before any other, and 0 when there is none. Threads that end
+// meanwhile don't matter.
+func heldAmong(pid int, held func(tid int, state byte) bool) (found byte) {
+	dir := fmt.Sprintf("/proc/%d/task/", pid)
+	tasks, err := os.ReadDir(dir)
+	if err != nil {
+		return 0
+	}
+	for _, task := range tasks {
+		tid, _ := strconv.Atoi(task.Name())
+		stat, err := readStat(dir + task.Name() + "/")
+		if err != nil || stat.state == 'Z' || stat.state == 'X' || !held(tid, stat.state) {
+			continue
+		}
+		if found = stat.state; stopped(found) {
+			break
+		}
+	}
+	return found
 }
 
 // readThread reads a thread's folder of /proc: times from schedstat
@@ -50,22 +105,52 @@ func readThread(dir string) (Thread, error) {
 	if err != nil {
 		return Thread{}, err
 	}
-	stat, err := os.ReadFile(dir + "stat")
+	times := strings.Fields(string(sched))
+	if len(times) < 2 {
+		return Thread{}, fmt.Errorf("%sschedstat: unexpected content %s", dir, text.Excerpt(sched, 80))
+	}
+	var n [2]int64
+	for i := range n {
+		if n[i], err = strconv.ParseInt(times[i], 10, 64); err != nil {
+			return Thread{}, fmt.Errorf("%sschedstat: %w", dir, err)
+		}
+	}
+	stat, err := readStat(dir)
 	if err != nil {
 		return Thread{}, err
 	}
-	times := strings.Fields(string(sched))
-	// The name, in brackets, may hold spaces and brackets.
-	fields := strings.Fields(string(stat[bytes.LastIndexByte(stat, ')')+1:]))
-	const state, majorFaults = 0, 9 // fields 3 and 12
-	if len(times) < 2 || len(fields) <= majorFaults {
-		return Thread{}, fmt.Errorf("%s: unexpected content %s %s", dir, text.Excerpt(sched, 80), text.Excerpt(stat, 80))
+	return Thread{Run: time.Duration(n[0]), Wait: time.Duration(n[1]), Reads: stat.majorFaults, State: stat.state}, nil
+}
+
+type stat struct {
+	state       byte
+	majorFaults int64
+}
+
+// readStat reads a thread's stat. One that a control group of version 2 has
+// frozen sleeps (S) there like one that waits for an event; it is given as
+// stopped (T), as what it is.
+func readStat(dir string) (stat, error) {
+	src, err := os.ReadFile(dir + "stat")
+	if err != nil {
+		return stat{}, err
 	}
-	var n [3]int64
-	for i, field := range []string{times[0], times[1], fields[majorFaults]} {
-		if n[i], err = strconv.ParseInt(field, 10, 64); err != nil {
-			return Thread{}, fmt.Errorf("%s: %w", dir, err)
+	// The name, in brackets, may hold spaces and brackets.
+	fields := strings.Fields(string(src[bytes.LastIndexByte(src, ')')+1:]))
+	const state, majorFaults = 0, 9 // fields 3 and 12
+	if len(fields) <= majorFaults {
+		return stat{}, fmt.Errorf("%sstat: unexpected content %s", dir, text.Excerpt(src, 80))
+	}
+	s := stat{state: fields[state][0]}
+	if s.majorFaults, err = strconv.ParseInt(fields[majorFaults], 10, 64); err != nil {
+		return stat{}, fmt.Errorf("%sstat: %w", dir, err)
+	}
+	if s.state == 'S' {
+		// Where this can't be read it is "0": what is known stays.
+		where, _ := os.ReadFile(dir + "wchan")
+		if w := string(where); w == "get_signal" || w == "do_freezer_trap" {
+			s.state = 'T'
 		}
 	}
-	return Thread{Run: time.Duration(n[0]), Wait: time.Duration(n[1]), Reads: n[2], State: fields[state][0]}, nil
+	return s, nil
 }

@@ -163,12 +163,12 @@ func (s *session) over() error {
 // ones, and on QEMU's main thread, for which its devices wait. On a host with
 // nothing else to do it is about the time that passed; elsewhere it is less.
 func (m *SweepMachine) Ran() time.Duration {
-	vcpus, main, err := m.s.m.Threads()
+	threads, err := m.s.m.Threads()
 	if err != nil {
 		return 0 // it has ended
 	}
-	sum := main.Run
-	for _, v := range vcpus {
+	sum := threads.Main.Run
+	for _, v := range threads.VCPUs {
 		sum += v.Run
 	}
 	return sum

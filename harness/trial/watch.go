@@ -9,7 +9,7 @@ import (
 
 // threads is the part of a machine that tells starved from hung.
 type threads interface {
-	Threads() (vcpus []qemu.Thread, main qemu.Thread, err error)
+	Threads() (qemu.Threads, error)
 	// Pending is how long the guest has waited for this process.
 	Pending() time.Duration
 }
@@ -21,8 +21,7 @@ type threads interface {
 type watch struct {
 	of     threads
 	last   time.Time
-	vcpus  []qemu.Thread // at last
-	main   qemu.Thread   // at last
+	then   qemu.Threads // at last
 	limits limits
 
 	// Since the last sign of life.
@@ -34,7 +33,7 @@ type watch struct {
 	// Since the watch began.
 	all     time.Duration // given
 	lost    time.Duration // wall time in which the guest waited for the host
-	stopped time.Duration // wall time in which QEMU was stopped, without a break until now
+	stopped time.Duration // wall time in which a thread was stopped, without a break until now
 
 	pause time.Duration // the longest time in which blockrig itself stood still
 }
@@ -45,7 +44,7 @@ type limits struct {
 	idle     time.Duration // it does not run at all, or now and then
 	boot     time.Duration // before PID 1 has spoken
 	starved  time.Duration // wall time, whatever of it was given
-	stopped  time.Duration // wall time in which QEMU is stopped
+	stopped  time.Duration // wall time in which a thread is stopped
 	phase    time.Duration // in disks and stack, though PID 1 goes on
 }
 
@@ -82,7 +81,7 @@ func (w *watch) paused() string {
 
 func newWatch(of threads, l limits) *watch {
 	w := &watch{of: of, limits: l, last: time.Now()}
-	w.vcpus, w.main, _ = of.Threads() // after an error the first tick begins the account
+	w.then, _ = of.Threads() // after an error the first tick begins the account
 	return w
 }
 
@@ -109,25 +108,27 @@ func (w *watch) starved() string {
 func (w *watch) tick() (ok bool) {
 	now := time.Now()
 	elapsed := now.Sub(w.last)
-	vcpus, main, err := w.of.Threads()
-	if err != nil || len(vcpus) == 0 {
+	threads, err := w.of.Threads()
+	if err != nil || len(threads.VCPUs) == 0 {
 		return false
 	}
-	if len(vcpus) != len(w.vcpus) {
-		w.last, w.vcpus, w.main = now, vcpus, main
+	if len(threads.VCPUs) != len(w.then.VCPUs) {
+		w.last, w.then = now, threads
 		return true
 	}
+	rested := !threads.Main.Held() && threads.Others == 'S' && elapsed <= maxPoll
 	w.pause = max(w.pause, elapsed)
 	ran, lost := time.Duration(0), time.Duration(0)
 	pending := w.of.Pending()
-	for i, v := range vcpus {
-		run := v.Run - w.vcpus[i].Run
+	for i, v := range threads.VCPUs {
+		was := w.then.VCPUs[i]
+		run := v.Run - was.Run
 		ran += run
 		// A thread that does nothing waits for the guest to have something to
 		// do, if the host can be ruled out.
-		idle := max(0, elapsed-run-(v.Wait-w.vcpus[i].Wait))
-		if !v.Held() && !main.Held() && v.Reads == w.vcpus[i].Reads && elapsed <= maxPoll {
-			idle = max(0, idle-(main.Wait-w.main.Wait)-pending)
+		idle := max(0, elapsed-run-(v.Wait-was.Wait))
+		if rested && !v.Held() && v.Reads == was.Reads {
+			idle = max(0, idle-(threads.Main.Wait-w.then.Main.Wait)-pending)
 		} else {
 			idle = 0
 		}
@@ -137,14 +138,14 @@ func (w *watch) tick() (ok bool) {
 	w.given += given
 	w.all += given
 	w.lost += min(maxPoll, max(0, lost))
-	w.ran += min(maxPoll, ran/time.Duration(len(vcpus)))
+	w.ran += min(maxPoll, ran/time.Duration(len(threads.VCPUs)))
 	w.total += min(maxPoll, elapsed)
-	if main.State == 'T' || main.State == 't' {
+	if threads.Stopped() {
 		w.stopped += elapsed
 	} else {
 		w.stopped = 0
 	}
-	w.last, w.vcpus, w.main = now, vcpus, main
+	w.last, w.then = now, threads
 	return true
 }
 

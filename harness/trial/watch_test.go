@@ -18,22 +18,23 @@ type fakeCPU struct {
 	reads     int64
 	state     byte        // of those; 0: asleep
 	main      qemu.Thread // State 0: asleep
+	others    byte        // 0: asleep
 	pending   time.Duration
 	err       error
 }
 
 func (c *fakeCPU) Pending() time.Duration { return c.pending }
 
-func (c *fakeCPU) Threads() (vcpus []qemu.Thread, main qemu.Thread, err error) {
+func (c *fakeCPU) Threads() (t qemu.Threads, err error) {
 	n := max(1, c.threads)
 	for range n {
-		vcpus = append(vcpus, qemu.Thread{
+		t.VCPUs = append(t.VCPUs, qemu.Thread{
 			Run: c.run / time.Duration(n), Wait: c.wait / time.Duration(n), Reads: c.reads, State: cmp.Or(c.state, 'S'),
 		})
 	}
-	main = c.main
-	main.State = cmp.Or(main.State, 'S')
-	return vcpus, main, c.err
+	t.Main, t.Others = c.main, cmp.Or(c.others, 'S')
+	t.Main.State = cmp.Or(t.Main.State, 'S')
+	return t, c.err
 }
 
 // pass lets d go by in steps of the poll's, of which the virtual CPU ran and
@@ -66,6 +67,8 @@ func TestAVirtualCPUThatTheHostKeepsFromRunningProvesNothing(t *testing.T) {
 		"ready to run":                     {func(c *fakeCPU) { c.state = 'R' }, false},
 		"QEMU's main thread in storage":    {func(c *fakeCPU) { c.main.State = 'D' }, false},
 		"QEMU's main thread without a CPU": {func(c *fakeCPU) { c.main.Wait += pollEvery }, false},
+		"another thread stopped":           {func(c *fakeCPU) { c.others = 't' }, false},
+		"another thread waits for storage": {func(c *fakeCPU) { c.others = 'D' }, false},
 		"QEMU's main thread at work":       {func(c *fakeCPU) { c.main.Run += pollEvery / 10 }, true},
 	} {
 		t.Run(name, func(t *testing.T) {
