@@ -81,20 +81,19 @@ func (m *Machines) Bisect(ctx context.Context, s Search) (found Found, err error
 		}
 	}()
 	for len(todo) > 0 {
-		next := todo[0]
-		o, err := m.answer(ctx, next, runner, &found)
+		o, err := m.answer(ctx, todo[0], runner, &found)
 		if err != nil || o == nil {
 			return found, err
 		}
-		more, err := next.Next(ctx, o)
-		todo = append(todo, more...)
+		more, err := todo[0].Next(ctx, o)
 		if err != nil { // such as a repository without the releases' tags
 			found.Why = text.OneLine(err.Error())
 		}
-		if err := next.Close(); err != nil {
+		done := todo[0]
+		todo = append(todo[1:], more...)
+		if err := done.Close(); err != nil {
 			return found, err
 		}
-		todo = todo[1:]
 	}
 	return found, nil
 }

@@ -1,7 +1,6 @@
 package store
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -83,28 +82,6 @@ FROM trials t JOIN kernels k ON k.no = t.kernel`+w.String()+` GROUP BY t.kernel 
 			one.First, one.Last = timeOf(first), timeOf(last)
 			out = append(out, one)
 			return nil
-		})
-	return out, err
-}
-
-// Builds are those of runs with trials that fit.
-func (s *Store) Builds(ctx context.Context, f Filter) ([]Build, error) {
-	w := f.where()
-	var out []Build
-	var b Build
-	var fragments, patches string
-	condition := ""
-	if len(w.terms) > 0 {
-		condition = " WHERE b.run IN (SELECT t.run FROM trials t" + w.String() + ")"
-	}
-	err := s.each(ctx, "SELECT r.id, b.kernel, b.exact, b.digest, b.cc, b.config, b.fragments, b.patches FROM builds b JOIN runs r ON r.no = b.run"+condition+" ORDER BY r.id, b.kernel",
-		w.args, []any{&b.Run, &b.Kernel, &b.Exact, &b.Digest, &b.CC, &b.Config, &fragments, &patches}, func() error {
-			one := b
-			var err1, err2 error
-			one.Fragments, err1 = listOf[string](fragments)
-			one.Patches, err2 = listOf[string](patches)
-			out = append(out, one)
-			return cmp.Or(err1, err2)
 		})
 	return out, err
 }

@@ -25,10 +25,6 @@ type Reader interface {
 	// Kernels are those on which trials that fit ran, in the order of their
 	// first trials.
 	Kernels(ctx context.Context, f Filter) ([]KernelUse, error)
-	// Titles counts the trials whose console showed a finding of that title.
-	Titles(ctx context.Context, f Filter) (map[string]int, error)
-	// Builds are those of runs with trials that fit.
-	Builds(ctx context.Context, f Filter) ([]Build, error)
 	// Bisections are all, oldest first.
 	Bisections(ctx context.Context) ([]Bisection, error)
 	// Asked are the cases that runs were to do, each with each kernel that they

@@ -185,17 +185,3 @@ func (s *Store) Trial(ctx context.Context, name string) (Trial, error) {
 		})
 	return *found, err
 }
-
-// Titles counts the trials whose console showed a finding of that title.
-func (s *Store) Titles(ctx context.Context, f Filter) (map[string]int, error) {
-	w := f.where()
-	out := map[string]int{}
-	var title string
-	var n int
-	err := s.each(ctx, "SELECT title, count(*) FROM (SELECT DISTINCT f.run, f.line, f.title FROM findings f JOIN trials t ON t.run = f.run AND t.line = f.line"+w.String()+") GROUP BY title",
-		w.args, []any{&title, &n}, func() error {
-			out[title] = n
-			return nil
-		})
-	return out, err
-}
