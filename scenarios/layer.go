@@ -120,6 +120,7 @@ type NullBlk struct {
 	Discard    bool  `json:"discard" default:"false" doc:"discard"`
 	Zoned      bool  `json:"zoned" default:"false" doc:"a zoned device"`
 	ZoneSize   Bytes `json:"zone_size,omitempty" least:"1MiB" unit:"1MiB" doc:"zone size of a zoned device"`
+	PollQueues int   `json:"poll_queues,omitempty" most:"8" doc:"queues for polled I/O"`
 }
 
 // SCSIDebug is a disk of the scsi_debug module.

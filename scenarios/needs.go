@@ -317,10 +317,7 @@ func eachStep(steps []Step, do func(Step) bool) bool {
 		if !do(s) {
 			return false
 		}
-		if s.Parallel == nil {
-			continue
-		}
-		for _, group := range s.Parallel.Groups {
+		for _, group := range s.Groups() {
 			if !eachStep(group, do) {
 				return false
 			}

@@ -52,6 +52,7 @@ type Disk struct {
 	Discard       bool   `json:"discard,omitempty" default:"false" doc:"the disk takes discards"`
 	NoWriteCache  bool   `json:"no_write_cache,omitempty" default:"false" doc:"without a volatile write cache"`
 	Rotational    bool   `json:"rotational,omitempty" default:"false" doc:"a disk that turns"`
+	PollQueues    int    `json:"poll_queues,omitempty" most:"8" doc:"queues of an nvme disk for polled I/O, which have no interrupts; the driver gives all disks the most that one of them says"`
 }
 
 // Require lists preconditions: where one does not hold, the case would be

@@ -25,22 +25,25 @@ type Step struct {
 	Heal     *Heal     `json:"heal,omitempty" doc:"the host ends the faults of a disk"`
 	PowerCut *PowerCut `json:"power_cut,omitempty" doc:"the power fails; the machine starts again with what the disks had"`
 	Parallel *Parallel `json:"parallel,omitempty" doc:"lists of steps that run at the same time"`
+	Linked   *Linked   `json:"linked,omitempty" doc:"a chain of I/O that io_uring is given at once: each begins when the one before it has done all that it was asked, and after one that has not the rest is not done, which is ECANCELED"`
 }
 
 // IO is one kind of I/O, done once or many times.
 type IO struct {
-	Op           string   `json:"op" is:"pread pwrite preadv2 pwritev2 fsync fdatasync fallocate discard zeroes mmap-read mmap-write libaio-read libaio-write io_uring-read io_uring-write splice-read reread" doc:"the operation"`
+	Op           string   `json:"op" is:"pread pwrite preadv2 pwritev2 fsync fdatasync fallocate discard zeroes mmap-read mmap-write libaio-read libaio-write io_uring-read io_uring-write io_uring-fsync io_uring-fdatasync splice-read reread" doc:"the operation"`
 	On           string   `json:"on,omitempty" is:"DEVICE" doc:"the layer or disk that it goes to; the top of the stack where it is left out"`
 	Direct       bool     `json:"direct" default:"false" doc:"O_DIRECT"`
-	Flags        []string `json:"flags,omitempty" is:"NOWAIT DSYNC SYNC HIPRI APPEND ATOMIC" doc:"flags of preadv2 and pwritev2"`
+	Flags        []string `json:"flags,omitempty" is:"NOWAIT DSYNC SYNC HIPRI APPEND ATOMIC" doc:"flags of preadv2 and pwritev2, and of libaio's and io_uring's reads and writes"`
 	Mode         string   `json:"mode,omitempty" is:"allocate keep-size punch-hole zero-range" doc:"what fallocate does"`
 	Offset       int64    `json:"offset" default:"0" unit:"bytes" doc:"where it begins"`
 	Length       int64    `json:"length" default:"4096" least:"1" unit:"bytes" doc:"how much"`
 	MemoryOffset int64    `json:"memory_offset" default:"0" most:"4095" unit:"bytes" doc:"where the buffer begins, from a page boundary"`
-	Vectors      []Vector `json:"vectors,omitempty" doc:"pieces of the buffer of preadv2, pwritev2 and libaio; their lengths add up to length"`
+	Vectors      []Vector `json:"vectors,omitempty" doc:"pieces of the buffer of preadv2, pwritev2, libaio and io_uring; their lengths add up to length"`
 	Unmapped     bool     `json:"unmapped" default:"false" doc:"the buffer's last page is not mapped"`
 	Count        int64    `json:"count" default:"1" least:"1" most:"1000000" doc:"how often, each at the next place"`
 	Depth        int      `json:"depth" default:"1" least:"1" most:"256" doc:"how many are under way at once (libaio, io_uring)"`
+	Fixed        []string `json:"fixed,omitempty" is:"buffers files" doc:"what is registered with the io_uring beforehand: its buffers, its files"`
+	Polled       bool     `json:"polled" default:"false" doc:"completions of io_uring are polled for (IORING_SETUP_IOPOLL); all disks below must be able to, by poll_queues, and that they did is proven"`
 	Random       bool     `json:"random" default:"false" doc:"places are drawn by seed instead of in order"`
 	Range        Bytes    `json:"range,omitempty" doc:"with count: places are from offset to offset plus this, and begin again there"`
 	Seed         int64    `json:"seed" default:"0" doc:"of random places"`
@@ -188,6 +191,27 @@ type PowerCut struct {
 // Parallel runs several lists of steps at the same time.
 type Parallel struct {
 	Groups [][]Step `json:"groups" alone:"" doc:"lists of steps"`
+}
+
+// Linked is I/O of io_uring in one chain (IOSQE_IO_LINK).
+type Linked struct {
+	IO []IO `json:"io" alone:"" doc:"the I/O, in order, each with the keys of io"`
+}
+
+// Groups are the lists of steps that a step holds: those that run at the same
+// time, or one that is done in order.
+func (s Step) Groups() [][]Step {
+	switch {
+	case s.Parallel != nil:
+		return s.Parallel.Groups
+	case s.Linked != nil:
+		var chain []Step
+		for i := range s.Linked.IO {
+			chain = append(chain, Step{IO: &s.Linked.IO[i]})
+		}
+		return [][]Step{chain}
+	}
+	return nil
 }
 
 // Kind is what a step is, as a scenario writes it: io, act, …

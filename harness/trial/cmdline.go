@@ -1,6 +1,11 @@
 package trial
 
-import "strings"
+import (
+	"fmt"
+	"strings"
+
+	"github.com/blockrig/blockrig/scenarios"
+)
 
 // kernelParams is the kernel's command line, a reason for each.
 var kernelParams = []string{
@@ -17,5 +22,15 @@ var kernelParams = []string{
 	"raid=noautodetect",        // arrays are what the scenario makes
 }
 
-// commandLine is what the kernel is started with.
-func commandLine() string { return strings.Join(kernelParams, " ") }
+// commandLine is what the kernel is started with. A module gets its parameters
+// when it is loaded; one that is built in, from here.
+func commandLine(disks []scenarios.Disk) string {
+	text, queues := strings.Join(kernelParams, " "), 0
+	for _, d := range disks {
+		queues = max(queues, d.PollQueues)
+	}
+	if queues > 0 {
+		text += fmt.Sprintf(" nvme.poll_queues=%d", queues)
+	}
+	return text
+}

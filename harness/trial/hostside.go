@@ -14,10 +14,8 @@ import (
 func each(steps []scenarios.Step, f func(scenarios.Step)) {
 	for _, st := range steps {
 		f(st)
-		if st.Parallel != nil {
-			for _, group := range st.Parallel.Groups {
-				each(group, f)
-			}
+		for _, group := range st.Groups() {
+			each(group, f)
 		}
 	}
 }

@@ -74,7 +74,7 @@ func (j Job) baseKey() string {
 		Setup                                   scenarios.Setup
 		Filtered, Removed                       []string
 	}{
-		baseRecipe, j.Kernel.Digest, j.Initramfs, commandLine(), j.QEMU,
+		baseRecipe, j.Kernel.Digest, j.Initramfs, commandLine(j.Disks), j.QEMU,
 		j.Direct, j.Modules, j.Accel, j.CPUs, j.Setup, j.filtered(), j.removed(),
 	}) + "-" + strconv.Itoa(j.Boot)
 }

@@ -122,7 +122,7 @@ func (j Job) attached(d scenarios.Disk, disk qemu.Disk) qemu.Disk {
 func (l Local) machine(disks []qemu.Disk) qemu.Spec {
 	return qemu.Spec{
 		Binary: l.Binary, Accel: l.Accel, CPUs: l.CPUs, MemoryMiB: int(l.Machine.Memory >> 20),
-		Kernel: l.Image, Initrd: l.Initrd, Append: commandLine(),
+		Kernel: l.Image, Initrd: l.Initrd, Append: commandLine(l.Disks),
 		Disks: disks, Dir: l.Dir, Log: l.Log,
 	}
 }

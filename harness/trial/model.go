@@ -3,6 +3,7 @@ package trial
 import (
 	"maps"
 	"slices"
+	"strings"
 
 	"github.com/blockrig/blockrig/initramfs/protocol"
 	"github.com/blockrig/blockrig/scenarios"
@@ -193,29 +194,39 @@ func (m *model) number(st scenarios.Step) protocol.Step {
 			m.last++
 			out.Generation = m.last
 		}
-		if v, ok := effect(*o, out.Generation); ok {
-			to := m.target(o.On)
-			for _, parts := range slices.Concat(m.past, []map[string]spans{m.parts}) {
-				parts[to] = parts[to].change(ranges(*o, o.Length), func(s span) span {
-					s.now, s.kept = s.now.or(v), s.kept.or(v)
-					s.now.whole, s.kept.whole = v.whole, v.whole
-					return s
-				})
-				m.forget(parts, to)
-			}
-		}
+		m.may(*o, out.Generation)
 	}
-	if st.Parallel != nil {
-		out.Step.Parallel = &scenarios.Parallel{}
-		for _, group := range st.Parallel.Groups {
-			var steps []protocol.Step
-			for _, t := range group {
-				steps = append(steps, m.number(t))
-			}
-			out.Groups = append(out.Groups, steps)
+	for _, group := range st.Groups() {
+		var steps []protocol.Step
+		for _, t := range group {
+			steps = append(steps, m.number(t))
 		}
+		out.Groups = append(out.Groups, steps)
+	}
+	switch { // what they hold is in Groups
+	case st.Parallel != nil:
+		out.Step.Parallel = &scenarios.Parallel{}
+	case st.Linked != nil:
+		out.Step.Linked = &scenarios.Linked{}
 	}
 	return out
+}
+
+// may notes that an I/O may be done from now on, wholly or in part.
+func (m *model) may(o scenarios.IO, generation uint32) {
+	v, ok := effect(o, generation)
+	if !ok {
+		return
+	}
+	to := m.target(o.On)
+	for _, parts := range slices.Concat(m.past, []map[string]spans{m.parts}) {
+		parts[to] = parts[to].change(ranges(o, o.Length), func(s span) span {
+			s.now, s.kept = s.now.or(v), s.kept.or(v)
+			s.now.whole, s.kept.whole = v.whole, v.whole
+			return s
+		})
+		m.forget(parts, to)
+	}
 }
 
 // expect says what a step's reads may give, each in so many extents at most.
@@ -228,11 +239,33 @@ func (m *model) expect(s *protocol.Step, most int) {
 		s.Generation = m.last
 		s.Data = m.parts[s.Check.Data].extents(nil, most)
 	}
+	if s.Linked != nil {
+		m = m.clone()
+	}
 	for _, group := range s.Groups {
 		for i := range group {
 			m.expect(&group[i], most)
+			if s.Linked != nil { // the next one is done only where this one did all
+				m.endLink(group[i], allDone(*group[i].IO))
+			}
 		}
 	}
+}
+
+// allDone is what an I/O shows that has done all that it was asked.
+func allDone(o scenarios.IO) protocol.Result {
+	r := protocol.Result{Observation: scenarios.Observation{Returned: true}}
+	if o.Transfers() {
+		r.Bytes = o.Length * max(1, o.Count)
+	}
+	return r
+}
+
+// endLink notes what an I/O of a chain showed, after those before it: what they
+// left it may have changed.
+func (m *model) endLink(s protocol.Step, r protocol.Result) {
+	m.may(*s.IO, s.Generation)
+	m.end(s, r)
 }
 
 // mostExtents bounds what the guest is told about the data of one step: a line
@@ -288,6 +321,10 @@ func (c spans) extents(where []extent, most int) []protocol.Extent {
 
 // end notes what a step showed.
 func (m *model) end(s protocol.Step, r protocol.Result) {
+	if s.Linked != nil {
+		m.each(s, r, m.endLink)
+		return
+	}
 	var wrote values // by all that was done at the same time
 	m.each(s, r, func(s protocol.Step, _ protocol.Result) {
 		if s.IO != nil {
@@ -313,9 +350,9 @@ func (m *model) end(s protocol.Step, r protocol.Result) {
 	})
 }
 
-// each calls f for a step, or for those that it did at the same time.
+// each calls f for a step, or for those that it holds.
 func (m *model) each(s protocol.Step, r protocol.Result, f func(protocol.Step, protocol.Result)) {
-	if s.Parallel == nil {
+	if len(s.Groups) == 0 {
 		f(s, r)
 		return
 	}
@@ -356,7 +393,7 @@ func (m *model) endIO(s protocol.Step, r protocol.Result, wrote values) {
 			return s
 		})
 	}
-	if well && (o.Op == "fsync" || o.Op == "fdatasync") {
+	if well && (strings.HasSuffix(o.Op, "fsync") || strings.HasSuffix(o.Op, "fdatasync")) {
 		m.parts[to] = slices.Clone(m.parts[to])
 		for i := range m.parts[to] {
 			m.parts[to][i].kept = m.parts[to][i].now

@@ -50,6 +50,7 @@ func TestTheModelKnowsWhatMayStandWhere(t *testing.T) {
 	trim := scenarios.Step{IO: &scenarios.IO{Op: "discard", On: "b", Length: 512}}
 	two := scenarios.Step{IO: &scenarios.IO{Op: "pwrite", Length: 512, Count: 2}}
 	both := scenarios.Step{Parallel: &scenarios.Parallel{Groups: [][]scenarios.Step{{write("", 0, 1024)}, {write("", 512, 1024)}}}}
+	chain := scenarios.Step{Linked: &scenarios.Linked{IO: []scenarios.IO{*write("", 0, 1024).IO, *readAll("").IO, *write("", 512, 1024).IO}}}
 	atomic := write("", 0, 1024, "ATOMIC")
 	for name, tt := range map[string]struct {
 		on   string
@@ -70,6 +71,8 @@ func TestTheModelKnowsWhatMayStandWhere(t *testing.T) {
 		"a layer over a disk that was":      {"", []done{{write("a", 0, 512), did(512)}}, []protocol.Extent{file(0, 8192, false, 0)}},
 		"two at the same time":              {"", []done{{both, protocol.Result{Groups: [][]protocol.Result{{did(1024)}, {did(1024)}}}}}, []protocol.Extent{file(0, 512, false, 1), file(512, 512, false, 1, 2), file(1024, 512, false, 2), file(1536, 6656, false, 0)}},
 		"two of which one was never done":   {"", []done{{both, protocol.Result{Groups: [][]protocol.Result{{did(1024)}, {}}}}}, []protocol.Extent{file(0, 512, false, 1), file(512, 512, false, 1, 2), file(1024, 512, false, 0, 2), file(1536, 6656, false, 0)}},
+		"a chain":                           {"", []done{{chain, protocol.Result{Groups: [][]protocol.Result{{did(1024), did(8192), did(1024)}}}}}, []protocol.Extent{file(0, 512, false, 1), file(512, 512, false, 2), file(1024, 512, false, 2), file(1536, 6656, false, 0)}},
+		"a chain that was cancelled":        {"", []done{{chain, protocol.Result{Groups: [][]protocol.Result{{did(1024), refused("EIO"), refused("ECANCELED")}}}}}, []protocol.Extent{file(0, 512, false, 1), file(512, 512, false, 1, 2), file(1024, 512, false, 0, 2), file(1536, 6656, false, 0)}},
 		"one that is whole or not, unknown": {"", []done{{atomic, protocol.Result{}}}, []protocol.Extent{{Offset: 0, Length: 1024, Generations: []uint32{0, 1}, Whole: true}, file(1024, 7168, false, 0)}},
 	} {
 		m := newModel(modelStack)
@@ -155,6 +158,20 @@ func TestWhatManyWritesLeftIsToldInFewWords(t *testing.T) {
 			if !slices.Contains(e.Generations, want) {
 				t.Fatalf("at %d may stand %v, and %d does", p, e.Generations, want)
 			}
+		}
+	}
+}
+
+// Given a chain that writes and reads the same place, then what is read is what
+// the write before it has put there, and nothing older.
+func TestAChainReadsWhatItHasWritten(t *testing.T) {
+	m := newModel(modelStack)
+	got := m.begin(scenarios.Step{Linked: &scenarios.Linked{IO: []scenarios.IO{
+		*write("", 0, 512).IO, {Op: "io_uring-read", Length: 512, Count: 1}, *write("", 0, 512).IO, {Op: "io_uring-read", Length: 512, Count: 1},
+	}}})
+	for i, want := range map[int]uint32{1: 1, 3: 2} {
+		if d := got.Groups[0][i].Data; len(d) != 1 || !slices.Equal(d[0].Generations, []uint32{want}) {
+			t.Errorf("link %d may read %v, want generation %d", i, d, want)
 		}
 	}
 }

@@ -122,7 +122,7 @@ func (s *session) take(st protocol.Step, r protocol.Result) {
 		}
 	}
 	legs := s.blame.legs(st.Step, r.Legs)
-	if st.Parallel == nil {
+	if len(st.Groups) == 0 {
 		one(r)
 		rep.Legs = legs
 		return
@@ -219,8 +219,8 @@ func (b *blame) after(st scenarios.Step, setup scenarios.Setup) {
 		for _, name := range []string{st.Act.To, st.Act.Member} {
 			b.under(name, setup)
 		}
-	case st.Parallel != nil:
-		for _, group := range st.Parallel.Groups {
+	default:
+		for _, group := range st.Groups() {
 			for _, t := range group {
 				b.after(t, setup)
 			}
@@ -259,8 +259,5 @@ func (b *blame) legs(st scenarios.Step, legs []scenarios.Leg) []scenarios.Leg {
 }
 
 func hasAct(st scenarios.Step) bool {
-	if st.Parallel == nil {
-		return st.Act != nil
-	}
-	return slices.ContainsFunc(st.Parallel.Groups, func(group []scenarios.Step) bool { return slices.ContainsFunc(group, hasAct) })
+	return st.Act != nil || slices.ContainsFunc(st.Groups(), func(group []scenarios.Step) bool { return slices.ContainsFunc(group, hasAct) })
 }

@@ -21,6 +21,7 @@ import (
 // A request is what PID 1 tells the child to do. One field is set.
 type request struct {
 	IO      *engine.Request      `json:",omitempty"`
+	Chain   []engine.Request     `json:",omitempty"`
 	Verify  *engine.Request      `json:",omitempty"`
 	Compare *engine.Compare      `json:",omitempty"`
 	Write   *textFor             `json:",omitempty"`
@@ -38,6 +39,7 @@ type reply struct {
 	TID  int // thread that makes the system calls
 	Idle bool
 	scenarios.Observation
+	Chain []scenarios.Observation
 	Holds []string   // what was looked at
 	Swept [][]string // what programs answered
 	Fail  string     // the child could not try
@@ -158,6 +160,9 @@ func (w worker) do(r request) (answer reply, release func(), err error) {
 	switch {
 	case r.IO != nil:
 		answer.Observation, release, err = engine.Do(*r.IO)
+	case len(r.Chain) > 0:
+		answer.Returned = true
+		answer.Chain, release, err = engine.DoChain(r.Chain)
 	case r.Verify != nil:
 		answer.Observation, release, err = engine.Verify(*r.Verify)
 	case r.Compare != nil:

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os/exec"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -36,6 +37,8 @@ func (g *guest) do(s protocol.Step) (*result, error) {
 	switch {
 	case s.IO != nil:
 		return g.doIO(s)
+	case s.Linked != nil:
+		return g.doLinked(s)
 	case s.Write != nil:
 		to, err := g.stack.Expand(s.Write.To)
 		if err != nil {
@@ -80,23 +83,62 @@ func (g *guest) do(s protocol.Step) (*result, error) {
 }
 
 func (g *guest) doIO(s protocol.Step) (*result, error) {
+	r, err := g.requestOf(s)
+	if err != nil {
+		return nil, err
+	}
+	return g.byChild(s, request{IO: &r})
+}
+
+// requestOf is an I/O as the child is told of it.
+func (g *guest) requestOf(s protocol.Step) (engine.Request, error) {
 	o := *s.IO
 	to, err := g.stack.Target(o.On)
 	if err == nil && to.Path == "" {
 		err = fmt.Errorf("%s is a file system, and no file or device", to.Name)
 	}
 	if err != nil {
-		return nil, g.wrap(s.Op(), err)
+		return engine.Request{}, g.wrap(s.Op(), err)
 	}
 	g.kmsg.say("step %s of %d bytes at offset %d, memory offset %d, direct %t, %d times, to %s", o.Op, o.Length, o.Offset, o.MemoryOffset, o.Direct, max(1, o.Count), to.Name)
-	return g.byChild(s, request{IO: &engine.Request{Path: to.Path, IO: o, Generation: s.Generation, Data: s.Data}})
+	return engine.Request{Path: to.Path, IO: o, Generation: s.Generation, Data: s.Data}, nil
+}
+
+// doLinked does a chain of I/O. Where it gave no answer, that is one of each.
+func (g *guest) doLinked(s protocol.Step) (*result, error) {
+	var what request
+	for _, t := range slices.Concat(s.Groups...) {
+		r, err := g.requestOf(t)
+		if err != nil {
+			return nil, err
+		}
+		what.Chain = append(what.Chain, r)
+	}
+	var chain []scenarios.Observation
+	one, err := g.byChildWith(s, what, func(r reply) { chain = r.Chain })
+	if err != nil {
+		return nil, err
+	}
+	r := returned()
+	group := make([]protocol.Result, len(what.Chain))
+	for i := range group {
+		group[i] = one.Result
+		if i > 0 {
+			group[i].Unkillable = nil
+		}
+		if i < len(chain) {
+			group[i].Observation = chain[i]
+		}
+	}
+	r.Groups = [][]protocol.Result{group}
+	return r, nil
 }
 
 // children is how many of them a step takes at once.
 func children(s protocol.Step) int {
 	n := 0
 	switch {
-	case s.IO != nil, s.Write != nil, s.Queue != nil, s.CPU != nil, s.Sysctl != nil, s.Check != nil && (s.Check.Data != "" || s.Check.Agree != ""):
+	case s.IO != nil, s.Linked != nil, s.Write != nil, s.Queue != nil, s.CPU != nil, s.Sysctl != nil, s.Check != nil && (s.Check.Data != "" || s.Check.Agree != ""):
 		n = 1
 	case s.Parallel != nil:
 		for _, group := range s.Groups {
@@ -138,6 +180,11 @@ func (g *guest) takeChild() (*child, error) {
 
 // byChild has a child do what is asked.
 func (g *guest) byChild(s protocol.Step, what request) (*result, error) {
+	return g.byChildWith(s, what, func(reply) {})
+}
+
+// byChildWith is byChild that shows the whole answer to more, too.
+func (g *guest) byChildWith(s protocol.Step, what request, more func(reply)) (*result, error) {
 	c, err := g.takeChild()
 	if err != nil {
 		return nil, g.wrap("start the child", err)
@@ -157,6 +204,7 @@ func (g *guest) byChild(s protocol.Step, what request) (*result, error) {
 		return nil, g.wrap(s.Op(), errors.New(f.reply.Fail))
 	case f.reply != nil:
 		r.Observation = f.reply.Observation // it may have answered though it was killed
+		more(*f.reply)
 	case f.stuck != nil:
 		r.Unkillable = f.stuck
 	case f.killed == "":

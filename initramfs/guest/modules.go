@@ -18,7 +18,7 @@ import (
 func (g *guest) loadModules(modules []protocol.Module) error {
 	for _, m := range modules {
 		name, _, _ := strings.Cut(filepath.Base(m.Path), ".")
-		err := loadModule(m.Path, layer.ModuleParameters(strings.ReplaceAll(name, "-", "_"), g.setup.Stack))
+		err := loadModule(m.Path, layer.ModuleParameters(strings.ReplaceAll(name, "-", "_"), g.setup.Disks, g.setup.Stack))
 		if err != nil && m.Optional {
 			g.kmsg.say("module %s does not load, and need not: %v", m.Path, err)
 			continue

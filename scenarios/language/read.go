@@ -440,6 +440,9 @@ func (d *decoder) text(path string, n *yaml.Node, f *field) string {
 	value := n.Value
 	if len(f.is) > 0 {
 		d.allowed(path, n, f, value)
+		if same := errnoAliases[value]; same != "" && slices.Contains(f.is, "ERRNO") {
+			return same
+		}
 		return value
 	}
 	value = strings.TrimSpace(value)
@@ -489,9 +492,16 @@ func (d *decoder) allowed(path string, n *yaml.Node, f *field, value string) {
 	d.fail(n.Line, "%s%s is not known%s; allowed: %s", d.where(path), describe(n), text.DidYouMean(value, words), strings.Join(append([]string{keyList(words)}, forms...), " or "))
 }
 
+// errnoAliases are the other names of errnos that have two on Linux, and the one
+// that reports use.
+var errnoAliases = map[string]string{"EOPNOTSUPP": "ENOTSUP", "EWOULDBLOCK": "EAGAIN", "EDEADLOCK": "EDEADLK"}
+
 // isErrno knows the names of errno(3). The largest number of Linux is 133
 // (EHWPOISON).
 func isErrno(name string) bool {
+	if errnoAliases[name] != "" {
+		return true
+	}
 	for n := unix.Errno(1); n <= 133 && name != ""; n++ {
 		if unix.ErrnoName(n) == name {
 			return true

@@ -70,6 +70,7 @@ func (s *stack) disks() {
 		if block := scenarios.Bytes(disk.LogicalBlock); disk.Size%block != 0 {
 			s.failAt(path+".size", "%s is not allowed; it must be a multiple of the logical block size, %s", disk.Size, block)
 		}
+		s.only(path, "poll_queues", disk.Bus == "nvme", "only disks of nvme have them")
 		s.add(disk.ID, device{path: path, kind: "disk", size: disk.Size, exact: true})
 	}
 	if n := len(s.body.Disks); n > maxDisks {

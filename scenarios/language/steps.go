@@ -24,6 +24,8 @@ func (s *stack) steps(path string, steps []scenarios.Step, parallel bool) {
 		switch {
 		case st.IO != nil:
 			s.io(at, st.IO)
+		case st.Linked != nil:
+			s.linked(at, st.Linked)
 		case st.Act != nil:
 			s.act(at, st.Act)
 		case st.Exec != nil:
@@ -114,12 +116,14 @@ func (s *stack) io(path string, o *scenarios.IO) {
 	if target.kind == "fs" {
 		s.failAt(s.either(path, "on"), "%s is a file system; I/O goes to a file on it, or to a device", o.On)
 	}
-	vectored := o.Op == "preadv2" || o.Op == "pwritev2"
-	queued := strings.HasPrefix(o.Op, "libaio") || strings.HasPrefix(o.Op, "io_uring")
 	moves := o.Reads() || o.Writes()
-	s.only(path, "flags", vectored, "only preadv2 and pwritev2 have flags")
-	s.only(path, "vectors", vectored || strings.HasPrefix(o.Op, "libaio"), "only preadv2, pwritev2 and libaio have vectors")
-	s.only(path, "depth", queued || o.Depth == 1, "only libaio and io_uring have a depth")
+	ring := strings.HasPrefix(o.Op, "io_uring")
+	queued := moves && (strings.HasPrefix(o.Op, "libaio") || ring)
+	vectored := queued || o.Op == "preadv2" || o.Op == "pwritev2"
+	s.only(path, "flags", vectored, "only preadv2 and pwritev2, and reads and writes of libaio and io_uring, have flags")
+	s.only(path, "vectors", vectored, "only preadv2, pwritev2, libaio and io_uring have vectors")
+	s.only(path, "depth", queued || o.Depth == 1, "only reads and writes of libaio and io_uring have a depth")
+	s.ring(path, o, ring && moves)
 	s.only(path, "mode", o.Op == "fallocate", "only fallocate has a mode")
 	s.only(path, "memory_offset", moves || o.MemoryOffset == 0, o.Op+" has no buffer")
 	s.only(path, "unmapped", moves || !o.Unmapped, o.Op+" has no buffer")
@@ -152,6 +156,77 @@ func (s *stack) io(path string, o *scenarios.IO) {
 	s.ioExpect(path, o)
 }
 
+// ring holds what io_uring alone has against the rest.
+func (s *stack) ring(path string, o *scenarios.IO, transfers bool) {
+	s.only(path, "fixed", transfers || strings.HasPrefix(o.Op, "io_uring") && !slices.Contains(o.Fixed, "buffers"), "only reads and writes of io_uring have fixed buffers, and only io_uring has fixed files")
+	s.only(path, "polled", transfers || !o.Polled, "only reads and writes of io_uring are polled")
+	fixed := slices.Contains(o.Fixed, "buffers")
+	switch {
+	case fixed && len(o.Vectors) > 0:
+		s.failAt(path+".fixed", "a fixed buffer is one piece; leave vectors out")
+	case fixed && o.Unmapped:
+		s.failAt(path+".fixed", "a fixed buffer must be mapped; leave unmapped out")
+	case o.Polled && !o.Direct:
+		s.failAt(path+".polled", "only direct I/O is polled; it needs direct: true")
+	case o.Polled && slices.Contains(o.Flags, "HIPRI"):
+		s.failAt(s.either(path, "flags"), "polled says it; leave HIPRI out")
+	}
+	if !o.Polled {
+		return
+	}
+	for _, name := range s.under(o.On) {
+		if !s.canPoll(name) {
+			s.failAt(path+".polled", "%s can't be polled; polled I/O takes disks with bus: nvme and poll_queues: 1, or null_blk devices with poll_queues: 1", name)
+			return
+		}
+	}
+}
+
+// under are the names of what is at the bottom of a part of the stack.
+func (s *stack) under(name string) []string {
+	l := s.layerNamed(name)
+	if l == nil || len(l.On) == 0 {
+		return []string{name}
+	}
+	var out []string
+	for _, below := range l.On {
+		out = append(out, s.under(below)...)
+	}
+	return out
+}
+
+// canPoll says whether a disk, or a layer that lies on nothing, has queues to
+// poll.
+func (s *stack) canPoll(name string) bool {
+	if l := s.layerNamed(name); l != nil {
+		return l.NullBlk != nil && l.NullBlk.PollQueues > 0
+	}
+	return slices.ContainsFunc(s.body.Disks, func(d scenarios.Disk) bool { return d.ID == name && d.PollQueues > 0 })
+}
+
+// linked holds a chain against its rules.
+func (s *stack) linked(path string, l *scenarios.Linked) {
+	if len(l.IO) < 2 {
+		s.failAt(s.either(path, "io"), "one I/O is no chain; have at least two")
+	}
+	for i := range l.IO {
+		if s.err != nil {
+			return
+		}
+		o := &l.IO[i]
+		at := fmt.Sprintf("%s.io[%d]", path, i)
+		s.io(at, o)
+		s.only(at, "count", o.Count == 1, "each of a chain is one I/O")
+		s.only(at, "depth", o.Depth == 1, "a chain is given to the kernel as a whole")
+		if !strings.HasPrefix(o.Op, "io_uring") {
+			s.failAt(at+".op", "%s is none of io_uring's; a chain has io_uring-read, io_uring-write, io_uring-fsync and io_uring-fdatasync", o.Op)
+		}
+		if o.Polled != l.IO[0].Polled {
+			s.failAt(s.either(at, "polled"), "a chain is polled as a whole, or not at all")
+		}
+	}
+}
+
 // either is the path of a key, or of what it would stand in.
 func (s *stack) either(path, key string) string {
 	if s.said(path + "." + key) {
@@ -174,7 +249,7 @@ func (s *stack) defaultTarget(path string, o *scenarios.IO) {
 
 // ioRoom refuses I/O outside of its target, and a buffer that does not fit.
 func (s *stack) ioRoom(path string, o *scenarios.IO, target device) {
-	if o.Op == "fsync" || o.Op == "fdatasync" {
+	if strings.HasSuffix(o.Op, "fsync") || strings.HasSuffix(o.Op, "fdatasync") {
 		return
 	}
 	// The buffer has to fit into the guest beside everything else.

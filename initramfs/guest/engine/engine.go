@@ -56,7 +56,7 @@ var operations = map[string]operation{
 	"libaio-read":    {queue: newAIO},
 	"libaio-write":   {queue: newAIO},
 	"io_uring-read":  {queue: newRing},
-	"io_uring-write": {queue: newRing},
+	"io_uring-write": {queue: newRing}, "io_uring-fsync": {queue: newRing}, "io_uring-fdatasync": {queue: newRing},
 }
 
 // A file is what I/O goes to.
@@ -287,6 +287,7 @@ func (s *series) queued(open queued) error {
 	s.queue = q
 	slots := make([]slot, max(1, s.IO.Depth))
 	free := make([]int, 0, len(slots))
+	var buffers []*buffer
 	for i := range slots {
 		if int64(i) >= max(1, s.IO.Count) {
 			break
@@ -295,6 +296,12 @@ func (s *series) queued(open queued) error {
 			return err
 		}
 		free = append(free, i)
+		buffers = append(buffers, slots[i].b)
+	}
+	if r, ok := q.(*ring); ok {
+		if err := r.register(buffers, s.file); err != nil {
+			return err
+		}
 	}
 	busy, going := 0, true
 	reap := func() error {
@@ -336,7 +343,10 @@ func (s *series) queued(open queued) error {
 		}
 	}
 	s.seen.Returned = true
-	return nil
+	if r, ok := q.(*ring); ok {
+		s.seen.Polled, err = r.polling.proof(s.IO.Expect, s.seen.Errno)
+	}
+	return err
 }
 
 // openQueue opens a queue, or gives one that was kept. To close one can take the

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
+	"slices"
 	"sync/atomic"
 	"unsafe"
 
@@ -37,9 +38,12 @@ type sqe struct {
 	fd            int32
 	off, addr     uint64
 	length        uint32
-	rwFlags       uint32
+	rwFlags       uint32 // of a read or write; of an fsync its own flags
 	userData      uint64
-	_             [3]uint64
+	bufIndex      uint16
+	_             uint16 // personality
+	_             uint32
+	_             [2]uint64
 }
 
 type cqe struct {
@@ -48,35 +52,64 @@ type cqe struct {
 	flags    uint32
 }
 
+// Opcodes, IORING_OP_.
 const (
-	opReadv  = 1
-	opWritev = 2
-	opRead   = 22
-	opWrite  = 23
+	opReadv      = 1
+	opWritev     = 2
+	opFsync      = 3
+	opReadFixed  = 4
+	opWriteFixed = 5
+	opRead       = 22
+	opWrite      = 23
+)
 
+const (
 	ringSQ  = 0
 	ringCQ  = 0x8000000
 	ringSQE = 0x10000000
 
 	getEvents = 1 // IORING_ENTER_GETEVENTS
 	polled    = 1 // IORING_SETUP_IOPOLL
+
+	fixedFile = 1 // IOSQE_FIXED_FILE
+	link      = 4 // IOSQE_IO_LINK
+	datasync  = 1 // IORING_FSYNC_DATASYNC
+
+	registerBuffers = 0 // IORING_REGISTER_BUFFERS
+	registerFiles   = 2 // IORING_REGISTER_FILES
 )
 
 // ring is an io_uring.
 type ring struct {
-	f      *file
-	fd     int
-	p      ringParams
-	sq, cq []byte
-	sqes   []byte
-	vecs   [][]unix.Iovec
+	f       *file // of a queue
+	fd      int
+	p       ringParams
+	sq, cq  []byte
+	sqes    []byte
+	vecs    [][]unix.Iovec // by slot
+	buffers []*buffer      // that are registered
+	files   []*file        // the same
+	polling *polling       // nil: completions come by interrupts
 }
 
 func newRing(f *file, o scenarios.IO) (queue, error) {
-	n := max(1, o.Depth)
-	q := &ring{f: f, vecs: make([][]unix.Iovec, n)}
-	if f.rwFlags()&rwFlags["HIPRI"] != 0 {
+	q, err := openRing(max(1, o.Depth), o.Polled, f)
+	if err != nil {
+		return nil, err
+	}
+	q.f = f
+	return q, nil
+}
+
+// openRing makes one for so many entries, to files that are all polled or not.
+func openRing(n int, poll bool, files ...*file) (*ring, error) {
+	q := &ring{vecs: make([][]unix.Iovec, n)}
+	if poll {
 		q.p.flags |= polled
+		var err error
+		if q.polling, err = newPolling(files); err != nil {
+			return nil, err
+		}
 	}
 	fd, _, errno := unix.Syscall(unix.SYS_IO_URING_SETUP, uintptr(n), uintptr(unsafe.Pointer(&q.p)), 0)
 	if errno != 0 {
@@ -100,25 +133,100 @@ func newRing(f *file, o scenarios.IO) (queue, error) {
 
 func (q *ring) use(f *file) { q.f = f }
 
+// register tells the ring of the buffers and files that an I/O wants fixed.
+func (q *ring) register(buffers []*buffer, files ...*file) error {
+	call := func(what string, op uintptr, list unsafe.Pointer, n int) error {
+		_, _, errno := unix.Syscall6(unix.SYS_IO_URING_REGISTER, uintptr(q.fd), op, uintptr(list), uintptr(n), 0, 0)
+		if errno != 0 {
+			return fmt.Errorf("register %d %s with the io_uring: %w", n, what, errno)
+		}
+		return nil
+	}
+	wants := func(what string) bool {
+		return slices.ContainsFunc(files, func(f *file) bool { return slices.Contains(f.io.Fixed, what) })
+	}
+	if wants("buffers") {
+		list := make([]unix.Iovec, len(buffers))
+		for i, b := range buffers {
+			list[i] = unix.Iovec{Base: &b.mem[0], Len: uint64(len(b.mem))}
+		}
+		if err := call("buffers", registerBuffers, unsafe.Pointer(&list[0]), len(list)); err != nil {
+			return err
+		}
+		q.buffers = buffers
+	}
+	if wants("files") {
+		list := make([]int32, len(files))
+		for i, f := range files {
+			list[i] = int32(f.fd)
+		}
+		if err := call("files", registerFiles, unsafe.Pointer(&list[0]), len(list)); err != nil {
+			return err
+		}
+		q.files = files
+	}
+	return nil
+}
+
 func word(mem []byte, off uint32) *uint32 { return (*uint32)(unsafe.Pointer(&mem[off])) }
 
 func (q *ring) submit(slot int, b *buffer, at int64) error {
+	q.prepare(q.f, slot, b, at, 0)
+	return q.send(1)
+}
+
+// prepare puts an I/O into the ring.
+func (q *ring) prepare(f *file, slot int, b *buffer, at int64, flags uint8) {
 	tail := atomic.LoadUint32(word(q.sq, q.p.sq.tail))
 	i := tail & *word(q.sq, q.p.sq.mask)
 	e := (*sqe)(unsafe.Pointer(&q.sqes[i*uint32(unsafe.Sizeof(sqe{}))]))
-	*e = sqe{opcode: opRead, fd: int32(q.f.fd), off: uint64(at), addr: b.address(), length: uint32(len(b.pieces[0])), rwFlags: q.f.rwFlags(), userData: uint64(slot)}
-	if q.f.io.Writes() {
-		e.opcode = opWrite
+	*e = sqe{flags: flags, fd: int32(f.fd), userData: uint64(slot)}
+	if n := slices.Index(q.files, f); n >= 0 && slices.Contains(f.io.Fixed, "files") {
+		e.fd = int32(n)
+		e.flags |= fixedFile
 	}
-	if len(q.f.io.Vectors) > 0 {
-		q.vecs[slot] = b.iovecs()
-		e.opcode = map[bool]uint8{false: opReadv, true: opWritev}[q.f.io.Writes()]
-		e.addr, e.length = uint64(uintptr(unsafe.Pointer(&q.vecs[slot][0]))), uint32(len(b.pieces))
+	if f.io.Transfers() {
+		q.transfer(e, f, slot, b, at)
+	} else {
+		e.opcode = opFsync
+		if f.io.Op == "io_uring-fdatasync" {
+			e.rwFlags = datasync
+		}
 	}
 	*word(q.sq, q.p.sq.array+i*4) = i
 	atomic.StoreUint32(word(q.sq, q.p.sq.tail), tail+1)
-	err := q.enter(1, 0)
-	runtime.KeepAlive(b)
+}
+
+// transfer makes an entry one that reads or writes.
+func (q *ring) transfer(e *sqe, f *file, slot int, b *buffer, at int64) {
+	write := f.io.Writes()
+	op := func(read, other uint8) uint8 {
+		if write {
+			return other
+		}
+		return read
+	}
+	e.off, e.rwFlags = uint64(at), f.rwFlags()
+	e.addr, e.length = b.address(), uint32(len(b.pieces[0]))
+	n := slices.Index(q.buffers, b)
+	switch {
+	case len(f.io.Vectors) > 0:
+		q.vecs[slot] = b.iovecs()
+		e.opcode = op(opReadv, opWritev)
+		e.addr, e.length = uint64(uintptr(unsafe.Pointer(&q.vecs[slot][0]))), uint32(len(b.pieces))
+	case n >= 0 && slices.Contains(f.io.Fixed, "buffers"):
+		e.opcode, e.bufIndex = op(opReadFixed, opWriteFixed), uint16(n)
+	default:
+		e.opcode = op(opRead, opWrite)
+	}
+}
+
+// send gives the kernel the last n entries.
+func (q *ring) send(n int) error {
+	q.polling.before()
+	err := q.enter(uintptr(n), 0)
+	q.polling.after()
+	runtime.KeepAlive(q)
 	return err
 }
 

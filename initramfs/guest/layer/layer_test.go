@@ -10,6 +10,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sys/unix"
 
+	"github.com/blockrig/blockrig/initramfs/protocol"
 	"github.com/blockrig/blockrig/scenarios"
 )
 
@@ -77,11 +78,12 @@ func TestParametersOfModules(t *testing.T) {
 		{Zram: &scenarios.Zram{}},
 		{SCSIDebug: &scenarios.SCSIDebug{Size: 8 << 20, SectorSize: 4096, Args: []string{"lbpu=1"}}},
 	}
+	disks := []protocol.Disk{{Disk: scenarios.Disk{PollQueues: 2}}, {}}
 	for module, want := range map[string]string{
 		"brd": "rd_nr=2 rd_size=1024", "zram": "num_devices=1", "null_blk": "nr_devices=0",
-		"scsi_debug": "dev_size_mb=8 sector_size=4096 lbpu=1", "dm_mod": "",
+		"scsi_debug": "dev_size_mb=8 sector_size=4096 lbpu=1", "dm_mod": "", "nvme": "poll_queues=2",
 	} {
-		if got := ModuleParameters(module, stack); got != want {
+		if got := ModuleParameters(module, disks, stack); got != want {
 			t.Errorf("%s: %q, want %q", module, got, want)
 		}
 	}

@@ -12,6 +12,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/blockrig/blockrig/initramfs/protocol"
 	"github.com/blockrig/blockrig/scenarios"
 )
 
@@ -25,9 +26,9 @@ var (
 	_ = register("scsi_debug", func(l scenarios.Layer) kind { return scsiDebug{l.SCSIDebug} })
 )
 
-// ModuleParameters are those that a module is loaded with for a stack, "" for
-// none. The module's name is written with underscores.
-func ModuleParameters(module string, stack []scenarios.Layer) string {
+// ModuleParameters are those that a module is loaded with for disks and a stack,
+// "" for none. The module's name is written with underscores.
+func ModuleParameters(module string, disks []protocol.Disk, stack []scenarios.Layer) string {
 	var brds, zrams int
 	var size scenarios.Bytes
 	out := ""
@@ -52,6 +53,14 @@ func ModuleParameters(module string, stack []scenarios.Layer) string {
 		return fmt.Sprintf("num_devices=%d", zrams)
 	case "null_blk":
 		return "nr_devices=0" // each is made as its layer says
+	case "nvme":
+		queues := 0
+		for _, d := range disks {
+			queues = max(queues, d.PollQueues)
+		}
+		if queues > 0 {
+			return fmt.Sprintf("poll_queues=%d", queues)
+		}
 	}
 	return out
 }
@@ -137,6 +146,9 @@ func (n nullBlk) build(h Host, p *Part) error {
 	}
 	if n.Zoned {
 		settings = append(settings, [2]string{"zoned", "1"}, [2]string{"zone_size", strconv.FormatInt(max(1, int64(n.ZoneSize)>>20), 10)})
+	}
+	if n.PollQueues > 0 {
+		settings = append(settings, [2]string{"poll_queues", strconv.Itoa(n.PollQueues)})
 	}
 	settings = append(settings, [2]string{"power", "1"})
 	for _, s := range settings {
