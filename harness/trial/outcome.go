@@ -43,6 +43,9 @@ type Outcome struct {
 	// Traced is who failed first; nil where nobody looked.
 	Traced *Traced `json:"traced,omitempty"`
 
+	// Worker made the trial; nil when it was made here.
+	Worker *Worker `json:"worker,omitempty"`
+
 	Attempts []Attempt `json:"attempts"` // all that were made; the last one is this outcome
 }
 

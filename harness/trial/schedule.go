@@ -13,6 +13,9 @@ type Schedule struct {
 	Workers int    // trials at a time
 	Log     *slog.Logger
 
+	// Fleet, when not nil, has the trials made on other machines.
+	Fleet Fleet
+
 	// Bases keeps machines for warm trials; nil makes every trial cold.
 	Bases *BaseCache
 	// Until, when not nil, ends the repeats of a case after an outcome for
@@ -40,6 +43,9 @@ type Schedule struct {
 // of Done does, or the end of ctx: what was under way then ends as interrupted,
 // and the rest is not begun.
 func (s *Schedule) Run(ctx context.Context, jobs []Queued) error {
+	if s.Fleet != nil {
+		return s.away(ctx, jobs)
+	}
 	return s.queue(jobs).run(ctx)
 }
 

@@ -1,0 +1,429 @@
+package fleet
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"os"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/blockrig/blockrig"
+	"github.com/blockrig/blockrig/harness/qemu"
+	"github.com/blockrig/blockrig/harness/text"
+	"github.com/blockrig/blockrig/harness/trial"
+	"github.com/blockrig/blockrig/harness/verdict"
+	"github.com/blockrig/blockrig/scenarios"
+)
+
+// A Client has jobs done by a hub's workers. It implements trial.Fleet. Connect
+// makes one; the exported fields are set, if at all, before it is used.
+type Client struct {
+	// Find gives the files that a job names, the kernel as a bzImage; nil where
+	// jobs have none.
+	Find func(context.Context, trial.Job) (trial.Files, error)
+	// Say is for people; nil for nobody.
+	Say func(format string, args ...any)
+	// Started is told that a worker has begun a job; nil for nobody.
+	Started func(n int, worker string)
+	Log     *slog.Logger
+
+	conn  *conn
+	sums  sums
+	class Class
+
+	mu   sync.Mutex
+	sent map[string]bool // digests that the hub has
+}
+
+// Connect connects to a hub.
+func Connect(ctx context.Context, addr string, key Key, log *slog.Logger) (*Client, error) {
+	if key.Role != RoleClient {
+		return nil, fmt.Errorf("%w that has trials made: it is a worker's", ErrKey)
+	}
+	if log == nil {
+		log = slog.New(slog.DiscardHandler)
+	}
+	c := &Client{Log: log, sent: map[string]bool{}}
+	var err error
+	c.conn, err = dial(ctx, addr, key, func() { c.resend() })
+	return c, err
+}
+
+// resend has artefacts sent again: it may be another hub.
+func (c *Client) resend() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.sent = map[string]bool{}
+}
+
+// Close ends the connection.
+func (c *Client) Close() { c.conn.close() }
+
+func (c *Client) say(format string, args ...any) {
+	if c.Say != nil {
+		c.Say(format, args...)
+	}
+}
+
+// Class gives the class of machines that all jobs are for: of those that there
+// are with the accelerator that is asked for, that with the most room. It waits
+// while there is none, and says so.
+func (c *Client) Class(ctx context.Context, accel qemu.Accel) (Class, error) {
+	if c.class.Accel != "" && (accel == qemu.Auto || accel == c.class.Accel) {
+		return c.class, nil
+	}
+	said := false
+	for {
+		var a classAnswer
+		err := until(ctx, func() (err error) {
+			a, err = ask(ctx, c.conn, "classes", struct{}{}, func(a classAnswer) string { return a.Error })
+			return err
+		})
+		if err != nil {
+			return Class{}, err
+		}
+		others := 0
+		for _, of := range a.Classes {
+			switch {
+			case accel != qemu.Auto && accel != of.Accel:
+			case of.Guest != blockrig.GuestSources():
+				others += of.Workers
+			default:
+				c.class = of.Class
+				return of.Class, nil
+			}
+		}
+		if !said {
+			said = true
+			why := "no worker is there"
+			switch {
+			case others > 0:
+				why = fmt.Sprintf("%d workers are there, of another version of blockrig", others)
+			case len(a.Classes) > 0:
+				why = fmt.Sprintf("no worker is there that can do %s", accel)
+			}
+			c.say("%s: waiting for one", why)
+		}
+		select {
+		case <-ctx.Done():
+			return Class{}, context.Cause(ctx)
+		case <-time.After(time.Second):
+		}
+	}
+}
+
+// Begin implements trial.Fleet.
+func (c *Client) Begin(context.Context) (trial.Batch, error) {
+	return &clientBatch{c: c, id: newID(), open: map[int]Task{}, jobs: map[int]trial.Job{}}, nil
+}
+
+// A clientBatch is one of a client's.
+type clientBatch struct {
+	c       *Client
+	id      string
+	open    map[int]Task // submitted, without an outcome
+	jobs    map[int]trial.Job
+	results []Came
+	confirm []int
+	idle    string
+	since   time.Time // of idle
+	said    bool
+}
+
+// Submit implements trial.Batch.
+func (b *clientBatch) Submit(ctx context.Context, jobs map[int]trial.Job) error {
+	for n, j := range jobs {
+		t, err := b.c.task(ctx, j)
+		if err != nil {
+			return fmt.Errorf("send a trial's job to the hub: %w", err)
+		}
+		b.open[n], b.jobs[n] = t, j
+	}
+	return b.send(ctx, slices.Sorted(maps.Keys(jobs)))
+}
+
+// Of messages with jobs.
+const (
+	sendBytes = 600 << 10
+	sendJobs  = 400
+)
+
+// send sends open jobs to the hub.
+func (b *clientBatch) send(ctx context.Context, numbers []int) error {
+	for len(numbers) > 0 {
+		r := submitRequest{Batch: b.id}
+		size := 0
+		for len(numbers) > 0 && len(r.Tasks) < sendJobs {
+			t := b.open[numbers[0]]
+			if size += len(t.Job) + 600; size > sendBytes && len(r.Tasks) > 0 {
+				break
+			}
+			r.Tasks = append(r.Tasks, numbered{numbers[0], t})
+			numbers = numbers[1:]
+		}
+		r.Last = len(numbers) == 0
+		err := until(ctx, func() error {
+			_, err := ask(ctx, b.c.conn, "submit", r, func(a plain) string { return a.Error })
+			return err
+		})
+		if err != nil {
+			return fmt.Errorf("send trials' jobs: %w", err)
+		}
+	}
+	return nil
+}
+
+// task makes of a job what is sent, and sees to it that the hub has its files.
+func (c *Client) task(ctx context.Context, j trial.Job) (t Task, err error) {
+	if t.Job, err = json.Marshal(j); err != nil {
+		return t, err
+	}
+	t.Class = c.class
+	t.Group = j.BaseKey()
+	if c.Find == nil {
+		return t, nil
+	}
+	f, err := c.Find(ctx, j)
+	if err != nil {
+		return t, err
+	}
+	if t.Image, err = c.give(ctx, f.Image); err != nil {
+		return t, err
+	}
+	t.Initrd, err = c.give(ctx, f.Initrd)
+	return t, err
+}
+
+// give sends a file to the hub, unless that has it.
+func (c *Client) give(ctx context.Context, path string) (Artefact, error) {
+	a, err := c.sums.of(path)
+	if err != nil {
+		return a, err
+	}
+	c.mu.Lock()
+	sent := c.sent[a.SHA256]
+	c.mu.Unlock()
+	if sent {
+		return a, nil
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return a, err
+	}
+	defer f.Close() // only read from
+	if err := c.conn.send(ctx, a, f); err != nil {
+		return a, fmt.Errorf("send %s: %w", path, err)
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.sent[a.SHA256] = true
+	return a, nil
+}
+
+// Next implements trial.Batch.
+func (b *clientBatch) Next(ctx context.Context) (trial.Away, error) {
+	for {
+		for len(b.results) > 0 {
+			r := b.results[0]
+			b.results = b.results[1:]
+			if _, ok := b.open[r.N]; !ok {
+				continue // it was there already, or is not wanted
+			}
+			delete(b.open, r.N)
+			o, err := b.c.outcome(ctx, b.jobs[r.N], r)
+			if err != nil {
+				return trial.Away{}, err
+			}
+			delete(b.jobs, r.N)
+			return trial.Away{
+				Number: r.N, Outcome: o,
+				Files:    func(ctx context.Context, dir string) error { return b.c.files(ctx, r.Result, dir) },
+				Recorded: func() { b.confirm = append(b.confirm, r.N) },
+			}, nil
+		}
+		if err := b.poll(ctx); err != nil {
+			return trial.Away{}, err
+		}
+	}
+}
+
+// patience is how long nobody may be there for the jobs before that is said.
+const patience = 5 * time.Second
+
+func (b *clientBatch) poll(ctx context.Context) error {
+	var a pollAnswer
+	err := until(ctx, func() (err error) {
+		a, err = ask(ctx, b.c.conn, "poll", pollRequest{b.id, b.confirm}, func(a pollAnswer) string { return a.Error })
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	b.confirm = nil
+	for _, s := range a.Started {
+		if b.c.Started != nil {
+			b.c.Started(s.N, text.OneLine(s.Worker))
+		}
+	}
+	for _, s := range a.Second {
+		b.c.say("trial %d was made twice, since a worker was taken for lost, and the second ended in another verdict: %s on %s; the first, which counts, is %s",
+			s.N, text.OneLine(s.Verdict), text.OneLine(s.Worker), text.OneLine(s.First))
+	}
+	if a.Idle == "" {
+		b.idle, b.since = "", time.Time{}
+	} else if b.since.IsZero() {
+		b.since = time.Now()
+	} else if time.Since(b.since) > patience && !b.said {
+		b.said = true
+		b.c.say("%s: waiting for one", text.OneLine(a.Idle))
+	}
+	b.results = append(b.results, a.Results...)
+	if a.Unknown && len(b.open) > 0 {
+		b.c.Log.Info("the hub has lost the jobs: they are sent again", "jobs", len(b.open))
+		return b.again(ctx)
+	}
+	return nil
+}
+
+// again sends what has no outcome, to a hub that may have nothing of it.
+func (b *clientBatch) again(ctx context.Context) error {
+	b.c.resend()
+	for _, n := range slices.Sorted(maps.Keys(b.open)) {
+		t, err := b.c.task(ctx, b.jobs[n])
+		if err != nil {
+			return err
+		}
+		b.open[n] = t
+	}
+	return b.send(ctx, slices.Sorted(maps.Keys(b.open)))
+}
+
+// Drop implements trial.Batch.
+func (b *clientBatch) Drop(ctx context.Context, numbers []int) error {
+	for _, n := range numbers {
+		delete(b.open, n)
+		delete(b.jobs, n)
+	}
+	return until(ctx, func() error {
+		_, err := ask(ctx, b.c.conn, "cancel", cancelRequest{b.id, numbers}, func(a plain) string { return a.Error })
+		return err
+	})
+}
+
+// endWait bounds how long a client waits for the hub to hear that it ends.
+const endWait = 10 * time.Second
+
+// Close implements trial.Batch. A hub that does not hear of it finds out.
+func (b *clientBatch) Close() error {
+	ctx, cancel := context.WithTimeout(context.Background(), endWait)
+	defer cancel()
+	if _, err := ask(ctx, b.c.conn, "end", pollRequest{b.id, b.confirm}, func(a plain) string { return a.Error }); err != nil {
+		b.c.Log.Info("the hub does not know that this is over", "error", err)
+	}
+	return nil
+}
+
+// Limits of an outcome's parts: more is no outcome.
+const (
+	mostFindings = 20_000
+	longest      = 64 << 10 // of a text
+)
+
+// outcome reads what a worker says. What can't be an outcome is an error of the
+// trial, not of the client.
+func (c *Client) outcome(ctx context.Context, j trial.Job, r Came) (trial.Outcome, error) {
+	body := []byte(r.Result.Outcome)
+	err := r.Result.check()
+	for _, f := range r.Result.Files {
+		if f.Name == outcomeFile && err == nil {
+			if body, err = c.fetched(ctx, f.Artefact, maxFileOutcome); ctx.Err() != nil {
+				return trial.Outcome{}, context.Cause(ctx)
+			}
+		}
+	}
+	var o trial.Outcome
+	if err == nil {
+		err = json.Unmarshal(body, &o)
+	}
+	if err == nil {
+		err = checkOutcome(j, o)
+	}
+	if err != nil {
+		why := text.Cut(text.OneLine(fmt.Sprintf("what worker %s says is no outcome: %v", r.Worker, err)), 500)
+		o = trial.Outcome{
+			Judgement: verdict.Judgement{Verdict: scenarios.Error, Phase: scenarios.PhaseInfra, Reason: why},
+			Report:    verdict.Report{Phase: scenarios.PhaseInfra, Host: why},
+			Started:   time.Now(), Attempts: []trial.Attempt{{Verdict: scenarios.Error, Reason: why}},
+		}
+	}
+	o.Accel, o.CPUs = j.Accel, j.CPUs
+	o.Worker = &trial.Worker{Name: text.Cut(text.OneLine(r.Worker), 100), QEMU: j.QEMU, CPU: text.Cut(text.OneLine(r.CPU), 100)}
+	return o, nil
+}
+
+func checkOutcome(j trial.Job, o trial.Outcome) error {
+	switch {
+	case !o.Verdict.Known():
+		return errors.New("it has no verdict")
+	case len(o.Attempts) == 0 || len(o.Attempts) > trial.MaxAttempts:
+		return fmt.Errorf("it was tried %d times", len(o.Attempts))
+	case len(o.Findings) > mostFindings || len(o.Reason) > longest || len(o.Release) > 200 || len(o.BootID) > 200:
+		return errors.New("it says too much")
+	case o.Accel != "" && o.Accel != j.Accel:
+		return errors.New("it is of another accelerator")
+	}
+	for _, v := range o.Also {
+		if !v.Known() {
+			return errors.New("it has a verdict that there is not")
+		}
+	}
+	for _, a := range o.Attempts {
+		if !a.Verdict.Known() || len(a.Reason) > longest {
+			return errors.New("an attempt says nothing, or too much")
+		}
+	}
+	return nil
+}
+
+// fetched gives a file of the hub's.
+func (c *Client) fetched(ctx context.Context, a Artefact, most int64) (_ []byte, err error) {
+	if a.Size > most {
+		return nil, errors.New("it is too long")
+	}
+	f, err := os.CreateTemp("", "blockrig-outcome-")
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, f.Close(), os.Remove(f.Name())) }()
+	if err := c.conn.fetch(ctx, a, f); err != nil {
+		return nil, err
+	}
+	return os.ReadFile(f.Name())
+}
+
+// files puts the files of a result into a folder.
+func (c *Client) files(ctx context.Context, r Result, dir string) error {
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return err
+	}
+	defer root.Close()
+	for _, f := range r.Files {
+		if f.Name == outcomeFile {
+			continue
+		}
+		to, err := root.OpenFile(f.Name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
+		if err != nil {
+			return err
+		}
+		if err := errors.Join(c.conn.fetch(ctx, f.Artefact, to), to.Close()); err != nil {
+			return fmt.Errorf("%s: %w", f.Name, err)
+		}
+	}
+	return nil
+}

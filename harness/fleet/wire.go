@@ -1,0 +1,282 @@
+package fleet
+
+import (
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"regexp"
+	"slices"
+	"time"
+
+	"github.com/blockrig/blockrig/harness/qemu"
+	"github.com/blockrig/blockrig/harness/text"
+	"github.com/blockrig/blockrig/harness/trial"
+)
+
+// Times of a lease.
+const (
+	// LeaseTime is how long a worker may be silent before its jobs go to others.
+	LeaseTime = time.Minute
+	// extendEvery is how often a worker says that it is at work.
+	extendEvery = 15 * time.Second
+)
+
+// MostDeaths is how many workers a job may take with it.
+const MostDeaths = 3
+
+// Limits of what is sent.
+const (
+	maxMessage = 1 << 20   // of NATS, bytes
+	maxJob     = 512 << 10 // one job, bytes
+	maxOutcome = 512 << 10 // an outcome within a message, bytes; a longer one is a file
+	maxPart    = 4 << 20   // part of a file in one request, bytes
+	maxFile    = 2 << 30   // an artefact, bytes
+	maxLog     = 300 << 20 // a file of an outcome, bytes
+	maxFiles   = 16        // of an outcome
+	maxSlots   = 256       // of a worker
+)
+
+// A Class is what trials must have in common to be compared, or to be made by
+// a worker at all: the language that guest and host speak, the build of QEMU,
+// the accelerator, and under KVM the processor.
+type Class struct {
+	Guest string     `json:"guest"` // blockrig.GuestSources
+	QEMU  string     `json:"qemu"`  // qemu.BuildID
+	Accel qemu.Accel `json:"accel"`
+	CPU   string     `json:"cpu,omitempty"`
+}
+
+// An Artefact is a file by its content.
+type Artefact struct {
+	SHA256 string `json:"sha256"` // hex
+	Size   int64  `json:"size"`
+}
+
+var digestForm = regexp.MustCompile(`^[0-9a-f]{64}$`)
+
+func (a Artefact) check(most int64) error {
+	switch {
+	case !digestForm.MatchString(a.SHA256):
+		return errors.New("a file is not named by a SHA-256")
+	case a.Size < 0 || a.Size > most:
+		return fmt.Errorf("a file of %d bytes: want %d at most", a.Size, most)
+	}
+	return nil
+}
+
+// A Task is a job with what it takes to do it.
+type Task struct {
+	Job    json.RawMessage `json:"job"`   // trial.Job
+	Group  string          `json:"group"` // jobs that go on from one saved machine
+	Class  Class           `json:"class"`
+	Image  Artefact        `json:"image"` // bzImage
+	Initrd Artefact        `json:"initrd"`
+}
+
+var groupForm = regexp.MustCompile(`^[0-9a-zA-Z_-]{1,80}$`)
+
+func (t Task) check() error {
+	if len(t.Job) > maxJob {
+		return fmt.Errorf("a job of %d bytes: want %d at most", len(t.Job), maxJob)
+	}
+	if !groupForm.MatchString(t.Group) {
+		return errors.New("a job of no group")
+	}
+	err := t.Class.check()
+	for _, a := range []Artefact{t.Image, t.Initrd} {
+		if a != (Artefact{}) {
+			err = errors.Join(err, a.check(maxFile))
+		}
+	}
+	return err
+}
+
+func (c Class) check() error {
+	if c.Accel != qemu.TCG && c.Accel != qemu.KVM || len(c.QEMU) > 200 || len(c.Guest) > 200 || len(c.CPU) > 200 {
+		return errors.New("it is not said what machine it is for")
+	}
+	return nil
+}
+
+// A File of an outcome.
+type File struct {
+	Name string `json:"name"`
+	Artefact
+}
+
+// fileNames are those that an outcome can have.
+var fileNames = []string{
+	trial.ConsoleFile, trial.EventsFile, trial.ArgsFile, trial.AttemptConsole(1), trial.AttemptConsole(2), trial.TracedConsole, trial.TracedEvents,
+}
+
+// outcomeFile is an outcome that is too long for a message.
+const outcomeFile = "outcome.json"
+
+// A Result is what a worker gives for a job.
+type Result struct {
+	Outcome json.RawMessage `json:"outcome,omitempty"` // trial.Outcome, or in the file of that name
+	Files   []File          `json:"files,omitempty"`
+}
+
+func (r Result) check() error {
+	if len(r.Outcome) > maxOutcome || len(r.Files) > maxFiles {
+		return errors.New("an outcome that is too large")
+	}
+	names := map[string]bool{}
+	for _, f := range r.Files {
+		if f.Name != outcomeFile && !slices.Contains(fileNames, f.Name) || names[f.Name] {
+			return fmt.Errorf("an outcome has no file %s", text.Cut(text.OneLine(f.Name), 60))
+		}
+		names[f.Name] = true
+		if err := f.check(maxLog); err != nil {
+			return err
+		}
+	}
+	if (len(r.Outcome) == 0) != names[outcomeFile] {
+		return errors.New("it says nothing, or twice, what came out")
+	}
+	return nil
+}
+
+// place is a job's in a client's batch.
+type place struct {
+	Batch string `json:"batch"`
+	N     int    `json:"n"`
+}
+
+// A Lease is a job that a worker was given.
+type Lease struct {
+	place
+	Reply string `json:"reply"` // where JetStream takes what becomes of it
+	Token string `json:"token"` // proves that the hub gave it
+	Task  Task   `json:"task"`
+}
+
+var idForm = regexp.MustCompile(`^[0-9a-f]{32}$`)
+
+func checkID(id string) error {
+	if !idForm.MatchString(id) {
+		return errors.New("an identity has 32 hex digits")
+	}
+	return nil
+}
+
+func hexOf(b []byte) string { return hex.EncodeToString(b) }
+
+// Requests and answers. Every answer has an error instead, if any.
+type (
+	failure struct {
+		Error string `json:"error,omitempty"`
+	}
+	// About is what a worker says of itself.
+	About struct {
+		Name    string  `json:"name"`  // of the machine, for people
+		Slots   int     `json:"slots"` // trials at a time
+		Classes []Class `json:"classes"`
+		Version string  `json:"version"` // of QEMU, for people
+		CPU     string  `json:"cpu"`     // of the host, for people
+	}
+	leaseRequest struct {
+		About
+		Want int `json:"want"`
+	}
+	leaseAnswer struct {
+		failure
+		Leases []Lease `json:"leases,omitempty"`
+	}
+	// held names a lease without its task.
+	held struct {
+		place
+		Reply string `json:"reply"`
+		Token string `json:"token"`
+	}
+	extendRequest struct {
+		About
+		Leases []held `json:"leases"`
+	}
+	extendAnswer struct {
+		failure
+		Drop []place `json:"drop,omitempty"` // nobody wants these any more
+	}
+	doneRequest struct {
+		held
+		About
+		Result Result `json:"result"`
+	}
+	backRequest struct {
+		Leases []held `json:"leases"`
+	}
+	plain struct{ failure }
+
+	classAnswer struct {
+		failure
+		Classes []ClassOf `json:"classes"`
+	}
+	numbered struct {
+		N int `json:"n"`
+		Task
+	}
+	submitRequest struct {
+		Batch string     `json:"batch"`
+		Tasks []numbered `json:"tasks"`
+		Last  bool       `json:"last"` // that is all that the client wants for now
+	}
+	pollRequest struct {
+		Batch   string `json:"batch"`
+		Confirm []int  `json:"confirm,omitempty"` // recorded
+	}
+	pollAnswer struct {
+		failure
+		Unknown bool      `json:"unknown,omitempty"` // the hub has lost the batch: submit again what is not done
+		Results []Came    `json:"results,omitempty"`
+		Second  []Second  `json:"second,omitempty"`
+		Started []Started `json:"started,omitempty"`
+		Idle    string    `json:"idle,omitempty"` // why nobody does it, for people
+	}
+	cancelRequest struct {
+		Batch string `json:"batch"`
+		Which []int  `json:"which"`
+	}
+)
+
+// ClassOf says how many workers are of a class.
+type ClassOf struct {
+	Class
+	Workers int `json:"workers"`
+	Slots   int `json:"slots"`
+}
+
+// Came is a result that has come.
+type Came struct {
+	N      int    `json:"n"`
+	Result Result `json:"result"`
+	Worker string `json:"worker"`
+	CPU    string `json:"cpu,omitempty"`
+}
+
+// Second is a verdict that came after the first, and differs.
+type Second struct {
+	N       int    `json:"n"`
+	First   string `json:"first"`
+	Verdict string `json:"verdict"`
+	Worker  string `json:"worker"`
+}
+
+// Started is a job that a worker has begun.
+type Started struct {
+	N      int    `json:"n"`
+	Worker string `json:"worker"`
+}
+
+func (a About) check() error {
+	if a.Slots < 1 || a.Slots > maxSlots || len(a.Classes) == 0 || len(a.Classes) > 8 || len(a.Name) > 100 || len(a.Version) > 200 || len(a.CPU) > 200 {
+		return errors.New("a worker that does not say what it is")
+	}
+	for _, c := range a.Classes {
+		if err := c.check(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
