@@ -29,6 +29,7 @@ const (
 	roleBreaks  role = "breaks"   // breaks another scenario
 	roleWarnDIO role = "warn"     // warns of every direct read: another thing than the culprit's
 	roleNoMem   role = "ENOMEM"   // has longer direct reads answer ENOMEM, for a while
+	roleRewrite role = "rewrite"  // changes a line of the culprit's, so that it can't be reverted whole
 )
 
 // An edit is a commit to be.
@@ -134,6 +135,18 @@ var (
 	}
 	noMemory = edit{role: roleNoMem, title: "ext4: limit direct reads", changes: []change{beforeDIO("return -ENOMEM")}}
 	short    = edit{role: roleCulprit, title: "ext4: read pages directly", changes: []change{beforeDIO("iov_iter_truncate(to, 4096)")}}
+)
+
+// Commits of a history whose culprit can't be reverted: a later one has changed
+// a line of it. Its other half, which does nothing, still can be.
+var (
+	shortAndMore = edit{role: roleCulprit, title: "ext4: read pages directly, and count them", changes: []change{
+		beforeDIO("iov_iter_truncate(to, 4096)"),
+		counter(roleOwn, "", "dio_pages", ext4File, "\tif (!ext4_should_use_dio(iocb, to)) {").changes[0],
+	}}
+	rewritten = edit{role: roleRewrite, title: "ext4: read pages of any size directly", changes: []change{
+		{file: ext4File, old: "iov_iter_truncate(to, 4096)", new: "iov_iter_truncate(to, PAGE_SIZE)"},
+	}}
 )
 
 // beforeDIO does something else before a longer direct read.

@@ -91,6 +91,30 @@ func TestHistoryOfSeveralThings(t *testing.T) {
 	}
 }
 
+// Given the history whose culprit can't be reverted, then a line of it is another
+// one at the end, and the rest of it is there.
+func TestHistoryOfAConflict(t *testing.T) {
+	files := everything()
+	var roles []role
+	for _, e := range orderOf(t, plan{conflict: true}) {
+		if err := e.apply(files); err != nil {
+			t.Fatal(err)
+		}
+		if e.role != roleOwn && e.role != roleOther {
+			roles = append(roles, e.role)
+		}
+	}
+	if want := []role{roleCulprit, roleRewrite}; !slices.Equal(roles, want) {
+		t.Errorf("%v, want %v", roles, want)
+	}
+	if err := revert(shortAndMore).apply(files); err == nil {
+		t.Error("the culprit can be reverted")
+	}
+	if text := files[ext4File]; !strings.Contains(text, "PAGE_SIZE") || !strings.Contains(text, "nr_dio_pages") {
+		t.Error(text)
+	}
+}
+
 // Given the smallest history, then the three and one that does not build are
 // in it, and there are commits before the culprit and after.
 func TestSmallestHistory(t *testing.T) {

@@ -23,20 +23,40 @@ type plan struct {
 	// direct read and gives too few bytes, two commits of it; a third one, that
 	// was taken back between them, had the same reads answer ENOMEM.
 	several bool
+	// conflict is a short history in which a later commit has changed a line of
+	// the culprit's.
+	conflict bool
 }
 
-// order of a history whose failing end shows several things.
+// severalThings is a history whose failing end shows several things.
 func severalThings(fits func(edit) bool) ([]edit, error) {
-	var between []edit
+	n, err := some(5, fits)
+	if err != nil {
+		return nil, err
+	}
+	return []edit{n[0], warnOfDIO, n[1], noMemory, n[2], revert(noMemory), n[3], short, n[4]}, nil
+}
+
+// conflicting is a history whose culprit can't be reverted.
+func conflicting(fits func(edit) bool) ([]edit, error) {
+	n, err := some(4, fits)
+	if err != nil {
+		return nil, err
+	}
+	return []edit{n[0], n[1], shortAndMore, n[2], rewritten, n[3]}, nil
+}
+
+// some gives so many neutral changes in other files than the culprit's.
+func some(n int, fits func(edit) bool) (out []edit, err error) {
 	for _, e := range neutral {
-		if fits(e) && len(between) < 5 {
-			between = append(between, e)
+		if len(out) < n && e.changes[0].file != ext4File && fits(e) {
+			out = append(out, e)
 		}
 	}
-	if len(between) < 5 {
-		return nil, fmt.Errorf("the sources have room for %d changes, the history needs 5", len(between))
+	if len(out) < n {
+		return nil, fmt.Errorf("the sources have room for %d changes, the history needs %d", len(out), n)
 	}
-	return []edit{between[0], warnOfDIO, between[1], noMemory, between[2], revert(noMemory), between[3], short, between[4]}, nil
+	return out, nil
 }
 
 // smallest is a history with the three, one that does not build, its revert,
@@ -47,6 +67,9 @@ const smallest = 8
 func (p plan) order(fits func(edit) bool) ([]edit, error) {
 	if p.several {
 		return severalThings(fits)
+	}
+	if p.conflict {
+		return conflicting(fits)
 	}
 	if p.commits < smallest || p.commits > 200 {
 		return nil, fmt.Errorf("%d commits: want %d to 200", p.commits, smallest)
@@ -131,7 +154,7 @@ func (h *history) with(r role) commit {
 // plan gives the same hashes.
 func (p plan) make(ctx context.Context, s *source) (*history, error) {
 	files := map[string]string{}
-	all := append(slices.Clone(neutral), countAsError, asMediaError, noMask, noBuild, noBoot, warns, breaks, warnOfDIO, noMemory, short)
+	all := append(slices.Clone(neutral), countAsError, asMediaError, noMask, noBuild, noBoot, warns, breaks, warnOfDIO, noMemory, short, shortAndMore)
 	for _, e := range all {
 		for _, c := range e.changes {
 			if _, ok := files[c.file]; ok {
@@ -154,6 +177,9 @@ func (p plan) make(ctx context.Context, s *source) (*history, error) {
 	}
 	if p.several {
 		branch = "refs/heads/several"
+	}
+	if p.conflict {
+		branch = "refs/heads/conflict"
 	}
 	err = fastImport(ctx, s.repo, func(w *bufio.Writer) error {
 		from := s.base

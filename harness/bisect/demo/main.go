@@ -28,7 +28,7 @@ const (
 
 // tries is the scenario and the case that show a plan's failures.
 func (p plan) tries() (name, id string) {
-	if p.several {
+	if p.several || p.conflict {
 		return "plain-dio-read", "length=8192,memory_offset=0"
 	}
 	return scenario, caseID
@@ -39,6 +39,8 @@ func (p plan) wants() map[scenarios.Verdict]role {
 	switch {
 	case p.several:
 		return map[scenarios.Verdict]role{scenarios.Errno: roleCulprit, scenarios.Warn: roleWarnDIO}
+	case p.conflict:
+		return map[scenarios.Verdict]role{scenarios.Errno: roleCulprit}
 	case p.grow:
 		return map[scenarios.Verdict]role{scenarios.EIO: roleCulprit, scenarios.Degraded: roleSecond}
 	}
@@ -71,6 +73,7 @@ func demo(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	f.Uint64Var(&p.seed, "seed", defaultSeed, "order of the commits")
 	f.BoolVar(&p.grow, "grow", false, "a symptom that grows on the way")
 	f.BoolVar(&p.several, "several", false, "a short history whose failing end shows several things")
+	f.BoolVar(&p.conflict, "conflict", false, "a short history whose culprit can't be reverted")
 	only := f.Bool("history", false, "make the history and print it, no more")
 	command := f.String("blockrig", "bin/blockrig", "the command to bisect with")
 	suite := f.String("suite", defaultSuite, "Debian suite with the sources")
@@ -210,6 +213,20 @@ func median(list []float64) float64 {
 	return list[len(list)/2]
 }
 
+// provenAlone wants that a revert was not possible, that what could be taken
+// back did not help, and that the change alone failed.
+func provenAlone(checks []bisect.Check) error {
+	for name, want := range map[string]bisect.Result{
+		bisect.CheckRevert: bisect.NotPossible, bisect.CheckPartly: bisect.Fail, bisect.CheckAlone: bisect.Pass,
+	} {
+		i := slices.IndexFunc(checks, func(c bisect.Check) bool { return c.Name == name })
+		if i < 0 || checks[i].Result != want {
+			return fmt.Errorf("want %s of %q, there are %+v", want, name, checks)
+		}
+	}
+	return nil
+}
+
 // judge says whether the answer is the right one.
 func (r *run) judge(h *history, p plan, out io.Writer) error {
 	a := r.answer
@@ -227,6 +244,10 @@ func (r *run) judge(h *history, p plan, out io.Writer) error {
 			return fmt.Errorf("%s: the answer is %s (%s), and it was %s (%s)", &found.Target, found.First.Hash[:12], found.First.Title, want.hash[:12], want.title)
 		case found.Grade != bisect.Proven:
 			return fmt.Errorf("%s: the answer is right and called %s, not proven: %v", &found.Target, found.Grade, found.Why)
+		case p.conflict:
+			if err := provenAlone(found.Checks); err != nil {
+				return fmt.Errorf("%s: %w", &found.Target, err)
+			}
 		}
 	}
 	var whole, trials []float64

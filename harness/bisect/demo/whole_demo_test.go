@@ -35,6 +35,10 @@ func TestDemoOfASymptomThatGrows(t *testing.T) { testDemo(t, "-commits", "12", "
 // without the second one the warning remains.
 func TestDemoOfSeveralThings(t *testing.T) { testDemo(t, "-several") }
 
+// Given a culprit of which a later commit has changed a line, so that it can't
+// be reverted, then it is proven by its change alone.
+func TestDemoOfARevertThatConflicts(t *testing.T) { testDemo(t, "-conflict") }
+
 func testDemo(t *testing.T, args ...string) {
 	args = append([]string{"-blockrig", buildCommand(t), "-state", filepath.Join(t.TempDir(), "state")}, args...)
 	var out bytes.Buffer
