@@ -245,7 +245,7 @@ func (j *judge) judge(c cell, sig string, before, tonight []entry) (f Finding, o
 		f.Kind = KnownStill
 	case !had:
 		f.Kind = Begins
-	case !f.Change.Worse():
+	case !f.Change.Confirmed(f.confirmations()):
 		f.Kind = Unsettled
 	case watched:
 		f.Kind = Back
@@ -331,15 +331,24 @@ func (j *judge) knownAs(f Finding) (Known, bool) {
 }
 
 // toConfirm tells whether more trials are to say what a finding is: a failure
-// that may be new, or one that may be gone.
+// that may be new, for as long as it is not certain, or one that may be gone.
 func (f Finding) toConfirm() bool {
+	n := f.confirmations()
 	switch f.Kind {
 	case New, Back, Spread, Unsettled:
-		return f.Change.Up > atLeastLikely
+		return f.Change.ToConfirm(n)
 	case Fixed, Expired, Still, KnownStill:
-		return f.Tonight.Failures == 0 && f.Change.Down > atLeastLikely
+		return n == 0 && f.Tonight.Failures == 0 && f.Change.Down > atLeastLikely
 	}
 	return false
+}
+
+// confirmations is how many trials were made to confirm it.
+func (f Finding) confirmations() (n int) {
+	for _, b := range f.Confirmed {
+		n += b.Trials
+	}
+	return n
 }
 
 // remembered is how many nights a rate is judged by.

@@ -313,25 +313,21 @@ func (j *session) trouble(format string, args ...any) {
 // What is done already of a finding is not done again.
 func (j *session) lookCloser(ctx context.Context) error {
 	judge := newJudge(j.archive, j.Config.Known)
-	confirmed := map[cell]bool{}
-	for _, t := range j.night.Tallies {
-		if t.Confirms == PowerOn {
-			confirmed[t.cell()] = true
-		}
-	}
+	given := map[cell]bool{} // all that can be had of it was
 	for {
 		j.adopt(judge.findings(*j.night))
 		i := slices.IndexFunc(j.night.Findings, func(f Finding) bool {
-			return f.toConfirm() && !confirmed[cell{f.Stream, f.CaseName}]
+			return f.toConfirm() && !given[cell{f.Stream, f.CaseName}]
 		})
 		if i < 0 || j.left(1) <= 0 {
 			break
 		}
 		f := j.night.Findings[i]
-		confirmed[cell{f.Stream, f.CaseName}] = true
-		if err := j.confirm(ctx, f); err != nil {
+		n, err := j.confirm(ctx, f)
+		if err != nil {
 			return err
 		}
+		given[cell{f.Stream, f.CaseName}] = n == 0
 	}
 	j.night.Findings = grouped(j.night.Findings)
 	for i := range j.night.Findings {
@@ -359,20 +355,29 @@ func (j *session) adopt(found []Finding) {
 	j.night.Findings = found
 }
 
-// confirm tries a case again, from machines saved anew and from power-on.
-func (j *session) confirm(ctx context.Context, f Finding) error {
+// confirm tries a case again, from machines saved anew and, the first time, from
+// power-on, and gives how many verdicts that brought.
+func (j *session) confirm(ctx context.Context, f Finding) (n int, err error) {
 	j.say("%s on %s (%s): looking closer", f.CaseName, f.Release, short(f.Signature))
 	for _, way := range []Way{FreshBoots, PowerOn} {
+		if way == PowerOn && f.Confirmed[PowerOn].Trials > 0 {
+			continue
+		}
 		records, err := j.run(ctx, nil, f.Ref, []CaseName{f.CaseName}, j.Config.Confirm, way)
 		if err != nil {
-			return err
+			return n, err
+		}
+		for _, r := range records {
+			if r.Verdict != scenarios.Error {
+				n++
+			}
 		}
 		j.enter(f.Stream, []CaseName{f.CaseName}, way, records)
 		if err := j.keep(); err != nil {
-			return err
+			return n, err
 		}
 	}
-	return nil
+	return n, nil
 }
 
 // follow finds out where else a new failure is, and what brought it.

@@ -41,6 +41,15 @@ const (
 	// TestChangesSimulated for what that means in false alarms and in nights
 	// until a change is seen.
 	Sure = .9
+	// Confirmed is the same for one that was looked at more closely: that is done
+	// for every case that looks worse by chance, too, and trials that are made
+	// for it soon tell.
+	Confirmed = .9999
+	// MostToConfirm is how many trials say all that can be said: after those,
+	// what is sure is taken for confirmed.
+	MostToConfirm = 200
+	// atLeastLikely is how likely a change must be to be looked at more closely.
+	atLeastLikely = .01
 	// Recent is for how many nights a change is looked for: one that is older
 	// is the history.
 	Recent = 30
@@ -194,6 +203,18 @@ type Level struct {
 
 // Worse tells whether the rate surely rose.
 func (c Change) Worse() bool { return c.Up >= Sure }
+
+// Confirmed tells whether the rate surely rose when so many trials were made to
+// confirm that.
+func (c Change) Confirmed(trials int) bool {
+	return c.Up >= Confirmed || c.Up >= Sure && trials >= MostToConfirm
+}
+
+// ToConfirm tells whether more trials are to say if the rate rose, when so many
+// were made for that.
+func (c Change) ToConfirm(trials int) bool {
+	return c.Up > atLeastLikely && c.Up < Confirmed && trials < MostToConfirm || trials == 0 && c.Up >= Confirmed
+}
 
 // Better tells whether it surely fell.
 func (c Change) Better() bool { return c.Down >= Sure }
