@@ -50,7 +50,6 @@ type junitSuite struct {
 	Errors     int             `xml:"errors,attr"`
 	Skipped    int             `xml:"skipped,attr"`
 	Failures   int             `xml:"failures,attr"`
-	Flakes     int             `xml:"flakes,attr"`
 	Properties []junitProperty `xml:"properties>property"`
 	Cases      []junitCase     `xml:"testcase"`
 
@@ -67,9 +66,9 @@ type junitCase struct {
 	Class     string        `xml:"classname,attr"`
 	Time      string        `xml:"time,attr"`
 	Failure   *junitResult  `xml:"failure"`
+	Flaky     []junitFlaky  `xml:"flakyFailure"`
 	Skipped   *junitSkipped `xml:"skipped"`
 	Error     *junitResult  `xml:"error"`
-	Flaky     []junitFlaky  `xml:"flakyFailure"`
 	SystemOut string        `xml:"system-out,omitempty"`
 }
 
@@ -98,8 +97,6 @@ func (s *junitSuite) count(t junitCase) {
 		s.Errors++
 	case t.Skipped != nil:
 		s.Skipped++
-	case len(t.Flaky) > 0:
-		s.Flakes++
 	}
 }
 

@@ -288,16 +288,19 @@ func TestKTAPIsReadBackByItsSpecification(t *testing.T) {
 	}
 }
 
+// surefireTime is the type of a time attribute there.
+var surefireTime = regexp.MustCompile(`^(([0-9]{0,3},)*[0-9]{3}|[0-9]{0,3})*(\.[0-9]{0,3})?$`)
+
 // surefire says which elements one may have, in order, and which attributes it
 // must and may have (surefire-test-report-3.0.xsd). ! marks what must be there.
 var surefire = map[string]struct{ children, attributes []string }{
 	"testsuite": {
 		[]string{"properties", "testcase"},
-		[]string{"xsi", "noNamespaceSchemaLocation", "version", "name!", "time!", "timestamp", "tests!", "errors!", "skipped!", "failures!", "flakes", "group"},
+		[]string{"xsi", "noNamespaceSchemaLocation", "version", "name!", "time!", "tests!", "errors!", "skipped!", "failures!", "group"},
 	},
 	"properties":   {[]string{"property"}, nil},
 	"property":     {nil, []string{"name!", "value!"}},
-	"testcase":     {[]string{"failure", "rerunFailure", "skipped", "error", "rerunError", "flakyFailure", "flakyError", "system-out", "system-err"}, []string{"name!", "classname", "group", "time!"}},
+	"testcase":     {[]string{"failure", "rerunFailure", "flakyFailure", "skipped", "error", "rerunError", "flakyError", "system-out", "system-err"}, []string{"name!", "classname", "group", "time!"}},
 	"failure":      {nil, []string{"message", "type!"}},
 	"error":        {nil, []string{"message", "type!"}},
 	"skipped":      {nil, []string{"message"}},
@@ -326,6 +329,9 @@ func (e element) check(t *testing.T, count map[string]int) {
 		if !slices.Contains(want.attributes, a.Name.Local) && !slices.Contains(want.attributes, a.Name.Local+"!") {
 			t.Errorf("%s has an attribute %s", e.XMLName.Local, a.Name.Local)
 		}
+		if a.Name.Local == "time" && !surefireTime.MatchString(a.Value) {
+			t.Errorf("%s has the time %q", e.XMLName.Local, a.Value)
+		}
 	}
 	for _, a := range want.attributes {
 		if name, must := strings.CutSuffix(a, "!"); must && !slices.Contains(have, name) {
@@ -333,8 +339,13 @@ func (e element) check(t *testing.T, count map[string]int) {
 		}
 	}
 	last := 0
+	seen := map[string]int{}
 	for _, c := range e.Children {
-		at := slices.Index(want.children, c.XMLName.Local)
+		name := c.XMLName.Local
+		if seen[name]++; seen[name] > 1 && slices.Contains([]string{"skipped", "error", "system-out", "system-err"}, name) {
+			t.Errorf("%s has more than one %s", e.XMLName.Local, name)
+		}
+		at := slices.Index(want.children, name)
 		if at < last {
 			t.Errorf("%s has %s, there or at all", e.XMLName.Local, c.XMLName.Local)
 		}
@@ -377,5 +388,12 @@ func TestJUnitCallsAnOldRateFlakyAndANewOneAFailure(t *testing.T) {
 		if len(got.Flaky) != flaky || (got.Failure == nil) != (flaky > 0) {
 			t.Errorf("%s: %d flaky, failure %v", kind, len(got.Flaky), got.Failure)
 		}
+		src, err := xml.Marshal(got)
+		var e element
+		if err := errors.Join(err, xml.Unmarshal(src, &e)); err != nil {
+			t.Fatal(err)
+		}
+		e.XMLName.Local = "testcase"
+		e.check(t, map[string]int{})
 	}
 }
