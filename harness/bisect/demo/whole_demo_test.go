@@ -62,6 +62,10 @@ func buildCommand(t *testing.T) string {
 
 // smallHistory is the smallest one of real sources.
 func smallHistory(t *testing.T) *history {
+	return historyOf(t, plan{commits: smallest, seed: defaultSeed})
+}
+
+func historyOf(t *testing.T, p plan) *history {
 	t.Helper()
 	cache, err := os.UserCacheDir()
 	if err != nil {
@@ -71,7 +75,7 @@ func smallHistory(t *testing.T) *history {
 	if err != nil {
 		t.Fatal(err)
 	}
-	h, err := plan{commits: smallest, seed: defaultSeed}.make(t.Context(), s)
+	h, err := p.make(t.Context(), s)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -182,5 +186,45 @@ func TestTryPatch(t *testing.T) {
 				t.Errorf("exit status %d (%v), want %d and %q\n%s", status, err, tc.status, tc.says, out)
 			}
 		})
+	}
+}
+
+// Given patches as mails, one that has longer reads give too few bytes and one
+// that changes nothing of what is seen, when b4 has them checked, then base and
+// patched kernel are built, the first series fails and the second passes.
+func TestB4CheckBuildsAndTriesASeries(t *testing.T) {
+	command, p := buildCommand(t), plan{conflict: true}
+	h := historyOf(t, p)
+	name, _ := p.tries()
+	culprit := h.with(roleCulprit).hash
+	at := slices.IndexFunc(h.commits, func(c commit) bool { return c.hash == culprit })
+	for _, tc := range []struct {
+		commit, status, says string
+	}{
+		{culprit, "fail", "harms"},
+		{h.commits[at-1].hash, "pass", "changes nothing"},
+	} {
+		mail, err := h.repo.Run(t.Context(), "format-patch", "--no-ext-diff", "--stdout", "--base="+tc.commit+"^", "-1", tc.commit)
+		if err != nil {
+			t.Fatal(err)
+		}
+		const budget = 20 * time.Minute
+		c := exec.CommandContext(t.Context(), command, "--results", t.TempDir(), "b4-check", "--repo", h.repo.Dir(),
+			"--scenario", name, "--budget", budget.String())
+		c.Stdin = strings.NewReader(mail)
+		var said bytes.Buffer
+		c.Stderr = &said
+		out, err := c.Output()
+		if err != nil {
+			t.Fatalf("%v\n%s", err, said.Bytes())
+		}
+		var got []struct{ Tool, Status, Summary, Details string }
+		if err := json.Unmarshal(out, &got); err != nil || len(got) != 1 {
+			t.Fatalf("%v: %s", err, out)
+		}
+		t.Logf("%s", out)
+		if r := got[0]; r.Tool != "blockrig" || r.Status != tc.status || !strings.Contains(r.Summary, tc.says) || !strings.Contains(r.Details, "length=8192") {
+			t.Errorf("%+v, want %s, %q\n%s", r, tc.status, tc.says, said.Bytes())
+		}
 	}
 }
