@@ -34,6 +34,7 @@ type Config struct {
 	CPUs      int        `json:"cpus,omitempty" least:"1" most:"64" doc:"of the guest"`
 	Tools     string     `json:"tools" is:"auto debian host" default:"auto" doc:"where the guest's tools come from"`
 	Fragments []string   `json:"fragments,omitempty" least:"0" doc:"of blockrig's config, for kernels that are built"`
+	Configs   [][]string `json:"configs,omitempty" least:"0" doc:"further fragments of blockrig's config, each list a config: where a failure of a kernel that is built is new, the kernel is built and tried with those, too"`
 	Known     []Known    `json:"known,omitempty" least:"0" doc:"failures that are known"`
 	Bisect    Bisections `json:"bisect,omitempty" doc:"how new failures are bisected"`
 
@@ -163,6 +164,11 @@ func (c *Config) check(f *language.File) error {
 	}
 	if _, err := config.Read(c.Fragments); err != nil {
 		return f.Wrong("fragments", "%v", err)
+	}
+	for i, more := range c.Configs {
+		if _, err := config.Read(more); err != nil {
+			return f.Wrong(fmt.Sprintf("configs[%d]", i), "%v", err)
+		}
 	}
 	if c.Bisect.Repo != "" {
 		c.Bisect.Repo = c.path(c.Bisect.Repo)

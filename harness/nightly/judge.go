@@ -57,11 +57,20 @@ type Finding struct {
 
 // Where is a case on a kernel.
 type Where struct {
-	Stream  string `json:"stream,omitempty"`
-	Release string `json:"release"`
+	Stream  string   `json:"stream,omitempty"`
+	Release string   `json:"release"`
+	Config  []string `json:"config,omitempty"` // fragments besides those of the night
 	CaseName
 	Fails stats.Boot `json:"fails"`
 	Same  bool       `json:"same"` // with the same signature
+}
+
+// Kernel is its release, and how it was built where that was in another way.
+func (w Where) Kernel() string {
+	if len(w.Config) == 0 {
+		return w.Release
+	}
+	return w.Release + " with " + strings.Join(w.Config, " and ")
 }
 
 // A Bisection is one that followed a finding.

@@ -75,6 +75,7 @@ type Tally struct {
 	Ref     string `json:"ref"`
 	Release string `json:"release"`
 	CaseName
+	Config   []string           `json:"config,omitempty"`   // fragments besides those of the night
 	Confirms Way                `json:"confirms,omitempty"` // of trials that confirm what others showed
 	Boots    []Boot             `json:"boots"`
 	Shown    map[string]Failure `json:"shown,omitempty"`  // by its signature

@@ -146,11 +146,11 @@ func (f Finding) write(b *strings.Builder) {
 	for _, w := range f.Elsewhere {
 		switch {
 		case w.Same:
-			line("elsewhere: %s on %s fails so, too, %s", w.CaseName, w.Release, ofTrials(w.Fails))
+			line("elsewhere: %s on %s fails so, too, %s", w.CaseName, w.Kernel(), ofTrials(w.Fails))
 		case w.Fails.Failures > 0:
-			line("elsewhere: %s on %s fails in another way, %s", w.CaseName, w.Release, ofTrials(w.Fails))
+			line("elsewhere: %s on %s fails in another way, %s", w.CaseName, w.Kernel(), ofTrials(w.Fails))
 		default:
-			line("elsewhere: %s on %s passes", w.CaseName, w.Release)
+			line("elsewhere: %s on %s passes", w.CaseName, w.Kernel())
 		}
 	}
 	f.writeBisection(b)

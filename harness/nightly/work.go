@@ -242,9 +242,9 @@ func (j *session) enter(stream string, cases []CaseName, way Way, records []resu
 }
 
 // run makes trials of cases on one kernel. Those of a batch are resumed where
-// they stopped. A kernel that can't be had is trouble of its own, and no reason
+// they stopped. A kernel that is built gets more fragments, too. One that can't be had is trouble of its own, and no reason
 // to end the night.
-func (j *session) run(ctx context.Context, b *Batch, ref string, cases []CaseName, repeat int, way Way) ([]results.Record, error) {
+func (j *session) run(ctx context.Context, b *Batch, ref string, cases []CaseName, repeat int, way Way, more ...string) ([]results.Record, error) {
 	var all []scenarios.Case
 	for _, of := range cases {
 		c, ok := j.cases[of]
@@ -259,7 +259,7 @@ func (j *session) run(ctx context.Context, b *Batch, ref string, cases []CaseNam
 	r := Run{Request: results.Request{
 		Verb: results.VerbRun, Command: j.Command, Scenarios: results.ScenariosOf(all), Kernels: results.KernelsOf(ref),
 		Repeat: repeat, Boots: bootsOf(repeat, way), Accel: j.Config.Accel, CPUs: j.Config.CPUs, Jobs: j.Config.Jobs,
-		Tools: j.Config.Tools, Cold: way == PowerOn, CacheSize: results.DefaultCacheSize, Build: results.Build{Fragments: j.Config.Fragments},
+		Tools: j.Config.Tools, Cold: way == PowerOn, CacheSize: results.DefaultCacheSize, Build: results.Build{Fragments: slices.Concat(j.Config.Fragments, more)},
 	}, Fresh: way == FreshBoots}
 	if b != nil {
 		r.Resume = b.Run
@@ -393,20 +393,21 @@ func (j *session) follow(ctx context.Context, f *Finding) error {
 	return errors.Join(j.bisect(ctx, f), j.keep())
 }
 
-// elsewhere tries a failing case on tonight's other kernels, and on other
-// stacks: scenarios that have a case of the same parameters.
+// elsewhere tries a failing case on tonight's other kernels, on other stacks
+// (scenarios that have a case of the same parameters), and on the same kernel
+// built in other ways.
 func (j *session) elsewhere(ctx context.Context, f *Finding) error {
 	found := []Where{}
-	seen := func(ref string, of CaseName) *Tally {
+	seen := func(ref string, of CaseName, more []string) *Tally {
 		for i, t := range j.night.Tallies {
-			if t.Ref == ref && t.CaseName == of && (t.Confirms == "" || t.Confirms == Elsewhere) {
+			if t.Ref == ref && t.CaseName == of && slices.Equal(t.Config, more) && (t.Confirms == "" || t.Confirms == Elsewhere) {
 				return &j.night.Tallies[i]
 			}
 		}
 		return nil
 	}
 	add := func(stream string, t Tally) {
-		w := Where{Stream: stream, Release: t.Release, CaseName: t.CaseName}
+		w := Where{Stream: stream, Release: t.Release, Config: t.Config, CaseName: t.CaseName}
 		w.Fails.Failures, w.Fails.Trials = t.trials()
 		same, _ := stats.Total(t.count(f.Signature))
 		w.Same = same > 0
@@ -414,21 +415,23 @@ func (j *session) elsewhere(ctx context.Context, f *Finding) error {
 			found = append(found, w)
 		}
 	}
-	look := func(k Kernel, of CaseName) error {
-		if t := seen(k.Ref, of); t != nil {
+	look := func(k Kernel, of CaseName, more ...string) error {
+		if t := seen(k.Ref, of, more); t != nil {
 			add(k.Stream, *t)
 			return nil
 		}
 		if j.left(1) <= 0 {
 			return nil
 		}
-		records, err := j.run(ctx, nil, k.Ref, []CaseName{of}, j.Config.Repeat, "")
+		records, err := j.run(ctx, nil, k.Ref, []CaseName{of}, j.Config.Repeat, "", more...)
 		if err != nil {
 			return err
 		}
 		if len(records) > 0 {
 			j.enter(k.Stream, []CaseName{of}, Elsewhere, records)
-			add(k.Stream, j.night.Tallies[len(j.night.Tallies)-1])
+			t := &j.night.Tallies[len(j.night.Tallies)-1]
+			t.Config = more
+			add(k.Stream, *t)
 		}
 		return nil
 	}
@@ -443,6 +446,13 @@ func (j *session) elsewhere(ctx context.Context, f *Finding) error {
 	for _, of := range j.neighbours(f.CaseName) {
 		if err := look(Kernel{Stream: f.Stream, Ref: f.Ref}, of); err != nil {
 			return err
+		}
+	}
+	if _, built := kernels.CutGit(f.Ref); built {
+		for _, more := range j.Config.Configs {
+			if err := look(Kernel{Stream: f.Stream, Ref: f.Ref}, f.CaseName, more...); err != nil {
+				return err
+			}
 		}
 	}
 	f.Elsewhere = found

@@ -3,8 +3,10 @@ package nightly
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -95,6 +97,43 @@ func TestAFlakeIsLookedAtUntilItIsClear(t *testing.T) {
 	}
 	if n := w.night(k); n.Findings[0].confirmations() != 0 {
 		t.Errorf("confirmed by trials without a verdict: %s", textOf(t, n))
+	}
+}
+
+// Given a kernel that is built, when a failure of it is new, then it is built and
+// tried in other ways, too.
+func TestAFailureOfABuiltKernelIsTriedWithOtherConfigs(t *testing.T) {
+	w := newWorld(t)
+	k := w.worker(`kernels: [kernel: git:/src/linux@master]
+scenarios:
+  - {scenario: lvm-mirror-dio-read, cases: ["length=512,memory_offset=32"]}
+configs: [[debug], [kasan, debug]]
+`)
+	for range 3 {
+		w.night(k)
+	}
+	w.fails = func(string, string, string, int) scenarios.Verdict {
+		if slices.Contains(w.requests[len(w.requests)-1].Build.Fragments, "kasan") {
+			return scenarios.Pass
+		}
+		return scenarios.EIO
+	}
+	n := w.night(k)
+	if kindsOf(n) != "new" {
+		t.Fatalf("%s", textOf(t, n))
+	}
+	var got []string
+	for _, e := range n.Findings[0].Elsewhere {
+		got = append(got, fmt.Sprintf("%v %v", e.Config, e.Same))
+	}
+	if want := []string{"[debug] true", "[kasan debug] false"}; !slices.Equal(got, want) {
+		t.Errorf("elsewhere: %q, want %q", got, want)
+	}
+	if text := textOf(t, n); !strings.Contains(text, " with kasan and debug passes") {
+		t.Error(text)
+	}
+	if n := w.night(k); kindsOf(n) != "still" {
+		t.Errorf("trials with other configs count as those of the night: %s", textOf(t, n))
 	}
 }
 

@@ -171,7 +171,7 @@ func (c *Change) take(f nightly.Finding) {
 	}
 	for _, w := range f.Elsewhere {
 		if w.Same && w.Fails.Failures > 0 {
-			c.Elsewhere = append(c.Elsewhere, fmt.Sprintf("%s: %s, %d of %d", w.Release, w.CaseName, w.Fails.Failures, w.Fails.Trials))
+			c.Elsewhere = append(c.Elsewhere, fmt.Sprintf("%s: %s, %d of %d", w.Kernel(), w.CaseName, w.Fails.Failures, w.Fails.Trials))
 		}
 	}
 }
