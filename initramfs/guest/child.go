@@ -58,8 +58,9 @@ func startChild() (*child, error) {
 	cmd := exec.Command("/proc/self/exe")
 	cmd.Args = []string{childName}
 	cmd.Stderr = os.Stderr
-	// A Go runtime with one processor starts fewer threads.
-	cmd.Env = append(os.Environ(), "GOMAXPROCS=1", "GOGC=off")
+	// A Go runtime with one processor starts fewer threads. Signals of its own
+	// would only interrupt what the child does.
+	cmd.Env = append(os.Environ(), "GOMAXPROCS=1", "GOGC=off", "GODEBUG=asyncpreemptoff=1")
 	in, err := cmd.StdinPipe()
 	if err != nil {
 		return nil, err

@@ -72,7 +72,7 @@ func (q *aio) submit(slot int, b *buffer, at int64) error {
 		cb.buf, cb.bytes = uint64(uintptr(unsafe.Pointer(&q.vecs[slot][0]))), uint64(len(b.pieces))
 	}
 	list := [1]*iocb{cb}
-	_, _, errno := unix.Syscall(unix.SYS_IO_SUBMIT, q.ctx, 1, uintptr(unsafe.Pointer(&list)))
+	_, errno := call6(unix.SYS_IO_SUBMIT, q.ctx, 1, uintptr(unsafe.Pointer(&list)), 0, 0, 0)
 	runtime.KeepAlive(list)
 	if errno != 0 {
 		return errno
@@ -83,7 +83,7 @@ func (q *aio) submit(slot int, b *buffer, at int64) error {
 func (q *aio) wait() (int, int64, error) {
 	var e ioEvent
 	for {
-		n, _, errno := unix.Syscall6(unix.SYS_IO_GETEVENTS, q.ctx, 1, 1, uintptr(unsafe.Pointer(&e)), 0, 0)
+		n, errno := call6(unix.SYS_IO_GETEVENTS, q.ctx, 1, 1, uintptr(unsafe.Pointer(&e)), 0, 0)
 		if errors.Is(errno, unix.EINTR) || errno == 0 && n == 0 {
 			continue
 		}

@@ -36,15 +36,15 @@ type operation struct {
 
 // operations are all there are, by name.
 var operations = map[string]operation{
-	"pread":    {transfer: func(f *file, b *buffer, at int64) (int64, error) { return count(unix.Pread(f.fd, b.pieces[0], at)) }},
-	"pwrite":   {transfer: func(f *file, b *buffer, at int64) (int64, error) { return count(unix.Pwrite(f.fd, b.pieces[0], at)) }},
+	"pread":    {transfer: func(f *file, b *buffer, at int64) (int64, error) { return f.transfer(unix.SYS_PREAD64, b.pieces[0], at) }},
+	"pwrite":   {transfer: func(f *file, b *buffer, at int64) (int64, error) { return f.transfer(unix.SYS_PWRITE64, b.pieces[0], at) }},
 	"preadv2":  {transfer: func(f *file, b *buffer, at int64) (int64, error) { return f.vectored(unix.SYS_PREADV2, b, at) }},
 	"pwritev2": {transfer: func(f *file, b *buffer, at int64) (int64, error) { return f.vectored(unix.SYS_PWRITEV2, b, at) }},
 	"fsync": {transfer: func(f *file, _ *buffer, _ int64) (int64, error) {
-		return 0, again(func() error { return unix.Fsync(f.fd) })
+		return 0, again(func() error { return f.sync(unix.SYS_FSYNC) })
 	}},
 	"fdatasync": {transfer: func(f *file, _ *buffer, _ int64) (int64, error) {
-		return 0, again(func() error { return unix.Fdatasync(f.fd) })
+		return 0, again(func() error { return f.sync(unix.SYS_FDATASYNC) })
 	}},
 	"fallocate":      {transfer: fallocate},
 	"discard":        {transfer: func(f *file, _ *buffer, at int64) (int64, error) { return 0, f.rangeIoctl(blkDiscard, at) }},
@@ -375,8 +375,6 @@ func ErrnoName(err error) string {
 	}
 	return err.Error()
 }
-
-func count(n int, err error) (int64, error) { return int64(max(n, 0)), err }
 
 // again repeats what a signal interrupted: the runtime's own, of a preemption.
 func again(f func() error) error {

@@ -236,7 +236,7 @@ func (q *ring) enter(submit, wait uintptr) error {
 		flags = getEvents
 	}
 	return again(func() error {
-		if _, _, errno := unix.Syscall6(unix.SYS_IO_URING_ENTER, uintptr(q.fd), submit, wait, flags, 0, 0); errno != 0 {
+		if _, errno := call6(unix.SYS_IO_URING_ENTER, uintptr(q.fd), submit, wait, flags, 0, 0); errno != 0 {
 			return errno
 		}
 		return nil
