@@ -67,7 +67,7 @@ type Expect struct {
 
 // Act is something done to a layer or a disk.
 type Act struct {
-	Do      string   `json:"do" is:"fail remove re-add add replace grow reshape stop assemble check repair wait-idle scrub pvmove lvconvert lvchange suspend resume reload message remount fstrim umount mount delete rescan offline online snapshot merge" doc:"what is done"`
+	Do      string   `json:"do" is:"fail remove re-add add replace grow reshape stop assemble check repair wait-idle scrub pvmove lvconvert lvchange suspend resume reload message remount fstrim umount mount delete rescan offline online snapshot merge hold release" doc:"what is done; hold has a process keep a device or file open, over the steps that follow, until release: the last close of a device writes back and forgets what the kernel has of it in memory"`
 	To      string   `json:"to" is:"DEVICE" doc:"the layer, or the disk"`
 	Member  string   `json:"member,omitempty" is:"DEVICE" doc:"the disk or layer below that it is about"`
 	Args    []string `json:"args,omitempty" is:"ARGUMENT" doc:"more arguments of the tool that does it, as in exec; of reload the lines of the new table"`

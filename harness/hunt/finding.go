@@ -64,7 +64,7 @@ func (h *Hunt) investigate(ctx context.Context, s Suspect) error {
 		}
 	}
 	h.stop() // the memory is for the trials
-	c := &confirmation{h: h, suspect: s, stack: h.stack(s.Stack), program: s.Program, filled: s.Guess == LosesData}
+	c := &confirmation{h: h, suspect: s, stack: h.stack(s.Stack), program: s.Program, in: setting{filled: s.Guess == LosesData}}
 	f, err := c.do(ctx)
 	switch {
 	case err != nil:
@@ -82,7 +82,7 @@ func (h *Hunt) investigate(ctx context.Context, s Suspect) error {
 	}
 	f.ID = fmt.Sprintf("hunt-%d-%s-%s-%s", len(h.state.Findings)+1, f.Stack, f.Trigger.Way, f.Class)
 	f.ID = strings.NewReplacer("+", "-", "_", "-", " ", "-").Replace(f.ID)
-	if f.Scenario, _, err = single(f.ID, f.about(), c.stack, f.Program, c.filled); err != nil {
+	if f.Scenario, _, err = single(f.ID, f.about(), c.stack, f.Program, c.in); err != nil {
 		return fmt.Errorf("write down a finding: %w", err)
 	}
 	h.state.Findings = append(h.state.Findings, *f)
@@ -111,7 +111,7 @@ type confirmation struct {
 	suspect Suspect
 	stack   Stack
 	program Program
-	filled  bool
+	in      setting
 
 	class  Class
 	trials int
@@ -119,13 +119,17 @@ type confirmation struct {
 }
 
 func (c *confirmation) do(ctx context.Context) (*Finding, error) {
-	ok, err := c.shows(ctx, c.stack, c.program, how{})
-	if err == nil && !ok && !c.filled {
-		c.filled = true // what stands there may matter
-		ok, err = c.shows(ctx, c.stack, c.program, how{})
+	ok := false
+	var err error
+	for _, c.in = range c.settings() {
+		if ok, err = c.shows(ctx, c.stack, c.program, how{}); err != nil {
+			return nil, err
+		} else if ok {
+			break
+		}
 	}
-	if err != nil || !ok {
-		return nil, err
+	if !ok {
+		return nil, nil
 	}
 	c.class = classOf(c.last)
 	small, stack, err := Shrink(c.program, c.stack, func(p Program, s Stack) (bool, error) {
@@ -177,6 +181,19 @@ func (c *confirmation) do(ctx context.Context) (*Finding, error) {
 	return f, nil
 }
 
+// settings are those in which a suspect may show, the simplest first: what stands
+// on the device may matter, and that it is open all the time.
+func (c *confirmation) settings() []setting {
+	all := []setting{{}, {filled: true}, {filled: true, held: true}}
+	if c.in.filled {
+		all = all[1:]
+	}
+	if len(c.program) == 1 && !c.program.Changes() || c.stack.OnFile() {
+		all = all[:len(all)-1] // a single read closes nothing before it
+	}
+	return all
+}
+
 // how a trial is made.
 type how struct {
 	cold, trace bool
@@ -202,7 +219,7 @@ func (c *confirmation) shows(ctx context.Context, s Stack, p Program, w how) (bo
 func (c *confirmation) trial(ctx context.Context, s Stack, p Program, w how) (results.Record, error) {
 	c.trials++
 	c.h.status("confirm", fmt.Sprintf("trial %d of a suspect on %s: %s", c.trials, s.Name, p))
-	_, cs, err := single("hunt-suspect", c.suspect.Stack+": "+c.suspect.Program.String(), s, p, c.filled)
+	_, cs, err := single("hunt-suspect", c.suspect.Stack+": "+c.suspect.Program.String(), s, p, c.in)
 	if err != nil {
 		return results.Record{}, fmt.Errorf("write down a suspect: %w", err)
 	}

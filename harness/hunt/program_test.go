@@ -45,7 +45,7 @@ func TestEveryProgramIsAScenario(t *testing.T) {
 				t.Errorf("program %d leaves its space: %s", n, p)
 			}
 		}
-		if _, c, err := single("try", "A program.", Stack{Name: Plain}, p, true); err != nil {
+		if _, c, err := single("try", "A program.", Stack{Name: Plain}, p, setting{filled: true}); err != nil {
 			t.Fatalf("program %d, %s: %v", n, p, err)
 		} else if got := ioOf(c.Steps); len(got) != len(p)+1 || sayIO(got[1]) != sayIO(p[0]) {
 			t.Errorf("program %d, %s: the scenario says %s", n, p, got)
@@ -53,7 +53,7 @@ func TestEveryProgramIsAScenario(t *testing.T) {
 		if slices.ContainsFunc(p, func(o scenarios.IO) bool { return o.Op == "zeroes" || o.Op == "discard" }) {
 			continue // they go to devices only
 		}
-		if _, _, err := single("try", "A program.", file, p, true); err != nil {
+		if _, _, err := single("try", "A program.", file, p, setting{filled: true}); err != nil {
 			t.Fatalf("program %d on a file, %s: %v", n, p, err)
 		}
 	}
@@ -106,7 +106,7 @@ func TestStacks(t *testing.T) {
 		if len(setup.Disks) != disks {
 			t.Errorf("%s has %d disks, want %d", name, len(setup.Disks), disks)
 		}
-		if _, _, err := single("x", "x", s, Program{{Op: "pread", Length: 512, Count: 1, Depth: 1}}, false); err != nil {
+		if _, _, err := single("x", "x", s, Program{{Op: "pread", Length: 512, Count: 1, Depth: 1}}, setting{}); err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
@@ -115,7 +115,7 @@ func TestStacks(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, _, err := single("x", "x", s, Program{{Op: "pread", Length: 512, Count: 1, Depth: 1}}, false); err != nil {
+		if _, _, err := single("x", "x", s, Program{{Op: "pread", Length: 512, Count: 1, Depth: 1}}, setting{}); err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
 	}

@@ -110,6 +110,8 @@ func idle(key, value string) bool {
 		return value == "0"
 	case "count", "depth":
 		return value == "1"
+	case "expect", "verdict": // of an act
+		return value == ""
 	case "random", "unmapped", "sparse":
 		return value == "false"
 	}
@@ -153,13 +155,21 @@ func newField(stacks []Stack) (field, error) {
 	return f, err
 }
 
-// single writes a program on one stack as a scenario. filled: it begins with a
-// write of all that programs use, so that what is read can be known.
-func single(name, about string, s Stack, p Program, filled bool) (src string, c scenarios.Case, err error) {
+// A setting is in what a program is done as a scenario, beside its stack.
+type setting struct {
+	filled bool // it begins with a write of all that programs use, so that what is read can be known
+	held   bool // the device is open all the time, as in a sweep: its last close writes back
+}
+
+// single writes a program on one stack as a scenario.
+func single(name, about string, s Stack, p Program, in setting) (src string, c scenarios.Case, err error) {
 	var setup scenarios.Setup
 	top := s.Build(&setup, "")
 	var steps []scenarios.Step
-	if filled && !s.OnFile() {
+	if in.held && !s.OnFile() {
+		steps = append(steps, scenarios.Step{Act: &scenarios.Act{Do: "hold", To: top}})
+	}
+	if in.filled && !s.OnFile() {
 		steps = append(steps, scenarios.Step{Name: "fill", IO: &scenarios.IO{Op: "pwrite", Direct: true, On: top, Length: Space, Count: 1, Depth: 1}})
 	}
 	for _, o := range p {

@@ -188,7 +188,7 @@ func (b blame) clone() blame {
 }
 
 // harmless acts break nothing.
-var harmless = []string{"grow", "assemble", "check", "repair", "wait-idle", "scrub", "resume", "remount", "fstrim", "mount", "umount", "snapshot"}
+var harmless = []string{"grow", "assemble", "check", "repair", "wait-idle", "scrub", "resume", "remount", "fstrim", "mount", "umount", "snapshot", "hold", "release"}
 
 // after notes a step that was done.
 func (b *blame) after(st scenarios.Step, setup scenarios.Setup) {

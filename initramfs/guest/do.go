@@ -69,6 +69,8 @@ func (g *guest) do(s protocol.Step) (*result, error) {
 		return g.doExec(s)
 	case s.Run != nil:
 		return g.doRun(s)
+	case s.Act != nil && (s.Act.Do == "hold" || s.Act.Do == "release"):
+		return g.doHold(s)
 	case s.Act != nil:
 		err := g.stack.Act(g, *s.Act)
 		return g.ended(s, s.Act.Do+" "+s.Act.To, s.Act.Expect, "", err)

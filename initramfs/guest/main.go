@@ -69,6 +69,7 @@ type guest struct {
 	limits limits           // of the step
 	tracer *blktrace.Tracer // nil until a step is traced
 	sweeps map[string]*sweeper
+	held   held
 
 	mu   sync.Mutex
 	idle []*child    // that have no I/O to do

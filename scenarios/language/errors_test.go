@@ -315,6 +315,8 @@ func TestParseSaysWhatIsWrongAndWhere(t *testing.T) {
 		{"power cut at every flush and now", "name: bad\nabout: It says when twice.\ndisks: [{id: a}]\nsteps:\n  - power_cut: {every: flush, at: now}\n"},
 		{"power cuts at every flush of another", "name: bad\nabout: It has two.\ndisks: [{id: a}]\nsteps:\n  - power_cut: {every: flush}\n  - power_cut: {every: flush}\n"},
 		{"legs of what was stopped", "name: bad\nabout: They are gone.\ndisks: [{id: a}, {id: b}]\nstack: [md: raid1]\nsteps:\n  - act: {do: stop, to: md}\n  - check: {legs: md}\n"},
+		{"release of what is not held", "name: bad\nabout: Once too often.\ndisks: [{id: a}]\nsteps:\n  - act: {do: hold, to: a}\n  - act: {do: release, to: a}\n  - act: {do: release, to: a}\n"},
+		{"hold of a file system", "name: bad\nabout: It is none that can be opened.\ndisks: [{id: a}]\nstack: [fs: ext4]\nsteps:\n  - act: {do: hold, to: fs}\n"},
 		{"in sync though stopped", "name: bad\nabout: It is gone.\ndisks: [{id: a}, {id: b}]\nstack: [md: raid1]\nsteps:\n  - act: {do: stop, to: md}\n  - act: {do: assemble, to: md}\n  - act: {do: stop, to: md}\n  - wait: {in_sync: md}\n"},
 		{"power cut without a disk", "name: bad\nabout: It has none.\nsteps:\n  - power_cut: now\n"},
 		{"nested without end", strings.Repeat("[", 20000)},

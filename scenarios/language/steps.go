@@ -28,6 +28,7 @@ func (s *stack) steps(path string, steps []scenarios.Step, parallel bool) {
 			s.linked(at, st.Linked)
 		case st.Act != nil:
 			s.act(at, st.Act)
+			s.release(at, st.Act, parallel)
 		case st.Exec != nil:
 			s.verdict(at, st.Exec.Expect)
 		case st.Run != nil:
@@ -65,12 +66,25 @@ func (s *stack) steps(path string, steps []scenarios.Step, parallel bool) {
 // noteStopped notes what is stopped after a step.
 func (s *stack) noteStopped(st scenarios.Step) {
 	switch a := st.Act; {
-	case st.PowerCut != nil: // all is put together again
+	case st.PowerCut != nil: // all is put together again, by a new kernel
 		clear(s.stopped)
+		clear(s.held)
 	case a != nil && a.Do == "stop" && a.Expect == "ok":
 		s.stopped[a.To] = true
 	case a != nil && a.Do == "assemble":
 		delete(s.stopped, a.To)
+	case a != nil && a.Do == "hold":
+		s.held[a.To]++
+	}
+}
+
+// release refuses to close what no step before holds open.
+func (s *stack) release(path string, a *scenarios.Act, parallel bool) {
+	if a.Do != "release" || parallel {
+		return
+	}
+	if s.held[a.To]--; s.held[a.To] < 0 {
+		s.failAt(path, "no step before it holds %s", a.To)
 	}
 }
 
@@ -300,6 +314,9 @@ func (s *stack) ioExpect(path string, o *scenarios.IO) {
 	}
 }
 
+// holdable is what can be opened.
+const holdable = "disk md lvm dm crypt bcache partition loop brd zram null_blk scsi_debug file"
+
 // acts says of each act which kinds it is done to, and to which of them it is
 // about a member.
 var acts = map[string]struct{ kinds, member string }{
@@ -309,6 +326,7 @@ var acts = map[string]struct{ kinds, member string }{
 	"pvmove": {"lvm", "lvm"}, "lvconvert": {"lvm", ""}, "lvchange": {"lvm", ""}, "snapshot": {"lvm", ""}, "merge": {"lvm", ""},
 	"suspend": {"dm lvm crypt", ""}, "resume": {"dm lvm crypt", ""}, "reload": {"dm lvm crypt", ""}, "message": {"dm lvm crypt", ""},
 	"remount": {"fs", ""}, "fstrim": {"fs", ""}, "umount": {"fs", ""}, "mount": {"fs", ""},
+	"hold": {holdable, ""}, "release": {holdable, ""},
 	"delete": {"disk", ""}, "rescan": {"disk", ""}, "offline": {"disk", ""}, "online": {"disk", ""},
 }
 
