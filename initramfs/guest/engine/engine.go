@@ -36,8 +36,12 @@ type operation struct {
 
 // operations are all there are, by name.
 var operations = map[string]operation{
-	"pread":    {transfer: func(f *file, b *buffer, at int64) (int64, error) { return f.transfer(unix.SYS_PREAD64, b.pieces[0], at) }},
-	"pwrite":   {transfer: func(f *file, b *buffer, at int64) (int64, error) { return f.transfer(unix.SYS_PWRITE64, b.pieces[0], at) }},
+	"pread": {transfer: func(f *file, b *buffer, at int64) (int64, error) {
+		return f.transfer(unix.SYS_PREAD64, b.pieces[0], at)
+	}},
+	"pwrite": {transfer: func(f *file, b *buffer, at int64) (int64, error) {
+		return f.transfer(unix.SYS_PWRITE64, b.pieces[0], at)
+	}},
 	"preadv2":  {transfer: func(f *file, b *buffer, at int64) (int64, error) { return f.vectored(unix.SYS_PREADV2, b, at) }},
 	"pwritev2": {transfer: func(f *file, b *buffer, at int64) (int64, error) { return f.vectored(unix.SYS_PWRITEV2, b, at) }},
 	"fsync": {transfer: func(f *file, _ *buffer, _ int64) (int64, error) {
