@@ -34,14 +34,14 @@ func (s *Store) Select(ctx context.Context, word string) (Filter, error) {
 		}
 		return Filter{Nights: []string{word}}, nil
 	}
-	kernels, err := s.Kernels(ctx, Filter{})
+	kernels, err := s.tried(ctx)
 	if err != nil {
 		return Filter{}, err
 	}
 	var f Filter
 	for _, k := range kernels {
 		if k.named(word) {
-			f.Kernels = append(f.Kernels, k.Kernel)
+			f.Kernels = append(f.Kernels, k)
 		}
 	}
 	if len(f.Kernels) > 0 {
@@ -65,6 +65,18 @@ func (s *Store) Select(ctx context.Context, word string) (Filter, error) {
 	default:
 		return Filter{}, fmt.Errorf("%q: %w: it is the beginning of %d runs; the last of them is %s", word, ErrNone, len(f.Runs), f.Runs[len(f.Runs)-1])
 	}
+}
+
+// tried are the kernels that have trials. (Kernels counts those, which takes a
+// while.)
+func (s *Store) tried(ctx context.Context) (out []Kernel, err error) {
+	var k Kernel
+	err = s.each(ctx, `SELECT ref, exact, "release", digest, commit_hash FROM kernels WHERE EXISTS (SELECT 1 FROM trials WHERE kernel = kernels.no) ORDER BY no`, nil,
+		[]any{&k.Ref, &k.Exact, &k.Release, &k.Digest, &k.Commit}, func() error {
+			out = append(out, k)
+			return nil
+		})
+	return out, err
 }
 
 // named tells whether a user may call the kernel so.

@@ -307,6 +307,7 @@ func (b *bencher) goBenchmarks() error {
 		{"./harness/console", "BenchmarkQuiet", "MB/s", row{what: "classify a quiet log", unit: "MB/s", limit: 300, least: true}, 1},
 		{"./harness/console", "BenchmarkReports", "MB/s", row{what: "classify a log full of reports", unit: "MB/s", limit: 50, least: true}, 1},
 		{"./results/report", "BenchmarkPageOfAHundredThousandTrials", "ns/op", row{what: "page of 100,000 trials", unit: "s", limit: 2}, 1e-9},
+		{"./results/compare", "BenchmarkKernelsOfAHundredThousandTrials", "ns/op", row{what: "compare two kernels of 100,000 trials", unit: "s", limit: 1}, 1e-9},
 	} {
 		cmd := exec.Command("go", "test", "-run", "^$", "-bench", "^"+g.name+"$", "-count", "3", g.pkg)
 		out, err := child.Output(b.ctx, cmd, child.Options{}, 1<<20)
