@@ -30,6 +30,31 @@ type Options struct {
 	Title string       // "" makes one of what it is of
 	Tool  string       // what makes it: "blockrig v1.2"
 	Made  time.Time
+	// Looked has what was read of trials' folders for a report before, and gets
+	// what is read for this one; nil: all is read.
+	Looked *Looked
+}
+
+// Looked is what was read of the folders of trials for the last report. What
+// stands in one does not change once it is there. The zero value has none.
+type Looked struct {
+	trials map[string]Trial // by folder; of each only what look adds
+}
+
+// look is Trial.look for the next report. next gets what was read without an
+// error.
+func (k *Looked) look(t *Trial, files fs.FS, next map[string]Trial) error {
+	if k == nil || t.Folder == "" {
+		return t.look(files)
+	}
+	was, ok := k.trials[t.Folder]
+	if ok {
+		t.Legs, t.Attempts, t.First, t.Events, t.Findings = was.Legs, was.Attempts, was.First, was.Events, was.Findings
+	} else if err := t.look(files); err != nil {
+		return err
+	}
+	next[t.Folder] = *t
+	return nil
 }
 
 // mostTold bounds the trials that are told in full.
@@ -39,7 +64,7 @@ const mostTold = 400
 // trials of the same cases, whatever the report is of. files is the results
 // folder, which holds what the store does not: consoles, events, bisections.
 func Load(ctx context.Context, s store.Reader, files fs.FS, o Options) (Report, error) {
-	l := loader{store: s, files: files, kernels: map[Kernel]int{}, cases: map[store.CaseID]int{}, streams: map[string]string{}, shipped: map[string]bool{}, grid: stats.ComparisonGrid()}
+	l := loader{store: s, files: files, kernels: map[Kernel]int{}, cases: map[store.CaseID]int{}, streams: map[string]string{}, shipped: map[string]bool{}, grid: stats.ComparisonGrid(), looked: o.Looked}
 	l.r = Report{Version: Version, Title: o.Title, Made: o.Made.UTC(), Tool: o.Tool}
 	for _, f := range []func(context.Context, store.Filter) error{l.runs, l.readNights, l.cells, l.bisections, l.history, l.trials} {
 		if err := f(ctx, o.Of); err != nil {
@@ -75,6 +100,7 @@ type loader struct {
 	shipped map[string]bool   // scenarios that come with blockrig
 	grid    *stats.Grid       // of comparisons
 	told    []string          // trials to tell, those that failed first
+	looked  *Looked
 }
 
 func (l *loader) runs(ctx context.Context, of store.Filter) error {
@@ -254,6 +280,7 @@ func (l *loader) trials(ctx context.Context, _ store.Filter) error {
 		first = append(first, c.Trial)
 	}
 	told := map[string]bool{}
+	next := map[string]Trial{}
 	for _, name := range append(first, l.told...) {
 		if name == "" || told[name] || len(told) == mostTold {
 			continue
@@ -264,10 +291,13 @@ func (l *loader) trials(ctx context.Context, _ store.Filter) error {
 		}
 		told[name] = true
 		full := l.trial(t)
-		if err := full.look(l.files); err != nil {
+		if err := l.looked.look(&full, l.files, next); err != nil {
 			l.r.Problems = append(l.r.Problems, err.Error())
 		}
 		l.r.Trials = append(l.r.Trials, full)
+	}
+	if l.looked != nil {
+		l.looked.trials = next
 	}
 	for i := range l.r.Cases {
 		for j := range l.r.Cases[i].Cells {

@@ -6,11 +6,14 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/google/go-cmp/cmp"
 
 	"github.com/blockrig/blockrig/harness/console"
 	"github.com/blockrig/blockrig/harness/nightly"
@@ -140,6 +143,50 @@ func loaded(t *testing.T, root string, words ...string) report.Report {
 		t.Fatal(err)
 	}
 	return r
+}
+
+// opened counts the files of trials that are opened.
+type opened struct {
+	fs.FS
+	n int
+}
+
+func (o *opened) Open(name string) (fs.File, error) {
+	if strings.Contains(name, "-trial/") {
+		o.n++
+	}
+	return o.FS.Open(name)
+}
+
+// Given a report that is made again, then no trial's folder is read twice, new
+// ones are read, and what it says is the same.
+func TestFoldersAreReadOnceForReportsThatFollow(t *testing.T) {
+	root := twoNights(t)
+	looked := &report.Looked{}
+	load := func(looked *report.Looked) (report.Report, int) {
+		s := open(t, root)
+		files := &opened{FS: os.DirFS(root)}
+		r, err := report.Load(t.Context(), s, files, report.Options{Made: time.Unix(1.8e9, 0), Looked: looked})
+		if err != nil || len(r.Problems) > 0 {
+			t.Fatal(err, r.Problems)
+		}
+		return r, files.n
+	}
+	if _, n := load(looked); n == 0 {
+		t.Fatal("no trial was read")
+	}
+	r, n := load(looked)
+	if n != 0 {
+		t.Errorf("%d files were read again", n)
+	}
+	want, all := load(nil)
+	if diff := cmp.Diff(want, r); diff != "" {
+		t.Errorf("it differs (-want +got):\n%s", diff)
+	}
+	record(t, root, "2026-11-26", "cccccccc", recorded{"length=8192", results.Kernel{Ref: "debian:newest", Release: "6.18.15"}, scenarios.Hang, 1})
+	if _, n := load(looked); n == 0 || n >= all {
+		t.Errorf("%d files were read after a further trial, of all %d before", n, all)
+	}
 }
 
 func TestTheLastNightIsComparedWithTheOneBefore(t *testing.T) {

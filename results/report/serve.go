@@ -238,7 +238,8 @@ func (v Service) Serve(ctx context.Context) (err error) {
 	if err != nil {
 		return fmt.Errorf("%w: --listen: %w", ErrSelect, err)
 	}
-	s := NewServer(func(ctx context.Context) (Report, error) { return v.load(ctx, Files(folder)) }, Files(folder))
+	looked := &Looked{} // by one load at a time: see Server.current
+	s := NewServer(func(ctx context.Context) (Report, error) { return v.load(ctx, Files(folder), looked) }, Files(folder))
 	if ip := net.ParseIP(host); host == "localhost" || ip != nil && ip.IsLoopback() {
 		s.hosts = []string{"localhost", "127.0.0.1", "::1", host}
 	}
@@ -247,7 +248,7 @@ func (v Service) Serve(ctx context.Context) (err error) {
 }
 
 // load makes the report of now. Where nothing is recorded yet it is empty.
-func (v Service) load(ctx context.Context, files fs.FS) (_ Report, err error) {
+func (v Service) load(ctx context.Context, files fs.FS, looked *Looked) (_ Report, err error) {
 	index, err := results.OpenStore(ctx, v.Root, nil)
 	if err != nil {
 		return Report{}, err
@@ -260,7 +261,7 @@ func (v Service) load(ctx context.Context, files fs.FS) (_ Report, err error) {
 	if err != nil {
 		return Report{}, err
 	}
-	return Load(ctx, index, files, Options{Of: of, Title: v.Title, Tool: v.Tool, Made: time.Now()})
+	return Load(ctx, index, files, Options{Of: of, Title: v.Title, Tool: v.Tool, Made: time.Now(), Looked: looked})
 }
 
 // serve serves until ctx ends, and looks for what changes meanwhile.
