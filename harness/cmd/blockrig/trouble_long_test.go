@@ -6,12 +6,16 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
+	"errors"
 	"flag"
 	"fmt"
+	"maps"
+	"math"
 	"math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -23,8 +27,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// troubleTrials is how many trials each kind of trouble gets.
-var troubleTrials = flag.Int("trouble.trials", 6, "trials for each kind of trouble of the host")
+// troubleTrials is how many trials each kind of trouble gets, and troubleSeed
+// draws its moments.
+var (
+	troubleTrials = flag.Int("trouble.trials", 6, "trials for each kind of trouble of the host")
+	troubleSeed   = flag.Uint64("trouble.seed", 0, "draws the moments of trouble; 0: any")
+)
 
 // What cases of lvm-mirror-dio-read show on a quiet host.
 var knownAnswers = map[string]map[string]string{
@@ -35,20 +43,37 @@ var knownAnswers = map[string]map[string]string{
 // A trouble is something that a host does to a blockrig that runs on it.
 type trouble struct {
 	name string
-	// make goes on until ctx ends; pid is blockrig's.
-	make func(ctx context.Context, pid int) error
+	// make goes on until ctx ends; its moments are drawn from r.
+	make func(ctx context.Context, v victim, r *rand.Rand) error
 }
 
+// A victim is a blockrig that runs.
+type victim struct {
+	pid     int
+	results string // its folder of results
+}
+
+func (v victim) itself() []int { return []int{v.pid} }
+
+// machines are its QEMUs.
+func (v victim) machines() []int {
+	return slices.DeleteFunc(childrenOf(v.pid), func(pid int) bool {
+		name, err := os.ReadFile(fmt.Sprintf("/proc/%d/comm", pid))
+		return err != nil || !strings.HasPrefix(string(name), "qemu-")
+	})
+}
+
+func (v victim) all() []int { return append(v.machines(), v.pid) }
+
 var troubles = []trouble{
-	{name: "QEMU is stopped for 0.1 to 3 s, again and again", make: stopping(machinesOf, 100*time.Millisecond, 3*time.Second)},
-	{name: "QEMU is stopped for 5 to 60 s, now and then", make: stopping(machinesOf, 5*time.Second, time.Minute)},
-	{name: "blockrig is stopped for 0.1 to 20 s", make: stopping(func(pid int) []int { return []int{pid} }, 100*time.Millisecond, 20*time.Second)},
-	{name: "all is frozen for 0.1 to 20 s", make: freezing(100*time.Millisecond, 20*time.Second)},
-	{name: "a CPU quota of 8 to 20 percent", make: restricted("cpu", func() [][2]string {
-		quota := 8000 + rand.IntN(12000)
-		return [][2]string{{"cpu.cfs_period_us", "100000"}, {"cpu.cfs_quota_us", strconv.Itoa(quota)}, {"cpu.max", strconv.Itoa(quota) + " 100000"}}
-	})},
-	{name: "a disk of 100 requests a second", make: restricted("blkio", func() [][2]string {
+	{"QEMU is stopped for 0.1 to 3 s, again and again", stopping(victim.machines, 100*time.Millisecond, 3*time.Second)},
+	{"QEMU is stopped for 5 to 60 s, now and then", stopping(victim.machines, 5*time.Second, time.Minute)},
+	{"blockrig is stopped for 0.1 to 60 s", stopping(victim.itself, 100*time.Millisecond, time.Minute)},
+	{"a thread of QEMU is stopped for 0.1 to 60 s", tracing(victim.machines, 100*time.Millisecond, time.Minute)},
+	{"a thread of blockrig is stopped for 0.1 to 60 s", tracing(victim.itself, 100*time.Millisecond, time.Minute)},
+	{"all is frozen for 0.1 to 20 s", freezing(100*time.Millisecond, 20*time.Second)},
+	{"a CPU quota of 8 to 20 percent", quota},
+	{"a disk of 100 requests a second", restricted("blkio", func(*rand.Rand) [][2]string {
 		dev := cacheDisk()
 		return [][2]string{
 			{"blkio.throttle.read_iops_device", dev + " 100"},
@@ -56,21 +81,28 @@ var troubles = []trouble{
 			{"io.max", dev + " riops=100 wiops=100"},
 		}
 	})},
-	{name: "a disk of 5 MB a second, and no page cache", make: slowDisk},
-	{name: "four busy loops for each CPU", make: busyLoops},
-	{name: "little memory", make: restricted("memory", func() [][2]string {
+	{"a disk of 5 MB a second, and no page cache", slowDisk},
+	{"four busy loops for each CPU", busyLoops},
+	{"little memory", restricted("memory", func(*rand.Rand) [][2]string {
 		return [][2]string{{"memory.limit_in_bytes", "500M"}, {"memory.high", "500M"}}
 	})},
+	{"a disk that is full now and then", fullDisk},
+	{"a clock that steps", steppingClock},
 }
 
 // Given a host that does something bad at random moments, when trials of
 // known answer run on it, then no verdict is another one, and few have none.
 func TestTroubleOfTheHostChangesNoVerdict(t *testing.T) {
 	exe := filepath.Join(command, "blockrig")
+	seed := *troubleSeed
+	if seed == 0 {
+		seed = rand.Uint64()
+	}
+	t.Logf("-trouble.seed %d", seed)
 	all, none := 0, 0
-	for _, tr := range troubles {
+	for i, tr := range troubles {
 		t.Run(tr.name, func(t *testing.T) {
-			wrong, errors, n := troubled(t, exe, tr)
+			wrong, errors, n := troubled(t, exe, tr, rand.New(rand.NewPCG(seed, uint64(i))))
 			all, none = all+n, none+errors
 			t.Logf("%d trials, %d without a verdict, %d wrong", n, errors, wrong)
 		})
@@ -81,21 +113,61 @@ func TestTroubleOfTheHostChangesNoVerdict(t *testing.T) {
 	}
 }
 
-// troubled runs the cases beside a trouble.
-func troubled(t *testing.T, exe string, tr trouble) (wrong, errors, n int) {
+// troubled runs the cases beside a trouble. A run that stops is resumed.
+func troubled(t *testing.T, exe string, tr trouble, r *rand.Rand) (wrong, errors, n int) {
 	t.Helper()
-	args := []string{"run", "lvm-mirror-dio-read", "--format", "json", "--results", t.TempDir()}
+	folder := resultsOf(t, tr)
+	args := []string{"run", "lvm-mirror-dio-read", "--format", "json", "--results", folder}
 	cases := 0
-	for ref, answers := range knownAnswers {
+	for _, ref := range slices.Sorted(maps.Keys(knownAnswers)) {
 		args = append(args, "-k", ref)
-		for id := range answers {
+		for id := range knownAnswers[ref] {
 			if cases++; !slices.Contains(args, id) {
 				args = append(args, "--case", id)
 			}
 		}
 	}
-	args = append(args, "--repeat", strconv.Itoa(max(1, *troubleTrials/cases)))
-	cmd := exec.CommandContext(t.Context(), exe, args...)
+	repeat := max(1, *troubleTrials/cases)
+	args = append(args, "--repeat", strconv.Itoa(repeat))
+	verdicts := map[int]answer{} // by their place in the run
+	for range 5 {
+		said := beside(t, exec.CommandContext(t.Context(), exe, args...), folder, tr, r, verdicts)
+		if len(verdicts) == cases*repeat {
+			break
+		}
+		runs, err := filepath.Glob(filepath.Join(folder, "2*"))
+		if err != nil || len(runs) != 1 {
+			t.Errorf("%d of %d trials, and %d runs to resume, %v:\n%s", len(verdicts), cases*repeat, len(runs), err, said)
+			break
+		}
+		t.Logf("%d of %d trials; resuming after: %s", len(verdicts), cases*repeat, lastLine(said))
+		args = []string{"run", "--resume", filepath.Base(runs[0]), "--format", "json", "--results", folder}
+	}
+	for _, a := range verdicts {
+		switch want := knownAnswers[a.Kernel.Ref][a.Case]; {
+		case a.Verdict == "error":
+			errors++
+			t.Logf("%s %s: no verdict: %s", a.Kernel.Ref, a.Case, a.Reason)
+		case a.Verdict != want:
+			wrong++
+			t.Errorf("%s %s: %s instead of %s: %s", a.Kernel.Ref, a.Case, a.Verdict, want, a.Reason)
+		}
+	}
+	// A trial that was never finished has no verdict either.
+	return wrong, errors + cases*repeat - len(verdicts), cases * repeat
+}
+
+// An answer is what a run says of a trial.
+type answer struct {
+	Task                  *int
+	Kernel                struct{ Ref string }
+	Case, Verdict, Reason string
+}
+
+// beside runs a command beside a trouble, adds its answers to verdicts, and
+// gives what it said on stderr.
+func beside(t *testing.T, cmd *exec.Cmd, folder string, tr trouble, r *rand.Rand, verdicts map[int]answer) string {
+	t.Helper()
 	var said strings.Builder
 	cmd.Stderr = &said
 	out, err := cmd.StdoutPipe()
@@ -108,49 +180,30 @@ func troubled(t *testing.T, exe string, tr trouble) (wrong, errors, n int) {
 	ctx, end := context.WithCancel(t.Context())
 	defer end()
 	made := make(chan error, 1)
-	go func() { made <- tr.make(ctx, cmd.Process.Pid) }()
+	go func() { made <- tr.make(ctx, victim{cmd.Process.Pid, folder}, r) }()
 	lines := bufio.NewScanner(out)
 	lines.Buffer(nil, 16<<20)
 	for lines.Scan() {
-		var r struct {
-			Kernel          struct{ Ref string }
-			Case            string
-			Verdict, Reason string
-			Attempts        []any
-		}
-		if err := json.Unmarshal(lines.Bytes(), &r); err != nil {
+		var a answer
+		if err := json.Unmarshal(lines.Bytes(), &a); err != nil {
 			t.Fatalf("%v: %s", err, lines.Text())
 		}
-		n++
-		switch want := knownAnswers[r.Kernel.Ref][r.Case]; {
-		case r.Verdict == "error":
-			errors++
-			t.Logf("%s %s: no verdict: %s", r.Kernel.Ref, r.Case, r.Reason)
-		case r.Verdict != want:
-			wrong++
-			t.Errorf("%s %s: %s instead of %s: %s", r.Kernel.Ref, r.Case, r.Verdict, want, r.Reason)
+		if a.Task == nil {
+			t.Fatalf("an answer to an unknown question: %s", lines.Text())
 		}
+		verdicts[*a.Task] = a
 	}
 	_ = cmd.Wait() // its status is that of the verdicts
 	end()
 	if err := <-made; err != nil {
 		t.Errorf("this trouble was not made: %v", err)
 	}
-	if n == 0 {
-		t.Errorf("no trial at all:\n%s", said.String())
-	}
-	return wrong, errors, n
+	return said.String()
 }
 
-// machinesOf are the QEMUs of a blockrig.
-func machinesOf(pid int) []int {
-	var out []int
-	for _, k := range childrenOf(pid) {
-		if name, err := os.ReadFile(fmt.Sprintf("/proc/%d/comm", k)); err == nil && strings.HasPrefix(string(name), "qemu-") {
-			out = append(out, k)
-		}
-	}
-	return out
+func lastLine(s string) string {
+	lines := strings.Split(strings.TrimSpace(s), "\n")
+	return lines[len(lines)-1]
 }
 
 func childrenOf(pid int) []int {
@@ -167,9 +220,9 @@ func childrenOf(pid int) []int {
 	return out
 }
 
-// between is a time drawn evenly.
-func between(least, most time.Duration) time.Duration {
-	return least + time.Duration(rand.Int64N(int64(most-least)))
+// between is a time drawn evenly over its logarithm: many short ones, few long.
+func between(r *rand.Rand, least, most time.Duration) time.Duration {
+	return time.Duration(float64(least) * math.Pow(float64(most)/float64(least), r.Float64()))
 }
 
 // rest waits, and says whether there is more to do.
@@ -183,19 +236,92 @@ func rest(ctx context.Context, d time.Duration) bool {
 }
 
 // stopping stops processes at random for a time drawn from least to most.
-func stopping(of func(pid int) []int, least, most time.Duration) func(context.Context, int) error {
-	return func(ctx context.Context, pid int) error {
-		for rest(ctx, between(50*time.Millisecond, least+most/2)) {
-			for _, p := range of(pid) {
+func stopping(of func(victim) []int, least, most time.Duration) func(context.Context, victim, *rand.Rand) error {
+	return func(ctx context.Context, v victim, r *rand.Rand) error {
+		for rest(ctx, between(r, 50*time.Millisecond, 5*time.Second)) {
+			for _, p := range of(v) {
 				if syscall.Kill(p, syscall.SIGSTOP) != nil {
 					continue // it has ended
 				}
-				rest(ctx, between(least, most))
+				rest(ctx, between(r, least, most))
 				_ = syscall.Kill(p, syscall.SIGCONT)
 			}
 		}
 		return nil
 	}
+}
+
+// tracing stops one thread of a process after the other, as a debugger does.
+func tracing(of func(victim) []int, least, most time.Duration) func(context.Context, victim, *rand.Rand) error {
+	return func(ctx context.Context, v victim, r *rand.Rand) error {
+		// All requests for a thread come from the one that has attached to it.
+		runtime.LockOSThread()
+		defer runtime.UnlockOSThread()
+		stops, last := 0, errors.New("there was none")
+		for rest(ctx, between(r, 50*time.Millisecond, 5*time.Second)) {
+			var threads []int
+			for _, p := range of(v) {
+				tasks, _ := os.ReadDir(fmt.Sprintf("/proc/%d/task", p)) // none: it has ended
+				for _, task := range tasks {
+					tid, _ := strconv.Atoi(task.Name())
+					threads = append(threads, tid)
+				}
+			}
+			if len(threads) == 0 {
+				continue
+			}
+			if err := stopThread(ctx, threads[r.IntN(len(threads))], between(r, least, most)); err != nil {
+				last = err // one that has just ended can't be stopped
+			} else {
+				stops++
+			}
+		}
+		if stops == 0 {
+			return fmt.Errorf("no thread was stopped: %w", last)
+		}
+		return nil
+	}
+}
+
+// stopThread stops one thread for some time.
+func stopThread(ctx context.Context, tid int, d time.Duration) error {
+	if err := unix.PtraceSeize(tid); err != nil {
+		return err
+	}
+	// A thread that ends while it is traced ends for its parent only once it was
+	// waited for here.
+	ended := func(err error) error {
+		for range 500 {
+			var status unix.WaitStatus
+			pid, err := unix.Wait4(tid, &status, unix.WALL|unix.WNOHANG, nil)
+			if err != nil || pid == tid && (status.Exited() || status.Signaled()) {
+				break
+			}
+			time.Sleep(10 * time.Millisecond)
+		}
+		return err
+	}
+	if err := unix.PtraceInterrupt(tid); err != nil {
+		return ended(err)
+	}
+	var status unix.WaitStatus
+	if _, err := unix.Wait4(tid, &status, unix.WALL, nil); err != nil {
+		return err
+	}
+	if status.Exited() || status.Signaled() {
+		return nil
+	}
+	rest(ctx, d)
+	// A signal that it got meanwhile stays for it; one at which it stopped would
+	// be lost.
+	signal := 0
+	if status.StopSignal() != unix.SIGTRAP {
+		signal = int(status.StopSignal())
+	}
+	if _, _, errno := unix.Syscall6(unix.SYS_PTRACE, unix.PTRACE_DETACH, uintptr(tid), 0, uintptr(signal), 0, 0); errno != 0 {
+		return ended(errno)
+	}
+	return nil
 }
 
 // group is a control group of the test's own, of version 1 or 2.
@@ -261,15 +387,15 @@ func set(dir string, settings [][2]string) error {
 }
 
 // restricted puts blockrig into a group with limits, drawn anew now and then.
-func restricted(controller string, limits func() [][2]string) func(context.Context, int) error {
-	return func(ctx context.Context, pid int) error {
-		dir, leave, err := join(controller, pid)
+func restricted(controller string, limits func(*rand.Rand) [][2]string) func(context.Context, victim, *rand.Rand) error {
+	return func(ctx context.Context, v victim, r *rand.Rand) error {
+		dir, leave, err := join(controller, v.pid)
 		defer leave()
 		if err != nil {
 			return err
 		}
 		for {
-			if err := set(dir, limits()); err != nil {
+			if err := set(dir, limits(r)); err != nil {
 				return err
 			}
 			if !rest(ctx, 5*time.Second) {
@@ -279,20 +405,50 @@ func restricted(controller string, limits func() [][2]string) func(context.Conte
 	}
 }
 
+// quota gives blockrig and what it starts 8 to 20 percent of a CPU: by a
+// control group or, where none can be had, by stopping and continuing them.
+func quota(ctx context.Context, v victim, r *rand.Rand) error {
+	err := restricted("cpu", func(r *rand.Rand) [][2]string {
+		quota := 8000 + r.IntN(12000)
+		return [][2]string{{"cpu.cfs_period_us", "100000"}, {"cpu.cfs_quota_us", strconv.Itoa(quota)}, {"cpu.max", strconv.Itoa(quota) + " 100000"}}
+	})(ctx, v, r)
+	if err == nil {
+		return nil
+	}
+	fmt.Fprintf(os.Stderr, "no control group for the CPU (%v): stopping and continuing it in its place\n", err)
+	const period = 100 * time.Millisecond
+	for ctx.Err() == nil {
+		part := .08 + .12*r.Float64()
+		for range 50 {
+			for _, p := range v.all() {
+				_ = syscall.Kill(p, syscall.SIGSTOP) // it may have ended
+			}
+			more := rest(ctx, time.Duration((1-part)*float64(period)))
+			for _, p := range v.all() {
+				_ = syscall.Kill(p, syscall.SIGCONT)
+			}
+			if !more || !rest(ctx, time.Duration(part*float64(period))) {
+				return nil
+			}
+		}
+	}
+	return nil
+}
+
 // freezing freezes blockrig with all its children, as a suspended container is.
-func freezing(least, most time.Duration) func(context.Context, int) error {
-	return func(ctx context.Context, pid int) error {
-		dir, leave, err := join("freezer", pid)
+func freezing(least, most time.Duration) func(context.Context, victim, *rand.Rand) error {
+	return func(ctx context.Context, v victim, r *rand.Rand) error {
+		dir, leave, err := join("freezer", v.pid)
 		defer leave()
 		if err != nil {
 			return err
 		}
 		freeze, thaw := [][2]string{{"freezer.state", "FROZEN"}, {"cgroup.freeze", "1"}}, [][2]string{{"freezer.state", "THAWED"}, {"cgroup.freeze", "0"}}
-		for rest(ctx, between(least, most/2)) {
+		for rest(ctx, between(r, least, 5*time.Second)) {
 			if err := set(dir, freeze); err != nil {
 				return err
 			}
-			rest(ctx, between(least, most))
+			rest(ctx, between(r, least, most))
 			if err := set(dir, thaw); err != nil {
 				return err
 			}
@@ -301,8 +457,56 @@ func freezing(least, most time.Duration) func(context.Context, int) error {
 	}
 }
 
+// resultsOf is the folder for the results of a run beside a trouble: for a full
+// disk it is a small one.
+func resultsOf(t *testing.T, tr trouble) string {
+	t.Helper()
+	dir := t.TempDir()
+	if !strings.Contains(tr.name, "full") {
+		return dir
+	}
+	if err := unix.Mount("tmpfs", dir, "tmpfs", 0, "size=256m"); err != nil {
+		t.Fatalf("mount a small disk (needs root): %v", err)
+	}
+	t.Cleanup(func() {
+		if err := unix.Unmount(dir, 0); err != nil {
+			t.Error(err)
+		}
+	})
+	return dir
+}
+
+// fullDisk fills the disk that results go to, and with them the disks of the
+// guests, for a moment now and then.
+func fullDisk(ctx context.Context, v victim, r *rand.Rand) error {
+	ballast := filepath.Join(v.results, "ballast")
+	defer os.Remove(ballast)
+	for rest(ctx, between(r, 2*time.Second, 20*time.Second)) {
+		f, err := os.Create(ballast)
+		if err != nil {
+			continue // it is full already
+		}
+		chunk := make([]byte, 1<<20)
+		for err == nil {
+			_, err = f.Write(chunk)
+		}
+		full := errors.Is(err, unix.ENOSPC)
+		if !full {
+			return errors.Join(err, f.Close())
+		}
+		more := rest(ctx, between(r, 100*time.Millisecond, 5*time.Second))
+		if err := errors.Join(f.Close(), os.Remove(ballast)); err != nil {
+			return err
+		}
+		if !more {
+			return nil
+		}
+	}
+	return nil
+}
+
 // slowDisk limits what is read, and drops the page cache of the saved machines.
-func slowDisk(ctx context.Context, pid int) error {
+func slowDisk(ctx context.Context, v victim, r *rand.Rand) error {
 	ctx, end := context.WithCancel(ctx)
 	defer end()
 	var dropping sync.WaitGroup
@@ -313,10 +517,10 @@ func slowDisk(ctx context.Context, pid int) error {
 			dropSavedMachines()
 		}
 	})
-	return restricted("blkio", func() [][2]string {
+	return restricted("blkio", func(*rand.Rand) [][2]string {
 		dev := cacheDisk()
 		return [][2]string{{"blkio.throttle.read_bps_device", dev + " 5000000"}, {"io.max", dev + " rbps=5000000"}}
-	})(ctx, pid)
+	})(ctx, v, r)
 }
 
 // dropSavedMachines makes the next reader of saved machines read the disk.
@@ -358,7 +562,7 @@ func cacheDisk() string {
 }
 
 // busyLoops keeps the CPUs busy.
-func busyLoops(ctx context.Context, _ int) error {
+func busyLoops(ctx context.Context, _ victim, _ *rand.Rand) error {
 	cpus := unix.CPUSet{}
 	if err := unix.SchedGetaffinity(0, &cpus); err != nil {
 		return err
