@@ -31,7 +31,7 @@ type Threads struct {
 	Main  Thread   // which their devices need
 	// Others is the state of a further thread that the host keeps from running:
 	// one of QEMU's (it does a disk's I/O, say), or one of this process that is
-	// stopped or waits for storage. S: there is none.
+	// stopped. S: there is none.
 	Others byte
 }
 
@@ -69,8 +69,9 @@ func (m *Machine) Threads() (t Threads, err error) {
 	}); state != 0 {
 		t.Others = state
 	}
-	// Threads of this process run all the time.
-	if state := heldAmong(os.Getpid(), func(_ int, state byte) bool { return stopped(state) || state == 'D' }); state != 0 && !stopped(t.Others) {
+	// Threads of this process run, and wait for storage, for other machines, too:
+	// what a guest waits for of that is Pending.
+	if state := heldAmong(os.Getpid(), func(_ int, state byte) bool { return stopped(state) }); state != 0 {
 		t.Others = state
 	}
 	return t, nil
