@@ -48,8 +48,10 @@ const (
 	// MostToConfirm is how many trials say all that can be said: after those,
 	// what is sure is taken for confirmed.
 	MostToConfirm = 200
-	// atLeastLikely is how likely a change must be to be looked at more closely.
+	// atLeastLikely is how likely a change must be to be looked at more closely,
+	// and stillLikely how likely it must then be for more than a first look.
 	atLeastLikely = .01
+	stillLikely   = .1
 	// Recent is for how many nights a change is looked for: one that is older
 	// is the history.
 	Recent = 30
@@ -213,7 +215,10 @@ func (c Change) Confirmed(trials int) bool {
 // ToConfirm tells whether more trials are to say if the rate rose, when so many
 // were made for that.
 func (c Change) ToConfirm(trials int) bool {
-	return c.Up > atLeastLikely && c.Up < Confirmed && trials < MostToConfirm || trials == 0 && c.Up >= Confirmed
+	if trials == 0 {
+		return c.Up > atLeastLikely
+	}
+	return c.Up > stillLikely && c.Up < Confirmed && trials < MostToConfirm
 }
 
 // Better tells whether it surely fell.

@@ -3,7 +3,10 @@ package stats
 import (
 	"math"
 	"math/rand/v2"
+	"runtime"
 	"slices"
+	"sync"
+	"sync/atomic"
 )
 
 // A simulation counts what is said of histories of which it is known what
@@ -16,22 +19,20 @@ type simulation struct {
 }
 
 // tonight adds a night, and tells, as nightly does, whether the rate is then said
-// to have got worse, and how many trials it took to confirm that.
+// to have got worse, and how many trials it took to confirm that. (Nightly takes
+// a first look at what is less likely, too; to find all of that takes a
+// simulation too long.)
 func (s simulation) tonight(r *rand.Rand, rate float64, t *Track) (rose bool, trials int) {
 	n := night(r, rate, s.trials)
 	n.Changed = s.changed
 	before := Track{runs: slices.Clone(t.runs), before: slices.Clip(t.before)}
 	t.Add(n)
 	if s.confirm == 0 {
-		return worse(t), 0
-	}
-	if !suspicious(t) {
-		return false, 0
+		return t.up(Sure) >= Sure, 0
 	}
 	for {
-		up, _ := t.moved(Recent)
-		c := Change{Up: up}
-		if !c.ToConfirm(trials) {
+		c := Change{Up: t.up(stillLikely)}
+		if c.Up < stillLikely || !c.ToConfirm(trials) {
 			return c.Confirmed(trials), trials
 		}
 		for range s.confirm {
@@ -43,37 +44,55 @@ func (s simulation) tonight(r *rand.Rand, rate float64, t *Track) (rose bool, tr
 	}
 }
 
-// suspicious says whether a change may be likely enough to be looked at.
-func suspicious(t *Track) bool {
+// up is Change(Recent).Up, and 0 where that is less than least: what can be
+// told in less time.
+func (t *Track) up(least float64) float64 {
 	var changed float64
 	for _, r := range t.runs {
 		if r.since > 0 && r.since >= len(t.before)-Recent {
 			changed += r.p
 		}
 	}
-	return changed > atLeastLikely
+	if changed < least {
+		return 0
+	}
+	up, _ := t.moved(Recent)
+	return up
 }
 
 // falseAlarms counts the nights in which something was said to have got
 // worse, of cases in which nothing changed: every such night, and how many
 // such reports there would be if each was made once; and the trials that were
 // made to confirm them.
-func (s simulation) falseAlarms(r *rand.Rand) (nights, reports, trials int) {
-	for i := range s.cases {
-		rate := s.from * math.Pow(s.to/s.from, float64(i)/float64(max(1, s.cases-1)))
-		var t Track
-		said := false
-		for range s.nights {
-			rose, more := s.tonight(r, rate, &t)
-			trials += more
-			if rose {
-				nights++
-				if !said {
-					reports++
+func (s simulation) falseAlarms(seed uint64) (nights, reports, trials int) {
+	type count struct{ nights, reports, trials int }
+	all := make([]count, s.cases)
+	var work sync.WaitGroup
+	var next atomic.Int64
+	for range runtime.GOMAXPROCS(0) {
+		work.Go(func() {
+			for i := next.Add(1) - 1; i < int64(s.cases); i = next.Add(1) - 1 {
+				r := rand.New(rand.NewPCG(seed, uint64(i)))
+				rate := s.from * math.Pow(s.to/s.from, float64(i)/float64(max(1, s.cases-1)))
+				var t Track
+				said := false
+				for range s.nights {
+					rose, more := s.tonight(r, rate, &t)
+					all[i].trials += more
+					if rose {
+						all[i].nights++
+						if !said {
+							all[i].reports++
+						}
+					}
+					said = rose
 				}
 			}
-			said = rose
-		}
+		})
+	}
+	work.Wait()
+	for _, c := range all {
+		nights, reports, trials = nights+c.nights, reports+c.reports, trials+c.trials
 	}
 	return nights, reports, trials
 }
@@ -96,21 +115,6 @@ func (s simulation) seenWithin(r *rand.Rand, before, after float64, within int) 
 		}
 	}
 	return seen, trials
-}
-
-// worse is Change(Recent).Worse, in less time where nothing changed.
-func worse(t *Track) bool {
-	var changed float64
-	for _, r := range t.runs {
-		if r.since > 0 && r.since >= len(t.before)-Recent {
-			changed += r.p
-		}
-	}
-	if changed < Sure {
-		return false
-	}
-	up, _ := t.moved(Recent)
-	return up >= Sure
 }
 
 func night(r *rand.Rand, rate float64, trials int) Night {

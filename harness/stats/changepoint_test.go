@@ -89,7 +89,7 @@ func TestChangeOfKernel(t *testing.T) {
 // A smaller one of TestChangesSimulated.
 func TestChangesSimulatedShort(t *testing.T) {
 	r := rand.New(rand.NewPCG(7, 7))
-	if nights, reports, _ := (simulation{cases: 10, nights: 60, trials: 20, from: .001, to: .5}).falseAlarms(r); reports > 1 {
+	if nights, reports, _ := (simulation{cases: 10, nights: 60, trials: 20, from: .001, to: .5}).falseAlarms(1); reports > 1 {
 		t.Errorf("false alarms in 600 nights of cases: %d, in %d nights", reports, nights)
 	}
 	if seen, _ := (simulation{cases: 20, nights: 40, trials: 20}).seenWithin(r, 0, .1, 3); seen < 18 {
