@@ -57,7 +57,7 @@ func TestNights(t *testing.T) {
 		t.Errorf("got %+v", f)
 	}
 	for _, way := range []nightly.Way{nightly.FreshBoots, nightly.PowerOn} {
-		if c := f.Confirmed[way]; c.Failures != 4 || c.Trials != 4 {
+		if c := f.Confirmed[way]; c.Trials < 4 || c.Failures != c.Trials {
 			t.Errorf("from %s: %+v", way, c)
 		}
 	}

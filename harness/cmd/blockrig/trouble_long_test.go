@@ -481,7 +481,7 @@ func resultsOf(t *testing.T, tr trouble) string {
 func fullDisk(ctx context.Context, v victim, r *rand.Rand) error {
 	ballast := filepath.Join(v.results, "ballast")
 	defer os.Remove(ballast)
-	for rest(ctx, between(r, 2*time.Second, 20*time.Second)) {
+	for rest(ctx, between(r, 10*time.Second, time.Minute)) {
 		f, err := os.Create(ballast)
 		if err != nil {
 			continue // it is full already
