@@ -120,6 +120,10 @@ type NullBlk struct {
 	Discard    bool  `json:"discard" default:"false" doc:"discard"`
 	Zoned      bool  `json:"zoned" default:"false" doc:"a zoned device"`
 	ZoneSize   Bytes `json:"zone_size,omitempty" least:"1MiB" unit:"1MiB" doc:"zone size of a zoned device"`
+	Capacity   Bytes `json:"zone_capacity,omitempty" least:"1MiB" unit:"1MiB" doc:"how much of each zone can be written; all of it where it is left out"`
+	MaxOpen    int   `json:"max_open,omitempty" most:"1024" doc:"how many zones can be open at once; without a limit where it is left out"`
+	MaxActive  int   `json:"max_active,omitempty" most:"1024" doc:"how many zones can be open or closed at once; without a limit where it is left out"`
+	Regular    int   `json:"conventional,omitempty" most:"1024" doc:"so many of the first zones are conventional ones"`
 	PollQueues int   `json:"poll_queues,omitempty" most:"8" doc:"queues for polled I/O"`
 }
 

@@ -104,6 +104,9 @@ func (c Case) Needs() []Need {
 	add(base)
 	for _, d := range c.Setup.Disks {
 		add(diskNeeds[d.Bus])
+		if d.Zones.Size > 0 {
+			add([]Need{{"CONFIG_BLK_DEV_ZONED", ""}})
+		}
 	}
 	for _, l := range c.Setup.Stack {
 		add(l.needs())

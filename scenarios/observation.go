@@ -21,6 +21,8 @@ type Observation struct {
 	Mismatch  *int64 `json:"mismatch,omitempty"` // first byte that differs from what was written
 	Wrong     string `json:"wrong,omitempty"`    // what stands there: stale, other-place, torn, zero, garbage
 	Failed    string `json:"failed,omitempty"`   // what did not end, or does not hold, as the step has it
+	More      int64  `json:"more,omitempty"`     // I/Os beyond the count, which went well, of a step that goes on for a time
+	Changed   int64  `json:"changed,omitempty"`  // how often the buffer was changed while the call ran
 	Polled    string `json:"polled,omitempty"`   // what proves that completions were polled for
 	Output    string `json:"output,omitempty"`   // the end of what a tool said
 	Overrun   *int64 `json:"overrun,omitempty"`  // first byte outside the asked range that was changed, from the buffer's start

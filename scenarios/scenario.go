@@ -52,7 +52,16 @@ type Disk struct {
 	Discard       bool   `json:"discard,omitempty" default:"false" doc:"the disk takes discards"`
 	NoWriteCache  bool   `json:"no_write_cache,omitempty" default:"false" doc:"without a volatile write cache"`
 	Rotational    bool   `json:"rotational,omitempty" default:"false" doc:"a disk that turns"`
+	Zones         Zones  `json:"zones,omitzero" doc:"it is a zoned namespace of nvme (ZNS), host-managed"`
 	PollQueues    int    `json:"poll_queues,omitempty" most:"8" doc:"queues of an nvme disk for polled I/O, which have no interrupts; the driver gives all disks the most that one of them says"`
+}
+
+// Zones are those of a zoned disk.
+type Zones struct {
+	Size      Bytes `json:"size,omitempty" alone:"" least:"64KiB" unit:"4KiB" doc:"size of each, a power of two; it must be said"`
+	Capacity  Bytes `json:"capacity,omitempty" unit:"4KiB" doc:"how much of each can be written; all of it where it is left out"`
+	MaxOpen   int   `json:"max_open,omitempty" most:"1024" doc:"how many can be open at once; without a limit where it is left out"`
+	MaxActive int   `json:"max_active,omitempty" most:"1024" doc:"how many can be open or closed at once; without a limit where it is left out"`
 }
 
 // Require lists preconditions: where one does not hold, the case would be

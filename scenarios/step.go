@@ -25,15 +25,16 @@ type Step struct {
 	Heal     *Heal     `json:"heal,omitempty" doc:"the host ends the faults of a disk"`
 	PowerCut *PowerCut `json:"power_cut,omitempty" doc:"the power fails; the machine starts again with what the disks had"`
 	Parallel *Parallel `json:"parallel,omitempty" doc:"lists of steps that run at the same time"`
+	Zone     *Zone     `json:"zone,omitempty" doc:"something done to zones of a zoned device, or known of them"`
 	Linked   *Linked   `json:"linked,omitempty" doc:"a chain of I/O that io_uring is given at once: each begins when the one before it has done all that it was asked, and after one that has not the rest is not done, which is ECANCELED"`
 }
 
 // IO is one kind of I/O, done once or many times.
 type IO struct {
-	Op           string   `json:"op" is:"pread pwrite preadv2 pwritev2 fsync fdatasync fallocate discard zeroes mmap-read mmap-write libaio-read libaio-write io_uring-read io_uring-write io_uring-fsync io_uring-fdatasync splice-read reread" doc:"the operation"`
+	Op           string   `json:"op" is:"pread pwrite preadv2 pwritev2 fsync fdatasync fallocate discard zeroes mmap-read mmap-write libaio-read libaio-write io_uring-read io_uring-write io_uring-fsync io_uring-fdatasync splice-read splice-write reread" doc:"the operation"`
 	On           string   `json:"on,omitempty" is:"DEVICE" doc:"the layer or disk that it goes to; the top of the stack where it is left out"`
 	Direct       bool     `json:"direct" default:"false" doc:"O_DIRECT"`
-	Flags        []string `json:"flags,omitempty" is:"NOWAIT DSYNC SYNC HIPRI APPEND ATOMIC" doc:"flags of preadv2 and pwritev2, and of libaio's and io_uring's reads and writes"`
+	Flags        []string `json:"flags,omitempty" is:"NOWAIT DSYNC SYNC HIPRI APPEND ATOMIC" doc:"flags of preadv2 and pwritev2, and of libaio's and io_uring's reads and writes; APPEND must say as offset where the file ends"`
 	Mode         string   `json:"mode,omitempty" is:"allocate keep-size punch-hole zero-range" doc:"what fallocate does"`
 	Offset       int64    `json:"offset" default:"0" unit:"bytes" doc:"where it begins"`
 	Length       int64    `json:"length" default:"4096" least:"1" unit:"bytes" doc:"how much"`
@@ -47,6 +48,9 @@ type IO struct {
 	Random       bool     `json:"random" default:"false" doc:"places are drawn by seed instead of in order"`
 	Range        Bytes    `json:"range,omitempty" doc:"with count: places are from offset to offset plus this, and begin again there"`
 	Seed         int64    `json:"seed" default:"0" doc:"of random places"`
+	Threads      int      `json:"threads" default:"1" least:"1" most:"16" doc:"so many processes do all of it at the same time, to the same places; of random ones each draws its own"`
+	Seconds      int64    `json:"seconds,omitempty" most:"3600" doc:"all of it is done again and again until so many seconds of the guest have passed"`
+	Changing     bool     `json:"changing" default:"false" doc:"the buffer is changed by another thread for as long as the write runs; any mix of what was in it may stand there then"`
 	Expect       Expect   `json:"expect,omitzero" doc:"outcomes that pass"`
 }
 
@@ -163,7 +167,7 @@ type Check struct {
 // kernel's doing: what it makes of them is judged.
 type Fault struct {
 	Disk   string  `json:"disk" is:"DISK" doc:"the disk"`
-	Do     string  `json:"do" is:"error slow stall lost torn stale bitflip remove" doc:"an error is answered; late; never; a write is dropped; is done in part; a read gives what was there before; gives a flipped bit; the disk is gone"`
+	Do     string  `json:"do" is:"error medium slow stall lost torn stale bitflip remove" doc:"an error is answered; the medium is bad there until it is written; an answer comes late; never; a write is dropped; is done in part; a read gives what was there before; gives a flipped bit; the disk is gone"`
 	Op     string  `json:"op" is:"read write flush discard any" default:"any" doc:"the requests"`
 	Errno  string  `json:"errno,omitempty" is:"EIO ENOSPC" default:"EIO" doc:"the error"`
 	Offset Bytes   `json:"offset,omitempty" unit:"512" doc:"where on the disk it begins"`
@@ -173,6 +177,18 @@ type Fault struct {
 	Chance float64 `json:"chance,omitempty" most:"1" doc:"how likely each is hit; 1 where it is left out"`
 	Delay  string  `json:"delay,omitempty" is:"TIME" doc:"how long it takes until the effect, such as 200ms; a slow one must say it"`
 	Seed   int64   `json:"seed" default:"0" doc:"of chance"`
+}
+
+// Zone is an operation on zones (blkzone(8)).
+type Zone struct {
+	Do           string `json:"do" is:"report open close finish reset reset-all" doc:"what is done; report only looks"`
+	On           string `json:"on" is:"DEVICE" doc:"the zoned disk, or a layer that is zoned"`
+	Zone         int64  `json:"zone" default:"0" doc:"the first zone, from 0"`
+	Count        int64  `json:"count" default:"1" least:"1" doc:"how many zones, from that one on"`
+	Condition    string `json:"condition,omitempty" is:"not-write-pointer empty implicit-open explicit-open closed full read-only offline" doc:"what each of these zones must be in afterwards; not-write-pointer is a conventional one"`
+	WritePointer *Bytes `json:"write_pointer,omitempty" unit:"512" doc:"where the write pointer of each must stand afterwards, from the beginning of its zone"`
+	Expect       string `json:"expect" default:"ok" is:"ok any ERRNO" doc:"how it may end"`
+	Verdict      string `json:"verdict" is:"errno corrupt degraded hang" default:"errno" doc:"the verdict where condition or write_pointer do not hold"`
 }
 
 // Heal ends faults.
@@ -227,6 +243,8 @@ func (s Step) Op() string {
 		return s.Name
 	case s.IO != nil:
 		return s.IO.Op
+	case s.Zone != nil:
+		return "zone-" + s.Zone.Do
 	case s.Act != nil:
 		return s.Act.Do
 	case s.Exec != nil && len(s.Exec.Args) > 0:
@@ -261,7 +279,7 @@ func (o IO) Reads() bool {
 // Writes says whether the operation writes data.
 func (o IO) Writes() bool {
 	switch o.Op {
-	case "pwrite", "pwritev2", "mmap-write", "libaio-write", "io_uring-write":
+	case "pwrite", "pwritev2", "mmap-write", "libaio-write", "io_uring-write", "splice-write":
 		return true
 	}
 	return false

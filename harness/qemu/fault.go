@@ -18,6 +18,7 @@ type Effect string
 // Effects of faults.
 const (
 	FailRequest  Effect = "error"   // answers with an errno, and does nothing
+	BadMedium    Effect = "medium"  // a read fails of what has not been written as a whole block since
 	SlowRequest  Effect = "slow"    // does it after the delay
 	StallRequest Effect = "stall"   // doesn't answer, until the fault is healed
 	LoseWrite    Effect = "lost"    // a write, discard or flush: says that it did it, and doesn't
@@ -65,6 +66,7 @@ type Fault struct {
 // effects say what each can be had on.
 var effects = map[Effect][]Operation{
 	FailRequest:  {ReadOp, WriteOp, FlushOp, DiscardOp},
+	BadMedium:    {ReadOp, WriteOp}, // of a write that is no whole block a part must be read
 	SlowRequest:  {ReadOp, WriteOp, FlushOp, DiscardOp},
 	StallRequest: {ReadOp, WriteOp, FlushOp, DiscardOp},
 	LoseWrite:    {WriteOp, FlushOp, DiscardOp},
@@ -90,6 +92,8 @@ func (f Fault) check() error {
 		return fmt.Errorf("%d bytes at %d: want a length above 0, or nothing for all", f.Length, f.Offset)
 	case op == FlushOp && f.Length > 0:
 		return errors.New("a flush is of the whole disk")
+	case f.Do == BadMedium && (f.Op != "" && f.Op != AnyOp || f.After != 0 || f.Count != 0 || f.Chance != 0 || f.Delay != 0):
+		return errors.New("a medium is bad from now on, where it is bad, until it is written")
 	case f.After < 0 || f.Count < 0 || f.Delay < 0:
 		return errors.New("after, count and delay can't be negative")
 	case f.Do == SlowRequest && f.Delay == 0:
@@ -121,12 +125,41 @@ type Hits struct {
 type armed struct {
 	Hits
 	random *rand.Rand
-	before layers // the content when it was injected, of StaleRead
+	before layers    // the content when it was injected, of StaleRead
+	bad    sectorSet // of BadMedium
 }
 
-func arm(f Fault) *armed {
+// arm is for a disk of that size that writes so many bytes at once.
+func arm(f Fault, size, atom int64) *armed {
 	f.Op, f.Chance = cmp.Or(f.Op, AnyOp), cmp.Or(f.Chance, 1)
-	return &armed{Hits: Hits{Fault: f}, random: rand.New(rand.NewPCG(f.Seed, 0))}
+	a := &armed{Hits: Hits{Fault: f}, random: rand.New(rand.NewPCG(f.Seed, 0))}
+	if f.Do == BadMedium {
+		from, to := f.Offset, f.Offset+f.Length
+		if f.Length == 0 {
+			to = size
+		}
+		from, to = from/atom*atom, min(size, (to+atom-1)/atom*atom)
+		a.bad.add(from/SectorSize, to/SectorSize)
+	}
+	return a
+}
+
+// meets says whether a request touches a bad sector that it has to read.
+func (a *armed) meets(r *request, atom int64) bool {
+	from, to := r.offset, r.offset+r.length
+	if r.op == ReadOp {
+		return a.bad.any(from/SectorSize, to/SectorSize)
+	}
+	first, last := from/atom*atom, to/atom*atom // of the blocks that may be written in part
+	part := func(block int64, whole bool) bool {
+		return !whole && a.bad.any(block/SectorSize, (block+atom)/SectorSize)
+	}
+	return part(first, from == first && to >= first+atom) || part(last, to == last)
+}
+
+// wrote notes that sectors were written.
+func (a *armed) wrote(offset, length int64) {
+	a.bad.remove(offset/SectorSize, (offset+length)/SectorSize)
 }
 
 // request is one that the guest made.
@@ -148,11 +181,14 @@ func (a *armed) hits(r *request, atom int64) bool {
 	if f.Op != r.op && f.Op != AnyOp || !slices.Contains(effects[f.Do], r.op) {
 		return false
 	}
-	if f.Length > 0 && (r.op == FlushOp || r.offset >= f.Offset+f.Length || r.offset+r.length <= f.Offset) {
+	if f.Length > 0 && f.Do != BadMedium && (r.op == FlushOp || r.offset >= f.Offset+f.Length || r.offset+r.length <= f.Offset) {
 		return false
 	}
 	whole := r.offset - r.offset%atom + atom // the end of the first physical block
 	if f.Do == TearWrite && r.offset+r.length <= whole {
+		return false
+	}
+	if f.Do == BadMedium && !a.meets(r, atom) {
 		return false
 	}
 	a.Seen++
@@ -164,6 +200,8 @@ func (a *armed) hits(r *request, atom int64) bool {
 	switch f.Do {
 	case FailRequest:
 		r.fail = errnos[cmp.Or(f.Errno, "EIO")]
+	case BadMedium:
+		r.fail = errnos["EIO"]
 	case StallRequest:
 		r.hold = true
 	case LoseWrite:

@@ -14,7 +14,7 @@ func TestFaultThatCanNotBe(t *testing.T) {
 		fault Fault
 		want  string
 	}{
-		{"no effect", Fault{}, "want one of bitflip, error, lost, slow, stale, stall, torn"},
+		{"no effect", Fault{}, "want one of bitflip, error, lost, medium, slow, stale, stall, torn"},
 		{"a read that is lost", Fault{Do: LoseWrite, Op: ReadOp}, "[write flush discard]"},
 		{"a flush that is torn", Fault{Do: TearWrite, Op: FlushOp}, "[write]"},
 		{"unknown operation", Fault{Do: FailRequest, Op: "trim"}, "[read write flush discard]"},
@@ -91,6 +91,10 @@ func TestFaultsHitWhatTheyAreFor(t *testing.T) {
 		{"lost discard", Fault{Do: LoseWrite, Op: DiscardOp}, func(c *client) string { return fmt.Sprint(int(c.discard(0, 512))) + c.at0(1) }, "0a", 1, 1},
 		{"torn write", Fault{Do: TearWrite, Seed: 3}, func(c *client) string { return fmt.Sprint(int(c.write(0, 4096, 'x'))) + c.at0(8) }, "0xxxxxxxa", 1, 1},
 		{"torn write of one block", Fault{Do: TearWrite}, func(c *client) string { return fmt.Sprint(int(c.write(0, 512, 'x'))) + c.at0(2) }, "0xa", 0, 0},
+		{"bad medium", Fault{Do: BadMedium, Offset: 512, Length: 1024}, func(c *client) string {
+			return c.at0(1) + "," + c.at0(3) + fmt.Sprint(",", int(c.write(512, 512, 'x'))) + "," + c.at0(2) + "," + c.at0(3)
+		}, "a," + eio + ",0,ax," + eio, 2, 2},
+		{"bad medium that is discarded", Fault{Do: BadMedium, Length: 512}, func(c *client) string { return fmt.Sprint(int(c.discard(0, 512))) + c.at0(1) }, "0" + eio, 1, 1},
 		{"stale read", Fault{Do: StaleRead, Length: 512}, func(c *client) string {
 			p, _ := c.read(512, 512)
 			return fmt.Sprint(int(c.write(0, 1024, 'x'))) + c.at0(2) + sectors(p)
@@ -176,5 +180,74 @@ func TestHeldRequestsWaitAndDoNotCountAsPending(t *testing.T) {
 			inForce(t, c, fault)
 			c.begin(nbdRead, 0, 0, 512, nil)
 		})
+	}
+}
+
+// Given a disk with blocks of 4096 bytes of which one is bad, then a write of a
+// part of it fails, and one of all of it makes it good.
+func TestBadMediumIsOfWholeBlocks(t *testing.T) {
+	c := serveDisk(t, Disk{ID: "a", PhysicalBlockSize: 4096})
+	inForce(t, c, Fault{Do: BadMedium, Offset: 4096 + 512, Length: 512})
+	const bad = syscall.EIO
+	for _, tt := range []struct {
+		what       string
+		write      bool
+		at, length int64
+		want       syscall.Errno
+	}{
+		{"the block before", false, 0, 4096, 0},
+		{"its first sector", false, 4096, 512, bad},
+		{"the block after", false, 8192, 4096, 0},
+		{"a part of the block before", true, 512, 512, 0},
+		{"a part of it", true, 4096, 512, bad},
+		{"its end and more", true, 7680, 1024, bad},
+		{"its begin and what is before", true, 0, 4608, bad},
+		{"the same as before", false, 4096, 512, bad},
+		{"all of it, and a part of the next", true, 4096, 4608, 0},
+		{"what was written", false, 0, 16384, 0},
+	} {
+		var got syscall.Errno
+		if tt.write {
+			got = c.write(tt.at, tt.length, 'x')
+		} else {
+			_, got = c.read(tt.at, tt.length)
+		}
+		if got != tt.want {
+			t.Errorf("%s: errno %d, want %d", tt.what, got, tt.want)
+		}
+	}
+}
+
+// Given a fault that has hit as often as it may, when another one joins it, then
+// it does not begin anew.
+func TestAFaultGoesOnWhenAnotherOneComes(t *testing.T) {
+	c := serveDisk(t, Disk{ID: "a"})
+	once := Fault{Do: FailRequest, Op: ReadOp, Count: 1}
+	inForce(t, c, once)
+	if _, e := c.read(0, 512); e != syscall.EIO {
+		t.Fatal(e)
+	}
+	inForce(t, c, once, Fault{Do: FailRequest, Op: FlushOp})
+	if _, e := c.read(0, 512); e != 0 {
+		t.Errorf("a fault of one request has hit another one: %v", e)
+	}
+	inForce(t, c, once, once)
+	if _, e := c.read(0, 512); e != syscall.EIO {
+		t.Errorf("the same fault once more does not hit: %v", e)
+	}
+	if h := c.f.hits(); len(h) != 3 {
+		t.Errorf("%+v, want each fault once", h)
+	}
+}
+
+// Given a bad sector whose write is lost, then it stays bad.
+func TestBadMediumStaysWhereAWriteIsLost(t *testing.T) {
+	c := serveDisk(t, Disk{ID: "a"})
+	inForce(t, c, Fault{Do: BadMedium}, Fault{Do: LoseWrite})
+	if e := c.write(0, 512, 'x'); e != 0 {
+		t.Error(e)
+	}
+	if _, e := c.read(0, 512); e != syscall.EIO {
+		t.Errorf("errno %d, want that it is bad", e)
 	}
 }

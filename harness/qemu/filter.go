@@ -225,7 +225,12 @@ func (f *filter) do(r *request) error {
 			r.flip()
 		}
 		return err
-	case r.data != nil:
+	case r.op == WriteOp:
+		for _, a := range f.faults {
+			a.wrote(r.offset, r.length)
+		}
+	}
+	if r.data != nil {
 		return f.content.write(r.data, r.offset)
 	}
 	return f.content.zero(r.offset, r.length)
@@ -278,27 +283,36 @@ func (f *filter) mayHold() bool {
 	return f.held > 0 || slices.ContainsFunc(f.faults, func(a *armed) bool { return a.Fault.Do == StallRequest || a.Fault.Delay > 0 })
 }
 
-// inject puts faults in force in place of those before.
+// inject puts faults in force in place of those before. One that is in force
+// already goes on as it is.
 func (f *filter) inject(faults []Fault) error {
-	var all []*armed
-	for _, one := range faults {
-		all = append(all, arm(one))
-	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	for _, a := range all {
+	var all, fresh []*armed
+	for _, one := range faults {
+		a := arm(one, f.size, f.disk.atom())
+		i := slices.IndexFunc(f.faults, func(old *armed) bool { return old.Fault == a.Fault && !slices.Contains(all, old) })
+		if i >= 0 {
+			a = f.faults[i]
+		} else {
+			fresh = append(fresh, a)
+		}
+		all = append(all, a)
+	}
+	for _, a := range fresh {
 		if a.Fault.Do != StaleRead {
 			continue
 		}
 		below, err := f.freeze()
 		if err != nil {
-			for _, a := range all {
+			for _, a := range fresh {
 				err = errors.Join(err, a.before.release())
 			}
 			return fmt.Errorf("keep what is on disk %s: %w", f.disk.ID, err)
 		}
 		a.before = below
 	}
+	f.faults = slices.DeleteFunc(f.faults, func(a *armed) bool { return slices.Contains(all, a) })
 	f.disarm()
 	f.faults = all
 	f.release(false)

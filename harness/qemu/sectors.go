@@ -44,6 +44,37 @@ func (s *sectorSet) add(from, to int64) {
 	}
 }
 
+// any says whether the set has one of the sectors from from to before to.
+func (s *sectorSet) any(from, to int64) bool {
+	for n := from; n < to; n++ {
+		page := s.pages[n/sectorsPerPage]
+		switch at := n % sectorsPerPage; {
+		case page == nil:
+			n += sectorsPerPage - at - 1
+		case page[at/64] == 0:
+			n += 63 - at%64
+		case page[at/64]&(1<<(at%64)) != 0:
+			return true
+		}
+	}
+	return false
+}
+
+// remove takes the sectors from from to before to out of the set.
+func (s *sectorSet) remove(from, to int64) {
+	for n := from; n < to; n++ {
+		page := s.pages[n/sectorsPerPage]
+		switch at := n % sectorsPerPage; {
+		case page == nil:
+			n += sectorsPerPage - at - 1
+		case page[at/64] == 0:
+			n += 63 - at%64
+		default:
+			page[at/64] &^= 1 << (at % 64)
+		}
+	}
+}
+
 // runs gives the sectors in order, as ranges.
 func (s *sectorSet) runs(yield func(from, to int64) bool) {
 	from, to := int64(0), int64(0)

@@ -113,6 +113,9 @@ func (j Job) attached(d scenarios.Disk, disk qemu.Disk) qemu.Disk {
 	if d.Rotational && (d.Bus == string(qemu.AHCI) || d.Bus == string(qemu.VirtioSCSI)) {
 		disk.RotationRate = 7200
 	}
+	if z := d.Zones; z.Size > 0 {
+		disk.Zones = &qemu.Zones{Size: int64(z.Size), Capacity: int64(z.Capacity), MaxOpen: z.MaxOpen, MaxActive: z.MaxActive}
+	}
 	disk.Removable = slices.Contains(j.removed(), d.ID) && (d.Bus == string(qemu.NVMe) || d.Bus == string(qemu.VirtioBlk))
 	disk.Filter = slices.Contains(j.filtered(), d.ID)
 	return disk

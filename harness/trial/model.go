@@ -1,7 +1,9 @@
 package trial
 
 import (
+	"fmt"
 	"maps"
+	"math"
 	"slices"
 	"strings"
 
@@ -35,18 +37,22 @@ type values struct {
 	any         bool     // it is not known
 	zero        bool     // zeroes
 	generations []uint32 // sorted
+	mixed       []uint32 // sorted; of writes whose buffer was changed: any mix of a generation and the next one
 	whole       uint32   // not 0: the span is one write that is done as a whole or not at all
 }
 
 func (v values) equal(w values) bool {
-	return v.any == w.any && v.zero == w.zero && v.whole == w.whole && slices.Equal(v.generations, w.generations)
+	return v.any == w.any && v.zero == w.zero && v.whole == w.whole && slices.Equal(v.generations, w.generations) && slices.Equal(v.mixed, w.mixed)
 }
 
 // or is what may stand where either may.
 func (v values) or(w values) values {
-	all := slices.Concat(v.generations, w.generations)
-	slices.Sort(all)
-	v.generations = slices.Compact(all)
+	both := func(a, b []uint32) []uint32 {
+		all := slices.Concat(a, b)
+		slices.Sort(all)
+		return slices.Compact(all)
+	}
+	v.generations, v.mixed = both(v.generations, w.generations), both(v.mixed, w.mixed)
 	v.any, v.zero = v.any || w.any, v.zero || w.zero
 	if v.whole != w.whole {
 		v.whole = 0
@@ -160,6 +166,8 @@ func (c spans) change(where []extent, f func(span) span) spans {
 // effect is what an I/O that changes data may leave.
 func effect(o scenarios.IO, generation uint32) (values, bool) {
 	switch {
+	case o.Writes() && o.Changing:
+		return values{mixed: []uint32{generation}}, true
 	case o.Writes():
 		v := values{generations: []uint32{generation}}
 		if slices.Contains(o.Flags, "ATOMIC") && o.Count <= 1 {
@@ -180,6 +188,9 @@ func (m *model) begin(st scenarios.Step) protocol.Step {
 	each([]scenarios.Step{st}, func(st scenarios.Step) {
 		if st.IO != nil && st.IO.Reads() || st.Check != nil && st.Check.Data != "" {
 			readers++
+			if st.IO != nil {
+				readers += max(1, st.IO.Threads) - 1
+			}
 		}
 	})
 	m.expect(&out, mostExtents/max(1, readers))
@@ -188,11 +199,17 @@ func (m *model) begin(st scenarios.Step) protocol.Step {
 
 // number gives all writes of a step their generations.
 func (m *model) number(st scenarios.Step) protocol.Step {
+	if st.IO != nil && st.IO.Threads > 1 {
+		return m.number(inThreads(st))
+	}
 	out := protocol.Step{Step: st}
 	if o := st.IO; o != nil {
 		if o.Writes() {
 			m.last++
 			out.Generation = m.last
+			if o.Changing { // one more, which it is changed to
+				m.last++
+			}
 		}
 		m.may(*o, out.Generation)
 	}
@@ -208,6 +225,18 @@ func (m *model) number(st scenarios.Step) protocol.Step {
 		out.Step.Parallel = &scenarios.Parallel{}
 	case st.Linked != nil:
 		out.Step.Linked = &scenarios.Linked{}
+	}
+	return out
+}
+
+// inThreads is a step that does I/O in several threads, as one that does several
+// at the same time.
+func inThreads(st scenarios.Step) scenarios.Step {
+	out := scenarios.Step{Name: st.Op(), Parallel: &scenarios.Parallel{}}
+	for i := range st.IO.Threads {
+		o := *st.IO
+		o.Threads, o.Seed = 1, o.Seed+int64(i)
+		out.Parallel.Groups = append(out.Parallel.Groups, []scenarios.Step{{Name: fmt.Sprintf("%s, thread %d", st.Op(), i+1), IO: &o}})
 	}
 	return out
 }
@@ -313,7 +342,7 @@ func (c spans) extents(where []extent, most int) []protocol.Extent {
 	out := make([]protocol.Extent, 0, len(known))
 	for _, s := range known {
 		out = append(out, protocol.Extent{
-			Offset: s.from, Length: s.to - s.from, Generations: slices.Clone(s.now.generations), Zero: s.now.zero, Whole: s.now.whole != 0,
+			Offset: s.from, Length: s.to - s.from, Generations: slices.Clone(s.now.generations), Mixed: slices.Clone(s.now.mixed), Zero: s.now.zero, Whole: s.now.whole != 0,
 		})
 	}
 	return out
@@ -336,6 +365,8 @@ func (m *model) end(s protocol.Step, r protocol.Result) {
 		switch {
 		case s.IO != nil:
 			m.endIO(s, r, wrote)
+		case s.Zone != nil:
+			m.endZone(*s.Zone)
 		case s.Act != nil && r.Returned && r.Failed == "" && s.Act.Expect != "failure":
 			switch to := s.Act.To; s.Act.Do {
 			case "snapshot":
@@ -362,7 +393,7 @@ func (m *model) each(s protocol.Step, r protocol.Result, f func(protocol.Step, p
 			if i < len(r.Groups) && j < len(r.Groups[i]) {
 				one = r.Groups[i][j]
 			}
-			f(t, one)
+			m.each(t, one, f)
 		}
 	}
 }
@@ -384,7 +415,8 @@ func (m *model) endIO(s protocol.Step, r protocol.Result, wrote values) {
 			}
 			s.now.any = false
 			s.now.zero = s.now.zero && wrote.zero
-			s.now.generations = slices.DeleteFunc(slices.Clone(s.now.generations), func(g uint32) bool { return !slices.Contains(wrote.generations, g) })
+			s.now.generations = inBoth(s.now.generations, wrote.generations)
+			s.now.mixed = inBoth(s.now.mixed, wrote.mixed)
 			s.now.whole = 0
 			s.kept.whole = v.whole
 			if synced {
@@ -399,6 +431,46 @@ func (m *model) endIO(s protocol.Step, r protocol.Result, wrote values) {
 			m.parts[to][i].kept = m.parts[to][i].now
 		}
 	}
+}
+
+// endZone notes what is not known any more. What a reset leaves is the device's
+// choice, and it may have been done though it failed.
+func (m *model) endZone(z scenarios.Zone) {
+	size := m.zoneSize(z.On)
+	unknown := extent{z.Zone * size, (z.Zone + z.Count) * size}
+	switch {
+	case z.Do == "reset-all" || z.Do == "reset" && size == 0:
+		unknown = extent{0, math.MaxInt64}
+	case z.Do != "reset":
+		return
+	}
+	for _, parts := range slices.Concat(m.past, []map[string]spans{m.parts}) {
+		parts[z.On] = parts[z.On].change([]extent{unknown}, func(s span) span {
+			s.now, s.kept = values{any: true}, values{any: true}
+			return s
+		})
+		m.forget(parts, z.On)
+	}
+}
+
+// zoneSize is that of what a zoned disk or layer lies on, 0 where that is not
+// known.
+func (m *model) zoneSize(name string) int64 {
+	if i := slices.IndexFunc(m.setup.Disks, func(d scenarios.Disk) bool { return d.ID == name }); i >= 0 && m.setup.Disks[i].Zones.Size > 0 {
+		return int64(m.setup.Disks[i].Zones.Size)
+	}
+	l := m.setup.Layer(name)
+	switch {
+	case l != nil && l.NullBlk != nil:
+		return int64(max(l.NullBlk.ZoneSize, 1<<20))
+	case l != nil && len(l.On) == 1:
+		return m.zoneSize(l.On[0])
+	}
+	return 0
+}
+
+func inBoth(a, b []uint32) []uint32 {
+	return slices.DeleteFunc(slices.Clone(a), func(g uint32) bool { return !slices.Contains(b, g) })
 }
 
 // mark begins a part of the past to which the power can be cut back.

@@ -342,7 +342,7 @@ func (s *session) byGuest(ctx context.Context, i int, st scenarios.Step) error {
 	s.power.quiet = false
 	step := s.model.begin(st)
 	step.Index, step.Trial = i, s.trial
-	step.LimitMS, step.IdleMS = stepLimit.Milliseconds(), stepIdle.Milliseconds()
+	step.LimitMS, step.IdleMS = (stepLimit + lasts(st)).Milliseconds(), stepIdle.Milliseconds()
 	step.ReapMS, step.WaitMS = stepReap.Milliseconds(), stepWait.Milliseconds()
 	step.Explained, step.Trace = s.blame.explains, s.Trace
 	if i == 0 {
@@ -365,6 +365,21 @@ func (s *session) byGuest(ctx context.Context, i int, st scenarios.Step) error {
 	s.model.end(step, *s.res.Step)
 	s.take(step, *s.res.Step)
 	return nil
+}
+
+// lasts is for how long a step is to go on.
+func lasts(st scenarios.Step) (longest time.Duration) {
+	if st.IO != nil {
+		longest = time.Duration(st.IO.Seconds) * time.Second
+	}
+	for _, group := range st.Groups() {
+		sum := time.Duration(0)
+		for _, t := range group {
+			sum += lasts(t)
+		}
+		longest = max(longest, sum)
+	}
+	return longest
 }
 
 // drain makes sure that a task which can't be killed does not wait for the

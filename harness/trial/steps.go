@@ -22,6 +22,8 @@ func (l Local) reportOf(st scenarios.Step) verdict.Report {
 		r.Expect, r.FailAs = answers(st.Queue.Expect), scenarios.Verdict(st.Queue.Verdict)
 	case st.CPU != nil:
 		r.Expect, r.FailAs = answers(st.CPU.Expect), scenarios.Verdict(st.CPU.Verdict)
+	case st.Zone != nil:
+		r.Expect, r.FailAs = answers(st.Zone.Expect), scenarios.Verdict(st.Zone.Verdict)
 	case st.Sysctl != nil:
 		r.Expect, r.FailAs = answers(st.Sysctl.Expect), scenarios.Verdict(st.Sysctl.Verdict)
 	case st.Act != nil:

@@ -22,6 +22,7 @@ import (
 type request struct {
 	IO      *engine.Request      `json:",omitempty"`
 	Chain   []engine.Request     `json:",omitempty"`
+	Zone    *engine.Zones        `json:",omitempty"`
 	Verify  *engine.Request      `json:",omitempty"`
 	Compare *engine.Compare      `json:",omitempty"`
 	Write   *textFor             `json:",omitempty"`
@@ -161,6 +162,8 @@ func (w worker) do(r request) (answer reply, release func(), err error) {
 	switch {
 	case r.IO != nil:
 		answer.Observation, release, err = engine.Do(*r.IO)
+	case r.Zone != nil:
+		answer.Observation, err = r.Zone.Do()
 	case len(r.Chain) > 0:
 		answer.Returned = true
 		answer.Chain, release, err = engine.DoChain(r.Chain)

@@ -37,6 +37,12 @@ func (g *guest) do(s protocol.Step) (*result, error) {
 	switch {
 	case s.IO != nil:
 		return g.doIO(s)
+	case s.Zone != nil:
+		to, err := g.stack.Target(s.Zone.On)
+		if err != nil {
+			return nil, g.wrap(s.Op(), err)
+		}
+		return g.byChild(s, request{Zone: &engine.Zones{Path: to.Path, Zone: *s.Zone}})
 	case s.Linked != nil:
 		return g.doLinked(s)
 	case s.Write != nil:
@@ -140,7 +146,7 @@ func (g *guest) doLinked(s protocol.Step) (*result, error) {
 func children(s protocol.Step) int {
 	n := 0
 	switch {
-	case s.IO != nil, s.Linked != nil, s.Write != nil, s.Queue != nil, s.CPU != nil, s.Sysctl != nil, s.Check != nil && (s.Check.Data != "" || s.Check.Agree != ""):
+	case s.IO != nil, s.Linked != nil, s.Zone != nil, s.Write != nil, s.Queue != nil, s.CPU != nil, s.Sysctl != nil, s.Check != nil && (s.Check.Data != "" || s.Check.Agree != ""):
 		n = 1
 	case s.Parallel != nil:
 		for _, group := range s.Groups {

@@ -139,11 +139,6 @@ func (g *guest) inTime(limit time.Duration, f func() error) error {
 // the host knows that the log is complete up to here.
 func (g *guest) report(s protocol.Step, r *protocol.Result) {
 	g.tell(s, r)
-	for i, group := range r.Groups {
-		for j := range group {
-			g.tell(s.Groups[i][j], &group[j])
-		}
-	}
 	if len(r.Legs) > 0 {
 		g.kmsg.say("legs: %s", legText(r.Legs))
 	}
@@ -162,6 +157,13 @@ func (g *guest) report(s protocol.Step, r *protocol.Result) {
 
 // tell gives the answer of one step to the log.
 func (g *guest) tell(s protocol.Step, r *protocol.Result) {
+	defer func() {
+		for i, group := range r.Groups {
+			for j := range group {
+				g.tell(s.Groups[i][j], &group[j])
+			}
+		}
+	}()
 	switch op := s.Op(); {
 	case r.Unkillable != nil:
 		u := r.Unkillable
@@ -169,7 +171,7 @@ func (g *guest) tell(s protocol.Step, r *protocol.Result) {
 		for _, f := range u.Stack {
 			g.kmsg.say("stack: %s", f)
 		}
-	case r.Returned && (s.IO != nil || s.Write != nil):
+	case r.Returned && (s.IO != nil || s.Write != nil || s.Zone != nil && r.Failed == ""):
 		n := r.Bytes
 		if r.Errno != "" {
 			n = -1

@@ -76,6 +76,7 @@ type Extent struct {
 	Offset      int64    `json:"offset"` // bytes
 	Length      int64    `json:"length"`
 	Generations []uint32 `json:"generations"`     // any of them, sector by sector
+	Mixed       []uint32 `json:"mixed,omitempty"` // or any mix of one of these and the next
 	Zero        bool     `json:"zero,omitempty"`  // or zeroes
 	Whole       bool     `json:"whole,omitempty"` // all of it is of one of them
 }

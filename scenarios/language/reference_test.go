@@ -77,6 +77,7 @@ func makeReference() string {
 	section(2, "Keys of a scenario", "", scenarioFields())
 	section(3, "machine", "", of(scenarios.Machine{}))
 	section(3, "disks", "", of(scenarios.Disk{}))
+	section(4, "zones of a disk", "", of(scenarios.Zones{}))
 	section(3, "require", "A case whose preconditions do not hold says nothing, and is an `error`.", of(scenarios.Require{}))
 	section(3, "expect", "A list holds for both.", of(scenarios.Expect{}))
 	section(3, "story", "", of(scenarios.Story{}))

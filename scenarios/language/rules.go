@@ -71,6 +71,10 @@ func (s *stack) disks() {
 		if block := scenarios.Bytes(disk.LogicalBlock); disk.Size%block != 0 {
 			s.failAt(path+".size", "%s is not allowed; it must be a multiple of the logical block size, %s", disk.Size, block)
 		}
+		s.only(path, "zones", disk.Bus == "nvme", "only disks of nvme are zoned, and null_blk layers")
+		if s.said(path + ".zones") {
+			s.zones(path+".zones", disk.Zones, disk)
+		}
 		s.only(path, "poll_queues", disk.Bus == "nvme", "only disks of nvme have them")
 		s.add(disk.ID, device{path: path, kind: "disk", size: disk.Size, exact: true})
 	}
@@ -79,6 +83,26 @@ func (s *stack) disks() {
 	}
 	if mask := s.body.Require.DMAAlignment; mask != nil && *mask&(*mask+1) != 0 {
 		s.failAt("require.dma_alignment", "%d is not allowed; it is a power of two minus one, from 0 to 4095", *mask)
+	}
+}
+
+// zones holds those of a disk against the disk.
+func (s *stack) zones(path string, z scenarios.Zones, disk scenarios.Disk) {
+	size := path
+	if s.said(path + ".size") {
+		size += ".size"
+	}
+	switch block := scenarios.Bytes(disk.LogicalBlock); {
+	case z.Size == 0:
+		s.failAt(path, "the key size is missing: that of each zone")
+	case z.Size&(z.Size-1) != 0:
+		s.failAt(size, "%s is not allowed; Linux takes zones whose size is a power of two", z.Size)
+	case disk.Size%z.Size != 0:
+		s.failAt(size, "the disk's size, %s, is no multiple of it", disk.Size)
+	case z.Capacity > z.Size || z.Capacity%block != 0:
+		s.failAt(path+".capacity", "%s is not allowed; it is at most the zone's size, %s", z.Capacity, z.Size)
+	case z.MaxActive > 0 && z.MaxOpen > z.MaxActive:
+		s.failAt(path+".max_open", "%d is not allowed; open zones are active, too, and %d can be", z.MaxOpen, z.MaxActive)
 	}
 }
 
@@ -262,7 +286,17 @@ func (s *stack) layer(path string, l *scenarios.Layer, d *device) {
 		d.size, d.exact = l.Zram.Size, true
 	case l.NullBlk != nil:
 		d.size, d.exact = l.NullBlk.Size, true
-		s.only(path, "zone_size", l.NullBlk.Zoned, "only a zoned device has zones")
+		for _, key := range []string{"zone_size", "zone_capacity", "max_open", "max_active", "conventional"} {
+			s.only(path, key, l.NullBlk.Zoned, "only a zoned device has zones")
+		}
+		switch size := max(mib, l.NullBlk.ZoneSize); {
+		case size&(size-1) != 0:
+			s.failAt(path+".zone_size", "%s is not allowed; Linux takes zones whose size is a power of two", size)
+		case l.NullBlk.Capacity > size:
+			s.failAt(path+".zone_capacity", "%s is not allowed; it is at most the zone's size, %s", l.NullBlk.Capacity, size)
+		case l.NullBlk.MaxActive > 0 && l.NullBlk.MaxOpen > l.NullBlk.MaxActive:
+			s.failAt(path+".max_open", "%d is not allowed; open zones are active, too, and %d can be", l.NullBlk.MaxOpen, l.NullBlk.MaxActive)
+		}
 	case l.SCSIDebug != nil:
 		d.size, d.exact = l.SCSIDebug.Size, true
 		for _, other := range s.body.Stack {

@@ -24,6 +24,8 @@ func (s *stack) steps(path string, steps []scenarios.Step, parallel bool) {
 		switch {
 		case st.IO != nil:
 			s.io(at, st.IO)
+		case st.Zone != nil:
+			s.zone(at, st.Zone)
 		case st.Linked != nil:
 			s.linked(at, st.Linked)
 		case st.Act != nil:
@@ -44,6 +46,8 @@ func (s *stack) steps(path string, steps []scenarios.Step, parallel bool) {
 			s.verdict(at, st.CPU.Expect)
 		case st.Sysctl != nil:
 			s.verdict(at, st.Sysctl.Expect)
+		case (st.Fault != nil || st.Heal != nil) && parallel:
+			s.failAt(at, "the host does it between two steps, and these are done by the guest at the same time; put it before them, with after, count or delay")
 		case st.Fault != nil:
 			s.fault(at, st.Fault)
 		case st.PowerCut != nil && parallel:
@@ -141,6 +145,19 @@ func (s *stack) io(path string, o *scenarios.IO) {
 	s.only(path, "mode", o.Op == "fallocate", "only fallocate has a mode")
 	s.only(path, "memory_offset", moves || o.MemoryOffset == 0, o.Op+" has no buffer")
 	s.only(path, "unmapped", moves || !o.Unmapped, o.Op+" has no buffer")
+	if slices.Contains(o.Flags, "APPEND") && target.kind != "file" {
+		s.failAt(path+".flags", "APPEND goes to the end of a file, and %s is none", o.On)
+	}
+	if slices.Contains(o.Flags, "APPEND") && (o.Threads > 1 || o.Depth > 1 || o.Random || o.Range > 0 || o.Seconds > 0) {
+		s.failAt(path+".flags", "APPEND goes one after the other; leave threads, depth, random, range and seconds out")
+	}
+	s.only(path, "changing", o.Writes() || !o.Changing, "only what writes has a buffer to change")
+	if o.Changing && o.Unmapped {
+		s.failAt(path+".changing", "a part of the buffer is not mapped; leave unmapped out")
+	}
+	if o.Changing && slices.Contains(o.Flags, "ATOMIC") {
+		s.failAt(path+".changing", "a write of a buffer that changes is no whole; leave ATOMIC out")
+	}
 	s.only(path, "range", o.Count > 1, "it has a meaning with count only")
 	s.only(path, "random", o.Count > 1 || !o.Random, "it has a meaning with count only")
 	if o.Range > 0 && int64(o.Range) < o.Length {
@@ -231,6 +248,9 @@ func (s *stack) linked(path string, l *scenarios.Linked) {
 		at := fmt.Sprintf("%s.io[%d]", path, i)
 		s.io(at, o)
 		s.only(at, "count", o.Count == 1, "each of a chain is one I/O")
+		s.only(at, "threads", o.Threads == 1, "a chain is one thread's")
+		s.only(at, "seconds", o.Seconds == 0, "each of a chain is one I/O")
+		s.only(at, "changing", !o.Changing, "a chain's buffers stay as they are")
 		s.only(at, "depth", o.Depth == 1, "a chain is given to the kernel as a whole")
 		if !strings.HasPrefix(o.Op, "io_uring") {
 			s.failAt(at+".op", "%s is none of io_uring's; a chain has io_uring-read, io_uring-write, io_uring-fsync and io_uring-fdatasync", o.Op)
@@ -239,6 +259,55 @@ func (s *stack) linked(path string, l *scenarios.Linked) {
 			s.failAt(s.either(at, "polled"), "a chain is polled as a whole, or not at all")
 		}
 	}
+}
+
+// zone holds an operation on zones against what it is done to.
+func (s *stack) zone(path string, z *scenarios.Zone) {
+	s.only(path, "verdict", z.Condition != "" || z.WritePointer != nil, "it is that of condition and write_pointer")
+	s.only(path, "zone", z.Do != "reset-all", "it is done to all zones")
+	s.only(path, "count", z.Do != "reset-all", "it is done to all zones")
+	on := s.devices[z.On]
+	if on == nil {
+		return
+	}
+	if on.kind == "fs" || on.kind == "file" {
+		s.failAt(path+".on", "%s is %s, and zones are a device's", z.On, withArticle(on.kind))
+		return
+	}
+	for _, name := range s.under(z.On) {
+		size, zoned := s.zoned(name)
+		switch {
+		case !zoned:
+			s.failAt(path+".on", "%s is not zoned; zoned are disks with bus: nvme and zones, and null_blk devices with zoned: true", name)
+		case z.Zone >= int64(on.size/size) && on.size > 0:
+			s.failAt(path+".zone", "%d is not allowed; %s has %d zones, from 0", z.Zone, z.On, on.size/size)
+		case z.Count > int64(on.size/size)-z.Zone && on.size > 0:
+			s.failAt(path+".count", "%d is not allowed; %s has %d zones", z.Count, z.On, on.size/size)
+		case z.WritePointer != nil && *z.WritePointer > size:
+			s.failAt(path+".write_pointer", "%s is beyond the end of a zone of %s", *z.WritePointer, size)
+		}
+	}
+}
+
+// zoned gives the size of the zones of a disk, or of a layer that lies on
+// nothing.
+func (s *stack) zoned(name string) (scenarios.Bytes, bool) {
+	if l := s.layerNamed(name); l != nil {
+		return max(mib, s.nullZone(l)), l.NullBlk != nil && l.NullBlk.Zoned
+	}
+	for _, d := range s.body.Disks {
+		if d.ID == name && d.Zones.Size > 0 {
+			return d.Zones.Size, true
+		}
+	}
+	return 1, false
+}
+
+func (s *stack) nullZone(l *scenarios.Layer) scenarios.Bytes {
+	if l.NullBlk == nil {
+		return 0
+	}
+	return l.NullBlk.ZoneSize
 }
 
 // either is the path of a key, or of what it would stand in.
@@ -267,7 +336,7 @@ func (s *stack) ioRoom(path string, o *scenarios.IO, target device) {
 		return
 	}
 	// The buffer has to fit into the guest beside everything else.
-	if buffer := int64(s.body.Machine.Memory) / 4; (o.Reads() || o.Writes()) && o.Length > buffer/int64(o.Depth) {
+	if buffer := int64(s.body.Machine.Memory) / 4; (o.Reads() || o.Writes()) && o.Length > buffer/int64(o.Depth)/int64(o.Threads) {
 		s.failAt(path+".length", "%d is not allowed; buffers may have at most a quarter of the machine's memory, %d", o.Length, buffer)
 	}
 	size := int64(target.size)
@@ -441,8 +510,12 @@ func (s *stack) checkStep(path string, c *scenarios.Check) {
 
 // effects are the operations that faults can have, other than any.
 var effects = map[string]string{
-	"error": "read write flush discard", "slow": "read write flush discard", "stall": "read write flush discard",
+	"error": "read write flush discard", "medium": "read", "slow": "read write flush discard", "stall": "read write flush discard",
 	"lost": "write flush discard", "torn": "write", "stale": "read", "bitflip": "read write", "remove": "",
+}
+
+func (s *stack) hasZones(disk string) bool {
+	return slices.ContainsFunc(s.body.Disks, func(d scenarios.Disk) bool { return d.ID == disk && d.Zones.Size > 0 })
 }
 
 func (s *stack) powerCut(path string, p *scenarios.PowerCut) {
@@ -454,6 +527,11 @@ func (s *stack) powerCut(path string, p *scenarios.PowerCut) {
 	if len(s.body.Disks) == 0 {
 		s.failAt(path, "without disks nothing outlives the power; have at least one")
 	}
+	for _, d := range s.body.Disks {
+		if d.Zones.Size > 0 {
+			s.failAt(path, "disk %s is zoned, and QEMU forgets what its zones are in when the power is cut; have a disk without zones", d.ID)
+		}
+	}
 	for _, l := range s.body.Stack {
 		if l.Brd != nil || l.Zram != nil || l.NullBlk != nil || l.SCSIDebug != nil {
 			s.failAt(path, "layer %s is a %s, which is in memory and loses all with the power; have a stack on disks alone", l.Name, l.Kind())
@@ -463,6 +541,16 @@ func (s *stack) powerCut(path string, p *scenarios.PowerCut) {
 
 func (s *stack) fault(path string, f *scenarios.Fault) {
 	s.only(path, "errno", f.Do == "error", "only an error has it")
+	if f.Do == "medium" {
+		s.only(path, "op", false, "reads fail where the medium is bad, and what is written there is good again")
+		s.only(path, "after", false, "the medium is bad from now on")
+		s.only(path, "count", false, "the medium is bad until it is written, or healed")
+		s.only(path, "chance", false, "the medium is bad there")
+		s.only(path, "delay", false, "the medium is bad from now on")
+	}
+	if f.Do == "remove" && s.hasZones(f.Disk) {
+		s.failAt(path+".do", "QEMU can't take a zoned disk away")
+	}
 	s.only(path, "delay", f.Do != "stall" && f.Do != "remove", "it has no delay")
 	if f.Do == "slow" && f.Delay == "" {
 		s.failAt(path, "the key delay is missing: how late requests are")

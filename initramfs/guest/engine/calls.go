@@ -137,10 +137,15 @@ func mapped(f *file, b *buffer, at int64) (n int64, err error) {
 			n += int64(copy(part, there))
 		}
 	})
-	if write {
-		if _, errno := call6(unix.SYS_MSYNC, uintptr(unsafe.Pointer(&mem[0])), uintptr(len(mem)), unix.MS_SYNC, 0, 0, 0); errno != 0 {
-			return 0, errno
-		}
+	if !write {
+		return n, nil
+	}
+	if f.io.Changing {
+		c := f.change([]part{{mem[at-from : at-from+f.io.Length], at}}, at)
+		defer func() { f.changed += c.stop() }()
+	}
+	if _, errno := call6(unix.SYS_MSYNC, uintptr(unsafe.Pointer(&mem[0])), uintptr(len(mem)), unix.MS_SYNC, 0, 0, 0); errno != 0 {
+		return 0, errno
 	}
 	return n, nil
 }
@@ -167,6 +172,33 @@ func spliced(f *file, b *buffer, at int64) (int64, error) {
 			}
 			piece = piece[k:]
 			done += int64(k)
+		}
+	}
+	return done, nil
+}
+
+// splicedOut writes by way of a pipe.
+func splicedOut(f *file, b *buffer, at int64) (int64, error) {
+	var p [2]int
+	if err := unix.Pipe2(p[:], unix.O_CLOEXEC|unix.O_NONBLOCK); err != nil {
+		return 0, &brokenError{err}
+	}
+	defer unix.Close(p[0])
+	defer unix.Close(p[1])
+	done := int64(0)
+	for done < f.io.Length {
+		k, err := unix.Write(p[1], b.pieces[0][done:min(f.io.Length, done+16*page)])
+		if err != nil {
+			return done, err // the buffer is not all there
+		}
+		for k > 0 {
+			off := at + done
+			n, err := unix.Splice(p[0], nil, f.fd, &off, k, 0)
+			if err != nil || n == 0 {
+				return done, err
+			}
+			done += int64(n)
+			k -= int(n)
 		}
 	}
 	return done, nil

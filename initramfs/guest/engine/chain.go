@@ -70,7 +70,7 @@ func DoChain(requests []Request) (seen []scenarios.Observation, release func(), 
 		if i < 0 {
 			return nil, release, err
 		}
-		all[i].took(buffers[i], all[i].IO.Offset, n, err)
+		all[i].took(buffers[i], all[i].IO.Offset, n, false, err)
 	}
 	for _, s := range all {
 		s.seen.Returned = true

@@ -5,8 +5,10 @@ package engine
 import (
 	"errors"
 	"fmt"
+	"iter"
 	"os"
 	"slices"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -56,6 +58,7 @@ var operations = map[string]operation{
 	"mmap-read":      {transfer: mapped},
 	"mmap-write":     {transfer: mapped},
 	"splice-read":    {transfer: spliced},
+	"splice-write":   {transfer: splicedOut},
 	"reread":         {transfer: reread},
 	"libaio-read":    {queue: newAIO},
 	"libaio-write":   {queue: newAIO},
@@ -68,6 +71,9 @@ type file struct {
 	fd   int
 	io   scenarios.IO
 	size int64
+
+	generation uint32 // of what is written
+	changed    int64  // how often a buffer was changed while a call used it
 }
 
 // refusals are answers to an open that are the kernel's about the device, and
@@ -90,17 +96,40 @@ func Do(r Request) (seen scenarios.Observation, release func(), err error) {
 	if err != nil || errno != "" {
 		return scenarios.Observation{Returned: errno != "", Errno: errno}, nothing, err
 	}
-	f.io = o
+	f.io, f.generation = o, r.Generation
 	s := &series{Request: r, file: f, oracle: oracle{r.Data, r.Generation, f.size}}
 	err = s.do(op)
 	return s.seen, s.release, err
 }
 
-func (s *series) do(op operation) error {
-	if op.queue != nil {
-		return s.queued(op.queue)
+func (s *series) do(op operation) (err error) {
+	if s.IO.Changing {
+		defer twoProcessors()()
 	}
-	return s.inOrder(op.transfer)
+	if op.queue != nil {
+		err = s.queued(op.queue)
+	} else {
+		err = s.inOrder(op.transfer)
+	}
+	if s.seen.Changed = s.file.changed; err == nil && s.IO.Changing && s.seen.Changed == 0 {
+		err = errors.New("the buffer was not changed while the write ran, so the step says nothing; write more at once, or more often")
+	}
+	return err
+}
+
+// places gives the offset of each I/O, in order, and whether it is one more
+// than was asked for: with Seconds all of it is done again until they are over.
+func (s *series) places() iter.Seq2[int64, bool] {
+	return func(yield func(int64, bool) bool) {
+		began, limit := time.Now(), time.Duration(s.IO.Seconds)*time.Second
+		for more := false; !more || time.Since(began) < limit; more = true {
+			for at := range s.IO.Places() {
+				if more && time.Since(began) >= limit || !yield(at, more) {
+					return
+				}
+			}
+		}
+	}
 }
 
 func nothing() {}
@@ -209,14 +238,22 @@ func (s *series) fill(b *buffer, at int64) {
 	}
 }
 
-// took takes the answer to one I/O. It is false where the series ends.
-func (s *series) took(b *buffer, at, n int64, err error) bool {
+// took takes the answer to one I/O. It is false where the series ends. What is
+// more than was asked for does not count as bytes.
+func (s *series) took(b *buffer, at, n int64, more bool, err error) bool {
 	o := &s.seen
 	if err != nil {
 		o.Errno = ErrnoName(err)
 		n = 0
 	}
-	o.Bytes += n
+	switch missing := s.IO.Length - n; {
+	case !more:
+		o.Bytes += n
+	case err == nil && s.IO.Transfers() && missing > 0:
+		o.Bytes -= missing // a short one shows
+	case err == nil:
+		o.More++
+	}
 	if s.IO.Reads() && o.Mismatch == nil {
 		b.each(n, func(part []byte, i int64) {
 			if o.Mismatch != nil {
@@ -241,22 +278,45 @@ func (s *series) inOrder(do transfer) error {
 		return err
 	}
 	first := true
-	for at := range s.IO.Places() {
+	for at, more := range s.places() {
 		if s.IO.Writes() || !first { // a new buffer holds zeroes
 			s.fill(b, at)
 		}
 		first = false
+		if err := s.atEnd(at); err != nil {
+			return err
+		}
+		var c *changer
+		if s.IO.Changing && s.IO.Op != "mmap-write" { // which changes what is mapped
+			c = s.file.change(b.parts(s.IO.Length, at), at)
+		}
 		n, err := do(s.file, b, at)
+		if c != nil {
+			s.file.changed += c.stop()
+		}
 		var broken *brokenError
 		if errors.As(err, &broken) {
 			return err
 		}
-		if !s.took(b, at, n, err) {
+		if !s.took(b, at, n, more, err) {
 			break
 		}
 	}
 	s.seen.Returned = true
 	return nil
+}
+
+// atEnd refuses to append where the file does not end: the kernel would write
+// somewhere else than the step says.
+func (s *series) atEnd(at int64) error {
+	if s.file.rwFlags()&rwFlags["APPEND"] == 0 || !s.IO.Writes() {
+		return nil
+	}
+	end, err := unix.Seek(s.file.fd, 0, unix.SEEK_END)
+	if err == nil && end != at {
+		err = fmt.Errorf("APPEND writes at the end of the file, which is at %d; say so by offset, which is %d", end, at)
+	}
+	return err
 }
 
 // A brokenError is an error of the engine's own means.
@@ -276,8 +336,10 @@ type queue interface {
 
 // A slot is an I/O of a queue.
 type slot struct {
-	b  *buffer
-	at int64
+	b      *buffer
+	at     int64
+	more   bool
+	change *changer // nil for none
 }
 
 func (s *series) queued(open queued) error {
@@ -315,12 +377,15 @@ func (s *series) queued(open queued) error {
 		}
 		busy--
 		free = append(free, i)
-		if !s.took(slots[i].b, slots[i].at, n, err) {
+		if c := slots[i].change; c != nil {
+			s.file.changed += c.stop()
+		}
+		if !s.took(slots[i].b, slots[i].at, n, slots[i].more, err) {
 			going = false
 		}
 		return nil
 	}
-	for at := range s.IO.Places() {
+	for at, more := range s.places() {
 		for going && len(free) == 0 {
 			if err := reap(); err != nil {
 				return err
@@ -331,11 +396,20 @@ func (s *series) queued(open queued) error {
 		}
 		i := free[len(free)-1]
 		free = free[:len(free)-1]
-		slots[i].at = at
+		if err := s.atEnd(at); err != nil {
+			return err
+		}
+		slots[i].at, slots[i].more = at, more
 		s.fill(slots[i].b, at)
+		if s.IO.Changing {
+			slots[i].change = s.file.change(slots[i].b.parts(s.IO.Length, at), at)
+		}
 		if err := q.submit(i, slots[i].b, at); err != nil {
 			// libaio answers some requests at once.
-			going = s.took(slots[i].b, at, 0, err)
+			if c := slots[i].change; c != nil {
+				c.stop()
+			}
+			going = s.took(slots[i].b, at, 0, more, err)
 			free = append(free, i)
 			continue
 		}

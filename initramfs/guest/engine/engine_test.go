@@ -3,6 +3,7 @@ package engine
 import (
 	"os"
 	"path/filepath"
+	"runtime"
 	"testing"
 
 	"github.com/blockrig/blockrig/initramfs/protocol"
@@ -52,6 +53,7 @@ func TestEachKindMovesTheRightBytes(t *testing.T) {
 		{"io_uring-write", "io_uring-read"},
 		{"pwrite", "splice-read"},
 		{"pwrite", "reread"},
+		{"splice-write", "pread"},
 	} {
 		for name, o := range map[string]scenarios.IO{
 			"one":       {Offset: 4096, Length: 8192, MemoryOffset: 32},
@@ -164,5 +166,48 @@ func TestCopiesThatDifferAreNamed(t *testing.T) {
 		t.Errorf("%+v, %v", seen, err)
 	} else {
 		release()
+	}
+}
+
+// Given I/O that is to go on for a time, then what goes beyond the count is told
+// apart, also where it ends with an error.
+func TestIOThatGoesOnForATime(t *testing.T) {
+	file := newFile(t)
+	for _, op := range []string{"pwrite", "io_uring-write", "libaio-write"} {
+		o := scenarios.IO{Op: op, Length: 4096, Count: 8, Depth: 3, Seconds: 1}
+		if seen := doOrSkip(t, Request{Path: file, IO: o, Generation: 7}); seen.Bytes != 8*4096 || seen.More < 8 || seen.Errno != "" {
+			t.Errorf("%s: %+v, want 8 blocks and more", op, seen)
+		}
+	}
+}
+
+// Given an append that does not say where the file ends, then it is not tried.
+func TestAppendSaysWhereTheFileEnds(t *testing.T) {
+	file := newFile(t)
+	for at, ok := range map[int64]bool{0: false, fileSize: true} {
+		_, release, err := Do(Request{Path: file, IO: scenarios.IO{Op: "pwritev2", Flags: []string{"APPEND"}, Offset: at, Length: 512, Count: 1}})
+		release()
+		if (err == nil) != ok {
+			t.Errorf("at %d: %v", at, err)
+		}
+	}
+}
+
+// Given memory that is changed while it is in use, then what stands in it is of
+// one of the two generations, byte by byte.
+func TestMemoryThatIsChanged(t *testing.T) {
+	defer twoProcessors()()
+	f := &file{io: scenarios.IO{Op: "pwrite", Length: 8192}, generation: 4}
+	mem := make([]byte, 8192)
+	c := f.change([]part{{mem[:4096], 512}, {mem[4096:], 512 + 4096}}, 512)
+	for c.n.Load() < c.before+4 {
+		runtime.Gosched()
+	}
+	if n := c.stop(); n < 4 {
+		t.Errorf("changed %d times, want 4 at least", n)
+	}
+	o := oracle{[]protocol.Extent{{Length: 1 << 20, Mixed: []uint32{4}}}, 5, 1 << 20}
+	if wrong, kind := o.check(mem, 512); wrong >= 0 {
+		t.Errorf("byte %d is %s", wrong, kind)
 	}
 }

@@ -48,6 +48,9 @@ func (o oracle) check(b []byte, at int64) (int64, string) {
 					break
 				}
 			}
+			for _, g := range e.Mixed {
+				best = max(best, mixed(got, g, lo))
+			}
 			if e.Zero {
 				best = max(best, zeroes(got))
 			}
@@ -66,6 +69,17 @@ func (o oracle) check(b []byte, at int64) (int64, string) {
 		}
 	}
 	return -1, ""
+}
+
+// mixed is how many bytes at the beginning are what one of two generations puts
+// there.
+func mixed(b []byte, g uint32, at int64) int {
+	for i, c := range b {
+		if c != protocol.PatternOf(g, at+int64(i)) && c != protocol.PatternOf(g+1, at+int64(i)) {
+			return i
+		}
+	}
+	return len(b)
 }
 
 // both gives what two lists have in common.

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"bytes"
 	"strings"
 	"testing"
 
@@ -45,6 +46,7 @@ func TestTheOracleNamesWhatIsWrong(t *testing.T) {
 	}
 	whole := of(1, 2)
 	whole[0].Whole = true
+	mix := []protocol.Extent{{Offset: 0, Length: 1 << 20, Mixed: []uint32{1}}}
 	zeroOr := of(2)
 	zeroOr[0].Zero = true
 	part := []protocol.Extent{{Offset: at + 1000, Length: 100, Generations: []uint32{2}}}
@@ -60,6 +62,10 @@ func TestTheOracleNamesWhatIsWrong(t *testing.T) {
 		"what stood there first":            {of(2), written(0, at), 0, stale},
 		"another place":                     {of(2), put(written(2, at), 512, written(2, 512)[:512]), 512, otherPlace},
 		"an older write of another place":   {of(2), written(1, 65536), 0, otherPlace},
+		"a mix of two that may be mixed":    {mix, put(put(written(1, at), 100, written(2, at+100)[:50]), 700, written(2, at+700)[:1]), -1, ""},
+		"one of two that may be mixed":      {mix, written(2, at), -1, ""},
+		"a third in a mix":                  {mix, put(written(1, at), 512, written(0, at+512)[:512]), 512, stale},
+		"garbage in a mix":                  {mix, put(written(1, at), 600, bytes.Repeat([]byte{0x7f}, 100)), 600, garbage},
 		"a sector in two parts":             {of(2), put(written(2, at), 512+200, written(1, at+512+200)[:312]), 712, torn},
 		"a sector in two parts that may be": {of(1, 2), put(written(2, at), 200, written(1, at+200)[:312]), 200, torn},
 		"zeroes":                            {of(2), put(written(2, at), 3584, make([]byte, 512)), 3584, zero},

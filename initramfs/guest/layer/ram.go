@@ -147,6 +147,14 @@ func (n nullBlk) build(h Host, p *Part) error {
 	if n.Zoned {
 		settings = append(settings, [2]string{"zoned", "1"}, [2]string{"zone_size", strconv.FormatInt(max(1, int64(n.ZoneSize)>>20), 10)})
 	}
+	for _, s := range []struct {
+		name string
+		n    int
+	}{{"zone_capacity", int(n.Capacity >> 20)}, {"zone_nr_conv", n.Regular}, {"zone_max_open", n.MaxOpen}, {"zone_max_active", n.MaxActive}} {
+		if s.n > 0 {
+			settings = append(settings, [2]string{s.name, strconv.Itoa(s.n)})
+		}
+	}
 	if n.PollQueues > 0 {
 		settings = append(settings, [2]string{"poll_queues", strconv.Itoa(n.PollQueues)})
 	}
