@@ -350,13 +350,21 @@ func (g *Git) Parents(ctx context.Context, commit string) ([]string, error) {
 	return parents, nil
 }
 
+// shallow ends a sentence on what the repository may lack, "" if it has all.
+func (g *Git) shallow() string {
+	if why := g.repo.Shallow(); why != "" {
+		return " in " + text.Escape(g.repo.Dir()) + why
+	}
+	return ""
+}
+
 // MergeBases implements History.
 func (g *Git) MergeBases(ctx context.Context, new string, old []string) ([]string, error) {
 	var bases []string
 	for _, o := range old {
 		out, err := g.repo.Run(ctx, "merge-base", "--all", "--end-of-options", o, new)
 		if status, ok := gitcmd.Status(err); ok && status == 1 {
-			return nil, &StopError{Kind: StopHistory, Why: fmt.Sprintf("%s and %s have no common history", short(o), short(new))}
+			return nil, &StopError{Kind: StopHistory, Why: fmt.Sprintf("%s and %s have no common history%s", short(o), short(new), g.shallow())}
 		}
 		if err != nil {
 			return nil, fmt.Errorf("merge base of %s and %s: %w", short(o), short(new), err)

@@ -470,3 +470,27 @@ func TestChangesByASplitIndex(t *testing.T) {
 		}
 	}
 }
+
+// Given a shallow clone, when a commit that it lacks is asked for, then the error
+// says that it is one, and what to do.
+func TestAShallowCloneIsNamedAsSuch(t *testing.T) {
+	dir := t.TempDir()
+	plain(t, dir, "init", "-q", "-b", "main")
+	for range 3 {
+		plain(t, dir, "commit", "-q", "--allow-empty", "-m", "x")
+	}
+	first := plain(t, dir, "rev-parse", "HEAD~2")
+	plain(t, dir, "clone", "-q", "--depth=2", "file://"+dir, "clone")
+	for repo, shallow := range map[string]bool{dir: false, filepath.Join(dir, "clone"): true} {
+		r, err := Open(t.Context(), t.TempDir(), repo)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := r.Resolve(t.Context(), first); (err != nil) != shallow || shallow && !strings.Contains(err.Error(), "git fetch --unshallow") {
+			t.Errorf("%s: %v", repo, err)
+		}
+		if _, err := r.Resolve(t.Context(), "nosuch"); err == nil || strings.Contains(err.Error(), "shallow") != shallow {
+			t.Errorf("%s: %v", repo, err)
+		}
+	}
+}

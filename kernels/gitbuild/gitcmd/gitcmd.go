@@ -144,7 +144,7 @@ func (r *Repo) Resolve(ctx context.Context, rev string) (_ string, err error) {
 	out, err := r.Run(ctx, "rev-parse", "--verify", "--quiet", "--end-of-options", rev+"^{commit}")
 	if err != nil {
 		if _, ok := Status(err); ok {
-			return "", wrong("no commit %q in %s", rev, text.Escape(r.dir))
+			return "", wrong("no commit %q in %s%s", rev, text.Escape(r.dir), r.Shallow())
 		}
 		return "", err
 	}
@@ -153,6 +153,15 @@ func (r *Repo) Resolve(ctx context.Context, rev string) (_ string, err error) {
 		return "", wrong("revision %q is not a single commit", rev)
 	}
 	return hash, nil
+}
+
+// Shallow ends a sentence on what is not in the repository, where that is a
+// shallow clone and so may lack it; else it is "".
+func (r *Repo) Shallow() string {
+	if info, err := os.Stat(filepath.Join(r.gitDir, "shallow")); err != nil || info.Size() == 0 {
+		return ""
+	}
+	return ", a shallow clone: get its whole history with git fetch --unshallow"
 }
 
 // copyLogs copies what the user's repository remembers of where its references
