@@ -16,8 +16,9 @@
 //
 // A stream is what a pattern of the config stands for from night to night. A
 // failure (phase, step and verdict) of a case in a stream has a history of
-// nights; it is new when its rate surely rose (see stats.FindChange), which is
-// looked at again with trials from machines saved anew and from power-on. What
+// nights; it is new when its rate surely rose (see stats.FindChange). What may be
+// new is looked at again, with trials from machines saved anew and from power-on,
+// until that is certain or unlikely, or there is nothing more to learn. What
 // was said once is not said again: nights remember it, and only what comes
 // after counts. What was there when a stream was looked at first is no news.
 //
