@@ -118,6 +118,7 @@ func TestRequestsNeverAnsweredAndDisksTakenAway(t *testing.T) {
   - io: {op: fsync, on: @}
   - fault: {disk: @, do: remove}
   - heal: @
+  - wait: 3s # until the guest has found it
   - io: {op: pread, on: @, direct: true, length: 64KiB}
   - check: {data: @}
 `, "@", id))
@@ -146,14 +147,13 @@ steps:
   - io: {op: pwritev2, on: file, direct: true, flags: [DSYNC], length: 4096, offset: 4096}
   - io: {op: pwritev2, on: file, flags: [APPEND], length: 5000, offset: 1MiB}
   - io: {op: pwritev2, on: file, flags: [APPEND, DSYNC], length: 5000, offset: 1053576}
-  - io: {op: preadv2, on: file, length: 10000, offset: 1MiB}
   - io: {op: pwritev2, on: file, direct: true, flags: [NOWAIT], length: 4096, expect: [data, EAGAIN]}
   - io: {op: preadv2, on: file, flags: [NOWAIT], length: 4096, expect: [data, EAGAIN]}
   - io: {op: splice-write, on: file, length: 200KiB, offset: 64KiB}
   - io: {op: splice-read, on: file, length: 300KiB}
   - io: {op: preadv2, on: n, direct: true, flags: [HIPRI], length: 4096, count: 16}
   - io: {op: pwritev2, on: n, direct: true, flags: [HIPRI, DSYNC], length: 4096, count: 16}
-  - io: {name: atomic on scsi, op: pwritev2, on: scsi_debug, direct: true, flags: [ATOMIC], length: 4096}
+  - io: {name: atomic on scsi, op: pwritev2, on: scsi_debug, direct: true, flags: [ATOMIC], length: 4096, expect: [data, EOPNOTSUPP, EINVAL]}
   - io: {op: pread, on: scsi_debug, direct: true, length: 4096}
   - io: {name: atomic on nvme, op: pwritev2, on: n, direct: true, flags: [ATOMIC], length: 4096, offset: 1MiB, expect: [EOPNOTSUPP, EINVAL]}
   - io: {op: libaio-write, on: n, direct: true, flags: [DSYNC], length: 4096, count: 8, depth: 4}
