@@ -12,7 +12,7 @@ import (
 // zoned has a zoned disk and a zoned device in memory, each of 4 zones that are
 // not wholly writable.
 const zoned = `
-allow: ["NVMe I/O Error", "I/O error*"] # of writes that must be refused
+allow: ["NVMe I/O Error", "I/O error*", "open zones exceeded*"] # what must be refused
 disks: [{id: n, bus: nvme, size: 16MiB, zones: {size: 4MiB, capacity: 3MiB, max_open: 2, max_active: 3}}]
 stack:
   - null_blk: {name: z, size: 16MiB, zoned: true, zone_size: 4MiB, zone_capacity: 3MiB, max_open: 2, max_active: 3, conventional: 1}
