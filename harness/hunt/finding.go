@@ -22,7 +22,8 @@ type Finding struct {
 	Stack    string              `json:"stack"` // the smallest one
 	Hunted   string              `json:"hunted"`
 	Program  Program             `json:"program"`
-	Says     string              `json:"says"` // the program in a line
+	Says     string              `json:"says"`            // the program in a line
+	Twist    *Twist              `json:"twist,omitempty"` // what the host does beside it
 	Number   int                 `json:"number"`
 	Began    Program             `json:"began"` // as the sweep had it
 	Kernel   string              `json:"kernel"`
@@ -53,6 +54,9 @@ func (h *Hunt) investigate(ctx context.Context, s Suspect) error {
 	}
 	for _, t := range s.triggers() {
 		for _, f := range h.state.Findings {
+			if f.Twist.Kind() != s.Twist.Kind() {
+				continue
+			}
 			like := t.kin()
 			if f.Trigger.Flags == "" { // it takes none
 				like.Flags = ""
@@ -64,7 +68,7 @@ func (h *Hunt) investigate(ctx context.Context, s Suspect) error {
 		}
 	}
 	h.stop() // the memory is for the trials
-	c := &confirmation{h: h, suspect: s, stack: h.stack(s.Stack), program: s.Program, in: setting{filled: s.Guess == LosesData}}
+	c := &confirmation{h: h, suspect: s, stack: h.stack(s.Stack), program: s.Program, in: setting{filled: s.Guess == LosesData || s.Twist != nil, twist: s.Twist}}
 	f, err := c.do(ctx)
 	switch {
 	case err != nil:
@@ -74,7 +78,7 @@ func (h *Hunt) investigate(ctx context.Context, s Suspect) error {
 		return nil
 	}
 	for i, g := range h.state.Findings {
-		if g.Hunted == f.Hunted && g.Class == f.Class && g.Trigger.kin() == f.Trigger.kin() {
+		if g.Hunted == f.Hunted && g.Class == f.Class && g.Twist.Kind() == f.Twist.Kind() && (f.Twist != nil || g.Trigger.kin() == f.Trigger.kin()) {
 			h.state.Alike++
 			h.state.Findings[i].Trials += f.Trials
 			return nil
@@ -151,8 +155,13 @@ func (c *confirmation) do(ctx context.Context) (*Finding, error) {
 	}
 	r := c.last
 	c.program, c.stack = small, stack
+	if c.in.twist != nil {
+		t := *c.in.twist
+		t.At = min(t.At, len(small))
+		c.in.twist = &t
+	}
 	f := &Finding{
-		Class: c.class, Stack: stack.Name, Hunted: c.suspect.Stack, Program: small, Says: small.String(), Number: c.suspect.Number, Began: c.suspect.Program,
+		Twist: c.in.twist, Class: c.class, Stack: stack.Name, Hunted: c.suspect.Stack, Program: small, Says: small.String(), Number: c.suspect.Number, Began: c.suspect.Program,
 		Kernel: c.h.state.Request.Kernel, Release: r.Kernel.Release, Verdict: r.Verdict, Also: r.Also, Reason: r.Reason, Outcome: r.Outcome,
 		Titles: r.Signature.Titles, First: r.FirstFailed.Text(), Cold: true, RunDir: r.RunDir,
 		SpentMS: (c.h.state.Request.Budget - c.h.left()).Milliseconds(),
@@ -165,7 +174,9 @@ func (c *confirmation) do(ctx context.Context) (*Finding, error) {
 	}
 	// What the plain disk does as well is no difference.
 	f.Plain = strings.Join(c.suspect.Plain, ", ")
-	if stack.Name != Plain {
+	if stack.Name != Plain && f.Twist != nil && f.Twist.Fault != nil {
+		f.Plain = "promises nothing without its disk"
+	} else if stack.Name != Plain {
 		rec, err := c.trial(ctx, Stack{Name: Plain}, small, how{})
 		if err != nil {
 			return nil, err
@@ -184,6 +195,9 @@ func (c *confirmation) do(ctx context.Context) (*Finding, error) {
 // settings are those in which a suspect may show, the simplest first: what stands
 // on the device may matter, and that it is open all the time.
 func (c *confirmation) settings() []setting {
+	if c.in.twist != nil {
+		return []setting{c.in}
+	}
 	all := []setting{{}, {filled: true}, {filled: true, held: true}}
 	if c.in.filled {
 		all = all[1:]
@@ -203,6 +217,9 @@ type how struct {
 // shows says whether a trial shows what the suspect is about. The first one
 // says what that is.
 func (c *confirmation) shows(ctx context.Context, s Stack, p Program, w how) (bool, error) {
+	if t := c.in.twist; t != nil && t.Fault != nil && (!s.Redundant() || !hasDisk(s, t.Fault.Disk)) {
+		return false, nil // it promises nothing
+	}
 	r, err := c.trial(ctx, s, p, w)
 	if err != nil {
 		return false, err
@@ -213,6 +230,13 @@ func (c *confirmation) shows(ctx context.Context, s Stack, p Program, w how) (bo
 	}
 	c.last = r
 	return true, nil
+}
+
+// hasDisk says whether a stack of its own has a disk of that name.
+func hasDisk(s Stack, id string) bool {
+	var setup scenarios.Setup
+	s.Build(&setup, "")
+	return slices.ContainsFunc(setup.Disks, func(d scenarios.Disk) bool { return d.ID == id })
 }
 
 // trial makes one.
@@ -287,13 +311,25 @@ func (f *Finding) about() string {
 		fmt.Sprintf("Found by blockrig hunt on %s: %s.", f.Release, f.Class),
 		text.OneLine("Program: " + f.Says + "."),
 		text.OneLine(fmt.Sprintf("Here: %s; %s.", cmp.Or(f.Outcome, "no answer"), f.Reason)),
+		text.OneLine(beside(f.Twist)),
 		text.OneLine("The plain disk: " + cmp.Or(f.Plain, "not tried") + "."),
 	}
 	var out []string
 	for _, l := range lines {
+		if l == "" {
+			continue
+		}
 		out = append(out, text.Wrap(l, 76)...)
 	}
 	return strings.Join(out, "\n")
+}
+
+// beside says what the host does, as a sentence.
+func beside(t *Twist) string {
+	if t == nil {
+		return ""
+	}
+	return "Beside it: " + t.String() + "."
 }
 
 // Report is a text about a finding for the people who look after the code.
@@ -312,6 +348,9 @@ func (f *Finding) Report() string {
 		b.WriteString("    " + text.OneLine(sayIO(o)) + "\n")
 	}
 	b.WriteString("\n(bytes@offset; memory+N: the buffer begins N bytes behind a page boundary)\n\n")
+	if f.Twist != nil {
+		line("%s", beside(f.Twist))
+	}
 	line("The answer: %s. %s.", cmp.Or(f.Outcome, "none"), f.Reason)
 	line("The same on the plain disk: %s.", cmp.Or(f.Plain, "not tried"))
 	if f.Since != "" {

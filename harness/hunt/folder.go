@@ -1,6 +1,7 @@
 package hunt
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -67,7 +68,7 @@ func Open(root, name string) (*Folder, *State, error) {
 	if err == nil {
 		err = json.Unmarshal(src, s)
 	}
-	s.Tallies, s.Known = orMade(s.Tallies), orMade(s.Known)
+	s.Tallies, s.Known, s.Twisted = orMade(s.Tallies), orMade(s.Known), orMade(s.Twisted)
 	if err != nil {
 		return nil, nil, errors.Join(fmt.Errorf("open hunt %s: %w", found[0], err), f.Close())
 	}
@@ -105,6 +106,26 @@ func (f *Folder) Name() string { return filepath.Base(f.Path()) }
 
 // Keep stores a state, with the scenario and the report of each finding.
 func (f *Folder) Keep(s *State) error { return write(f.Path(), s) }
+
+// pageFile is the page of a hunt; see State.HTML.
+const pageFile = "hunt.html"
+
+// Page stores a page of what was found, and gives its name.
+func (f *Folder) Page(s *State, known []Known) (name string, err error) {
+	var b bytes.Buffer
+	if err := s.HTML(&b, f.Name(), known); err != nil {
+		return "", err
+	}
+	root, err := os.OpenRoot(f.Path())
+	if err != nil {
+		return "", fmt.Errorf("keep the page of a hunt: %w", err)
+	}
+	defer func() { err = errors.Join(err, root.Close()) }()
+	if err := cachedir.WriteFile(root, pageFile, b.Bytes()); err != nil {
+		return "", fmt.Errorf("keep the page of a hunt: %w", err)
+	}
+	return filepath.Join(f.Path(), pageFile), nil
+}
 
 // Close lets others open it.
 func (f *Folder) Close() error { return f.held.Release() }

@@ -23,6 +23,10 @@ type Request struct {
 	Seed   uint64        `json:"seed"`
 	Since  string        `json:"since,omitempty"` // reference of another kernel, on which findings are tried, too
 	Budget time.Duration `json:"budget_ns"`       // wall time once the machine is ready
+
+	// Programs are also done with one fault of a disk, or a power cut.
+	Faults   bool `json:"faults,omitempty"`
+	PowerCut bool `json:"power_cut,omitempty"`
 }
 
 // A Hunt does a request.
@@ -75,26 +79,28 @@ type kernelRef struct{ ref, exact string }
 // State is what is known of a hunt: all of it, so that another process can go
 // on.
 type State struct {
-	Request  Request           `json:"request"`
-	Release  string            `json:"release,omitempty"`
-	Next     int               `json:"next"`  // number of the next program
-	Pairs    int               `json:"pairs"` // how many programs the pairs of values take
-	Tallies  map[string]*Tally `json:"tallies"`
-	Findings []Finding         `json:"findings"`
-	Doubtful []Suspect         `json:"doubtful"` // what trials did not show
-	Waiting  []Suspect         `json:"waiting"`  // what is still to be looked into
-	Alike    int               `json:"alike"`    // suspects like those of a finding
-	Known    map[string]int    `json:"known"`    // suspects that are known bugs, by name
-	Triggers []Trigger         `json:"triggers"`
-	Machines int               `json:"machines"` // how often a machine went on from the saved one
-	SweptMS  int64             `json:"swept_ms"` // wall time in which the guest did programs
-	RanMS    int64             `json:"ran_ms"`   // the host's CPU time of that
-	SpentMS  int64             `json:"spent_ms"` // of the budget
+	Request   Request           `json:"request"`
+	Release   string            `json:"release,omitempty"`
+	Next      int               `json:"next"`  // number of the next program
+	Pairs     int               `json:"pairs"` // how many programs the pairs of values take
+	Tallies   map[string]*Tally `json:"tallies"`
+	Findings  []Finding         `json:"findings"`
+	Doubtful  []Suspect         `json:"doubtful"` // what trials did not show
+	Waiting   []Suspect         `json:"waiting"`  // what is still to be looked into
+	Alike     int               `json:"alike"`    // suspects like those of a finding
+	Known     map[string]int    `json:"known"`    // suspects that are known bugs, by name
+	Triggers  []Trigger         `json:"triggers"`
+	Machines  int               `json:"machines"` // how often a machine went on from the saved one
+	Twisted   map[string]int    `json:"twisted"`  // programs that were done with a Twist, by its kind
+	NextTwist int               `json:"next_twist"`
+	SweptMS   int64             `json:"swept_ms"` // wall time in which the guest did programs
+	RanMS     int64             `json:"ran_ms"`   // the host's CPU time of that
+	SpentMS   int64             `json:"spent_ms"` // of the budget
 }
 
 // NewState begins one.
 func NewState(r Request) *State {
-	return &State{Request: r, Tallies: map[string]*Tally{}, Known: map[string]int{}}
+	return &State{Request: r, Tallies: map[string]*Tally{}, Known: map[string]int{}, Twisted: map[string]int{}}
 }
 
 // Operations are all that were done on all stacks.
@@ -173,12 +179,17 @@ func (h *Hunt) hunt(ctx context.Context) (err error) {
 		if err := h.lookInto(ctx); err != nil { // a hunt that goes on may have some
 			return err
 		}
+		began := time.Now()
 		stopped, err := h.batch(ctx, size)
+		swept := time.Since(began)
 		if err == nil {
 			err = h.keep()
 		}
 		if err == nil {
 			err = h.lookInto(ctx)
+		}
+		if err == nil {
+			err = h.twisted(ctx, swept)
 		}
 		if err != nil {
 			return err

@@ -68,6 +68,9 @@ func (s *State) Summary(w io.Writer, known []Known, color bool, width int) error
 	if err := t.Write(w); err != nil {
 		return err
 	}
+	if said := s.saysTwisted(); said != "" {
+		fmt.Fprintf(w, "\nPrograms: %s.\n", said)
+	}
 	for _, k := range known {
 		if n := s.Known[k.Name]; n > 0 {
 			fmt.Fprintf(w, "\nThe known bug %s shows: %d suspects.\n", k.Name, n)
@@ -96,8 +99,9 @@ type Totals struct {
 	Alike      int               `json:"alike"`
 	Doubtful   []Suspect         `json:"doubtful"`
 	Waiting    int               `json:"waiting"`
-	Known      map[string]int    `json:"known"` // suspects that are known bugs
-	Gone       []string          `json:"gone"`  // known bugs that do not show any more
+	Twisted    map[string]int    `json:"twisted"` // programs with a fault or a power cut
+	Known      map[string]int    `json:"known"`   // suspects that are known bugs
+	Gone       []string          `json:"gone"`    // known bugs that do not show any more
 	Machines   int               `json:"machines"`
 	Stacks     map[string]*Tally `json:"stacks"`
 }
@@ -106,7 +110,7 @@ type Totals struct {
 func (s *State) Totals(name string, known []Known) Totals {
 	return Totals{
 		name, s.Request, s.Release, s.Next, s.Pairs, s.Operations(), s.Rate(), s.RateOfCPU(), s.SpentMS,
-		len(s.Findings), s.Alike, append([]Suspect{}, s.Doubtful...), len(s.Waiting), s.Known, append([]string{}, s.Gone(known)...), s.Machines, s.Tallies,
+		len(s.Findings), s.Alike, append([]Suspect{}, s.Doubtful...), len(s.Waiting), s.Twisted, s.Known, append([]string{}, s.Gone(known)...), s.Machines, s.Tallies,
 	}
 }
 

@@ -134,7 +134,7 @@ func ParseStacks(names []string) ([]Stack, error) {
 		out = append(out, s)
 	}
 	switch {
-	case len(out) < 2:
+	case len(out) < 2 && !slices.Contains(names, Plain):
 		return nil, errors.New("name a stack that is to be compared with the plain disk, such as lvm-raid1")
 	case disks > mostDisks:
 		return nil, fmt.Errorf("these stacks take %d disks, and at most %d are possible in a machine", disks, mostDisks)

@@ -18,6 +18,7 @@ type Suspect struct {
 	Plain   []string `json:"plain,omitempty"` // what the plain disk answered
 	Seen    []string `json:"seen,omitempty"`  // what else was seen, a line each
 	At      int      `json:"at"`              // which operation; -1 where it is not known
+	Twist   *Twist   `json:"twist,omitempty"` // what the host does beside it
 }
 
 // triggers are those of the operation that did it, or of all where that is not

@@ -8,6 +8,7 @@ import (
 
 	"gopkg.in/yaml.v3"
 
+	"github.com/blockrig/blockrig/harness/text"
 	"github.com/blockrig/blockrig/scenarios"
 	"github.com/blockrig/blockrig/scenarios/language"
 )
@@ -18,6 +19,12 @@ const machineMemory scenarios.Bytes = 512 << 20
 // dmaAlignment is that of an AHCI disk (libata), the alignment minus one.
 const dmaAlignment = 511
 
+// newSetup is the machine of a hunt, without a disk.
+func newSetup() scenarios.Setup {
+	alignment := dmaAlignment
+	return scenarios.Setup{Machine: scenarios.Machine{Memory: machineMemory}, Require: scenarios.Require{DMAAlignment: &alignment}}
+}
+
 // scenario writes a scenario as YAML. What it gives package language can read.
 func scenario(name, about string, s scenarios.Setup, steps []scenarios.Step) (string, error) {
 	var b strings.Builder
@@ -25,11 +32,19 @@ func scenario(name, about string, s scenarios.Setup, steps []scenarios.Step) (st
 	for line := range strings.Lines(about) {
 		b.WriteString("  " + strings.TrimRight(line, "\n") + "\n")
 	}
-	fmt.Fprintf(&b, "\nmachine: {memory: %dMiB}\n", machineMemory>>20)
-	if err := list(&b, "disks", s.Disks); err != nil {
-		return "", err
+	fmt.Fprintf(&b, "\nmachine: {memory: %dMiB}\n", s.Machine.Memory>>20)
+	if len(s.Disks) > 0 {
+		if err := list(&b, "disks", s.Disks); err != nil {
+			return "", err
+		}
 	}
-	fmt.Fprintf(&b, "\nrequire:\n  dma_alignment: %d\n", dmaAlignment)
+	if s.Require.DMAAlignment != nil || len(s.Require.Queue) > 0 {
+		require, err := flow(s.Require)
+		if err != nil {
+			return "", err
+		}
+		b.WriteString("\nrequire: " + require + "\n")
+	}
 	if len(s.Stack) > 0 {
 		if err := list(&b, "stack", s.Stack); err != nil {
 			return "", err
@@ -42,7 +57,7 @@ func scenario(name, about string, s scenarios.Setup, steps []scenarios.Step) (st
 func list[T any](b *strings.Builder, key string, items []T) error {
 	fmt.Fprintf(b, "\n%s:\n", key)
 	for _, item := range items {
-		line, err := flow(item)
+		line, err := flow(item, inKind)
 		if err != nil {
 			return fmt.Errorf("write %s: %w", key, err)
 		}
@@ -52,7 +67,7 @@ func list[T any](b *strings.Builder, key string, items []T) error {
 }
 
 // flow is a value on one line, without what says nothing.
-func flow(v any) (string, error) {
+func flow(v any, then ...func(*yaml.Node)) (string, error) {
 	src, err := json.Marshal(v)
 	if err != nil {
 		return "", err
@@ -63,9 +78,15 @@ func flow(v any) (string, error) {
 	}
 	root := doc.Content[0]
 	tidy(root)
-	inKind(root)
+	for _, f := range then {
+		f(root)
+	}
 	out, err := yaml.Marshal(root)
-	return strings.Join(strings.Fields(string(out)), " "), err
+	line := strings.TrimSpace(string(out))
+	if err == nil && strings.Contains(line, "\n") {
+		err = fmt.Errorf("it takes several lines: %s", text.Excerpt(out, 200))
+	}
+	return line, err
 }
 
 // inKind moves the name and the place of a layer or step to the keys of its kind,
@@ -76,6 +97,15 @@ func inKind(n *yaml.Node) {
 		return
 	}
 	key, value := n.Content[kind-1], n.Content[kind]
+	if key.Value == "parallel" { // the same of its steps
+		for _, groups := range value.Content {
+			for _, group := range groups.Content {
+				for _, step := range group.Content {
+					inKind(step)
+				}
+			}
+		}
+	}
 	rest := slices.Delete(slices.Clone(n.Content), kind-1, kind+1)
 	value.Content = append(rest, value.Content...)
 	n.Content, n.Style = []*yaml.Node{key, value}, 0
@@ -93,7 +123,7 @@ func tidy(n *yaml.Node) {
 	var kept []*yaml.Node
 	for i := 0; i+1 < len(n.Content); i += 2 {
 		key, value := n.Content[i], n.Content[i+1]
-		if idle(key.Value, value.Value) {
+		if value.Kind == yaml.ScalarNode && idle(key.Value, value.Value) {
 			continue
 		}
 		tidy(key)
@@ -110,9 +140,21 @@ func idle(key, value string) bool {
 		return value == "0"
 	case "count", "depth":
 		return value == "1"
-	case "expect", "verdict": // of an act
-		return value == ""
-	case "random", "unmapped", "sparse":
+	case "expect": // of an act
+		return value == "" || value == "ok"
+	case "verdict":
+		return value == "" || value == "error"
+	case "limit": // of a wait
+		return value == "30s"
+	case "at": // of a power cut
+		return value == "now"
+	case "errno": // of a fault
+		return value == "EIO"
+	case "after": // of a fault
+		return value == "0"
+	case "threads":
+		return value == "0" || value == "1"
+	case "random", "unmapped", "sparse", "polled", "changing":
 		return value == "false"
 	}
 	return false
@@ -140,7 +182,7 @@ type field struct {
 // newField puts stacks side by side.
 func newField(stacks []Stack) (field, error) {
 	f := field{Tops: map[string]string{}}
-	var setup scenarios.Setup
+	setup := newSetup()
 	var names []string
 	for i, s := range stacks {
 		f.Tops[s.Name] = s.Build(&setup, fmt.Sprintf("s%d", i))
@@ -159,11 +201,12 @@ func newField(stacks []Stack) (field, error) {
 type setting struct {
 	filled bool // it begins with a write of all that programs use, so that what is read can be known
 	held   bool // the device is open all the time, as in a sweep: its last close writes back
+	twist  *Twist
 }
 
 // single writes a program on one stack as a scenario.
 func single(name, about string, s Stack, p Program, in setting) (src string, c scenarios.Case, err error) {
-	var setup scenarios.Setup
+	setup := newSetup()
 	top := s.Build(&setup, "")
 	var steps []scenarios.Step
 	if in.held && !s.OnFile() {
@@ -172,7 +215,13 @@ func single(name, about string, s Stack, p Program, in setting) (src string, c s
 	if in.filled && !s.OnFile() {
 		steps = append(steps, scenarios.Step{Name: "fill", IO: &scenarios.IO{Op: "pwrite", Direct: true, On: top, Length: Space, Count: 1, Depth: 1}})
 	}
-	for _, o := range p {
+	twist := func(at int) {
+		if in.twist != nil && min(in.twist.At, len(p)) == at {
+			steps = append(steps, in.twist.step())
+		}
+	}
+	for i, o := range p {
+		twist(i)
 		o.On, o.Count, o.Depth = top, 1, 1
 		o.Expect = expectOf(o, s.OnFile())
 		if len(o.Vectors) > 0 {
@@ -180,6 +229,7 @@ func single(name, about string, s Stack, p Program, in setting) (src string, c s
 		}
 		steps = append(steps, scenarios.Step{IO: &o})
 	}
+	twist(len(p))
 	if p.Changes() {
 		steps = append(steps, scenarios.Step{Check: &scenarios.Check{Data: top, Verdict: string(scenarios.Corrupt)}})
 	}

@@ -1,0 +1,98 @@
+//go:build vm && long
+
+package hunt
+
+import (
+	"context"
+	"log/slog"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/blockrig/blockrig/harness/qemu"
+	"github.com/blockrig/blockrig/harness/trial"
+	"github.com/blockrig/blockrig/initramfs"
+	"github.com/blockrig/blockrig/kernels"
+	"github.com/blockrig/blockrig/results"
+)
+
+// seeded are parts that are broken on purpose.
+var seeded = map[string]part{
+	// A device that acknowledges writes and drops them.
+	"drops-writes": table(1, "0 65536 flakey {0} 0 0 60 1 drop_writes"),
+	// One that changes a byte of what is read.
+	"corrupts-byte": table(1, "0 65536 flakey {0} 0 0 60 5 corrupt_bio_byte 224 r 1 0"),
+}
+
+// huntReally hunts on a real kernel.
+func huntReally(t *testing.T, r Request) *State {
+	t.Helper()
+	cache, err := os.UserCacheDir()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cache = filepath.Join(cache, "blockrig")
+	exe := filepath.Join(t.TempDir(), "blockrig")
+	build := exec.CommandContext(t.Context(), "go", "build", "-trimpath", "-buildvcs=false", "-o", exe, "github.com/blockrig/blockrig/harness/cmd/blockrig")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("build blockrig: %v\n%s", err, out)
+	}
+	log := slog.New(slog.DiscardHandler)
+	store, err := kernels.Open(t.Context(), cache, log)
+	if err != nil {
+		t.Fatal(err)
+	}
+	run, err := results.Create(t.Context(), t.TempDir(), results.Request{Command: []string{"hunt"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	h := &Hunt{
+		Preparer: &trial.Preparer{
+			Kernels: store, Initramfs: &initramfs.Builder{Cache: filepath.Join(cache, "initramfs"), Log: log},
+			Exe: exe, ToolsFrom: initramfs.FromDebian, CPUs: 1,
+			Accelerate: func(context.Context, kernels.Kernel) (qemu.Accel, error) { return qemu.TCG, nil },
+		},
+		Bases: &trial.BaseCache{Dir: t.TempDir(), Log: log}, Run: run, Scratch: t.TempDir(), Log: log,
+		Found: func(f Finding) {
+			t.Logf("after %d s, %d trials: %s %s: %s: %s; plain: %s", f.SpentMS/1000, f.Trials, f.Stack, f.Class, f.Says, f.Reason, f.Plain)
+		},
+	}
+	s := NewState(r)
+	if err := h.Do(t.Context(), s); err != nil {
+		t.Fatal(err)
+	}
+	if err := run.Close(); err != nil {
+		t.Error(err)
+	}
+	t.Logf("%d programs, %d operations, %.0f a minute, %.0f to a minute of CPU time; %d findings, %d alike, doubtful: %+v",
+		s.Next, s.Operations(), s.Rate(), s.RateOfCPU(), len(s.Findings), s.Alike, s.Doubtful)
+	return s
+}
+
+// Given a layer that drops writes, and one that changes a byte, when they are
+// hunted on, then each is found to lose data, by a program of one operation or
+// two, on that layer alone.
+func TestSeededFaultsAreFound(t *testing.T) {
+	for _, name := range []string{"drops-writes", "corrupts-byte"} {
+		parts[name] = seeded[name]
+		t.Cleanup(func() { delete(parts, name) })
+		t.Run(name, func(t *testing.T) {
+			s := huntReally(t, Request{Kernel: "debian:6.18", Stacks: []string{"dm-linear+" + name}, Seed: 1, Budget: 3 * time.Minute})
+			if len(s.Findings) == 0 {
+				t.Fatal("nothing was found")
+			}
+			f := s.Findings[0]
+			if f.Class != LosesData || f.Stack != name || len(f.Program) > 2 || !f.Cold {
+				t.Errorf("%s %s: %s, cold %t", f.Stack, f.Class, f.Says, f.Cold)
+			}
+			for _, f := range s.Findings {
+				if f.Stack == Plain || f.Stack == "dm-linear" {
+					t.Errorf("the sound %s is blamed: %s: %s", f.Stack, f.Class, f.Says)
+				}
+			}
+		})
+	}
+}
