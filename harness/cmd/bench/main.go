@@ -76,6 +76,7 @@ func bench(ctx context.Context) (err error) {
 		{"the first verdict", b.firstVerdict},
 		{"warm trials", b.warm},
 		{"a hundred reads from one boot", b.hundred},
+		{"hunts", b.hunts},
 		{"Go benchmarks", b.goBenchmarks},
 	} {
 		fmt.Fprintf(os.Stderr, "bench: %s\n", step.what)
@@ -291,6 +292,32 @@ func (b *bencher) hundred() error {
 	}
 	b.add(row{what: "100 aligned reads from one boot", unit: "s", value: m.wall.Seconds(), limit: 45})
 	b.add(row{what: "blockrig's own CPU time in that", unit: "%", value: c.percent, limit: 5, note: fmt.Sprintf("%.1f s", c.seconds)})
+	return nil
+}
+
+// hunts are how fast a hunt does operations in a guest, on stacks where it finds
+// nothing, beside the plain disk alone.
+func (b *bencher) hunts() error {
+	for _, h := range []struct{ what, stacks string }{
+		{"hunt: operations a minute", "dm-linear,md-raid0"},
+		{"hunt: the plain disk alone", "plain"},
+	} {
+		r, err := b.blockrig("--format", "json", "hunt", "--stack", h.stacks, "-k", b.kernel, "--seed", "1", "--budget", "60s")
+		if err != nil {
+			return err
+		}
+		var totals struct {
+			Rate float64 `json:"operations_per_minute"`
+			CPU  float64 `json:"operations_per_cpu_minute"`
+		}
+		if len(r.lines) == 0 {
+			return errors.New("the hunt said nothing")
+		}
+		if err := json.Unmarshal([]byte(r.lines[len(r.lines)-1]), &totals); err != nil {
+			return fmt.Errorf("read what a hunt says: %w", err)
+		}
+		b.add(row{what: h.what, unit: "/min", value: totals.Rate, limit: 20_000, least: true, note: fmt.Sprintf("%s; %.0f to a minute of the host's CPU time", h.stacks, totals.CPU)})
+	}
 	return nil
 }
 
