@@ -156,11 +156,16 @@ func TestGitLab(t *testing.T) {
 }
 
 // keys of systemd's that the units use, by section (systemd.unit(5),
-// systemd.service(5), systemd.exec(5), systemd.kill(5), systemd.timer(5)).
+// systemd.service(5), systemd.exec(5), systemd.kill(5), systemd.timer(5),
+// systemd.resource-control(5)).
 var keys = map[string][]string{
 	"Unit": {"Description", "Documentation", "Wants", "After"},
 	"Service": {
 		"Type", "ExecStart", "ExecStopPost", "SuccessExitStatus", "KillMode", "TimeoutStopSec", "Nice", "IOSchedulingClass", "NoNewPrivileges",
+		"User", "StateDirectory", "StateDirectoryMode", "CacheDirectory", "CacheDirectoryMode", "Environment", "EnvironmentFile",
+		"StandardOutput", "Restart", "RestartSec", "RestartPreventExitStatus", "UMask", "CapabilityBoundingSet", "DeviceAllow", "DevicePolicy",
+		"LockPersonality", "PrivateDevices", "PrivateTmp", "ProtectControlGroups", "ProtectHome", "ProtectKernelModules",
+		"ProtectKernelTunables", "ProtectSystem", "RestrictNamespaces", "RestrictRealtime", "RestrictSUIDSGID",
 	},
 	"Timer":   {"OnCalendar", "RandomizedDelaySec", "Persistent"},
 	"Install": {"WantedBy"},
@@ -169,7 +174,7 @@ var keys = map[string][]string{
 // Given the units, then every line is a section, a comment or a key that
 // systemd knows there, and the timer starts a service that is here.
 func TestUnits(t *testing.T) {
-	for _, name := range []string{"blockrig-nightly.service", "blockrig-nightly.timer"} {
+	for _, name := range []string{"blockrig-nightly.service", "blockrig-nightly.timer", "blockrig-hub.service", "blockrig-worker.service"} {
 		section := ""
 		for n, line := range strings.Split(read(t, name), "\n") {
 			key, _, isKey := strings.Cut(line, "=")

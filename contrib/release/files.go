@@ -38,6 +38,8 @@ var shells = []struct{ shell, to, only string }{
 var copied = []struct{ from, to string }{
 	{"contrib/blockrig-nightly.service", units + "user/"},
 	{"contrib/blockrig-nightly.timer", units + "user/"},
+	{"contrib/blockrig-hub.service", units + "system/"},
+	{"contrib/blockrig-worker.service", units + "system/"},
 	{"README.md", docs},
 	{"scenarios/README.md", docs + "scenarios/"},
 	{"scenarios/MUSEUM.md", docs + "scenarios/"},
@@ -52,6 +54,7 @@ func (b build) files(ctx context.Context, work string) ([]file, error) {
 	for _, f := range copied {
 		all = append(all, file{to: f.to + filepath.Base(f.from), from: f.from, mode: 0o644})
 	}
+	all = append(all, file{to: "lib/sysusers.d/blockrig.conf", from: "contrib/blockrig.sysusers", mode: 0o644})
 	// write puts what was made here where files come from.
 	write := func(to, only string, data []byte) error {
 		from := filepath.Join(work, "made", filepath.FromSlash(to))
