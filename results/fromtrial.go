@@ -12,7 +12,7 @@ func FromTrial(j trial.Job, o trial.Outcome) Record {
 		Accel: string(o.Accel), CPUs: o.CPUs, Warm: o.Warm, BootID: o.BootID,
 		BootMS: o.Boot.Milliseconds(), TrialMS: o.Wall.Milliseconds(), Attempts: o.Attempts,
 		Reason: o.Reason, Outcome: o.Report.Outcome(), Started: o.Started.UTC(),
-		GuestMS: o.Guest.Milliseconds(), FirstFailed: o.Traced,
+		GuestMS: o.Guest.Milliseconds(), FirstFailed: o.Traced, Worker: o.Worker,
 	}
 	if rec.Kernel.Release == "" {
 		rec.Kernel.Release = j.Kernel.Release

@@ -38,6 +38,9 @@ type Record struct {
 	Attempts  []Attempt           `json:"attempts"` // all that were made, the last one being this record's
 	RunDir    string              `json:"run_dir"`  // the trial's folder; "" when it was not stored
 
+	// Worker made the trial, of a hub's; nil where this machine did.
+	Worker *trial.Worker `json:"worker,omitempty"`
+
 	// FirstFailed is who failed first, of a trial of which that was looked for.
 	FirstFailed *trial.Traced `json:"first_failed,omitempty"`
 

@@ -34,7 +34,7 @@ type Client struct {
 
 	conn  *conn
 	sums  sums
-	class Class
+	class ClassOf
 
 	mu   sync.Mutex
 	sent map[string]bool // digests that the hub has
@@ -71,12 +71,9 @@ func (c *Client) say(format string, args ...any) {
 }
 
 // Class gives the class of machines that all jobs are for: of those that there
-// are with the accelerator that is asked for, that with the most room. It waits
-// while there is none, and says so.
-func (c *Client) Class(ctx context.Context, accel qemu.Accel) (Class, error) {
-	if c.class.Accel != "" && (accel == qemu.Auto || accel == c.class.Accel) {
-		return c.class, nil
-	}
+// are with the accelerator that is asked for and, unless it is "", that build of
+// QEMU, the one with the most room. It waits while there is none, and says so.
+func (c *Client) Class(ctx context.Context, accel qemu.Accel, build string) (ClassOf, error) {
 	said := false
 	for {
 		var a classAnswer
@@ -85,17 +82,17 @@ func (c *Client) Class(ctx context.Context, accel qemu.Accel) (Class, error) {
 			return err
 		})
 		if err != nil {
-			return Class{}, err
+			return ClassOf{}, err
 		}
 		others := 0
 		for _, of := range a.Classes {
 			switch {
-			case accel != qemu.Auto && accel != of.Accel:
+			case accel != qemu.Auto && accel != of.Accel, build != "" && build != of.QEMU:
 			case of.Guest != blockrig.GuestSources():
 				others += of.Workers
 			default:
-				c.class = of.Class
-				return of.Class, nil
+				c.class = of
+				return of, nil
 			}
 		}
 		if !said {
@@ -105,13 +102,13 @@ func (c *Client) Class(ctx context.Context, accel qemu.Accel) (Class, error) {
 			case others > 0:
 				why = fmt.Sprintf("%d workers are there, of another version of blockrig", others)
 			case len(a.Classes) > 0:
-				why = fmt.Sprintf("no worker is there that can do %s", accel)
+				why = "no worker is there with such a QEMU and accelerator"
 			}
 			c.say("%s: waiting for one", why)
 		}
 		select {
 		case <-ctx.Done():
-			return Class{}, context.Cause(ctx)
+			return ClassOf{}, fmt.Errorf("wait for a worker: %w", context.Cause(ctx))
 		case <-time.After(time.Second):
 		}
 	}
@@ -183,7 +180,7 @@ func (c *Client) task(ctx context.Context, j trial.Job) (t Task, err error) {
 	if t.Job, err = json.Marshal(j); err != nil {
 		return t, err
 	}
-	t.Class = c.class
+	t.Class = c.class.Class
 	t.Group = j.BaseKey()
 	if c.Find == nil {
 		return t, nil
@@ -252,17 +249,28 @@ func (b *clientBatch) Next(ctx context.Context) (trial.Away, error) {
 	}
 }
 
+// hubPatience is how long the hub may be silent before that is said.
+const hubPatience = 15 * time.Second
+
 // patience is how long nobody may be there for the jobs before that is said.
 const patience = 5 * time.Second
 
 func (b *clientBatch) poll(ctx context.Context) error {
 	var a pollAnswer
+	began, silent := time.Now(), false
 	err := until(ctx, func() (err error) {
 		a, err = ask(ctx, b.c.conn, "poll", pollRequest{b.id, b.confirm}, func(a pollAnswer) string { return a.Error })
+		if err != nil && time.Since(began) > hubPatience && !silent && ctx.Err() == nil {
+			silent = true
+			b.c.say("the hub at %s does not answer: waiting for it", b.c.conn.addr)
+		}
 		return err
 	})
 	if err != nil {
 		return err
+	}
+	if silent {
+		b.c.say("the hub is there again")
 	}
 	b.confirm = nil
 	for _, s := range a.Started {

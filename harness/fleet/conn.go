@@ -13,6 +13,7 @@ import (
 	"net/http"
 	"os"
 	"strconv"
+	"sync"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -27,6 +28,33 @@ type conn struct {
 	nc   *nats.Conn
 	web  *http.Client
 	tls  *tls.Config
+
+	mu     sync.Mutex
+	unless context.Context // ended when the connection is lost: what was asked has no answer then
+	lost   context.CancelFunc
+}
+
+// renew begins a connection's life, and ends that of the one before.
+func (c *conn) renew() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.lost != nil {
+		c.lost()
+	}
+	c.unless, c.lost = context.WithCancel(context.Background())
+}
+
+// asking is ctx, but that it ends with the connection, too.
+func (c *conn) asking(ctx context.Context) (context.Context, context.CancelFunc) {
+	c.mu.Lock()
+	unless := c.unless
+	c.mu.Unlock()
+	ctx, cancel := context.WithTimeout(ctx, askWait)
+	stop := context.AfterFunc(unless, cancel)
+	return ctx, func() {
+		stop()
+		cancel()
+	}
 }
 
 // dialWait bounds how long the hub may take to answer at all.
@@ -56,12 +84,14 @@ func dial(ctx context.Context, addr string, key Key, again func()) (*conn, error
 	if err != nil {
 		return nil, fmt.Errorf("%w at %s: %w", ErrHub, addr, err)
 	}
+	c.renew()
 	d := &dialer{c: c, first: first}
 	c.nc, err = nats.Connect("nats://"+addr, nats.SetCustomDialer(d), nats.Name(c.id), nats.Nkey(pub, pair.Sign),
-		nats.CustomInboxPrefix(inboxOf(c.id)), nats.MaxReconnects(-1), nats.ReconnectWait(500*time.Millisecond), nats.ReconnectJitter(time.Second, time.Second),
+		nats.CustomInboxPrefix(inboxOf(c.id)), nats.MaxReconnects(-1), nats.ReconnectWait(300*time.Millisecond), nats.ReconnectJitter(700*time.Millisecond, 700*time.Millisecond),
 		nats.Timeout(dialWait), nats.PingInterval(10*time.Second), nats.MaxPingsOutstanding(2), nats.IgnoreDiscoveredServers(),
 		// A hub that was restarted may not be ready for a moment.
 		nats.IgnoreAuthErrorAbort(), nats.ReconnectBufSize(-1),
+		nats.DisconnectErrHandler(func(*nats.Conn, error) { c.renew() }),
 		nats.ReconnectHandler(func(*nats.Conn) {
 			if again != nil {
 				again()
@@ -76,6 +106,9 @@ func dial(ctx context.Context, addr string, key Key, again func()) (*conn, error
 
 func (c *conn) close() {
 	c.nc.Close()
+	c.mu.Lock()
+	c.lost()
+	c.mu.Unlock()
 	c.web.CloseIdleConnections()
 }
 
@@ -139,7 +172,7 @@ func ask[A any](ctx context.Context, c *conn, op string, request any, failed fun
 	if err != nil {
 		return answer, err
 	}
-	ctx, cancel := context.WithTimeout(ctx, askWait)
+	ctx, cancel := c.asking(ctx)
 	defer cancel()
 	m, err := c.nc.RequestWithContext(ctx, opSubject(c.key.Role, op, c.id), body)
 	if err != nil {

@@ -46,7 +46,7 @@ func newSite(t testing.TB, change func(*Options)) *site {
 	}
 	s.opt = Options{
 		Keys: s.keys, State: filepath.Join(s.dir, "state"), Files: filepath.Join(s.dir, "files"), Log: slog.New(slog.DiscardHandler),
-		linger: 200 * time.Millisecond,
+		linger: 200 * time.Millisecond, settle: 2 * time.Second,
 	}
 	if change != nil {
 		change(&s.opt)
@@ -160,7 +160,7 @@ func (s *site) client() *Client {
 		s.t.Fatal(err)
 	}
 	s.t.Cleanup(c.Close)
-	c.class = testClass
+	c.class.Class = testClass
 	return c
 }
 

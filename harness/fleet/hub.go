@@ -34,6 +34,7 @@ type Options struct {
 	lease  time.Duration // LeaseTime, but in tests
 	gone   time.Duration // after which a client that is silent has gone
 	linger time.Duration // that a request for a lease is held while there is none
+	settle time.Duration // that workers have after a restart to say what they are at
 	still  time.Duration // after which a queue that gives nothing stands still
 }
 
@@ -56,6 +57,7 @@ type Hub struct {
 	workers map[string]*worker
 	orphans map[string]time.Time // batches in the queue whose client has not said anything since the hub's start
 	grace   time.Time            // until when a batch that nobody knows may still be sent again
+	settled time.Time            // from when on jobs are given
 	asking  map[string]int       // requests under way, by ID
 	dry     map[string]time.Time // groups that should give jobs and don't, since when
 	rebuilt int                  // times that the queue was made again
@@ -89,6 +91,7 @@ type job struct {
 	until   time.Time
 	again   string // JetStream has given it once more, while it was leased
 	backs   int    // times that it was given back unharmed
+	unable  int    // of these, since a worker could not do it
 	result  Came
 	verdict string // of the result, for a second one
 }
@@ -121,6 +124,7 @@ type worker struct {
 	About
 	id     string
 	seen   time.Time
+	asked  time.Time // for a lease
 	since  time.Time
 	leases map[place]time.Time // since when
 	busy   time.Duration       // of ended leases
@@ -134,6 +138,7 @@ func NewHub(ctx context.Context, o Options) (_ *Hub, err error) {
 	o.lease = cmp.Or(o.lease, LeaseTime)
 	o.gone = cmp.Or(o.gone, 2*time.Minute)
 	o.linger = cmp.Or(o.linger, 5*time.Second)
+	o.settle = cmp.Or(o.settle, 3*time.Second)
 	o.still = cmp.Or(o.still, LeaseTime+15*time.Second)
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
@@ -175,8 +180,12 @@ func NewHub(ctx context.Context, o Options) (_ *Hub, err error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := h.queue.free(h.ctx); err != nil {
+		return nil, err
+	}
 	for b := range old {
 		h.orphans[b] = time.Now()
+		h.settled = time.Now().Add(o.settle)
 	}
 	for role, ops := range map[Role]map[string]func(*Hub, string, []byte) any{
 		RoleWorker: {"lease": (*Hub).lease, "extend": (*Hub).extend, "done": (*Hub).done, "back": (*Hub).back},
@@ -209,7 +218,7 @@ func (h *Hub) Close() error {
 }
 
 // atOnce bounds the requests of one worker or client that are answered at a time.
-const atOnce = maxSlots + 64
+const atOnce = MaxSlots + 64
 
 // serve answers requests of a kind, each by its own goroutine.
 func (h *Hub) serve(role Role, op string, do func(*Hub, string, []byte) any) error {
@@ -307,7 +316,7 @@ func (h *Hub) worker(id string, a About) *worker {
 // are none.
 func (h *Hub) lease(id string, data []byte) any {
 	r, err := read(data, func(r leaseRequest) error {
-		if r.Want < 1 || r.Want > maxSlots {
+		if r.Want < 1 || r.Want > MaxSlots {
 			return errors.New("how many?")
 		}
 		return r.About.check()
@@ -320,6 +329,7 @@ func (h *Hub) lease(id string, data []byte) any {
 	for {
 		h.mu.Lock()
 		w := h.worker(id, r.About)
+		w.asked = w.seen
 		g := h.choose(w, time.Now())
 		want := min(r.Want, r.Slots+1-len(w.leases))
 		more := h.more
@@ -364,6 +374,9 @@ const (
 // for, and helps others with what they have many jobs of. What has waited for
 // long goes first. The caller holds h.mu.
 func (h *Hub) choose(w *worker, now time.Time) *group {
+	if now.Before(h.settled) {
+		return nil
+	}
 	var best *group
 	rank := -1
 	for _, g := range h.groups {
@@ -373,7 +386,8 @@ func (h *Hub) choose(w *worker, now time.Time) *group {
 		_, mine := g.holders[w.id]
 		others := 0
 		for id := range g.holders {
-			if o := h.workers[id]; id != w.id && o != nil && now.Sub(o.seen) < asleep {
+			// One that neither asks nor is at work on this makes nobody wait.
+			if o := h.workers[id]; id != w.id && o != nil && (now.Sub(o.asked) < h.opt.linger+time.Second || o.at(g, h)) {
 				others++
 			}
 		}
@@ -395,6 +409,19 @@ func (h *Hub) choose(w *worker, now time.Time) *group {
 		}
 	}
 	return best
+}
+
+// at says whether a worker has jobs of a group. The caller holds h.mu.
+func (w *worker) at(g *group, h *Hub) bool {
+	if time.Since(w.seen) > asleep {
+		return false
+	}
+	for p := range w.leases {
+		if b := h.batches[p.Batch]; b != nil && b.jobs[p.N] != nil && b.jobs[p.N].group == g {
+			return true
+		}
+	}
+	return false
 }
 
 // take leases jobs of a group for a worker.
@@ -423,7 +450,7 @@ func (h *Hub) take(id string, g *group, want int) ([]Lease, error) {
 			continue
 		}
 		if deaths := t.times - 1 - j.backs; deaths >= MostDeaths {
-			h.kill(b, j)
+			h.kill(b, j, fmt.Sprintf("%d workers did not come back from this trial: it is not tried again", MostDeaths))
 			_ = h.queue.tell(t.reply, ackDone) // or it comes again
 			continue
 		}
@@ -455,9 +482,11 @@ func (h *Hub) later(do func()) { h.work.Go(do) }
 // later than JetStream does, so that the job is to be had then.
 func (h *Hub) lost(now time.Time) time.Time { return now.Add(h.opt.lease + h.opt.lease/12) }
 
-// kill ends a job that workers did not come back from.
-func (h *Hub) kill(b *batch, j *job) {
-	why := fmt.Sprintf("%d workers did not come back from this trial: it is not tried again", MostDeaths)
+// mostUnable is how often a job may come back from workers that can't do it.
+const mostUnable = 9
+
+// kill ends a job that can't be done.
+func (h *Hub) kill(b *batch, j *job, why string) {
 	o := trial.Outcome{
 		Judgement: verdict.Judgement{Verdict: scenarios.Error, Phase: scenarios.PhaseInfra, Reason: why},
 		Report:    verdict.Report{Phase: scenarios.PhaseInfra, Host: why},
@@ -482,7 +511,7 @@ func (h *Hub) result(b *batch, j *job, c Came, v string) {
 // extend goes on with leases.
 func (h *Hub) extend(id string, data []byte) any {
 	r, err := read(data, func(r extendRequest) error {
-		if len(r.Leases) > maxSlots {
+		if len(r.Leases) > MaxSlots {
 			return errors.New("too many leases")
 		}
 		return r.About.check()
@@ -617,8 +646,8 @@ func (h *Hub) verdictOf(r Result) (string, error) {
 // back takes back what a worker does not do, since it ends.
 func (h *Hub) back(id string, data []byte) any {
 	r, err := read(data, func(r backRequest) error {
-		if len(r.Leases) > maxSlots {
-			return errors.New("too many leases")
+		if len(r.Leases) > MaxSlots || len(r.Why) > 1000 {
+			return errors.New("too much")
 		}
 		return nil
 	})
@@ -637,13 +666,21 @@ func (h *Hub) back(id string, data []byte) any {
 		if b := h.batches[l.Batch]; b != nil && b.jobs[l.N] != nil {
 			if j := b.jobs[l.N]; j.state == leased && j.by == id {
 				give = true
-				j.set(queued)
 				j.backs++
 				delete(j.group.holders, id)
+				if r.Why != "" {
+					j.unable++
+				}
+				if j.unable < mostUnable {
+					j.set(queued)
+				} else {
+					h.kill(b, j, fmt.Sprintf("no worker can make this trial; the last one said: %s", text.OneLine(r.Why)))
+				}
 			}
 		}
 		h.mu.Unlock()
 		if give {
+			// Where it was killed, it is taken out when it comes.
 			if err := h.queue.tell(l.Reply, ackBack); err != nil {
 				return plain{failed(err)}
 			}

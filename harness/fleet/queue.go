@@ -187,6 +187,7 @@ func (q *queue) consumer(ctx context.Context, group string) (jetstream.Consumer,
 	c, err := stream.CreateOrUpdateConsumer(ctx, jetstream.ConsumerConfig{
 		Durable: group, FilterSubject: q.prefix + "." + group + ".>", AckPolicy: jetstream.AckExplicitPolicy,
 		AckWait: q.wait, MaxDeliver: -1, MaxAckPending: -1, InactiveThreshold: 24 * time.Hour,
+		MemoryStorage: true, // a hub that starts frees what was leased (see free)
 	})
 	if err != nil {
 		return nil, fmt.Errorf("open group %s of the queue: %w", group, err)
@@ -259,6 +260,21 @@ func (q *queue) drop(ctx context.Context, batch string, n int) error {
 	}
 	if err := q.current().Purge(ctx, jetstream.WithPurgeSubject(q.prefix+".*."+batch+"."+which)); err != nil {
 		return fmt.Errorf("remove jobs from the queue: %w", err)
+	}
+	return nil
+}
+
+// free makes what was leased to be had at once: a hub that has just started
+// does not know by whom.
+func (q *queue) free(ctx context.Context) error {
+	names := q.current().ConsumerNames(ctx)
+	for name := range names.Name() {
+		if err := q.current().DeleteConsumer(ctx, name); err != nil && !errors.Is(err, jetstream.ErrConsumerNotFound) {
+			return fmt.Errorf("free the queue: %w", err)
+		}
+	}
+	if err := names.Err(); err != nil {
+		return fmt.Errorf("free the queue: %w", err)
 	}
 	return nil
 }

@@ -34,8 +34,10 @@ const (
 	maxFile    = 2 << 30   // an artefact, bytes
 	maxLog     = 300 << 20 // a file of an outcome, bytes
 	maxFiles   = 16        // of an outcome
-	maxSlots   = 256       // of a worker
 )
+
+// MaxSlots is how many trials a worker may make at a time.
+const MaxSlots = 256
 
 // A Class is what trials must have in common to be compared, or to be made by
 // a worker at all: the language that guest and host speak, the build of QEMU,
@@ -205,6 +207,7 @@ type (
 		Result Result `json:"result"`
 	}
 	backRequest struct {
+		Why    string `json:"why,omitempty"` // the worker can't do it; "": it ends
 		Leases []held `json:"leases"`
 	}
 	plain struct{ failure }
@@ -270,7 +273,7 @@ type Started struct {
 }
 
 func (a About) check() error {
-	if a.Slots < 1 || a.Slots > maxSlots || len(a.Classes) == 0 || len(a.Classes) > 8 || len(a.Name) > 100 || len(a.Version) > 200 || len(a.CPU) > 200 {
+	if a.Slots < 1 || a.Slots > MaxSlots || len(a.Classes) == 0 || len(a.Classes) > 8 || len(a.Name) > 100 || len(a.Version) > 200 || len(a.CPU) > 200 {
 		return errors.New("a worker that does not say what it is")
 	}
 	for _, c := range a.Classes {

@@ -2,6 +2,7 @@ package fleet
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -13,6 +14,8 @@ import (
 	"strconv"
 	"sync"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/blockrig/blockrig/harness/cachedir"
 	"github.com/blockrig/blockrig/harness/text"
@@ -42,6 +45,7 @@ type Worker struct {
 	// Ready is called once the worker is let in; nil for nobody.
 	Ready func()
 
+	pause     time.Duration // pause, but in tests
 	conn      *conn
 	artefacts *cachedir.Dir
 
@@ -71,6 +75,7 @@ func (w *Worker) Run(ctx context.Context) (err error) {
 	if w.Log == nil {
 		w.Log = slog.New(slog.DiscardHandler)
 	}
+	w.pause = cmp.Or(w.pause, pause)
 	w.held, w.wakeup = map[place]*holding{}, make(chan struct{}, 1)
 	w.artefacts = cachedir.New(filepath.Join(w.Cache, "artefacts"), cachedir.Options{What: "artefact", Limit: workerArtefacts, Log: w.Log})
 	root := filepath.Join(w.Cache, "work")
@@ -115,10 +120,19 @@ func (w *Worker) lease(ctx context.Context, dir string, jobs *sync.WaitGroup) er
 		case <-ctx.Done():
 			return nil
 		}
+		if err := room(w.Cache); err != nil {
+			w.Log.Warn("no trials are made for now", "reason", err)
+			<-slots
+			select {
+			case <-ctx.Done():
+			case <-time.After(w.pause):
+			}
+			continue
+		}
 		free := 1 + w.fill(slots)
 		a, err := ask(ctx, w.conn, "lease", leaseRequest{w.About, free}, func(a leaseAnswer) string { return a.Error })
 		if ctx.Err() != nil {
-			w.giveBack(a.Leases)
+			w.giveBack(a.Leases, nil)
 			return nil
 		}
 		var refused *RefusedError
@@ -179,7 +193,17 @@ func (w *Worker) job(ctx context.Context, l Lease, dir string) {
 	o, err := w.outcome(ctx, l, dir)
 	if ctx.Err() != nil {
 		if !errors.Is(context.Cause(ctx), errNotWanted) {
-			w.giveBack([]Lease{l})
+			w.giveBack([]Lease{l}, nil)
+		}
+		return
+	}
+	var trouble *troubleError
+	if errors.As(err, &trouble) {
+		w.Log.Warn("a trial can't be made here: it goes back", "reason", err)
+		w.giveBack([]Lease{l}, err)
+		select {
+		case <-ctx.Done():
+		case <-time.After(w.pause):
 		}
 		return
 	}
@@ -191,11 +215,34 @@ func (w *Worker) job(ctx context.Context, l Lease, dir string) {
 		case errors.Is(context.Cause(ctx), errNotWanted):
 			return
 		case ctx.Err() != nil:
-			w.giveBack([]Lease{l})
+			w.giveBack([]Lease{l}, nil)
 			return
 		}
 		w.Log.Warn("the hub does not take an outcome", "error", err)
 	}
+}
+
+// A troubleError is this machine's: another worker may do better.
+type troubleError struct{ error }
+
+func (e *troubleError) Unwrap() error { return e.error }
+
+// pause is how long a worker does nothing that can't do anything.
+const pause = 15 * time.Second
+
+// leastRoom is what a trial may need on the disk, in bytes.
+const leastRoom = 1 << 30
+
+// room says why there is no room for another trial.
+func room(dir string) error {
+	var s unix.Statfs_t
+	if err := unix.Statfs(dir, &s); err != nil {
+		return &os.PathError{Op: "look for room in", Path: dir, Err: err}
+	}
+	if free := int64(s.Bavail) * s.Bsize; free < leastRoom {
+		return fmt.Errorf("%s has %d MB free: want %d", dir, free/1e6, leastRoom/1_000_000)
+	}
+	return nil
 }
 
 func errorOutcome(err error) trial.Outcome {
@@ -230,7 +277,7 @@ func (w *Worker) outcome(ctx context.Context, l Lease, dir string) (o trial.Outc
 		}
 		e, err := w.fetched(ctx, f.a)
 		if err != nil {
-			return o, err
+			return o, &troubleError{err}
 		}
 		defer func() { _ = e.Close() }()
 		*f.to = filepath.Join(e.Path(), artefactName)
@@ -308,11 +355,14 @@ func (w *Worker) result(ctx context.Context, o trial.Outcome, dir string) (r Res
 
 // giveBack gives back what is not done. If the hub does not hear of it, the
 // lease ends by itself.
-func (w *Worker) giveBack(leases []Lease) {
+func (w *Worker) giveBack(leases []Lease, why error) {
 	if len(leases) == 0 {
 		return
 	}
 	var r backRequest
+	if why != nil {
+		r.Why = text.Cut(text.OneLine(why.Error()), 300)
+	}
 	for _, l := range leases {
 		r.Leases = append(r.Leases, held{l.place, l.Reply, l.Token})
 	}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"slices"
@@ -54,6 +55,9 @@ type Worker struct {
 // key are best done by one machine.
 func (j Job) BaseKey() string { return j.baseKey() }
 
+// freshBoots is more than boots are ever asked for.
+const freshBoots = 1 << 20
+
 // away has jobs done by the fleet, as run does them here.
 type away struct {
 	s     *Schedule
@@ -73,10 +77,17 @@ func (s *Schedule) away(ctx context.Context, jobs []Queued) (err error) {
 	}
 	defer func() { err = errors.Join(err, batch.Close()) }()
 	a := &away{s: s, batch: batch, jobs: jobs, open: map[int]bool{}, first: map[int]Away{}, next: len(jobs)}
+	jobs = slices.Clone(jobs)
+	a.jobs = jobs
 	submit := map[int]Job{}
+	fresh := freshBoots * (1 + rand.IntN(1<<20)) // machines of these boots are nobody's yet
 	for i, j := range jobs {
 		if j.Err == nil {
-			submit[i] = j.Job
+			jobs[i].Cold = j.Cold || s.Bases == nil
+			if s.Fresh {
+				jobs[i].Boot += fresh
+			}
+			submit[i] = jobs[i].Job
 			a.open[i] = true
 		}
 	}

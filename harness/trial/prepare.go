@@ -45,6 +45,7 @@ type Preparer struct {
 	// first kernel that is there.
 	Accelerate func(ctx context.Context, k kernels.Kernel) (qemu.Accel, error)
 	Binary     string // QEMU; "" for the one in PATH
+	Build      string // of QEMU (qemu.BuildID), where jobs are for other machines; "": this one's
 	CPUs       int    // of the guest; 0: one under TCG, two under KVM
 	Cold       bool   // no trial goes on from a saved machine
 	Timing     bool   // each boot says what its time went into
@@ -244,6 +245,9 @@ func (p *Preparer) machine(ctx context.Context, k kernels.Kernel) (accel qemu.Ac
 
 // qemu names this machine's QEMU. The caller holds p.mu.
 func (p *Preparer) qemu() (_ string, err error) {
+	if p.Build != "" {
+		return p.Build, nil
+	}
 	if p.build == "" {
 		p.build, err = qemu.BuildID(p.Binary)
 	}

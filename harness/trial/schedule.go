@@ -15,6 +15,9 @@ type Schedule struct {
 
 	// Fleet, when not nil, has the trials made on other machines.
 	Fleet Fleet
+	// Fresh says that none of them is to go on from a machine that was saved
+	// before.
+	Fresh bool
 
 	// Bases keeps machines for warm trials; nil makes every trial cold.
 	Bases *BaseCache

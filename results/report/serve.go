@@ -206,6 +206,8 @@ type Service struct {
 	Since  string
 	Title  string
 	Tool   string
+	// More is served beside the report, by the pattern of an http.ServeMux.
+	More map[string]http.HandlerFunc
 	// Say is for people: where it listens, and what is wrong with the index.
 	Say func(format string, args ...any)
 }
@@ -242,6 +244,9 @@ func (v Service) Serve(ctx context.Context) (err error) {
 	s := NewServer(func(ctx context.Context) (Report, error) { return v.load(ctx, Files(folder), looked) }, Files(folder))
 	if ip := net.ParseIP(host); host == "localhost" || ip != nil && ip.IsLoopback() {
 		s.hosts = []string{"localhost", "127.0.0.1", "::1", host}
+	}
+	for pattern, handler := range v.More {
+		s.mux.HandleFunc(pattern, handler)
 	}
 	v.Say("the report is at http://%s/", l.Addr())
 	return s.serve(ctx, l, folder)

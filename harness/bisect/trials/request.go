@@ -45,6 +45,10 @@ type Machine struct {
 	Jobs  int    `json:"jobs,omitempty"`
 	Tools string `json:"tools"` // where the guest tools come from
 	Cold  bool   `json:"cold,omitempty"`
+	// Hub has workers that make the trials, all with this build of QEMU
+	// (qemu.BuildID), so that kernels are compared and not machines.
+	Hub  string `json:"hub,omitempty"`
+	QEMU string `json:"qemu,omitempty"`
 }
 
 // An End is a commit or a release where a bisection begins.

@@ -11,6 +11,8 @@ type Runner struct {
 	Preparer *trial.Preparer
 	Workers  int // trials at a time
 	Log      *slog.Logger
+	// Fleet, when not nil, has the trials made on other machines.
+	Fleet trial.Fleet
 	// Trace is that of the trials' schedule: which failures are shown once more
 	// with a trace. Nil: none.
 	Trace func(trial.Job, trial.Outcome) bool
@@ -37,7 +39,7 @@ func (r *Runner) say(format string, args ...any) {
 // schedule is one for the runner's trials; the caller adds Begin and Done.
 func (r *Runner) schedule() *trial.Schedule {
 	return &trial.Schedule{
-		Find: r.Preparer.Find, Workers: r.Workers, Log: r.Log,
+		Find: r.Preparer.Find, Workers: r.Workers, Log: r.Log, Fleet: r.Fleet, Fresh: true,
 		Progress: func(_ int, phase, what string) { r.progress(phase, what) },
 	}
 }
