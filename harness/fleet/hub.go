@@ -278,6 +278,15 @@ func read[T any](data []byte, check func(T) error) (r T, err error) {
 	return r, err
 }
 
+// trouble is an answer when the hub itself can't do something now: whoever asked
+// tries again.
+func (h *Hub) trouble(err error) failure {
+	if h.ctx.Err() == nil {
+		h.opt.Log.Warn("a request can't be answered yet", "reason", err)
+	}
+	return failed(errTryAgain)
+}
+
 func failed(err error) failure { return failure{text.OneLine(err.Error())} }
 
 // changed wakes who waits. The caller holds h.mu.
@@ -340,8 +349,8 @@ func (h *Hub) lease(id string, data []byte) any {
 		h.mu.Unlock()
 		if g != nil && want > 0 {
 			leases, err := h.take(id, g, want)
-			if err != nil {
-				return leaseAnswer{failure: failed(err)}
+			if err != nil && len(leases) == 0 {
+				return leaseAnswer{failure: h.trouble(err)}
 			}
 			if len(leases) > 0 {
 				return leaseAnswer{Leases: leases}
@@ -352,7 +361,7 @@ func (h *Hub) lease(id string, data []byte) any {
 		case <-timer.C:
 			return leaseAnswer{}
 		case <-h.ctx.Done():
-			return leaseAnswer{failure: failed(errors.New("the hub ends"))}
+			return leaseAnswer{failure: failed(errTryAgain)}
 		}
 	}
 }
@@ -556,7 +565,7 @@ func (h *Hub) extend(id string, data []byte) any {
 	h.mu.Unlock()
 	for _, reply := range alive {
 		if err := h.queue.tell(reply, ackExtend); err != nil {
-			a.failure = failed(err)
+			a.failure = h.trouble(err)
 		}
 	}
 	return a
@@ -751,7 +760,7 @@ func (h *Hub) submit(id string, data []byte) any {
 	}
 	if orphan { // of before the hub's start: some may still be there
 		if there, err = h.queue.there(h.ctx, r.Batch); err != nil {
-			return plain{failed(err)}
+			return plain{h.trouble(err)}
 		}
 	}
 	var items []item
@@ -792,7 +801,7 @@ func (h *Hub) submit(id string, data []byte) any {
 		for _, j := range added {
 			delete(b.jobs, j.N)
 		}
-		return plain{failed(err)}
+		return plain{h.trouble(err)}
 	}
 	for _, j := range added {
 		if h.batches[r.Batch] == b {
@@ -921,7 +930,7 @@ func (h *Hub) cancel(id string, data []byte) any {
 	h.mu.Unlock()
 	for _, n := range gone {
 		if err := h.queue.drop(h.ctx, r.Batch, n); err != nil {
-			return plain{failed(err)}
+			return plain{h.trouble(err)}
 		}
 	}
 	return plain{}

@@ -214,6 +214,7 @@ func (q *queue) take(ctx context.Context, group string, n int) ([]taken, error) 
 	}
 	got, err := c.FetchNoWait(n)
 	if err != nil {
+		q.lose(group, c)
 		return nil, fmt.Errorf("take from the queue: %w", err)
 	}
 	var out []taken
@@ -237,9 +238,19 @@ func (q *queue) take(ctx context.Context, group string, n int) ([]taken, error) 
 		out = append(out, t)
 	}
 	if err := got.Error(); err != nil && !errors.Is(err, nats.ErrTimeout) {
+		q.lose(group, c)
 		return out, fmt.Errorf("take from the queue: %w", err)
 	}
 	return out, nil
+}
+
+// lose forgets a consumer that does not answer: it may be gone.
+func (q *queue) lose(group string, c jetstream.Consumer) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.consumers[group] == c {
+		delete(q.consumers, group)
+	}
 }
 
 // What becomes of a lease (JetStream's acknowledgements).
