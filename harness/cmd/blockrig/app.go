@@ -177,7 +177,7 @@ wrong; 3 no failure, but some verdict could not be had.`,
 	f.StringVar(&a.results, "results", "", "folder `DIR` for the records of runs (see \"blockrig help results\")")
 	f.BoolVarP(&a.verbose, "verbose", "v", false, "say on stderr what is being done")
 	root.AddCommand(a.reproCommand(), a.runCommand(), a.classifyCommand(), a.scenariosCommand(),
-		a.kernelsCommand(), a.resultsCommand(), a.replayCommand(), a.shellCommand(), a.doctorCommand(), a.huntCommand(), a.bisectCommand(), a.stepCommand(), a.tryPatchCommand(), a.nightlyCommand(), a.b4CheckCommand(), a.versionCommand())
+		a.kernelsCommand(), a.resultsCommand(), a.replayCommand(), a.minimiseCommand(), a.shellCommand(), a.doctorCommand(), a.huntCommand(), a.bisectCommand(), a.stepCommand(), a.tryPatchCommand(), a.nightlyCommand(), a.b4CheckCommand(), a.versionCommand())
 	for _, command := range moreVerbs {
 		root.AddCommand(command(a))
 	}

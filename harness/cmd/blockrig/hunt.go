@@ -24,6 +24,7 @@ func (a *app) huntCommand() *cobra.Command {
 		known          string
 		budget         time.Duration
 		seed           int
+		faults, cuts   bool
 		o              labOptions
 	)
 	c := &cobra.Command{
@@ -47,6 +48,7 @@ A stack is a part, or several joined by + from the bottom up:
 Ctrl-C ends the hunt; --resume goes on with it.`,
 		Example: `  blockrig hunt --stack lvm-mirror,lvm-raid1,md-raid1 -k debian:6.18 --budget 10m
   blockrig hunt --stack crypt+md-raid1,lvm-raid1+ext4 -k debian:newest --seed 7
+  blockrig hunt --stack md-raid5,lvm-raid1 -k debian:newest --faults --power-cut
   blockrig hunt --resume last --budget 1h`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
@@ -75,7 +77,7 @@ Ctrl-C ends the hunt; --resume goes on with it.`,
 			if !c.Flags().Changed("seed") {
 				seed = 1 + rand.IntN(1_000_000)
 			}
-			return a.newHunt(c.Context(), hunt.Request{Kernel: kernel, Since: since, Stacks: stacks, Seed: uint64(seed), Budget: budget}, bugs, o)
+			return a.newHunt(c.Context(), hunt.Request{Kernel: kernel, Since: since, Stacks: stacks, Seed: uint64(seed), Budget: budget, Faults: faults, PowerCut: cuts}, bugs, o)
 		},
 	}
 	f := c.Flags()
@@ -84,6 +86,8 @@ Ctrl-C ends the hunt; --resume goes on with it.`,
 	f.StringSliceVar(&stacks, "stack", nil, "`NAME`s of the stacks, with commas; the plain disk is always one")
 	f.DurationVar(&budget, "budget", 10*time.Minute, "how long to hunt once the machine is ready, a `TIME` such as 10m")
 	numberVar(f, &seed, "seed", 0, 1, 1<<31-1, "`N` that the programs are drawn by (default: any)")
+	f.BoolVar(&faults, "faults", false, "also do programs while a disk of a redundant stack fails, each in a trial of its own")
+	f.BoolVar(&cuts, "power-cut", false, "also do programs at whose end the power fails, at a moment drawn by seed, each in a trial of its own")
 	choiceVar(f, &known, "known", knownSkip, []string{knownSkip, knownReport}, "what becomes of bugs that blockrig knows: they are counted, or looked into as any other")
 	f.StringVar(&resume, "resume", "", "go on with the hunt with this `ID` (or its beginning, or last)")
 	o.cacheFlag(f)
@@ -151,7 +155,10 @@ func (a *app) goHunting(ctx context.Context, folder *hunt.Folder, s *hunt.State,
 	} else {
 		err = errors.Join(err, s.Summary(a.stdout, known, a.outTerm, a.width))
 	}
-	a.say("hunt: %s", folder.Path())
+	page, bad := folder.Page(s, known)
+	if err = errors.Join(err, bad); bad == nil {
+		a.say("hunt: %s", page)
+	}
 	if err != nil {
 		return err
 	}

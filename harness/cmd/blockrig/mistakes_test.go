@@ -126,7 +126,7 @@ var arguments = map[string][]string{
 	"classify": {"log"}, "shell": {"plain-dio-read"}, "run": {"plain-dio-read"}, "try-patch": {"fix.patch", "plain-dio-read"},
 	"scenarios show": {"plain-dio-read"}, "scenarios check": {"mine.yaml"},
 	"kernels fetch": {"debian:6.18"}, "kernels build": {"git:linux@v6.18"}, "kernels add": {"mine", "bzImage"}, "kernels rm": {"debian:6.18"},
-	"results show": {"last"}, "results compare": {"last", "last"}, "results bundle": {"last/1"}, "results replay": {"last/1"}, "replay": {"last/1"}, "bisect git": {"plain-dio-read"}, "bisect versions": {"plain-dio-read"},
+	"results show": {"last"}, "results compare": {"last", "last"}, "results bundle": {"last/1"}, "results replay": {"last/1"}, "replay": {"last/1"}, "minimise": {"last/1"}, "bisect git": {"plain-dio-read"}, "bisect versions": {"plain-dio-read"},
 }
 
 // Given every verb, when it is asked for wrongly in any way, then it says in
