@@ -56,10 +56,16 @@ func newSweepBase(ctx context.Context, l Local, bases *BaseCache, make func(cont
 	return b, nil
 }
 
-// get takes the saved machine from the cache, or makes it.
+// get takes the saved machine from the cache, or makes it. What went wrong by the
+// host's doing is tried again, as a trial is.
 func (b *SweepBase) get(ctx context.Context) (err error) {
-	b.base, err = b.bases.get(ctx, b.local.baseKey(), b.make)
-	return err
+	for attempt := 1; ; attempt++ {
+		b.base, err = b.bases.get(ctx, b.local.baseKey(), b.make)
+		var bad *NotReadyError
+		if !errors.As(err, &bad) || bad.Outcome.Verdict != scenarios.Error || attempt == MaxAttempts || ctx.Err() != nil {
+			return err
+		}
+	}
 }
 
 // renew makes the saved machine anew, as this one is of no use.
