@@ -89,7 +89,8 @@ type Answer struct {
 	PassesNeeded int     `json:"passes_needed"`
 	Trials       int     `json:"trials"`
 	Boots        int     `json:"boots"`
-	Steps        int     `json:"steps"`
-	Seconds      float64 `json:"seconds"` // of builds and trials
-	Log          string  `json:"log"`     // git bisect's
+	Steps        int     `json:"steps"`            // commits with a mark
+	Rounds       int     `json:"rounds,omitempty"` // in which they were tried, with more than one builder
+	Seconds      float64 `json:"seconds"`          // of builds and trials
+	Log          string  `json:"log"`              // git bisect's
 }

@@ -20,6 +20,14 @@
 //	answer   the commit, each check, and whether it is proven, likely or
 //	         doubtful
 //
+// # Several builders
+//
+// With K builders a step is a round: of the commits that the marks leave, it
+// tries the K that together tell most, so that each of the K+1 or more answers
+// that they can give is as likely, and keeps off what could not be tried. They
+// are judged at once, each by what was known before the round. Marks that
+// contradict each other are tried until one is as certain as an end.
+//
 // # What a failing end asks
 //
 // Each thing that the failing end shows is a question of its own (EIO or

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/blockrig/blockrig/scenarios"
@@ -31,6 +32,10 @@ func (s *search) ends(ctx context.Context) ([]*question, error) {
 	}
 	// Marks that may be wrong: the steps, the ends, parent and culprit.
 	s.alpha = (1 - s.cfg.Confidence) / float64(steps(next.Left)+len(s.cfg.Old)+len(bases)+3)
+
+	if err := s.prepareAtOnce(ctx, slices.Concat([]string{s.cfg.New}, s.cfg.Old, bases)...); err != nil {
+		return nil, err
+	}
 
 	var why *StopError // of the first question that was dropped
 	var whose *question

@@ -280,14 +280,45 @@ func (g *Git) step(ctx context.Context, args ...string) (Next, error) {
 	return n, err
 }
 
-// left counts the commits that the marks so far leave.
-func (g *Git) left(ctx context.Context) (int, error) {
-	args := []string{"rev-list", "--count"}
+// listLeft lists the commits that the marks so far leave.
+func (g *Git) listLeft(ctx context.Context, how ...string) (string, error) {
+	args := append([]string{"rev-list"}, how...)
 	if g.opts.FirstParent {
 		args = append(args, "--first-parent")
 	}
 	args = append(args, "refs/bisect/"+g.opts.TermNew, "--not", "--glob=refs/bisect/"+g.opts.TermOld+"-*", "--")
-	out, err := g.repo.Run(ctx, append(args, g.opts.Paths...)...)
+	return g.repo.Run(ctx, append(args, g.opts.Paths...)...)
+}
+
+// Left implements Chooser. With paths, the parents of a commit are the next ones
+// below it that change one of them.
+func (g *Git) Left(ctx context.Context) ([]Left, error) {
+	out, err := g.listLeft(ctx, "--topo-order", "--reverse", "--parents")
+	if err != nil {
+		return nil, fmt.Errorf("list the commits that are left: %w", err)
+	}
+	place := make(map[string]int)
+	var list []Left
+	for line := range strings.Lines(out) {
+		f := strings.Fields(line)
+		if len(f) == 0 {
+			continue
+		}
+		l := Left{Commit: f[0]}
+		for i, parent := range f[1:] {
+			if at, ok := place[parent]; ok && (i == 0 || !g.opts.FirstParent) {
+				l.Parents = append(l.Parents, at)
+			}
+		}
+		place[l.Commit] = len(list)
+		list = append(list, l)
+	}
+	return list, nil
+}
+
+// left counts the commits that the marks so far leave.
+func (g *Git) left(ctx context.Context) (int, error) {
+	out, err := g.listLeft(ctx, "--count")
 	if err != nil {
 		return 0, fmt.Errorf("count the commits that are left: %w", err)
 	}

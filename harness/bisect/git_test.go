@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/blockrig/blockrig/kernels/gitbuild/gitcmd"
@@ -112,6 +113,7 @@ type scripted struct {
 	does     func(s Subject) Outcome
 	prepared func(s Subject) Prepared
 	compiled []string
+	mu       sync.Mutex
 	boot     int
 	tried    []Subject
 	requests int
@@ -128,6 +130,8 @@ func (t *scripted) Prepare(ctx context.Context, s Subject) (Prepared, error) {
 }
 
 func (t *scripted) Test(ctx context.Context, r Request, record func(Outcome) error) error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
 	t.requests++
 	for range r.Boots {
 		t.boot++
@@ -191,46 +195,109 @@ func TestGitFindsTheCommit(t *testing.T) {
 		old     []string
 		opts    GitOptions
 		want    string
+		atOnce  bool // with several builders, too
 	}{
-		{name: "linear", culprit: "a13", new: last, old: []string{first}},
+		{atOnce: true, name: "linear", culprit: "a13", new: last, old: []string{first}},
 		{name: "first after the good end", culprit: "a01", new: last, old: []string{first}},
 		{name: "the bad end itself", culprit: "a19", new: last, old: []string{first}},
 		{name: "neighbours", culprit: "a19", new: last, old: []string{repo.hashes["a18"]}},
-		{name: "in a merged branch", culprit: "b1", new: end, old: []string{first}},
+		{atOnce: true, name: "in a merged branch", culprit: "b1", new: end, old: []string{first}},
 		{name: "in a merge", culprit: "m1", new: end, old: []string{first}},
-		{name: "first parent", culprit: "b1", want: "m1", new: end, old: []string{first}, opts: GitOptions{FirstParent: true}},
-		{name: "several goods", culprit: "a13", new: end, old: []string{first, repo.hashes["b2"], repo.hashes["a10"]}},
-		{name: "paths", culprit: "b2", new: end, old: []string{first}, opts: GitOptions{Paths: []string{"b.c"}}},
-		{name: "good is no ancestor", culprit: "a13", new: last, old: []string{repo.hashes["b2"]}},
+		{atOnce: true, name: "first parent", culprit: "b1", want: "m1", new: end, old: []string{first}, opts: GitOptions{FirstParent: true}},
+		{atOnce: true, name: "several goods", culprit: "a13", new: end, old: []string{first, repo.hashes["b2"], repo.hashes["a10"]}},
+		{atOnce: true, name: "paths", culprit: "b2", new: end, old: []string{first}, opts: GitOptions{Paths: []string{"b.c"}}},
+		{atOnce: true, name: "good is no ancestor", culprit: "a13", new: last, old: []string{repo.hashes["b2"]}},
 		{name: "terms", culprit: "a07", new: last, old: []string{first}, opts: GitOptions{TermOld: "fast", TermNew: "slow"}},
 	} {
-		t.Run(c.name, func(t *testing.T) {
-			h := repo.open(c.opts)
-			a, err := Run(context.Background(), Config{New: c.new, Old: c.old}, h, &scripted{does: repo.failsFrom(c.culprit), compiled: []string{"a.c", "b.c"}})
-			if err != nil {
-				t.Fatal(err)
+		for _, builders := range []int{1, 3} {
+			if builders > 1 && !c.atOnce {
+				continue
 			}
-			want := c.want
-			if want == "" {
-				want = c.culprit
+			t.Run(fmt.Sprintf("%s, %d builders", c.name, builders), func(t *testing.T) {
+				h := repo.open(c.opts)
+				a, err := Run(context.Background(), Config{New: c.new, Old: c.old, Builders: builders}, h, &scripted{does: repo.failsFrom(c.culprit), compiled: []string{"a.c", "b.c"}})
+				if err != nil {
+					t.Fatal(err)
+				}
+				want := c.want
+				if want == "" {
+					want = c.culprit
+				}
+				if a.First == nil || repo.names[a.First.Hash] != want || a.Grade != Proven {
+					t.Errorf("found %v, %s %q, want %s; checks %v", a.First, a.Grade, a.Why, want, a.Checks)
+				}
+				if a.First != nil && a.First.Title != "subsystem: change "+want {
+					t.Errorf("title %q", a.First.Title)
+				}
+				term := c.opts.TermNew
+				if term == "" {
+					term = "bad"
+				}
+				if !strings.Contains(a.Log, "# first "+term+" commit: ["+repo.hashes[want]+"]") {
+					t.Errorf("log:\n%s", a.Log)
+				}
+				if _, err := h.Parents(context.Background(), merge); err != nil {
+					t.Error(err)
+				}
+				if a.Rounds > 4 {
+					t.Errorf("%d rounds", a.Rounds)
+				}
+			})
+		}
+	}
+}
+
+// Given what git's marks leave of a history with merges, then the commits are
+// those that git counts, each after its parents, with paths those that change
+// them.
+func TestGitTellsWhatIsLeft(t *testing.T) {
+	repo := newGitRepo(t)
+	first, _ := repo.line(6)
+	repo.commit("b1", "a02")
+	repo.commit("b2", "b1")
+	end := repo.commit("m1", "a05", "b2")
+	for _, c := range []struct {
+		opts GitOptions
+		want string
+	}{
+		{GitOptions{}, "a01: a02: a01; a03: a02; a04: a03; a05: a04; b1: a02; b2: b1; m1: a05 b2;"},
+		{GitOptions{FirstParent: true}, "a01: a02: a01; a03: a02; a04: a03; a05: a04; m1: a05;"},
+		{GitOptions{Paths: []string{"b.c"}}, "b1: b2: b1;"},
+	} {
+		h := repo.open(c.opts)
+		if _, err := h.Replay(t.Context(), end, []string{first}, nil); err != nil {
+			t.Fatal(err)
+		}
+		left, err := h.Left(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		b, err := h.Between(t.Context())
+		if err != nil || b.Commits < len(left) {
+			t.Errorf("%+v: %d are left, git says %d, %v", c.opts, len(left), b.Commits, err)
+		}
+		said := map[string]string{}
+		for i, l := range left {
+			name := repo.names[l.Commit]
+			for _, p := range l.Parents {
+				if p >= i {
+					t.Errorf("%s comes before its parent", name)
+				}
+				said[name] += " " + repo.names[left[p].Commit]
 			}
-			if a.First == nil || repo.names[a.First.Hash] != want || a.Grade != Proven {
-				t.Errorf("found %v, %s %q, want %s; checks %v", a.First, a.Grade, a.Why, want, a.Checks)
+			if len(l.Parents) > 0 {
+				said[name] += ";"
 			}
-			if a.First != nil && a.First.Title != "subsystem: change "+want {
-				t.Errorf("title %q", a.First.Title)
-			}
-			term := c.opts.TermNew
-			if term == "" {
-				term = "bad"
-			}
-			if !strings.Contains(a.Log, "# first "+term+" commit: ["+repo.hashes[want]+"]") {
-				t.Errorf("log:\n%s", a.Log)
-			}
-			if _, err := h.Parents(context.Background(), merge); err != nil {
-				t.Error(err)
-			}
-		})
+		}
+		var got []string
+		for _, l := range left {
+			name := repo.names[l.Commit]
+			got = append(got, name+":"+said[name])
+		}
+		slices.Sort(got)
+		if text := strings.Join(got, " "); text != c.want {
+			t.Errorf("%+v: %s, want %s", c.opts, text, c.want)
+		}
 	}
 }
 

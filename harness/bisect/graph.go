@@ -188,6 +188,27 @@ func (g *Graph) next() (Next, error) {
 	return Next{Commit: g.names[pick.i], Left: n / 2}, nil
 }
 
+// Left implements Chooser.
+func (g *Graph) Left(ctx context.Context) ([]Left, error) {
+	in := g.ancestors(g.ancestors(nil, g.old...), g.new)
+	place := make(map[int]int)
+	var list []Left
+	for i, name := range g.names { // parents first
+		if !in[i] {
+			continue
+		}
+		l := Left{Commit: name}
+		for _, parent := range g.parents[i] {
+			if in[parent] {
+				l.Parents = append(l.Parents, place[parent])
+			}
+		}
+		place[i] = len(list)
+		list = append(list, l)
+	}
+	return list, nil
+}
+
 // Between implements History.
 func (g *Graph) Between(ctx context.Context) (Between, error) {
 	b := Between{New: g.names[g.new], Commits: g.ancestors(g.ancestors(nil, g.old...), g.new).count()}

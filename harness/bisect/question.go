@@ -28,8 +28,9 @@ type question struct {
 
 	unchecked  bool // the other ends were not tried for it
 	endRecords []Record
-	records    []Record // of the search under way, in order
-	edge       []string // the commit found and its parents
+	records    []Record         // of the search under way, in order
+	placed     map[string]place // of those commits
+	edge       []string         // the commit found and its parents
 	answer     *Answer
 }
 
@@ -146,7 +147,7 @@ func (s *search) questions(k *kernel) ([]*question, error) {
 
 // ask makes a question that nothing is known of.
 func (s *search) ask(t Target, times, of int) *question {
-	q := &question{target: t, times: times, of: of, most: s.cfg.MaxRuns}
+	q := &question{target: t, times: times, of: of, most: s.cfg.MaxRuns, placed: make(map[string]place)}
 	q.view.lens = newLens(s.cfg.Rules, t)
 	q.pools.failing.grid, q.pools.passing.grid = s.failing, s.passing
 	return q

@@ -413,7 +413,7 @@ func TestSeveralQuestionsAreResumed(t *testing.T) {
 		}
 		for run := 0; ; run++ {
 			tester := &scripted{does: does, prepared: revertible, boot: 1000 * run}
-			a, err := s.Run(context.Background(), cfg, chain(t, 32), &crashing{tester, every})
+			a, err := s.Run(context.Background(), cfg, chain(t, 32), &crashing{Tester: tester, left: every})
 			if closeErr := s.Close(); closeErr != nil {
 				t.Fatal(closeErr)
 			}

@@ -53,6 +53,9 @@ func run(ctx context.Context, cfg Config, h History, t Tester, g grids) (*Answer
 		}
 	}
 	a.Trials, a.Boots, a.Seconds = s.trials, len(s.boots), s.seconds
+	if s.cfg.Builders > 1 {
+		a.Rounds = s.rounds
+	}
 	return a, nil
 }
 
@@ -250,6 +253,9 @@ func (s *search) confirm(ctx context.Context, a *Answer, first string) (bool, er
 		why := "it has no parent"
 		parent = Check{parent.Name, NotPossible, why}
 		binary = Check{binary.Name, NotPossible, why}
+	}
+	if err := s.prepareAtOnce(ctx, append([]string{first}, parents...)...); err != nil {
+		return false, err
 	}
 	kf, err := s.kernel(ctx, Subject{Commit: first})
 	if err != nil {

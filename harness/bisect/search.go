@@ -8,6 +8,8 @@ import (
 	"math"
 	"slices"
 
+	"golang.org/x/sync/errgroup"
+
 	"github.com/blockrig/blockrig/harness/stats"
 	"github.com/blockrig/blockrig/scenarios"
 )
@@ -33,7 +35,11 @@ type Config struct {
 	MaxSkips   int     // commits that can't be tried before the search stops; 0: 20
 	BootCost   float64 // cost of a boot in trials, to choose how many trials a boot gets; 0: 8
 	Releases   bool    // the history is of releases: none can be taken back, and what went into one is not known
-	Progress   func(Event)
+	// Builders is how many kernels the tester prepares, and tries, at once; 0: 1.
+	// With more than one, as many commits are tried in each round, where the
+	// history is a [Chooser].
+	Builders int
+	Progress func(Event)
 }
 
 // An Event is what a search does from now on, or what came of it.
@@ -112,6 +118,7 @@ type search struct {
 	*question // that is looked at
 
 	trials  int
+	rounds  int // in which commits were tried at once
 	boots   map[string]bool
 	seconds float64
 }
@@ -158,13 +165,16 @@ func newSearch(cfg Config, h History, t Tester, g grids) (*search, error) {
 	if cfg.BootCost <= 0 {
 		cfg.BootCost = 8
 	}
+	if cfg.Builders <= 0 {
+		cfg.Builders = 1
+	}
 	if cfg.Progress == nil {
 		cfg.Progress = func(Event) {}
 	}
 	s := &search{
 		cfg: cfg, history: h, tester: t,
 		failing: g.failing, passing: g.passing,
-		question: &question{most: cfg.MaxRuns},
+		question: &question{most: cfg.MaxRuns, placed: make(map[string]place)},
 		kernels:  make(map[Subject]*kernel),
 		digests:  make(map[string]*kernel),
 		boots:    make(map[string]bool),
@@ -190,22 +200,71 @@ func (s *search) look(l *lens) {
 
 // kernel prepares a subject, once.
 func (s *search) kernel(ctx context.Context, sub Subject) (*kernel, error) {
-	if k := s.kernels[sub]; k != nil {
-		return k, nil
+	list, err := s.prepare(ctx, sub)
+	if err != nil {
+		return nil, err
 	}
-	k := &kernel{subject: sub, seen: make(map[evidenceKey]*evidence)}
+	return list[0], nil
+}
+
+// prepare prepares subjects, each once, as many at once as there are builders.
+func (s *search) prepare(ctx context.Context, subs ...Subject) ([]*kernel, error) {
+	var missing []Subject
+	for _, sub := range subs {
+		if s.kernels[sub] == nil && !slices.Contains(missing, sub) {
+			missing = append(missing, sub)
+		}
+	}
+	prepared := make([]Prepared, len(missing))
+	seconds := make([]float64, len(missing))
+	err := s.atOnce(ctx, len(missing), func(ctx context.Context, i int) (err error) {
+		prepared[i], seconds[i], err = s.prepareOne(ctx, missing[i])
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	for i, sub := range missing {
+		s.seconds += seconds[i]
+		s.prepared(sub, prepared[i])
+	}
+	list := make([]*kernel, len(subs))
+	for i, sub := range subs {
+		list[i] = s.kernels[sub]
+	}
+	return list, nil
+}
+
+// prepareAtOnce prepares commits that will be needed one after the other; with
+// one builder it leaves them until they are.
+func (s *search) prepareAtOnce(ctx context.Context, commits ...string) error {
+	if s.cfg.Builders == 1 {
+		return nil
+	}
+	var subs []Subject
+	for _, c := range commits {
+		subs = append(subs, Subject{Commit: c})
+	}
+	_, err := s.prepare(ctx, subs...)
+	return err
+}
+
+func (s *search) prepareOne(ctx context.Context, sub Subject) (p Prepared, seconds float64, err error) {
 	for try := 1; ; try++ {
-		p, err := s.tester.Prepare(ctx, sub)
-		if err != nil {
-			return nil, fmt.Errorf("prepare %s: %w", sub, err)
+		if p, err = s.tester.Prepare(ctx, sub); err != nil {
+			return p, seconds, fmt.Errorf("prepare %s: %w", sub, err)
 		}
-		s.seconds += p.Seconds
-		k.prepared = p
+		seconds += p.Seconds
 		if p.Failure != KindError || try == tries {
-			break
+			return p, seconds, nil
 		}
 	}
-	switch p := k.prepared; {
+}
+
+// prepared takes a kernel that was prepared, or why there is none.
+func (s *search) prepared(sub Subject, p Prepared) {
+	k := &kernel{subject: sub, seen: make(map[evidenceKey]*evidence), prepared: p}
+	switch {
 	case p.Failure == KindError:
 		k.outcomes = append(k.outcomes, Outcome{Kind: KindError, Reason: p.Reason, Host: true})
 	case p.Failure != "":
@@ -213,12 +272,25 @@ func (s *search) kernel(ctx context.Context, sub Subject) (*kernel, error) {
 	case p.Digest != "":
 		if same := s.digests[p.Digest]; same != nil {
 			s.kernels[sub] = same
-			return same, nil
+			return
 		}
 		s.digests[p.Digest] = k
 	}
 	s.kernels[sub] = k
-	return k, nil
+}
+
+// atOnce does n things, as many at once as there are builders, and waits for
+// all of them.
+func (s *search) atOnce(ctx context.Context, n int, do func(ctx context.Context, i int) error) error {
+	if n == 1 {
+		return do(ctx, 0)
+	}
+	g, ctx := errgroup.WithContext(ctx)
+	g.SetLimit(s.cfg.Builders)
+	for i := range n {
+		g.Go(func() error { return do(ctx, i) })
+	}
+	return g.Wait()
 }
 
 // tries is how often something that may go away is tried before it counts. A
@@ -227,9 +299,42 @@ const tries = 3
 
 // run adds trials to a kernel.
 func (s *search) run(ctx context.Context, k *kernel, boots, runs int) error {
-	r := Request{Subject: k.subject, Boots: boots, Runs: runs, Used: k.boots()}
-	before := len(k.outcomes)
-	err := s.tester.Test(ctx, r, func(o Outcome) error {
+	return s.runAll(ctx, []moreTrials{{k, boots, runs}})
+}
+
+// moreTrials are trials to add to a kernel.
+type moreTrials struct {
+	k           *kernel
+	boots, runs int
+}
+
+// runAll adds trials to kernels, at once.
+func (s *search) runAll(ctx context.Context, list []moreTrials) error {
+	outcomes := make([][]Outcome, len(list))
+	err := s.atOnce(ctx, len(list), func(ctx context.Context, i int) (err error) {
+		outcomes[i], err = s.trialsOf(ctx, list[i])
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	for i, l := range list {
+		for _, o := range outcomes[i] {
+			l.k.outcomes = append(l.k.outcomes, o)
+			s.trials++
+			s.seconds += o.Seconds
+			if o.Boot != "" {
+				s.boots[o.Boot] = true
+			}
+		}
+	}
+	return nil
+}
+
+// trialsOf asks for trials of one kernel.
+func (s *search) trialsOf(ctx context.Context, l moreTrials) (outcomes []Outcome, err error) {
+	r := Request{Subject: l.k.subject, Boots: l.boots, Runs: l.runs, Used: l.k.boots()}
+	err = s.tester.Test(ctx, r, func(o Outcome) error {
 		if o.Kind == KindVerdict && o.Boot == "" {
 			return errors.New("a trial came without the boot it was done in")
 		}
@@ -239,21 +344,16 @@ func (s *search) run(ctx context.Context, k *kernel, boots, runs int) error {
 				return s.Verdict == scenarios.Hang || s.Verdict == scenarios.Bug
 			})
 		}
-		k.outcomes = append(k.outcomes, o)
-		s.trials++
-		s.seconds += o.Seconds
-		if o.Boot != "" {
-			s.boots[o.Boot] = true
-		}
+		outcomes = append(outcomes, o)
 		return nil
 	})
+	if err == nil && len(outcomes) == 0 {
+		err = errors.New("the tester recorded nothing")
+	}
 	if err != nil {
-		return fmt.Errorf("try %s: %w", k.subject, err)
+		return nil, fmt.Errorf("try %s: %w", l.k.subject, err)
 	}
-	if len(k.outcomes) == before {
-		return fmt.Errorf("try %s: the tester recorded nothing", k.subject)
-	}
-	return nil
+	return outcomes, nil
 }
 
 // chance is the probability that a kernel fails rather than passes, each being
@@ -331,37 +431,84 @@ func (s *search) judgeCommit(ctx context.Context, commit string, alpha float64) 
 // judge tries a kernel until its state is known. With from > 0 only outcomes
 // from that one on count, of boots that were not there before.
 func (s *search) judge(ctx context.Context, k *kernel, from int, alpha float64) (judgement, error) {
-	idle := 0 // requests that brought no boot that was not there before
-	fed := 0  // requests for the ends that brought no verdict
+	q := &judging{k: k, from: from, alpha: alpha}
+	if err := s.judgeAll(ctx, []*judging{q}); err != nil {
+		return judgement{}, err
+	}
+	return q.judgement, nil
+}
+
+// judging is a kernel that is tried until its state is known.
+type judging struct {
+	k     *kernel
+	from  int
+	alpha float64
+	judgement
+
+	idle int // requests that brought no boot that was not there before
+	fed  int // requests for the ends that brought no verdict
+}
+
+// judgeAll tries kernels until the states of all are known, all at once. Each
+// is judged by what was known of the others before.
+func (s *search) judgeAll(ctx context.Context, list []*judging) error {
 	for {
-		if j := s.decide(k, from, alpha); j.state != stateOpen {
-			return j, nil
-		}
-		if less := s.lessKnown(k, from); less != nil && fed < tries {
-			before := s.evidenceOf(less, 0).runs()
-			if err := s.run(ctx, less, 1, s.batch()); err != nil {
-				return judgement{}, err
+		var requests []moreTrials
+		var after []func()
+		for _, q := range list {
+			if q.state != stateOpen {
+				continue
 			}
-			if fed++; s.evidenceOf(less, 0).runs() > before {
-				fed = 0
+			r, then := s.nextTrials(q)
+			if q.state != stateOpen {
+				continue
 			}
-			continue
+			after = append(after, then)
+			// Several may want more of one end, or be the same kernel.
+			if !slices.ContainsFunc(requests, func(o moreTrials) bool { return o.k == r.k }) {
+				requests = append(requests, r)
+			}
 		}
-		if idle == tries {
-			return judgement{state: stateSkip, why: "there were no further boots"}, nil
+		if len(requests) == 0 {
+			return nil
 		}
-		e := s.evidenceOf(k, from)
-		runs := s.batch()
-		if e.otherRuns+e.errors+e.bootFailures > e.runs() {
-			runs = 2 // look again, no more than needed
+		if err := s.runAll(ctx, requests); err != nil {
+			return err
 		}
-		had, before := len(k.boots()), len(k.outcomes)
-		if err := s.run(ctx, k, 1, runs); err != nil {
-			return judgement{}, err
+		for _, then := range after {
+			then()
 		}
-		idle++
-		if len(k.boots()) > had || k.outcomes[before].Kind != KindVerdict {
-			idle = 0
+	}
+}
+
+// nextTrials decides what a kernel is, or says what is to be tried next to know it,
+// and what is to be done once it was.
+func (s *search) nextTrials(q *judging) (r moreTrials, then func()) {
+	if q.judgement = s.decide(q.k, q.from, q.alpha); q.state != stateOpen {
+		return moreTrials{}, nil
+	}
+	if less := s.lessKnown(q.k, q.from); less != nil && q.fed < tries {
+		before := s.evidenceOf(less, 0).runs()
+		return moreTrials{less, 1, s.batch()}, func() {
+			if q.fed++; s.evidenceOf(less, 0).runs() > before {
+				q.fed = 0
+			}
+		}
+	}
+	if q.idle == tries {
+		q.judgement = judgement{state: stateSkip, why: "there were no further boots"}
+		return moreTrials{}, nil
+	}
+	e := s.evidenceOf(q.k, q.from)
+	runs := s.batch()
+	if e.otherRuns+e.errors+e.bootFailures > e.runs() {
+		runs = 2 // look again, no more than needed
+	}
+	had, before := len(q.k.boots()), len(q.k.outcomes)
+	return moreTrials{q.k, 1, runs}, func() {
+		q.idle++
+		if len(q.k.boots()) > had || q.k.outcomes[before].Kind != KindVerdict {
+			q.idle = 0
 		}
 	}
 }
@@ -445,7 +592,9 @@ func (s *search) walk(ctx context.Context, new string, old []string) (found, err
 		if j.state == stateOpen || s.mark(j.state) != r.Mark {
 			break
 		}
-		held = append(held, Marked{r.Commit, r.Mark})
+		if !s.placed[r.Commit].implied {
+			held = append(held, Marked{r.Commit, r.Mark})
+		}
 		records = append(records, r)
 	}
 	s.records = records
@@ -454,38 +603,41 @@ func (s *search) walk(ctx context.Context, new string, old []string) (found, err
 		return found{}, err
 	}
 	for next.Commit != "" {
-		s.cfg.Progress(Event{Stage: "step", Commit: next.Commit, Left: next.Left})
-		k, j, err := s.judgeCommit(ctx, next.Commit, s.stepAlpha())
+		tried, err := s.round(ctx, new, next)
 		if err != nil {
 			return found{}, err
 		}
-		s.trust(k, j.state)
-		if !j.trouble {
-			s.ailing = 0
-		} else if s.ailing++; s.ailing == 2 {
-			// Every other one would be skipped for it as well.
-			return found{}, &StopError{
-				Kind: StopTrouble, Seen: s.records,
-				Why: fmt.Sprintf("%s can't be tried, nor could the one before it: %s", short(next.Commit), j.why),
+		for _, m := range tried {
+			s.trust(m.k, m.state)
+			if !m.trouble {
+				s.ailing = 0
+			} else if s.ailing++; s.ailing == 2 {
+				// Every other one would be skipped for it as well.
+				return found{}, &StopError{
+					Kind: StopTrouble, Seen: s.records,
+					Why: fmt.Sprintf("%s can't be tried, nor could the one before it: %s", short(m.commit), m.why),
+				}
 			}
-		}
-		r := s.record(next.Commit, k, j)
-		s.records = append(s.records, r)
-		step := Event{Stage: "step", Commit: next.Commit, Left: next.Left, Record: &r, Marks: slices.Clone(s.records)}
-		if g := s.grown(false); g != nil {
-			return found{grows: g}, nil
-		}
-		if n := countSkips(s.records); n > s.cfg.MaxSkips {
-			return found{}, &StopError{
-				Kind: StopSkips, Seen: s.records,
-				Why: fmt.Sprintf("%d commits could not be tried (last %s: %s); name paths, other ends or --max-skips", n, short(r.Commit), r.Why),
+			r := s.record(m.commit, m.k, m.judgement)
+			s.records = append(s.records, r)
+			s.placed[m.commit] = m.place
+			step := Event{Stage: "step", Commit: m.commit, Left: m.left, Record: &r, Marks: slices.Clone(s.records)}
+			if g := s.grown(false); g != nil {
+				return found{grows: g}, nil
 			}
+			if n := countSkips(s.records); n > s.cfg.MaxSkips {
+				return found{}, &StopError{
+					Kind: StopSkips, Seen: s.records,
+					Why: fmt.Sprintf("%d commits could not be tried (last %s: %s); name paths, other ends or --max-skips", n, short(r.Commit), r.Why),
+				}
+			}
+			if !m.implied {
+				if next, err = s.history.Mark(ctx, Marked{m.commit, r.Mark}); err != nil {
+					return found{}, err
+				}
+			}
+			s.cfg.Progress(step)
 		}
-		next, err = s.history.Mark(ctx, Marked{next.Commit, r.Mark})
-		if err != nil {
-			return found{}, err
-		}
-		s.cfg.Progress(step)
 	}
 	if len(next.Among) > 0 {
 		if g := s.grown(true); g != nil {

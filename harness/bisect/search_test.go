@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/blockrig/blockrig/scenarios"
@@ -519,26 +520,129 @@ func TestContradictionIsMended(t *testing.T) {
 		{"a good commit that failed", "a08", simTarget},
 		{"a bad commit that passed", "a12", simPass},
 	} {
-		t.Run(c.name, func(t *testing.T) {
-			tester := &lying{scripted: scripted{does: fails}, commit: repo.hashes[c.commit], lies: 2, says: c.says}
-			again := 0
-			progress := func(e Event) {
-				if e.Stage == "again" {
-					again++
+		for _, builders := range []int{1, 4} {
+			t.Run(fmt.Sprintf("%s, %d builders", c.name, builders), func(t *testing.T) {
+				tester := &lying{scripted: scripted{does: fails}, commit: repo.hashes[c.commit], lies: 2, says: c.says}
+				again := 0
+				progress := func(e Event) {
+					if e.Stage == "again" {
+						again++
+					}
 				}
-			}
-			a, err := Run(context.Background(), Config{New: last, Old: []string{first}, Progress: progress}, repo.open(GitOptions{}), tester)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if again == 0 {
-				t.Error("no mark was tried again")
-			}
-			if a.First == nil || repo.names[a.First.Hash] != "a10" {
-				t.Errorf("found %v (%s), %s %q\n%s", a.First, repo.names[a.First.Hash], a.Grade, a.Why, a.Log)
-			}
-		})
+				a, err := Run(context.Background(), Config{New: last, Old: []string{first}, Builders: builders, Progress: progress}, repo.open(GitOptions{}), tester)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if again == 0 && tester.lies == 0 {
+					t.Error("no mark was tried again")
+				}
+				if a.First == nil || repo.names[a.First.Hash] != "a10" {
+					t.Errorf("found %v (%s), %s %q\n%s", a.First, repo.names[a.First.Hash], a.Grade, a.Why, a.Log)
+				}
+			})
+		}
 	}
+}
+
+// Given commits of one round of which some at first show the opposite of what
+// they are, so that they contradict each other, then they are tried again before
+// any mark is made, and the answer is right.
+func TestAContradictionWithinARoundIsMended(t *testing.T) {
+	for _, c := range []struct {
+		commit string
+		says   Outcome
+	}{{"c6", simTarget}, {"c9", simTarget}, {"c25", simPass}, {"c22", simPass}} {
+		tester := &lying{scripted: scripted{does: func(s Subject) Outcome {
+			if at(s) >= 20 {
+				return simTarget
+			}
+			return simPass
+		}}, commit: c.commit, lies: 2, says: c.says}
+		var events []Event
+		a, err := Run(context.Background(), Config{New: "c31", Old: []string{"c0"}, Direction: Regression, Builders: 31, Progress: func(e Event) { events = append(events, e) }}, chain(t, 32), tester)
+		if err != nil {
+			t.Fatal(err)
+		}
+		again := slices.IndexFunc(events, func(e Event) bool { return e.Stage == "again" && e.Commit == c.commit })
+		marked := slices.IndexFunc(events, func(e Event) bool { return e.Stage == "step" && e.Record != nil })
+		if again < 0 || marked < again || a.Rounds != 1 {
+			t.Errorf("%s: tried again at event %d, marked at %d, %d rounds", c.commit, again, marked, a.Rounds)
+		}
+		if a.First == nil || a.First.Hash != "c20" || a.Grade != Proven {
+			t.Errorf("%s: found %v, %s %q", c.commit, a.First, a.Grade, a.Why)
+		}
+	}
+}
+
+// Given a change that was taken back and made again, so that commits contradict
+// each other for good, then one of both commits is found.
+func TestAContradictionThatStays(t *testing.T) {
+	for _, builders := range []int{2, 4, 8, 31} {
+		a, err := Run(context.Background(), Config{New: "c31", Old: []string{"c0"}, Direction: Regression, Builders: builders}, chain(t, 32), &scripted{does: func(s Subject) Outcome {
+			if n := at(s); n >= 20 || n >= 8 && n < 14 {
+				return simTarget
+			}
+			return simPass
+		}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if a.First == nil || a.First.Hash != "c20" && a.First.Hash != "c8" {
+			t.Errorf("%d builders: found %v, %s %q", builders, a.First, a.Grade, a.Why)
+		}
+	}
+}
+
+// Given several builders, then kernels are prepared at once, as many as there
+// are, and never more.
+func TestKernelsArePreparedAtOnce(t *testing.T) {
+	const builders = 3
+	tester := &gathering{scripted: scripted{does: func(s Subject) Outcome {
+		if at(s) >= 700 {
+			return simTarget
+		}
+		return simPass
+	}}, all: make(chan struct{}), want: builders}
+	a, err := Run(t.Context(), Config{New: "c999", Old: []string{"c0"}, Direction: Regression, Builders: builders}, chain(t, 1000), tester)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if a.First == nil || a.First.Hash != "c700" || tester.most != builders {
+		t.Errorf("found %v, %d at once", a.First, tester.most)
+	}
+}
+
+// gathering waits once until so many kernels are prepared at once.
+type gathering struct {
+	scripted
+	all        chan struct{}
+	want       int
+	now, most  int
+	preparedMu sync.Mutex
+}
+
+func (g *gathering) Prepare(ctx context.Context, s Subject) (Prepared, error) {
+	g.preparedMu.Lock()
+	g.now++
+	if g.now > g.most {
+		if g.most = g.now; g.most == g.want {
+			close(g.all)
+		}
+	}
+	g.preparedMu.Unlock()
+	if n := at(s); n != 0 && n != 999 && s.Revert == "" && s.Apply == "" {
+		select { // the first round is of as many; and later ones find it closed
+		case <-g.all:
+		case <-ctx.Done():
+			return Prepared{}, ctx.Err()
+		}
+	}
+	defer func() {
+		g.preparedMu.Lock()
+		g.now--
+		g.preparedMu.Unlock()
+	}()
+	return g.scripted.Prepare(ctx, s)
 }
 
 // shelf has kept one boot of each kernel and gives it first; then it makes new

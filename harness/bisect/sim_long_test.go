@@ -2,4 +2,8 @@
 
 package bisect
 
-const simulations = 5000
+const (
+	simulations       = 5000
+	simulationsAtOnce = 5000
+	roundsHistories   = 12
+)

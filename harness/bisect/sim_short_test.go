@@ -2,4 +2,8 @@
 
 package bisect
 
-const simulations = 500
+const (
+	simulations       = 500
+	simulationsAtOnce = 100
+	roundsHistories   = 1
+)

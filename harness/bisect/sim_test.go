@@ -286,11 +286,67 @@ type ending struct {
 	trials, boots, steps int
 }
 
-func simulate(t testing.TB, seed uint64, g grids) ending {
+// manyTesters are a tester of its own for each kernel, so that what each shows
+// does not depend on which is tried first.
+type manyTesters struct {
+	w    *world
+	seed uint64
+
+	mu       sync.Mutex
+	of       map[Subject]*simTester
+	prepared int
+}
+
+func (m *manyTesters) tester(s Subject) *simTester {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.of[s] == nil {
+		h := fnv.New64a()
+		h.Write([]byte(s.Full()))
+		m.of[s] = &simTester{w: m.w, r: rand.New(rand.NewPCG(m.seed, h.Sum64()))}
+	}
+	return m.of[s]
+}
+
+func (m *manyTesters) Prepare(ctx context.Context, s Subject) (Prepared, error) {
+	t := m.tester(s)
+	m.mu.Lock()
+	m.prepared++
+	m.mu.Unlock()
+	return t.Prepare(ctx, s)
+}
+
+func (m *manyTesters) Test(ctx context.Context, r Request, record func(Outcome) error) error {
+	return m.tester(r.Subject).Test(ctx, r, func(o Outcome) error {
+		if o.Boot != "" {
+			o.Boot = r.Subject.Full() + " " + o.Boot
+		}
+		return record(o)
+	})
+}
+
+func (m *manyTesters) sum() (trials, boots int) {
+	for _, t := range m.of {
+		trials, boots = trials+t.trials, boots+t.boots
+	}
+	return trials, boots
+}
+
+func simulate(t testing.TB, seed uint64, g grids, builders int) ending {
 	w := worldOf(seed)
-	tester := &simTester{w: w, r: rand.New(rand.NewPCG(seed, 99))}
-	a, err := run(context.Background(), Config{New: w.new, Old: w.old, Direction: Regression}, w.graph, tester, g)
-	e := ending{trials: tester.trials, boots: tester.boots}
+	cfg := Config{New: w.new, Old: w.old, Direction: Regression, Builders: builders}
+	var a *Answer
+	var err error
+	var e ending
+	if builders > 1 {
+		m := &manyTesters{w: w, seed: seed, of: map[Subject]*simTester{}}
+		a, err = run(context.Background(), cfg, w.graph, m, g)
+		e.trials, e.boots = m.sum()
+	} else {
+		tester := &simTester{w: w, r: rand.New(rand.NewPCG(seed, 99))}
+		a, err = run(context.Background(), cfg, w.graph, tester, g)
+		e.trials, e.boots = tester.trials, tester.boots
+	}
 	if err != nil {
 		t.Errorf("seed %d: %v", seed, err)
 		return e
@@ -352,7 +408,17 @@ func plain(seed uint64) ending {
 // confidence, then at least 99.5% of the answers are right or call themselves
 // doubtful, and at most 0.1% call a wrong one proven.
 func TestSimulatedBisections(t *testing.T) {
-	n := simulations
+	simulated(t, simulations, 1)
+}
+
+// Given the same histories, when several commits are tried at once, then the
+// answers are as good.
+func TestSimulatedBisectionsAtOnce(t *testing.T) {
+	simulated(t, simulationsAtOnce, 4)
+}
+
+func simulated(t *testing.T, n, builders int) {
+	t.Helper()
 	endings := make([]ending, n)
 	g := newGrids()
 	var wg sync.WaitGroup
@@ -360,7 +426,7 @@ func TestSimulatedBisections(t *testing.T) {
 	for range runtime.GOMAXPROCS(0) {
 		wg.Go(func() {
 			for i := range work {
-				endings[i] = simulate(t, uint64(i), g)
+				endings[i] = simulate(t, uint64(i), g, builders)
 			}
 		})
 	}
@@ -418,8 +484,8 @@ func TestSimulatedBisections(t *testing.T) {
 	}
 	per := func(k int) string { return fmt.Sprintf("%.2f%%", 100*float64(k)/float64(n)) }
 	mean := func(k int) string { return fmt.Sprintf("%.0f", float64(k)/float64(n)) }
-	t.Logf("%d bisections: %s named the commit, %s proven it, %s doubtful (%s with the commit not among those it left; could not go on: %v), %s wrong, %s wrong and proven; a bisection took %s trials in %s boots, %s steps; of the %d where every commit can be tried, %d did not name it",
-		n, per(named), per(proven), per(doubtful), per(missed), stops, per(wrong), per(wrongProven), mean(trials), mean(boots), mean(steps), whole, lost)
+	t.Logf("%d bisections by %d builders: %s named the commit, %s proven it, %s doubtful (%s with the commit not among those it left; could not go on: %v), %s wrong, %s wrong and proven; a bisection took %s trials in %s boots, %s steps; of the %d where every commit can be tried, %d did not name it",
+		n, builders, per(named), per(proven), per(doubtful), per(missed), stops, per(wrong), per(wrongProven), mean(trials), mean(boots), mean(steps), whole, lost)
 	t.Logf("git bisect run with 10 repeats: %s named the commit, %s with those that had it among the ones left; %s trials in %s boots", per(plainNamed), per(plainRight), mean(plainTrials), mean(plainBoots))
 	if wrong*1000 > 5*n {
 		t.Errorf("%d of %d answers are wrong and not called doubtful, more than 0.5%%", wrong, n)
@@ -439,6 +505,6 @@ func TestSimulatedBisections(t *testing.T) {
 func BenchmarkBisection(b *testing.B) {
 	g := newGrids()
 	for i := range b.N {
-		simulate(b, uint64(i%100), g)
+		simulate(b, uint64(i%100), g, 1)
 	}
 }

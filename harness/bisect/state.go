@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"sync"
 
 	"github.com/blockrig/blockrig/harness/cachedir"
 )
@@ -37,10 +38,13 @@ const (
 type State struct {
 	folder *cachedir.Folder
 	root   *os.Root
-	file   *os.File
-	lines  map[Subject][]entry // recorded, not yet asked for again
-	asked  int                 // requests so far
-	fail   error               // a write that failed: nothing may follow it
+
+	// With several builders, kernels are tried at once.
+	mu    sync.Mutex
+	file  *os.File
+	lines map[Subject][]entry // recorded, not yet asked for again
+	asked int                 // requests so far
+	fail  error               // a write that failed: nothing may follow it
 }
 
 // entry is a line of trials.jsonl: a kernel prepared, or a trial.
@@ -187,6 +191,8 @@ func (s *State) Close() error {
 // append adds a line to the trials; when it returns, the line outlives a
 // power loss.
 func (s *State) append(e entry) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	if s.fail != nil {
 		return s.fail
 	}
@@ -350,12 +356,29 @@ func (s *State) tester(t Tester) Tester {
 // take gives the next recorded line of a subject if it is of the wanted sort
 // and, with a request of more than 0, of that request.
 func (s *State) take(sub Subject, prepared bool, request int) (entry, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	list := s.lines[sub]
 	if len(list) == 0 || (list[0].Prepared != nil) != prepared || request > 0 && list[0].Request != request {
 		return entry{}, false
 	}
 	s.lines[sub] = list[1:]
 	return list[0], true
+}
+
+// recorded counts the lines of a subject that were not asked for again.
+func (s *State) recorded(sub Subject) int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.lines[sub])
+}
+
+// newRequest numbers a request.
+func (s *State) newRequest() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.asked++
+	return s.asked
 }
 
 func (r recorder) Prepare(ctx context.Context, sub Subject) (Prepared, error) {
@@ -369,8 +392,7 @@ func (r recorder) Prepare(ctx context.Context, sub Subject) (Prepared, error) {
 	if p.Failure == KindError {
 		return p, nil // trouble with the machine: another time there may be one
 	}
-	r.state.asked++
-	return p, r.state.append(entry{Subject: sub, Request: r.state.asked, Prepared: &p})
+	return p, r.state.append(entry{Subject: sub, Request: r.state.newRequest(), Prepared: &p})
 }
 
 func (r recorder) Test(ctx context.Context, req Request, record func(Outcome) error) error {
@@ -393,12 +415,11 @@ func (r recorder) Test(ctx context.Context, req Request, record func(Outcome) er
 		left--
 	}
 	// What comes next was recorded for a later request.
-	if left == 0 || request > 0 && (void || len(r.state.lines[req.Subject]) > 0) {
+	if left == 0 || request > 0 && (void || r.state.recorded(req.Subject) > 0) {
 		return nil
 	}
 	if request == 0 {
-		r.state.asked++
-		request = r.state.asked
+		request = r.state.newRequest()
 	}
 	// What is missing of a boot that was cut short is made up for by a boot
 	// of its own.

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -27,10 +28,13 @@ var errCrash = errors.New("crash")
 // crashing stops for good before a given trial, as a killed process does.
 type crashing struct {
 	Tester
+	mu   sync.Mutex
 	left int
 }
 
 func (c *crashing) Prepare(ctx context.Context, s Subject) (Prepared, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	if c.left == 0 {
 		return Prepared{}, errCrash
 	}
@@ -39,6 +43,8 @@ func (c *crashing) Prepare(ctx context.Context, s Subject) (Prepared, error) {
 
 func (c *crashing) Test(ctx context.Context, r Request, record func(Outcome) error) error {
 	return c.Tester.Test(ctx, r, func(o Outcome) error {
+		c.mu.Lock()
+		defer c.mu.Unlock()
 		if c.left == 0 {
 			return errCrash
 		}
@@ -52,6 +58,7 @@ func (c *crashing) Test(ctx context.Context, r Request, record func(Outcome) err
 // that was not.
 type steady struct {
 	w     *world
+	mu    sync.Mutex
 	done  map[Subject]int
 	boots int
 }
@@ -64,6 +71,8 @@ func (t *steady) Prepare(ctx context.Context, s Subject) (Prepared, error) {
 }
 
 func (t *steady) Test(ctx context.Context, r Request, record func(Outcome) error) error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
 	for range r.Boots {
 		t.boots++
 		for range r.Runs {
@@ -110,9 +119,17 @@ type wanted struct {
 // Given a search that is killed before its k-th trial, for every k, when it
 // goes on, then it ends with the same answer, and no trial was done twice.
 func TestResumeAfterACrashAtEveryTrial(t *testing.T) {
-	for _, rate := range []float64{1, .6} {
+	for _, c := range []struct {
+		rate     float64
+		builders int
+	}{{1, 1}, {.6, 1}, {1, 3}, {.6, 3}} {
+		rate := c.rate
 		w := steadyWorld(rate)
-		cfg := Config{New: w.new, Old: w.old}
+		if c.builders > 1 {
+			// A request that has no verdict may end early, so it is not made up for.
+			delete(w.broken, "c8")
+		}
+		cfg := Config{New: w.new, Old: w.old, Builders: c.builders}
 		want, err := Run(context.Background(), cfg, w.graph, &steady{w: w, done: make(map[Subject]int)})
 		if err != nil {
 			t.Fatal(err)
@@ -121,8 +138,8 @@ func TestResumeAfterACrashAtEveryTrial(t *testing.T) {
 			t.Fatalf("found %v", want.First)
 		}
 		stride := 1
-		if rate < 1 {
-			stride = 7
+		if rate < 1 || c.builders > 1 {
+			stride = 7 * c.builders
 		}
 		for k := 0; k < want.Trials; k += stride {
 			dir := filepath.Join(t.TempDir(), "state")
@@ -131,7 +148,7 @@ func TestResumeAfterACrashAtEveryTrial(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if _, err := s.Run(context.Background(), cfg, steadyWorld(rate).graph, &crashing{tester, k}); !errors.Is(err, errCrash) {
+			if _, err := s.Run(context.Background(), cfg, steadyWorld(rate).graph, &crashing{Tester: tester, left: k}); !errors.Is(err, errCrash) {
 				t.Fatalf("crash before trial %d: %v", k, err)
 			}
 			// What a crash in the middle of a write leaves.
@@ -197,7 +214,7 @@ func TestFinishedStateNeedsNoTrial(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer s.Close()
-	got, err := s.Run(context.Background(), Config{New: w.new, Old: w.old}, w.graph, &crashing{&steady{w: w}, 0})
+	got, err := s.Run(context.Background(), Config{New: w.new, Old: w.old}, w.graph, &crashing{Tester: &steady{w: w}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -59,7 +59,8 @@ type Request struct {
 // A Tester tries kernels. Both methods return an error only when the search
 // must stop (the context ended, the disk is full); what goes wrong with one
 // kernel is an outcome. Trials of one boot must be recorded one after the
-// other with the same boot ID.
+// other with the same boot ID. With several builders, as many goroutines call
+// it, each for another subject.
 type Tester interface {
 	// Prepare builds or fetches the kernel. A search that is resumed
 	// asks for trials of a kernel without preparing it again.

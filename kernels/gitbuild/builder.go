@@ -29,8 +29,10 @@ import (
 // Options of a Builder. The zero value builds with gcc on all CPUs.
 type Options struct {
 	CC   string // the compiler; "" is gcc
-	Jobs int    // of make; 0: one for each CPU
-	Nice int    // of make
+	Jobs int    // of make; 0: one for each CPU, shared among the builds at once
+	// AtOnce is how many kernels of one repository are built at once; 0: 1.
+	AtOnce int
+	Nice   int // of make
 	// Log, if not nil, is told what was found damaged and is made anew.
 	Log *slog.Logger
 	// Progress, if not nil, is told what a build does: a phase (lock,
@@ -96,9 +98,9 @@ var ErrDoesNotApply = errors.New("does not apply")
 // or of a revert of one that is not.
 var ErrChangesNothing = fmt.Errorf("%w: it changes nothing here", ErrDoesNotApply)
 
-// A Builder builds kernels, one at a time for each repository; several
-// processes may use one cache, and don't wait for each other but for the same
-// kernel.
+// A Builder builds kernels, one at a time for each repository unless its options
+// say otherwise; several processes may use one cache, and don't wait for each
+// other but for the same kernel.
 type Builder struct {
 	opts    Options
 	home    string        // blockrig's own cache folder
@@ -110,7 +112,7 @@ type Builder struct {
 	enclosed bool
 	sees     []string // that it sees besides
 
-	turns sync.Map // folder of a repository -> chan struct{}, full while this Builder builds from it
+	turns sync.Map // folder of a repository -> chan struct{}, which has what this Builder builds from it; full: no more
 	jobs  int
 }
 
@@ -130,8 +132,9 @@ func Open(ctx context.Context, cacheDir string, opts Options) (*Builder, error) 
 		return nil, fmt.Errorf("compiler %q: give the name or path of one program", opts.CC)
 	}
 	b := &Builder{opts: opts, home: abs, work: filepath.Join(abs, "sources"), jobs: opts.Jobs}
+	b.opts.AtOnce = max(1, opts.AtOnce)
 	if b.jobs <= 0 {
-		b.jobs = runtime.NumCPU()
+		b.jobs = max(1, runtime.NumCPU()/b.opts.AtOnce)
 	}
 	if b.opts.Log == nil {
 		b.opts.Log = slog.New(slog.DiscardHandler)
@@ -451,11 +454,11 @@ func (b *Builder) buildIn(ctx context.Context, j *job, src *source, dir string, 
 }
 
 // takePlace gives the job a folder for its sources and objects: the
-// repository's own, which has those of earlier builds, or while other processes
-// build there one beside it.
+// repository's own, which has those of earlier builds, or while another build
+// is there one beside it.
 func (b *Builder) takePlace(ctx context.Context, j *job) (leave func() error, err error) {
 	// Who builds several kernels is soonest done where the last one was built.
-	all, _ := b.turns.LoadOrStore(j.dir, make(chan struct{}, 1))
+	all, _ := b.turns.LoadOrStore(j.dir, make(chan struct{}, b.opts.AtOnce))
 	turn := all.(chan struct{})
 	select {
 	case turn <- struct{}{}:
@@ -466,7 +469,7 @@ func (b *Builder) takePlace(ctx context.Context, j *job) (leave func() error, er
 		j.place = j.dir
 		if n > 1 {
 			j.place = filepath.Join(j.dir, strconv.Itoa(n))
-			b.opts.Log.Info("another blockrig builds from the same repository, so this build begins in a folder of its own", "folder", j.place)
+			b.opts.Log.Info("another build from the same repository is under way, so this one begins in a folder of its own", "folder", j.place)
 		}
 		var unlock func() error
 		if err = b.makeFolder(j.place); err == nil {

@@ -1095,6 +1095,48 @@ func TestOthersBuildAtTheSameTimeButTheSameKernel(t *testing.T) {
 	}
 }
 
+// Given a Builder of several at once and a build under way, when it is to build
+// another kernel of the same repository, then it does so at once, in a folder of
+// its own, and the image is what it is elsewhere.
+func TestSeveralAreBuiltAtOnce(t *testing.T) {
+	g := newRepo(t)
+	dir := openDir(t)
+	fifo := openFifo(t, dir)
+	fast := g.git("rev-parse", "HEAD")
+	slow := g.commit("slow", map[string]string{"image.sh": "read x <" + fifo.name + "\n" + tree["image.sh"]})
+	building := make(chan struct{}, 10)
+	b := open(t, dir, Options{AtOnce: 2, Progress: func(phase string, files int) {
+		if files == 2 { // all but the image
+			building <- struct{}{}
+		}
+	}})
+	b.sees = []string{dir}
+	done := make(chan error, 1)
+	go func() {
+		_, err := b.BuildSpec(t.Context(), Spec{Repo: g.Dir(), Rev: slow})
+		done <- err
+	}()
+	select {
+	case <-building:
+	case err := <-done:
+		t.Fatalf("the build ended before its end: %v", err)
+	}
+	another, err := b.BuildSpec(t.Context(), Spec{Repo: g.Dir(), Rev: fast})
+	if err != nil || another.Cached {
+		t.Errorf("another kernel: %v", err)
+	}
+	if err := os.WriteFile(fifo.name, []byte("go on\n"), 0); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+	alone, err := open(t, openDir(t), Options{}).BuildSpec(t.Context(), Spec{Repo: g.Dir(), Rev: fast})
+	if err != nil || alone.Image256 != another.Image256 {
+		t.Errorf("alone the image is %s, beside another %s: %v", alone.Image256, another.Image256, err)
+	}
+}
+
 // Given a Makefile that prints without bounds, when it is built, then the log
 // has the beginning, the end with the error, and says how much is left out.
 func TestLogIsBounded(t *testing.T) {

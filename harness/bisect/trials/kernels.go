@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"sync"
 	"time"
 
 	"github.com/blockrig/blockrig/harness/bisect"
@@ -104,6 +105,7 @@ type Commits struct {
 	Try      []string      // patches under test
 	Say      func(format string, args ...any)
 
+	mu       sync.Mutex
 	subjects map[string]bisect.Subject // by the revision in their references
 	said     map[string]bool           // patches that were left out
 }
@@ -111,6 +113,8 @@ type Commits struct {
 // Ref implements Kernels.
 func (c *Commits) Ref(s bisect.Subject) string {
 	rev := s.Full()
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	if c.subjects == nil {
 		c.subjects = make(map[string]bisect.Subject)
 	}
@@ -133,7 +137,9 @@ func (c *Commits) Build(ctx context.Context, ref kernels.GitRef) (kernels.Kernel
 	if ref.Repo != c.Spec.Repo {
 		return kernels.Kernel{}, fmt.Errorf("repository %s is not the one at hand, %s", ref.Repo, c.Spec.Repo)
 	}
+	c.mu.Lock()
 	s, ok := c.subjects[ref.Rev]
+	c.mu.Unlock()
 	if !ok {
 		s.Commit = ref.Rev
 	}
@@ -161,19 +167,26 @@ func (c *Commits) Prepare(ctx context.Context, s bisect.Subject) (bisect.Prepare
 	default:
 		return failure(bisect.KindError, err), nil
 	}
-	for _, name := range b.LeftOut {
-		if c.said == nil {
-			c.said = map[string]bool{}
-		}
-		if key := s.Commit + name; !c.said[key] && c.Say != nil {
-			c.said[key] = true
-			c.Say("%s: %s does not apply and is left out", bisect.Subject{Commit: s.Commit}, filepath.Base(name))
-		}
-	}
+	c.sayLeftOut(s.Commit, b.LeftOut)
 	if p, err := usable(ctx, c.Preparer, c.Ref(s), b.Kernel, c.Case); p != nil || err != nil {
 		return deref(p), err
 	}
 	return bisect.Prepared{Digest: b.Image256, Release: b.Release, Seconds: time.Since(began).Seconds()}, nil
+}
+
+// sayLeftOut says once of each commit which patches don't apply to it.
+func (c *Commits) sayLeftOut(commit string, patches []string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.said == nil {
+		c.said = map[string]bool{}
+	}
+	for _, name := range patches {
+		if key := commit + name; !c.said[key] && c.Say != nil {
+			c.said[key] = true
+			c.Say("%s: %s does not apply and is left out", bisect.Subject{Commit: commit}, filepath.Base(name))
+		}
+	}
 }
 
 // Compiled gives those of the paths that the build of a commit read.

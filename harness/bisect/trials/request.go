@@ -77,6 +77,7 @@ type Build struct {
 	Jobs      int      `json:"jobs,omitempty"`
 	Config    *File    `json:"config,omitempty"`
 	Fragments []string `json:"fragments,omitempty"` // besides the default ones
+	Builders  int      `json:"builders,omitempty"`  // builds at once, of as many commits; 0: 1
 	Patches   []File   `json:"patches,omitempty"`
 }
 

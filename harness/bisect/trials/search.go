@@ -265,7 +265,7 @@ func (s *Search) config() (bisect.Config, error) {
 	}
 	cfg := bisect.Config{Direction: r.Direction, Rules: rules, Confidence: r.Confidence, MaxSkips: r.MaxSkips}
 	if g := r.Git; g != nil {
-		cfg.New = g.New.Commit
+		cfg.New, cfg.Builders = g.New.Commit, g.Build.Builders
 		for _, o := range g.Old {
 			cfg.Old = append(cfg.Old, o.Commit)
 		}
@@ -306,7 +306,7 @@ func (s *Search) commits(ctx context.Context, runner *Runner) (*Commits, error) 
 		}
 		spec.ConfigFile = name
 	}
-	return NewCommits(ctx, runner, s.Cache, spec, gitbuild.Options{CC: b.CC, Jobs: b.Jobs, Nice: BuildNice, Log: runner.Log})
+	return NewCommits(ctx, runner, s.Cache, spec, gitbuild.Options{CC: b.CC, Jobs: b.Jobs, AtOnce: b.Builders, Nice: BuildNice, Log: runner.Log})
 }
 
 // BuildNice is how much builds stand back behind what else the machine does.

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/blockrig/blockrig/harness/bisect"
@@ -25,6 +26,8 @@ type Tester struct {
 	Run     *results.Run // where trials are recorded
 	Base    string       // folder that an outcome's Where is relative to
 	Dir     string       // folder for saved machines, while a request is under way
+
+	mu sync.Mutex // one request at a time: its trials take this machine's workers
 }
 
 // Prepare implements bisect.Tester.
@@ -38,6 +41,8 @@ func (t *Tester) Prepare(ctx context.Context, s bisect.Subject) (bisect.Prepared
 // what its random numbers are) is no independent evidence: the machines saved
 // for a request are removed with it.
 func (t *Tester) Test(ctx context.Context, req bisect.Request, record func(bisect.Outcome) error) error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
 	return t.try(ctx, req, t.Cases, func(_ results.Record, o bisect.Outcome) error { return record(o) })
 }
 

@@ -27,6 +27,7 @@ type gitOptions struct {
 	termOld     string
 	termNew     string
 	paths       []string
+	builders    int
 
 	buildOptions
 }
@@ -106,7 +107,11 @@ REPO, or with --fix, the first good one. Kernels are built in a folder of
 blockrig's own: the repository's files and index are not touched. git's own
 bisect runs in a repository of its own in the bisection's folder, where git
 bisect log and git bisect visualize work meanwhile. Nothing that the repository's
-config or hooks name is run.`,
+config or hooks name is run.
+
+With --builders N, each round builds N commits at once, in folders of their own,
+and takes the range to a part of N+1. That takes more builds in all, so it pays
+where one build leaves CPUs idle, as small ones do on a large machine.`,
 		Example: `  blockrig bisect git --repo ~/linux --good v6.17 --bad v6.18 lvm-mirror-dio-read --case length=512,memory_offset=32
   blockrig bisect git --repo ~/linux --good v6.17 --bad v6.18 md-raid1-dio-read -- block drivers/md fs/iomap
   blockrig bisect git --repo ~/linux --fix --bad v6.18 --good master lvm-mirror-dio-read --bad-when 'verdict in (eio, hang)'`,
@@ -142,10 +147,14 @@ config or hooks name is run.`,
 	f.BoolVar(&g.firstParent, "first-parent", false, "follow only the first parent of merges")
 	f.StringVar(&g.termOld, "term-old", "", "git bisect's `WORD` for the older state (default good)")
 	f.StringVar(&g.termNew, "term-new", "", "git bisect's `WORD` for the newer state (default bad)")
+	numberVar(f, &g.builders, "builders", 1, 1, mostBuilders, "commits to build, and then try, at once: the `N` that together tell most; fewer rounds, more builds")
 	g.buildFlags(f)
 	o.flags(f)
 	return c
 }
+
+// mostBuilders is how many commits a round has at most.
+const mostBuilders = 64
 
 // newGit makes a bisection of commits.
 func (a *app) newGit(ctx context.Context, o *bisectOptions, g *gitOptions, name string) (*trials.Search, error) {
@@ -160,6 +169,9 @@ func (a *app) newGit(ctx context.Context, o *bisectOptions, g *gitOptions, name 
 	git := trials.GitRequest{FirstParent: g.firstParent, Paths: g.paths, TermOld: g.termOld, TermNew: g.termNew}
 	if git.Build, err = g.build(); err != nil {
 		return nil, badRequest(err)
+	}
+	if g.builders > 1 {
+		git.Build.Builders = g.builders
 	}
 	r := o.request(cases[0])
 	if err := r.Commits(ctx, repo, trials.Ends{Good: g.good, Bad: g.bad, Fix: g.fix}, git); err != nil {
