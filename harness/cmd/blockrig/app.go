@@ -19,6 +19,7 @@ import (
 	"golang.org/x/term"
 
 	"github.com/blockrig/blockrig/harness/bisect/trials"
+	"github.com/blockrig/blockrig/harness/fleet"
 	"github.com/blockrig/blockrig/harness/progress"
 	"github.com/blockrig/blockrig/harness/text"
 	"github.com/blockrig/blockrig/harness/trial"
@@ -64,6 +65,9 @@ type app struct {
 	results string
 	log     *slog.Logger
 	display *progress.Display
+
+	fleet *fleet.Client // that makes the trials; nil: this machine does
+	class fleet.ClassOf // of its machines
 }
 
 // endSignals are those that end a run in an orderly way. Those that blockrig was
@@ -100,6 +104,7 @@ func run(args []string, stdin io.Reader, stdout, stderr *os.File) (code int) {
 		return superviseStep(args, stderr)
 	}
 	root.SetArgs(args)
+	defer a.leaveHub()
 	ran, err := root.ExecuteContextC(ctx)
 	if !stepping {
 		defer func() { code = forGit(code, ran) }()
@@ -177,7 +182,7 @@ wrong; 3 no failure, but some verdict could not be had.`,
 	f.StringVar(&a.results, "results", "", "folder `DIR` for the records of runs (see \"blockrig help results\")")
 	f.BoolVarP(&a.verbose, "verbose", "v", false, "say on stderr what is being done")
 	root.AddCommand(a.reproCommand(), a.runCommand(), a.classifyCommand(), a.scenariosCommand(),
-		a.kernelsCommand(), a.resultsCommand(), a.replayCommand(), a.minimiseCommand(), a.shellCommand(), a.doctorCommand(), a.huntCommand(), a.bisectCommand(), a.stepCommand(), a.tryPatchCommand(), a.nightlyCommand(), a.b4CheckCommand(), a.versionCommand())
+		a.kernelsCommand(), a.resultsCommand(), a.replayCommand(), a.minimiseCommand(), a.shellCommand(), a.doctorCommand(), a.huntCommand(), a.bisectCommand(), a.stepCommand(), a.tryPatchCommand(), a.nightlyCommand(), a.b4CheckCommand(), a.serveCommand(), a.workerCommand(), a.versionCommand())
 	for _, command := range moreVerbs {
 		root.AddCommand(command(a))
 	}

@@ -106,6 +106,19 @@ func (o *bisectOptions) request(c scenarios.Case) trials.Request {
 	}
 }
 
+// onHub has the trials of a bisection made by a hub's workers, if that is asked
+// for: all of them, also when it is resumed, with one QEMU and one accelerator.
+func (a *app) onHub(ctx context.Context, o *bisectOptions, r *trials.Request) error {
+	if o.lab.hub == "" {
+		return nil
+	}
+	if err := a.joinHub(ctx, o.lab.hub, o.lab.accel, ""); err != nil {
+		return err
+	}
+	r.Machine.Hub, r.Machine.Accel, r.Machine.QEMU = o.lab.hub, string(a.class.Accel), a.class.QEMU
+	return nil
+}
+
 // check finds what is wrong with the flags of a bisection before anything is
 // done.
 func (o *bisectOptions) check() error {
@@ -131,7 +144,10 @@ const maxJobs = 64
 
 // runner gets ready what a bisection's trials run with.
 func (a *app) runner(ctx context.Context, m trials.Machine, memory scenarios.Bytes) (*trials.Runner, error) {
-	if err := needQEMU(); err != nil {
+	if err := a.joinHub(ctx, m.Hub, m.Accel, m.QEMU); err != nil {
+		return nil, err
+	}
+	if err := a.needMachines(); err != nil {
 		return nil, err
 	}
 	prep, err := a.preparer(ctx, labOptions{accel: m.Accel, tools: m.Tools, cpus: m.CPUs, cold: m.Cold})
@@ -142,7 +158,7 @@ func (a *app) runner(ctx context.Context, m trials.Machine, memory scenarios.Byt
 		m.Jobs = trial.Workers(maxJobs, int64(memory))
 	}
 	return &trials.Runner{
-		Preparer: prep, Workers: m.Jobs, Log: a.log,
+		Preparer: prep, Workers: m.Jobs, Log: a.log, Fleet: a.elsewhere(),
 		Progress: a.display.Status, Say: a.say,
 	}, nil
 }

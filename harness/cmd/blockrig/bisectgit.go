@@ -150,6 +150,7 @@ where one build leaves CPUs idle, as small ones do on a large machine.`,
 	numberVar(f, &g.builders, "builders", 1, 1, mostBuilders, "commits to build, and then try, at once: the `N` that together tell most; fewer rounds, more builds")
 	g.buildFlags(f)
 	o.flags(f)
+	o.lab.hubFlag(f)
 	return c
 }
 
@@ -174,6 +175,9 @@ func (a *app) newGit(ctx context.Context, o *bisectOptions, g *gitOptions, name 
 		git.Build.Builders = g.builders
 	}
 	r := o.request(cases[0])
+	if err := a.onHub(ctx, o, &r); err != nil {
+		return nil, err
+	}
 	if err := r.Commits(ctx, repo, trials.Ends{Good: g.good, Bad: g.bad, Fix: g.fix}, git); err != nil {
 		return nil, err
 	}

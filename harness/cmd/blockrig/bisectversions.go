@@ -62,6 +62,7 @@ the series where it changed.`,
 	f.StringVar(&thenGit, "then-git", "", "then bisect the commits of the range found, in the repository `REPO`")
 	g.buildFlags(f)
 	o.flags(f)
+	o.lab.hubFlag(f)
 	return c
 }
 
@@ -73,6 +74,9 @@ func (a *app) newVersions(ctx context.Context, o *bisectOptions, good, bad strin
 	}
 	defer a.show()()
 	r := o.request(cases[0])
+	if err := a.onHub(ctx, o, &r); err != nil {
+		return nil, err
+	}
 	r.ThenGit = then
 	runner, err := a.runner(ctx, r.Machine, cases[0].Setup.Machine.Memory)
 	if err != nil {

@@ -16,6 +16,7 @@ import (
 
 func (a *app) nightlyCommand() *cobra.Command {
 	var dry, sample bool
+	var o labOptions
 	c := &cobra.Command{
 		Use:   "nightly CONFIG.yaml",
 		Short: "Do a night's work: find what is new, try what is due, say what changed",
@@ -49,12 +50,21 @@ is failing still.`,
 			if err != nil {
 				return badRequest(err)
 			}
+			if err := o.check(); err != nil {
+				return badRequest(err)
+			}
+			if !dry {
+				if err := a.joinHub(c.Context(), o.hub, config.Accel, ""); err != nil {
+					return err
+				}
+			}
 			return a.nightly(c.Context(), config, dry)
 		},
 	}
 	f := c.Flags()
 	f.BoolVar(&dry, "dry-run", false, "only say what would be tried, how long it takes, and what would be left out")
 	f.BoolVar(&sample, "sample", false, "print a config to begin with")
+	o.hubFlag(f)
 	return c
 }
 
@@ -78,6 +88,9 @@ func (a *app) nightly(ctx context.Context, config *nightly.Config, dry bool) err
 		Config: config, Root: root, Clock: nightly.SystemClock(), Say: a.say, Command: os.Args, Workers: config.Jobs,
 		Exec: &nightly.Machines{Kernels: prep.Kernels, Cache: cache, Command: os.Args, Trials: a.quietly, Runner: a.runner},
 	}
+	if a.fleet != nil {
+		w.Workers = a.class.Slots
+	}
 	if w.Workers == 0 {
 		w.Workers = trial.Workers(maxJobs, 0)
 	}
@@ -91,7 +104,7 @@ func (a *app) nightly(ctx context.Context, config *nightly.Config, dry bool) err
 		}
 		return f.WriteText(a.stdout, config.Name)
 	}
-	if err := needQEMU(); err != nil {
+	if err := a.needMachines(); err != nil {
 		return err
 	}
 	night, err := w.Run(ctx)

@@ -36,7 +36,10 @@ repeats of a case with one signature the first keeps its folder; the record of
 each is in the run's trials.jsonl, and "blockrig results show" prints them.
 
 Ctrl-C ends the run with what is done: exit status 1 if there was a failure,
-else 3. --resume RUN does the rest, on the very same kernels and scenarios.`,
+else 3. --resume RUN does the rest, on the very same kernels and scenarios.
+
+With --hub the workers of a hub make the trials ("blockrig help serve"); all else
+is the same. All trials of a run are made with one QEMU and one accelerator.`,
 		Example: `  blockrig run lvm-mirror-dio-read -k debian:6.18 -k debian:newest
   blockrig run ./mine.yaml -k file:arch/x86/boot/bzImage --set length=4096
   blockrig run lvm-mirror-dio-read -k debian:6.18 --repeat 100 --boots 10
@@ -94,6 +97,7 @@ else 3. --resume RUN does the rest, on the very same kernels and scenarios.`,
 	f.Float64Var(&trust, "trust-rate", defaultTrust, "say how many passes rule out a failure `RATE` above this one")
 	f.StringVar(&resume, "resume", "", "do the rest of the run with this `ID` (or its beginning, or last)")
 	o.flags(f)
+	o.hubFlag(f)
 	o.traceFlag(f)
 	o.build.buildFlags(f)
 	return c
@@ -139,7 +143,10 @@ func casesOf(names, set, only []string) ([]scenarios.Case, error) {
 
 // newRun begins a run and does it.
 func (a *app) newRun(ctx context.Context, req results.Request, o labOptions) error {
-	if err := needQEMU(); err != nil {
+	if err := a.joinHub(ctx, o.hub, req.Accel, ""); err != nil {
+		return err
+	}
+	if err := a.needMachines(); err != nil {
 		return err
 	}
 	return a.runTrials(ctx, how{timing: o.timing}, creating(ctx, req))

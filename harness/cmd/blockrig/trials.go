@@ -38,6 +38,7 @@ type labOptions struct {
 	timing bool
 	trace  string // when trials are traced
 	build  buildOptions
+	hub    string // whose workers make the trials; "": this machine does
 }
 
 // When the block layer's part in trials is recorded.
@@ -86,6 +87,9 @@ func (o *labOptions) check() error {
 			return fmt.Errorf("--cache-size: %w", err)
 		}
 	}
+	if o.hub != "" {
+		return checkAddress("hub", o.hub)
+	}
 	return nil
 }
 
@@ -116,7 +120,7 @@ func (a *app) preparer(ctx context.Context, o labOptions) (*trial.Preparer, erro
 		return nil, err
 	}
 	store.Progress, store.Builder = a.display.Fetched, building{cache: cache, say: a.display.Fetched, with: o.build, log: a.log}
-	return &trial.Preparer{
+	p := &trial.Preparer{
 		Kernels:   store,
 		Initramfs: &initramfs.Builder{Cache: filepath.Join(cache, "initramfs"), Log: a.log},
 		ToolsFrom: o.tools,
@@ -124,7 +128,16 @@ func (a *app) preparer(ctx context.Context, o labOptions) (*trial.Preparer, erro
 		Accelerate: func(ctx context.Context, k kernels.Kernel) (qemu.Accel, error) {
 			return a.accelerate(ctx, qemu.Accel(o.accel), k)
 		},
-	}, nil
+	}
+	if a.fleet != nil {
+		p.Build = a.class.QEMU
+		p.Accelerate = func(context.Context, kernels.Kernel) (qemu.Accel, error) { return a.class.Accel, nil }
+		a.fleet.Find = func(ctx context.Context, j trial.Job) (trial.Files, error) {
+			j.Direct = false // the worker unpacks it
+			return p.Find(ctx, j)
+		}
+	}
+	return p, nil
 }
 
 // how a run is done, which may be another way when it is resumed.
@@ -202,7 +215,7 @@ func (a *app) doRest(ctx context.Context, b *begun, stored results.Stored, h how
 	if len(b.todo) == 0 {
 		return nil
 	}
-	if err := needQEMU(); err != nil {
+	if err := a.needMachines(); err != nil {
 		return err
 	}
 	defer a.show()()
@@ -244,12 +257,17 @@ func (a *app) schedule(ctx context.Context, find finding, b *begun, tasks []tria
 		shown[n] = progress.Trial{Kernel: t.Ref, Scenario: sc.Name, Case: t.Case.ID, Boot: t.Boot, Cold: b.req.Cold || sc.Cold != ""}
 	}
 	workers := cmp.Or(h.jobs, b.req.Jobs)
-	if workers == 0 {
+	switch {
+	case a.fleet != nil:
+		workers = a.class.Slots
+		a.fleet.Started = func(n int, worker string) { a.display.Phase(n, "on "+worker, "") }
+	case workers == 0:
 		workers = trial.Workers(len(tasks), int64(memory))
 	}
 	a.display.Trials(shown, workers, len(b.tasks)-len(tasks))
 	s := &trial.Schedule{
 		Find: find, Workers: workers, Log: a.log, Progress: a.display.Phase, Bases: bases,
+		Fleet: a.elsewhere(), Fresh: h.saved != "",
 		Begin: func(n int, j trial.Job) (string, error) { return b.run.Begin(b.todo[n], j) },
 		Done: func(n int, o trial.Outcome) error {
 			rec, err := b.run.End(b.todo[n], o)
