@@ -283,7 +283,7 @@ func (h *Hunt) trial(ctx context.Context, k kernelRef, c scenarios.Case, w how) 
 	}
 	place := h.Run.Places(1)
 	sched := &trial.Schedule{
-		Find: h.Preparer.Find, Workers: 1, Log: h.Log, Bases: h.Bases,
+		Find: h.Preparer.Find, Workers: 1, Log: h.Log, Bases: h.Bases, Fleet: h.Fleet,
 		Begin: func(_ int, j trial.Job) (string, error) { return h.Run.Begin(place, j) },
 		Done: func(_ int, o trial.Outcome) (err error) {
 			rec, err = h.Run.End(place, o)

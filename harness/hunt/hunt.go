@@ -34,8 +34,10 @@ type Hunt struct {
 	Preparer *trial.Preparer
 	Bases    *trial.BaseCache
 	Run      *results.Run // where trials are recorded
-	Scratch  string       // folder for the sweep's machine, of blockrig's own and empty
-	Log      *slog.Logger
+	// Fleet, when not nil, makes the trials that confirm what was found.
+	Fleet   trial.Fleet
+	Scratch string // folder for the sweep's machine, of blockrig's own and empty
+	Log     *slog.Logger
 
 	// Known are bugs that are counted and not reported again.
 	Known []Known

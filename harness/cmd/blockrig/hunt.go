@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/blockrig/blockrig/harness/hunt"
+	"github.com/blockrig/blockrig/harness/qemu"
 	"github.com/blockrig/blockrig/results"
 )
 
@@ -44,6 +45,9 @@ bisect and the like take as it is, and as a report.
 
 A stack is a part, or several joined by + from the bottom up:
 ` + "  " + strings.Join(hunt.StackNames(), " ") + `
+
+With --hub the stacks are still compared here, and the trials of what is found
+are made by workers with the same QEMU, under tcg unless --accel says otherwise.
 
 Ctrl-C ends the hunt; --resume goes on with it.`,
 		Example: `  blockrig hunt --stack lvm-mirror,lvm-raid1,md-raid1 -k debian:6.18 --budget 10m
@@ -92,6 +96,7 @@ Ctrl-C ends the hunt; --resume goes on with it.`,
 	f.StringVar(&resume, "resume", "", "go on with the hunt with this `ID` (or its beginning, or last)")
 	o.cacheFlag(f)
 	o.machineFlags(f)
+	o.hubFlag(f)
 	o.build.buildFlags(f)
 	return c
 }
@@ -138,14 +143,26 @@ func (a *app) resumeHunt(ctx context.Context, name string, more bool, budget tim
 // goHunting hunts, and says what was found.
 func (a *app) goHunting(ctx context.Context, folder *hunt.Folder, s *hunt.State, known []hunt.Known, o labOptions) (err error) {
 	defer func() { err = errors.Join(err, folder.Close()) }()
-	if err := needQEMU(); err != nil {
+	if err := needQEMU(); err != nil { // the stacks are compared here
 		return err
+	}
+	if o.hub != "" {
+		build, err := qemu.BuildID("")
+		if err != nil {
+			return err
+		}
+		if o.accel == string(qemu.Auto) {
+			o.accel = string(qemu.TCG) // that there is everywhere
+		}
+		if err := a.joinHub(ctx, o.hub, o.accel, build); err != nil {
+			return err
+		}
 	}
 	run, err := a.openRun(ctx)
 	if err != nil {
 		return err
 	}
-	h := &hunt.Hunt{Known: known, Run: run, Log: a.log, Keep: folder.Keep, Status: a.display.Status, Found: func(f hunt.Finding) { a.found(folder, f) }}
+	h := &hunt.Hunt{Fleet: a.elsewhere(), Known: known, Run: run, Log: a.log, Keep: folder.Keep, Status: a.display.Status, Found: func(f hunt.Finding) { a.found(folder, f) }}
 	stop := a.show()
 	err = a.huntWith(ctx, h, s, o)
 	stop()
