@@ -19,12 +19,11 @@ func TestMinimiseOfARealFailure(t *testing.T) {
 	long, small := filepath.Join(dir, "long.yaml"), filepath.Join(dir, "small.yaml")
 	if err := os.WriteFile(long, []byte(`
 name: long
-about: A mirror under a linear device is read to memory that is not aligned.
+about: A mirror is read to memory that is not aligned.
 disks: [{id: a, size: 48MiB}, {id: b, size: 48MiB}]
 require: {dma_alignment: 511}
 stack:
   - md: {name: r, level: raid1, on: [a, b]}
-  - dm: {name: d, on: [r], table: ["0 65536 linear {r} 0"]}
 steps:
   - io: {op: pwrite, direct: true, length: 64KiB}
   - io: {op: fsync}
