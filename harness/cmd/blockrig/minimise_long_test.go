@@ -3,9 +3,9 @@
 package main
 
 import (
-	"os"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/blockrig/blockrig/scenarios"
 	"github.com/blockrig/blockrig/scenarios/language"
@@ -15,9 +15,10 @@ import (
 // it is made small, then the I/O that does it is left, on the layer that does
 // it; and what is given fails when it is run.
 func TestMinimiseOfARealFailure(t *testing.T) {
-	dir := t.TempDir()
-	long, small := filepath.Join(dir, "long.yaml"), filepath.Join(dir, "small.yaml")
-	if err := os.WriteFile(long, []byte(`
+	h := newHost(t)
+	h.limit = 20 * time.Minute
+	small := filepath.Join(h.root, "small.yaml")
+	long := h.write("long.yaml", `
 name: long
 about: A mirror is read to memory that is not aligned.
 disks: [{id: a, size: 48MiB}, {id: b, size: 48MiB}]
@@ -30,16 +31,12 @@ steps:
   - wait: {time: 200ms}
   - io: {op: preadv2, direct: true, length: 512, memory_offset: 32, expect: {misaligned: [data, EINVAL]}}
   - io: {op: pread, direct: true, length: 4096}
-`), 0o600); err != nil {
-		t.Fatal(err)
+`)
+	if o := h.run("run", long, "-k", "debian:6.18"); o.status != exitFailure {
+		t.Fatal(o)
 	}
-	root := filepath.Join(dir, "results")
-	if got := say(t, "run", long, "-k", "debian:6.18", "--results", root); got.status != exitFailure {
-		t.Fatalf("status %d\n%s%s", got.status, got.out, got.errors)
-	}
-	got := say(t, "minimise", "last/1", "-o", small, "--results", root)
-	if got.status != exitPass {
-		t.Fatalf("status %d\n%s%s", got.status, got.out, got.errors)
+	if o := h.run("minimise", "last/1", "-o", small); o.status != exitPass {
+		t.Fatal(o)
 	}
 	sc, err := language.Load(small)
 	if err != nil {
@@ -58,7 +55,8 @@ steps:
 	if len(c.Steps) != 1 || len(steps) != 1 || steps[0].Op != "pread" || steps[0].MemoryOffset%512 == 0 || len(c.Setup.Stack) != 1 || c.Setup.Stack[0].MD == nil {
 		t.Errorf("not small:\n%s", sc.Source)
 	}
-	if got := say(t, "run", small, "-k", "debian:6.18", "--results", root); got.status != exitFailure {
-		t.Errorf("it does not fail: status %d\n%s%s", got.status, got.out, got.errors)
+	if o := h.run("run", small, "-k", "debian:6.18"); o.status != exitFailure {
+		t.Error("it does not fail:", o)
 	}
+	h.wantNothingLeft()
 }
