@@ -138,6 +138,7 @@ type SCSIDebug struct {
 type FS struct {
 	Type      string   `json:"type" alone:"" is:"ext4 xfs btrfs f2fs" doc:"the file system"`
 	BlockSize int      `json:"block_size,omitempty" is:"512 1024 2048 4096" unit:"bytes" doc:"block size; that of mkfs where it is left out"`
+	Profile   string   `json:"profile,omitempty" is:"single dup raid0 raid1 raid1c3 raid1c4 raid10 raid5 raid6" doc:"of a btrfs: how data and metadata lie on its devices; mkfs.btrfs chooses where it is left out"`
 	Mkfs      []string `json:"mkfs,omitempty" doc:"more arguments for mkfs"`
 	Options   string   `json:"options,omitempty" doc:"mount options"`
 }

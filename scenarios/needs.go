@@ -1,6 +1,7 @@
 package scenarios
 
 import (
+	"cmp"
 	"iter"
 	"maps"
 	"slices"
@@ -68,7 +69,7 @@ var TargetNeeds = map[string][]Need{
 	"crypt":           cryptNeeds,
 	"log-writes":      {{"CONFIG_DM_LOG_WRITES", "dm-log-writes"}},
 	"vdo":             {{"CONFIG_DM_VDO", "dm-vdo"}},
-	"multipath":       {{"CONFIG_DM_MULTIPATH", "dm-multipath"}},
+	"multipath":       {{"CONFIG_DM_MULTIPATH", "dm-multipath"}, {"CONFIG_DM_MULTIPATH", "dm-round-robin"}},
 }
 
 // schedulerNeeds is what each I/O scheduler takes.
@@ -106,6 +107,9 @@ func (c Case) Needs() []Need {
 		add(diskNeeds[d.Bus])
 		if d.Zones.Size > 0 {
 			add([]Need{{"CONFIG_BLK_DEV_ZONED", ""}})
+		}
+		if d.Protection > 0 {
+			add([]Need{{"CONFIG_BLK_DEV_INTEGRITY", ""}})
 		}
 	}
 	for _, l := range c.Setup.Stack {
@@ -353,12 +357,14 @@ func (c Case) stepTools(s Step) []string {
 	case s.Act != nil:
 		name = s.Act.To
 	case s.Check != nil:
-		name = s.Check.Fsck
+		name = cmp.Or(s.Check.Fsck, s.Check.Metadata)
 	}
 	l := c.Setup.Layer(name)
 	switch {
 	case l == nil:
 		return nil
+	case s.Check != nil && s.Check.Metadata != "":
+		return append(l.tools(), l.checkers()...)
 	case l.FS == nil:
 		return l.tools()
 	case s.Check != nil:
@@ -371,15 +377,36 @@ func (c Case) stepTools(s Step) []string {
 	return nil
 }
 
+// checkTools are the tools that look at the metadata of a target.
+var checkTools = map[string]string{"thin-pool": "thin_check", "thin": "thin_check", "cache": "cache_check", "era": "era_check"}
+
+// checkers are the tools that look at a layer's metadata, besides its own.
+func (l Layer) checkers() []string {
+	switch {
+	case l.LVM != nil:
+		return appendNew(nil, slices.DeleteFunc([]string{checkTools[l.LVM.Type]}, func(t string) bool { return t == "" })...)
+	case l.DM != nil:
+		return l.DM.Checkers()
+	}
+	return nil
+}
+
+// Checkers are the tools that look at the metadata of the table's targets.
+func (t DM) Checkers() []string {
+	var tools []string
+	for _, line := range t.Table {
+		if w := strings.Fields(line); len(w) > 2 && checkTools[w[2]] != "" {
+			tools = appendNew(tools, checkTools[w[2]])
+		}
+	}
+	return tools
+}
+
 // tools are those of one layer.
 func (l Layer) tools() []string {
 	switch {
 	case l.LVM != nil && l.LVM.Dmeventd:
 		return []string{"lvm", "dmsetup", "dmeventd"}
-	case l.LVM != nil && l.LVM.Type == "thin":
-		return []string{"lvm", "dmsetup", "thin_check"}
-	case l.LVM != nil && l.LVM.Type == "cache":
-		return []string{"lvm", "dmsetup", "cache_check"}
 	case l.LVM != nil && l.LVM.Type == "vdo":
 		return []string{"lvm", "dmsetup", "vdoformat"}
 	case l.LVM != nil:
@@ -394,6 +421,8 @@ func (l Layer) tools() []string {
 		return []string{"make-bcache"}
 	case l.FS != nil && l.FS.Type == "ext4":
 		return []string{"mke2fs"}
+	case l.FS != nil && l.FS.Type == "btrfs" && len(l.On) > 1:
+		return []string{"mkfs.btrfs", "btrfs"} // which tells the kernel of its devices
 	case l.FS != nil:
 		return []string{"mkfs." + l.FS.Type}
 	}

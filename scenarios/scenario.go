@@ -54,6 +54,10 @@ type Disk struct {
 	Rotational    bool   `json:"rotational,omitempty" default:"false" doc:"a disk that turns"`
 	Zones         Zones  `json:"zones,omitzero" doc:"it is a zoned namespace of nvme (ZNS), host-managed"`
 	PollQueues    int    `json:"poll_queues,omitempty" most:"8" doc:"queues of an nvme disk for polled I/O, which have no interrupts; the driver gives all disks the most that one of them says"`
+	FUA           bool   `json:"fua,omitempty" default:"false" doc:"one write can be asked to be durable without a flush; of virtio-scsi only"`
+	Serial        string `json:"serial,omitempty" is:"SERIAL" doc:"its serial number; blockrig- and the id where it is left out"`
+	Metadata      int    `json:"metadata,omitempty" is:"8 16" unit:"bytes" doc:"metadata of each logical block, of nvme only"`
+	Protection    int    `json:"protection,omitempty" is:"1 2 3" doc:"type of the protection information (T10 PI) in the metadata"`
 }
 
 // Zones are those of a zoned disk.

@@ -153,14 +153,16 @@ type Wait struct {
 
 // Check is something that must hold.
 type Check struct {
-	Legs    string `json:"legs,omitempty" is:"LAYER" doc:"a layer in which each place has a healthy leg; one that another has replaced doesn't count"`
-	Data    string `json:"data,omitempty" is:"DEVICE" doc:"a layer or disk that is read whole and must hold what was written"`
-	Agree   string `json:"agree,omitempty" is:"LAYER" doc:"a mirrored layer whose legs must be equal where they are in sync"`
-	Fsck    string `json:"fsck,omitempty" is:"FILESYSTEM" doc:"a file system that must have no damage; it is unmounted for it"`
-	File    string `json:"file,omitempty" is:"PATH" doc:"a path below /sys or /proc, as in write"`
-	Is      string `json:"is,omitempty" doc:"what the file must say"`
-	Not     string `json:"not,omitempty" doc:"what the file must not say"`
-	Verdict string `json:"verdict" is:"corrupt degraded hang errno" default:"degraded" doc:"the verdict where it does not hold; corrupt for data, agree and fsck"`
+	Legs  string `json:"legs,omitempty" is:"LAYER" doc:"a layer in which each place has a healthy leg; one that another has replaced doesn't count"`
+	Data  string `json:"data,omitempty" is:"DEVICE" doc:"a layer or disk that is read whole and must hold what was written"`
+	Agree string `json:"agree,omitempty" is:"LAYER" doc:"a mirrored layer whose legs must be equal where they are in sync"`
+	Fsck  string `json:"fsck,omitempty" is:"FILESYSTEM" doc:"a file system that must have no damage; it is unmounted for it"`
+	// A layer's own books.
+	Metadata string `json:"metadata,omitempty" is:"LAYER" doc:"an array, a volume or a dm device whose metadata must be sound: superblocks of an array's members agree with each other and with the kernel (mdadm --examine); vgck; thin_check, cache_check, era_check"`
+	File     string `json:"file,omitempty" is:"PATH" doc:"a path below /sys or /proc, as in write"`
+	Is       string `json:"is,omitempty" doc:"what the file must say"`
+	Not      string `json:"not,omitempty" doc:"what the file must not say"`
+	Verdict  string `json:"verdict" is:"corrupt degraded hang errno" default:"degraded" doc:"the verdict where it does not hold; corrupt for data, agree, fsck and metadata"`
 }
 
 // Fault is what the host makes of a disk's requests. Nothing of it is the

@@ -161,11 +161,17 @@ func (d Disk) check() error {
 	return nil
 }
 
-// SerialOf is the serial number that CreateDisk gives the disk of that ID.
-func SerialOf(id string) string { return "blockrig-" + id }
+// SerialOf is the serial number that CreateDisk gives the disk of that ID: at
+// most 20 bytes.
+func SerialOf(id string) string {
+	if serial := "blockrig-" + id; diskSerial.MatchString(serial) {
+		return serial
+	}
+	return "br-" + id
+}
 
 // CreateDisk makes an empty, sparse disk of the given size in the folder dir.
-// Its file is ID.raw or ID.qcow2, its serial number blockrig-ID. A path that
+// Its file is ID.raw or ID.qcow2, its serial number that of SerialOf. A path that
 // exists, whatever it is, is refused with an error that is fs.ErrExist.
 func CreateDisk(ctx context.Context, dir, id string, bytes int64, format Format) (Disk, error) {
 	d := Disk{ID: id, Serial: SerialOf(id), Format: format}
@@ -176,7 +182,7 @@ func CreateDisk(ctx context.Context, dir, id string, bytes int64, format Format)
 		return fail(err)
 	}
 	if !diskID.MatchString(id) || !diskSerial.MatchString(d.Serial) {
-		return fail(errors.New("an ID is a letter and at most 10 more letters, digits, - or _"))
+		return fail(errors.New("an ID is a letter and at most 15 more letters, digits, - or _"))
 	}
 	if bytes <= 0 || bytes%SectorSize != 0 {
 		return fail(fmt.Errorf("%d bytes: a disk is a positive multiple of %d bytes", bytes, SectorSize))

@@ -32,7 +32,7 @@ func TestCreateDisk(t *testing.T) {
 		{"outside the folder", "../a", 512, Raw, "an ID is"},
 		{"without ID", "", 512, Raw, "an ID is"},
 		{"with an option", "a,b=c", 512, Raw, "an ID is"},
-		{"with a long ID", "abcdefghijklm", 512, Raw, "an ID is"},
+		{"with a long ID", "abcdefghijklmnopq", 512, Raw, "an ID is"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			dir := t.TempDir()

@@ -1,8 +1,12 @@
 package trial
 
 import (
+	"bytes"
 	"context"
+	"errors"
+	"fmt"
 	"log/slog"
+	"os"
 	"slices"
 	"time"
 
@@ -86,13 +90,42 @@ func (s *session) end() Outcome {
 func (l Local) createDisks(ctx context.Context) ([]qemu.Disk, error) {
 	var out []qemu.Disk
 	for _, d := range l.Disks {
-		disk, err := qemu.CreateDisk(ctx, l.Dir, d.ID, int64(d.Size), qemu.Raw)
+		disk, err := qemu.CreateDisk(ctx, l.Dir, d.ID, imageSize(d), qemu.Raw)
+		if err == nil && d.Protection > 0 {
+			err = formatProtection(disk.Path, d)
+		}
 		if err != nil {
 			return out, err
 		}
 		out = append(out, l.attached(d, disk))
 	}
 	return out, nil
+}
+
+// imageSize is how much the image of a disk holds, in bytes: metadata take room
+// beside the blocks.
+func imageSize(d scenarios.Disk) int64 {
+	block := int64(max(d.LogicalBlock, qemu.SectorSize))
+	n := int64(d.Size) / block * (block + int64(d.Metadata))
+	return (n + qemu.SectorSize - 1) / qemu.SectorSize * qemu.SectorSize
+}
+
+// formatProtection fills the metadata, which lie behind all blocks, as a disk's
+// formatting does: blocks that nobody wrote have protection information of ones,
+// which is not checked. That of zeroes would be wrong.
+func formatProtection(path string, d scenarios.Disk) error {
+	f, err := os.OpenFile(path, os.O_WRONLY, 0)
+	if err != nil {
+		return fmt.Errorf("format disk %s: %w", d.ID, err)
+	}
+	ones := bytes.Repeat([]byte{0xff}, 64<<10)
+	for at, end := int64(d.Size), imageSize(d); at < end && err == nil; at += int64(len(ones)) {
+		_, err = f.WriteAt(ones[:min(int64(len(ones)), end-at)], at)
+	}
+	if err = errors.Join(err, f.Close()); err != nil {
+		return fmt.Errorf("format disk %s: %w", d.ID, err)
+	}
+	return nil
 }
 
 // attached is an image as the job's machine has it for a disk.
@@ -115,6 +148,10 @@ func (j Job) attached(d scenarios.Disk, disk qemu.Disk) qemu.Disk {
 	}
 	if z := d.Zones; z.Size > 0 {
 		disk.Zones = &qemu.Zones{Size: int64(z.Size), Capacity: int64(z.Capacity), MaxOpen: z.MaxOpen, MaxActive: z.MaxActive}
+	}
+	disk.FUA, disk.Metadata, disk.Protection = d.FUA, d.Metadata, d.Protection
+	if d.Serial != "" {
+		disk.Serial = d.Serial
 	}
 	disk.Removable = slices.Contains(j.removed(), d.ID) && (d.Bus == string(qemu.NVMe) || d.Bus == string(qemu.VirtioBlk))
 	disk.Filter = slices.Contains(j.filtered(), d.ID)

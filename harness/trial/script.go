@@ -3,6 +3,7 @@ package trial
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -29,7 +30,7 @@ func (j Job) Script(events io.Reader) ([]byte, error) {
 	}
 	disks := make([]qemu.Disk, len(j.Disks))
 	for i, d := range j.Disks {
-		disks[i].Serial = qemu.SerialOf(d.ID)
+		disks[i].Serial = cmp.Or(d.Serial, qemu.SerialOf(d.ID))
 	}
 	setup := Local{Job: j}.setup(disks)
 	setup.Timing = false

@@ -38,7 +38,7 @@ func (l Local) reportOf(st scenarios.Step) verdict.Report {
 		r.FailAs = scenarios.Corrupt
 	case st.Check != nil:
 		r.FailAs = scenarios.Verdict(st.Check.Verdict)
-		if st.Check.Data != "" || st.Check.Agree != "" || st.Check.Fsck != "" {
+		if st.Check.Data != "" || st.Check.Agree != "" || st.Check.Fsck != "" || st.Check.Metadata != "" {
 			r.FailAs = scenarios.Corrupt
 		}
 	}

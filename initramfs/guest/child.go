@@ -40,10 +40,11 @@ type reply struct {
 	TID  int // thread that makes the system calls
 	Idle bool
 	scenarios.Observation
-	Chain []scenarios.Observation
-	Holds []string   // what was looked at
-	Swept [][]string // what programs answered
-	Fail  string     // the child could not try
+	Chain  []scenarios.Observation
+	Holds  []string   // what was looked at
+	Swept  [][]string // what programs answered
+	Fail   string     // the child could not try
+	Cannot bool       // and no other one could
 }
 
 // child is the process that does the I/O, started before it is needed.
@@ -138,7 +139,7 @@ func childMain() int {
 		}
 		answer, release, err := w.do(r)
 		if err != nil {
-			answer.Fail = err.Error()
+			answer.Fail, answer.Cannot = err.Error(), errors.Is(err, layer.ErrCannot)
 		}
 		if out.Encode(answer) != nil {
 			return 1

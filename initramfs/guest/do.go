@@ -208,6 +208,9 @@ func (g *guest) byChildWith(s protocol.Step, what request, more func(reply)) (*r
 		defer g.giveBack(c)
 	}
 	switch {
+	case f.reply != nil && f.reply.Cannot:
+		text := strings.TrimPrefix(f.reply.Fail, layer.ErrCannot.Error()+": ")
+		return nil, g.wrap(s.Op(), fmt.Errorf("%w: %s", layer.ErrCannot, text))
 	case f.reply != nil && f.reply.Fail != "":
 		return nil, g.wrap(s.Op(), errors.New(f.reply.Fail))
 	case f.reply != nil:
@@ -437,7 +440,9 @@ func (g *guest) doCheck(s protocol.Step) (*result, error) {
 		}
 		return g.byChild(s, request{Compare: &engine.Compare{Paths: paths, Offsets: offsets, Length: length}})
 	case c.Fsck != "":
-		return g.ended(s, "fsck "+c.Fsck, "ok", "", g.stack.Fsck(g, c.Fsck))
+		return g.looked(s, g.stack.Fsck(g, c.Fsck))
+	case c.Metadata != "":
+		return g.looked(s, g.stack.Metadata(g, c.Metadata))
 	}
 	var holds func(time.Duration) (bool, string)
 	var err error
@@ -462,6 +467,16 @@ func (g *guest) doCheck(s protocol.Step) (*result, error) {
 		r.Failed = err.Error()
 	}
 	return r, nil
+}
+
+// looked is the result of a look for damage: only damage is the kernel's doing.
+// A tool that could not look gives no answer.
+func (g *guest) looked(s protocol.Step, err error) (*result, error) {
+	var e *setupError
+	if err != nil && !errors.Is(err, layer.ErrDamage) && !(errors.As(err, &e) && e.hung != nil) {
+		return nil, g.wrap(s.Op(), err)
+	}
+	return g.ended(s, s.Op(), "ok", "", err)
 }
 
 // doParallel does several lists of steps at the same time. A list ends with

@@ -21,6 +21,9 @@ const (
 	syncWait   = 120 * time.Second
 	settleWait = 20 * time.Second
 	settled    = 100 * time.Millisecond
+	// standstill is how long the disks may rest before a resync that is waited
+	// for has begun, or while it goes on.
+	standstill = 15 * time.Second
 )
 
 // build does everything before the first step and proves it.
@@ -67,6 +70,7 @@ func (g *guest) build() (*protocol.Ready, error) {
 	if ready.Proof, ready.Table, err = g.stack.Prove(); err != nil {
 		return nil, g.wrap("prove the stack", err)
 	}
+	ready.Proof = append(ready.Proof, g.stack.Queues()...)
 	if err := g.prepare(); err != nil {
 		return nil, err
 	}
@@ -144,17 +148,41 @@ func selfMain(args []string) int {
 
 // waitInSync waits until every leg is in sync and healthy.
 func (g *guest) waitInSync() (legs []scenarios.Leg, err error) {
-	ok, err := g.until(syncWait, func(time.Duration) (inSync bool, err error) {
+	var last string
+	var since time.Duration
+	ok, err := g.until(syncWait, func(now time.Duration) (inSync bool, err error) {
 		if legs, inSync, err = g.stack.Legs(); err != nil {
 			return false, g.wrap("look at the legs", err)
 		}
 		sick := func(l scenarios.Leg) bool { return !l.OK }
-		return inSync && !slices.ContainsFunc(legs, sick), nil
+		if inSync && !slices.ContainsFunc(legs, sick) {
+			return true, nil
+		}
+		if work := g.work(); work != last || work == "" {
+			last, since = work, now
+		}
+		if now-since > standstill {
+			err := fmt.Errorf("no disk has been read or written for %v, and they are not: %s", standstill, legText(legs))
+			return false, g.wrap("wait until the legs are in sync", err)
+		}
+		return false, nil
 	})
 	if err == nil && !ok {
 		err = g.wrap("wait until the legs are in sync", fmt.Errorf("not after %v: %s", syncWait, legText(legs)))
 	}
 	return legs, err
+}
+
+// work changes while a resync goes on; "" where that can't be told, since it may
+// be one in memory, which no counter shows.
+func (g *guest) work() string {
+	for _, l := range g.setup.Stack {
+		if l.Brd != nil || l.Zram != nil || l.NullBlk != nil || l.SCSIDebug != nil {
+			return ""
+		}
+	}
+	text, _ := layer.ReadText("/proc/diskstats")
+	return text
 }
 
 func legText(legs []scenarios.Leg) string {

@@ -87,7 +87,7 @@ func TestLoadTakesANameOrAPath(t *testing.T) {
 		{"a device", "/dev/null", "it is no regular file; a scenario is a .yaml file", nil},
 		{"a broken file", bad, bad + `:3: unknown key "nope"`, nil},
 		{"a misspelt name", "lvm-miror-dio-read", "did you mean lvm-mirror-dio-read", ErrUnknown},
-		{"a part of a name", "linear", "did you mean lvm-linear-dio-read?", ErrUnknown},
+		{"a part of a name", "linear", "did you mean promise-md-linear or lvm-linear-dio-read?", ErrUnknown},
 		{"another name", "zzzz", "there are: lvm-linear-dio-read, lvm-mirror-dio-read,", ErrUnknown},
 		{"an empty name", "", "no such scenario", ErrUnknown},
 		{"a name with control codes", "\x1b[31m", `\x1b[31m`, ErrUnknown},

@@ -418,6 +418,7 @@ var kindsOfText = map[string]kindOfText{
 	"PATH":       {"a path below /sys or /proc, or one that begins with {name.sys}", regexp.MustCompile(`^(/sys/|/proc/|\{` + scenarios.NamePattern + `\.sys\}/)[^[:cntrl:]]+$`), true},
 	"TIME":       {"a time such as 500ms or 2s", regexp.MustCompile(`^[0-9]{1,6}(\.[0-9]{1,3})?(ms|s|m)$`), false},
 	"SPAN":       {"a time such as 90m or 8h", regexp.MustCompile(`^[1-9][0-9]{0,4}[mh]$`), false},
+	"SERIAL":     {"a serial number of at most 20 letters, digits, hyphens and underscores", regexp.MustCompile(`^[A-Za-z0-9_-]{1,20}$`), false},
 	"SYSCTL":     {"a name as sysctl(8) has it, such as vm.dirty_ratio", regexp.MustCompile(`^[a-z0-9_-]+(\.[A-Za-z0-9_-]+)+$`), false},
 	"PROGRAM":    {"the name of a file beside the scenario", regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$`), false},
 	"KERNEL":     {"a kernel reference (debian:VERSION, file:PATH or git:REPO@REV)", regexp.MustCompile(`^(debian|file|git):[^\s[:cntrl:]]{1,500}$`), false},

@@ -5,6 +5,7 @@ import (
 	"os"
 	"reflect"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -116,7 +117,9 @@ func targets() string {
 	for _, name := range scenarios.Targets() {
 		var options []string
 		for _, n := range scenarios.TargetNeeds[name] {
-			options = append(options, "`"+n.Option+"`")
+			if o := "`" + n.Option + "`"; !slices.Contains(options, o) {
+				options = append(options, o)
+			}
 		}
 		if options == nil {
 			options = []string{"`CONFIG_BLK_DEV_DM`"}

@@ -76,6 +76,7 @@ func (s *stack) disks() {
 			s.zones(path+".zones", disk.Zones, disk)
 		}
 		s.only(path, "poll_queues", disk.Bus == "nvme", "only disks of nvme have them")
+		s.disk(path, disk)
 		s.add(disk.ID, device{path: path, kind: "disk", size: disk.Size, exact: true})
 	}
 	if n := len(s.body.Disks); n > maxDisks {
@@ -103,6 +104,27 @@ func (s *stack) zones(path string, z scenarios.Zones, disk scenarios.Disk) {
 		s.failAt(path+".capacity", "%s is not allowed; it is at most the zone's size, %s", z.Capacity, z.Size)
 	case z.MaxActive > 0 && z.MaxOpen > z.MaxActive:
 		s.failAt(path+".max_open", "%d is not allowed; open zones are active, too, and %d can be", z.MaxOpen, z.MaxActive)
+	}
+}
+
+// disk refuses what no disk of that bus has.
+func (s *stack) disk(path string, d scenarios.Disk) {
+	nvme := d.Bus == "nvme"
+	s.only(path, "metadata", nvme, "only disks of nvme have it")
+	s.only(path, "protection", d.Metadata > 0, "it lies in the metadata, which the disk has not")
+	s.only(path, "fua", d.Bus == "virtio-scsi" || !d.FUA, "only disks of virtio-scsi have it")
+	s.only(path, "no_write_cache", !nvme || !d.NoWriteCache, "those of nvme always have a write cache")
+	s.only(path, "rotational", d.Bus == "ahci" || d.Bus == "virtio-scsi" || !d.Rotational, "only disks of ahci and virtio-scsi say so")
+	switch {
+	case d.Bus == "ahci" && d.LogicalBlock != 512:
+		s.failAt(path+".logical_block_size", "%d is not allowed; disks of ahci have 512", d.LogicalBlock)
+	case d.Protection > 0 && d.Size > 16<<30:
+		s.failAt(path+".size", "%s is not allowed; a disk with protection information has at most 16GiB, since its metadata take room of the host", d.Size)
+	}
+	for _, other := range s.body.Disks {
+		if d.Serial != "" && other.ID != d.ID && other.Serial == d.Serial {
+			s.failAt(path+".serial", "two disks have the serial number %s", d.Serial)
+		}
 	}
 }
 
@@ -571,6 +593,10 @@ func (s *stack) fs(path string, l *scenarios.Layer) {
 	fs := l.FS
 	if fs.Type != "btrfs" {
 		s.one(path, l)
+		s.only(path, "profile", false, "only a btrfs has profiles")
+	}
+	if least := profileDevices[fs.Profile]; fs.Type == "btrfs" && len(l.On) < least {
+		s.failAt(path+".profile", "%s lies on at least %d devices, and there are %d", fs.Profile, least, len(l.On))
 	}
 	sizes := map[string][]int{"ext4": {1024, 2048, 4096}, "xfs": {512, 1024, 2048, 4096}, "btrfs": {4096}, "f2fs": {4096}}[fs.Type]
 	if fs.BlockSize != 0 && !slices.Contains(sizes, fs.BlockSize) {
@@ -579,6 +605,10 @@ func (s *stack) fs(path string, l *scenarios.Layer) {
 	}
 	s.fsRoom(l, 0)
 }
+
+// profileDevices are how many devices a profile of btrfs lies on at least
+// (mkfs.btrfs(8)).
+var profileDevices = map[string]int{"raid0": 2, "raid1": 2, "raid1c3": 3, "raid1c4": 4, "raid10": 4, "raid5": 2, "raid6": 3}
 
 func (s *stack) file(path string, l *scenarios.Layer, d *device) {
 	s.one(path, l)

@@ -498,13 +498,31 @@ func (s *stack) fileSays(path, file, is, not string) {
 }
 
 func (s *stack) checkStep(path string, c *scenarios.Check) {
-	s.exactly(path, "legs", "data", "agree", "fsck", "file")
+	s.exactly(path, "legs", "data", "agree", "fsck", "metadata", "file")
+	s.metadata(path, c.Metadata)
 	s.notStopped(path+".legs", c.Legs)
 	s.notStopped(path+".data", c.Data)
 	s.notStopped(path+".agree", c.Agree)
+	s.notStopped(path+".metadata", c.Metadata)
 	s.fileSays(path, c.File, c.Is, c.Not)
 	if !s.said(path+".verdict") && c.Legs == "" && c.File == "" {
 		c.Verdict = string(scenarios.Corrupt)
+	}
+}
+
+// metadata refuses a layer that has none which could be looked at.
+func (s *stack) metadata(path, name string) {
+	l := s.layerNamed(name)
+	if l == nil {
+		return
+	}
+	switch {
+	case l.MD != nil, l.LVM != nil:
+	case l.DM != nil && len(l.DM.Checkers()) > 0:
+	case l.FS != nil:
+		s.failAt(path+".metadata", "%s is a file system; use fsck", name)
+	default:
+		s.failAt(path+".metadata", "%s has no metadata that a tool looks at; md, lvm, and dm tables of thin-pool, thin, cache or era have", name)
 	}
 }
 
@@ -557,6 +575,11 @@ func (s *stack) fault(path string, f *scenarios.Fault) {
 	}
 	if ops := strings.Fields(effects[f.Do]); f.Op != "any" && !slices.Contains(ops, f.Op) {
 		s.failAt(path+".op", "a %s can't be %s; it can be had on: %s", f.Op, f.Do, orNone(ops))
+	}
+	for _, d := range s.body.Disks {
+		if d.ID == f.Disk && f.Do == "remove" && (d.Bus == "ahci" || d.Zones.Size > 0 || d.Metadata > 0) {
+			s.failAt(path+".do", "disk %s can't be removed: QEMU can't take out disks of ahci, and those with zones or metadata", d.ID)
+		}
 	}
 	if f.Op == "flush" && (f.Offset > 0 || f.Length > 0) {
 		s.failAt(s.either(path, "offset"), "a flush is of the whole disk; leave offset and length out")

@@ -300,6 +300,7 @@ func TestStepsBringTheirToolsAndModules(t *testing.T) {
 		{"a reshape", `act: {do: reshape, to: md, level: raid5}`, "mdadm mke2fs", "raid456", false},
 		{"a scheduler", `queue: {of: a, scheduler: bfq}`, "mdadm mke2fs", "bfq", false},
 		{"a check of the file system", `check: {fsck: fs}`, "mdadm mke2fs e2fsck", "", false},
+		{"a check of metadata", `check: {metadata: md}`, "mdadm mke2fs", "", false},
 		{"in parallel", `parallel: [[run: ls], [exec: [xfs_io]]]`, "mdadm mke2fs xfs_io", "", true},
 	} {
 		c := casesOf(t, parse(t, small("disks: [{id: a}, {id: b}]\nstack: [md: raid1, fs: ext4, file: 1MiB]\nsteps:\n  - "+tc.steps+"\n")), nil)[0]

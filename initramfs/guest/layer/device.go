@@ -70,6 +70,35 @@ func readInt(file string) (int64, error) {
 	return strconv.ParseInt(text, 10, 64)
 }
 
+// queueFacts are the files of a device's folder queue that decide what becomes of
+// a request (Documentation/ABI/stable/sysfs-block).
+var queueFacts = []string{
+	"logical_block_size", "physical_block_size", "dma_alignment", "max_sectors_kb", "max_segments", "nr_requests",
+	"scheduler", "write_cache", "fua", "rotational", "discard_max_bytes", "write_zeroes_max_bytes", "zoned",
+}
+
+// Queues says of each disk and layer with a device what its queue is like. What
+// this kernel does not show is left out.
+func (s *Stack) Queues() []string {
+	var out []string
+	for _, p := range s.Parts {
+		if p.Device.Name == "" || p.Mount != "" {
+			continue
+		}
+		var facts []string
+		for _, name := range queueFacts {
+			if text, err := ReadText(filepath.Join("/sys/class/block", p.Device.Name, "queue", name)); err == nil {
+				facts = append(facts, name+" "+chosen(text))
+			}
+		}
+		if facts == nil {
+			continue // a partition has none of its own
+		}
+		out = append(out, fmt.Sprintf("queue of %s (%s): %s", p.Name, p.Device.Name, strings.Join(facts, ", ")))
+	}
+	return out
+}
+
 // Counts are the requests that a device completed
 // (Documentation/block/stat.rst).
 type Counts struct{ Reads, Writes, Others, InFlight int64 }

@@ -51,6 +51,9 @@ func (f fs) build(h Host, p *Part) error {
 	if f.Type == "xfs" && size < xfsLeast {
 		args = append(args, "--unsupported")
 	}
+	if f.Profile != "" {
+		args = append(args, "-d", f.Profile, "-m", f.Profile)
+	}
 	args = append(args, f.Mkfs...)
 	if _, err := h.Tool(args[0], append(args[1:], p.nodes()...)...); err != nil {
 		return err
@@ -67,10 +70,8 @@ func (f fs) mountFirst(h Host, p *Part) error {
 	p.Device = p.On[0].Device
 	if f.Type == "btrfs" && len(p.On) > 1 {
 		// There is no udev to tell the kernel of the others (btrfs(5)).
-		for _, b := range p.On {
-			if _, err := h.Tool("btrfs", "device", "scan", b.Node()); err != nil {
-				return err
-			}
+		if _, err := h.Tool("btrfs", append([]string{"device", "scan"}, p.nodes()...)...); err != nil {
+			return err
 		}
 	}
 	return p.MountIt(h)
@@ -116,7 +117,12 @@ func (f fs) prove(p *Part) ([]string, error) {
 	if f.BlockSize > 0 && st.Bsize != int64(f.BlockSize) {
 		return nil, fmt.Errorf("%s has blocks of %d bytes, not of %d", p.Mount, st.Bsize, f.BlockSize)
 	}
-	return []string{fmt.Sprintf("%s is %s with blocks of %d bytes on %s", p.Mount, f.Type, st.Bsize, p.On[0].Name)}, nil
+	facts := []string{fmt.Sprintf("%s is %s with blocks of %d bytes on %s", p.Mount, f.Type, st.Bsize, p.On[0].Name)}
+	if f.Type != "btrfs" || len(p.On) == 1 && f.Profile == "" {
+		return facts, nil
+	}
+	more, err := f.proveBtrfs(p)
+	return append(facts, more...), err
 }
 
 // proveMount looks for the mount in the kernel's own list, the last one on
@@ -270,7 +276,7 @@ func (s *Stack) Fsck(h Host, name string) error {
 	}
 	tool := fsck[p.Layer.FS.Type]
 	if _, err := h.Tool(tool[0], append(tool[1:], p.Device.Node())...); err != nil {
-		return err
+		return damage(tool[0], err)
 	}
-	return p.MountIt(h)
+	return damage("mount", p.MountIt(h))
 }

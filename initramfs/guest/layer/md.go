@@ -183,37 +183,9 @@ func (m md) legs(p *Part) ([]scenarios.Leg, bool, error) {
 	if level == "raid0" || level == "linear" {
 		return nil, true, nil
 	}
-	files, err := filepath.Glob(filepath.Join(dir, "dev-*"))
+	a, err := m.array(p)
 	if err != nil {
 		return nil, false, err
-	}
-	a := mdArray{missing: m.absent(p), spares: m.Spares}
-	for _, f := range files {
-		state, err := ReadText(filepath.Join(f, "state"))
-		if err != nil {
-			return nil, false, fmt.Errorf("state of a member: %w", err)
-		}
-		slot, err := ReadText(filepath.Join(f, "slot"))
-		if err != nil {
-			return nil, false, fmt.Errorf("place of a member: %w", err)
-		}
-		a.members = append(a.members, mdMember{strings.TrimPrefix(filepath.Base(f), "dev-"), strings.Split(state, ","), slot})
-	}
-	if len(a.members) == 0 {
-		return nil, false, errors.New("the array has no members")
-	}
-	if a.action, err = ReadText(filepath.Join(dir, "sync_action")); err != nil {
-		return nil, false, err
-	}
-	degraded, err := readInt(filepath.Join(dir, "degraded"))
-	if err != nil {
-		return nil, false, err
-	}
-	a.degraded = int(degraded)
-	for _, b := range p.On {
-		if !m.missing(p, b) || p.joined[b] {
-			a.asked = append(a.asked, b.Device.Name)
-		}
 	}
 	legs, inSync := a.legs()
 	for i := range legs {
@@ -224,6 +196,47 @@ func (m md) legs(p *Part) ([]scenarios.Leg, bool, error) {
 		}
 	}
 	return legs, inSync, nil
+}
+
+// array reads the array from sysfs.
+func (m md) array(p *Part) (mdArray, error) {
+	dir := filepath.Join("/sys/block", p.Device.Name, "md")
+	a := mdArray{missing: m.absent(p), spares: m.Spares}
+	files, err := filepath.Glob(filepath.Join(dir, "dev-*"))
+	if err != nil {
+		return a, err
+	}
+	for _, f := range files {
+		state, err := ReadText(filepath.Join(f, "state"))
+		if err != nil {
+			return a, fmt.Errorf("state of a member: %w", err)
+		}
+		slot, err := ReadText(filepath.Join(f, "slot"))
+		if err != nil {
+			return a, fmt.Errorf("place of a member: %w", err)
+		}
+		a.members = append(a.members, mdMember{strings.TrimPrefix(filepath.Base(f), "dev-"), strings.Split(state, ","), slot})
+	}
+	if len(a.members) == 0 {
+		return a, errors.New("the array has no members")
+	}
+	if level, err := ReadText(filepath.Join(dir, "level")); err == nil && (level == "raid0" || level == "linear") {
+		return a, nil // it has no redundancy, and says nothing of it
+	}
+	if a.action, err = ReadText(filepath.Join(dir, "sync_action")); err != nil {
+		return a, err
+	}
+	degraded, err := readInt(filepath.Join(dir, "degraded"))
+	if err != nil {
+		return a, err
+	}
+	a.degraded = int(degraded)
+	for _, b := range p.On {
+		if !m.missing(p, b) || p.joined[b] {
+			a.asked = append(a.asked, b.Device.Name)
+		}
+	}
+	return a, nil
 }
 
 // absent counts the places that were left out and not filled since.
