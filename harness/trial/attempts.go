@@ -15,7 +15,8 @@ import (
 const MaxAttempts = 3
 
 // runAttempts makes a trial, and makes it again when it says nothing about
-// the kernel (error), at most MaxAttempts times. Each attempt has a work folder
+// the kernel (error), at most MaxAttempts times, but for an error that is certain
+// to come again: a precondition that does not hold, a missing tool. Each attempt has a work folder
 // of its own; what is to be kept of it goes into the outcome's folder.
 func runAttempts(ctx context.Context, l Local, run func(context.Context, Local) Outcome) Outcome {
 	work := filepath.Join(l.Dir, workDir)
@@ -31,7 +32,7 @@ func runAttempts(ctx context.Context, l Local, run func(context.Context, Local) 
 		}
 		all = append(all, attemptOf(o))
 		o.Attempts = all
-		last := o.Verdict != scenarios.Error || n == MaxAttempts || ctx.Err() != nil
+		last := o.Verdict != scenarios.Error || n == MaxAttempts || o.certain() || ctx.Err() != nil
 		var err error
 		if last {
 			err = errors.Join(moveFiles(one.Dir, l.Dir), os.RemoveAll(work))
@@ -49,6 +50,10 @@ func runAttempts(ctx context.Context, l Local, run func(context.Context, Local) 
 		l.log().Info("a trial said nothing about the kernel and is made again", "attempt", n, "phase", o.Phase, "reason", o.Reason)
 	}
 }
+
+// certain says whether an error must come again, whoever tries, and is not of the
+// host's.
+func (o Outcome) certain() bool { return o.Report.Certain && o.Report.Host == "" }
 
 func attemptOf(o Outcome) Attempt {
 	return Attempt{Verdict: o.Verdict, Reason: o.Reason, MS: o.Wall.Milliseconds()}

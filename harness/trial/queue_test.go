@@ -428,6 +428,31 @@ func TestBrokenTaskDoesNotStopTheOthers(t *testing.T) {
 	}
 }
 
+// Given an error that must come again, when the trial is made, then once; but
+// not where the host may be to blame for it.
+func TestACertainErrorIsNotTriedAgain(t *testing.T) {
+	for _, tt := range []struct {
+		report verdict.Report
+		want   int
+	}{
+		{verdict.Report{Setup: "in the guest: check preconditions", Certain: true}, 1},
+		{verdict.Report{Setup: "in the guest: find the disks"}, MaxAttempts},
+		{verdict.Report{Setup: "in the guest: check preconditions", Certain: true, Host: "the host's disk is full"}, MaxAttempts},
+	} {
+		n := 0
+		runAttempts(t.Context(), Local{Dir: t.TempDir()}, func(_ context.Context, l Local) Outcome {
+			n++
+			if err := os.WriteFile(filepath.Join(l.Dir, ConsoleFile), nil, 0o600); err != nil {
+				t.Error(err)
+			}
+			return Outcome{Report: tt.report, Judgement: verdict.Judge(nil, tt.report, nil)}
+		})
+		if n != tt.want {
+			t.Errorf("%+v: tried %d times, want %d", tt.report, n, tt.want)
+		}
+	}
+}
+
 func TestOnlyAnErrorIsTriedAgain(t *testing.T) {
 	for _, tt := range []struct {
 		name string

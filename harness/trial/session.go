@@ -550,7 +550,7 @@ func (s *session) failed(f protocol.Fail) {
 	if f.Phase != "" {
 		rep.Phase = f.Phase
 	}
-	rep.Setup = f.Why
+	rep.Setup, rep.Certain = f.Why, f.Certain
 	if f.What != "" {
 		rep.Setup = f.What + ": " + f.Why
 	}

@@ -3,6 +3,7 @@
 package trial
 
 import (
+	"slices"
 	"strings"
 	"testing"
 
@@ -85,6 +86,11 @@ steps:
   - io: {op: pread, direct: true}
   - queue: {of: md, rq_affinity: 2}
 `)
+	// What the host spoils is tried again.
+	same := slices.DeleteFunc(r.Attempts, func(a Attempt) bool { return !strings.Contains(a.Reason, "rq_affinity") })
+	if len(same) != 1 {
+		t.Errorf("it was tried again: %+v", r.Attempts)
+	}
 	if r.Verdict != scenarios.Error || !strings.Contains(r.Reason, "md0/queue/rq_affinity") {
 		t.Errorf("%s", show(r))
 	}

@@ -52,6 +52,8 @@ type Report struct {
 	// not come up last said: no verdict about the kernel unless the console
 	// blames it.
 	Setup string `json:"setup,omitempty"`
+	// Certain says that Setup is a thing that no other try can mend.
+	Certain bool `json:"certain,omitempty"`
 	// Host says what went wrong with the host, QEMU or the harness. Nothing
 	// that the guest shows counts then.
 	Host string `json:"host,omitempty"`

@@ -100,11 +100,11 @@ func requireOf(r scenarios.Require, disk, queue string) error {
 		got := strings.TrimSpace(string(b))
 		switch {
 		case os.IsNotExist(err):
-			return fmt.Errorf("disk %s: this kernel does not show queue/%s, so it can't be checked that it is %s", disk, name, value)
+			return fmt.Errorf("%w: disk %s: this kernel does not show queue/%s, so it can't be checked that it is %s", errPrecondition, disk, name, value)
 		case err != nil:
 			return fmt.Errorf("disk %s: %w", disk, err)
 		case got != value:
-			return fmt.Errorf("disk %s has a %s of %s, not %s: the case would say nothing", disk, name, got, value)
+			return fmt.Errorf("%w: disk %s has a %s of %s, not %s, and the case would say nothing", errPrecondition, disk, name, got, value)
 		}
 	}
 	return nil

@@ -7,6 +7,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"os/exec"
 	"runtime"
 	"runtime/debug"
 	"strings"
@@ -215,6 +216,7 @@ func (g *guest) fail(err error) {
 	if errors.As(err, &s) {
 		f = &protocol.Fail{Phase: s.phase, What: s.what, Why: s.err.Error(), Hung: s.hung}
 	}
+	f.Certain = f.Hung == nil && certain(err)
 	f.Broken = f.Hung == nil && errors.Is(err, layer.ErrBroken)
 	f.What, f.Why = short(f.What), short(f.Why)
 	if g.kmsg != nil {
@@ -225,6 +227,20 @@ func (g *guest) fail(err error) {
 	if g.link != nil {
 		g.link.send(protocol.FromGuest{Fail: f})
 	}
+}
+
+// errPrecondition is that of a precondition that does not hold.
+var errPrecondition = errors.New("a precondition does not hold")
+
+// certain says whether the same must come of another try: what is not there, or
+// is another thing, in this kernel and this initramfs.
+func certain(err error) bool {
+	for _, e := range []error{errPrecondition, layer.ErrCannot, exec.ErrNotFound} {
+		if errors.Is(err, e) {
+			return true
+		}
+	}
+	return false
 }
 
 // short bounds what a tool may have printed, so that the message stays a line

@@ -195,6 +195,9 @@ type Fail struct {
 	// Hung is set when What was a child that SIGKILL did not end: that one
 	// is the kernel's doing.
 	Hung *Unkillable `json:"hung,omitempty"`
+	// Certain is set where the same must come of another try: a precondition
+	// that does not hold, a tool or a file of the kernel's that is not there.
+	Certain bool `json:"certain,omitempty"`
 	// Broken is set when What was lost in a power cut though it must survive
 	// one.
 	Broken bool `json:"broken,omitempty"`
