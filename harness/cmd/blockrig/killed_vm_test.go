@@ -36,7 +36,7 @@ func TestInterrupt(t *testing.T) {
 			p.until("it was in phase "+phase.name, func() bool { return phase.there(h) })
 			p.signal(syscall.SIGINT)
 			o := p.wait()
-			if o.status != 3 || !strings.Contains(o.stderr, "interrupted") || o.stdout != "" {
+			if o.status != 3 || !strings.Contains(o.stderr, "interrupted: 0 of 1 trials are done") || o.stdout != "" {
 				t.Error(o)
 			}
 			h.wantRuns(0)

@@ -14,8 +14,15 @@ import (
 // with, nil when all that was asked for was done.
 func (a *app) report(ctx context.Context, b *begun, h how, err error) error {
 	records := b.done()
-	if len(records) == 0 {
+	if len(records) == 0 && ctx.Err() == nil {
 		return err
+	}
+	if len(records) == 0 {
+		for _, e := range besides(errors.Join(besides(err, context.Canceled)...), context.Cause(ctx)) {
+			a.say("blockrig: %s", e)
+		}
+		a.say("interrupted: 0 of %d trials are done, and nothing is recorded", len(b.tasks))
+		return status(exitError)
 	}
 	interrupted := ctx.Err() != nil && len(records) < len(b.tasks)
 	if perr := a.printRecords(records, b.req); perr != nil {
