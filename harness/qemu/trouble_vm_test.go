@@ -10,10 +10,15 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
 	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/blockrig/blockrig/harness/cachedir"
 	"github.com/blockrig/blockrig/harness/qemu"
@@ -221,5 +226,63 @@ func TestDomainSeesDisksWithTheirFormats(t *testing.T) {
 	}
 	if _, err := g.Status(t.Context()); err != nil {
 		t.Errorf("after the Domain's end: %v", err)
+	}
+}
+
+// Given a machine, when one of QEMU's threads that is neither a virtual CPU nor
+// the main one is stopped by a debugger, then that is seen, and that it goes on.
+func TestAThreadOfQEMUThatIsTracedIsSeen(t *testing.T) {
+	g := boot(t, testContext(t), guestSpec(t, qemu.Raw))
+	// The first thread besides the main one is that of RCU, which is there all
+	// the time.
+	tasks, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*", g.PID()))
+	if err != nil || len(tasks) < 2 {
+		t.Fatalf("threads %q, %v", tasks, err)
+	}
+	var ids []int
+	for _, task := range tasks {
+		id, err := strconv.Atoi(filepath.Base(task))
+		if err != nil {
+			t.Fatal(err)
+		}
+		ids = append(ids, id)
+	}
+	slices.Sort(ids)
+	tid := ids[1]
+	until := func(stopped bool) {
+		t.Helper()
+		for ctx := testContext(t); ; {
+			th, err := g.Threads()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if th.Stopped() == stopped {
+				return
+			}
+			select {
+			case <-ctx.Done():
+				t.Fatalf("threads %+v; want that one is stopped: %v", th, stopped)
+			case <-time.After(time.Millisecond):
+			}
+		}
+	}
+
+	runtime.LockOSThread() // what asks for a thread must be what attached to it
+	defer runtime.UnlockOSThread()
+	until(false)
+	if err := errors.Join(unix.PtraceSeize(tid), unix.PtraceInterrupt(tid)); err != nil {
+		t.Fatal(err)
+	}
+	var status unix.WaitStatus
+	if _, err := unix.Wait4(tid, &status, unix.WALL, nil); err != nil {
+		t.Fatal(err)
+	}
+	until(true)
+	if err := unix.PtraceDetach(tid); err != nil {
+		t.Fatal(err)
+	}
+	until(false)
+	if a := g.do("r0"); len(a) != 1 {
+		t.Errorf("the guest answers %q afterwards", a)
 	}
 }
