@@ -215,6 +215,17 @@ func TestSignatureIsStableOverTheOrderOfTitles(t *testing.T) {
 	}
 }
 
+// Given a sync that was interrupted, when that was while the stack was built,
+// then it proves nothing, and afterwards it does.
+func TestSyncThatIsInterrupted(t *testing.T) {
+	f := console.Finding{Kind: console.KindIO, Title: "md: resync interrupted"}
+	for phase, want := range map[string]scenarios.Verdict{scenarios.PhaseStack: scenarios.Pass, scenarios.PhaseStep: scenarios.Degraded} {
+		if j := Judge([]console.Finding{f}, done(nil), func(console.Finding) string { return phase }); j.Verdict != want {
+			t.Errorf("in phase %s: %s, want %s", phase, j.Verdict, want)
+		}
+	}
+}
+
 func TestPhaseOf(t *testing.T) {
 	phase := PhaseOf([]console.Mark{
 		{Line: 3, Text: "blockrig: guest: phase disks: load modules"},
