@@ -45,8 +45,8 @@ test: deps deps-build build
     @vm=$({{ self }} tagged vm); \
     echo "go test, without the tests that boot kernels and what is tested with them"; \
     go test $(go list ./... | grep -vxF "$(printf '%s\n' "$vm" | sed "s#^\.#$(go list -m)#")"); \
-    echo "go test -tags vm -p 1" $vm; \
-    go test -tags vm -p 1 -timeout 10m $vm
+    echo "go test -tags vm -p 2" $vm; \
+    go test -tags vm -p 2 -timeout 20m $vm
 
 # all tests, the very long ones too
 test-all: deps deps-build build test-browser && (fuzz "1m")
@@ -71,7 +71,7 @@ lint: _go
     go vet -tags 'vm long demo man browser' ./...
     go tool staticcheck ./...
     go tool staticcheck -tags 'vm long demo man browser' ./...
-    @for script in justw .ci/run contrib/release/try contrib/release/p*; do sh -n "$script"; done
+    @for script in justw .ci/run contrib/release/try contrib/release/pre* contrib/release/post*; do sh -n "$script"; done
 
 # how fast it is: each figure beside the one to reach; takes some minutes
 [no-exit-message]
