@@ -150,7 +150,7 @@ Upstream-Name: blockrig
 Source: https://github.com/blockrig/blockrig
 
 Files: *
-Copyright: the authors of blockrig
+Copyright: 2026 the authors of blockrig
 License: Apache-2.0
  On Debian systems, the license is in /usr/share/common-licenses/Apache-2.0.
 Comment: The program holds Go packages of others; their licenses are in
