@@ -4,6 +4,7 @@
 package contrib
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -102,6 +103,27 @@ func TestReports(t *testing.T) {
 	}
 	if found != 4 {
 		t.Errorf("%d commands were found", found)
+	}
+}
+
+// Given the units of hub and worker, then blockrig takes their commands, and
+// gets as far as what is wrong with an address or a key.
+func TestHubAndWorker(t *testing.T) {
+	for name, complaint := range map[string]string{"blockrig-hub.service": "nowhere", "blockrig-worker.service": "BLOCKRIG_HUB_KEY"} {
+		m := regexp.MustCompile(`(?m)^ExecStart=blockrig (.*)$`).FindStringSubmatch(read(t, name))
+		if m == nil {
+			t.Fatalf("%s starts nothing", name)
+		}
+		args := strings.Fields(strings.NewReplacer("${LISTEN}", "nowhere", "${PAGE}", "127.0.0.1:0", "${HUB}", "127.0.0.1:1").Replace(m[1]))
+		cmd := exec.Command(command, args...)
+		dir := t.TempDir()
+		cmd.Dir = dir
+		cmd.Env = []string{"HOME=" + dir, "PATH=" + os.Getenv("PATH")}
+		out, err := cmd.CombinedOutput()
+		var exit *exec.ExitError
+		if !errors.As(err, &exit) || exit.ExitCode() != 2 || !strings.Contains(string(out), complaint) {
+			t.Errorf("%s: blockrig %q: %v: %s", name, args, err, out)
+		}
 	}
 }
 
