@@ -254,7 +254,7 @@ func (j *judge) judge(c cell, sig string, before, tonight []entry) (f Finding, o
 		f.Kind = KnownStill
 	case !had:
 		f.Kind = Begins
-	case !f.Change.Confirmed(f.confirmations()):
+	case !f.Change.Confirmed():
 		f.Kind = Unsettled
 	case watched:
 		f.Kind = Back

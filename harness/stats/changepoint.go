@@ -44,9 +44,8 @@ const (
 	// Confirmed is the same for one that was looked at more closely: that is done
 	// for every case that looks worse by chance, too, and trials that are made
 	// for it soon tell.
-	Confirmed = .9999
-	// MostToConfirm is how many trials say all that can be said: after those,
-	// what is sure is taken for confirmed.
+	Confirmed = .999
+	// MostToConfirm is how many trials are made for that in a night.
 	MostToConfirm = 200
 	// atLeastLikely is how likely a change must be to be looked at more closely,
 	// and stillLikely how likely it must then be for more than a first look.
@@ -206,11 +205,9 @@ type Level struct {
 // Worse tells whether the rate surely rose.
 func (c Change) Worse() bool { return c.Up >= Sure }
 
-// Confirmed tells whether the rate surely rose when so many trials were made to
-// confirm that.
-func (c Change) Confirmed(trials int) bool {
-	return c.Up >= Confirmed || c.Up >= Sure && trials >= MostToConfirm
-}
+// Confirmed tells whether the rate rose, as far as trials that were made to
+// confirm that can tell.
+func (c Change) Confirmed() bool { return c.Up >= Confirmed }
 
 // ToConfirm tells whether more trials are to say if the rate rose, when so many
 // were made for that.

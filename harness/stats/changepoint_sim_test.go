@@ -30,10 +30,13 @@ func (s simulation) tonight(r *rand.Rand, rate float64, t *Track) (rose bool, tr
 	if s.confirm == 0 {
 		return t.up(Sure) >= Sure, 0
 	}
+	if failures, _ := Total(n.Boots); failures == 0 { // what was not seen tonight is not new
+		return false, 0
+	}
 	for {
 		c := Change{Up: t.up(stillLikely)}
 		if c.Up < stillLikely || !c.ToConfirm(trials) {
-			return c.Confirmed(trials), trials
+			return c.Confirmed(), trials
 		}
 		for range s.confirm {
 			n.Boots = append(n.Boots, night(r, rate, 1).Boots[0])
