@@ -157,13 +157,6 @@ func (g *guest) report(s protocol.Step, r *protocol.Result) {
 
 // tell gives the answer of one step to the log.
 func (g *guest) tell(s protocol.Step, r *protocol.Result) {
-	defer func() {
-		for i, group := range r.Groups {
-			for j := range group {
-				g.tell(s.Groups[i][j], &group[j])
-			}
-		}
-	}()
 	switch op := s.Op(); {
 	case r.Unkillable != nil:
 		u := r.Unkillable
@@ -187,6 +180,11 @@ func (g *guest) tell(s protocol.Step, r *protocol.Result) {
 		g.kmsg.say("%s: the child died: %s", op, r.Died)
 	case r.Killed != "":
 		g.kmsg.say("%s did not return, but its task could be killed", op)
+	}
+	for i, group := range r.Groups {
+		for j := range group {
+			g.tell(s.Groups[i][j], &group[j])
+		}
 	}
 }
 
