@@ -175,12 +175,7 @@ func (m md) table(*Part) (string, error) { return "md " + m.Level, nil }
 
 // legs reads the members of an array (Documentation/admin-guide/md.rst).
 func (m md) legs(p *Part) ([]scenarios.Leg, bool, error) {
-	dir := filepath.Join("/sys/block", p.Device.Name, "md")
-	level, err := ReadText(filepath.Join(dir, "level")) // a reshape may have changed it
-	if err != nil {
-		level = m.Level
-	}
-	if level == "raid0" || level == "linear" {
+	if !m.redundant(p) {
 		return nil, true, nil
 	}
 	a, err := m.array(p)
@@ -198,10 +193,20 @@ func (m md) legs(p *Part) ([]scenarios.Leg, bool, error) {
 	return legs, inSync, nil
 }
 
+// redundant says whether the array can lose a member, as it is now: a reshape may
+// have changed its level.
+func (m md) redundant(p *Part) bool {
+	level, err := ReadText(filepath.Join("/sys/block", p.Device.Name, "md/level"))
+	if err != nil {
+		level = m.Level
+	}
+	return level != "raid0" && level != "linear"
+}
+
 // array reads the array from sysfs.
 func (m md) array(p *Part) (mdArray, error) {
 	dir := filepath.Join("/sys/block", p.Device.Name, "md")
-	a := mdArray{missing: m.absent(p), spares: m.Spares}
+	a := mdArray{spares: m.Spares}
 	files, err := filepath.Glob(filepath.Join(dir, "dev-*"))
 	if err != nil {
 		return a, err
@@ -220,8 +225,8 @@ func (m md) array(p *Part) (mdArray, error) {
 	if len(a.members) == 0 {
 		return a, errors.New("the array has no members")
 	}
-	if level, err := ReadText(filepath.Join(dir, "level")); err == nil && (level == "raid0" || level == "linear") {
-		return a, nil // it has no redundancy, and says nothing of it
+	if !m.redundant(p) {
+		return a, nil // it says nothing of it
 	}
 	if a.action, err = ReadText(filepath.Join(dir, "sync_action")); err != nil {
 		return a, err
@@ -232,22 +237,13 @@ func (m md) array(p *Part) (mdArray, error) {
 	}
 	a.degraded = int(degraded)
 	for _, b := range p.On {
-		if !m.missing(p, b) || p.joined[b] {
+		if m.missing(p, b) && !p.joined[b] {
+			a.missing++
+		} else {
 			a.asked = append(a.asked, b.Device.Name)
 		}
 	}
 	return a, nil
-}
-
-// absent counts the places that were left out and not filled since.
-func (m md) absent(p *Part) int {
-	n := 0
-	for _, b := range p.On {
-		if m.missing(p, b) && !p.joined[b] {
-			n++
-		}
-	}
-	return n
 }
 
 // mdMember is a device of an array, as sysfs shows it.
