@@ -38,7 +38,7 @@ func (g *guest) do(s protocol.Step) (*result, error) {
 	case s.IO != nil:
 		return g.doIO(s)
 	case s.Zone != nil:
-		to, err := g.stack.Target(s.Zone.On)
+		to, err := g.openable(s.Zone.On)
 		if err != nil {
 			return nil, g.wrap(s.Op(), err)
 		}
@@ -98,13 +98,19 @@ func (g *guest) doIO(s protocol.Step) (*result, error) {
 	return g.byChild(s, request{IO: &r})
 }
 
+// openable is a file or device by the name of its part.
+func (g *guest) openable(name string) (*layer.Part, error) {
+	p, err := g.stack.Target(name)
+	if err == nil && p.Path == "" {
+		err = fmt.Errorf("%s is a file system, and no file or device", p.Name)
+	}
+	return p, err
+}
+
 // requestOf is an I/O as the child is told of it.
 func (g *guest) requestOf(s protocol.Step) (engine.Request, error) {
 	o := *s.IO
-	to, err := g.stack.Target(o.On)
-	if err == nil && to.Path == "" {
-		err = fmt.Errorf("%s is a file system, and no file or device", to.Name)
-	}
+	to, err := g.openable(o.On)
 	if err != nil {
 		return engine.Request{}, g.wrap(s.Op(), err)
 	}
@@ -425,10 +431,7 @@ func (g *guest) doCheck(s protocol.Step) (*result, error) {
 	c := *s.Check
 	switch {
 	case c.Data != "":
-		p, err := g.stack.Part(c.Data)
-		if err == nil && p.Path == "" {
-			err = fmt.Errorf("%s is a file system, and no file or device", p.Name)
-		}
+		p, err := g.openable(c.Data)
 		if err != nil {
 			return nil, g.wrap(s.Op(), err)
 		}

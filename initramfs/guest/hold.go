@@ -19,10 +19,7 @@ type held struct {
 // its target by itself, and the last close of a block device writes back what
 // the kernel has of it and forgets it (blkdev_put).
 func (g *guest) doHold(s protocol.Step) (*result, error) {
-	p, err := g.stack.Target(s.Act.To)
-	if err == nil && p.Path == "" {
-		err = fmt.Errorf("%s is a file system, and no file or device", p.Name)
-	}
+	p, err := g.openable(s.Act.To)
 	if err != nil {
 		return nil, g.wrap(s.Op(), err)
 	}

@@ -137,12 +137,9 @@ func (g *guest) sweeper(name string) (*sweeper, error) {
 	if c := g.sweeps[name]; c != nil {
 		return c, nil
 	}
-	p, err := g.stack.Target(name)
+	p, err := g.openable(name)
 	if err != nil {
 		return nil, err
-	}
-	if p.Path == "" {
-		return nil, fmt.Errorf("%s is a file system, and no file or device", name)
 	}
 	c := &sweeper{part: p, disks: g.stack.Disks(p), counter: filepath.Join(os.TempDir(), fmt.Sprintf("sweep-%d", len(g.sweeps)))}
 	if err := os.WriteFile(c.counter, make([]byte, 4), 0o600); err != nil {
