@@ -1,6 +1,7 @@
 package qemu
 
 import (
+	"iter"
 	"maps"
 	"slices"
 )
@@ -44,34 +45,35 @@ func (s *sectorSet) add(from, to int64) {
 	}
 }
 
+// among gives those of the set from from to before to, in order.
+func (s *sectorSet) among(from, to int64) iter.Seq[int64] {
+	return func(yield func(int64) bool) {
+		for n := from; n < to; n++ {
+			page := s.pages[n/sectorsPerPage]
+			switch at := n % sectorsPerPage; {
+			case page == nil:
+				n += sectorsPerPage - at - 1
+			case page[at/64] == 0:
+				n += 63 - at%64
+			case page[at/64]&(1<<(at%64)) != 0 && !yield(n):
+				return
+			}
+		}
+	}
+}
+
 // any says whether the set has one of the sectors from from to before to.
 func (s *sectorSet) any(from, to int64) bool {
-	for n := from; n < to; n++ {
-		page := s.pages[n/sectorsPerPage]
-		switch at := n % sectorsPerPage; {
-		case page == nil:
-			n += sectorsPerPage - at - 1
-		case page[at/64] == 0:
-			n += 63 - at%64
-		case page[at/64]&(1<<(at%64)) != 0:
-			return true
-		}
+	for range s.among(from, to) {
+		return true
 	}
 	return false
 }
 
 // remove takes the sectors from from to before to out of the set.
 func (s *sectorSet) remove(from, to int64) {
-	for n := from; n < to; n++ {
-		page := s.pages[n/sectorsPerPage]
-		switch at := n % sectorsPerPage; {
-		case page == nil:
-			n += sectorsPerPage - at - 1
-		case page[at/64] == 0:
-			n += 63 - at%64
-		default:
-			page[at/64] &^= 1 << (at % 64)
-		}
+	for n := range s.among(from, to) {
+		s.pages[n/sectorsPerPage][n%sectorsPerPage/64] &^= 1 << (n % 64)
 	}
 }
 
