@@ -141,7 +141,7 @@ func (s *session) take(st protocol.Step, r protocol.Result) {
 		trial := e.Report
 		trial.Observation = r.Observation
 		moved(&trial)
-		if trial.AsExpected() {
+		if trial.MayGoOn() {
 			well = append(well, e)
 		} else {
 			not = append(not, e)

@@ -255,7 +255,7 @@ func notProven(r Report) string {
 	case r.Failed != "":
 		return r.Step + ": " + r.Failed
 	}
-	return r.unmoved()
+	return r.unproven()
 }
 
 // judgement is what the worst evidence says. Where that is in doubt there is no

@@ -215,6 +215,40 @@ func TestSignatureIsStableOverTheOrderOfTitles(t *testing.T) {
 	}
 }
 
+// Given a write that was acknowledged, and of which the disks saw nothing, when
+// the trial goes on, then it is corrupt where the data are not read back, and no
+// verdict where they are.
+func TestWriteThatReachesNoDiskIsJudgedByWhatFollows(t *testing.T) {
+	wrote := done(func(r *Report) { r.Moves = MovesWrites })
+	if !wrote.MayGoOn() || wrote.AsExpected() {
+		t.Errorf("may go on: %v, as expected: %v", wrote.MayGoOn(), wrote.AsExpected())
+	}
+	if read := done(func(r *Report) { r.Reads = 0 }); read.MayGoOn() {
+		t.Error("a read that reached no disk is gone on from")
+	}
+	for _, tc := range []struct {
+		name  string
+		after func(*Report)
+		want  scenarios.Verdict
+	}{
+		{"read back", func(*Report) {}, scenarios.Error},
+		{"lost", func(r *Report) { r.Mismatch = at(0) }, scenarios.Corrupt},
+		{"not to be read", func(r *Report) { r.Bytes, r.Errno = 0, "EIO" }, scenarios.EIO},
+	} {
+		r := wrote
+		for range 2 { // the second step does not hide what the first lacks
+			next := Report{Step: "check", Expect: []string{"data"}, Moves: MovesNothing}
+			r.Begin(next)
+			r.Returned = true
+		}
+		tc.after(&r)
+		j := Judge(nil, r, nil)
+		if j.Verdict != tc.want || tc.want == scenarios.Error && j.Reason != wrote.unmoved() {
+			t.Errorf("%s: %s: %s, want %s", tc.name, j.Verdict, j.Reason, tc.want)
+		}
+	}
+}
+
 // Given a sync that was interrupted, when that was while the stack was built,
 // then it proves nothing, and afterwards it does.
 func TestSyncThatIsInterrupted(t *testing.T) {

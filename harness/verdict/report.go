@@ -1,6 +1,7 @@
 package verdict
 
 import (
+	"cmp"
 	"slices"
 
 	"github.com/blockrig/blockrig/scenarios"
@@ -25,6 +26,9 @@ type Report struct {
 	// Moment is that of a power cut which is tried at several: steps since then
 	// were done after this one.
 	Moment string `json:"moment,omitempty"`
+	// Unproven says what a step before this one should have made the disks do,
+	// and did not: no pass, whatever follows.
+	Unproven string `json:"unproven,omitempty"`
 	// Explained says that the scenario itself brought about I/O errors: a fault,
 	// or an act on the stack. The console's words about them prove nothing.
 	Explained bool `json:"explained,omitempty"`
@@ -82,17 +86,22 @@ type StepReport struct {
 func (r *Report) Begin(next Report) {
 	if r.Returned {
 		r.Before = append(r.Before, StepReport{r.Step, r.Observation, r.Reads, r.Writes})
+		r.Unproven = cmp.Or(r.Unproven, r.unmoved())
 	}
 	r.Step, r.Asked, r.Expect, r.Moves, r.FailAs = next.Step, next.Asked, next.Expect, next.Moves, next.FailAs
 	r.Observation, r.Reads, r.Writes = scenarios.Observation{}, 0, 0
 }
 
-// AsExpected says whether the step ended as the scenario has it, so that the
-// next one means something.
-func (r Report) AsExpected() bool {
+// AsExpected says whether the steps ended as the scenario has it, and are proven.
+func (r Report) AsExpected() bool { return r.MayGoOn() && r.unproven() == "" }
+
+// MayGoOn says whether the step ended as the scenario has it, so that the next
+// one means something. That the disks saw nothing of a write may be the
+// harness's fault, or it is lost: what reads it back can tell.
+func (r Report) MayGoOn() bool {
 	lost := func(l scenarios.Leg) bool { return !l.OK && !l.Known }
 	return r.Returned && r.Failed == "" && r.Mismatch == nil && r.Overrun == nil && r.expected() &&
-		!slices.ContainsFunc(r.Legs, lost) && r.LegsError == "" && r.unmoved() == ""
+		!slices.ContainsFunc(r.Legs, lost) && r.LegsError == "" && (r.Moves == MovesWrites || r.unmoved() == "")
 }
 
 // expected says whether the scenario has the step end so.
@@ -111,6 +120,9 @@ func (r Report) unmoved() string {
 	}
 	return ""
 }
+
+// unproven is that of this step or of one before.
+func (r Report) unproven() string { return cmp.Or(r.Unproven, r.unmoved()) }
 
 // Refused says whether a step ended with an errno: it need not have come as far
 // as the disks. EINVAL is the right answer to a misaligned buffer.
