@@ -161,28 +161,22 @@ func (m *Minimiser) fewerLayers(ctx context.Context) (smaller bool, err error) {
 
 func (d draft) withoutLayers(at, n int) draft {
 	gone := map[string][]string{} // what was below, by name
-	for _, l := range d.setup.Stack[at : at+n] {
-		var on []string
-		for _, b := range l.On {
+	left := func(on []string) (out []string) {
+		for _, b := range on {
 			if below, ok := gone[b]; ok {
-				on = append(on, below...)
+				out = append(out, below...)
 			} else {
-				on = append(on, b)
+				out = append(out, b)
 			}
 		}
-		gone[l.Name] = on
+		return out
+	}
+	for _, l := range d.setup.Stack[at : at+n] {
+		gone[l.Name] = left(l.On)
 	}
 	d.setup.Stack = slices.Delete(slices.Clone(d.setup.Stack), at, at+n)
 	for i := range d.setup.Stack {
-		var on []string
-		for _, b := range d.setup.Stack[i].On {
-			if below, ok := gone[b]; ok {
-				on = append(on, below...)
-			} else {
-				on = append(on, b)
-			}
-		}
-		d.setup.Stack[i].On = on
+		d.setup.Stack[i].On = left(d.setup.Stack[i].On)
 	}
 	first := func(name string) string {
 		if below := gone[name]; len(below) > 0 {

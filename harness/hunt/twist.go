@@ -38,10 +38,11 @@ func (t *Twist) String() string {
 	case t == nil:
 		return ""
 	case t.Fault != nil:
-		s := fmt.Sprintf("disk %s answers %s with EIO from operation %d on", t.Fault.Disk, map[string]string{"any": "anything"}[t.Fault.Op], t.At+1)
-		if t.Fault.Op != "any" {
-			s = fmt.Sprintf("disk %s answers a %s with EIO from operation %d on", t.Fault.Disk, t.Fault.Op, t.At+1)
+		what := "a " + t.Fault.Op
+		if t.Fault.Op == "any" {
+			what = "anything"
 		}
+		s := fmt.Sprintf("disk %s answers %s with EIO from operation %d on", t.Fault.Disk, what, t.At+1)
 		if t.Fault.After > 0 {
 			s += fmt.Sprintf(", after %d more requests", t.Fault.After)
 		}
