@@ -347,7 +347,7 @@ func (f Finding) toConfirm() bool {
 	case New, Back, Spread, Unsettled:
 		return f.Change.ToConfirm(n)
 	case Fixed, Expired, Still, KnownStill:
-		return n == 0 && f.Tonight.Failures == 0 && f.Change.Down > atLeastLikely
+		return n == 0 && f.Tonight.Failures == 0 && f.Change.MayBeGone()
 	}
 	return false
 }
@@ -362,9 +362,6 @@ func (f Finding) confirmations() (n int) {
 
 // remembered is how many nights a rate is judged by.
 const remembered = 150
-
-// atLeastLikely is how likely something must be for a night to look closer.
-const atLeastLikely = .01
 
 // grouped puts failures of one scenario with one signature that are new tonight
 // below the first of them: they are one bug as long as nothing says otherwise.

@@ -242,8 +242,8 @@ func (j *session) enter(stream string, cases []CaseName, way Way, records []resu
 }
 
 // run makes trials of cases on one kernel. Those of a batch are resumed where
-// they stopped. A kernel that is built gets more fragments, too. One that can't be had is trouble of its own, and no reason
-// to end the night.
+// they stopped. A kernel that is built gets more fragments, too. One that can't be
+// had is trouble of its own, and no reason to end the night.
 func (j *session) run(ctx context.Context, b *Batch, ref string, cases []CaseName, repeat int, way Way, more ...string) ([]results.Record, error) {
 	var all []scenarios.Case
 	for _, of := range cases {

@@ -221,6 +221,9 @@ func (c Change) ToConfirm(trials int) bool {
 // Better tells whether it surely fell.
 func (c Change) Better() bool { return c.Down >= Sure }
 
+// MayBeGone tells whether it fell likely enough to be looked at more closely.
+func (c Change) MayBeGone() bool { return c.Down > atLeastLikely }
+
 // moved gives the probabilities that the rate rose, and that it fell, within
 // the last nights that had trials.
 func (t *Track) moved(last int) (up, down float64) {
