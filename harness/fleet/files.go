@@ -33,11 +33,15 @@ type files struct {
 
 // A part is the beginning of a file.
 type part struct {
+	owner string
+	size  int64 // of the whole file
+
 	mu   sync.Mutex
 	file *os.File
 	sum  hash.Hash
 	n    int64
 	last time.Time
+	over bool // it is whole, or was removed
 }
 
 // kept is a file that came back.
@@ -121,7 +125,7 @@ func (s *files) claim(owner string, all []File) {
 		k.refs++
 		if k.by[owner] {
 			delete(k.by, owner)
-			s.owned[owner] -= k.size
+			s.own(owner, -k.size)
 		}
 	}
 }
@@ -147,10 +151,10 @@ func (s *files) dropUnused(digest string, k *kept) {
 func (s *files) release(owner string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	delete(s.owned, owner)
 	for digest, k := range s.back {
 		if k.by[owner] {
 			delete(k.by, owner)
+			s.own(owner, -k.size)
 			s.dropUnused(digest, k)
 		}
 	}
@@ -162,7 +166,7 @@ const (
 	wholeHeader = "Blockrig-Whole" // it is there
 )
 
-// ServeHTTP answers requests for /files/DIGEST from whom it came, who has the
+// serve answers requests for /files/DIGEST from whom it came, who has the
 // role: HEAD says how much is there, PUT adds a part, GET gives it.
 func (s *files) serve(w http.ResponseWriter, r *http.Request, owner string, role Role) {
 	digest := r.PathValue("digest")
@@ -205,7 +209,7 @@ func (s *files) head(w http.ResponseWriter, r *http.Request, owner string, role 
 	p, k := s.parts[owner+digest], s.back[digest]
 	if role == RoleWorker && k != nil && !k.by[owner] {
 		k.by[owner] = true // it is to stay until the outcome comes
-		s.owned[owner] += k.size
+		s.own(owner, k.size)
 	}
 	s.mu.Unlock()
 	n := int64(0)
@@ -244,6 +248,9 @@ func (s *files) put(w http.ResponseWriter, r *http.Request, owner string, role R
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if p.over { // since it was asked for
+		return &statusError{http.StatusServiceUnavailable, "try again"}
+	}
 	if p.n != at {
 		w.Header().Set(haveHeader, strconv.FormatInt(p.n, 10))
 		return &statusError{http.StatusConflict, "another part is next"}
@@ -258,6 +265,7 @@ func (s *files) put(w http.ResponseWriter, r *http.Request, owner string, role R
 	if p.n < size {
 		return nil
 	}
+	p.over = true
 	s.mu.Lock()
 	delete(s.parts, owner+digest)
 	s.mu.Unlock()
@@ -266,13 +274,16 @@ func (s *files) put(w http.ResponseWriter, r *http.Request, owner string, role R
 	if err == nil && hexOf(p.sum.Sum(nil)) != digest {
 		err = &statusError{http.StatusUnprocessableEntity, "it has another digest"}
 	}
+	owned := false
 	if err == nil {
-		err = s.store(r.Context(), owner, role, digest, size, name)
+		owned, err = s.store(r.Context(), owner, role, digest, size, name)
+	}
+	if !owned {
+		s.mu.Lock()
+		s.own(owner, -size)
+		s.mu.Unlock()
 	}
 	if err != nil {
-		s.mu.Lock()
-		s.owned[owner] -= size
-		s.mu.Unlock()
 		return errors.Join(err, os.Remove(name))
 	}
 	w.Header().Set(wholeHeader, "1")
@@ -284,15 +295,12 @@ func (s *files) part(owner, digest string, size int64) (*part, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if p := s.parts[owner+digest]; p != nil {
+		if p.size != size {
+			return nil, &statusError{http.StatusBadRequest, "a part of a file of another size"}
+		}
 		return p, nil
 	}
-	for key, p := range s.parts { // that nobody goes on with
-		if time.Since(p.last) > partAge && p.mu.TryLock() {
-			delete(s.parts, key)
-			_, _ = p.file.Close(), os.Remove(p.file.Name())
-			p.mu.Unlock()
-		}
-	}
+	s.dropParts(time.Now().Add(-partAge))
 	if s.owned[owner]+size > ownLimit || len(s.parts) >= mostParts {
 		return nil, &statusError{http.StatusInsufficientStorage, "too much of it is here already"}
 	}
@@ -300,42 +308,62 @@ func (s *files) part(owner, digest string, size int64) (*part, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &part{file: f, sum: sha256.New(), last: time.Now()}
+	p := &part{owner: owner, size: size, file: f, sum: sha256.New(), last: time.Now()}
 	s.parts[owner+digest] = p
-	s.owned[owner] += size
+	s.own(owner, size)
 	return p, nil
 }
 
-// store keeps a file that is whole and right.
-func (s *files) store(ctx context.Context, owner string, role Role, digest string, size int64, name string) error {
+// dropParts removes the beginnings of files that nobody has gone on with since
+// then. The caller holds s.mu.
+func (s *files) dropParts(since time.Time) {
+	for key, p := range s.parts {
+		if !p.mu.TryLock() {
+			continue // it is being gone on with
+		}
+		if p.last.Before(since) {
+			p.over = true
+			delete(s.parts, key)
+			s.own(p.owner, -p.size)
+			_, _ = p.file.Close(), os.Remove(p.file.Name()) // or it goes with the folder
+		}
+		p.mu.Unlock()
+	}
+}
+
+// own counts bytes that an owner has sent. The caller holds s.mu.
+func (s *files) own(owner string, n int64) {
+	if s.owned[owner] += n; s.owned[owner] == 0 {
+		delete(s.owned, owner)
+	}
+}
+
+// store keeps a file that is whole and right. owned says that it still counts as
+// its owner's.
+func (s *files) store(ctx context.Context, owner string, role Role, digest string, size int64, name string) (owned bool, err error) {
 	if role == RoleClient {
 		e, err := s.artefacts.Get(ctx, digest, func(_ context.Context, dir string) error {
 			return os.Rename(name, filepath.Join(dir, artefactName))
 		})
 		if err != nil {
-			return err
+			return false, err
 		}
-		s.mu.Lock()
-		s.owned[owner] -= size
-		s.mu.Unlock()
 		_ = os.Remove(name) // somebody else was quicker
-		return e.Close()
+		return false, e.Close()
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if err := os.Rename(name, s.path(digest)); err != nil {
-		return err
+		return false, err
 	}
 	k := s.back[digest]
 	if k == nil {
 		k = &kept{size: size, by: map[string]bool{}}
 		s.back[digest] = k
 	}
-	if k.by[owner] {
-		s.owned[owner] -= size
-	}
+	owned = !k.by[owner]
 	k.by[owner] = true
-	return nil
+	return owned, nil
 }
 
 func (s *files) get(w http.ResponseWriter, r *http.Request, role Role, digest string) error {

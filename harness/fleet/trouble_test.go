@@ -582,6 +582,52 @@ func TestFilesAreChecked(t *testing.T) {
 	}
 }
 
+// Given files that come in halves, twice at once, or of another size than was
+// said, then what an owner has sent is counted for what it is, and no more.
+func TestWhatAnOwnerHasSentIsCounted(t *testing.T) {
+	s := newSite(t, nil)
+	w := s.asks(RoleWorker)
+	f := s.hub.files
+	wantOwned := func(want int64) {
+		t.Helper()
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		if got := f.owned[w.id]; got != want {
+			t.Errorf("%d bytes are the worker's, want %d", got, want)
+		}
+	}
+	content := strings.NewReader("content")
+	a := artefactOfBytes([]byte("content"))
+	half := func(a Artefact, at int64) error {
+		_, _, err := w.sendPart(t.Context(), a, content, at, 1)
+		return err
+	}
+	if err := half(a, 0); err != nil {
+		t.Fatal(err)
+	}
+	wantOwned(a.Size)
+	var refused *RefusedError
+	if err := half(Artefact{a.SHA256, maxLog}, 1); !errors.As(err, &refused) {
+		t.Errorf("another size: %v", err)
+	}
+	f.mu.Lock()
+	f.dropParts(time.Now().Add(time.Hour))
+	f.mu.Unlock()
+	wantOwned(0)
+	sent := make(chan error)
+	for range 8 {
+		go func() { sent <- w.send(t.Context(), a, content) }()
+	}
+	for range 8 {
+		if err := <-sent; err != nil {
+			t.Error(err)
+		}
+	}
+	wantOwned(a.Size)
+	f.claim(w.id, []File{{trial.ConsoleFile, a}})
+	wantOwned(0)
+}
+
 // Given a text that is no key, then that is said.
 func TestParseKey(t *testing.T) {
 	keys, err := OpenKeys(filepath.Join(t.TempDir(), "keys"))
