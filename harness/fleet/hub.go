@@ -258,6 +258,16 @@ func (h *Hub) ask(id string, n int) bool {
 	return true
 }
 
+// find gives the job at a place, and its batch; nil when the hub does not know
+// it. The caller holds h.mu.
+func (h *Hub) find(p place) (*batch, *job) {
+	b := h.batches[p.Batch]
+	if b == nil || b.jobs[p.N] == nil {
+		return nil, nil
+	}
+	return b, b.jobs[p.N]
+}
+
 // waits says whether a job that the hub does not know may still be sent again
 // by its client. The caller holds h.mu.
 func (h *Hub) waits(batch string) bool {
@@ -426,7 +436,7 @@ func (w *worker) at(g *group, h *Hub) bool {
 		return false
 	}
 	for p := range w.leases {
-		if b := h.batches[p.Batch]; b != nil && b.jobs[p.N] != nil && b.jobs[p.N].group == g {
+		if _, j := h.find(p); j != nil && j.group == g {
 			return true
 		}
 	}
@@ -442,14 +452,13 @@ func (h *Hub) take(id string, g *group, want int) ([]Lease, error) {
 	var out []Lease
 	w, now := h.workers[id], time.Now()
 	for _, t := range got {
-		b := h.batches[t.Batch]
-		if b == nil || b.jobs[t.N] == nil {
+		b, j := h.find(t.place)
+		if j == nil {
 			if !h.waits(t.Batch) {
-				h.later(func() { _ = h.queue.drop(h.ctx, t.Batch, t.N) })
+				h.work.Go(func() { _ = h.queue.drop(h.ctx, t.Batch, t.N) }) // without h.mu
 			}
 			continue
 		}
-		j := b.jobs[t.N]
 		switch {
 		case j.state == came || j.state == over:
 			_ = h.queue.tell(t.reply, ackDone) // or it comes again
@@ -483,9 +492,6 @@ func (h *Hub) take(id string, g *group, want int) ([]Lease, error) {
 	}
 	return out, err
 }
-
-// later does something without h.mu.
-func (h *Hub) later(do func()) { h.work.Go(do) }
 
 // lost is when a lease that is given or extended now is taken for lost: a bit
 // later than JetStream does, so that the job is to be had then.
@@ -537,11 +543,7 @@ func (h *Hub) extend(id string, data []byte) any {
 		if h.checkHeld(id, l) != nil {
 			continue
 		}
-		b := h.batches[l.Batch]
-		var j *job
-		if b != nil {
-			j = b.jobs[l.N]
-		}
+		_, j := h.find(l.place)
 		switch {
 		case j == nil && h.waits(l.Batch):
 			// The client will come, if it still wants it.
@@ -594,11 +596,7 @@ func (h *Hub) done(id string, data []byte) any {
 		w.busy += now.Sub(since)
 		delete(w.leases, r.place)
 	}
-	b := h.batches[r.Batch]
-	var j *job
-	if b != nil {
-		j = b.jobs[r.N]
-	}
+	b, j := h.find(r.place)
 	if j == nil {
 		waits := h.waits(r.Batch)
 		h.mu.Unlock()
@@ -671,20 +669,18 @@ func (h *Hub) back(id string, data []byte) any {
 		if w := h.workers[id]; w != nil {
 			delete(w.leases, l.place)
 		}
-		give := false
-		if b := h.batches[l.Batch]; b != nil && b.jobs[l.N] != nil {
-			if j := b.jobs[l.N]; j.state == leased && j.by == id {
-				give = true
-				j.backs++
-				delete(j.group.holders, id)
-				if r.Why != "" {
-					j.unable++
-				}
-				if j.unable < mostUnable {
-					j.set(queued)
-				} else {
-					h.kill(b, j, fmt.Sprintf("no worker can make this trial; the last one said: %s", text.OneLine(r.Why)))
-				}
+		b, j := h.find(l.place)
+		give := j != nil && j.state == leased && j.by == id
+		if give {
+			j.backs++
+			delete(j.group.holders, id)
+			if r.Why != "" {
+				j.unable++
+			}
+			if j.unable < mostUnable {
+				j.set(queued)
+			} else {
+				h.kill(b, j, fmt.Sprintf("no worker can make this trial; the last one said: %s", text.OneLine(r.Why)))
 			}
 		}
 		h.mu.Unlock()
