@@ -280,12 +280,12 @@ func leaseOne(t testing.TB, c *conn) Lease {
 
 func (l Lease) hold() held { return held{l.place, l.Reply, l.Token} }
 
-func give(t testing.TB, c *conn, l Lease, v scenarios.Verdict) error {
+func give(t testing.TB, c *conn, l Lease, v scenarios.Verdict, files ...File) error {
 	t.Helper()
 	body, err := json.Marshal(outcomeOf(trial.Job{Case: fmt.Sprint(l.N)}, v))
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, err = ask(t.Context(), c, "done", doneRequest{l.hold(), about, Result{Outcome: body}}, func(a plain) string { return a.Error })
+	_, err = ask(t.Context(), c, "done", doneRequest{l.hold(), about, Result{body, files}}, func(a plain) string { return a.Error })
 	return err
 }

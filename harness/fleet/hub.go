@@ -866,21 +866,28 @@ func (h *Hub) poll(id string, data []byte) any {
 
 // confirm takes out what a client has recorded. The caller holds h.mu.
 func (h *Hub) confirm(b *batch, which []int) {
-	if len(which) == 0 {
-		return
-	}
-	done := map[int]bool{}
 	for _, n := range which {
-		done[n] = true
 		if j := b.jobs[n]; j != nil && j.state == came {
-			j.set(over)
-			for _, f := range j.result.Result.Files {
-				h.files.drop(f.Artefact)
-			}
-			j.result = Came{}
+			h.discard(j)
 		}
 	}
-	b.news.Results = slices.DeleteFunc(b.news.Results, func(c Came) bool { return done[c.N] })
+	b.forgetOver()
+}
+
+// discard ends a job, whose result, if there is one, is not kept any more. The
+// caller holds h.mu.
+func (h *Hub) discard(j *job) {
+	j.set(over)
+	for _, f := range j.result.Result.Files {
+		h.files.drop(f.Artefact)
+	}
+	j.result = Came{}
+}
+
+// forgetOver takes the results of jobs that are over from what the client is to
+// be told. The caller holds h.mu.
+func (b *batch) forgetOver() {
+	b.news.Results = slices.DeleteFunc(b.news.Results, func(c Came) bool { return b.jobs[c.N].state == over })
 }
 
 // idle says why nothing is done for a batch; "" when something is. The caller
@@ -918,11 +925,11 @@ func (h *Hub) cancel(id string, data []byte) any {
 	var gone []int
 	for _, n := range r.Which {
 		if j := b.jobs[n]; j != nil && j.state != over {
-			j.set(over)
-			j.result = Came{}
+			h.discard(j)
 			gone = append(gone, n)
 		}
 	}
+	b.forgetOver()
 	h.mu.Unlock()
 	for _, n := range gone {
 		if err := h.queue.drop(h.ctx, r.Batch, n); err != nil {
@@ -960,10 +967,7 @@ func (h *Hub) forget(b *batch) error {
 	delete(h.orphans, b.id)
 	groups := maps.Clone(b.groups)
 	for _, j := range b.jobs {
-		j.set(over)
-		for _, f := range j.result.Result.Files {
-			h.files.drop(f.Artefact)
-		}
+		h.discard(j)
 	}
 	for _, other := range h.batches {
 		for g := range other.groups {
@@ -1079,9 +1083,7 @@ func (h *Hub) remake() {
 	h.rebuilt++
 	for _, b := range h.batches {
 		for _, j := range b.jobs {
-			for _, f := range j.result.Result.Files {
-				h.files.drop(f.Artefact)
-			}
+			h.discard(j)
 		}
 	}
 	h.batches, h.groups, h.dry = map[string]*batch{}, map[string]*group{}, map[string]time.Time{}

@@ -314,6 +314,32 @@ func TestASilentClientsJobsAreDropped(t *testing.T) {
 	}
 }
 
+// Given a job that has its outcome, with a file, and is not wanted any more, then
+// the hub keeps nothing of it, and does not give it to the client.
+func TestWhatIsDroppedIsNotKept(t *testing.T) {
+	s := newSite(t, nil)
+	c, w := s.client(), s.asks(RoleWorker)
+	b := begin(t, c, jobsOf(1, 1))
+	l := leaseOne(t, w)
+	a := artefactOfBytes([]byte("console"))
+	if err := w.send(t.Context(), a, strings.NewReader("console")); err != nil {
+		t.Fatal(err)
+	}
+	if err := give(t, w, l, scenarios.Pass, File{trial.ConsoleFile, a}); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.Drop(t.Context(), []int{l.N}); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.hub.files.has(a); err == nil {
+		t.Error("its file is kept")
+	}
+	got, err := ask(t.Context(), c.conn, "poll", pollRequest{Batch: l.Batch}, func(a pollAnswer) string { return a.Error })
+	if err != nil || len(got.Results) > 0 {
+		t.Errorf("given: %v, %v", got.Results, err)
+	}
+}
+
 // Given jobs of two saved machines and two workers, then each worker keeps to
 // one of them, as long as there is enough of it.
 func TestJobsGoToWhoHasTheMachine(t *testing.T) {
