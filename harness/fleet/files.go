@@ -47,17 +47,18 @@ type part struct {
 // kept is a file that came back.
 type kept struct {
 	size int64
-	refs int             // outcomes that have it
-	by   map[string]bool // who has sent it for an outcome to come
+	refs int                  // outcomes that have it
+	by   map[string]time.Time // who has sent it for an outcome to come, and when
 }
 
 // Limits of what a hub keeps.
 const (
-	artefactsLimit = 40 << 30 // bytes
-	ownLimit       = 2 << 30  // of what one worker or client has sent for nothing, bytes
-	mostParts      = 1000     // of files under way
-	partAge        = 10 * time.Minute
-	maxFileOutcome = 64 << 20 // an outcome that is a file, bytes
+	artefactsLimit = 40 << 30         // bytes
+	ownLimit       = 2 << 30          // of what one worker or client has sent for nothing, bytes
+	mostParts      = 1000             // of files under way
+	partAge        = 10 * time.Minute // after which a part is not gone on with
+	backAge        = time.Hour        // after which a file's outcome does not come
+	maxFileOutcome = 64 << 20         // an outcome that is a file, bytes
 )
 
 // artefactName is the file in an entry of the cache of artefacts.
@@ -123,10 +124,15 @@ func (s *files) claim(owner string, all []File) {
 			continue
 		}
 		k.refs++
-		if k.by[owner] {
-			delete(k.by, owner)
-			s.own(owner, -k.size)
-		}
+		s.disown(owner, k)
+	}
+}
+
+// disown takes a file from who has sent it. The caller holds s.mu.
+func (s *files) disown(owner string, k *kept) {
+	if _, ok := k.by[owner]; ok {
+		delete(k.by, owner)
+		s.own(owner, -k.size)
 	}
 }
 
@@ -152,11 +158,8 @@ func (s *files) release(owner string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for digest, k := range s.back {
-		if k.by[owner] {
-			delete(k.by, owner)
-			s.own(owner, -k.size)
-			s.dropUnused(digest, k)
-		}
+		s.disown(owner, k)
+		s.dropUnused(digest, k)
 	}
 }
 
@@ -207,9 +210,8 @@ func (e *statusError) Error() string { return e.why }
 func (s *files) head(w http.ResponseWriter, r *http.Request, owner string, role Role, digest string) {
 	s.mu.Lock()
 	p, k := s.parts[owner+digest], s.back[digest]
-	if role == RoleWorker && k != nil && !k.by[owner] {
-		k.by[owner] = true // it is to stay until the outcome comes
-		s.own(owner, k.size)
+	if role == RoleWorker && k != nil {
+		s.keepFor(owner, k)
 	}
 	s.mu.Unlock()
 	n := int64(0)
@@ -274,15 +276,12 @@ func (s *files) put(w http.ResponseWriter, r *http.Request, owner string, role R
 	if err == nil && hexOf(p.sum.Sum(nil)) != digest {
 		err = &statusError{http.StatusUnprocessableEntity, "it has another digest"}
 	}
-	owned := false
 	if err == nil {
-		owned, err = s.store(r.Context(), owner, role, digest, size, name)
+		err = s.store(r.Context(), owner, role, digest, size, name)
 	}
-	if !owned {
-		s.mu.Lock()
-		s.own(owner, -size)
-		s.mu.Unlock()
-	}
+	s.mu.Lock()
+	s.own(owner, -size) // of the part
+	s.mu.Unlock()
 	if err != nil {
 		return errors.Join(err, os.Remove(name))
 	}
@@ -300,7 +299,7 @@ func (s *files) part(owner, digest string, size int64) (*part, error) {
 		}
 		return p, nil
 	}
-	s.dropParts(time.Now().Add(-partAge))
+	s.dropOld(time.Now())
 	if s.owned[owner]+size > ownLimit || len(s.parts) >= mostParts {
 		return nil, &statusError{http.StatusInsufficientStorage, "too much of it is here already"}
 	}
@@ -314,14 +313,14 @@ func (s *files) part(owner, digest string, size int64) (*part, error) {
 	return p, nil
 }
 
-// dropParts removes the beginnings of files that nobody has gone on with since
-// then. The caller holds s.mu.
-func (s *files) dropParts(since time.Time) {
+// dropOld removes what nobody goes on with: beginnings of files, and files whose
+// outcome did not come. The caller holds s.mu.
+func (s *files) dropOld(now time.Time) {
 	for key, p := range s.parts {
 		if !p.mu.TryLock() {
 			continue // it is being gone on with
 		}
-		if p.last.Before(since) {
+		if now.Sub(p.last) > partAge {
 			p.over = true
 			delete(s.parts, key)
 			s.own(p.owner, -p.size)
@@ -329,6 +328,23 @@ func (s *files) dropParts(since time.Time) {
 		}
 		p.mu.Unlock()
 	}
+	for digest, k := range s.back {
+		for owner, at := range k.by {
+			if now.Sub(at) > backAge {
+				s.disown(owner, k)
+			}
+		}
+		s.dropUnused(digest, k)
+	}
+}
+
+// keepFor keeps a file until the outcome comes that it was sent for. The caller
+// holds s.mu.
+func (s *files) keepFor(owner string, k *kept) {
+	if _, ok := k.by[owner]; !ok {
+		s.own(owner, k.size)
+	}
+	k.by[owner] = time.Now()
 }
 
 // own counts bytes that an owner has sent. The caller holds s.mu.
@@ -338,32 +354,30 @@ func (s *files) own(owner string, n int64) {
 	}
 }
 
-// store keeps a file that is whole and right. owned says that it still counts as
-// its owner's.
-func (s *files) store(ctx context.Context, owner string, role Role, digest string, size int64, name string) (owned bool, err error) {
+// store keeps a file that is whole and right.
+func (s *files) store(ctx context.Context, owner string, role Role, digest string, size int64, name string) error {
 	if role == RoleClient {
 		e, err := s.artefacts.Get(ctx, digest, func(_ context.Context, dir string) error {
 			return os.Rename(name, filepath.Join(dir, artefactName))
 		})
 		if err != nil {
-			return false, err
+			return err
 		}
 		_ = os.Remove(name) // somebody else was quicker
-		return false, e.Close()
+		return e.Close()
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if err := os.Rename(name, s.path(digest)); err != nil {
-		return false, err
+		return err
 	}
 	k := s.back[digest]
 	if k == nil {
-		k = &kept{size: size, by: map[string]bool{}}
+		k = &kept{size: size, by: map[string]time.Time{}}
 		s.back[digest] = k
 	}
-	owned = !k.by[owner]
-	k.by[owner] = true
-	return owned, nil
+	s.keepFor(owner, k)
+	return nil
 }
 
 func (s *files) get(w http.ResponseWriter, r *http.Request, role Role, digest string) error {

@@ -608,8 +608,8 @@ func TestFilesAreChecked(t *testing.T) {
 	}
 }
 
-// Given files that come in halves, twice at once, or of another size than was
-// said, then what an owner has sent is counted for what it is, and no more.
+// Given files that come in halves, twice at once, of another size than was said,
+// or for an outcome that does not come, then what an owner has sent is counted for what it is, and no more.
 func TestWhatAnOwnerHasSentIsCounted(t *testing.T) {
 	s := newSite(t, nil)
 	w := s.asks(RoleWorker)
@@ -636,9 +636,12 @@ func TestWhatAnOwnerHasSentIsCounted(t *testing.T) {
 	if err := half(Artefact{a.SHA256, maxLog}, 1); !errors.As(err, &refused) {
 		t.Errorf("another size: %v", err)
 	}
-	f.mu.Lock()
-	f.dropParts(time.Now().Add(time.Hour))
-	f.mu.Unlock()
+	after := func(d time.Duration) {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		f.dropOld(time.Now().Add(d))
+	}
+	after(partAge)
 	wantOwned(0)
 	sent := make(chan error)
 	for range 8 {
@@ -652,6 +655,17 @@ func TestWhatAnOwnerHasSentIsCounted(t *testing.T) {
 	wantOwned(a.Size)
 	f.claim(w.id, []File{{trial.ConsoleFile, a}})
 	wantOwned(0)
+	f.drop(a)
+	if err := w.send(t.Context(), a, content); err != nil {
+		t.Fatal(err)
+	}
+	after(backAge - time.Minute)
+	wantOwned(a.Size)
+	after(backAge)
+	wantOwned(0)
+	if err := f.has(a); err == nil {
+		t.Error("a file whose outcome did not come is kept")
+	}
 }
 
 // Given a text that is no key, then that is said.
