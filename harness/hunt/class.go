@@ -114,3 +114,9 @@ func (t Trigger) kin() Trigger {
 	t.Size = ""
 	return t
 }
+
+// on is the same trigger on another stack.
+func (t Trigger) on(stack string) Trigger {
+	t.Stack = stack
+	return t
+}

@@ -10,33 +10,33 @@ import (
 // A rule says which other answers than all of the data are right for an
 // operation.
 type rule struct {
-	holds   func(o scenarios.IO, file bool) bool
+	holds   func(o scenarios.IO, on Stack) bool
 	answers []string // errnos, or "short"
 }
 
-func flag(name string) func(scenarios.IO, bool) bool {
-	return func(o scenarios.IO, _ bool) bool { return slices.Contains(o.Flags, name) }
+func flag(name string) func(scenarios.IO, Stack) bool {
+	return func(o scenarios.IO, _ Stack) bool { return slices.Contains(o.Flags, name) }
 }
 
 // rules are the documented limits of stacks. One that holds for a program makes
 // its answers right, whatever another stack answers.
 var rules = []rule{
 	{ // O_DIRECT restricts address, length and offset, and how much differs from device to device; what one can't take is EINVAL (open(2))
-		func(o scenarios.IO, _ bool) bool { return o.Direct && o.Transfers() && !o.Aligned(dmaAlignment+1) },
+		func(o scenarios.IO, on Stack) bool { return o.Direct && o.Transfers() && !o.Aligned(on.Block()) },
 		[]string{"EINVAL"},
 	},
 	{ // what is not a multiple of the logical block is EINVAL (blkdiscard(8), fallocate(2))
-		func(o scenarios.IO, file bool) bool {
-			return !o.Transfers() && !file && (o.Offset%512 != 0 || o.Length%512 != 0)
+		func(o scenarios.IO, on Stack) bool {
+			return !o.Transfers() && !on.OnFile() && (o.Offset%on.Block() != 0 || o.Length%on.Block() != 0)
 		},
 		[]string{"EINVAL"},
 	},
 	{ // a device need not take discards (ioctl BLKDISCARD)
-		func(o scenarios.IO, _ bool) bool { return o.Op == "discard" },
+		func(o scenarios.IO, _ Stack) bool { return o.Op == "discard" },
 		[]string{"ENOTSUP"},
 	},
 	{ // a device or file system need not have the mode (fallocate(2))
-		func(o scenarios.IO, _ bool) bool { return o.Op == "fallocate" },
+		func(o scenarios.IO, _ Stack) bool { return o.Op == "fallocate" },
 		[]string{"ENOTSUP"},
 	},
 	{ // RWF_NOWAIT need not be possible, and what would wait is EAGAIN or ends early (preadv2(2))
@@ -52,16 +52,16 @@ var rules = []rule{
 		[]string{"EINVAL", "ENOTSUP"},
 	},
 	{ // a buffer with a page that is not mapped is EFAULT, or what came before it moves (read(2))
-		func(o scenarios.IO, _ bool) bool { return o.Unmapped },
+		func(o scenarios.IO, _ Stack) bool { return o.Unmapped },
 		[]string{"EFAULT", "short"},
 	},
 }
 
 // limitsOf are the other answers than all of the data that are right for an
 // operation.
-func limitsOf(o scenarios.IO, file bool) (answers []string) {
+func limitsOf(o scenarios.IO, on Stack) (answers []string) {
 	for _, r := range rules {
-		if r.holds(o, file) {
+		if r.holds(o, on) {
 			answers = append(answers, r.answers...)
 		}
 	}
@@ -69,17 +69,17 @@ func limitsOf(o scenarios.IO, file bool) (answers []string) {
 }
 
 // right says whether an answer (see engine.Sweeper) is right for an operation.
-func right(o scenarios.IO, file bool, answer string) bool {
+func right(o scenarios.IO, on Stack, answer string) bool {
 	if strings.HasPrefix(answer, "short ") {
 		answer = "short"
 	}
-	return answer == "" || slices.Contains(limitsOf(o, file), answer)
+	return answer == "" || slices.Contains(limitsOf(o, on), answer)
 }
 
 // expectOf is the same for a scenario.
-func expectOf(o scenarios.IO, file bool) scenarios.Expect {
+func expectOf(o scenarios.IO, on Stack) scenarios.Expect {
 	outcomes := []string{"data"}
-	for _, a := range limitsOf(o, file) {
+	for _, a := range limitsOf(o, on) {
 		if !slices.Contains(outcomes, a) {
 			outcomes = append(outcomes, a)
 		}

@@ -53,6 +53,12 @@ func (h *Hunt) investigate(ctx context.Context, s Suspect) error {
 		return nil
 	}
 	for _, t := range s.triggers() {
+		if h.foundBelow(h.stack(s.Stack), func(f Finding) bool {
+			return s.Twist == nil && f.Class == s.Guess && f.Trigger.kin().on(t.Stack) == t.kin()
+		}) {
+			h.state.Alike++
+			return nil
+		}
 		for _, f := range h.state.Findings {
 			if f.Twist.Kind() != s.Twist.Kind() {
 				continue
@@ -78,7 +84,7 @@ func (h *Hunt) investigate(ctx context.Context, s Suspect) error {
 		return nil
 	}
 	for i, g := range h.state.Findings {
-		if g.Hunted == f.Hunted && g.Class == f.Class && g.Twist.Kind() == f.Twist.Kind() && (f.Twist != nil || g.Trigger.kin() == f.Trigger.kin()) {
+		if (g.Hunted == f.Hunted || g.Stack == f.Stack) && g.Class == f.Class && g.Twist.Kind() == f.Twist.Kind() && (f.Twist != nil || g.Trigger.kin().on(f.Hunted) == f.Trigger.kin()) {
 			h.state.Alike++
 			h.state.Findings[i].Trials += f.Trials
 			return nil
@@ -101,12 +107,11 @@ func (h *Hunt) investigate(ctx context.Context, s Suspect) error {
 const mostAlike = 40
 
 func (h *Hunt) stack(name string) Stack {
-	for _, s := range h.stacks {
-		if s.Name == name {
-			return s
-		}
+	s, err := ParseStack(name)
+	if err != nil { // one of another version's
+		return Stack{Name: name}
 	}
-	return Stack{Name: name}
+	return s
 }
 
 // A confirmation makes trials of one suspect.

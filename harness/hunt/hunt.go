@@ -42,16 +42,20 @@ type Hunt struct {
 	// Known are bugs that are counted and not reported again.
 	Known []Known
 
-	// Status is told what is being done, Found each finding; nil for nobody.
+	// Status is told what is being done, Found each finding, Say what else is
+	// worth a line; nil for nobody.
 	Status func(phase, what string)
 	Found  func(Finding)
+	Say    func(line string)
 	// Keep stores the state; it is called whenever that has changed.
 	Keep func(*State) error
 
 	machines
 	state  *State
-	stacks []Stack
+	stacks []Stack // of the machine, the plain disk first
 	field  field
+	base   *trial.SweepBase
+	ready  bool // a machine was
 	gen    *Generator
 	known  map[Trigger]bool // what set off a finding or a suspect
 	m      sweeper          // nil: none runs
@@ -70,6 +74,7 @@ type sweeper interface {
 
 // The machines of a hunt. The tests of the hunt itself put in quicker ones.
 type machines struct {
+	open  func(context.Context) error // gets the machine of h.field ready
 	start func(context.Context) (sweeper, error)
 	try   func(context.Context, kernelRef, scenarios.Case, how) (results.Record, error)
 }
@@ -83,7 +88,10 @@ type kernelRef struct{ ref, exact string }
 type State struct {
 	Request   Request           `json:"request"`
 	Release   string            `json:"release,omitempty"`
-	Next      int               `json:"next"`  // number of the next program
+	Groups    []Group           `json:"groups"`
+	At        int               `json:"at"` // whose turn it is
+	LeftOut   []LeftOut         `json:"left_out,omitempty"`
+	Next      int               `json:"next"`  // how many programs were done on all machines
 	Pairs     int               `json:"pairs"` // how many programs the pairs of values take
 	Tallies   map[string]*Tally `json:"tallies"`
 	Findings  []Finding         `json:"findings"`
@@ -145,21 +153,27 @@ func (h *Hunt) Do(ctx context.Context, state *State) (err error) {
 	if err := h.begin(state); err != nil {
 		return err
 	}
-	base, err := h.openBase(ctx)
-	if err != nil {
-		return err
+	h.machines = machines{open: h.openBase, try: h.trial, start: func(ctx context.Context) (sweeper, error) { return h.base.Start(ctx) }}
+	if state.Request.everything() && state.Next == 0 {
+		if err := h.lacking(ctx); err != nil {
+			return err
+		}
 	}
-	h.machines = machines{try: h.trial, start: func(ctx context.Context) (sweeper, error) { return base.Start(ctx) }}
-	return errors.Join(h.hunt(ctx), base.Close())
+	return h.hunt(ctx)
 }
 
 // begin reads the request.
 func (h *Hunt) begin(state *State) (err error) {
 	h.state, h.known = state, map[Trigger]bool{}
-	if h.stacks, err = ParseStacks(state.Request.Stacks); err != nil {
-		return err
+	if len(state.Groups) == 0 {
+		all, err := ParseStacks(state.Request.Stacks, state.Request.Seed)
+		if err != nil {
+			return err
+		}
+		state.Groups = grouped(all)
+		state.Groups[0].Next = state.Next // of a version that had one machine
 	}
-	if h.field, err = newField(h.stacks); err != nil {
+	if err := h.put(); err != nil {
 		return err
 	}
 	h.gen = NewGenerator(state.Request.Seed)
@@ -170,14 +184,53 @@ func (h *Hunt) begin(state *State) (err error) {
 	return nil
 }
 
-// hunt does programs until the budget is spent.
+// hunt does programs until the budget is spent: on one machine after the other,
+// by turns.
 func (h *Hunt) hunt(ctx context.Context) (err error) {
-	h.began, h.before = time.Now(), time.Duration(h.state.SpentMS)*time.Millisecond
+	h.before = time.Duration(h.state.SpentMS) * time.Millisecond
 	defer func() {
 		h.stop()
-		err = errors.Join(err, h.keep())
+		err = errors.Join(err, h.close(), h.keep())
 	}()
-	for size := fewest; h.left() > 0; {
+	for h.left() > 0 {
+		ok, err := h.enter(ctx)
+		if h.began.IsZero() && h.ready {
+			h.began = time.Now()
+		}
+		if err == nil && ok {
+			err = h.takeTurn(ctx)
+		}
+		h.stop()
+		if err := errors.Join(err, h.close()); err != nil {
+			return err
+		}
+		if !ok { // nothing is left of it
+			h.state.Groups = slices.Delete(h.state.Groups, h.state.At, h.state.At+1)
+			h.state.At--
+		}
+		if len(h.state.Groups) == 0 {
+			return errors.New("no stack is left that this kernel can build")
+		}
+		h.state.At = (h.state.At + 1) % len(h.state.Groups)
+	}
+	return nil
+}
+
+// close gives the saved machine up.
+func (h *Hunt) close() error {
+	if h.base == nil {
+		return nil
+	}
+	err := h.base.Close()
+	h.base = nil
+	return err
+}
+
+// takeTurn does programs on one machine, for as long as it has.
+func (h *Hunt) takeTurn(ctx context.Context) (err error) {
+	turn := h.turn()
+	start := time.Now()
+	for size := fewest; h.left() > 0 && time.Since(start) < turn; {
 		if err := h.lookInto(ctx); err != nil { // a hunt that goes on may have some
 			return err
 		}
@@ -205,7 +258,11 @@ func (h *Hunt) hunt(ctx context.Context) (err error) {
 
 // left is what is left of the budget.
 func (h *Hunt) left() time.Duration {
-	return h.state.Request.Budget - h.before - time.Since(h.began)
+	left := h.state.Request.Budget - h.before
+	if !h.began.IsZero() { // a machine was ready
+		left -= time.Since(h.began)
+	}
+	return left
 }
 
 func (h *Hunt) keep() error {
@@ -225,27 +282,27 @@ func (h *Hunt) status(phase, what string) {
 }
 
 // openBase boots the machine with all stacks and saves it, or finds it saved.
-func (h *Hunt) openBase(ctx context.Context) (*trial.SweepBase, error) {
+func (h *Hunt) openBase(ctx context.Context) error {
 	jobs, err := h.Preparer.Jobs(ctx, []trial.Task{{Ref: h.state.Request.Kernel, Exact: h.state.Request.Exact, Case: h.field.Case}}, h.status)
 	if err == nil {
 		err = jobs[0].Err
 	}
 	if err != nil {
-		return nil, err
+		return err
 	}
 	job := jobs[0].Job
 	h.state.Request.Exact = job.Kernel.Exact
 	files, err := h.Preparer.Find(ctx, job)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	l := trial.Local{Job: job, Files: files, Dir: h.Scratch, Log: h.Log, Progress: h.status}
-	base, err := trial.NewSweepBase(ctx, l, h.Bases)
+	h.base, err = trial.NewSweepBase(ctx, l, h.Bases)
 	if err != nil {
-		return nil, fmt.Errorf("build the stacks side by side: %w", err)
+		return fmt.Errorf("build the stacks side by side: %w", err)
 	}
-	h.state.Release = base.Release()
-	return base, nil
+	h.state.Release = h.base.Release()
+	return nil
 }
 
 // machine gives one that goes on from the saved one.
@@ -288,7 +345,7 @@ type batch struct {
 
 // batch does the next programs, and notes what they set off.
 func (h *Hunt) batch(ctx context.Context, size int) (stopped bool, err error) {
-	b := &batch{first: h.state.Next, from: map[string]int{}, answers: map[string][][]string{}}
+	b := &batch{first: h.group().Next, from: map[string]int{}, answers: map[string][][]string{}}
 	for bytes := 0; len(b.programs) < size && bytes < mostBytes; {
 		p := h.gen.Program(b.first + len(b.programs))
 		b.programs = append(b.programs, p)
@@ -342,6 +399,7 @@ func (h *Hunt) batch(ctx context.Context, size int) (stopped bool, err error) {
 		}
 	}
 	h.state.Next += size
+	h.group().Next += size
 	for i := range suspects {
 		suspects[i].Plain = b.answers[Plain][suspects[i].Number-b.first]
 	}
@@ -413,7 +471,7 @@ func (h *Hunt) round(ctx context.Context, b *batch, each bool) (_ *Suspect, more
 		}
 		b.from[stacks[i].Name] = s.From + len(s.Answers)
 		at = min(i+1, len(stacks)-1)
-		if n := unmoved(b.programs, s); n >= 0 {
+		if n := unmoved(b.programs, s); n >= 0 && !stacks[i].onMemory() {
 			s.At, s.Changed = n, []string{"it says that it has written, and no request came to the disks"}
 			stop = &s
 			at = i
@@ -457,7 +515,7 @@ func (h *Hunt) round(ctx context.Context, b *batch, each bool) (_ *Suspect, more
 		Seen: append(says(*stop), titles...), At: -1,
 	}
 	s.Guess = guessOf(*stop, s.Answers)
-	if n := wrongAnswer(s.Program, stack.OnFile(), s.Answers); n >= 0 && n < len(s.Program) {
+	if n := wrongAnswer(s.Program, stack, s.Answers); n >= 0 && n < len(s.Program) {
 		s.At = n
 	}
 	if err != nil {
@@ -475,7 +533,7 @@ func (h *Hunt) culprit(stack Stack, b *batch, s protocol.Swept) int {
 	}
 	for n, a := range s.Answers {
 		p := s.From + n
-		if a != nil && p < len(b.programs) && wrongAnswer(b.programs[p], stack.OnFile(), a) >= 0 {
+		if a != nil && p < len(b.programs) && wrongAnswer(b.programs[p], stack, a) >= 0 {
 			return p
 		}
 	}
@@ -492,7 +550,15 @@ func (h *Hunt) skips(stack Stack, p Program) bool {
 		if stack.OnFile() && (o.Op == "zeroes" || o.Op == "discard") {
 			return true
 		}
-		return h.known[triggerOf(stack.Name, o)]
+		t := triggerOf(stack.Name, o)
+		return h.known[t] || h.foundBelow(stack, func(f Finding) bool { return f.Trigger.on(stack.Name) == t })
+	})
+}
+
+// foundBelow says whether there is such a finding on some of a stack's parts.
+func (h *Hunt) foundBelow(stack Stack, like func(Finding) bool) bool {
+	return slices.ContainsFunc(h.state.Findings, func(f Finding) bool {
+		return f.Twist == nil && f.Stack != stack.Name && stack.holds(h.stack(f.Stack)) && like(f)
 	})
 }
 

@@ -173,7 +173,7 @@ func TestNothingIsFoundWhereNothingIs(t *testing.T) {
 	for name, answer := range map[string]func(string, scenarios.IO) string{
 		"all the same": func(string, scenarios.IO) string { return "" },
 		"misaligned memory is refused by one": func(stack string, o scenarios.IO) string {
-			if right(o, false, "EINVAL") && stack != Plain {
+			if right(o, Stack{}, "EINVAL") && stack != Plain {
 				return "EINVAL"
 			}
 			return ""

@@ -72,11 +72,11 @@ func recognise(all []Known, release string, s Suspect) (string, bool) {
 // Gone are the known bugs that should show on the hunt's kernel and stacks and
 // did not, once all pairs were tried.
 func (s *State) Gone(all []Known) (names []string) {
-	if s.Next < s.Pairs {
+	if s.Next < s.Pairs || slices.ContainsFunc(s.Groups, func(g Group) bool { return g.Next < s.Pairs }) {
 		return nil
 	}
 	for _, k := range all {
-		may := slices.ContainsFunc(s.Request.Stacks, func(stack string) bool { return k.of(s.Release, stack) })
+		may := slices.ContainsFunc(s.StackNames(), func(stack string) bool { return k.of(s.Release, stack) })
 		if may && s.Known[k.Name] == 0 {
 			names = append(names, k.Name)
 		}

@@ -22,10 +22,23 @@ func (s *State) Line(left time.Duration) string {
 }
 
 func (s *State) coverage() string {
+	if n := len(s.Groups); n > 1 {
+		return fmt.Sprintf("%d of %d stacks, on %d of %d machines, %d programs", s.covered(), len(s.StackNames()), s.begun(), n, s.Next)
+	}
 	if s.Next < s.Pairs {
 		return fmt.Sprintf("pairs %d of %d", s.Next, s.Pairs)
 	}
 	return fmt.Sprintf("all %d pairs and %d more programs", s.Pairs, s.Next-s.Pairs)
+}
+
+// covered is how many stacks programs were done on.
+func (s *State) covered() (n int) {
+	for _, name := range s.StackNames() {
+		if t := s.Tallies[name]; t != nil && t.Programs > 0 {
+			n++
+		}
+	}
+	return n
 }
 
 // counts are findings by class.
@@ -60,7 +73,7 @@ func (s *State) Summary(w io.Writer, known []Known, color bool, width int) error
 		fmt.Fprintln(w)
 	}
 	t := text.Table{Head: []string{"STACK", "PROGRAMS", "OPERATIONS", "AS PLAIN", "LIMITS", "WRONG", "OWN", "SKIPPED"}, Color: color, Width: width, Numbers: true}
-	for _, name := range append([]string{Plain}, s.Request.Stacks...) {
+	for _, name := range append([]string{Plain}, s.StackNames()...) {
 		if n := s.Tallies[name]; n != nil {
 			t.Add(name, n.Programs, n.Singles, n.Same, n.Limits, n.Wrong, n.Own, n.Skipped)
 		}
@@ -70,6 +83,14 @@ func (s *State) Summary(w io.Writer, known []Known, color bool, width int) error
 	}
 	if said := s.saysTwisted(); said != "" {
 		fmt.Fprintf(w, "\nPrograms: %s.\n", said)
+	}
+	for i, l := range s.LeftOut {
+		if i == 0 {
+			fmt.Fprintf(w, "\nLeft out, %d stacks:\n", len(s.LeftOut))
+		}
+		if !strings.Contains(l.Stack, "+") || len(s.LeftOut) <= mostLeftOut {
+			fmt.Fprintf(w, "  %s: %s\n", l.Stack, text.OneLine(l.Why))
+		}
 	}
 	for _, k := range known {
 		if n := s.Known[k.Name]; n > 0 {
@@ -83,6 +104,10 @@ func (s *State) Summary(w io.Writer, known []Known, color bool, width int) error
 		s.coverage(), s.Release, (time.Duration(s.SpentMS) * time.Millisecond).Round(time.Second), s.Rate(), s.RateOfCPU(), len(s.Findings), s.Alike, len(s.Doubtful), len(s.Waiting), s.Machines, s.Request.Seed)
 	return err
 }
+
+// mostLeftOut is how many stacks that are left out a summary lists; of more, it
+// lists those of one part.
+const mostLeftOut = 40
 
 // Totals is what a hunt says at its end, as a plain value.
 type Totals struct {
@@ -104,6 +129,8 @@ type Totals struct {
 	Gone       []string          `json:"gone"`    // known bugs that do not show any more
 	Machines   int               `json:"machines"`
 	Stacks     map[string]*Tally `json:"stacks"`
+	LeftOut    []LeftOut         `json:"left_out"`    // stacks that could not be built
+	NotReached int               `json:"not_reached"` // stacks for which there was no time
 }
 
 // Totals are the state's, of the hunt of that name.
@@ -111,6 +138,7 @@ func (s *State) Totals(name string, known []Known) Totals {
 	return Totals{
 		name, s.Request, s.Release, s.Next, s.Pairs, s.Operations(), s.Rate(), s.RateOfCPU(), s.SpentMS,
 		len(s.Findings), s.Alike, append([]Suspect{}, s.Doubtful...), len(s.Waiting), s.Twisted, s.Known, append([]string{}, s.Gone(known)...), s.Machines, s.Tallies,
+		append([]LeftOut{}, s.LeftOut...), len(s.StackNames()) - s.covered(),
 	}
 }
 

@@ -84,7 +84,7 @@ func (s *State) HTML(w io.Writer, name string, known []Known) error {
 	for _, f := range worst(s.Findings) {
 		v.Findings = append(v.Findings, f.page())
 	}
-	for _, stack := range append([]string{Plain}, s.Request.Stacks...) {
+	for _, stack := range append([]string{Plain}, s.StackNames()...) {
 		if n := s.Tallies[stack]; n != nil {
 			v.Stacks = append(v.Stacks, pageStack{text.OneLine(stack), *n})
 		}

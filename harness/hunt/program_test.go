@@ -96,7 +96,7 @@ func TestEachTwoValuesMeet(t *testing.T) {
 }
 
 func TestStacks(t *testing.T) {
-	for name, disks := range map[string]int{"plain": 1, "lvm-mirror": 2, "md-raid1": 2, "crypt+md-raid1": 2, "lvm-raid1+ext4": 2, "md-raid1+md-raid1": 4} {
+	for name, disks := range map[string]int{"plain": 1, "lvm-mirror": 2, "md-raid1": 2, "crypt+md-raid1": 2, "lvm-raid1+ext4": 2, "md-raid1+md-raid1": 4, "brd": 0, "zram+md-raid1": 0, "lvm-raid6+f2fs": 5} {
 		s, err := ParseStack(name)
 		if err != nil {
 			t.Fatal(err)
@@ -119,7 +119,7 @@ func TestStacks(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	for _, bad := range []string{"", "lvm-raid", "ext4+lvm-raid1", "md-raid6+md-raid6+md-raid6"} {
+	for _, bad := range []string{"", "lvm-raid", "ext4+lvm-raid1", "md-raid6+md-raid6+md-raid6", "md-raid1+brd", "lvm-thin+lvm-raid1", "crypt+dm-era", "scsi_debug+md-raid1"} {
 		if _, err := ParseStack(bad); err == nil {
 			t.Errorf("%q is a stack", bad)
 		}
@@ -157,7 +157,7 @@ func TestRightAnswers(t *testing.T) {
 		{scenarios.IO{Op: "discard", Length: 512}, "ENOTSUP", true},
 		{scenarios.IO{Op: "zeroes", Length: 512}, "ENOTSUP", false},
 	} {
-		if ok := right(tt.o, false, tt.answer); ok != tt.want {
+		if ok := right(tt.o, Stack{}, tt.answer); ok != tt.want {
 			t.Errorf("%s answers %q: right %t", sayIO(tt.o), tt.answer, ok)
 		}
 	}

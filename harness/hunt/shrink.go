@@ -38,6 +38,9 @@ func Shrink(p Program, s Stack, shows func(Program, Stack) (bool, error)) (Progr
 		}
 	}
 	for i := len(s.parts) - 1; i >= 0 && len(s.parts) > 1; i-- {
+		if _, err := ParseStack(s.without(i).Name); err != nil {
+			continue // what is left can't lie on each other
+		}
 		if _, err := try(p, s.without(i)); err != nil {
 			return p, s, err
 		}

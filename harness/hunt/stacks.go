@@ -3,7 +3,7 @@ package hunt
 import (
 	"errors"
 	"fmt"
-	"maps"
+	"math/rand/v2"
 	"slices"
 	"strings"
 
@@ -14,70 +14,10 @@ import (
 // Plain is the stack that the others are compared with: a disk.
 const Plain = "plain"
 
-// A part is what a stack is put together of.
-type part struct {
-	over   int // on how many devices it lies
-	layers func() []scenarios.Layer
-}
-
 const (
-	diskSize   scenarios.Bytes = 48 << 20
-	volumeSize scenarios.Bytes = 20 << 20
+	diskSize   scenarios.Bytes = 48 << 20 // the least
+	volumeSize scenarios.Bytes = 20 << 20 // of what programs use
 )
-
-func layer(l scenarios.Layer) func() []scenarios.Layer {
-	return func() []scenarios.Layer { return []scenarios.Layer{l} }
-}
-
-func volume(over int, l scenarios.LVM) part {
-	l.Size = volumeSize
-	return part{over, layer(scenarios.Layer{LVM: &l})}
-}
-
-func array(over int, level string) part {
-	return part{over, layer(scenarios.Layer{MD: &scenarios.MD{Level: level}})}
-}
-
-func table(over int, line string) part {
-	return part{over, layer(scenarios.Layer{DM: &scenarios.DM{Table: []string{line}}})}
-}
-
-func fileOn(fs scenarios.FS) part {
-	return part{1, func() []scenarios.Layer {
-		return []scenarios.Layer{{FS: &fs}, {File: &scenarios.File{Size: 1 << 20}}}
-	}}
-}
-
-// parts are all there are, by name.
-var parts = map[string]part{
-	"lvm-linear":     volume(1, scenarios.LVM{Type: "linear"}),
-	"lvm-striped":    volume(2, scenarios.LVM{Type: "striped", Stripes: 2}),
-	"lvm-mirror":     volume(2, scenarios.LVM{Type: "mirror", Log: "disk"}),
-	"lvm-raid0":      volume(2, scenarios.LVM{Type: "raid0", Stripes: 2}),
-	"lvm-raid1":      volume(2, scenarios.LVM{Type: "raid1"}),
-	"lvm-raid5":      volume(3, scenarios.LVM{Type: "raid5", Stripes: 2}),
-	"lvm-raid10":     volume(4, scenarios.LVM{Type: "raid10", Stripes: 2}),
-	"lvm-thin":       volume(1, scenarios.LVM{Type: "thin"}),
-	"lvm-snapshot":   volume(1, scenarios.LVM{Type: "snapshot"}),
-	"lvm-cache":      volume(1, scenarios.LVM{Type: "cache"}),
-	"lvm-writecache": volume(1, scenarios.LVM{Type: "writecache"}),
-	"md-linear":      array(2, "linear"),
-	"md-raid0":       array(2, "raid0"),
-	"md-raid1":       array(2, "raid1"),
-	"md-raid5":       array(3, "raid5"),
-	"md-raid6":       array(4, "raid6"),
-	"md-raid10":      array(4, "raid10"),
-	"dm-linear":      table(1, "0 65536 linear {0} 0"),
-	"dm-striped":     table(2, "0 65536 striped 2 128 {0} 0 {1} 0"),
-	"crypt":          {1, layer(scenarios.Layer{Crypt: &scenarios.Crypt{Type: "plain", SectorSize: 512}})},
-	"partition":      {1, layer(scenarios.Layer{Partition: &scenarios.Partition{Start: 1 << 20}})},
-	"loop":           {1, layer(scenarios.Layer{Loop: &scenarios.Loop{Direct: true, BlockSize: 512}})},
-	"bcache":         {2, layer(scenarios.Layer{Bcache: &scenarios.Bcache{Mode: "writethrough"}})},
-	"ext4":           fileOn(scenarios.FS{Type: "ext4", BlockSize: 4096}),
-}
-
-// StackNames are the parts that stacks are made of, sorted; see ParseStack.
-func StackNames() []string { return slices.Sorted(maps.Keys(parts)) }
 
 // A Stack is named parts, each over the one before; none is a plain disk.
 type Stack struct {
@@ -104,8 +44,13 @@ func ParseStack(name string) (Stack, error) {
 		s.parts = append(s.parts, word)
 	}
 	for i, word := range s.parts {
-		if word == "ext4" && i < len(s.parts)-1 {
+		switch {
+		case parts[word].file && i < len(s.parts)-1:
 			return Stack{}, fmt.Errorf("stack %q: %s can only be its top", name, word)
+		case parts[word].bottom && i > 0:
+			return Stack{}, fmt.Errorf("stack %q: %s can only be its bottom", name, word)
+		case i > 0 && carries(s.parts[i-1], word) != "":
+			return Stack{}, fmt.Errorf("stack %q: %s can't lie on %s: %s", name, word, s.parts[i-1], carries(s.parts[i-1], word))
 		}
 	}
 	if n := s.disks(); n > mostDisks {
@@ -114,42 +59,66 @@ func ParseStack(name string) (Stack, error) {
 	return s, nil
 }
 
-// mostDisks bounds the disks of all stacks of a hunt.
-const mostDisks = 48
+// mostDisks bounds the disks of a machine: language.Parse takes no more.
+const mostDisks = 26
+
+// Everything, in place of a stack's name, is all stacks of All.
+const Everything = "all"
 
 // ParseStacks reads a list of stacks. The plain disk is among those it gives,
-// first.
-func ParseStacks(names []string) ([]Stack, error) {
+// first. Everything stands for all that there are: each part by itself, and then
+// the pairs, in an order drawn by seed.
+func ParseStacks(names []string, seed uint64) ([]Stack, error) {
 	out := []Stack{{Name: Plain}}
-	disks := 1
+	add := func(names ...string) error {
+		for _, name := range names {
+			s, err := ParseStack(strings.TrimSpace(name))
+			if err != nil {
+				return err
+			}
+			if !slices.ContainsFunc(out, func(t Stack) bool { return t.Name == s.Name }) {
+				out = append(out, s)
+			}
+		}
+		return nil
+	}
 	for _, name := range names {
-		s, err := ParseStack(strings.TrimSpace(name))
-		if err != nil {
+		if strings.TrimSpace(name) == Everything {
+			singles, pairs := All()
+			pairs = slices.DeleteFunc(pairs, func(name string) bool { _, err := ParseStack(name); return err != nil }) // it takes too many disks
+			rand.New(rand.NewPCG(seed, 1<<62)).Shuffle(len(pairs), func(i, j int) { pairs[i], pairs[j] = pairs[j], pairs[i] })
+			if err := add(slices.Concat(singles, pairs)...); err != nil {
+				return nil, err
+			}
+		} else if err := add(name); err != nil {
 			return nil, err
 		}
-		if slices.ContainsFunc(out, func(t Stack) bool { return t.Name == s.Name }) {
-			continue
-		}
-		disks += s.disks()
-		out = append(out, s)
 	}
-	switch {
-	case len(out) < 2 && !slices.Contains(names, Plain):
+	if len(out) < 2 && !slices.Contains(names, Plain) {
 		return nil, errors.New("name a stack that is to be compared with the plain disk, such as lvm-raid1")
-	case disks > mostDisks:
-		return nil, fmt.Errorf("these stacks take %d disks, and at most %d are possible in a machine", disks, mostDisks)
 	}
 	return out, nil
 }
 
 // disks is how many it lies on.
 func (s Stack) disks() int {
+	if s.onMemory() {
+		return 0
+	}
+	return s.wide()
+}
+
+// wide is how many devices its bottom has.
+func (s Stack) wide() int {
 	n := 1
 	for _, word := range s.parts {
 		n *= parts[word].over
 	}
 	return n
 }
+
+// onMemory says whether it lies on no disk.
+func (s Stack) onMemory() bool { return len(s.parts) > 0 && parts[s.parts[0]].bottom }
 
 // without is the stack without the part at a place.
 func (s Stack) without(i int) Stack {
@@ -163,24 +132,70 @@ func (s Stack) without(i int) Stack {
 // OnFile says whether its I/O goes to a file.
 func (s Stack) OnFile() bool {
 	n := len(s.parts)
-	return n > 0 && (s.parts[n-1] == "ext4")
+	return n > 0 && parts[s.parts[n-1]].file
+}
+
+// Block is the largest logical block of its parts, in bytes.
+func (s Stack) Block() int64 {
+	block := int64(sector)
+	for _, word := range s.parts {
+		block = max(block, parts[word].block)
+	}
+	return block
+}
+
+// memory is what a machine with it must have.
+func (s Stack) memory() scenarios.Bytes {
+	m := machineMemory
+	for _, word := range s.parts {
+		m += parts[word].memory
+	}
+	return m
+}
+
+// holds says whether another stack is some of its parts, in their order.
+func (s Stack) holds(other Stack) bool {
+	for i := range s.parts {
+		if rest := s.parts[i:]; len(rest) >= len(other.parts) && slices.Equal(rest[:len(other.parts)], other.parts) {
+			return true
+		}
+	}
+	return false
+}
+
+// sizes are those of what each part gives, from the bottom up, and of a disk.
+func (s Stack) sizes() (all []scenarios.Bytes, disk scenarios.Bytes) {
+	all = make([]scenarios.Bytes, len(s.parts))
+	size := volumeSize
+	for i, word := range slices.Backward(s.parts) {
+		all[i] = size
+		if p := parts[word]; !p.bottom {
+			size = p.below(size)
+		}
+	}
+	return all, max(size, diskSize)
 }
 
 // Build adds the stack to a setup, with disks and layers of its own whose names
 // begin with prefix, and gives the name of its top.
 func (s Stack) Build(to *scenarios.Setup, prefix string) (top string) {
+	sizes, disk := s.sizes()
 	var devices []string
 	for i := range s.disks() {
 		id := fmt.Sprintf("%sd%d", prefix, i+1)
-		to.Disks = append(to.Disks, scenarios.Disk{ID: id, Bus: "ahci", Size: diskSize})
+		to.Disks = append(to.Disks, scenarios.Disk{ID: id, Bus: "ahci", Size: disk})
 		devices = append(devices, id)
 	}
 	n := 0
-	for _, word := range s.parts {
+	for i, word := range s.parts {
 		p := parts[word]
+		under := slices.Collect(slices.Chunk(devices, p.over))
+		if p.bottom {
+			under = make([][]string, s.wide())
+		}
 		var above []string
-		for on := range slices.Chunk(devices, p.over) {
-			for _, l := range p.layers() {
+		for _, on := range under {
+			for _, l := range p.layers(sizes[i]) {
 				n++
 				l.Name, l.On = fmt.Sprintf("%sl%d", prefix, n), on
 				if l.DM != nil {
@@ -189,7 +204,7 @@ func (s Stack) Build(to *scenarios.Setup, prefix string) (top string) {
 				to.Stack = append(to.Stack, l)
 				on = []string{l.Name}
 			}
-			above = append(above, on[0])
+			above = append(above, to.Stack[len(to.Stack)-1].Name)
 		}
 		devices = above
 	}

@@ -35,7 +35,7 @@ func (s Suspect) triggers() []Trigger {
 
 // wrongAnswer finds the first answer of a program that is not right; -1 where
 // all are.
-func wrongAnswer(p Program, file bool, answers []string) int {
+func wrongAnswer(p Program, on Stack, answers []string) int {
 	for i, a := range answers {
 		if strings.HasPrefix(a, "untried") {
 			continue
@@ -43,7 +43,7 @@ func wrongAnswer(p Program, file bool, answers []string) int {
 		if i >= len(p) { // what was read back
 			return i
 		}
-		if !right(p[i], file, a) {
+		if !right(p[i], on, a) {
 			return i
 		}
 	}
@@ -89,7 +89,7 @@ func compare(stack Stack, first int, programs []Program, answers, plain [][]stri
 		if i < len(plain) {
 			of = plain[i]
 		}
-		at := wrongAnswer(p, stack.OnFile(), a)
+		at := wrongAnswer(p, stack, a)
 		switch {
 		case slices.ContainsFunc(a, func(s string) bool { return strings.HasPrefix(s, "untried") }):
 			t.Untried++

@@ -57,7 +57,7 @@ func (t *Twist) String() string {
 // survives are the parts that go on, and lose nothing, without one of their
 // disks. A mirror without dmeventd holds failed writes for ever by its design
 // (handle_errors), and is none.
-var survives = []string{"md-raid1", "md-raid5", "md-raid6", "md-raid10", "lvm-raid1", "lvm-raid5", "lvm-raid10"}
+var survives = []string{"md-raid1", "md-raid1-bitmap", "md-raid4", "md-raid5", "md-raid6", "md-raid10", "lvm-raid1", "lvm-raid4", "lvm-raid5", "lvm-raid6", "lvm-raid10"}
 
 // Redundant says whether the stack promises to go on without one of its disks.
 func (s Stack) Redundant() bool {
@@ -68,6 +68,9 @@ func (s Stack) Redundant() bool {
 // where the stack promises nothing for it.
 func twistOf(seed uint64, n int, s Stack, p Program, kind string) *Twist {
 	r := rand.New(rand.NewPCG(seed^0x74776973, uint64(n)))
+	if s.onMemory() {
+		return nil // it has no disk that could fail, and loses all with the power
+	}
 	if kind == "power cut" {
 		at := []string{"any", "any", "flush", "now"}[r.IntN(4)]
 		return &Twist{At: len(p), Cut: &scenarios.PowerCut{At: at, Lose: "some", Seed: 1 + r.Int64N(1<<20)}}

@@ -19,10 +19,17 @@ const machineMemory scenarios.Bytes = 512 << 20
 // dmaAlignment is that of an AHCI disk (libata), the alignment minus one.
 const dmaAlignment = 511
 
-// newSetup is the machine of a hunt, without a disk.
-func newSetup() scenarios.Setup {
-	alignment := dmaAlignment
-	return scenarios.Setup{Machine: scenarios.Machine{Memory: machineMemory}, Require: scenarios.Require{DMAAlignment: &alignment}}
+// newSetup is a machine with stacks, and gives what programs on each go to.
+func newSetup(stacks []Stack, prefix func(i int) string) (setup scenarios.Setup, tops []string) {
+	setup.Machine.Memory = machineMemory
+	for i, s := range stacks {
+		tops = append(tops, s.Build(&setup, prefix(i)))
+		setup.Machine.Memory = max(setup.Machine.Memory, s.memory())
+	}
+	if alignment := dmaAlignment; len(setup.Disks) > 0 {
+		setup.Require.DMAAlignment = &alignment
+	}
+	return setup, tops
 }
 
 // scenario writes a scenario as YAML. What it gives package language can read.
@@ -182,10 +189,10 @@ type field struct {
 // newField puts stacks side by side.
 func newField(stacks []Stack) (field, error) {
 	f := field{Tops: map[string]string{}}
-	setup := newSetup()
+	setup, tops := newSetup(stacks, func(i int) string { return fmt.Sprintf("s%d", i) })
 	var names []string
 	for i, s := range stacks {
-		f.Tops[s.Name] = s.Build(&setup, fmt.Sprintf("s%d", i))
+		f.Tops[s.Name] = tops[i]
 		names = append(names, s.Name)
 	}
 	step := scenarios.Step{IO: &scenarios.IO{Op: "pread", On: f.Tops[stacks[0].Name], Direct: true, Length: 4096, Count: 1, Depth: 1}}
@@ -206,8 +213,8 @@ type setting struct {
 
 // single writes a program on one stack as a scenario.
 func single(name, about string, s Stack, p Program, in setting) (src string, c scenarios.Case, err error) {
-	setup := newSetup()
-	top := s.Build(&setup, "")
+	setup, tops := newSetup([]Stack{s}, func(int) string { return "" })
+	top := tops[0]
 	var steps []scenarios.Step
 	if in.held && !s.OnFile() {
 		steps = append(steps, scenarios.Step{Act: &scenarios.Act{Do: "hold", To: top}})
@@ -223,7 +230,7 @@ func single(name, about string, s Stack, p Program, in setting) (src string, c s
 	for i, o := range p {
 		twist(i)
 		o.On, o.Count, o.Depth = top, 1, 1
-		o.Expect = expectOf(o, s.OnFile())
+		o.Expect = expectOf(o, s)
 		if len(o.Vectors) > 0 {
 			o.Vectors = slices.Clone(o.Vectors)
 		}

@@ -11,9 +11,11 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/blockrig/blockrig/harness/hunt"
 	"github.com/blockrig/blockrig/harness/qemu"
+	"github.com/blockrig/blockrig/harness/text"
 	"github.com/blockrig/blockrig/results"
 )
 
@@ -44,7 +46,10 @@ confirmed from power-on. Each finding is written down as a scenario that run,
 bisect and the like take as it is, and as a report.
 
 A stack is a part, or several joined by + from the bottom up:
-` + "  " + strings.Join(hunt.StackNames(), " ") + `
+  ` + strings.Join(text.Wrap(strings.Join(hunt.StackNames(), " "), 76), "\n  ") + `
+With all, each part is hunted on by itself, and then every two that can lie on
+each other, in several machines that share the time. What the kernel lacks, or
+can't build, is said and left out. --resume goes on with what was not reached.
 
 With --hub the stacks are still compared here, and the trials of what is found
 are made by workers with the same QEMU, under tcg unless --accel says otherwise.
@@ -53,6 +58,7 @@ Ctrl-C ends the hunt; --resume goes on with it.`,
 		Example: `  blockrig hunt --stack lvm-mirror,lvm-raid1,md-raid1 -k debian:6.18 --budget 10m
   blockrig hunt --stack crypt+md-raid1,lvm-raid1+ext4 -k debian:newest --seed 7
   blockrig hunt --stack md-raid5,lvm-raid1 -k debian:newest --faults --power-cut
+  blockrig hunt --stacks all -k debian:newest --budget 8h
   blockrig hunt --resume last --budget 1h`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
@@ -72,7 +78,7 @@ Ctrl-C ends the hunt; --resume goes on with it.`,
 			if kernel == "" || len(stacks) == 0 {
 				return badRequest(errors.New("hunt: name stacks with --stack, and a kernel with -k, such as --stack lvm-raid1,md-raid1 -k debian:newest"))
 			}
-			if _, err := hunt.ParseStacks(stacks); err != nil {
+			if _, err := hunt.ParseStacks(stacks, 0); err != nil {
 				return badRequest(err)
 			}
 			if budget <= 0 {
@@ -87,7 +93,13 @@ Ctrl-C ends the hunt; --resume goes on with it.`,
 	f := c.Flags()
 	f.StringVarP(&kernel, "kernel", "k", "", "kernel `REF`")
 	f.StringVar(&since, "since", "", "try each finding on this kernel `REF`, too: is it new, or always so?")
-	f.StringSliceVar(&stacks, "stack", nil, "`NAME`s of the stacks, with commas; the plain disk is always one")
+	f.StringSliceVar(&stacks, "stack", nil, "`NAME`s of the stacks, with commas, or all; the plain disk is always one")
+	f.SetNormalizeFunc(func(_ *pflag.FlagSet, name string) pflag.NormalizedName {
+		if name == "stacks" { // both are said
+			name = "stack"
+		}
+		return pflag.NormalizedName(name)
+	})
 	f.DurationVar(&budget, "budget", 10*time.Minute, "how long to hunt once the machine is ready, a `TIME` such as 10m")
 	numberVar(f, &seed, "seed", 0, 1, 1<<31-1, "`N` that the programs are drawn by (default: any)")
 	f.BoolVar(&faults, "faults", false, "also do programs while a disk of a redundant stack fails, each in a trial of its own")
@@ -162,7 +174,7 @@ func (a *app) goHunting(ctx context.Context, folder *hunt.Folder, s *hunt.State,
 	if err != nil {
 		return err
 	}
-	h := &hunt.Hunt{Fleet: a.elsewhere(), Known: known, Run: run, Log: a.log, Keep: folder.Keep, Status: a.display.Status, Found: func(f hunt.Finding) { a.found(folder, f) }}
+	h := &hunt.Hunt{Fleet: a.elsewhere(), Known: known, Run: run, Log: a.log, Keep: folder.Keep, Status: a.display.Status, Say: func(line string) { a.say("%s", line) }, Found: func(f hunt.Finding) { a.found(folder, f) }}
 	stop := a.show()
 	err = a.huntWith(ctx, h, s, o)
 	stop()
