@@ -7,7 +7,6 @@ import (
 	"github.com/blockrig/blockrig/harness/bisect/trials"
 	"github.com/blockrig/blockrig/kernels"
 	"github.com/blockrig/blockrig/results"
-	"github.com/blockrig/blockrig/scenarios"
 )
 
 // An Executor is what a night needs of the world: archives, repositories, machines.
@@ -39,32 +38,13 @@ type Run struct {
 	Begun func(id string) error
 }
 
-// A Search is a bisection that a night makes.
-type Search struct {
-	Dir       string // of the search; one that is there is continued
-	Case      scenarios.Case
-	Good, Bad string // kernel references of one kind, debian: or git:
-	For       string // the verdict that is looked for, of all that the bad one shows
-	ThenRepo  string // the commits after the releases; "" for none
-	Machine   trials.Machine
-	Fragments []string
-}
-
-// Found is what came of a search.
-type Found struct {
-	Culprits   []Culprit `json:"culprits,omitempty"`
-	Unfinished bool      `json:"unfinished,omitempty"`
-	Why        string    `json:"why,omitempty"` // there is none
-}
-
-// A Culprit is the first release or commit with a change.
-type Culprit struct {
-	First  string `json:"first"` // version, or full hash
-	Title  string `json:"title,omitempty"`
-	Grade  string `json:"grade"`
-	Range  string `json:"range,omitempty"` // of a release: the commits that it brought
-	Report string `json:"report,omitempty"`
-}
+// Of bisections; see package trials.
+type (
+	Search    = trials.Between
+	Found     = trials.Found
+	Culprit   = trials.Culprit
+	Bisection = trials.Bisection
+)
 
 // A Clock tells the time. The two are apart because a wall clock can be set
 // while a night runs.

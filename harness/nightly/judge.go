@@ -73,14 +73,6 @@ func (w Where) Kernel() string {
 	return w.Release + " with " + strings.Join(w.Config, " and ")
 }
 
-// A Bisection is one that followed a finding.
-type Bisection struct {
-	Dir  string `json:"dir"`
-	Good string `json:"good"`
-	Bad  string `json:"bad"`
-	Found
-}
-
 // A failureKey names a failure wherever it is.
 type failureKey struct {
 	of        CaseName

@@ -56,7 +56,7 @@ func TestRepository(t *testing.T) {
 // a search that was begun goes on.
 func TestSearchOfCommits(t *testing.T) {
 	dir, commits := repository(t)
-	m := &Machines{Cache: t.TempDir(), Command: []string{"blockrig", "nightly", "x.yaml"}}
+	u := &trials.Unattended{Cache: t.TempDir(), Command: []string{"blockrig", "nightly", "x.yaml"}}
 	sc, err := language.Load("lvm-mirror-dio-read")
 	if err != nil {
 		t.Fatal(err)
@@ -70,7 +70,7 @@ func TestSearchOfCommits(t *testing.T) {
 		For: "eio", Machine: trials.Machine{Accel: "tcg", Tools: "auto"}, Fragments: []string{"debug"},
 	}
 	for range 2 {
-		search, err := m.search(t.Context(), s, nil)
+		search, err := u.Begin(t.Context(), s, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -84,7 +84,7 @@ func TestSearchOfCommits(t *testing.T) {
 		}
 	}
 	s.Dir, s.Good, s.Bad = filepath.Join(t.TempDir(), "backwards"), s.Bad, s.Good
-	if search, err := m.search(t.Context(), s, nil); err == nil {
+	if search, err := u.Begin(t.Context(), s, nil); err == nil {
 		t.Errorf("backwards: %+v", search.Request)
 	}
 }
