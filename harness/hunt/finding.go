@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/blockrig/blockrig/harness/bisect/trials"
 	"github.com/blockrig/blockrig/harness/text"
 	"github.com/blockrig/blockrig/harness/trial"
 	"github.com/blockrig/blockrig/results"
@@ -17,32 +18,35 @@ import (
 // A Finding is a suspect that a trial from power-on has shown, made as small as
 // it goes.
 type Finding struct {
-	ID       string              `json:"id"` // of its scenario, too
-	Class    Class               `json:"class"`
-	Stack    string              `json:"stack"` // the smallest one
-	Hunted   string              `json:"hunted"`
-	Program  Program             `json:"program"`
-	Says     string              `json:"says"`            // the program in a line
-	Twist    *Twist              `json:"twist,omitempty"` // what the host does beside it
-	Number   int                 `json:"number"`
-	Began    Program             `json:"began"` // as the sweep had it
-	Kernel   string              `json:"kernel"`
-	Release  string              `json:"release"`
-	Verdict  scenarios.Verdict   `json:"verdict"`
-	Also     []scenarios.Verdict `json:"also"`
-	Reason   string              `json:"reason"`
-	Outcome  string              `json:"outcome"`
-	Titles   []string            `json:"titles"`
-	Legs     []scenarios.Leg     `json:"legs"`
-	First    string              `json:"first_failed,omitempty"` // the layer that failed first
-	Plain    string              `json:"plain"`                  // what the plain disk says to the same
-	Since    string              `json:"since,omitempty"`        // what the kernel of Request.Since says to it: new, always so, or not known
-	Cold     bool                `json:"cold"`                   // shown from power-on
-	Trials   int                 `json:"trials"`
-	SpentMS  int64               `json:"after_ms"` // of the budget, until it was found
-	RunDir   string              `json:"run_dir"`
-	Trigger  Trigger             `json:"trigger"`
-	Scenario string              `json:"scenario"` // YAML
+	ID      string              `json:"id"` // of its scenario, too
+	Class   Class               `json:"class"`
+	Stack   string              `json:"stack"` // the smallest one
+	Hunted  string              `json:"hunted"`
+	Program Program             `json:"program"`
+	Says    string              `json:"says"`            // the program in a line
+	Twist   *Twist              `json:"twist,omitempty"` // what the host does beside it
+	Number  int                 `json:"number"`
+	Began   Program             `json:"began"` // as the sweep had it
+	Kernel  string              `json:"kernel"`
+	Release string              `json:"release"`
+	Verdict scenarios.Verdict   `json:"verdict"`
+	Also    []scenarios.Verdict `json:"also"`
+	Reason  string              `json:"reason"`
+	Outcome string              `json:"outcome"`
+	Titles  []string            `json:"titles"`
+	Legs    []scenarios.Leg     `json:"legs"`
+	First   string              `json:"first_failed,omitempty"` // the layer that failed first
+	Plain   string              `json:"plain"`                  // what the plain disk says to the same
+	Since   string              `json:"since,omitempty"`        // what the kernel of Request.Since says to it: new, always so, or not known
+	Good    string              `json:"good,omitempty"`         // a kernel without it, a reference
+	// Bisection is the search for the release that it came with; nil: not yet.
+	Bisection *trials.Bisection `json:"bisection,omitempty"`
+	Cold      bool              `json:"cold"` // shown from power-on
+	Trials    int               `json:"trials"`
+	SpentMS   int64             `json:"after_ms"` // of the budget, until it was found
+	RunDir    string            `json:"run_dir"`
+	Trigger   Trigger           `json:"trigger"`
+	Scenario  string            `json:"scenario"` // YAML
 }
 
 // investigate confirms a suspect, makes it small, and adds a finding, unless
@@ -125,6 +129,7 @@ type confirmation struct {
 	class  Class
 	trials int
 	last   results.Record // that showed it
+	good   string         // a kernel that does not
 }
 
 func (c *confirmation) do(ctx context.Context) (*Finding, error) {
@@ -193,7 +198,7 @@ func (c *confirmation) do(ctx context.Context) (*Finding, error) {
 	if f.Since, err = c.since(ctx, stack, small); err != nil {
 		return nil, err
 	}
-	f.Trials = c.trials
+	f.Trials, f.Good = c.trials, c.good
 	return f, nil
 }
 
@@ -273,6 +278,7 @@ func (c *confirmation) since(ctx context.Context, s Stack, p Program) (string, e
 	case r.Verdict == scenarios.Error:
 		return "not known: no verdict on " + other + ": " + r.Reason, nil
 	case classOf(r) == "":
+		c.good = other
 		return "new since " + other, nil
 	case classOf(r) == c.class:
 		return "always so: on " + other + ", too", nil
@@ -360,6 +366,9 @@ func (f *Finding) Report() string {
 	line("The same on the plain disk: %s.", cmp.Or(f.Plain, "not tried"))
 	if f.Since != "" {
 		line("On other kernels: %s.", f.Since)
+	}
+	for _, said := range f.Bisection.Lines(goesOn) {
+		line("Bisected over releases: %s.", said)
 	}
 	if f.First != "" {
 		line("The layer that failed first: %s.", f.First)

@@ -138,7 +138,9 @@ func write(dir string, s *State) (err error) {
 	defer func() { err = errors.Join(err, root.Close()) }()
 	for _, found := range s.Findings {
 		for name, text := range map[string]string{found.ID + ".yaml": found.Scenario, found.ID + ".txt": found.Report()} {
-			if _, err := root.Stat(name); err == nil {
+			// The report says more once it is bisected.
+			old, err := root.ReadFile(name)
+			if err == nil && (name == found.ID+".yaml" || string(old) == text) {
 				continue
 			}
 			if err := cachedir.WriteFile(root, name, []byte(text)); err != nil {

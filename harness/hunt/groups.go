@@ -217,9 +217,7 @@ func (h *Hunt) leaveOut(why error) error {
 	}
 	if at >= 0 {
 		h.state.LeftOut = append(h.state.LeftOut, LeftOut{g.Stacks[at], said})
-		if h.Say != nil {
-			h.Say(fmt.Sprintf("%s is left out: %s", g.Stacks[at], said))
-		}
+		h.say(fmt.Sprintf("%s is left out: %s", g.Stacks[at], said))
 		g.Stacks = slices.Delete(g.Stacks, at, at+1)
 		return nil
 	}

@@ -9,8 +9,10 @@ import (
 	"slices"
 	"time"
 
+	"github.com/blockrig/blockrig/harness/bisect/trials"
 	"github.com/blockrig/blockrig/harness/trial"
 	"github.com/blockrig/blockrig/initramfs/protocol"
+	"github.com/blockrig/blockrig/kernels"
 	"github.com/blockrig/blockrig/results"
 	"github.com/blockrig/blockrig/scenarios"
 )
@@ -38,6 +40,11 @@ type Hunt struct {
 	Fleet   trial.Fleet
 	Scratch string // folder for the sweep's machine, of blockrig's own and empty
 	Log     *slog.Logger
+
+	// Bisect finds the release that brought a finding, and keeps what it does below
+	// Bisections; nil: nobody asks.
+	Bisect     func(context.Context, trials.Between) (trials.Found, error)
+	Bisections string
 
 	// Known are bugs that are counted and not reported again.
 	Known []Known
@@ -77,6 +84,8 @@ type machines struct {
 	open  func(context.Context) error // gets the machine of h.field ready
 	start func(context.Context) (sweeper, error)
 	try   func(context.Context, kernelRef, scenarios.Case, how) (results.Record, error)
+	// releases are Debian's, the oldest first.
+	releases func(context.Context) ([]kernels.Version, error)
 }
 
 // A kernelRef is a reference, and one that gives the very kernel again; "" where
@@ -153,7 +162,8 @@ func (h *Hunt) Do(ctx context.Context, state *State) (err error) {
 	if err := h.begin(state); err != nil {
 		return err
 	}
-	h.machines = machines{open: h.openBase, try: h.trial, start: func(ctx context.Context) (sweeper, error) { return h.base.Start(ctx) }}
+	releases := func(ctx context.Context) ([]kernels.Version, error) { return h.Preparer.Kernels.Available(ctx, "") }
+	h.machines = machines{open: h.openBase, try: h.trial, releases: releases, start: func(ctx context.Context) (sweeper, error) { return h.base.Start(ctx) }}
 	if state.Request.everything() && state.Next == 0 {
 		if err := h.lacking(ctx); err != nil {
 			return err
@@ -245,6 +255,9 @@ func (h *Hunt) takeTurn(ctx context.Context) (err error) {
 		}
 		if err == nil {
 			err = h.twisted(ctx, swept)
+		}
+		if err == nil {
+			err = h.bisectDue(ctx)
 		}
 		if err != nil {
 			return err

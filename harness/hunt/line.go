@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/blockrig/blockrig/harness/bisect/trials"
 	"github.com/blockrig/blockrig/harness/text"
 	"github.com/blockrig/blockrig/results"
 )
@@ -71,6 +72,11 @@ func (s *State) Summary(w io.Writer, known []Known, color bool, width int) error
 			return err
 		}
 		fmt.Fprintln(w)
+		for _, f := range worst(s.Findings) {
+			for _, said := range f.Bisection.Lines(goesOn) {
+				fmt.Fprintf(w, "%s: %s\n", f.ID, text.OneLine(said))
+			}
+		}
 	}
 	t := text.Table{Head: []string{"STACK", "PROGRAMS", "OPERATIONS", "AS PLAIN", "LIMITS", "WRONG", "OWN", "SKIPPED"}, Color: color, Width: width, Numbers: true}
 	for _, name := range append([]string{Plain}, s.StackNames()...) {
@@ -111,34 +117,41 @@ const mostLeftOut = 40
 
 // Totals is what a hunt says at its end, as a plain value.
 type Totals struct {
-	Hunt       string            `json:"hunt"`
-	Request    Request           `json:"request"`
-	Release    string            `json:"release"`
-	Programs   int               `json:"programs"`
-	Pairs      int               `json:"pairs"`
-	Operations int               `json:"operations"`
-	Rate       float64           `json:"operations_per_minute"`
-	RateOfCPU  float64           `json:"operations_per_cpu_minute"` // of the host's CPU time for the machine
-	SpentMS    int64             `json:"spent_ms"`
-	Findings   int               `json:"findings"`
-	Alike      int               `json:"alike"`
-	Doubtful   []Suspect         `json:"doubtful"`
-	Waiting    int               `json:"waiting"`
-	Twisted    map[string]int    `json:"twisted"` // programs with a fault or a power cut
-	Known      map[string]int    `json:"known"`   // suspects that are known bugs
-	Gone       []string          `json:"gone"`    // known bugs that do not show any more
-	Machines   int               `json:"machines"`
-	Stacks     map[string]*Tally `json:"stacks"`
-	LeftOut    []LeftOut         `json:"left_out"`    // stacks that could not be built
-	NotReached int               `json:"not_reached"` // stacks for which there was no time
+	Hunt       string                       `json:"hunt"`
+	Request    Request                      `json:"request"`
+	Release    string                       `json:"release"`
+	Programs   int                          `json:"programs"`
+	Pairs      int                          `json:"pairs"`
+	Operations int                          `json:"operations"`
+	Rate       float64                      `json:"operations_per_minute"`
+	RateOfCPU  float64                      `json:"operations_per_cpu_minute"` // of the host's CPU time for the machine
+	SpentMS    int64                        `json:"spent_ms"`
+	Findings   int                          `json:"findings"`
+	Alike      int                          `json:"alike"`
+	Doubtful   []Suspect                    `json:"doubtful"`
+	Waiting    int                          `json:"waiting"`
+	Twisted    map[string]int               `json:"twisted"` // programs with a fault or a power cut
+	Known      map[string]int               `json:"known"`   // suspects that are known bugs
+	Gone       []string                     `json:"gone"`    // known bugs that do not show any more
+	Machines   int                          `json:"machines"`
+	Stacks     map[string]*Tally            `json:"stacks"`
+	LeftOut    []LeftOut                    `json:"left_out"`    // stacks that could not be built
+	NotReached int                          `json:"not_reached"` // stacks for which there was no time
+	Bisections map[string]*trials.Bisection `json:"bisections"`  // by the finding's id
 }
 
 // Totals are the state's, of the hunt of that name.
 func (s *State) Totals(name string, known []Known) Totals {
+	bisections := map[string]*trials.Bisection{}
+	for _, f := range s.Findings {
+		if f.Bisection != nil {
+			bisections[f.ID] = f.Bisection
+		}
+	}
 	return Totals{
 		name, s.Request, s.Release, s.Next, s.Pairs, s.Operations(), s.Rate(), s.RateOfCPU(), s.SpentMS,
 		len(s.Findings), s.Alike, append([]Suspect{}, s.Doubtful...), len(s.Waiting), s.Twisted, s.Known, append([]string{}, s.Gone(known)...), s.Machines, s.Tallies,
-		append([]LeftOut{}, s.LeftOut...), len(s.StackNames()) - s.covered(),
+		append([]LeftOut{}, s.LeftOut...), len(s.StackNames()) - s.covered(), bisections,
 	}
 }
 

@@ -123,6 +123,7 @@ func (f *Finding) page() pageFinding {
 	line("reason", f.Reason)
 	line("plain disk", f.Plain)
 	line("other kernel", f.Since)
+	line("bisected", strings.Join(f.Bisection.Lines(goesOn), "; "))
 	line("failed first", f.First)
 	line("log", strings.Join(f.Titles, "; "))
 	line("found", fmt.Sprintf("after %v, by program %d on %s; %d trials", (time.Duration(f.SpentMS)*time.Millisecond).Round(time.Second), f.Number, f.Hunted, f.Trials))

@@ -182,26 +182,9 @@ func (f Finding) evidence() string {
 }
 
 func (f Finding) writeBisection(b *strings.Builder) {
-	bi := f.Bisection
-	if bi == nil {
-		return
-	}
 	line := linesBelow(b)
-	for _, c := range bi.Culprits {
-		said := "came with " + strings.TrimSpace(c.First+" "+c.Title)
-		if c.Range != "" {
-			said += " (" + c.Range + ")"
-		}
-		line("%s: %s", said, c.Grade)
-		if c.Report != "" {
-			line("report: %s", c.Report)
-		}
-	}
-	switch {
-	case bi.Unfinished:
-		line("the bisection goes on the next night, or with: blockrig bisect resume %s", bi.Dir)
-	case bi.Why != "":
-		line("not bisected: %s", bi.Why)
+	for _, said := range f.Bisection.Lines("the bisection goes on the next night, or with") {
+		line("%s", said)
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/blockrig/blockrig/harness/bisect"
 	"github.com/blockrig/blockrig/harness/text"
@@ -54,6 +55,31 @@ type Bisection struct {
 	Good string `json:"good"`
 	Bad  string `json:"bad"`
 	Found
+}
+
+// Lines say what came of it, for people; none for nil. goesOn says when one that
+// is not over goes on beside a command.
+func (b *Bisection) Lines(goesOn string) (lines []string) {
+	if b == nil {
+		return nil
+	}
+	for _, c := range b.Culprits {
+		said := "came with " + strings.TrimSpace(c.First+" "+c.Title)
+		if c.Range != "" {
+			said += " (" + c.Range + ")"
+		}
+		lines = append(lines, said+": "+c.Grade)
+		if c.Report != "" {
+			lines = append(lines, "report: "+c.Report)
+		}
+	}
+	switch {
+	case b.Unfinished:
+		lines = append(lines, goesOn+": blockrig bisect resume "+b.Dir)
+	case b.Why != "":
+		lines = append(lines, "not bisected: "+b.Why)
+	}
+	return lines
 }
 
 // Bisect finds what changed a case. Where it is not over when ctx ends, Unfinished

@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"github.com/blockrig/blockrig/harness/bisect/trials"
 	"github.com/blockrig/blockrig/harness/hunt"
 	"github.com/blockrig/blockrig/harness/qemu"
 	"github.com/blockrig/blockrig/harness/text"
@@ -50,6 +51,10 @@ A stack is a part, or several joined by + from the bottom up:
 With all, each part is hunted on by itself, and then every two that can lie on
 each other, in several machines that share the time. What the kernel lacks, or
 can't build, is said and left out. --resume goes on with what was not reached.
+
+From a --budget of 20m on, its last third is for what was found: the release that
+each finding came with is looked for, as bisect versions does, and then the hunt
+goes on with what time is left.
 
 With --hub the stacks are still compared here, and the trials of what is found
 are made by workers with the same QEMU, under tcg unless --accel says otherwise.
@@ -206,6 +211,18 @@ func (a *app) huntWith(ctx context.Context, h *hunt.Hunt, s *hunt.State, o labOp
 		return err
 	}
 	defer func() { err = errors.Join(err, dir.Remove()) }()
+	cache, err := cacheDir()
+	if err != nil {
+		return err
+	}
+	if h.Bisections, err = a.bisections(); err != nil {
+		return err
+	}
+	bisector := trials.Unattended{Cache: cache, Command: os.Args, Runner: a.runner}
+	h.Bisect = func(ctx context.Context, b trials.Between) (trials.Found, error) {
+		b.Machine = trials.Machine{Accel: o.accel, CPUs: o.cpus, Tools: o.tools}
+		return bisector.Bisect(ctx, b)
+	}
 	h.Scratch = filepath.Join(dir.Path(), "sweep")
 	if err := os.Mkdir(h.Scratch, 0o700); err != nil {
 		return err
