@@ -1,6 +1,10 @@
 set shell := ["sh", "-euc"]
 set positional-arguments
 
+# As blockrig itself is built, so that nothing is compiled twice.
+export CGO_ENABLED := "0"
+export GOFLAGS := env("GOFLAGS", "") + " -trimpath"
+
 self := quote(just_executable()) + " --justfile " + quote(justfile())
 
 _list:
@@ -19,7 +23,7 @@ bisect-demo *args: deps deps-build build
 # build bin/blockrig
 build: _go
     @go run ./initramfs/guest/program/build
-    @CGO_ENABLED=0 go build -trimpath -buildvcs=false \
+    @go build -trimpath -buildvcs=false \
         -ldflags "-X main.revision=$(test -e .git && git describe --always --dirty --abbrev=12 2>/dev/null || true)" \
         -o bin/blockrig ./harness/cmd/blockrig
 
@@ -50,7 +54,7 @@ test: deps deps-build build
 
 # all tests, the very long ones too
 test-all: deps deps-build build test-browser && (fuzz "1m")
-    go test -race ./...
+    CGO_ENABLED=1 go test -race ./...
     go test -tags 'vm long' -p 1 -timeout 3h $({{ self }} tagged vm long)
     go test -tags demo -timeout 3h ./harness/bisect/demo
     go test -tags 'vm demo' -run TestBisectAllReleases -timeout 1h ./harness/cmd/blockrig
