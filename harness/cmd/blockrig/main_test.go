@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"testing"
 )
@@ -30,5 +31,10 @@ func testMain(m *testing.M) int {
 		return 1
 	}
 	command = dir
+	// Tests that a shell runs in the background ignore Ctrl-C, and what they
+	// start would ignore it, too.
+	if signal.Ignored(os.Interrupt) {
+		signal.Notify(make(chan os.Signal, 1), os.Interrupt)
+	}
 	return m.Run()
 }
