@@ -12,7 +12,7 @@ import (
 
 // Of the packages outside this module go.sum tells.
 //
-//go:embed go.mod go.sum harness/text/*.go initramfs/guest/*.go initramfs/guest/blktrace/*.go initramfs/guest/engine/*.go initramfs/guest/layer/*.go initramfs/guest/program/init/*.go initramfs/protocol/*.go scenarios/*.go
+//go:embed go.mod go.sum harness/text/*.go initramfs/guest/*.go initramfs/guest/blktrace/*.go initramfs/guest/engine/*.go initramfs/guest/layer/*.go initramfs/guest/program/init/*.go initramfs/protocol/*.go scenarios/*.go scenarios/programs/*.go
 var guestSources embed.FS
 
 // GuestSources is the SHA-256, in hex, of the guest program's sources, one

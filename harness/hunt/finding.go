@@ -13,6 +13,7 @@ import (
 	"github.com/blockrig/blockrig/harness/trial"
 	"github.com/blockrig/blockrig/results"
 	"github.com/blockrig/blockrig/scenarios"
+	"github.com/blockrig/blockrig/scenarios/programs"
 )
 
 // A Finding is a suspect that a trial from power-on has shown, made as small as
@@ -356,7 +357,7 @@ func (f *Finding) Report() string {
 	line("On Linux %s the storage stack %q %s where a plain disk does not.", f.Release, f.Stack, f.Class)
 	b.WriteString("\nWhat is done:\n\n")
 	for _, o := range f.Program {
-		b.WriteString("    " + text.OneLine(sayIO(o)) + "\n")
+		b.WriteString("    " + text.OneLine(programs.Say(o)) + "\n")
 	}
 	b.WriteString("\n(bytes@offset; memory+N: the buffer begins N bytes behind a page boundary)\n\n")
 	if f.Twist != nil {

@@ -15,6 +15,7 @@ import (
 	"github.com/blockrig/blockrig/kernels"
 	"github.com/blockrig/blockrig/results"
 	"github.com/blockrig/blockrig/scenarios"
+	"github.com/blockrig/blockrig/scenarios/programs"
 )
 
 // A Request is what a hunt is to do.
@@ -63,7 +64,7 @@ type Hunt struct {
 	field  field
 	base   *trial.SweepBase
 	ready  bool // a machine was
-	gen    *Generator
+	gen    *programs.Generator
 	known  map[Trigger]bool // what set off a finding or a suspect
 	m      sweeper          // nil: none runs
 	began  time.Time
@@ -147,12 +148,15 @@ func (s *State) RateOfCPU() float64 {
 	return float64(s.Operations()) / (float64(s.RanMS) / 60_000)
 }
 
+// A Program is a few operations, done one after the other.
+type Program = programs.Program
+
 // fewest and most are how many programs one message has. After a stop few are
-// tried, so that little is done again. mostBytes bounds the message:
-// protocol.MaxLine, and a serial line takes its time.
+// tried, so that little is done again. mostBytes bounds a message with the
+// programs themselves: protocol.MaxLine, and a serial line takes its time.
 const (
 	fewest    = 32
-	most      = 128
+	most      = 256
 	mostBytes = 16 << 10
 )
 
@@ -186,7 +190,7 @@ func (h *Hunt) begin(state *State) (err error) {
 	if err := h.put(); err != nil {
 		return err
 	}
-	h.gen = NewGenerator(state.Request.Seed)
+	h.gen = programs.NewGenerator(state.Request.Seed)
 	state.Pairs = h.gen.Pairs()
 	for _, t := range state.Triggers {
 		h.known[t] = true
@@ -351,7 +355,7 @@ func (h *Hunt) stop() (titles []string) {
 type batch struct {
 	first    int
 	programs []Program
-	io       [][]scenarios.IO
+	set      programs.Set
 	from     map[string]int        // by stack: the first program that is still to be done
 	answers  map[string][][]string // by stack
 }
@@ -359,16 +363,10 @@ type batch struct {
 // batch does the next programs, and notes what they set off.
 func (h *Hunt) batch(ctx context.Context, size int) (stopped bool, err error) {
 	b := &batch{first: h.group().Next, from: map[string]int{}, answers: map[string][][]string{}}
-	for bytes := 0; len(b.programs) < size && bytes < mostBytes; {
-		p := h.gen.Program(b.first + len(b.programs))
-		b.programs = append(b.programs, p)
-		b.io = append(b.io, p)
-		src, err := json.Marshal(p)
-		if err != nil {
-			return false, err
-		}
-		bytes += len(src)
+	if b.set, err = h.programs(b.first, size); err != nil {
+		return false, err
 	}
+	b.programs = b.set.All()
 	size = len(b.programs)
 	for _, s := range h.stacks {
 		b.answers[s.Name] = make([][]string, size)
@@ -420,6 +418,25 @@ func (h *Hunt) batch(ctx context.Context, size int) (stopped bool, err error) {
 	return stopped, nil
 }
 
+// programs gives some from a number on, at most size.
+func (h *Hunt) programs(first, size int) (programs.Set, error) {
+	pairs := h.gen.Pairs()
+	if first >= pairs {
+		return programs.Set{Drawn: &programs.Drawn{Seed: h.state.Request.Seed, First: first - pairs, Count: size}}, nil
+	}
+	var out programs.Set
+	for bytes := 0; len(out.Programs) < min(size, pairs-first) && bytes < mostBytes; {
+		p := h.gen.Program(first + len(out.Programs))
+		out.Programs = append(out.Programs, p)
+		src, err := json.Marshal(p)
+		if err != nil {
+			return out, err
+		}
+		bytes += len(src)
+	}
+	return out, nil
+}
+
 // lookInto looks into what waits for it, while there is time.
 func (h *Hunt) lookInto(ctx context.Context) error {
 	for len(h.state.Waiting) > 0 && h.left() > 0 {
@@ -437,7 +454,7 @@ func (h *Hunt) lookInto(ctx context.Context) error {
 // round sends a batch, without what is done of it. It gives the suspect where
 // something stopped it, and whether anything is left to do.
 func (h *Hunt) round(ctx context.Context, b *batch, each bool) (_ *Suspect, more bool, err error) {
-	w := protocol.Sweep{Space: Space, Programs: b.io, Skip: map[string][]int{}, Each: each}
+	w := protocol.Sweep{Space: programs.Space, Set: b.set, Skip: map[string][]int{}, Each: each}
 	var stacks []Stack
 	for _, s := range h.stacks {
 		if b.from[s.Name] < len(b.programs) {

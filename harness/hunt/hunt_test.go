@@ -53,11 +53,12 @@ func (g *guest) Sweep(_ context.Context, w protocol.Sweep, took func(protocol.Sw
 		g.dead = true
 		return errors.New("the host is in trouble")
 	}
-	some := len(w.Programs)
+	all := w.All()
+	some := len(all)
 	if w.Each {
 		some = 1
 	}
-	for from := 0; from < len(w.Programs); from += some {
+	for from := 0; from < len(all); from += some {
 		for i, part := range w.Parts {
 			s := protocol.Swept{Part: part, From: from, At: -1, Writes: 1, Answers: make([][]string, some)}
 			var stop *protocol.Swept
@@ -65,7 +66,7 @@ func (g *guest) Sweep(_ context.Context, w protocol.Sweep, took func(protocol.Sw
 				if slices.Contains(w.Skip[part], from+n) {
 					continue
 				}
-				for _, o := range w.Programs[from+n] {
+				for _, o := range all[from+n] {
 					s.Answers[n] = append(s.Answers[n], g.k.answer(g.tops[part], o))
 					if st := g.k.stops(g.tops[part], o); st != nil && stop == nil {
 						stop = st
@@ -89,7 +90,7 @@ func (g *guest) Sweep(_ context.Context, w protocol.Sweep, took func(protocol.Sw
 					s.At = stop.At
 				}
 			}
-			s.Last = s.Stopped || from+some >= len(w.Programs) && i == len(w.Parts)-1
+			s.Last = s.Stopped || from+some >= len(all) && i == len(w.Parts)-1
 			took(s)
 			if s.Stopped {
 				return nil

@@ -4,50 +4,31 @@ import (
 	"slices"
 	"testing"
 
-	"github.com/google/go-cmp/cmp"
-
 	"github.com/blockrig/blockrig/scenarios"
+	"github.com/blockrig/blockrig/scenarios/programs"
 )
-
-// Given a seed, when its programs are made twice, then they are the same;
-// another seed gives others.
-func TestTheSameSeedGivesTheSamePrograms(t *testing.T) {
-	a, b, c := NewGenerator(1), NewGenerator(1), NewGenerator(2)
-	same := 0
-	for n := range a.Pairs() + 200 {
-		if diff := cmp.Diff(a.Program(n), b.Program(n)); diff != "" {
-			t.Fatalf("program %d: %s", n, diff)
-		}
-		if a.Program(n).String() == c.Program(n).String() {
-			same++
-		}
-	}
-	if same > 60 {
-		t.Errorf("%d programs of two seeds are the same", same)
-	}
-}
 
 // Every program is one that a scenario can have, stays in its space, and has one
 // to six operations.
 func TestEveryProgramIsAScenario(t *testing.T) {
-	g := NewGenerator(7)
+	g := programs.NewGenerator(7)
 	file, err := ParseStack("lvm-raid1+ext4")
 	if err != nil {
 		t.Fatal(err)
 	}
 	for n := range g.Pairs() + 150 {
 		p := g.Program(n)
-		if len(p) < 1 || len(p) > longest {
+		if len(p) < 1 || len(p) > programs.Longest {
 			t.Fatalf("program %d has %d operations", n, len(p))
 		}
 		for _, o := range p {
-			if o.Offset+o.Length > Space || o.Length < 1 {
+			if o.Offset+o.Length > programs.Space || o.Length < 1 {
 				t.Errorf("program %d leaves its space: %s", n, p)
 			}
 		}
 		if _, c, err := single("try", "A program.", Stack{Name: Plain}, p, setting{filled: true}); err != nil {
 			t.Fatalf("program %d, %s: %v", n, p, err)
-		} else if got := ioOf(c.Steps); len(got) != len(p)+1 || sayIO(got[1]) != sayIO(p[0]) {
+		} else if got := ioOf(c.Steps); len(got) != len(p)+1 || programs.Say(got[1]) != programs.Say(p[0]) {
 			t.Errorf("program %d, %s: the scenario says %s", n, p, got)
 		}
 		if slices.ContainsFunc(p, func(o scenarios.IO) bool { return o.Op == "zeroes" || o.Op == "discard" }) {
@@ -66,33 +47,6 @@ func ioOf(steps []scenarios.Step) (out Program) {
 		}
 	}
 	return out
-}
-
-// Among the first programs, every two values of two dimensions meet.
-func TestEachTwoValuesMeet(t *testing.T) {
-	g := NewGenerator(3)
-	for _, op := range operations {
-		for _, length := range lengths {
-			if op == "fsync" || op == "fdatasync" {
-				continue
-			}
-			found := false
-			for n := range g.Pairs() {
-				o := g.Program(n)[0]
-				found = found || o.Op == op && o.Length == length
-			}
-			if !found {
-				t.Errorf("no %s of %d bytes", op, length)
-			}
-		}
-	}
-	singles := 1
-	for _, c := range choices {
-		singles *= c
-	}
-	if n := g.Pairs(); n > singles/50 {
-		t.Errorf("%d programs for pairs, of %d", n, singles)
-	}
 }
 
 func TestStacks(t *testing.T) {
@@ -158,7 +112,7 @@ func TestRightAnswers(t *testing.T) {
 		{scenarios.IO{Op: "zeroes", Length: 512}, "ENOTSUP", false},
 	} {
 		if ok := right(tt.o, Stack{}, tt.answer); ok != tt.want {
-			t.Errorf("%s answers %q: right %t", sayIO(tt.o), tt.answer, ok)
+			t.Errorf("%s answers %q: right %t", programs.Say(tt.o), tt.answer, ok)
 		}
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"slices"
 
 	"github.com/blockrig/blockrig/scenarios"
+	"github.com/blockrig/blockrig/scenarios/programs"
 )
 
 // Shrink makes a failing program smaller: fewer operations, then fewer layers,
@@ -71,7 +72,7 @@ func simpler(o scenarios.IO) (out []scenarios.IO) {
 		n := o
 		n.Vectors = slices.Clone(o.Vectors)
 		change(&n)
-		if sayIO(n) != sayIO(o) {
+		if programs.Say(n) != programs.Say(o) {
 			out = append(out, n)
 		}
 	}

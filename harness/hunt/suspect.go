@@ -120,7 +120,7 @@ func unmoved(programs []Program, s protocol.Swept) int {
 	}
 	for i, a := range s.Answers {
 		at := s.From + i
-		if at < len(programs) && programs[at].moves() && len(a) == len(programs[at]) && !slices.ContainsFunc(a, func(s string) bool { return s != "" }) {
+		if at < len(programs) && programs[at].Moves() && len(a) == len(programs[at]) && !slices.ContainsFunc(a, func(s string) bool { return s != "" }) {
 			return at
 		}
 	}

@@ -8,13 +8,14 @@ import (
 
 	"github.com/blockrig/blockrig/results"
 	"github.com/blockrig/blockrig/scenarios"
+	"github.com/blockrig/blockrig/scenarios/programs"
 )
 
 // Given the same seed and number, then a program has the same twist; a fault is
 // one of a disk that a redundant stack has, and each makes a scenario that can be
 // read.
 func TestTwists(t *testing.T) {
-	gen := NewGenerator(1)
+	gen := programs.NewGenerator(1)
 	for _, name := range append(StackNames(), Plain, "crypt+md-raid1", "md-raid1+ext4") {
 		s := must(t, name)
 		for n := range 8 {

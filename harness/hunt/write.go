@@ -11,6 +11,7 @@ import (
 	"github.com/blockrig/blockrig/harness/text"
 	"github.com/blockrig/blockrig/scenarios"
 	"github.com/blockrig/blockrig/scenarios/language"
+	"github.com/blockrig/blockrig/scenarios/programs"
 )
 
 // machineMemory is the guest's: each stack takes a process.
@@ -220,7 +221,7 @@ func single(name, about string, s Stack, p Program, in setting) (src string, c s
 		steps = append(steps, scenarios.Step{Act: &scenarios.Act{Do: "hold", To: top}})
 	}
 	if in.filled && !s.OnFile() {
-		steps = append(steps, scenarios.Step{Name: "fill", IO: &scenarios.IO{Op: "pwrite", Direct: true, On: top, Length: Space, Count: 1, Depth: 1}})
+		steps = append(steps, scenarios.Step{Name: "fill", IO: &scenarios.IO{Op: "pwrite", Direct: true, On: top, Length: programs.Space, Count: 1, Depth: 1}})
 	}
 	twist := func(at int) {
 		if in.twist != nil && min(in.twist.At, len(p)) == at {

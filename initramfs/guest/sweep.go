@@ -32,7 +32,7 @@ const sweepLook = 250 * time.Millisecond
 // sweep does programs on several parts, and reports on each.
 func (g *guest) sweep(s protocol.Sweep) error {
 	g.link.setTrial(s.Trial)
-	g.enter(scenarios.PhaseStep, fmt.Sprintf("%d programs", len(s.Programs)))
+	g.enter(scenarios.PhaseStep, fmt.Sprintf("%d programs", s.Len()))
 	g.limits = limits{all: ms(s.LimitMS), idle: ms(s.IdleMS), reap: ms(s.ReapMS), wait: ms(s.WaitMS), look: sweepLook}
 	before, err := g.health(nil)
 	if err != nil {
@@ -43,12 +43,12 @@ func (g *guest) sweep(s protocol.Sweep) error {
 	if g.signs, err = watchSigns(g.kmsg.f.Name(), stop); err != nil {
 		return g.wrap("watch the kernel's log", err)
 	}
-	some := len(s.Programs)
+	some := s.Len()
 	if s.Each {
 		some = 1
 	}
-	for from := 0; from < len(s.Programs); from += some {
-		to := min(len(s.Programs), from+some)
+	for from := 0; from < s.Len(); from += some {
+		to := min(s.Len(), from+some)
 		for i, part := range s.Parts {
 			swept, err := g.sweepPart(s, part, from, to)
 			if err != nil {
@@ -57,7 +57,7 @@ func (g *guest) sweep(s protocol.Sweep) error {
 			if swept.Hung == nil {
 				g.settleAfter(s.Each, swept)
 			}
-			last := to == len(s.Programs) && i == len(s.Parts)-1
+			last := to == s.Len() && i == len(s.Parts)-1
 			of := g.sweeps[part].part
 			if last {
 				of = nil
@@ -88,7 +88,7 @@ func (g *guest) sweepPart(s protocol.Sweep, part string, from, to int) (*protoco
 		return nil, g.wrap("start the child", err)
 	}
 	out := &protocol.Swept{Part: part, From: from, At: -1}
-	w := engine.Sweep{Path: c.part.Path, Space: s.Space, Counter: c.counter, First: from, Programs: s.Programs[from:to]}
+	w := engine.Sweep{Path: c.part.Path, Space: s.Space, Counter: c.counter, First: from, Set: s.Slice(from, to)}
 	if skip := s.Skip[part]; len(skip) > 0 {
 		w.Skip = make([]bool, to-from)
 		for i := range w.Skip {

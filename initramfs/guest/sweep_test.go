@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"syscall"
 	"testing"
 
@@ -16,6 +17,7 @@ import (
 	"github.com/blockrig/blockrig/initramfs/guest/layer"
 	"github.com/blockrig/blockrig/initramfs/protocol"
 	"github.com/blockrig/blockrig/scenarios"
+	"github.com/blockrig/blockrig/scenarios/programs"
 )
 
 // sweepIn has this test binary play PID 1, in a namespace of its own: with two
@@ -106,7 +108,7 @@ func swept(t *testing.T, s protocol.Sweep) (out []protocol.Swept) {
 	return out
 }
 
-var threePrograms = [][]scenarios.IO{
+var threePrograms = []programs.Program{
 	{{Op: "pwrite", Direct: true, Offset: 4096, Length: 4096}, {Op: "pread", Offset: 4000, Length: 200}},
 	{{Op: "pread", Length: 8192}},
 	{{Op: "libaio-write", Direct: true, Length: 512, MemoryOffset: 512}, {Op: "fdatasync"}},
@@ -115,7 +117,7 @@ var threePrograms = [][]scenarios.IO{
 // Given two sound devices, when programs are done on both, then each is reported
 // once, with all answers.
 func TestASweepReportsEachPart(t *testing.T) {
-	got := swept(t, protocol.Sweep{Trial: 7, Parts: []string{"a", "b"}, Space: 64 << 10, Programs: threePrograms, Skip: map[string][]int{"b": {0, 2}}})
+	got := swept(t, protocol.Sweep{Trial: 7, Parts: []string{"a", "b"}, Space: 64 << 10, Set: programs.Set{Programs: threePrograms}, Skip: map[string][]int{"b": {0, 2}}})
 	want := []protocol.Swept{
 		{Part: "a", At: -1, Answers: [][]string{{"", ""}, {""}, {"", ""}}},
 		{Part: "b", At: -1, Answers: [][]string{nil, {""}, nil}, Last: true},
@@ -127,7 +129,7 @@ func TestASweepReportsEachPart(t *testing.T) {
 
 // With Each there is one report for each program on each part.
 func TestASweepThatLooksAfterEachProgram(t *testing.T) {
-	got := swept(t, protocol.Sweep{Trial: 7, Parts: []string{"a", "b"}, Space: 64 << 10, Programs: threePrograms, Each: true})
+	got := swept(t, protocol.Sweep{Trial: 7, Parts: []string{"a", "b"}, Space: 64 << 10, Set: programs.Set{Programs: threePrograms}, Each: true})
 	var order []string
 	for _, s := range got {
 		order = append(order, s.Part+string(rune('0'+s.From)))
@@ -140,9 +142,9 @@ func TestASweepThatLooksAfterEachProgram(t *testing.T) {
 // Given a program that can't go well, then its errno is the answer, and the sweep
 // goes on.
 func TestAnErrnoIsAnAnswer(t *testing.T) {
-	programs := append([][]scenarios.IO{}, threePrograms...)
-	programs[1] = []scenarios.IO{{Op: "pwrite", Offset: 1 << 62, Length: 512}}
-	got := swept(t, protocol.Sweep{Trial: 7, Parts: []string{"a"}, Space: 64 << 10, Programs: programs})
+	all := slices.Clone(threePrograms)
+	all[1] = []scenarios.IO{{Op: "pwrite", Offset: 1 << 62, Length: 512}}
+	got := swept(t, protocol.Sweep{Trial: 7, Parts: []string{"a"}, Space: 64 << 10, Set: programs.Set{Programs: all}})
 	if len(got) != 1 || got[0].Stopped || !cmp.Equal(got[0].Answers[1], []string{"EFBIG"}) || got[0].Answers[2] == nil {
 		t.Errorf("%+v", got)
 	}

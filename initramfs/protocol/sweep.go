@@ -1,17 +1,21 @@
 package protocol
 
-import "github.com/blockrig/blockrig/scenarios"
+import (
+	"github.com/blockrig/blockrig/scenarios"
+	"github.com/blockrig/blockrig/scenarios/programs"
+)
 
 // A Sweep has the guest do many short programs of I/O, each on several parts of
 // the stack. The guest ends it early once something else than an answer shows
 // that a program broke something.
 type Sweep struct {
-	Trial    uint64           `json:"trial"`
-	Parts    []string         `json:"parts"` // layers or disks, by name
-	Space    int64            `json:"space"` // bytes at the beginning of each that programs use
-	Programs [][]scenarios.IO `json:"programs"`
-	Skip     map[string][]int `json:"skip,omitempty"` // by part: programs that are not done on it, by their place
-	Each     bool             `json:"each,omitempty"` // look at health and log after each program, not once for a part
+	programs.Set // done on each part, one after the other
+
+	Trial uint64           `json:"trial"`
+	Parts []string         `json:"parts"`          // layers or disks, by name
+	Space int64            `json:"space"`          // bytes at the beginning of each that programs use
+	Skip  map[string][]int `json:"skip,omitempty"` // by part: programs that are not done on it, by their place
+	Each  bool             `json:"each,omitempty"` // look at health and log after each program, not once for a part
 	// Guest time that the host gave, in milliseconds:
 	LimitMS int64 `json:"limit_ms"` // of all programs on one part
 	IdleMS  int64 `json:"idle_ms"`  // without disk activity, until the child is killed

@@ -11,16 +11,17 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/blockrig/blockrig/scenarios"
+	"github.com/blockrig/blockrig/scenarios/programs"
 )
 
 // Sweep is short programs of I/O for one file or device.
 type Sweep struct {
-	Path     string
-	Space    int64  // bytes at its beginning that programs use
-	Counter  string // a file that has the place of the program under way, in 4 bytes
-	First    int    // place of the first program
-	Programs [][]scenarios.IO
-	Skip     []bool // by place in Programs; nil: none
+	Path    string
+	Space   int64  // bytes at its beginning that programs use
+	Counter string // a file that has the place of the program under way, in 4 bytes
+	First   int    // place of the first program
+	Skip    []bool // by place in the set; nil: none
+	programs.Set
 }
 
 // A Sweeper does programs on one file or device and remembers what may stand
@@ -77,8 +78,8 @@ func mapCounter(path string) (*uint32, error) {
 // follows where what a program wrote, or what stands beside it, is not read
 // back as it must be: "readback " and one of these.
 func (s *Sweeper) Do(w Sweep) [][]string {
-	out := make([][]string, len(w.Programs))
-	for i, program := range w.Programs {
+	out := make([][]string, w.Len())
+	for i, program := range w.All() {
 		if i < len(w.Skip) && w.Skip[i] {
 			continue
 		}

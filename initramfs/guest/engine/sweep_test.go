@@ -8,7 +8,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/blockrig/blockrig/scenarios"
+	"github.com/blockrig/blockrig/scenarios/programs"
 )
 
 func block(c byte, n int) []byte { return bytes.Repeat([]byte{c}, n) }
@@ -93,14 +93,14 @@ func newSweeper(t *testing.T) (*Sweeper, string) {
 // are right, and the place of the last one is known.
 func TestProgramsOnASoundFile(t *testing.T) {
 	s, _ := newSweeper(t)
-	w := Sweep{First: 10, Programs: [][]scenarios.IO{
+	w := Sweep{First: 10, Set: programs.Set{Programs: []programs.Program{
 		{{Op: "pwrite", Offset: 4096, Length: 4096}, {Op: "pread", Direct: true, Length: 16384}},
 		{{Op: "pwrite", Direct: true, Offset: 512, Length: 1024}, {Op: "mmap-read", Length: 4096}, {Op: "pwrite", Offset: 700, Length: 3}},
 		{{Op: "pread", Offset: 1, Length: 4095}},
 		{{Op: "fallocate", Mode: "zero-range", Offset: 8192, Length: 4096}, {Op: "fsync", Length: 4096}},
 		{{Op: "pwrite", Length: 8192, Unmapped: true}},
 		{{Op: "no-such-thing", Length: 512}},
-	}, Skip: []bool{false, false, true}}
+	}}, Skip: []bool{false, false, true}}
 	got := s.Do(w)
 	if got[3][0] == "ENOTSUP" {
 		got[3][0] = ""
@@ -129,11 +129,11 @@ func TestProgramsOnAFileThatLies(t *testing.T) {
 	if _, err := f.WriteAt(block(0, 512), 12288); err != nil {
 		t.Fatal(err)
 	}
-	got := s.Do(Sweep{Programs: [][]scenarios.IO{
+	got := s.Do(Sweep{Set: programs.Set{Programs: []programs.Program{
 		{{Op: "pread", Offset: 8192, Length: 8192}},
 		{{Op: "pwrite", Offset: 8192, Length: 4096}},
 		{{Op: "pread", Length: 4096}},
-	}})
+	}}})
 	want := [][]string{{"zero@4096"}, {"", "readback zero@8192"}, {""}}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("answers (-want +got):\n%s", diff)

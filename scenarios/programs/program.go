@@ -1,4 +1,6 @@
-package hunt
+// Package programs draws short programs of I/O by number, of values at which
+// storage stacks tend to differ. Host and guest draw the same.
+package programs
 
 import (
 	"fmt"
@@ -12,8 +14,8 @@ import (
 // Space is how many bytes programs use: 64 blocks of 4096.
 const Space = 64 << 12
 
-// longest is how many operations a program has at most.
-const longest = 6
+// Longest is how many operations a program has at most.
+const Longest = 6
 
 // A Program is a few operations, done one after the other.
 type Program []scenarios.IO
@@ -22,12 +24,13 @@ type Program []scenarios.IO
 func (p Program) String() string {
 	var all []string
 	for _, o := range p {
-		all = append(all, sayIO(o))
+		all = append(all, Say(o))
 	}
 	return strings.Join(all, "; ")
 }
 
-func sayIO(o scenarios.IO) string {
+// Say says an operation in a few words.
+func Say(o scenarios.IO) string {
 	s := o.Op
 	if o.Direct {
 		s += " direct"
@@ -65,8 +68,8 @@ func (p Program) Changes() bool {
 	})
 }
 
-// moves says whether it writes to disks for sure when all of it goes well.
-func (p Program) moves() bool {
+// Moves says whether it writes to disks for sure when all of it goes well.
+func (p Program) Moves() bool {
 	return slices.ContainsFunc(p, func(o scenarios.IO) bool { return o.Writes() && o.Direct && !o.Unmapped })
 }
 
@@ -202,8 +205,54 @@ func (g *Generator) Program(n int) Program {
 	if n < len(g.pairs) {
 		return g.pairs[n]
 	}
-	n -= len(g.pairs)
-	r := rand.New(rand.NewPCG(g.seed, uint64(n)))
+	return drawn(g.seed, n-len(g.pairs))
+}
+
+// Drawn are programs behind those for pairs: as many as Count, from the one with
+// the number First on, where the first behind the pairs has number 0.
+type Drawn struct {
+	Seed  uint64 `json:"seed"`
+	First int    `json:"first"`
+	Count int    `json:"count"`
+}
+
+// A Set is programs as they are, or what they are drawn by: a control line takes
+// long for a few thousand operations. One of the two is set.
+type Set struct {
+	Programs []Program `json:"programs,omitempty"`
+	Drawn    *Drawn    `json:"drawn,omitempty"`
+}
+
+// Len is how many there are.
+func (s Set) Len() int {
+	if s.Drawn != nil {
+		return max(0, s.Drawn.Count)
+	}
+	return len(s.Programs)
+}
+
+// Slice is those from one place to another.
+func (s Set) Slice(from, to int) Set {
+	if s.Drawn != nil {
+		return Set{Drawn: &Drawn{s.Drawn.Seed, s.Drawn.First + from, to - from}}
+	}
+	return Set{Programs: s.Programs[from:to]}
+}
+
+// All are the programs themselves.
+func (s Set) All() []Program {
+	if s.Drawn == nil {
+		return s.Programs
+	}
+	out := make([]Program, s.Len())
+	for i := range out {
+		out[i] = drawn(s.Drawn.Seed, s.Drawn.First+i)
+	}
+	return out
+}
+
+func drawn(seed uint64, n int) Program {
+	r := rand.New(rand.NewPCG(seed, uint64(n)))
 	if n%2 == 0 {
 		return Program{operationOf(draw(r))}
 	}
@@ -223,7 +272,7 @@ func draw(r *rand.Rand) []int {
 func sequence(r *rand.Rand) Program {
 	var p Program
 	place := r.IntN(len(offsets))
-	for range 2 + r.IntN(longest-1) {
+	for range 2 + r.IntN(Longest-1) {
 		c := draw(r)
 		if r.IntN(3) > 0 {
 			c[2] = min(len(offsets)-1, max(0, place+r.IntN(3)-1))
