@@ -394,12 +394,28 @@ func (l Layer) checkers() []string {
 // Checkers are the tools that look at the metadata of the table's targets.
 func (t DM) Checkers() []string {
 	var tools []string
-	for _, line := range t.Table {
-		if w := strings.Fields(line); len(w) > 2 && checkTools[w[2]] != "" {
-			tools = appendNew(tools, checkTools[w[2]])
+	for _, target := range t.targets() {
+		if checkTools[target] != "" {
+			tools = appendNew(tools, checkTools[target])
 		}
 	}
 	return tools
+}
+
+// Has says whether a table has one of those targets.
+func (t DM) Has(targets ...string) bool {
+	return slices.ContainsFunc(t.targets(), func(target string) bool { return slices.Contains(targets, target) })
+}
+
+// targets are those of the table, line by line.
+func (t DM) targets() []string {
+	var targets []string
+	for _, line := range t.Table {
+		if w := strings.Fields(line); len(w) > 2 {
+			targets = append(targets, w[2])
+		}
+	}
+	return targets
 }
 
 // tools are those of one layer.

@@ -44,7 +44,7 @@ type Bytes int64
 
 // Disk is one emulated disk.
 type Disk struct {
-	ID            string `json:"id" is:"NAME" doc:"what the rest of the scenario calls it"`
+	ID            string `json:"id" alone:"" is:"NAME" doc:"what the rest of the scenario calls it"`
 	Bus           string `json:"bus" is:"ahci virtio-blk virtio-scsi nvme" default:"ahci" doc:"how it is attached"`
 	Size          Bytes  `json:"size" default:"128MiB" least:"512" most:"1024GiB" unit:"512" doc:"size"`
 	LogicalBlock  int    `json:"logical_block_size,omitempty" is:"512 4096" default:"512" unit:"bytes" doc:"logical block size"`

@@ -57,7 +57,7 @@ type IO struct {
 // Vector is a piece of memory.
 type Vector struct {
 	MemoryOffset int64 `json:"memory_offset" default:"0" most:"4095" unit:"bytes" doc:"from a page boundary of its own"`
-	Length       int64 `json:"length" least:"0" unit:"bytes" doc:"its length"`
+	Length       int64 `json:"length" alone:"" least:"0" unit:"bytes" doc:"its length"`
 }
 
 // Expect lists the outcomes that pass: "data" (all bytes, and right), "short"
@@ -141,14 +141,14 @@ type Sysctl struct {
 
 // Wait waits until a file says something, or for a time.
 type Wait struct {
-	Time    string `json:"time,omitempty" alone:"" is:"TIME" doc:"a time of the guest's, such as 500ms or 2s"`
-	File    string `json:"file,omitempty" is:"PATH" doc:"a path below /sys or /proc, as in write"`
-	Is      string `json:"is,omitempty" doc:"what the file must say"`
-	Not     string `json:"not,omitempty" doc:"what the file must not say any more"`
-	InSync  string `json:"in_sync,omitempty" is:"LAYER" doc:"a layer in which each place has a leg that is healthy and in sync; one that another has replaced doesn't count"`
-	Idle    bool   `json:"idle,omitempty" doc:"no disk has I/O under way or does any"`
-	Limit   string `json:"limit" is:"TIME" default:"30s" doc:"the most that it may take, of the guest's time"`
-	Verdict string `json:"verdict" is:"error hang degraded corrupt errno" default:"error" doc:"the verdict where it takes longer: hang where the kernel promises that it ends"`
+	Time    string  `json:"time,omitempty" alone:"" is:"TIME" doc:"a time of the guest's, such as 500ms or 2s"`
+	File    string  `json:"file,omitempty" is:"PATH" doc:"a path below /sys or /proc, as in write"`
+	Is      *string `json:"is,omitempty" least:"0" doc:"what the file must say"`
+	Not     *string `json:"not,omitempty" least:"0" doc:"what the file must not say any more"`
+	InSync  string  `json:"in_sync,omitempty" is:"LAYER" doc:"a layer in which each place has a leg that is healthy and in sync; one that another has replaced doesn't count"`
+	Idle    bool    `json:"idle,omitempty" doc:"no disk has I/O under way or does any"`
+	Limit   string  `json:"limit" is:"TIME" default:"30s" doc:"the most that it may take, of the guest's time"`
+	Verdict string  `json:"verdict" is:"error hang degraded corrupt errno" default:"error" doc:"the verdict where it takes longer: hang where the kernel promises that it ends"`
 }
 
 // Check is something that must hold.
@@ -158,11 +158,11 @@ type Check struct {
 	Agree string `json:"agree,omitempty" is:"LAYER" doc:"a mirrored layer whose legs must be equal where they are in sync"`
 	Fsck  string `json:"fsck,omitempty" is:"FILESYSTEM" doc:"a file system that must have no damage; it is unmounted for it"`
 	// A layer's own books.
-	Metadata string `json:"metadata,omitempty" is:"LAYER" doc:"an array, a volume or a dm device whose metadata must be sound: superblocks of an array's members agree with each other and with the kernel (mdadm --examine); vgck; thin_check, cache_check, era_check"`
-	File     string `json:"file,omitempty" is:"PATH" doc:"a path below /sys or /proc, as in write"`
-	Is       string `json:"is,omitempty" doc:"what the file must say"`
-	Not      string `json:"not,omitempty" doc:"what the file must not say"`
-	Verdict  string `json:"verdict" is:"corrupt degraded hang errno" default:"degraded" doc:"the verdict where it does not hold; corrupt for data, agree, fsck and metadata"`
+	Metadata string  `json:"metadata,omitempty" is:"LAYER" doc:"an array, a volume or a dm device whose metadata must be sound: superblocks of an array's members agree with each other and with the kernel (mdadm --examine); vgck; thin_check, cache_check, era_check"`
+	File     string  `json:"file,omitempty" is:"PATH" doc:"a path below /sys or /proc, as in write"`
+	Is       *string `json:"is,omitempty" least:"0" doc:"what the file must say"`
+	Not      *string `json:"not,omitempty" least:"0" doc:"what the file must not say"`
+	Verdict  string  `json:"verdict" is:"corrupt degraded hang errno" default:"degraded" doc:"the verdict where it does not hold; corrupt for data, agree, fsck and metadata"`
 }
 
 // Fault is what the host makes of a disk's requests. Nothing of it is the
@@ -184,7 +184,7 @@ type Fault struct {
 // Zone is an operation on zones (blkzone(8)).
 type Zone struct {
 	Do           string `json:"do" is:"report open close finish reset reset-all" doc:"what is done; report only looks"`
-	On           string `json:"on" is:"DEVICE" doc:"the zoned disk, or a layer that is zoned"`
+	On           string `json:"on,omitempty" is:"DEVICE" doc:"the zoned disk, or a layer that is zoned; the top of the stack where it is left out"`
 	Zone         int64  `json:"zone" default:"0" doc:"the first zone, from 0"`
 	Count        int64  `json:"count" default:"1" least:"1" doc:"how many zones, from that one on"`
 	Condition    string `json:"condition,omitempty" is:"not-write-pointer empty implicit-open explicit-open closed full read-only offline" doc:"what each of these zones must be in afterwards; not-write-pointer is a conventional one"`

@@ -31,8 +31,12 @@ type request struct {
 	Sweep   *engine.Sweep        `json:",omitempty"`
 }
 
-// textFor is a text for a file of the kernel's.
-type textFor struct{ Path, Text string }
+// textFor is a text for a file of the kernel's, which may have none of that name
+// where MayLack says so.
+type textFor struct {
+	Path, Text string
+	MayLack    bool `json:",omitempty"`
+}
 
 // A reply is what the child says: its thread, before the first request; what
 // it did; that it has closed all and waits for the next request.
@@ -195,6 +199,9 @@ func (w worker) do(r request) (answer reply, release func(), err error) {
 		}
 	case r.Write != nil:
 		answer.Returned = true
+		if _, gone := os.Stat(r.Write.Path); gone != nil && !r.Write.MayLack {
+			return answer, release, noFile(gone)
+		}
 		if err := layer.WriteText(r.Write.Path, r.Write.Text); err != nil {
 			answer.Errno, answer.Output = engine.ErrnoName(err), err.Error()
 		}

@@ -3,6 +3,7 @@ package guest
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"os/exec"
 	"slices"
 	"strings"
@@ -53,7 +54,7 @@ func (g *guest) do(s protocol.Step) (*result, error) {
 		if err := kernelFile(to); err != nil {
 			return nil, g.wrap(s.Op(), err)
 		}
-		return g.byChild(s, request{Write: &textFor{to, s.Write.Text}})
+		return g.byChild(s, request{Write: &textFor{to, s.Write.Text, s.Write.Expect == "any" || s.Write.Expect == "ENOENT"}})
 	case s.Queue != nil:
 		p, err := g.stack.Part(s.Queue.Of)
 		if err == nil && p.Device.Name == "" {
@@ -325,12 +326,13 @@ func (g *guest) doWait(w scenarios.Wait) (*result, error) {
 	if err != nil {
 		return nil, g.wrap(op, err)
 	}
-	holds, err := g.condition(w)
+	look, err := g.condition(w)
 	if err != nil {
 		return nil, g.wrap(op, err)
 	}
 	// Each look may itself wait for what a dead worker holds.
 	last := "nothing could be told"
+	var blind error // why the last look told nothing
 	var mu sync.Mutex
 	looking := false
 	met := false
@@ -340,10 +342,10 @@ func (g *guest) doWait(w scenarios.Wait) (*result, error) {
 		if !looking && !met {
 			looking = true
 			go g.guard(func() {
-				ok, why := holds(now)
+				why, err := look(now)
 				mu.Lock()
 				defer mu.Unlock()
-				looking, met, last = false, ok, why
+				looking, met, last, blind = false, err == nil && why == "", why, err
 			})
 		}
 		return met, nil
@@ -352,6 +354,9 @@ func (g *guest) doWait(w scenarios.Wait) (*result, error) {
 	if !ok {
 		mu.Lock()
 		defer mu.Unlock()
+		if blind != nil {
+			return nil, g.wrap(op, fmt.Errorf("not after %v: %w", limit, blind))
+		}
 		r.Failed = fmt.Sprintf("not after %v: %s", limit, last)
 	}
 	return r, nil
@@ -361,20 +366,27 @@ func returned() *result {
 	return &result{protocol.Result{Observation: scenarios.Observation{Returned: true}}}
 }
 
-// condition is what a wait waits for. What it gives says what is still missing.
-func (g *guest) condition(w scenarios.Wait) (func(now time.Duration) (bool, string), error) {
+// A look says what is missing of what must hold, "" where nothing is. An error
+// means that it could not be told, which says nothing of the kernel.
+type look func(now time.Duration) (missing string, err error)
+
+// condition is what a wait waits for.
+func (g *guest) condition(w scenarios.Wait) (look, error) {
 	switch {
 	case w.InSync != "":
 		p, err := g.stack.Part(w.InSync)
-		return func(time.Duration) (bool, string) { return g.healthy(p, true) }, err
+		return func(time.Duration) (string, error) { return g.unhealthy(p, true) }, err
 	case w.Idle:
 		last, since := g.countsOrNil(), time.Duration(-1)
-		return func(now time.Duration) (bool, string) {
+		return func(now time.Duration) (string, error) {
 			n := g.countsOrNil()
 			if changed(last, n) || since < 0 {
 				last, since = n, now
 			}
-			return now-since >= settled, "the disks do I/O"
+			if now-since < settled {
+				return "the disks do I/O", nil
+			}
+			return "", nil
 		}, nil
 	case w.File != "":
 		return g.says(w.File, w.Is, w.Not)
@@ -383,22 +395,22 @@ func (g *guest) condition(w scenarios.Wait) (func(now time.Duration) (bool, stri
 }
 
 // says compares what a file of sysfs or procfs says.
-func (g *guest) says(file, is, not string) (func(time.Duration) (bool, string), error) {
+func (g *guest) says(file string, is, not *string) (look, error) {
 	path, err := g.stack.Expand(file)
 	if err == nil {
 		err = kernelFile(path)
 	}
-	return func(time.Duration) (bool, string) {
+	return func(time.Duration) (string, error) {
 		got, err := layer.ReadText(path)
 		switch {
 		case err != nil:
-			return false, err.Error()
-		case is != "" && got != is:
-			return false, fmt.Sprintf("%s says %q, not %q", path, short(oneLine(got)), is)
-		case not != "" && got == not:
-			return false, fmt.Sprintf("%s says %q", path, not)
+			return "", noFile(err)
+		case is != nil && got != *is:
+			return fmt.Sprintf("%s says %q, not %q", path, short(oneLine(got)), *is), nil
+		case not != nil && got == *not:
+			return fmt.Sprintf("%s says %q", path, *not), nil
 		}
-		return true, ""
+		return "", nil
 	}, err
 }
 
@@ -410,21 +422,33 @@ func kernelFile(path string) error {
 	return nil
 }
 
-// healthy says whether a part's legs are.
-func (g *guest) healthy(p *layer.Part, alsoInSync bool) (bool, string) {
+// noFile is the error of a file of the kernel's that is not there: a name that
+// is wrong, or what this kernel does not have. Another try would end the same.
+func noFile(err error) error {
+	if errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("%w: %w", layer.ErrCannot, err)
+	}
+	return err
+}
+
+// unhealthy says which of a part's legs is not.
+func (g *guest) unhealthy(p *layer.Part, alsoInSync bool) (string, error) {
 	if p.Stopped() {
-		return false, p.Name + " was stopped and has no legs"
+		return "", fmt.Errorf("%w: %s was stopped and has no legs", layer.ErrCannot, p.Name)
 	}
 	legs, inSync, err := g.stack.LegsOf(p)
 	if err != nil {
-		return false, err.Error()
+		return "", err
 	}
 	for _, l := range legs {
 		if !l.OK && !l.Out {
-			return false, "legs: " + legText(legs)
+			return "legs: " + legText(legs), nil
 		}
 	}
-	return inSync || !alsoInSync, "not in sync: " + legText(legs)
+	if alsoInSync && !inSync {
+		return "not in sync: " + legText(legs), nil
+	}
+	return "", nil
 }
 
 func (g *guest) doCheck(s protocol.Step) (*result, error) {
@@ -447,28 +471,29 @@ func (g *guest) doCheck(s protocol.Step) (*result, error) {
 	case c.Metadata != "":
 		return g.looked(s, g.stack.Metadata(g, c.Metadata))
 	}
-	var holds func(time.Duration) (bool, string)
+	var see look
 	var err error
 	if c.Legs != "" {
 		var p *layer.Part
 		p, err = g.stack.Part(c.Legs)
-		holds = func(time.Duration) (bool, string) { return g.healthy(p, false) }
+		see = func(time.Duration) (string, error) { return g.unhealthy(p, false) }
 	} else {
-		holds, err = g.says(c.File, c.Is, c.Not)
+		see, err = g.says(c.File, c.Is, c.Not)
 	}
 	if err != nil {
 		return nil, g.wrap(s.Op(), err)
 	}
-	r := returned()
+	missing := make(chan string, 1)
 	err = g.inTime(legsLimit, func() error {
-		if ok, why := holds(0); !ok {
-			return errors.New(why)
-		}
-		return nil
+		why, err := see(0)
+		missing <- why
+		return err
 	})
 	if err != nil {
-		r.Failed = err.Error()
+		return nil, g.wrap(s.Op(), err)
 	}
+	r := returned()
+	r.Failed = <-missing
 	return r, nil
 }
 

@@ -182,9 +182,19 @@ func badText(src []byte) (line int, what string) {
 
 var yamlLine = regexp.MustCompile(`^line (\d+): `)
 
+// syntaxHints say of what YAML's parser complains about how it mostly comes.
+var syntaxHints = map[string]string{
+	"mapping values are not allowed in this context": `; a text that has ": " in it stands in quotes, or on lines of its own below "|"`,
+	"could not find expected ':'":                    `; a text below "|" stands further to the right than its key does`,
+	"found character that cannot start any token":    "; indent with spaces, and put a text that begins with @, % or a backquote in quotes",
+	"did not find expected ',' or '}'":               `; in braces, a text that has a comma, bracket, brace or ": " in it stands in quotes`,
+	"did not find expected ',' or ']'":               `; in brackets, a text that has a comma, bracket, brace or ": " in it stands in quotes`,
+}
+
 func syntaxMessage(err error) string {
 	msg := strings.TrimPrefix(err.Error(), "yaml: ")
-	return "not valid YAML: " + unguard.Replace(yamlLine.ReplaceAllString(msg, ""))
+	msg = yamlLine.ReplaceAllString(msg, "")
+	return "not valid YAML: " + unguard.Replace(msg) + syntaxHints[msg]
 }
 
 // syntaxLine finds the line of a syntax error. yaml.v3 gives the line before

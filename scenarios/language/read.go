@@ -209,7 +209,7 @@ func (d *decoder) union(path string, n *yaml.Node, v reflect.Value) {
 		d.fail(key.Line, "%s%s stands among the keys of the kind, such as - %s: {%s: …}", d.where(path), key.Value, kinds[0], key.Value)
 		return
 	case k < 0:
-		d.fail(key.Line, "%sunknown kind %s%s; allowed: %s", d.where(path), quote(key.Value), text.DidYouMean(key.Value, kinds), keyList(kinds))
+		d.fail(key.Line, "%sunknown kind %s%s; allowed: %s", d.where(path), quote(key.Value), kindOf(key.Value, kinds, all), keyList(kinds))
 		return
 	case len(n.Content) > 2:
 		d.fail(n.Content[2].Line, "%s%s stands beside %s; each is an item of its own, with a dash before it, and its keys stand below it", d.where(path), quote(n.Content[2].Value), key.Value)
@@ -225,6 +225,22 @@ func (d *decoder) union(path string, n *yaml.Node, v reflect.Value) {
 	d.object(at, value, append(common, slots(kind.Elem())...))
 }
 
+// kindOf says which kind an unknown one may stand for: that of which it is a
+// word, such as raid1 of md's level, or else one with a similar name.
+func kindOf(word string, kinds []string, all []slot) string {
+	for _, f := range all {
+		if !isKind(*f.field) {
+			continue
+		}
+		for _, key := range fieldsOf(f.typ.Elem()) {
+			if key.required && slices.Contains(key.is, word) {
+				return fmt.Sprintf("; write - %s: {%s: %s}", f.key, key.key, word)
+			}
+		}
+	}
+	return text.DidYouMean(word, kinds)
+}
+
 // maxList is the length of the longest list.
 const maxList = 256
 
@@ -232,7 +248,7 @@ const maxList = 256
 // values of another one.
 func (d *decoder) list(path string, n *yaml.Node, f *field, v reflect.Value) {
 	if n.Kind != yaml.SequenceNode {
-		d.fail(n.Line, "%sa list is wanted here, not %s", d.where(path), describe(n))
+		d.fail(n.Line, "%sa list is wanted here, not %s%s", d.where(path), describe(n), asList(n))
 		return
 	}
 	elem := v.Type().Elem()
@@ -302,6 +318,10 @@ func (d *decoder) words(path string, n *yaml.Node, v reflect.Value) {
 // expect reads outcomes: for each class, or one list for both.
 func (d *decoder) expect(path string, n *yaml.Node, to *scenarios.Expect) {
 	fields := slots(reflect.ValueOf(to).Elem())
+	if n.Kind == yaml.ScalarNode {
+		d.fail(n.Line, "%sa list of outcomes is wanted here, not %s%s", d.where(path), describe(n), asList(n))
+		return
+	}
 	if n.Kind != yaml.SequenceNode {
 		d.object(path, n, fields)
 		if d.err == nil && len(to.Aligned)+len(to.Misaligned) == 0 {
@@ -353,13 +373,11 @@ func span(f *field, least, most string) string {
 // written as a size.
 func (d *decoder) integer(path string, n *yaml.Node, f *field) int64 {
 	v, ok := scenarios.ParseInt(n.Value)
-	what := "a decimal integer"
-	if f.unit == "bytes" && !ok {
-		b, err := scenarios.ParseBytes(n.Value)
-		v, ok, what = int64(b), err == nil, "a decimal integer or a size"
+	if f.unit == "bytes" && len(f.is) == 0 && !ok {
+		return int64(d.size(path, n, f))
 	}
 	if n.Kind != yaml.ScalarNode || n.Style&(yaml.SingleQuotedStyle|yaml.DoubleQuotedStyle) != 0 || !ok {
-		d.fail(n.Line, "%s%s is wanted here, not %s", d.where(path), what, describe(n))
+		d.fail(n.Line, "%sa decimal integer is wanted here, not %s", d.where(path), describe(n))
 		return 0
 	}
 	least, most := int64(limit(f.least, 0)), int64(limit(f.most, 1<<62))
@@ -447,7 +465,7 @@ func (d *decoder) text(path string, n *yaml.Node, f *field) string {
 		return value
 	}
 	value = strings.TrimSpace(value)
-	if value == "" {
+	if value == "" && f.least != "0" {
 		d.fail(n.Line, "%sthe text is empty", d.where(path))
 		return ""
 	}
@@ -509,6 +527,14 @@ func isErrno(name string) bool {
 		}
 	}
 	return false
+}
+
+// asList says how a single value is written where a list is wanted.
+func asList(n *yaml.Node) string {
+	if n.Kind != yaml.ScalarNode || isEmpty(n) {
+		return ""
+	}
+	return fmt.Sprintf("; write [%s]", strings.Trim(quote(n.Value), `"`))
 }
 
 func isEmpty(n *yaml.Node) bool {

@@ -155,7 +155,11 @@ func words(f field) obj {
 	}
 	switch {
 	case len(any) == 0 && len(fixed) == 0:
-		return obj{"type": []string{"string", "number", "boolean"}, "minLength": 1}
+		least := 1
+		if f.least == "0" {
+			least = 0
+		}
+		return obj{"type": []string{"string", "number", "boolean"}, "minLength": least}
 	case len(any) == 0:
 		return obj{"enum": fixed}
 	case len(fixed) > 0:

@@ -5,6 +5,7 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+	"unicode"
 
 	"github.com/blockrig/blockrig/harness/text"
 	"github.com/blockrig/blockrig/scenarios"
@@ -18,6 +19,7 @@ func (s *stack) steps(path string, steps []scenarios.Step, parallel bool) {
 		}
 		st := &steps[i]
 		at := fmt.Sprintf("%s[%d].%s", path, i, st.Kind())
+		s.noteChanged(*st)
 		if !parallel { // what goes before what is known
 			s.noteStopped(*st)
 		}
@@ -64,6 +66,54 @@ func (s *stack) steps(path string, steps []scenarios.Step, parallel bool) {
 				s.steps(fmt.Sprintf("%s.groups[%d]", at, g), group, true)
 			}
 		}
+	}
+}
+
+// noteChanged notes what a step may give another size, or make something else
+// of: what it names, and all that lies on that. Steps at the same time are in no
+// order.
+func (s *stack) noteChanged(st scenarios.Step) {
+	switch {
+	case st.Act != nil && slices.Contains([]string{"grow", "reshape", "reload", "resume", "lvconvert", "lvchange", "merge", "assemble", "rescan"}, st.Act.Do):
+		s.mayChange(st.Act.To)
+	case st.Exec != nil:
+		s.mayChange(s.named(st.Exec.Args...)...)
+	case st.Run != nil:
+		s.mayChange(s.named(st.Run.Lines)...)
+	case st.Write != nil:
+		s.mayChange(s.named(st.Write.To)...)
+	case st.Parallel != nil:
+		for _, t := range slices.Concat(st.Parallel.Groups...) {
+			s.noteChanged(t)
+		}
+	}
+}
+
+// named are the disks and layers of which texts speak: by a placeholder, or as
+// tools know a device, by its name alone.
+func (s *stack) named(texts ...string) []string {
+	var out []string
+	for _, t := range texts {
+		for _, p := range scenarios.Placeholders(t) {
+			out = append(out, p.Name)
+		}
+		for _, word := range strings.FieldsFunc(t, func(r rune) bool {
+			return !strings.ContainsRune("_-", r) && !unicode.IsLetter(r) && !unicode.IsDigit(r)
+		}) {
+			if s.layerNamed(word) != nil {
+				out = append(out, word)
+			}
+		}
+	}
+	return out
+}
+
+func (s *stack) mayChange(names ...string) {
+	for _, name := range names {
+		s.changed[name] = true
+	}
+	for _, l := range s.body.Stack {
+		s.changed[l.Name] = s.changed[l.Name] || slices.ContainsFunc(l.On, func(below string) bool { return s.changed[below] })
 	}
 }
 
@@ -122,10 +172,8 @@ func (s *stack) exactly(path string, keys ...string) {
 }
 
 func (s *stack) io(path string, o *scenarios.IO) {
-	if o.On == "" {
-		if s.defaultTarget(path, o); s.err != nil {
-			return
-		}
+	if s.defaultTarget(path, &o.On); s.err != nil {
+		return
 	}
 	target := s.devices[o.On]
 	if target == nil {
@@ -266,19 +314,20 @@ func (s *stack) zone(path string, z *scenarios.Zone) {
 	s.only(path, "verdict", z.Condition != "" || z.WritePointer != nil, "it is that of condition and write_pointer")
 	s.only(path, "zone", z.Do != "reset-all", "it is done to all zones")
 	s.only(path, "count", z.Do != "reset-all", "it is done to all zones")
+	s.defaultTarget(path, &z.On)
 	on := s.devices[z.On]
 	if on == nil {
 		return
 	}
 	if on.kind == "fs" || on.kind == "file" {
-		s.failAt(path+".on", "%s is %s, and zones are a device's", z.On, withArticle(on.kind))
+		s.failAt(s.either(path, "on"), "%s is %s, and zones are a device's", z.On, withArticle(on.kind))
 		return
 	}
 	for _, name := range s.under(z.On) {
 		size, zoned := s.zoned(name)
 		switch {
 		case !zoned:
-			s.failAt(path+".on", "%s is not zoned; zoned are disks with bus: nvme and zones, and null_blk devices with zoned: true", name)
+			s.failAt(s.either(path, "on"), "%s is not zoned; zoned are disks with bus: nvme and zones, and null_blk devices with zoned: true", name)
 		case z.Zone >= int64(on.size/size) && on.size > 0:
 			s.failAt(path+".zone", "%d is not allowed; %s has %d zones, from 0", z.Zone, z.On, on.size/size)
 		case z.Count > int64(on.size/size)-z.Zone && on.size > 0:
@@ -318,13 +367,14 @@ func (s *stack) either(path, key string) string {
 	return path
 }
 
-// defaultTarget fills in where I/O goes that does not say it.
-func (s *stack) defaultTarget(path string, o *scenarios.IO) {
+// defaultTarget fills in where a step goes that does not say it.
+func (s *stack) defaultTarget(path string, on *string) {
 	switch {
+	case *on != "":
 	case len(s.body.Stack) > 0:
-		o.On = s.body.Stack[len(s.body.Stack)-1].Name
+		*on = s.body.Stack[len(s.body.Stack)-1].Name
 	case len(s.body.Disks) == 1:
-		o.On = s.body.Disks[0].ID
+		*on = s.body.Disks[0].ID
 	default:
 		s.failAt(path, "the key on is missing: there is no stack, and there are %d disks", len(s.body.Disks))
 	}
@@ -340,7 +390,7 @@ func (s *stack) ioRoom(path string, o *scenarios.IO, target device) {
 		s.failAt(path+".length", "%d is not allowed; buffers may have at most a quarter of the machine's memory, %d", o.Length, buffer)
 	}
 	size := int64(target.size)
-	if !target.exact || target.kind == "file" && (o.Writes() || o.Op == "fallocate") {
+	if !target.exact || s.changed[o.On] || target.kind == "file" && (o.Writes() || o.Op == "fallocate") {
 		return // a file grows
 	}
 	what := map[bool]string{true: "file", false: "device"}[target.kind == "file"]
@@ -482,17 +532,18 @@ func withArticle(kind string) string {
 func (s *stack) wait(path string, w *scenarios.Wait) {
 	s.exactly(path, "time", "file", "in_sync", "idle")
 	s.notStopped(path+".in_sync", w.InSync)
+	s.hasLegs(path+".in_sync", w.InSync)
 	s.fileSays(path, w.File, w.Is, w.Not)
 	s.only(path, "limit", w.Time == "", "a time ends by itself")
 	s.only(path, "verdict", w.Time == "", "a time ends by itself")
 }
 
 // fileSays holds what a file must say against the file.
-func (s *stack) fileSays(path, file, is, not string) {
+func (s *stack) fileSays(path, file string, is, not *string) {
 	const why = "it has a meaning with file only"
 	s.only(path, "is", file != "", why)
 	s.only(path, "not", file != "", why)
-	if file != "" && is == "" && not == "" {
+	if file != "" && is == nil && not == nil {
 		s.failAt(path, "the key is or not is missing: what %s must say", text.Escape(file))
 	}
 }
@@ -501,12 +552,58 @@ func (s *stack) checkStep(path string, c *scenarios.Check) {
 	s.exactly(path, "legs", "data", "agree", "fsck", "metadata", "file")
 	s.metadata(path, c.Metadata)
 	s.notStopped(path+".legs", c.Legs)
+	s.hasLegs(path+".legs", c.Legs)
+	s.agree(path+".agree", c.Agree)
 	s.notStopped(path+".data", c.Data)
 	s.notStopped(path+".agree", c.Agree)
 	s.notStopped(path+".metadata", c.Metadata)
 	s.fileSays(path, c.File, c.Is, c.Not)
 	if !s.said(path+".verdict") && c.Legs == "" && c.File == "" {
 		c.Verdict = string(scenarios.Corrupt)
+	}
+}
+
+// hasLegs refuses a layer that has none, of which nothing could be said.
+func (s *stack) hasLegs(path, name string) {
+	l := s.layerNamed(name)
+	if l == nil || s.changedShape(l) {
+		return
+	}
+	none := ""
+	switch {
+	case l.MD != nil && (l.MD.Level == "raid0" || l.MD.Level == "linear"):
+		none = l.MD.Level
+	case l.LVM != nil && !slices.Contains([]string{"mirror", "raid1", "raid4", "raid5", "raid6", "raid10"}, l.LVM.Type):
+		none = l.LVM.Type
+	case l.MD != nil, l.LVM != nil, l.DM != nil && l.DM.Has("mirror", "raid"):
+	case l.FS != nil && l.FS.Type == "btrfs" && len(l.On) > 1:
+	case l.FS != nil:
+		none = l.FS.Type
+	default:
+		none = withArticle(l.Kind())
+	}
+	if none != "" {
+		s.failAt(path, "%s is %s, which has no legs; md, lvm and dm layers that are mirrored or have parity have, and a btrfs on several devices", name, none)
+	}
+}
+
+// changedShape says that a layer may have become another kind of mirror.
+func (s *stack) changedShape(l *scenarios.Layer) bool {
+	return s.changed[l.Name] && (l.MD != nil || l.LVM != nil || l.DM != nil)
+}
+
+// agree refuses a layer that does not keep the same on several devices.
+func (s *stack) agree(path, name string) {
+	l := s.layerNamed(name)
+	if l == nil || s.changedShape(l) {
+		return
+	}
+	switch {
+	case l.MD != nil && l.MD.Level == "raid1", l.LVM != nil && (l.LVM.Type == "mirror" || l.LVM.Type == "raid1"), l.DM != nil && l.DM.Has("mirror", "raid"):
+	case l.MD != nil && l.MD.Level != "raid0" && l.MD.Level != "linear":
+		s.failAt(path, "%s is %s, which keeps no equal copies; its check compares them (act: check, then mismatch_cnt)", name, l.MD.Level)
+	default:
+		s.failAt(path, "%s keeps no equal copies; md's raid1, mirror and raid1 of lvm, and dm's mirror and raid do", name)
 	}
 }
 

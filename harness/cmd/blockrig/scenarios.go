@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"slices"
 	"strings"
 
@@ -54,18 +55,20 @@ your own from. scenarios/README.md says all that can be in one, and
 		&cobra.Command{
 			Use: "check FILE…", Short: "Say what is wrong with scenario files, and where", Args: cobra.MinimumNArgs(1),
 			RunE: func(_ *cobra.Command, args []string) error {
+				var wrong []error
 				for _, arg := range args {
 					sc, err := language.Load(arg)
-					if err != nil {
-						return badRequest(err)
+					var d description
+					if err == nil {
+						d, err = describe(sc)
 					}
-					d, err := describe(sc)
 					if err != nil {
-						return badRequest(err)
+						wrong = append(wrong, err)
+						continue
 					}
-					a.say("%s: scenario %s with %d cases is fine; %s", arg, sc.Name, len(d.Cases), d)
+					a.say("%s: scenario %s is fine; cases %d; %s", arg, sc.Name, len(d.Cases), d)
 				}
-				return nil
+				return badRequest(errors.Join(wrong...))
 			},
 		},
 	)
