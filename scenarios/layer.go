@@ -39,19 +39,20 @@ type Layer struct {
 
 // MD is an md array over all that it lies on (mdadm(8)).
 type MD struct {
-	Level       string `json:"level" alone:"" is:"linear raid0 raid1 raid4 raid5 raid6 raid10" doc:"the RAID level"`
-	Metadata    string `json:"metadata,omitempty" is:"0.90 1.0 1.1 1.2" default:"1.2" doc:"version of the superblock"`
-	Bitmap      string `json:"bitmap,omitempty" is:"none internal" default:"none" doc:"the write-intent bitmap"`
-	Chunk       Bytes  `json:"chunk,omitempty" least:"4KiB" unit:"4KiB" doc:"chunk size of a striped level"`
-	Layout      string `json:"layout,omitempty" doc:"layout as mdadm names it, such as n2, f2, o2, left-symmetric"`
-	Spares      int    `json:"spares,omitempty" most:"8" doc:"how many of the last devices, before a journal, are spares"`
-	Missing     []int  `json:"missing,omitempty" doc:"places, from 0, of members that are left out: the array begins degraded, and they can be added later"`
-	WriteMostly []int  `json:"write_mostly,omitempty" doc:"places of members that are write-mostly, from 0"`
-	WriteBehind int    `json:"write_behind,omitempty" most:"16383" doc:"the most writes that may lag on write-mostly members; needs a bitmap"`
-	Journal     bool   `json:"journal,omitempty" doc:"the last device is the write journal of a raid4/5/6"`
-	Consistency string `json:"consistency,omitempty" is:"resync bitmap journal ppl" doc:"the consistency policy"`
-	AssumeClean bool   `json:"assume_clean,omitempty" doc:"no first resync"`
-	Size        Bytes  `json:"size,omitempty" unit:"1KiB" doc:"how much of each member is used; all of it where it is left out"`
+	Level       string   `json:"level" alone:"" is:"linear raid0 raid1 raid4 raid5 raid6 raid10" doc:"the RAID level"`
+	Metadata    string   `json:"metadata,omitempty" is:"0.90 1.0 1.1 1.2" default:"1.2" doc:"version of the superblock"`
+	Bitmap      string   `json:"bitmap,omitempty" is:"none internal" default:"none" doc:"the write-intent bitmap"`
+	Chunk       Bytes    `json:"chunk,omitempty" least:"4KiB" unit:"4KiB" doc:"chunk size of a striped level"`
+	Layout      string   `json:"layout,omitempty" doc:"layout as mdadm names it, such as n2, f2, o2, left-symmetric"`
+	Spares      int      `json:"spares,omitempty" most:"8" doc:"how many of the last devices, before a journal, are spares"`
+	Missing     []int    `json:"missing,omitempty" doc:"places, from 0, of members that are left out: the array begins degraded, and they can be added later"`
+	WriteMostly []int    `json:"write_mostly,omitempty" doc:"places of members that are write-mostly, from 0"`
+	WriteBehind int      `json:"write_behind,omitempty" most:"16383" doc:"the most writes that may lag on write-mostly members; needs a bitmap"`
+	Journal     bool     `json:"journal,omitempty" doc:"the last device is the write journal of a raid4/5/6"`
+	Consistency string   `json:"consistency,omitempty" is:"resync bitmap journal ppl" doc:"the consistency policy"`
+	AssumeClean bool     `json:"assume_clean,omitempty" doc:"no first resync"`
+	Size        Bytes    `json:"size,omitempty" unit:"1KiB" doc:"how much of each member is used; all of it where it is left out"`
+	Args        []string `json:"args,omitempty" doc:"more arguments for mdadm --create, such as --failfast or --bitmap-chunk=4K"`
 }
 
 // LVM is one logical volume in a group of its own (lvcreate(8)).
@@ -79,9 +80,10 @@ type DM struct {
 
 // Crypt is an encrypted device (cryptsetup(8)).
 type Crypt struct {
-	Type       string `json:"type" alone:"" is:"luks2 plain" default:"luks2" doc:"format"`
-	SectorSize int    `json:"sector_size,omitempty" is:"512 1024 2048 4096" default:"512" unit:"bytes" doc:"encryption sector size"`
-	Integrity  string `json:"integrity,omitempty" is:"hmac-sha256 crc32c" doc:"integrity of a luks2 device"`
+	Type       string   `json:"type" alone:"" is:"luks2 plain" default:"luks2" doc:"format"`
+	SectorSize int      `json:"sector_size,omitempty" is:"512 1024 2048 4096" default:"512" unit:"bytes" doc:"encryption sector size"`
+	Integrity  string   `json:"integrity,omitempty" is:"hmac-sha256 crc32c" doc:"integrity of a luks2 device"`
+	Args       []string `json:"args,omitempty" doc:"more arguments for cryptsetup open, such as --allow-discards or --perf-no_write_workqueue"`
 }
 
 // Bcache is a backing device with a cache.

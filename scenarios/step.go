@@ -25,6 +25,7 @@ type Step struct {
 	Heal     *Heal     `json:"heal,omitempty" doc:"the host ends the faults of a disk"`
 	PowerCut *PowerCut `json:"power_cut,omitempty" doc:"the power fails; the machine starts again with what the disks had"`
 	Parallel *Parallel `json:"parallel,omitempty" doc:"lists of steps that run at the same time"`
+	Repeat   *Repeat   `json:"repeat,omitempty" doc:"steps that are done again and again: a case has each of them so many times"`
 	Zone     *Zone     `json:"zone,omitempty" doc:"something done to zones of a zoned device, or known of them"`
 	Linked   *Linked   `json:"linked,omitempty" doc:"a chain of I/O that io_uring is given at once: each begins when the one before it has done all that it was asked, and after one that has not the rest is not done, which is ECANCELED"`
 }
@@ -211,6 +212,36 @@ type Parallel struct {
 	Groups [][]Step `json:"groups" alone:"" doc:"lists of steps"`
 }
 
+// Repeat has a list of steps done several times. It stands in files alone: a
+// case has its steps in its place.
+type Repeat struct {
+	Times int    `json:"times" least:"2" most:"256" doc:"how often"`
+	Steps []Step `json:"steps" doc:"the steps, in order"`
+}
+
+// Unrolled are the steps with those of each repeat in its place.
+func Unrolled(steps []Step) []Step {
+	var out []Step
+	for _, s := range steps {
+		switch {
+		case s.Repeat != nil:
+			once := Unrolled(s.Repeat.Steps)
+			for range s.Repeat.Times {
+				out = append(out, once...)
+			}
+			continue
+		case s.Parallel != nil:
+			groups := make([][]Step, len(s.Parallel.Groups))
+			for i, group := range s.Parallel.Groups {
+				groups[i] = Unrolled(group)
+			}
+			s.Parallel = &Parallel{Groups: groups}
+		}
+		out = append(out, s)
+	}
+	return out
+}
+
 // Linked is I/O of io_uring in one chain (IOSQE_IO_LINK).
 type Linked struct {
 	IO []IO `json:"io" alone:"" doc:"the I/O, in order, each with the keys of io"`
@@ -290,6 +321,18 @@ func (o IO) Writes() bool {
 // Transfers says whether the operation moves data to or from a buffer, so that
 // it answers how many bytes.
 func (o IO) Transfers() bool { return o.Reads() || o.Writes() }
+
+// End is the byte behind the last one that the step touches, 0 for one that
+// touches none.
+func (o IO) End() int64 {
+	switch {
+	case !o.Transfers() && o.Op != "discard" && o.Op != "zeroes" && o.Op != "fallocate":
+		return 0
+	case o.Range > 0:
+		return o.Offset + max(o.Length, int64(o.Range))
+	}
+	return o.Offset + o.Length*max(1, o.Count)
+}
 
 // Places gives the offset of each I/O of the step, in order. Guest and host
 // know them by the same rule.

@@ -115,6 +115,10 @@ func (g *guest) requestOf(s protocol.Step) (engine.Request, error) {
 	if err != nil {
 		return engine.Request{}, g.wrap(s.Op(), err)
 	}
+	other := func(outcome string) bool { return outcome != "data" }
+	if n := to.HasNot(o.End()); n > 0 && !slices.ContainsFunc(slices.Concat(o.Expect.Aligned, o.Expect.Misaligned), other) {
+		return engine.Request{}, g.wrap(s.Op(), fmt.Errorf("%w: it goes up to byte %d of %s, which has %d", layer.ErrCannot, o.End(), to.Name, n))
+	}
 	g.kmsg.say("step %s of %d bytes at offset %d, memory offset %d, direct %t, %d times, to %s", o.Op, o.Length, o.Offset, o.MemoryOffset, o.Direct, max(1, o.Count), to.Name)
 	return engine.Request{Path: to.Path, IO: o, Generation: s.Generation, Data: s.Data}, nil
 }

@@ -42,7 +42,7 @@ func (s *source) makeCase(chosen []choice, used map[string]bool) (c scenarios.Ca
 		return c, r.size, d.err
 	}
 	c.Setup = scenarios.Setup{Machine: b.Machine, Disks: b.Disks, Require: b.Require, Stack: b.Stack}
-	c.Steps = b.Steps
+	c.Steps = scenarios.Unrolled(b.Steps)
 	return c, r.size, nil
 }
 

@@ -89,9 +89,9 @@ func makeReference() string {
 	section(4, "vectors of io", "", of(scenarios.Vector{}))
 	var lines []string
 	for _, do := range fieldsOf(reflect.TypeFor[scenarios.Act]())[0].is {
-		lines = append(lines, fmt.Sprintf("| `%s` | %s | %s |", do, strings.ReplaceAll(acts[do].kinds, " ", ", "), acts[do].member))
+		lines = append(lines, fmt.Sprintf("| `%s` | %s | %s | %s |", do, strings.ReplaceAll(acts[do].kinds, " ", ", "), acts[do].member, acts[do].does))
 	}
-	section(4, "what act does, and to what", "| do | to | needs a member |\n|---|---|---|\n"+strings.Join(lines, "\n"), nil)
+	section(4, "what act does, and to what", "ARGS are those of the step, MEMBER the member's device, and DEVICE that of the layer, which commands of LVM and dmsetup get as well.\n\n| do | to | needs a member | what is done |\n|---|---|---|---|\n"+strings.Join(lines, "\n"), nil)
 	section(2, "Targets of dm tables", "A kernel must have the option of those that a table names.\n\n"+targets(), nil)
 	return b.String()
 }

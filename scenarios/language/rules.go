@@ -39,6 +39,8 @@ type stack struct {
 	everyMoment bool            // the power is cut at several moments
 	stopped     map[string]bool // layers that a step has stopped, and none has assembled since
 	held        map[string]int  // how often steps hold a device open
+	repeating   bool            // it is in a repeat
+	repeated    int             // how many steps all repeats make
 	changed     map[string]bool // disks and layers of which a step before may have made something else
 }
 
@@ -474,8 +476,6 @@ func (s *stack) lvm(path string, l *scenarios.Layer, d *device) {
 	s.only(path, "extra", is("thin", "snapshot", "cache", "writecache", "vdo"), "nothing stands beside a "+t+" volume")
 	s.only(path, "cache_mode", is("cache"), "only a cache has it")
 	switch {
-	case t == "linear" && len(l.On) != 1:
-		s.failAt(s.onPath(path), "it lies on %d disks, but a linear volume lies on one", len(l.On))
 	case is("mirror", "raid1"):
 		if lvm.Mirrors == 0 {
 			lvm.Mirrors = 1

@@ -56,6 +56,8 @@ func (s *stack) steps(path string, steps []scenarios.Step, parallel bool) {
 			s.failAt(at, "the power can't fail in one of several lists of steps")
 		case st.PowerCut != nil:
 			s.powerCut(at, st.PowerCut)
+		case st.Repeat != nil:
+			s.repeat(at, st.Repeat, parallel)
 		case st.Parallel != nil && parallel:
 			s.failAt(at, "it can't stand in another parallel")
 		case st.Parallel != nil:
@@ -66,6 +68,32 @@ func (s *stack) steps(path string, steps []scenarios.Step, parallel bool) {
 				s.steps(fmt.Sprintf("%s.groups[%d]", at, g), group, true)
 			}
 		}
+	}
+}
+
+// maxSteps bounds a case whose steps are repeated.
+const maxSteps = 1024
+
+// repeat holds the steps against what the first round finds, and against what it
+// leaves behind.
+func (s *stack) repeat(path string, r *scenarios.Repeat, parallel bool) {
+	if s.repeating {
+		s.failAt(path, "it can't stand in another repeat")
+		return
+	}
+	n := len(r.Steps)
+	for _, st := range r.Steps {
+		for _, group := range st.Groups() {
+			n += len(group)
+		}
+	}
+	if s.repeated += n * r.Times; s.repeated > maxSteps {
+		s.failAt(path+".times", "the case has %d repeated steps; at most %d are allowed", s.repeated, maxSteps)
+	}
+	s.repeating = true
+	defer func() { s.repeating = false }()
+	for range 2 {
+		s.steps(path+".steps", r.Steps, parallel)
 	}
 }
 
@@ -84,6 +112,10 @@ func (s *stack) noteChanged(st scenarios.Step) {
 		s.mayChange(s.named(st.Write.To)...)
 	case st.Parallel != nil:
 		for _, t := range slices.Concat(st.Parallel.Groups...) {
+			s.noteChanged(t)
+		}
+	case st.Repeat != nil:
+		for _, t := range st.Repeat.Steps {
 			s.noteChanged(t)
 		}
 	}
@@ -436,17 +468,41 @@ func (s *stack) ioExpect(path string, o *scenarios.IO) {
 // holdable is what can be opened.
 const holdable = "disk md lvm dm crypt bcache partition loop brd zram null_blk scsi_debug file"
 
-// acts says of each act which kinds it is done to, and to which of them it is
-// about a member.
-var acts = map[string]struct{ kinds, member string }{
-	"fail": {"md", "md"}, "remove": {"md dm lvm crypt", "md"}, "re-add": {"md", "md"}, "add": {"md", "md"}, "replace": {"md", "md"},
-	"grow": {"md lvm fs", ""}, "reshape": {"md", ""}, "stop": {"md lvm dm crypt", ""}, "assemble": {"md lvm crypt", ""},
-	"check": {"md lvm", ""}, "repair": {"md lvm", ""}, "scrub": {"md lvm fs", ""}, "wait-idle": {"md lvm", ""},
-	"pvmove": {"lvm", "lvm"}, "lvconvert": {"lvm", ""}, "lvchange": {"lvm", ""}, "snapshot": {"lvm", ""}, "merge": {"lvm", ""},
-	"suspend": {"dm lvm crypt", ""}, "resume": {"dm lvm crypt", ""}, "reload": {"dm lvm crypt", ""}, "message": {"dm lvm crypt", ""},
-	"remount": {"fs", ""}, "fstrim": {"fs", ""}, "umount": {"fs", ""}, "mount": {"fs", ""},
-	"hold": {holdable, ""}, "release": {holdable, ""},
-	"delete": {"disk", ""}, "rescan": {"disk", ""}, "offline": {"disk", ""}, "online": {"disk", ""},
+// acts says of each act which kinds it is done to, to which of them it is about
+// a member, and what is done: ARGS are those of the step.
+var acts = map[string]struct{ kinds, member, does string }{
+	"fail":      {"md", "md", "`mdadm DEVICE --fail MEMBER ARGS`"},
+	"remove":    {"md dm lvm crypt", "md", "`mdadm DEVICE --remove MEMBER ARGS`; `dmsetup remove`"},
+	"re-add":    {"md", "md", "`mdadm DEVICE --re-add MEMBER ARGS`"},
+	"add":       {"md", "md", "`mdadm DEVICE --add MEMBER ARGS`"},
+	"replace":   {"md", "md", "`mdadm DEVICE --replace MEMBER ARGS`"},
+	"grow":      {"md lvm fs", "", "`mdadm --grow DEVICE ARGS`, such as `--size=max`; `lvextend ARGS`, such as `-L, +8MiB`; `resize2fs DEVICE ARGS`, `xfs_growfs ARGS`"},
+	"reshape":   {"md", "", "`mdadm --grow DEVICE ARGS` with what the keys say"},
+	"stop":      {"md lvm dm crypt", "", "`mdadm --stop`; `vgchange -an`; `dmsetup remove`; `cryptsetup close`"},
+	"assemble":  {"md lvm crypt", "", "`mdadm --assemble --run DEVICE ARGS` with all members; `vgchange -ay`; `cryptsetup open`"},
+	"check":     {"md lvm", "", "`check` to `md/sync_action`, `lvchange --syncaction check`; and it waits for the end"},
+	"repair":    {"md lvm", "", "`repair` to `md/sync_action`, and it waits for the end; `lvconvert --repair ARGS`"},
+	"scrub":     {"md lvm fs", "", "as check; `btrfs scrub start -B`"},
+	"wait-idle": {"md lvm", "", "it waits until nothing is resynced, rebuilt, reshaped or checked"},
+	"pvmove":    {"lvm", "lvm", "`pvmove ARGS MEMBER`, which ends when all is moved"},
+	"lvconvert": {"lvm", "", "`lvconvert ARGS`"},
+	"lvchange":  {"lvm", "", "`lvchange ARGS`"},
+	"snapshot":  {"lvm", "", "`lvcreate --snapshot -L EXTRA -n snap ARGS`: `/dev/LAYER/snap`"},
+	"merge":     {"lvm", "", "`lvconvert --merge` of that snapshot"},
+	"suspend":   {"dm lvm crypt", "", "`dmsetup suspend ARGS`"},
+	"resume":    {"dm lvm crypt", "", "`dmsetup resume ARGS`"},
+	"reload":    {"dm lvm crypt", "", "`dmsetup suspend`, `dmsetup reload` with ARGS as the table's lines, `dmsetup resume`"},
+	"message":   {"dm lvm crypt", "", "`dmsetup message DEVICE 0 ARGS`"},
+	"remount":   {"fs", "", "`mount -o remount,ARGS`"},
+	"fstrim":    {"fs", "", "`fstrim`"},
+	"umount":    {"fs", "", "`umount`"},
+	"mount":     {"fs", "", "`mount`, as the layer was"},
+	"delete":    {"disk", "", "`1` to `device/delete`, or to the PCI function's `remove`"},
+	"rescan":    {"disk", "", "a scan of SCSI and PCI, until the disk is there again"},
+	"offline":   {"disk", "", "`offline` to `device/state`"},
+	"online":    {"disk", "", "`running` to `device/state`"},
+	"hold":      {holdable, "", "a process opens it"},
+	"release":   {holdable, "", "that process closes it"},
 }
 
 func (s *stack) act(path string, a *scenarios.Act) {

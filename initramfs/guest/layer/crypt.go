@@ -3,6 +3,7 @@ package layer
 import (
 	"fmt"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -36,7 +37,7 @@ func (c crypt) build(h Host, p *Part) error {
 	size := strconv.Itoa(max(512, c.SectorSize))
 	if c.Type == "plain" {
 		// The cipher is named: its default changed with cryptsetup 2.7.
-		err = cryptsetup("open", "--type", "plain", "--cipher", "aes-xts-plain64", "--key-size", "512", "--sector-size", size, b.Node(), p.Name)
+		err = cryptsetup(slices.Concat([]string{"open", "--type", "plain", "--cipher", "aes-xts-plain64", "--key-size", "512", "--sector-size", size}, c.Args, []string{b.Node(), p.Name})...)
 	} else {
 		// A key that is derived at once: nobody attacks it.
 		args := []string{"luksFormat", "--type", "luks2", "--pbkdf", "pbkdf2", "--pbkdf-force-iterations", "1000", "--sector-size", size}
@@ -44,7 +45,7 @@ func (c crypt) build(h Host, p *Part) error {
 			args = append(args, "--integrity", c.Integrity)
 		}
 		if err = cryptsetup(append(args, b.Node())...); err == nil {
-			err = cryptsetup("open", b.Node(), p.Name)
+			err = cryptsetup(slices.Concat([]string{"open"}, c.Args, []string{b.Node(), p.Name})...)
 		}
 	}
 	if err != nil {
@@ -113,7 +114,7 @@ func (c crypt) assemble(h Host, p *Part) error {
 	if c.Type == "plain" {
 		args = append(args, "--type", "plain", "--cipher", "aes-xts-plain64", "--key-size", "512", "--sector-size", strconv.Itoa(max(512, c.SectorSize)))
 	}
-	if _, err := h.Tool("cryptsetup", append(args, b.Node(), p.Name)...); err != nil {
+	if _, err := h.Tool("cryptsetup", slices.Concat(args, c.Args, []string{b.Node(), p.Name})...); err != nil {
 		return err
 	}
 	if p.Device, err = dmByName(p.Name); err != nil {

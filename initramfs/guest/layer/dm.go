@@ -91,7 +91,10 @@ func (d dm) table(p *Part) (string, error) {
 }
 
 // legs are those of the targets that have any.
-func (d dm) legs(p *Part) (legs []scenarios.Leg, inSync bool, err error) {
+func (d dm) legs(p *Part) ([]scenarios.Leg, bool, error) { return dmLegs(p) }
+
+// dmLegs are those of all mirror and raid targets of a table.
+func dmLegs(p *Part) (legs []scenarios.Leg, inSync bool, err error) {
 	status, err := dmTargets(p.Device.No, false)
 	if err != nil {
 		return nil, false, err

@@ -29,6 +29,7 @@ type Part struct {
 	number  int            // among the layers of its kind, from 0
 	stopped bool           // an act has stopped it
 	joined  map[*Part]bool // of an array: what an act has added to it
+	size    int64          // in bytes, as it was made; 0: not known
 }
 
 // Host is what PID 1 does for a layer.
@@ -78,6 +79,18 @@ var kinds = map[string]func(scenarios.Layer) kind{}
 func register(key string, of func(scenarios.Layer) kind) bool {
 	kinds[key] = of
 	return true
+}
+
+// HasNot says how far a device goes that never went as far as end, in bytes: what
+// is asked for there is no question to the kernel. 0: it does, or did.
+func (p *Part) HasNot(end int64) int64 {
+	if p.size == 0 || end <= p.size {
+		return 0
+	}
+	if n, err := p.Bytes(); err == nil && end > n {
+		return n
+	}
+	return 0
 }
 
 // Stack is disks and layers, from the bottom up.
@@ -140,6 +153,9 @@ func (s *Stack) Build(h Host, l scenarios.Layer, assemble bool) error {
 	}
 	if p.Device.Name != "" && p.Path == "" {
 		p.Path = p.Node()
+		if n, err := p.Bytes(); err == nil && !assemble {
+			p.size = n
+		}
 	}
 	s.Parts = append(s.Parts, p)
 	return nil

@@ -1,7 +1,6 @@
 package layer
 
 import (
-	"errors"
 	"fmt"
 	"os/exec"
 	"path/filepath"
@@ -286,20 +285,8 @@ func checkTable(t dmTarget, v scenarios.LVM) error {
 	return nil
 }
 
-// legs are those of a volume with redundancy.
-func (v lvm) legs(p *Part) ([]scenarios.Leg, bool, error) {
-	if v.perByte() == 1 && !slices.Contains([]string{"raid4", "raid5", "raid6"}, v.Type) {
-		return nil, true, nil
-	}
-	status, err := dmTargets(p.Device.No, false)
-	if err != nil {
-		return nil, false, err
-	}
-	if len(status) != 1 {
-		return nil, false, errors.New("the volume has not one target")
-	}
-	return parseLegs(status[0])
-}
+// legs are those of what the volume is now: lvconvert makes others of it.
+func (v lvm) legs(p *Part) ([]scenarios.Leg, bool, error) { return dmLegs(p) }
 
 // act does what LVM and device mapper can do to a volume.
 func (v lvm) act(h Host, s *Stack, p *Part, a scenarios.Act) error {

@@ -85,6 +85,7 @@ func (m md) build(h Host, p *Part) error {
 	if journal != nil {
 		args = append(args, "--write-journal="+journal[0])
 	}
+	args = append(args, m.Args...)
 	all := append(members, spares...)
 	// The option holds for all devices that follow it.
 	mostly := len(all)
