@@ -4,14 +4,17 @@ package main
 
 import (
 	"bufio"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
 
 	"github.com/blockrig/blockrig/results"
+	"github.com/blockrig/blockrig/scenarios"
 )
 
 // A fleetSite is a hub and its workers, each a process with a cache of its own.
@@ -60,10 +63,15 @@ func (f *fleetSite) startHub() {
 	f.addr = words[4]
 }
 
-// startWorker starts one.
+// startWorker starts one, which stays who it is.
 func (f *fleetSite) startWorker(name string) *exec.Cmd {
 	f.t.Helper()
-	cmd := f.own(name, "worker", "--hub", f.addr, "--name", name, "--jobs", "1", "--as-root")
+	return f.startWorkerAs(name, "--as-root")
+}
+
+func (f *fleetSite) startWorkerAs(name string, as ...string) *exec.Cmd {
+	f.t.Helper()
+	cmd := f.own(name, append([]string{"worker", "--hub", f.addr, "--name", name, "--jobs", "1"}, as...)...)
 	if err := cmd.Start(); err != nil {
 		f.t.Fatal(err)
 	}
@@ -124,3 +132,54 @@ func TestARunWithAHubIsTheSame(t *testing.T) {
 }
 
 const mirrorScenario = "lvm-mirror-dio-read"
+
+// Given a worker that root starts, with a cache to which only root can come, then
+// it and its QEMU are another user's, without any right of root's, the trial is as
+// ever, and they end with the process that root started.
+func TestAWorkersQEMUIsNotRoots(t *testing.T) {
+	if os.Getuid() != 0 {
+		t.Skip("this is about what root starts")
+	}
+	f := newFleet(t)
+	t.Setenv("XDG_STATE_HOME", filepath.Join(f.root, "state"))
+	const user = 41234
+	worker := f.startWorkerAs("w1", "--user", strconv.Itoa(user))
+	p := f.runs("--format", "json", "run", mirrorScenario, "-k", "debian:6.18", "--accel", "tcg", "--trace", "never",
+		"--case", "length=4096,memory_offset=0", "--case", "length=512,memory_offset=32")
+	var status string
+	p.until("a QEMU was seen", func() bool {
+		for _, pid := range f.machines() {
+			if b, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid)); err == nil { // or it has ended
+				status = string(b)
+			}
+		}
+		return status != ""
+	})
+	for _, want := range []string{
+		"\nUid:\t41234\t41234\t41234\t41234\n", "\nGid:\t41234\t41234\t41234\t41234\n",
+		"\nCapPrm:\t0000000000000000\n", "\nCapEff:\t0000000000000000\n", "\nCapAmb:\t0000000000000000\n",
+	} {
+		if !strings.Contains(status, want) {
+			t.Errorf("QEMU has no %q:\n%s", want, status)
+		}
+	}
+	o := p.wait()
+	if len(o.records) != 2 || o.status != exitFailure {
+		t.Fatal(o)
+	}
+	for _, r := range o.records {
+		if want := map[string]scenarios.Verdict{"length=4096,memory_offset=0": scenarios.Pass, "length=512,memory_offset=32": scenarios.EIO}[r.Case]; r.Verdict != want {
+			t.Errorf("%s is %s: %s", r.Case, r.Verdict, r.Reason)
+		}
+	}
+	p = f.runs("--format", "json", "run", mirrorScenario, "-k", "debian:6.18", "--accel", "tcg", "--trace", "never", "--cold", "--case", "length=4096,memory_offset=0")
+	p.until("a QEMU was seen", func() bool { return len(f.machines()) > 0 })
+	if err := worker.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	_ = worker.Wait() // it was killed
+	p.until("its QEMU has ended", func() bool { return len(f.machines()) == 0 })
+	p.signal(syscall.SIGTERM)
+	p.wait()
+	f.wantNothingLeft()
+}

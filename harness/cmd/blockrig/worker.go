@@ -19,7 +19,7 @@ import (
 )
 
 func (a *app) workerCommand() *cobra.Command {
-	var name string
+	var name, user string
 	var asRoot bool
 	var o labOptions
 	c := &cobra.Command{
@@ -32,9 +32,10 @@ what its scenario, read anew, gives. Kernels and initramfs images come from the
 hub; machines are saved here. Trials go to the workers that have the same QEMU
 and accelerator, so that they can be compared.
 
-Started as root, it goes on as the user nobody where that user can come to the
-cache (by default /var/cache/blockrig-worker then), so that QEMU has no rights of
-root's. Ctrl-C gives back what is under way.`,
+Started as root, it goes on as the user nobody, or that of --user, so that QEMU
+has no rights of root's. What it needs is in /var/cache/blockrig-worker then, or
+below XDG_CACHE_HOME; where that user can't come there, it gets a mount namespace
+in which it can. Ctrl-C gives back what is under way.`,
 		Example: `  BLOCKRIG_HUB_KEY=worker.… blockrig worker --hub 192.0.2.7:7070`,
 		RunE: func(c *cobra.Command, _ []string) error {
 			if o.hub == "" {
@@ -53,7 +54,7 @@ root's. Ctrl-C gives back what is under way.`,
 			if err := needQEMU(); err != nil {
 				return err
 			}
-			if done, err := a.withoutRoot(c.Context(), asRoot); done || err != nil {
+			if done, err := a.withoutRoot(c.Context(), asRoot, user); done || err != nil {
 				return err
 			}
 			return a.work(c.Context(), key, name, o)
@@ -63,6 +64,7 @@ root's. Ctrl-C gives back what is under way.`,
 	f.StringVar(&o.hub, "hub", "", "the hub's `ADDRESS:PORT`")
 	f.StringVar(&name, "name", "", "what the hub calls this worker (default: the machine's name)")
 	f.BoolVar(&asRoot, "as-root", false, "started as root, stay root")
+	f.StringVar(&user, "user", "", "started as root, go on as `USER`, a name or a number (default: nobody)")
 	numberVar(f, &o.jobs, "jobs", 0, 1, fleet.MaxSlots, "trials at a time (default: what cores and memory carry)")
 	choiceVar(f, &o.accel, "accel", string(qemu.Auto), []string{string(qemu.Auto), string(qemu.KVM), string(qemu.TCG)}, "acceleration that trials are made with; auto: both, where KVM was seen to work")
 	o.cacheFlag(f)
