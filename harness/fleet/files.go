@@ -93,14 +93,10 @@ func (s *files) close() error {
 
 func (s *files) path(digest string) string { return filepath.Join(s.folder.Path(), digest) }
 
-// has says whether a file has come back.
-func (s *files) has(a Artefact) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if k := s.back[a.SHA256]; k == nil || k.size != a.Size {
-		return errNotHere
-	}
-	return nil
+// has says whether a file has come back. The caller holds s.mu.
+func (s *files) has(a Artefact) bool {
+	k := s.back[a.SHA256]
+	return k != nil && k.size == a.Size
 }
 
 // errNotHere says that a file was not sent.
@@ -111,21 +107,31 @@ func (s *files) read(a Artefact, most int64) ([]byte, error) {
 	if a.Size > most {
 		return nil, fmt.Errorf("a file of %d bytes: want %d at most", a.Size, most)
 	}
+	s.mu.Lock()
+	here := s.has(a)
+	s.mu.Unlock()
+	if !here {
+		return nil, errNotHere
+	}
 	return os.ReadFile(s.path(a.SHA256))
 }
 
-// claim makes files those of an outcome.
-func (s *files) claim(owner string, all []File) {
+// claim makes files those of an outcome: all of them, or where one is not here,
+// none.
+func (s *files) claim(owner string, all []File) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, f := range all {
-		k := s.back[f.SHA256]
-		if k == nil {
-			continue
+		if !s.has(f.Artefact) {
+			return fmt.Errorf("file %s of the outcome: %w", f.Name, errNotHere)
 		}
+	}
+	for _, f := range all {
+		k := s.back[f.SHA256]
 		k.refs++
 		s.disown(owner, k)
 	}
+	return nil
 }
 
 // disown takes a file from who has sent it. The caller holds s.mu.
@@ -257,9 +263,16 @@ func (s *files) put(w http.ResponseWriter, r *http.Request, owner string, role R
 		w.Header().Set(haveHeader, strconv.FormatInt(p.n, 10))
 		return &statusError{http.StatusConflict, "another part is next"}
 	}
-	n, err := io.Copy(io.MultiWriter(p.file, p.sum), io.LimitReader(r.Body, r.ContentLength))
+	in := &failedReader{in: io.LimitReader(r.Body, r.ContentLength)}
+	n, err := io.Copy(io.MultiWriter(p.file, p.sum), in)
 	p.n += n
 	p.last = time.Now()
+	if err != nil && in.err == nil { // the disk is full: what is there of it can't be gone on with
+		s.mu.Lock()
+		s.dropPart(owner+digest, p)
+		s.mu.Unlock()
+		return err
+	}
 	if err != nil || n < r.ContentLength {
 		return errors.Join(err, &statusError{http.StatusBadRequest, "the part is not whole"})
 	}
@@ -313,6 +326,29 @@ func (s *files) part(owner, digest string, size int64) (*part, error) {
 	return p, nil
 }
 
+// A failedReader keeps the error of what it reads from, so that it can be told
+// from one of where that is written to.
+type failedReader struct {
+	in  io.Reader
+	err error
+}
+
+func (r *failedReader) Read(p []byte) (int, error) {
+	n, err := r.in.Read(p)
+	if err != nil && err != io.EOF {
+		r.err = err
+	}
+	return n, err
+}
+
+// dropPart removes the beginning of a file. The caller holds s.mu and p.mu.
+func (s *files) dropPart(key string, p *part) {
+	p.over = true
+	delete(s.parts, key)
+	s.own(p.owner, -p.size)
+	_, _ = p.file.Close(), os.Remove(p.file.Name()) // or it goes with the folder
+}
+
 // dropOld removes what nobody goes on with: beginnings of files, and files whose
 // outcome did not come. The caller holds s.mu.
 func (s *files) dropOld(now time.Time) {
@@ -321,10 +357,7 @@ func (s *files) dropOld(now time.Time) {
 			continue // it is being gone on with
 		}
 		if now.Sub(p.last) > partAge {
-			p.over = true
-			delete(s.parts, key)
-			s.own(p.owner, -p.size)
-			_, _ = p.file.Close(), os.Remove(p.file.Name()) // or it goes with the folder
+			s.dropPart(key, p)
 		}
 		p.mu.Unlock()
 	}

@@ -77,7 +77,8 @@ type batch struct {
 type jobState int
 
 const (
-	queued jobState = iota
+	coming jobState = iota // on its way into the queue
+	queued
 	leased
 	came // its result waits for the client
 	over // recorded, or not wanted
@@ -168,12 +169,14 @@ func NewHub(ctx context.Context, o Options) (_ *Hub, err error) {
 		return nil, err
 	}
 	h.qc = h.nc
+	name := queueName
 	if o.NATS != "" {
+		name += "-" + o.Keys.fingerprint[:16] // another hub may use the same server
 		if h.qc, err = nats.Connect(o.NATS, nats.MaxReconnects(-1), nats.Name("blockrig hub")); err != nil {
-			return nil, fmt.Errorf("connect to %s: %w", text.OneLine(o.NATS), err)
+			return nil, fmt.Errorf("connect to the server that is to keep the queue: %w", err) // its URL may have a password
 		}
 	}
-	if h.queue, err = openQueue(h.ctx, h.qc, "BLOCKRIG", o.lease); err != nil {
+	if h.queue, err = openQueue(h.ctx, h.qc, name, o.lease); err != nil {
 		return nil, err
 	}
 	old, err := h.queue.batches(h.ctx)
@@ -200,6 +203,9 @@ func NewHub(ctx context.Context, o Options) (_ *Hub, err error) {
 	h.work.Go(h.keep)
 	return h, nil
 }
+
+// queueName is what the queue is called in JetStream.
+const queueName = "BLOCKRIG"
 
 // Close ends the hub. What was leased goes on: the next hub takes it up.
 func (h *Hub) Close() error {
@@ -483,7 +489,7 @@ func (h *Hub) take(id string, g *group, want int) ([]Lease, error) {
 	if len(out) > 0 {
 		g.holders[id], g.since = now, now
 	}
-	if g.queued-g.taking > 0 && len(got) == 0 && err == nil {
+	if g.queued-g.taking > 0 && len(got) == 0 {
 		if h.dry[g.id].IsZero() {
 			h.dry[g.id] = now
 		}
@@ -581,22 +587,24 @@ func (h *Hub) done(id string, data []byte) any {
 	if err != nil {
 		return plain{failed(err)}
 	}
-	for _, f := range r.Result.Files {
-		if err := h.files.has(f.Artefact); err != nil {
-			return plain{failed(fmt.Errorf("file %s of the outcome: %w", f.Name, err))}
-		}
-	}
 	v, err := h.verdictOf(r.Result)
 	if err != nil {
 		return plain{failed(err)}
 	}
 	h.mu.Lock()
 	w, now := h.worker(id, r.About), time.Now()
+	b, j := h.find(r.place)
+	first := j != nil && j.state != came && j.state != over
+	if first {
+		if err := h.files.claim(id, r.Result.Files); err != nil {
+			h.mu.Unlock()
+			return plain{failed(err)}
+		}
+	}
 	if since, ok := w.leases[r.place]; ok {
 		w.busy += now.Sub(since)
 		delete(w.leases, r.place)
 	}
-	b, j := h.find(r.place)
 	if j == nil {
 		waits := h.waits(r.Batch)
 		h.mu.Unlock()
@@ -605,7 +613,7 @@ func (h *Hub) done(id string, data []byte) any {
 		}
 		return plain{} // nobody wants it any more
 	}
-	if j.state == came || j.state == over {
+	if !first {
 		if j.verdict != "" && j.verdict != v {
 			b.news.Second = append(b.news.Second, Second{N: r.N, First: j.verdict, Verdict: v, Worker: w.Name})
 			h.changed()
@@ -618,7 +626,6 @@ func (h *Hub) done(id string, data []byte) any {
 		w.errors++
 	}
 	h.result(b, j, Came{N: r.N, Result: r.Result, Worker: w.Name, CPU: w.CPU}, v)
-	h.files.claim(id, r.Result.Files)
 	h.mu.Unlock()
 	if err := h.queue.tell(r.Reply, ackDone); err != nil {
 		// It is taken out when it comes again.
@@ -781,8 +788,7 @@ func (h *Hub) submit(id string, data []byte) any {
 			h.mu.Unlock()
 			return plain{failed(errors.New("jobs of one group are for one class of machines"))}
 		}
-		// It is to be had when it is in the queue.
-		b.jobs[p.N] = &job{place: p, group: g, state: over}
+		b.jobs[p.N] = &job{place: p, group: g}
 		b.groups[g] = true
 		added = append(added, b.jobs[p.N])
 		if !there[p.N] {
@@ -793,16 +799,17 @@ func (h *Hub) submit(id string, data []byte) any {
 	err = h.queue.put(h.ctx, items)
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if err != nil {
-		for _, j := range added {
-			delete(b.jobs, j.N)
-		}
-		return plain{h.trouble(err)}
-	}
 	for _, j := range added {
-		if h.batches[r.Batch] == b {
+		switch {
+		case j.state != coming: // it was leased at once, or is not wanted any more
+		case err != nil:
+			delete(b.jobs, j.N)
+		default:
 			j.set(queued)
 		}
+	}
+	if err != nil {
+		return plain{h.trouble(err)}
 	}
 	if b.whole = b.whole || r.Last; b.whole {
 		delete(h.orphans, r.Batch)
@@ -1074,12 +1081,16 @@ func (h *Hub) look(now time.Time) {
 // remake makes the queue again. Clients send what they still want.
 func (h *Hub) remake() {
 	h.opt.Log.Warn("the queue stands still: it is made again")
-	if err := h.queue.remake(h.ctx); err != nil {
-		h.opt.Log.Error("the queue can't be made again", "error", err)
-		return
-	}
+	err := h.queue.remake(h.ctx)
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	if err != nil {
+		if h.ctx.Err() == nil {
+			h.opt.Log.Error("the queue can't be made again: jobs wait until it can", "error", err)
+		}
+		h.dry = map[string]time.Time{} // it is tried again when it stands still as long again
+		return
+	}
 	h.rebuilt++
 	for _, b := range h.batches {
 		for _, j := range b.jobs {

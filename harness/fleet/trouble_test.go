@@ -212,6 +212,13 @@ func TestAHubIsRestarted(t *testing.T) {
 	}
 }
 
+// has says whether a file of an outcome is at the hub.
+func (s *site) has(a Artefact) bool {
+	s.hub.files.mu.Lock()
+	defer s.hub.files.mu.Unlock()
+	return s.hub.files.has(a)
+}
+
 func (s *site) remove(dir string) {
 	s.t.Helper()
 	if err := os.RemoveAll(dir); err != nil {
@@ -239,6 +246,34 @@ func TestAQueueThatStandsStillIsMadeAgain(t *testing.T) {
 	if s.hub.rebuilt == 0 {
 		t.Error("it was not made again")
 	}
+}
+
+// Given a job that a worker is given before the hub knows that it is in the queue,
+// then it is made all the same, and is not taken for one that is over.
+func TestAJobThatIsLeasedAtOnce(t *testing.T) {
+	s := newSite(t, nil)
+	b := begin(t, s.client(), jobsOf(1, 1))
+	w := s.asks(RoleWorker)
+	first := leaseOne(t, w)
+	h := s.hub
+	second := first.place
+	second.N = 1
+	h.mu.Lock()
+	of, j := h.find(first.place)
+	of.jobs[second.N] = &job{place: second, group: j.group}
+	j.group.taking++ // as for whom lease chooses the group
+	h.mu.Unlock()
+	if err := h.queue.put(t.Context(), []item{{second, first.Task}}); err != nil {
+		t.Fatal(err)
+	}
+	got, err := h.take(w.id, j.group, 1)
+	if err != nil || len(got) != 1 || got[0].place != second {
+		t.Errorf("leased: %v, %v", got, err)
+	}
+	if err := give(t, w, first, scenarios.Pass); err != nil {
+		t.Error(err)
+	}
+	next(t, b)
 }
 
 // Given a worker that can't keep what it is sent, as on a full disk, then its
@@ -331,7 +366,7 @@ func TestWhatIsDroppedIsNotKept(t *testing.T) {
 	if err := b.Drop(t.Context(), []int{l.N}); err != nil {
 		t.Fatal(err)
 	}
-	if err := s.hub.files.has(a); err == nil {
+	if s.has(a) {
 		t.Error("its file is kept")
 	}
 	got, err := ask(t.Context(), c.conn, "poll", pollRequest{Batch: l.Batch}, func(a pollAnswer) string { return a.Error })
@@ -653,7 +688,9 @@ func TestWhatAnOwnerHasSentIsCounted(t *testing.T) {
 		}
 	}
 	wantOwned(a.Size)
-	f.claim(w.id, []File{{trial.ConsoleFile, a}})
+	if err := f.claim(w.id, []File{{trial.ConsoleFile, a}}); err != nil {
+		t.Error(err)
+	}
 	wantOwned(0)
 	f.drop(a)
 	if err := w.send(t.Context(), a, content); err != nil {
@@ -663,8 +700,42 @@ func TestWhatAnOwnerHasSentIsCounted(t *testing.T) {
 	wantOwned(a.Size)
 	after(backAge)
 	wantOwned(0)
-	if err := f.has(a); err == nil {
+	if s.has(a) {
 		t.Error("a file whose outcome did not come is kept")
+	}
+}
+
+// Given a hub whose disk takes nothing for a moment, then a file that comes meanwhile is
+// not refused, and is sent again.
+func TestTheHubsDiskIsFull(t *testing.T) {
+	s := newSite(t, nil)
+	w := s.asks(RoleWorker)
+	a := artefactOfBytes([]byte("content"))
+	content := strings.NewReader("content")
+	if _, _, err := w.sendPart(t.Context(), a, content, 0, 1); err != nil {
+		t.Fatal(err)
+	}
+	f := s.hub.files
+	f.mu.Lock()
+	p := f.parts[w.id+a.SHA256]
+	f.mu.Unlock()
+	p.mu.Lock()
+	unwritable, err := os.Open(p.file.Name()) // as good as a full disk, and the same file: it is removed
+	err = errors.Join(err, p.file.Close())
+	p.file = unwritable
+	p.mu.Unlock()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var refused *RefusedError
+	if _, _, err := w.sendPart(t.Context(), a, content, 1, a.Size-1); err == nil || errors.As(err, &refused) || !strings.Contains(err.Error(), "the hub can't: write") {
+		t.Fatalf("with a full disk: %v", err)
+	}
+	if err := w.send(t.Context(), a, content); err != nil {
+		t.Fatal(err)
+	}
+	if !s.has(a) {
+		t.Error("the file is not there")
 	}
 }
 
