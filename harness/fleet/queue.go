@@ -53,6 +53,9 @@ func (q *queue) open(ctx context.Context) error {
 		Name: q.name, Subjects: []string{q.prefix + ".>"}, Retention: jetstream.WorkQueuePolicy, Storage: jetstream.FileStorage,
 		MaxMsgSize: maxMessage, AllowAtomicPublish: true,
 	})
+	if errors.Is(err, nats.ErrNoResponders) {
+		err = fmt.Errorf("the server has no JetStream: %w", err)
+	}
 	if err != nil {
 		return fmt.Errorf("open the queue: %w", err)
 	}

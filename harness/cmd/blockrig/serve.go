@@ -36,7 +36,10 @@ outcomes, who has a client's can have kernels run on the workers.
 
 There is one port, with TLS; workers and commands know the hub by the digest of
 its certificate, which is a part of their keys. The queue only leases: when the
-hub ends, workers go on with what they have, and the next start takes it up.
+hub ends, workers go on with what they have, and the next start takes it up. With
+--nats it is kept in a NATS JetStream server of yours, in a stream of this hub's
+own; "sync_interval: always" there has it survive a power failure. Where it is
+lost, or stands still, it is made again.
 
 The page of --page shows the results that are recorded on this machine, as
 "blockrig results serve" does, and under /workers what each worker does.`,
