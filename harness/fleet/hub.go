@@ -51,7 +51,7 @@ type Hub struct {
 	work  sync.WaitGroup
 
 	mu      sync.Mutex
-	more    chan struct{} // closed when there may be something to lease, or to give to a client
+	more    signal // there may be something to lease
 	batches map[string]*batch
 	groups  map[string]*group
 	workers map[string]*worker
@@ -71,6 +71,7 @@ type batch struct {
 	groups map[*group]bool
 	whole  bool       // the client has sent all that it wants
 	news   pollAnswer // what the client is to be told
+	told   signal     // there is some, or the batch is no more
 	seen   time.Time
 }
 
@@ -145,7 +146,7 @@ func NewHub(ctx context.Context, o Options) (_ *Hub, err error) {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
 	h := &Hub{
-		opt: o, more: make(chan struct{}), batches: map[string]*batch{}, groups: map[string]*group{},
+		opt: o, more: make(signal), batches: map[string]*batch{}, groups: map[string]*group{},
 		workers: map[string]*worker{}, orphans: map[string]time.Time{}, dry: map[string]time.Time{},
 		asking: map[string]int{}, grace: time.Now().Add(o.gone),
 	}
@@ -305,10 +306,13 @@ func (h *Hub) trouble(err error) failure {
 
 func failed(err error) failure { return failure{text.OneLine(err.Error())} }
 
-// changed wakes who waits. The caller holds h.mu.
-func (h *Hub) changed() {
-	close(h.more)
-	h.more = make(chan struct{})
+// A signal is closed when what is waited for may have come.
+type signal chan struct{}
+
+// wake wakes who waits for it. The caller holds h.mu.
+func (s *signal) wake() {
+	close(*s)
+	*s = make(signal)
 }
 
 // token signs a lease of a worker's.
@@ -526,7 +530,7 @@ func (h *Hub) result(b *batch, j *job, c Came, v string) {
 	j.set(came)
 	j.result, j.verdict = c, v
 	b.news.Results = append(b.news.Results, c)
-	h.changed()
+	b.told.wake()
 }
 
 // extend goes on with leases.
@@ -616,7 +620,7 @@ func (h *Hub) done(id string, data []byte) any {
 	if !first {
 		if j.verdict != "" && j.verdict != v {
 			b.news.Second = append(b.news.Second, Second{N: r.N, First: j.verdict, Verdict: v, Worker: w.Name})
-			h.changed()
+			b.told.wake()
 		}
 		h.mu.Unlock()
 		return plain{}
@@ -699,7 +703,7 @@ func (h *Hub) back(id string, data []byte) any {
 		}
 	}
 	h.mu.Lock()
-	h.changed()
+	h.more.wake()
 	h.mu.Unlock()
 	return plain{}
 }
@@ -770,7 +774,7 @@ func (h *Hub) submit(id string, data []byte) any {
 	var added []*job
 	h.mu.Lock()
 	if b = h.batches[r.Batch]; b == nil {
-		b = &batch{id: r.Batch, client: id, jobs: map[int]*job{}, groups: map[*group]bool{}}
+		b = &batch{id: r.Batch, client: id, jobs: map[int]*job{}, groups: map[*group]bool{}, told: make(signal)}
 		h.batches[r.Batch] = b
 	}
 	b.seen = time.Now()
@@ -814,7 +818,7 @@ func (h *Hub) submit(id string, data []byte) any {
 	if b.whole = b.whole || r.Last; b.whole {
 		delete(h.orphans, r.Batch)
 	}
-	h.changed()
+	h.more.wake()
 	return plain{}
 }
 
@@ -823,6 +827,9 @@ const (
 	mostResults = 200
 	maxAnswer   = 700 << 10
 )
+
+// together is how long a result waits for others to be told with.
+const together = 5 * time.Millisecond
 
 // poll gives a client what has come, and waits for a while when nothing has.
 // What it gave stays until it is confirmed.
@@ -856,13 +863,18 @@ func (h *Hub) poll(id string, data []byte) any {
 			a.Results = append(a.Results, c)
 		}
 		a.Idle = h.idle(b)
-		more := h.more
+		told := b.told
 		h.mu.Unlock()
 		if len(a.Results) > 0 || len(a.Second) > 0 || len(a.Started) > 0 {
 			return a
 		}
 		select {
-		case <-more:
+		case <-told:
+			// What comes next to it goes with it.
+			select {
+			case <-time.After(together):
+			case <-h.ctx.Done():
+			}
 		case <-timer.C:
 			return a
 		case <-h.ctx.Done():
@@ -1039,7 +1051,7 @@ func (h *Hub) look(now time.Time) {
 		}
 	}
 	if wake {
-		h.changed()
+		h.more.wake()
 	}
 	for b, since := range h.orphans {
 		if now.Sub(since) > h.opt.gone {
@@ -1096,8 +1108,9 @@ func (h *Hub) remake() {
 		for _, j := range b.jobs {
 			h.discard(j)
 		}
+		b.told.wake()
 	}
 	h.batches, h.groups, h.dry = map[string]*batch{}, map[string]*group{}, map[string]time.Time{}
 	h.orphans, h.grace = map[string]time.Time{}, time.Now().Add(h.opt.gone)
-	h.changed()
+	h.more.wake()
 }

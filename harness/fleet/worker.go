@@ -11,6 +11,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -332,12 +333,17 @@ func (w *Worker) result(ctx context.Context, o trial.Outcome, dir string) (r Res
 		}
 		r.Files = append(r.Files, File{outcomeFile, a})
 	}
-	for _, name := range fileNames {
-		path := filepath.Join(dir, name)
-		a, err := artefactOf(path)
-		if errors.Is(err, fs.ErrNotExist) {
+	there, err := os.ReadDir(dir)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return r, err
+	}
+	for _, e := range there {
+		name := e.Name()
+		if !slices.Contains(fileNames, name) {
 			continue
 		}
+		path := filepath.Join(dir, name)
+		a, err := artefactOf(path)
 		if err != nil {
 			return r, err
 		}
