@@ -91,9 +91,10 @@ type job struct {
 	state   jobState
 	by      string // ID of the worker that has it
 	until   time.Time
-	again   string // JetStream has given it once more, while it was leased
-	backs   int    // times that it was given back unharmed
-	unable  int    // of these, since a worker could not do it
+	again   string          // JetStream has given it once more, while it was leased
+	backs   int             // times that it was given back unharmed
+	unable  int             // of these, since a worker could not do it
+	refused map[string]bool // by which workers
 	result  Came
 	verdict string // of the result, for a second one
 }
@@ -111,6 +112,16 @@ func (j *job) set(s jobState) {
 	}
 }
 
+// refuse notes that a worker could not do it. The caller holds h.mu.
+func (j *job) refuse(worker string) {
+	j.unable++
+	if j.refused == nil {
+		j.refused = map[string]bool{}
+	}
+	j.refused[worker] = true
+	j.group.unable[worker] = time.Now()
+}
+
 // A group is jobs that go on from one saved machine.
 type group struct {
 	id      string
@@ -119,6 +130,7 @@ type group struct {
 	taking  int                  // of these, that are just being leased
 	since   time.Time            // of the last lease, or of the first job
 	holders map[string]time.Time // workers that have the machine, and when they were last given one of its jobs
+	unable  map[string]time.Time // workers that could not do one of its jobs, and when
 }
 
 // A worker as the hub knows it.
@@ -401,7 +413,8 @@ const (
 // choose gives the group that a worker's next job is of; nil for none. A worker
 // goes on with what it has a saved machine for. It begins what nobody has one
 // for, and helps others with what they have many jobs of. What has waited for
-// long goes first. The caller holds h.mu.
+// long goes first. What it just could not do is left to others, if there are.
+// The caller holds h.mu.
 func (h *Hub) choose(w *worker, now time.Time) *group {
 	if now.Before(h.settled) {
 		return nil
@@ -410,6 +423,9 @@ func (h *Hub) choose(w *worker, now time.Time) *group {
 	rank := -1
 	for _, g := range h.groups {
 		if g.queued-g.taking <= 0 || !slices.Contains(w.Classes, g.class) {
+			continue
+		}
+		if since, ok := g.unable[w.id]; ok && now.Sub(since) < forgotten && h.anotherFor(g, func(id string) bool { return !g.unable[id].IsZero() }) {
 			continue
 		}
 		_, mine := g.holders[w.id]
@@ -438,6 +454,17 @@ func (h *Hub) choose(w *worker, now time.Time) *group {
 		}
 	}
 	return best
+}
+
+// anotherFor says whether there is a worker for a group other than those left
+// out. The caller holds h.mu.
+func (h *Hub) anotherFor(g *group, leftOut func(id string) bool) bool {
+	for id, w := range h.workers {
+		if !leftOut(id) && time.Since(w.seen) < asleep && slices.Contains(w.Classes, g.class) {
+			return true
+		}
+	}
+	return false
 }
 
 // at says whether a worker has jobs of a group. The caller holds h.mu.
@@ -686,9 +713,10 @@ func (h *Hub) back(id string, data []byte) any {
 			j.backs++
 			delete(j.group.holders, id)
 			if r.Why != "" {
-				j.unable++
+				j.refuse(id)
 			}
-			if j.unable < mostUnable {
+			// As long as one that has not tried is there, it may do better.
+			if j.unable < mostUnable || h.anotherFor(j.group, func(id string) bool { return j.refused[id] }) {
 				j.set(queued)
 			} else {
 				h.kill(b, j, fmt.Sprintf("no worker can make this trial; the last one said: %s", text.OneLine(r.Why)))
@@ -785,7 +813,7 @@ func (h *Hub) submit(id string, data []byte) any {
 		}
 		g := h.groups[t.Group]
 		if g == nil {
-			g = &group{id: t.Group, class: t.Class, since: time.Now(), holders: map[string]time.Time{}}
+			g = &group{id: t.Group, class: t.Class, since: time.Now(), holders: map[string]time.Time{}, unable: map[string]time.Time{}}
 			h.groups[t.Group] = g
 		}
 		if g.class != t.Class {
