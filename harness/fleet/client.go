@@ -116,7 +116,7 @@ func (c *Client) Class(ctx context.Context, accel qemu.Accel, build string) (Cla
 
 // Begin implements trial.Fleet.
 func (c *Client) Begin(context.Context) (trial.Batch, error) {
-	return &clientBatch{c: c, id: newID(), open: map[int]Task{}, jobs: map[int]trial.Job{}}, nil
+	return &clientBatch{c: c, id: newID(), open: map[int]Task{}, jobs: map[int]trial.Job{}, held: map[int]bool{}}, nil
 }
 
 // A clientBatch is one of a client's.
@@ -126,6 +126,7 @@ type clientBatch struct {
 	open    map[int]Task // submitted, without an outcome
 	jobs    map[int]trial.Job
 	results []Came
+	held    map[int]bool // results that came and are not confirmed
 	confirm []int
 	idle    string
 	since   time.Time // of idle
@@ -259,7 +260,7 @@ func (b *clientBatch) poll(ctx context.Context) error {
 	var a pollAnswer
 	began, silent := time.Now(), false
 	err := until(ctx, func() (err error) {
-		a, err = ask(ctx, b.c.conn, "poll", pollRequest{b.id, b.confirm}, func(a pollAnswer) string { return a.Error })
+		a, err = ask(ctx, b.c.conn, "poll", pollRequest{b.id, b.confirm, slices.Sorted(maps.Keys(b.held))}, func(a pollAnswer) string { return a.Error })
 		if err != nil && time.Since(began) > hubPatience && !silent && ctx.Err() == nil {
 			silent = true
 			b.c.say("the hub at %s does not answer: waiting for it", b.c.conn.addr)
@@ -271,6 +272,9 @@ func (b *clientBatch) poll(ctx context.Context) error {
 	}
 	if silent {
 		b.c.say("the hub is there again")
+	}
+	for _, n := range b.confirm {
+		delete(b.held, n)
 	}
 	b.confirm = nil
 	for _, s := range a.Started {
@@ -291,6 +295,9 @@ func (b *clientBatch) poll(ctx context.Context) error {
 		b.c.say("%s: waiting for one", text.OneLine(a.Idle))
 	}
 	b.results = append(b.results, a.Results...)
+	for _, r := range a.Results {
+		b.held[r.N] = true
+	}
 	if a.Unknown && len(b.open) > 0 {
 		b.c.Log.Info("the hub has lost the jobs: they are sent again", "jobs", len(b.open))
 		return b.again(ctx)
@@ -316,6 +323,7 @@ func (b *clientBatch) Drop(ctx context.Context, numbers []int) error {
 	for _, n := range numbers {
 		delete(b.open, n)
 		delete(b.jobs, n)
+		delete(b.held, n)
 	}
 	return until(ctx, func() error {
 		_, err := ask(ctx, b.c.conn, "cancel", cancelRequest{b.id, numbers}, func(a plain) string { return a.Error })
@@ -330,7 +338,7 @@ const endWait = 10 * time.Second
 func (b *clientBatch) Close() error {
 	ctx, cancel := context.WithTimeout(context.Background(), endWait)
 	defer cancel()
-	if _, err := ask(ctx, b.c.conn, "end", pollRequest{b.id, b.confirm}, func(a plain) string { return a.Error }); err != nil {
+	if _, err := ask(ctx, b.c.conn, "end", pollRequest{Batch: b.id, Confirm: b.confirm}, func(a plain) string { return a.Error }); err != nil {
 		b.c.Log.Info("the hub does not know that this is over", "error", err)
 	}
 	return nil

@@ -866,6 +866,10 @@ func (h *Hub) poll(id string, data []byte) any {
 	if err != nil {
 		return pollAnswer{failure: failed(err)}
 	}
+	held := map[int]bool{}
+	for _, n := range r.Held {
+		held[n] = true
+	}
 	timer := time.NewTimer(h.opt.linger)
 	defer timer.Stop()
 	confirmed := false
@@ -885,6 +889,9 @@ func (h *Hub) poll(id string, data []byte) any {
 		b.news.Started, b.news.Second = nil, nil
 		size := 0
 		for _, c := range b.news.Results {
+			if held[c.N] {
+				continue
+			}
 			if size += len(c.Result.Outcome) + 2000; len(a.Results) > 0 && (size > maxAnswer || len(a.Results) == mostResults) {
 				break
 			}

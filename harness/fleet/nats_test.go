@@ -147,7 +147,11 @@ func TestTheQueueIsElsewhere(t *testing.T) {
 	} {
 		t.Run(what, func(t *testing.T) {
 			q := newQueueServer(t)
-			s := newSite(t, func(o *Options) { o.NATS, o.still = q.url(), time.Second })
+			s := newSite(t, func(o *Options) {
+				if o.NATS = q.url(); what != "killed" { // what it has kept is waited for
+					o.still = time.Second
+				}
+			})
 			hold := make(chan struct{})
 			var open sync.Once
 			release := func() { open.Do(func() { close(hold) }) }

@@ -378,6 +378,41 @@ func TestWhatIsDroppedIsNotKept(t *testing.T) {
 	}
 }
 
+// Given a result that the client has, and has not recorded yet, then it is not
+// told again at once, which would be again and again; to who has lost it, it is.
+func TestWhatTheClientHasIsNotToldAgain(t *testing.T) {
+	s := newSite(t, nil)
+	c, w := s.client(), s.asks(RoleWorker)
+	b := begin(t, c, jobsOf(2, 1))
+	l := leaseOne(t, w)
+	if err := give(t, w, l, scenarios.Pass); err != nil {
+		t.Fatal(err)
+	}
+	got := next(t, b)
+	poll := func(held ...int) []Came {
+		t.Helper()
+		a, err := ask(t.Context(), c.conn, "poll", pollRequest{Batch: l.Batch, Held: held}, func(a pollAnswer) string { return a.Error })
+		if err != nil {
+			t.Fatal(err)
+		}
+		return a.Results
+	}
+	if again := poll(got.Number); len(again) > 0 {
+		t.Errorf("told again: %v", again)
+	}
+	if again := poll(); len(again) != 1 {
+		t.Errorf("told to who has lost it: %v", again)
+	}
+	polls := make(chan struct{})
+	go func() {
+		defer close(polls)
+		next(t, b) // the second
+	}()
+	s.work("rest", 1, passes)
+	<-polls
+	got.Recorded()
+}
+
 // Given jobs of two saved machines and two workers, then each worker keeps to
 // one of them, as long as there is enough of it.
 func TestJobsGoToWhoHasTheMachine(t *testing.T) {

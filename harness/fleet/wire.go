@@ -228,6 +228,7 @@ type (
 	pollRequest struct {
 		Batch   string `json:"batch"`
 		Confirm []int  `json:"confirm,omitempty"` // recorded
+		Held    []int  `json:"held,omitempty"`    // of these the client has the result, and has not recorded it
 	}
 	pollAnswer struct {
 		failure
