@@ -64,7 +64,7 @@ func (h *Hunt) investigate(ctx context.Context, s Suspect) error {
 			h.state.Alike++
 			return nil
 		}
-		for _, f := range h.state.Findings {
+		for _, f := range h.state.said() {
 			if f.Twist.Kind() != s.Twist.Kind() {
 				continue
 			}
@@ -88,10 +88,12 @@ func (h *Hunt) investigate(ctx context.Context, s Suspect) error {
 		h.state.Doubtful = append(h.state.Doubtful, s)
 		return nil
 	}
-	for i, g := range h.state.Findings {
+	for i, g := range h.state.said() {
 		if (g.Hunted == f.Hunted || g.Stack == f.Stack) && g.Class == f.Class && g.Twist.Kind() == f.Twist.Kind() && (f.Twist != nil || g.Trigger.kin().on(f.Hunted) == f.Trigger.kin()) {
 			h.state.Alike++
-			h.state.Findings[i].Trials += f.Trials
+			if i -= len(h.state.Earlier); i >= 0 {
+				h.state.Findings[i].Trials += f.Trials
+			}
 			return nil
 		}
 	}

@@ -24,8 +24,11 @@ type Folder struct {
 	held *cachedir.Folder
 }
 
+// Folders has the folders of hunts, in that of the results.
+const Folders = "hunts"
+
 // Root is where the folders of hunts are, below that of runs.
-func Root(runs string) string { return filepath.Join(runs, "hunts") }
+func Root(runs string) string { return filepath.Join(runs, Folders) }
 
 // ErrNoHunt says that there is no hunt of that name.
 var ErrNoHunt = errors.New("no such hunt")

@@ -105,10 +105,11 @@ type State struct {
 	Pairs     int               `json:"pairs"` // how many programs the pairs of values take
 	Tallies   map[string]*Tally `json:"tallies"`
 	Findings  []Finding         `json:"findings"`
-	Doubtful  []Suspect         `json:"doubtful"` // what trials did not show
-	Waiting   []Suspect         `json:"waiting"`  // what is still to be looked into
-	Alike     int               `json:"alike"`    // suspects like those of a finding
-	Known     map[string]int    `json:"known"`    // suspects that are known bugs, by name
+	Earlier   []Finding         `json:"earlier,omitempty"` // that other hunts have found: they are not found again
+	Doubtful  []Suspect         `json:"doubtful"`          // what trials did not show
+	Waiting   []Suspect         `json:"waiting"`           // what is still to be looked into
+	Alike     int               `json:"alike"`             // suspects like those of a finding
+	Known     map[string]int    `json:"known"`             // suspects that are known bugs, by name
 	Triggers  []Trigger         `json:"triggers"`
 	Machines  int               `json:"machines"` // how often a machine went on from the saved one
 	Twisted   map[string]int    `json:"twisted"`  // programs that were done with a Twist, by its kind
@@ -122,6 +123,9 @@ type State struct {
 func NewState(r Request) *State {
 	return &State{Request: r, Tallies: map[string]*Tally{}, Known: map[string]int{}, Twisted: map[string]int{}}
 }
+
+// said are all findings, those of other hunts first.
+func (s *State) said() []Finding { return slices.Concat(s.Earlier, s.Findings) }
 
 // Operations are all that were done on all stacks.
 func (s *State) Operations() (n int) {
@@ -587,7 +591,7 @@ func (h *Hunt) skips(stack Stack, p Program) bool {
 
 // foundBelow says whether there is such a finding on some of a stack's parts.
 func (h *Hunt) foundBelow(stack Stack, like func(Finding) bool) bool {
-	return slices.ContainsFunc(h.state.Findings, func(f Finding) bool {
+	return slices.ContainsFunc(h.state.said(), func(f Finding) bool {
 		return f.Twist == nil && f.Stack != stack.Name && stack.holds(h.stack(f.Stack)) && like(f)
 	})
 }

@@ -15,14 +15,15 @@ import (
 // Line says how a hunt goes: what was covered, how fast, what was found, how
 // much time is left.
 func (s *State) Line(left time.Duration) string {
-	parts := []string{s.coverage(), fmt.Sprintf("%.0f operations/min", s.Rate())}
+	parts := []string{s.Coverage(), fmt.Sprintf("%.0f operations/min", s.Rate())}
 	if n := len(s.Findings); n > 0 {
 		parts = append(parts, s.counts())
 	}
 	return strings.Join(append(parts, left.Round(time.Second).String()+" left"), ", ")
 }
 
-func (s *State) coverage() string {
+// Coverage says what was done, in words.
+func (s *State) Coverage() string {
 	if n := len(s.Groups); n > 1 {
 		return fmt.Sprintf("%d of %d stacks, on %d of %d machines, %d programs", s.covered(), len(s.StackNames()), s.begun(), n, s.Next)
 	}
@@ -107,7 +108,7 @@ func (s *State) Summary(w io.Writer, known []Known, color bool, width int) error
 		fmt.Fprintf(w, "\nThe known bug %s does not show any more.\n", name)
 	}
 	_, err := fmt.Fprintf(w, "\n%s on %s: %s, %.0f operations a minute in the guest, %.0f to a minute of its CPU time; %d findings, %d more suspects like them, %d that no trial showed, %d not looked into; %d machines; seed %d\n",
-		s.coverage(), s.Release, (time.Duration(s.SpentMS) * time.Millisecond).Round(time.Second), s.Rate(), s.RateOfCPU(), len(s.Findings), s.Alike, len(s.Doubtful), len(s.Waiting), s.Machines, s.Request.Seed)
+		s.Coverage(), s.Release, (time.Duration(s.SpentMS) * time.Millisecond).Round(time.Second), s.Rate(), s.RateOfCPU(), len(s.Findings), s.Alike, len(s.Doubtful), len(s.Waiting), s.Machines, s.Request.Seed)
 	return err
 }
 

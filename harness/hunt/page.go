@@ -67,7 +67,7 @@ func (s *State) HTML(w io.Writer, name string, known []Known) error {
 		Policy: "default-src 'none'; style-src 'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) + "'; base-uri 'none'; form-action 'none'",
 		Style:  template.CSS(pageCSS), Name: name, Seed: s.Request.Seed,
 		Title:    text.OneLine("Hunt on " + cmp.Or(s.Release, s.Request.Kernel)),
-		Headline: cmp.Or(s.counts(), "Nothing was found"), Coverage: strings.ToUpper(s.coverage()[:1]) + s.coverage()[1:] + ".",
+		Headline: cmp.Or(s.counts(), "Nothing was found"), Coverage: strings.ToUpper(s.Coverage()[:1]) + s.Coverage()[1:] + ".",
 		Done: min(s.Next, s.Pairs), Pairs: max(1, s.Pairs),
 		Facts: []pageFact{
 			{"findings", len(s.Findings)},

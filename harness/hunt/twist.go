@@ -146,7 +146,7 @@ func (h *Hunt) tryTwisted(ctx context.Context, s Stack, n int, p Program, t *Twi
 		return err
 	}
 	suspect.Seen = []string{cmp.Or(r.Reason, string(r.Verdict))}
-	for _, f := range h.state.Findings {
+	for _, f := range h.state.said() {
 		if f.Hunted == s.Name && f.Class == suspect.Guess && f.Twist.Kind() == t.Kind() {
 			h.state.Alike++
 			return nil

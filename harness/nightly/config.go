@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/blockrig/blockrig/harness/hunt"
 	"github.com/blockrig/blockrig/harness/text"
 	"github.com/blockrig/blockrig/harness/verdict"
 	"github.com/blockrig/blockrig/kernels"
@@ -37,6 +38,7 @@ type Config struct {
 	Configs   [][]string `json:"configs,omitempty" least:"0" doc:"further fragments of blockrig's config, each list a config: where a failure of a kernel that is built is new, the kernel is built and tried with those, too"`
 	Known     []Known    `json:"known,omitempty" least:"0" doc:"failures that are known"`
 	Bisect    Bisections `json:"bisect,omitempty" doc:"how new failures are bisected"`
+	Hunt      *Hunting   `json:"hunt,omitempty" doc:"look for what nobody has reported, too"`
 
 	dir   string           // the file's
 	cases []scenarios.Case // as they were when it was read
@@ -93,6 +95,16 @@ type Known struct {
 type Bisections struct {
 	Releases bool   `json:"releases" default:"true" doc:"over Debian's releases"`
 	Repo     string `json:"repo,omitempty" doc:"a clone of the kernel: then over its commits, too"`
+}
+
+// Hunting is a hunt that is part of every night, each with a seed of its own.
+type Hunting struct {
+	Stacks   []string `json:"stacks" doc:"the stacks, such as lvm-raid1 or crypt+md-raid1, or all"`
+	Kernel   string   `json:"kernel,omitempty" is:"KERNEL" doc:"the kernel; the night's first where it is left out"`
+	Since    string   `json:"since,omitempty" is:"KERNEL" doc:"try what is found on this kernel, too: is it new?"`
+	Budget   string   `json:"budget" is:"SPAN" default:"1h" doc:"how long, of the night's budget"`
+	Faults   bool     `json:"faults,omitempty" doc:"with failing disks, too"`
+	PowerCut bool     `json:"power_cut,omitempty" doc:"with power cuts, too"`
 }
 
 // What a config's list of scenarios leaves to flags is found by these names.
@@ -168,6 +180,11 @@ func (c *Config) check(f *language.File) error {
 	for i, more := range c.Configs {
 		if _, err := config.Read(more); err != nil {
 			return f.Wrong(fmt.Sprintf("configs[%d]", i), "%v", err)
+		}
+	}
+	if c.Hunt != nil {
+		if _, err := hunt.ParseStacks(c.Hunt.Stacks, 0); err != nil {
+			return f.Wrong("hunt.stacks", "%v", err)
 		}
 	}
 	if c.Bisect.Repo != "" {

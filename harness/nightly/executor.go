@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/blockrig/blockrig/harness/bisect/trials"
+	"github.com/blockrig/blockrig/harness/hunt"
 	"github.com/blockrig/blockrig/kernels"
 	"github.com/blockrig/blockrig/results"
 )
@@ -22,6 +23,8 @@ type Executor interface {
 	// Run makes the trials that are asked for and records them. What was
 	// recorded is given also with an error.
 	Run(ctx context.Context, r Run) ([]results.Record, error)
+	// Hunt hunts, and gives what is known of the hunt, also with an error.
+	Hunt(ctx context.Context, h Hunt) (*hunt.State, error)
 	// Bisect finds what changed a case. Where it is not over when ctx ends,
 	// Unfinished is set, and the same folder continues it.
 	Bisect(ctx context.Context, b Search) (Found, error)
@@ -36,6 +39,18 @@ type Run struct {
 	Fresh bool
 	// Begun gets the run's ID before its first trial.
 	Begun func(id string) error
+}
+
+// A Hunt is one that a night makes.
+type Hunt struct {
+	Request hunt.Request
+	// Resume is the hunt to go on with instead, by its name.
+	Resume string
+	// Begun gets the hunt's name before anything is done.
+	Begun func(name string) error
+	// Earlier is what is not to be found again.
+	Earlier []hunt.Finding
+	Machine trials.Machine
 }
 
 // Of bisections; see package trials.

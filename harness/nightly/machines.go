@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/blockrig/blockrig/harness/bisect/trials"
+	"github.com/blockrig/blockrig/harness/hunt"
 	"github.com/blockrig/blockrig/kernels"
 	"github.com/blockrig/blockrig/kernels/gitbuild/gitcmd"
 	"github.com/blockrig/blockrig/results"
@@ -19,6 +20,8 @@ type Machines struct {
 	Command []string
 	// Trials makes the trials of a run and records them.
 	Trials func(ctx context.Context, r Run) ([]results.Record, error)
+	// Hunts does a hunt and keeps what comes of it.
+	Hunts func(ctx context.Context, h Hunt) (*hunt.State, error)
 	// Runner gets ready what a bisection's trials run with.
 	Runner func(ctx context.Context, m trials.Machine, memory scenarios.Bytes) (*trials.Runner, error)
 }
@@ -59,6 +62,9 @@ func (m *Machines) Tags(ctx context.Context, repo string) ([]string, error) {
 func (m *Machines) Run(ctx context.Context, r Run) ([]results.Record, error) {
 	return m.Trials(ctx, r)
 }
+
+// Hunt implements Executor.
+func (m *Machines) Hunt(ctx context.Context, h Hunt) (*hunt.State, error) { return m.Hunts(ctx, h) }
 
 // Bisect implements Executor.
 func (m *Machines) Bisect(ctx context.Context, s Search) (Found, error) {

@@ -34,6 +34,7 @@ type Night struct {
 	// Continued are findings of the night before whose bisection went on.
 	Continued []Finding  `json:"continued,omitempty"`
 	Lacking   []Backport `json:"lacking,omitempty"`
+	Hunt      *Hunted    `json:"hunt,omitempty"`
 	Trouble   []string   `json:"trouble,omitempty"` // what could not be done, and why
 }
 

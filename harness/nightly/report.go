@@ -46,10 +46,11 @@ func (n *Night) Of(k Kind) []Finding {
 	return out
 }
 
-// Status is the exit status: 1 for a new failure, or one that is back; 3 where
+// Status is the exit status: 1 for a new failure, one that is back, or one that
+// the hunt found; 3 where
 // something could not be had.
 func (n *Night) Status() int {
-	if slices.ContainsFunc(n.Findings, func(f Finding) bool { return f.Kind.Alarming() }) {
+	if slices.ContainsFunc(n.Findings, func(f Finding) bool { return f.Kind.Alarming() }) || n.Hunt != nil && len(n.Hunt.Findings) > 0 {
 		return results.ExitFailure
 	}
 	if len(n.Trouble) > 0 || n.Finished.IsZero() || slices.ContainsFunc(n.Tallies, func(t Tally) bool {
@@ -71,6 +72,9 @@ func (n *Night) Headline() string {
 		case found > 1:
 			parts = append(parts, fmt.Sprintf("%d %s", found, h.many))
 		}
+	}
+	if n.Hunt != nil && len(n.Hunt.Findings) > 0 {
+		parts = append([]string{fmt.Sprintf("%d found by the hunt", len(n.Hunt.Findings))}, parts...)
 	}
 	if len(n.Of(New)) == 0 {
 		parts = append([]string{"nothing new"}, parts...)
@@ -101,6 +105,7 @@ func (n *Night) WriteText(w io.Writer, name string) error {
 		fmt.Fprintf(&b, "  %s, %s\n", text.Escape(f.CaseName.String()), text.Escape(f.Signature))
 		f.writeBisection(&b)
 	}
+	n.Hunt.write(&b)
 	writeBackports(&b, n.Lacking)
 	n.writeTried(&b)
 	for i, t := range n.Trouble {
@@ -298,6 +303,9 @@ func (f *Forecast) WriteText(w io.Writer, name string) error {
 	add(f.LeftOut, "left out")
 	if err := t.Write(&b); err != nil {
 		return err
+	}
+	if f.Hunt != "" {
+		fmt.Fprintf(&b, "\nA hunt: %s.\n", text.Escape(f.Hunt))
 	}
 	for _, s := range f.Trouble {
 		fmt.Fprintf(&b, "\n%s\n", text.Escape(s))

@@ -52,6 +52,7 @@ type Forecast struct {
 	Budget  float64  `json:"budget"`            // seconds
 	Resumes int      `json:"resumes,omitempty"` // the night that would be continued
 	Trouble []string `json:"trouble,omitempty"`
+	Hunt    string   `json:"hunt,omitempty"` // what is hunted on, and for how long
 }
 
 // Forecast says what a night would do now, without doing any of it.
@@ -67,6 +68,9 @@ func (w *Worker) Forecast(ctx context.Context) (*Forecast, error) {
 		}
 	}
 	f := &Forecast{Kernels: n.Kernels, Budget: w.Config.Time().Seconds(), Trouble: n.Trouble, LeftOut: []Batch{}}
+	if of, ref := w.Config.Hunt, w.huntedOn(n); of != nil && ref != "" && (n.Hunt == nil || !n.Hunt.Done) {
+		f.Hunt = fmt.Sprintf("%s on %s, up to %s", strings.Join(of.Stacks, ","), ref, of.Budget)
+	}
 	if unfinished != nil {
 		f.Resumes = n.Number
 	}
@@ -184,6 +188,9 @@ func (j *session) work(ctx context.Context) error {
 			}
 		}
 		if err := j.lookCloser(ctx); err != nil {
+			return err
+		}
+		if err := j.hunt(ctx); err != nil {
 			return err
 		}
 	}

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/blockrig/blockrig/harness/hunt"
 	"github.com/blockrig/blockrig/harness/verdict"
 	"github.com/blockrig/blockrig/kernels"
 	"github.com/blockrig/blockrig/results"
@@ -34,6 +35,9 @@ type world struct {
 	requests []results.Request
 	searches []Search
 	answer   func(Search) (Found, error)
+
+	hunts []Hunt
+	hunt  func(Hunt) (*hunt.State, error)
 }
 
 func newWorld(t *testing.T, releases ...string) *world {
@@ -73,6 +77,14 @@ func (w *world) Choose(_ context.Context, ref string) (kernels.Version, error) {
 		}
 	}
 	return kernels.Version{}, kernels.ErrNotFound
+}
+
+func (w *world) Hunt(_ context.Context, h Hunt) (*hunt.State, error) {
+	w.hunts = append(w.hunts, h)
+	if err := h.Begun(fmt.Sprintf("hunt-%d", len(w.hunts))); err != nil {
+		return nil, err
+	}
+	return w.hunt(h)
 }
 
 func (w *world) Commit(_ context.Context, repo, rev string) (string, error) { return rev, nil }

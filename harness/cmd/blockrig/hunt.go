@@ -175,6 +175,20 @@ func (a *app) goHunting(ctx context.Context, folder *hunt.Folder, s *hunt.State,
 			return err
 		}
 	}
+	err = a.keepHunting(ctx, folder, s, known, o)
+	if a.format == "json" {
+		err = errors.Join(err, a.printJSON(s.Totals(folder.Name(), known)))
+	} else {
+		err = errors.Join(err, s.Summary(a.stdout, known, a.outTerm, a.width))
+	}
+	if err != nil {
+		return err
+	}
+	return exitWith(s.ExitStatus())
+}
+
+// keepHunting hunts, and keeps what is found and the page of it.
+func (a *app) keepHunting(ctx context.Context, folder *hunt.Folder, s *hunt.State, known []hunt.Known, o labOptions) error {
 	run, err := a.openRun(ctx)
 	if err != nil {
 		return err
@@ -183,20 +197,11 @@ func (a *app) goHunting(ctx context.Context, folder *hunt.Folder, s *hunt.State,
 	stop := a.show()
 	err = a.huntWith(ctx, h, s, o)
 	stop()
-	err = errors.Join(err, a.endRun(run))
-	if a.format == "json" {
-		err = errors.Join(err, a.printJSON(s.Totals(folder.Name(), known)))
-	} else {
-		err = errors.Join(err, s.Summary(a.stdout, known, a.outTerm, a.width))
-	}
 	page, bad := folder.Page(s, known)
-	if err = errors.Join(err, bad); bad == nil {
+	if bad == nil {
 		a.say("hunt: %s", page)
 	}
-	if err != nil {
-		return err
-	}
-	return exitWith(s.ExitStatus())
+	return errors.Join(err, a.endRun(run), bad)
 }
 
 func (a *app) huntWith(ctx context.Context, h *hunt.Hunt, s *hunt.State, o labOptions) (err error) {

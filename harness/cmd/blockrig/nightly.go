@@ -6,9 +6,11 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"time"
 
 	"github.com/spf13/cobra"
 
+	"github.com/blockrig/blockrig/harness/hunt"
 	"github.com/blockrig/blockrig/harness/nightly"
 	"github.com/blockrig/blockrig/harness/trial"
 	"github.com/blockrig/blockrig/results"
@@ -28,10 +30,13 @@ What seems new is tried again from machines saved anew and from power-on, on the
 other kernels and stacks, and is then bisected. A failure is said once. One that
 is known is shown as that, tried again each night, and expires when it is gone.
 
+With hunt: in the config, a part of the night looks for what nobody has reported
+(see hunt); what it finds is said once, too.
+
 A night that was interrupted is resumed by the next start. All that nights know
 of each other is in the folder "nightly" among the results.
 
-Exit status: 1 when a failure is new, or back; 2 the request was wrong, or a
+Exit status: 1 when a failure is new, back, or found by the hunt; 2 the request was wrong, or a
 night of this config is under way; 3 something could not be had; else 0, whatever
 is failing still.`,
 		Example: `  blockrig nightly --sample > nightly.yaml
@@ -86,7 +91,7 @@ func (a *app) nightly(ctx context.Context, config *nightly.Config, dry bool) err
 	}
 	w := &nightly.Worker{
 		Config: config, Root: root, Clock: nightly.SystemClock(), Say: a.say, Command: os.Args, Workers: config.Jobs,
-		Exec: &nightly.Machines{Kernels: prep.Kernels, Cache: cache, Command: os.Args, Trials: a.quietly, Runner: a.runner},
+		Exec: &nightly.Machines{Kernels: prep.Kernels, Cache: cache, Command: os.Args, Trials: a.quietly, Hunts: a.nightlyHunt, Runner: a.runner},
 	}
 	if a.fleet != nil {
 		w.Workers = a.class.Slots
@@ -133,6 +138,36 @@ func (a *app) tellNight(n *nightly.Night, name string, err error) error {
 		a.say("blockrig: %s", e) // a failure was seen, whatever else happened
 	}
 	return exitWith(n.Status())
+}
+
+// nightlyHunt does the hunt of a night, or goes on with it.
+func (a *app) nightlyHunt(ctx context.Context, n nightly.Hunt) (s *hunt.State, err error) {
+	known, err := hunt.ShippedKnown()
+	if err != nil {
+		return nil, err
+	}
+	root, err := a.resultsRoot()
+	if err != nil {
+		return nil, err
+	}
+	var folder *hunt.Folder
+	if n.Resume != "" {
+		folder, s, err = hunt.Open(hunt.Root(root), n.Resume)
+	}
+	if n.Resume == "" || errors.Is(err, hunt.ErrNoHunt) { // it was removed
+		s = hunt.NewState(n.Request)
+		s.Earlier = n.Earlier
+		folder, err = hunt.Create(ctx, hunt.Root(root), results.NewID(time.Now().UTC()), s)
+	}
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, folder.Close()) }()
+	if err := n.Begun(folder.Name()); err != nil {
+		return nil, err
+	}
+	m := n.Machine
+	return s, a.keepHunting(ctx, folder, s, known, labOptions{accel: m.Accel, cpus: m.CPUs, tools: m.Tools, cache: results.DefaultCacheSize})
 }
 
 // quietly makes the trials of a night's run.
