@@ -70,6 +70,7 @@ type Hunt struct {
 	began  time.Time
 	before time.Duration // spent by earlier processes
 	show   time.Time     // when the status was shown last
+	until  time.Time     // suspects are looked into; zero: as long as there is time
 }
 
 // A sweeper is a machine that does programs; see trial.SweepMachine.
@@ -248,9 +249,15 @@ func (h *Hunt) close() error {
 func (h *Hunt) takeTurn(ctx context.Context) (err error) {
 	turn := h.turn()
 	start := time.Now()
+	if len(h.state.Groups) > 1 { // what waits to be looked into is not to take all of it
+		h.until = start.Add(turn / 2)
+	}
 	for size := fewest; h.left() > 0 && time.Since(start) < turn; {
 		if err := h.lookInto(ctx); err != nil { // a hunt that goes on may have some
 			return err
+		}
+		if !h.until.IsZero() {
+			h.until = start.Add(turn)
 		}
 		began := time.Now()
 		stopped, err := h.batch(ctx, size)
@@ -443,7 +450,7 @@ func (h *Hunt) programs(first, size int) (programs.Set, error) {
 
 // lookInto looks into what waits for it, while there is time.
 func (h *Hunt) lookInto(ctx context.Context) error {
-	for len(h.state.Waiting) > 0 && h.left() > 0 {
+	for len(h.state.Waiting) > 0 && h.left() > 0 && (h.until.IsZero() || time.Now().Before(h.until)) {
 		if err := h.investigate(ctx, h.state.Waiting[0]); err != nil {
 			return err
 		}

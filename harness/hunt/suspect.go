@@ -77,8 +77,10 @@ func (t *Tally) add(o Tally) {
 // the plain disk, which may lack some. It gives the programs with a wrong answer
 // and counts all.
 func compare(stack Stack, first int, programs []Program, answers, plain [][]string) (wrong []Suspect, t Tally) {
+	damaged := false
 	for i, a := range answers {
-		if a == nil {
+		if a == nil || damaged {
+			// What is done after data were wrong meets what that has left.
 			t.Skipped++
 			continue
 		}
@@ -107,6 +109,7 @@ func compare(stack Stack, first int, programs []Program, answers, plain [][]stri
 			}
 			s.Guess = guessOf(protocol.Swept{}, a)
 			wrong = append(wrong, s)
+			damaged = s.Guess == LosesData
 		}
 	}
 	return wrong, t
