@@ -97,27 +97,28 @@ type kernelRef struct{ ref, exact string }
 // State is what is known of a hunt: all of it, so that another process can go
 // on.
 type State struct {
-	Request   Request           `json:"request"`
-	Release   string            `json:"release,omitempty"`
-	Groups    []Group           `json:"groups"`
-	At        int               `json:"at"` // whose turn it is
-	LeftOut   []LeftOut         `json:"left_out,omitempty"`
-	Next      int               `json:"next"`  // how many programs were done on all machines
-	Pairs     int               `json:"pairs"` // how many programs the pairs of values take
-	Tallies   map[string]*Tally `json:"tallies"`
-	Findings  []Finding         `json:"findings"`
-	Earlier   []Finding         `json:"earlier,omitempty"` // that other hunts have found: they are not found again
-	Doubtful  []Suspect         `json:"doubtful"`          // what trials did not show
-	Waiting   []Suspect         `json:"waiting"`           // what is still to be looked into
-	Alike     int               `json:"alike"`             // suspects like those of a finding
-	Known     map[string]int    `json:"known"`             // suspects that are known bugs, by name
-	Triggers  []Trigger         `json:"triggers"`
-	Machines  int               `json:"machines"` // how often a machine went on from the saved one
-	Twisted   map[string]int    `json:"twisted"`  // programs that were done with a Twist, by its kind
-	NextTwist int               `json:"next_twist"`
-	SweptMS   int64             `json:"swept_ms"` // wall time in which the guest did programs
-	RanMS     int64             `json:"ran_ms"`   // the host's CPU time of that
-	SpentMS   int64             `json:"spent_ms"` // of the budget
+	Request    Request           `json:"request"`
+	Release    string            `json:"release,omitempty"`
+	Groups     []Group           `json:"groups"`
+	At         int               `json:"at"` // whose turn it is
+	LeftOut    []LeftOut         `json:"left_out,omitempty"`
+	Next       int               `json:"next"`  // how many programs were done on all machines
+	Pairs      int               `json:"pairs"` // how many programs the pairs of values take
+	Tallies    map[string]*Tally `json:"tallies"`
+	Findings   []Finding         `json:"findings"`
+	Earlier    []Finding         `json:"earlier,omitempty"` // that other hunts have found: they are not found again
+	Doubtful   []Suspect         `json:"doubtful"`          // what trials did not show
+	Waiting    []Suspect         `json:"waiting"`           // what is still to be looked into
+	Alike      int               `json:"alike"`             // suspects like those of a finding
+	Known      map[string]int    `json:"known"`             // suspects that are known bugs, by name
+	Triggers   []Trigger         `json:"triggers"`
+	Machines   int               `json:"machines"` // how often a machine went on from the saved one
+	Twisted    map[string]int    `json:"twisted"`  // programs that were done with a Twist, by its kind
+	NextTwist  int               `json:"next_twist"`
+	SweptMS    int64             `json:"swept_ms"`              // wall time in which the guest did programs
+	RanMS      int64             `json:"ran_ms"`                // the host's CPU time of that
+	SpentMS    int64             `json:"spent_ms"`              // of the budget
+	BisectedMS int64             `json:"bisected_ms,omitempty"` // of that, looking for releases
 }
 
 // NewState begins one.

@@ -15,32 +15,40 @@ import (
 )
 
 const (
-	// leastToBisect is the smallest budget of which some is kept for bisections:
-	// one takes minutes, for it fetches kernels.
+	// leastToBisect is the smallest budget of which some is for bisections: one
+	// takes minutes, for it fetches kernels.
 	leastToBisect = 20 * time.Minute
-	// forBisections is the part of it that is.
+	// forBisections is the part of it that is: a third.
 	forBisections = 3
 	// oldEnds is how many old kernels are tried as one without a finding, where
 	// the oldest gives no verdict.
 	oldEnds = 3
 )
 
-// bisectDue looks for the releases that findings came with, the worst first, once
-// the last part of the budget has begun.
-func (h *Hunt) bisectDue(ctx context.Context) error {
+// toBisect is what is left of the budget for bisections.
+func (h *Hunt) toBisect() time.Duration {
 	budget := h.state.Request.Budget
-	if h.Bisect == nil || budget < leastToBisect || h.left() > budget/forBisections {
-		return nil
+	if h.Bisect == nil || budget < leastToBisect {
+		return 0
 	}
+	return min(h.left(), budget/forBisections-time.Duration(h.state.BisectedMS)*time.Millisecond)
+}
+
+// bisectDue looks for the releases that findings came with, the worst first, as
+// long as there is time for that.
+func (h *Hunt) bisectDue(ctx context.Context) error {
 	for _, f := range worst(h.state.Findings) {
-		if h.left() <= 0 {
+		if h.toBisect() <= 0 {
 			return nil
 		}
 		if f.Bisection != nil && !f.Bisection.Unfinished {
 			continue
 		}
 		h.stop() // the memory is for the trials
-		if err := h.bisect(ctx, &f); err != nil {
+		began := time.Now()
+		err := h.bisect(ctx, &f)
+		h.state.BisectedMS += time.Since(began).Milliseconds()
+		if err != nil {
 			return err
 		}
 		i := slices.IndexFunc(h.state.Findings, func(g Finding) bool { return g.ID == f.ID })
@@ -93,7 +101,7 @@ func (h *Hunt) bisect(ctx context.Context, f *Finding) error {
 		return err
 	}
 	h.status("bisect", fmt.Sprintf("%s, between %s and %s", f.ID, b.Good, b.Bad))
-	timed, cancel := context.WithTimeout(ctx, h.left())
+	timed, cancel := context.WithTimeout(ctx, h.toBisect())
 	defer cancel()
 	found, err := h.Bisect(timed, trials.Between{Dir: b.Dir, Case: c, Good: b.Good, Bad: b.Bad, For: string(f.Verdict)})
 	switch {
@@ -132,7 +140,7 @@ func (h *Hunt) without(ctx context.Context, f *Finding) (good, why string, err e
 		if of == series || v.Release == f.Release {
 			continue
 		}
-		if series = of; tried == oldEnds || h.left() <= 0 {
+		if series = of; tried == oldEnds || h.toBisect() <= 0 {
 			break
 		}
 		tried++

@@ -13,7 +13,7 @@ import (
 	"github.com/blockrig/blockrig/scenarios"
 )
 
-// Given a finding and the last third of the budget, then the release that it came
+// Given a finding and time, then the release that it came
 // with is looked for: from the kernel that it was held against, or else from the
 // oldest release that does not show it. What is so on that, too, is said to be so.
 func TestTheReleaseOfAFindingIsLookedFor(t *testing.T) {
@@ -22,6 +22,7 @@ func TestTheReleaseOfAFindingIsLookedFor(t *testing.T) {
 		old    map[string]scenarios.Verdict
 		budget time.Duration
 		left   time.Duration
+		spent  time.Duration // on bisections
 		err    error
 		from   string // "": nothing is bisected
 		says   string
@@ -32,11 +33,12 @@ func TestTheReleaseOfAFindingIsLookedFor(t *testing.T) {
 		"always so":                   {old: map[string]scenarios.Verdict{"6.1.1": scenarios.Degraded}, budget: time.Hour, left: 10 * time.Minute, says: "always so: 6.1.1 does it, too"},
 		"another failure":             {old: map[string]scenarios.Verdict{"6.1.1": scenarios.Hang, "6.12.1": scenarios.Hang}, budget: time.Hour, left: 10 * time.Minute, says: "no old kernel is known to be without it"},
 		"an end that is wrong":        {good: "debian:6.12.1-1", budget: time.Hour, left: 10 * time.Minute, err: errors.New("both ends are 6.18"), from: "debian:6.12.1-1", says: "not bisected: both ends are 6.18"},
-		"too early":                   {good: "debian:6.12.1-1", budget: time.Hour, left: 30 * time.Minute},
+		"its time is spent":           {good: "debian:6.12.1-1", budget: time.Hour, left: 30 * time.Minute, spent: 20 * time.Minute},
 		"a small budget":              {good: "debian:6.12.1-1", budget: 10 * time.Minute, left: time.Minute},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := NewState(Request{Kernel: "debian:6.18", Exact: "debian:6.18.15-1", Stacks: []string{"md-raid1"}, Seed: 1, Budget: tt.budget})
+			s.BisectedMS = tt.spent.Milliseconds()
 			s.SpentMS = (tt.budget - tt.left).Milliseconds()
 			scenario, _, err := single("hunt-1", "A finding.", must(t, "md-raid1"), Program{{Op: "pread", Length: 512, Direct: true}}, setting{})
 			if err != nil {

@@ -52,9 +52,8 @@ With all, each part is hunted on by itself, and then every two that can lie on
 each other, in several machines that share the time. What the kernel lacks, or
 can't build, is said and left out. --resume goes on with what was not reached.
 
-From a --budget of 20m on, its last third is for what was found: the release that
-each finding came with is looked for, as bisect versions does, and then the hunt
-goes on with what time is left.
+From a --budget of 20m on, the release that each finding came with is looked for,
+too, as bisect versions does, in up to a third of the time.
 
 With --hub the stacks are still compared here, and the trials of what is found
 are made by workers with the same QEMU, under tcg unless --accel says otherwise.
