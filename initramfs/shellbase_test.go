@@ -3,12 +3,17 @@ package initramfs
 import (
 	"bytes"
 	"os"
+	"os/exec"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
 	"github.com/u-root/u-root/pkg/cpio"
+
+	"github.com/blockrig/blockrig/scenarios"
 )
 
 func archiveOf(t *testing.T, recs ...cpio.Record) []byte {
@@ -43,6 +48,26 @@ func TestOnlyTheCommandsAreTakenFromURootsArchive(t *testing.T) {
 	want := []string{"bbin/", "bbin/bb", "bbin/gosh -> bb", "bbin/ls -> bb", "usr/", "usr/bin/", "usr/bin/sh -> /bbin/gosh"}
 	if !slices.Equal(entries, want) {
 		t.Errorf("got %q, want %q", entries, want)
+	}
+}
+
+func TestTheCommandsThatScenariosMayRunAreThoseOfTheShell(t *testing.T) {
+	out, err := exec.Command("go", "list", "-m", "-f", "{{.Dir}}", "github.com/u-root/u-root").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	dirs, err := os.ReadDir(filepath.Join(strings.TrimSpace(string(out)), "cmds/core"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var want []string
+	for _, d := range dirs {
+		if !slices.Contains(shellLeftOut, d.Name()) {
+			want = append(want, d.Name())
+		}
+	}
+	if diff := cmp.Diff(want, scenarios.ShellCommands); diff != "" {
+		t.Errorf("-want +got:\n%s", diff)
 	}
 }
 

@@ -266,6 +266,26 @@ var commands = map[string]string{
 	"thin_check": "thin_check", "cache_check": "cache_check", "era_check": "era_check", "vdoformat": "vdoformat",
 }
 
+// ShellCommands are those of u-root that a guest has in which steps run what is
+// no guest tool: all of its core commands but for those that package initramfs
+// leaves out.
+var ShellCommands = strings.Fields(`
+	backoff base64 basename blkid cat chmod chroot cmp comm cp cpio date dd df dirname dmesg du echo
+	false find free gosh gpt grep gzip head hexdump hostname id insmod io kill lddfiles ln losetup ls
+	lsdrivers lsfd lsmod man md5sum mkdir mkfifo mknod mktemp more mount mv nohup pci pidof poweroff
+	printenv ps pwd readlink realpath rm rmmod seq shasum sleep sort strace strings stty sync tail tar
+	tee time timeout touch tr true truncate ts tsort tty umount uname uniq unmount unshare uptime wc
+	which xargs yes`)
+
+// ToolNames are the guest tools that steps can run, sorted. LVM's are more: lvs,
+// vgchange and so on.
+func ToolNames() []string { return slices.Sorted(maps.Keys(commands)) }
+
+// HasCommand says whether the guest has a command of that name.
+func HasCommand(name string) bool {
+	return name == "sh" || toolOf(name) != "" || slices.Contains(ShellCommands, name)
+}
+
 // toolNeeds is what a tool that a step runs makes devices of.
 var toolNeeds = map[string][]Need{
 	"pvmove":     TargetNeeds["mirror"], // it mirrors what it moves

@@ -285,8 +285,15 @@ func (g *guest) doRun(s protocol.Step) (*result, error) {
 	out, err := g.runTool(func(c *exec.Cmd) {
 		c.Env, c.Dir, c.Stdin = cleanEnv, "/", strings.NewReader("set -e\n"+lines+"\n")
 	}, shellPath)
+	var end *exec.ExitError
+	if errors.As(err, &end) && end.ExitCode() == notFound && s.Run.Expect != "any" {
+		return nil, g.wrap(s.Op(), fmt.Errorf("%w: a command is not there: %s", layer.ErrCannot, short(oneLine(out))))
+	}
 	return g.ended(s, s.Op(), s.Run.Expect, out, err)
 }
+
+// notFound is how a shell ends that has no such command (sh(1)).
+const notFound = 127
 
 // outputKept is how much of a tool's last words is kept.
 const outputKept = 2 << 10
@@ -304,6 +311,8 @@ func (g *guest) ended(s protocol.Step, what, expect, out string, err error) (*re
 		return nil, g.wrap(s.Op(), err)
 	case errors.As(err, &e) && e.hung != nil:
 		r.Returned, r.Unkillable, r.Killed = false, e.hung, e.what+" did not end"
+	case errors.Is(err, errKilled): // which is neither success nor failure
+		r.Failed = short(oneLine(err.Error()))
 	case expect == "any":
 	case expect == "failure" && err == nil:
 		r.Failed = what + " ended well, and was to fail"

@@ -72,7 +72,7 @@ func (g *guest) runTool(prepare func(*exec.Cmd), name string, args ...string) (s
 		err = nil
 	}
 	if f.killed != "" {
-		err = errors.New(f.killed)
+		err = fmt.Errorf("%w: %s", errKilled, f.killed)
 	}
 	if err != nil {
 		if text != "" {
@@ -82,6 +82,9 @@ func (g *guest) runTool(prepare func(*exec.Cmd), name string, args ...string) (s
 	}
 	return out.String(), nil
 }
+
+// errKilled is that of a tool that did not end by itself.
+var errKilled = errors.New("it was killed")
 
 // noUdev has libdevmapper make its nodes itself.
 const noUdev = "DM_DISABLE_UDEV=1"

@@ -265,6 +265,8 @@ var brokenWide = []struct{ name, old, new string }{
 	{"checks the metadata of a table without any", "check: {legs: r}", "check: {metadata: f}"},
 	{"checks the metadata of a file system", "check: {legs: r}", "check: {metadata: fs}"},
 	{"misspelt check", "check: {legs: r}", "check: {metdata: r}"},
+	{"a tool that no guest has", "- heal: a", "- exec: [sfdisk, -l]"},
+	{"a misspelt tool", "- heal: a", "- exec: [dmsteup, ls]"},
 	{"repeat once", "- heal: a", "- repeat: {times: 1, steps: [{heal: a}]}"},
 	{"repeat in a repeat", "- heal: a", "- repeat: {times: 2, steps: [{repeat: {times: 2, steps: [{heal: a}]}}]}"},
 	{"too many steps by a repeat", "- heal: a", "- repeat: {times: 256, steps: [{heal: a}, {heal: a}, {heal: a}, {heal: a}, {heal: a}]}"},

@@ -92,6 +92,7 @@ func makeReference() string {
 		lines = append(lines, fmt.Sprintf("| `%s` | %s | %s | %s |", do, strings.ReplaceAll(acts[do].kinds, " ", ", "), acts[do].member, acts[do].does))
 	}
 	section(4, "what act does, and to what", "ARGS are those of the step, MEMBER the member's device, and DEVICE that of the layer, which commands of LVM and dmsetup get as well.\n\n| do | to | needs a member | what is done |\n|---|---|---|---|\n"+strings.Join(lines, "\n"), nil)
+	section(2, "Tools of the guest", "LVM's tools, and "+codes(scenarios.ToolNames())+". Besides them u-root's shell, gosh, and its commands: "+codes(scenarios.ShellCommands)+".\n\nThere is no awk, no sed, and nothing else. A static executable of one's own may stand beside the scenario: `exec: {file: NAME, args: [NAME, …]}`.", nil)
 	section(2, "Targets of dm tables", "A kernel must have the option of those that a table names.\n\n"+targets(), nil)
 	return b.String()
 }
@@ -212,3 +213,6 @@ func valueOf(f field, t reflect.Type) string {
 func plural(t reflect.Type) string {
 	return strings.ToLower(strings.TrimPrefix(t.Name(), "Story")) + "s"
 }
+
+// codes are names as they stand in a text.
+func codes(names []string) string { return "`" + strings.Join(names, "`, `") + "`" }

@@ -35,6 +35,7 @@ func (s *stack) steps(path string, steps []scenarios.Step, parallel bool) {
 			s.release(at, st.Act, parallel)
 		case st.Exec != nil:
 			s.verdict(at, st.Exec.Expect)
+			s.exec(at, st.Exec)
 		case st.Run != nil:
 			s.verdict(at, st.Run.Expect)
 		case st.Wait != nil:
@@ -201,6 +202,16 @@ func (s *stack) exactly(path string, keys ...string) {
 	default:
 		s.failAt(path+"."+said[1], "%s and %s exclude each other; have two steps", said[0], said[1])
 	}
+}
+
+// exec refuses a tool that no guest has.
+func (s *stack) exec(path string, e *scenarios.Exec) {
+	name := e.Args[0]
+	if e.File != "" || strings.ContainsAny(name, "/{") || scenarios.HasCommand(name) {
+		return
+	}
+	all := append(scenarios.ToolNames(), scenarios.ShellCommands...)
+	s.failAt(path+".args[0]", "the guest has no %s%s; it has LVM's tools, %s; name one of your own by file", quote(name), text.DidYouMean(name, all), keyList(all))
 }
 
 func (s *stack) io(path string, o *scenarios.IO) {
