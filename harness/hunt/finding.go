@@ -389,8 +389,8 @@ func (f *Finding) Report() string {
 	return b.String()
 }
 
-// worst sorts findings by class, and by when they were found.
-func worst(all []Finding) []Finding {
+// Worst sorts findings by class, and by when they were found.
+func Worst(all []Finding) []Finding {
 	out := slices.Clone(all)
 	slices.SortStableFunc(out, func(a, b Finding) int {
 		return slices.Index(Classes(), a.Class) - slices.Index(Classes(), b.Class)

@@ -65,7 +65,7 @@ func (s *State) counts() string {
 func (s *State) Summary(w io.Writer, known []Known, color bool, width int) error {
 	if len(s.Findings) > 0 {
 		t := text.Table{Head: []string{"CLASS", "STACK", "PROGRAM", "ANSWER", "PLAIN", "AFTER", "SCENARIO"}, Color: color, Width: width, Cut: 2}
-		for _, f := range worst(s.Findings) {
+		for _, f := range Worst(s.Findings) {
 			t.Add(text.Cell{Text: string(f.Class), Color: "31"}, f.Stack, f.Says, cmp.Or(f.Outcome, "no answer"), f.Plain,
 				(time.Duration(f.SpentMS) * time.Millisecond).Round(time.Second), f.ID+".yaml")
 		}
@@ -73,7 +73,7 @@ func (s *State) Summary(w io.Writer, known []Known, color bool, width int) error
 			return err
 		}
 		fmt.Fprintln(w)
-		for _, f := range worst(s.Findings) {
+		for _, f := range Worst(s.Findings) {
 			for _, said := range f.Bisection.Lines(goesOn) {
 				fmt.Fprintf(w, "%s: %s\n", f.ID, text.OneLine(said))
 			}

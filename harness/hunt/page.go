@@ -81,7 +81,7 @@ func (s *State) HTML(w io.Writer, name string, known []Known) error {
 	if said := s.saysTwisted(); said != "" {
 		v.Coverage += " Programs: " + said + "."
 	}
-	for _, f := range worst(s.Findings) {
+	for _, f := range Worst(s.Findings) {
 		v.Findings = append(v.Findings, f.page())
 	}
 	for _, stack := range append([]string{Plain}, s.StackNames()...) {

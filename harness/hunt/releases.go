@@ -37,7 +37,7 @@ func (h *Hunt) toBisect() time.Duration {
 // bisectDue looks for the releases that findings came with, the worst first, as
 // long as there is time for that.
 func (h *Hunt) bisectDue(ctx context.Context) error {
-	for _, f := range worst(h.state.Findings) {
+	for _, f := range Worst(h.state.Findings) {
 		if h.toBisect() <= 0 {
 			return nil
 		}

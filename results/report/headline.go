@@ -25,6 +25,9 @@ func (r Report) Headline() string {
 	if known > 0 {
 		parts = append(parts, fmt.Sprintf("%d known", known))
 	}
+	if n := len(r.Hunted); n > 0 {
+		parts = append(parts, fmt.Sprintf("%d found by a hunt", n))
+	}
 	if len(parts) == 0 {
 		return "nothing changed"
 	}

@@ -10,6 +10,7 @@ import (
 	"html/template"
 	"io"
 	"io/fs"
+	"slices"
 	"strconv"
 	"time"
 
@@ -101,6 +102,16 @@ func (p *pageData) write(w io.Writer, consoles []pageConsole, live bool) error {
 	for _, problem := range r.Problems {
 		v.Problems = append(v.Problems, text.OneLine(problem))
 	}
+	for _, h := range r.Hunted[:min(len(r.Hunted), mostRows)] {
+		for _, s := range []*string{&h.Kernel, &h.Class, &h.Stack, &h.Program, &h.Answer, &h.Scenario} {
+			*s = text.OneLine(*s)
+		}
+		h.Bisected = slices.Clone(h.Bisected)
+		for i, s := range h.Bisected {
+			h.Bisected[i] = text.OneLine(s)
+		}
+		v.Hunted = append(v.Hunted, h)
+	}
 	for _, c := range r.Changes[:min(len(r.Changes), mostRows)] {
 		v.Changes = append(v.Changes, pageChange{c.Kind, text.OneLine(c.Title()), text.OneLine(r.kernel(c.After.Kernel).Name()), text.OneLine(c.Before.told(r)), text.OneLine(c.After.told(r))})
 	}
@@ -120,6 +131,7 @@ type pageView struct {
 	Live     bool
 	Facts    []pageFact
 	Problems []string
+	Hunted   []Hunted
 	Changes  []pageChange // for readers without JavaScript
 	Consoles []pageConsole
 }

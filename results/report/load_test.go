@@ -16,6 +16,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/blockrig/blockrig/harness/console"
+	"github.com/blockrig/blockrig/harness/hunt"
 	"github.com/blockrig/blockrig/harness/nightly"
 	"github.com/blockrig/blockrig/harness/stats"
 	"github.com/blockrig/blockrig/harness/verdict"
@@ -226,6 +227,10 @@ func TestWhatNightsSaidCounts(t *testing.T) {
 				},
 				{Kind: nightly.KnownStill, Ref: newer.Ref, CaseName: of("length=512"), Link: "https://bugs.example.org/7"},
 			},
+			Hunt: &nightly.Hunted{Hunt: "h1", Ref: newer.Ref, Findings: []hunt.Finding{
+				{ID: "hunt-1", Class: hunt.BlamesDisk, Stack: "lvm-raid1", Says: "pread direct 512@0 <memory+32>", Release: "6.18.15"},
+				{ID: "hunt-2", Class: hunt.LosesData, Stack: "md-raid1", Says: "pwrite", Release: "6.18.15", Outcome: "EIO", Bisection: &nightly.Bisection{Found: nightly.Found{Culprits: []nightly.Culprit{{First: "6.18", Grade: "likely"}}}}},
+			}},
 		},
 	} {
 		src, err := json.Marshal(night)
@@ -249,6 +254,23 @@ func TestWhatNightsSaidCounts(t *testing.T) {
 	}
 	if c := r.Changes[1]; c.Known == nil || c.Known.Link != "https://bugs.example.org/7" || c.Kind != report.StillFailing {
 		t.Errorf("the known failure is %+v", c)
+	}
+	if len(r.Hunted) != 2 || r.Hunted[0].Stack != "md-raid1" || r.Hunted[1].Scenario != "hunts/h1/hunt-1.yaml" || !strings.Contains(r.Headline(), "2 found by a hunt") {
+		t.Errorf("%s: it was hunted: %+v", r.Headline(), r.Hunted)
+	}
+	for format, want := range map[report.Format][]string{
+		report.FormatHTML:     {"<h2>Found by a hunt</h2>", "loses data", "pread direct 512@0 &lt;memory&#43;32&gt;", "came with 6.18: likely"},
+		report.FormatMarkdown: {"## Found by a hunt", "loses data", "came with 6.18: likely"},
+	} {
+		var b strings.Builder
+		if err := report.Write(&b, format, r, report.Settings{}); err != nil {
+			t.Fatal(err)
+		}
+		for _, w := range want {
+			if !strings.Contains(b.String(), w) {
+				t.Errorf("%s lacks %q", format, w)
+			}
+		}
 	}
 	if err := os.WriteFile(filepath.Join(root, "nightly", "lab", "000003.json"), []byte("{"), 0o644); err != nil {
 		t.Fatal(err)

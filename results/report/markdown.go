@@ -19,6 +19,7 @@ func Markdown(w io.Writer, r Report) error {
 	p("# %s\n\n", md(r.Title))
 	p("**%s.** %s.\n", md(r.Headline()), r.ranOn())
 	r.markdownChanges(p)
+	r.markdownHunted(p)
 	r.markdownGrid(p)
 	r.markdownBisections(p)
 	for _, problem := range r.Problems {
@@ -61,6 +62,15 @@ func (r Report) markdownChanges(p func(string, ...any)) {
 			continue
 		}
 		p("\n- %s: %s, %s\n", md(c.Title()), md(named(b.First.Hash, b.First.Title)), md(string(b.Grade)))
+	}
+}
+
+func (r Report) markdownHunted(p func(string, ...any)) {
+	for i, h := range r.Hunted[:min(len(r.Hunted), mostRows)] {
+		if i == 0 {
+			p("\n## Found by a hunt\n\n| what | stack | kernel | program | answer | scenario | came with |\n|---|---|---|---|---|---|---|\n")
+		}
+		p("| **%s** | %s | %s | %s | %s | %s | %s |\n", md(h.Class), md(h.Stack), md(h.Kernel), md(h.Program), md(h.Answer), md(h.Scenario), md(strings.Join(h.Bisected, "; ")))
 	}
 }
 

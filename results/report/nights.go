@@ -1,6 +1,7 @@
 package report
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -9,6 +10,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/blockrig/blockrig/harness/hunt"
 	"github.com/blockrig/blockrig/harness/nightly"
 	"github.com/blockrig/blockrig/harness/text"
 	"github.com/blockrig/blockrig/results/store"
@@ -51,9 +53,24 @@ func (l *loader) readNights(context.Context, store.Filter) error {
 		}
 		if last != nil {
 			l.nights = append(l.nights, *last)
+			l.r.Hunted = append(l.r.Hunted, huntedIn(*last)...)
 		}
 	}
 	return nil
+}
+
+// huntedIn is what the hunt of a night found.
+func huntedIn(n nightly.Night) (all []Hunted) {
+	if n.Hunt == nil {
+		return nil
+	}
+	for _, f := range hunt.Worst(n.Hunt.Findings) {
+		all = append(all, Hunted{
+			Kernel: cmp.Or(f.Release, n.Hunt.Ref), Class: string(f.Class), Stack: f.Stack, Program: f.Says, Answer: cmp.Or(f.Outcome, "no answer"),
+			Scenario: path.Join(hunt.Folders, n.Hunt.Hunt, f.ID+".yaml"), Bisected: append([]string{}, f.Bisection.Lines("not over, and goes on with")...),
+		})
+	}
+	return all
 }
 
 func readNight(files fs.FS, name string) (nightly.Night, error) {

@@ -23,13 +23,25 @@ type Report struct {
 	Made    time.Time `json:"made"`
 	Tool    string    `json:"tool"` // what made it: "blockrig v1.2"
 
-	Runs       []Run       `json:"runs"`       // oldest first
-	Kernels    []Kernel    `json:"kernels"`    // in the order of their first trials
-	Cases      []Case      `json:"cases"`      // by scenario and name
-	Changes    []Change    `json:"changes"`    // the most important first
-	Trials     []Trial     `json:"trials"`     // those that are told in full: one for each way in which a case ended on a kernel
-	Bisections []Bisection `json:"bisections"` // oldest first
-	Problems   []string    `json:"problems"`   // what of the record can't be read
+	Runs       []Run       `json:"runs"`             // oldest first
+	Kernels    []Kernel    `json:"kernels"`          // in the order of their first trials
+	Cases      []Case      `json:"cases"`            // by scenario and name
+	Changes    []Change    `json:"changes"`          // the most important first
+	Trials     []Trial     `json:"trials"`           // those that are told in full: one for each way in which a case ended on a kernel
+	Bisections []Bisection `json:"bisections"`       // oldest first
+	Problems   []string    `json:"problems"`         // what of the record can't be read
+	Hunted     []Hunted    `json:"hunted,omitempty"` // what the hunts of nights found, the worst first
+}
+
+// Hunted is what a night's hunt found: what nobody has reported.
+type Hunted struct {
+	Kernel   string   `json:"kernel"` // its release
+	Class    string   `json:"class"`  // "loses data"
+	Stack    string   `json:"stack"`
+	Program  string   `json:"program"` // what is done, in a line
+	Answer   string   `json:"answer"`
+	Scenario string   `json:"scenario"` // file that shows it, below the results
+	Bisected []string `json:"bisected"` // what is known of the release that it came with, in lines
 }
 
 // A Run is what one command did.
