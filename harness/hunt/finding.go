@@ -38,6 +38,7 @@ type Finding struct {
 	Legs    []scenarios.Leg     `json:"legs"`
 	First   string              `json:"first_failed,omitempty"` // the layer that failed first
 	Plain   string              `json:"plain"`                  // what the plain disk says to the same
+	Now     string              `json:"now,omitempty"`          // of one of State.Earlier: what this kernel says to it
 	Since   string              `json:"since,omitempty"`        // what the kernel of Request.Since says to it: new, always so, or not known
 	Good    string              `json:"good,omitempty"`         // a kernel without it, a reference
 	// Bisection is the search for the release that it came with; nil: not yet.
@@ -91,7 +92,7 @@ func (h *Hunt) investigate(ctx context.Context, s Suspect) error {
 	for i, g := range h.state.said() {
 		if (g.Hunted == f.Hunted || g.Stack == f.Stack) && g.Class == f.Class && g.Twist.Kind() == f.Twist.Kind() && (f.Twist != nil || g.Trigger.kin().on(f.Hunted) == f.Trigger.kin()) {
 			h.state.Alike++
-			if i -= len(h.state.Earlier); i >= 0 {
+			if i -= len(h.state.still()); i >= 0 {
 				h.state.Findings[i].Trials += f.Trials
 			}
 			return nil

@@ -66,16 +66,25 @@ func Open(root, name string) (*Folder, *State, error) {
 		return nil, nil, fmt.Errorf("open hunt %s: %w", found[0], err)
 	}
 	f := &Folder{held}
-	src, err := os.ReadFile(filepath.Join(f.Path(), stateFile))
+	s, err := read(f.Path())
+	if err != nil {
+		return nil, nil, errors.Join(err, f.Close())
+	}
+	return f, s, nil
+}
+
+// read gives the state in the folder of a hunt.
+func read(dir string) (*State, error) {
 	s := &State{}
+	src, err := os.ReadFile(filepath.Join(dir, stateFile))
 	if err == nil {
 		err = json.Unmarshal(src, s)
 	}
-	s.Tallies, s.Known, s.Twisted = orMade(s.Tallies), orMade(s.Known), orMade(s.Twisted)
 	if err != nil {
-		return nil, nil, errors.Join(fmt.Errorf("open hunt %s: %w", found[0], err), f.Close())
+		return nil, fmt.Errorf("open hunt %s: %w", filepath.Base(dir), err)
 	}
-	return f, s, nil
+	s.Tallies, s.Known, s.Twisted = orMade(s.Tallies), orMade(s.Known), orMade(s.Twisted)
+	return s, nil
 }
 
 func orMade[M ~map[K]V, K comparable, V any](m M) M {

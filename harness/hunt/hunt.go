@@ -127,7 +127,17 @@ func NewState(r Request) *State {
 }
 
 // said are all findings, those of other hunts first.
-func (s *State) said() []Finding { return slices.Concat(s.Earlier, s.Findings) }
+func (s *State) said() []Finding { return slices.Concat(s.still(), s.Findings) }
+
+// still are the findings of other hunts that are not fixed.
+func (s *State) still() []Finding {
+	return slices.DeleteFunc(slices.Clone(s.Earlier), func(f Finding) bool { return f.Now == Fixed })
+}
+
+// Fixed are the findings of other hunts that this kernel does not show.
+func (s *State) Fixed() []Finding {
+	return slices.DeleteFunc(slices.Clone(s.Earlier), func(f Finding) bool { return f.Now != Fixed })
+}
 
 // Operations are all that were done on all stacks.
 func (s *State) Operations() (n int) {
@@ -216,6 +226,9 @@ func (h *Hunt) hunt(ctx context.Context) (err error) {
 		ok, err := h.enter(ctx)
 		if h.began.IsZero() && h.ready {
 			h.began = time.Now()
+		}
+		if err == nil && ok {
+			err = h.retry(ctx)
 		}
 		if err == nil && ok {
 			err = h.takeTurn(ctx)

@@ -91,6 +91,11 @@ func (s *State) Summary(w io.Writer, known []Known, color bool, width int) error
 	if said := s.saysTwisted(); said != "" {
 		fmt.Fprintf(w, "\nPrograms: %s.\n", said)
 	}
+	for _, f := range s.Earlier {
+		if f.Now != "" {
+			fmt.Fprintf(w, "\n%s on %s: %s %s: %s\n", f.Now, s.Release, f.Stack, f.Class, f.Says)
+		}
+	}
 	for i, l := range s.LeftOut {
 		if i == 0 {
 			fmt.Fprintf(w, "\nLeft out, %d stacks:\n", len(s.LeftOut))
@@ -136,6 +141,7 @@ type Totals struct {
 	Gone       []string                     `json:"gone"`    // known bugs that do not show any more
 	Machines   int                          `json:"machines"`
 	Stacks     map[string]*Tally            `json:"stacks"`
+	Fixed      []string                     `json:"fixed"`       // findings of earlier hunts that this kernel does not show
 	LeftOut    []LeftOut                    `json:"left_out"`    // stacks that could not be built
 	NotReached int                          `json:"not_reached"` // stacks for which there was no time
 	Bisections map[string]*trials.Bisection `json:"bisections"`  // by the finding's id
@@ -143,6 +149,10 @@ type Totals struct {
 
 // Totals are the state's, of the hunt of that name.
 func (s *State) Totals(name string, known []Known) Totals {
+	fixed := []string{}
+	for _, f := range s.Fixed() {
+		fixed = append(fixed, f.ID)
+	}
 	bisections := map[string]*trials.Bisection{}
 	for _, f := range s.Findings {
 		if f.Bisection != nil {
@@ -152,7 +162,7 @@ func (s *State) Totals(name string, known []Known) Totals {
 	return Totals{
 		name, s.Request, s.Release, s.Next, s.Pairs, s.Operations(), s.Rate(), s.RateOfCPU(), s.SpentMS,
 		len(s.Findings), s.Alike, append([]Suspect{}, s.Doubtful...), len(s.Waiting), s.Twisted, s.Known, append([]string{}, s.Gone(known)...), s.Machines, s.Tallies,
-		append([]LeftOut{}, s.LeftOut...), len(s.StackNames()) - s.covered(), bisections,
+		fixed, append([]LeftOut{}, s.LeftOut...), len(s.StackNames()) - s.covered(), bisections,
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -20,6 +21,7 @@ type Hunted struct {
 	Release  string         `json:"release,omitempty"`
 	Done     bool           `json:"done,omitempty"`
 	Findings []hunt.Finding `json:"findings,omitempty"`
+	Fixed    []hunt.Finding `json:"fixed,omitempty"`   // of nights before
 	Covered  string         `json:"covered,omitempty"` // in words
 	LeftOut  []hunt.LeftOut `json:"left_out,omitempty"`
 	Doubtful int            `json:"doubtful,omitempty"` // suspects that no trial showed
@@ -81,15 +83,21 @@ func (j *session) hunt(ctx context.Context) error {
 
 func (h *Hunted) take(s *hunt.State) {
 	h.Release, h.Findings, h.LeftOut, h.Doubtful = s.Release, s.Findings, s.LeftOut, len(s.Doubtful)
+	h.Fixed = s.Fixed()
 	h.Covered = fmt.Sprintf("%s, %d operations", s.Coverage(), s.Operations())
 }
 
-// hunted are the findings of all nights before.
+// hunted are the findings of all nights before that were there when they were
+// tried last.
 func (b *archive) hunted() (all []hunt.Finding) {
 	for _, n := range b.nights {
-		if n.Hunt != nil {
-			all = append(all, n.Hunt.Findings...)
+		if n.Hunt == nil {
+			continue
 		}
+		all = slices.DeleteFunc(all, func(f hunt.Finding) bool {
+			return slices.ContainsFunc(n.Hunt.Fixed, func(g hunt.Finding) bool { return g.Scenario == f.Scenario && g.Kernel == f.Kernel })
+		})
+		all = append(all, n.Hunt.Findings...)
 	}
 	return all
 }
@@ -113,6 +121,9 @@ func (h *Hunted) write(b *strings.Builder) {
 	}
 	if len(h.Findings) == 0 {
 		b.WriteString("  nothing that no night has said before\n")
+	}
+	for _, f := range h.Fixed {
+		fmt.Fprintf(b, "  fixed: %s %s: %s\n", text.Escape(f.Stack), text.Escape(string(f.Class)), text.Escape(f.Says))
 	}
 	if h.Covered != "" {
 		line("%s", h.Covered)

@@ -59,9 +59,20 @@ func TestANightHunts(t *testing.T) {
 	if a.Request.Kernel != "debian:6.17-1" || a.Request.Budget != 30*time.Minute || a.Request.Seed == b.Request.Seed || len(a.Earlier) != 0 || len(b.Earlier) != 1 {
 		t.Errorf("%+v, then %+v", a, b)
 	}
+	w.hunt = func(h Hunt) (*hunt.State, error) {
+		s := hunt.NewState(h.Request)
+		for _, f := range h.Earlier {
+			f.Now = hunt.Fixed
+			s.Earlier = append(s.Earlier, f)
+		}
+		return s, nil
+	}
+	if n := w.night(k); len(w.hunts[2].Earlier) != 1 || !strings.Contains(textOf(t, n), "fixed: lvm-raid1 blames a disk") {
+		t.Errorf("the third night knows %d findings: %s", len(w.hunts[2].Earlier), textOf(t, n))
+	}
 	w.night(k)
-	if c := w.hunts[2]; len(c.Earlier) != 1 {
-		t.Errorf("the third night knows %d findings", len(c.Earlier))
+	if c := w.hunts[3]; len(c.Earlier) != 0 {
+		t.Errorf("what was fixed is tried again: %+v", c.Earlier)
 	}
 }
 

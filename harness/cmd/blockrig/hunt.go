@@ -96,7 +96,7 @@ Ctrl-C ends the hunt; --resume goes on with it.`,
 	}
 	f := c.Flags()
 	f.StringVarP(&kernel, "kernel", "k", "", "kernel `REF`")
-	f.StringVar(&since, "since", "", "try each finding on this kernel `REF`, too: is it new, or always so?")
+	f.StringVar(&since, "since", "", "try each finding on this kernel `REF`, too: is it new, or always so? And what earlier hunts found on that, on this one: is it fixed?")
 	f.StringSliceVar(&stacks, "stack", nil, "`NAME`s of the stacks, with commas, or all; the plain disk is always one")
 	f.SetNormalizeFunc(func(_ *pflag.FlagSet, name string) pflag.NormalizedName {
 		if name == "stacks" { // both are said
@@ -130,6 +130,11 @@ func (a *app) newHunt(ctx context.Context, r hunt.Request, known []hunt.Known, o
 		return err
 	}
 	s := hunt.NewState(r)
+	if r.Since != "" {
+		if s.Earlier, err = hunt.FoundOn(hunt.Root(root), r.Since); err != nil {
+			return err
+		}
+	}
 	folder, err := hunt.Create(ctx, hunt.Root(root), results.NewID(time.Now().UTC()), s)
 	if err != nil {
 		return err
