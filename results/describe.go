@@ -62,7 +62,7 @@ func Describe(w io.Writer, r Record) error {
 			fmt.Fprintf(&b, "  %-9s %s\n", name, text.Escape(value))
 		}
 	}
-	fmt.Fprintf(&b, "%d: %s, %s, %s: %s\n", r.Task+1, text.Escape(r.Kernel.Release), text.Escape(r.Scenario), text.Escape(r.Case), r.Verdict)
+	fmt.Fprintf(&b, "%d: %s, %s, %s: %s\n", r.Task+1, text.Escape(r.Kernel.Release), text.Escape(r.Scenario), text.Escape(OrDash(r.Case)), r.Verdict)
 	line("reason", r.Reason)
 	line("also", strings.ReplaceAll(join(r.Also), ",", ", "))
 	line("said", r.Outcome)

@@ -666,11 +666,11 @@ func (s *stack) agree(path, name string) {
 		return
 	}
 	switch {
-	case l.MD != nil && l.MD.Level == "raid1", l.LVM != nil && (l.LVM.Type == "mirror" || l.LVM.Type == "raid1"), l.DM != nil && l.DM.Has("mirror", "raid"):
+	case l.MD != nil && l.MD.Level == "raid1", l.LVM != nil && (l.LVM.Type == "mirror" || l.LVM.Type == "raid1"), l.DM != nil && l.DM.Has("mirror"):
 	case l.MD != nil && l.MD.Level != "raid0" && l.MD.Level != "linear":
 		s.failAt(path, "%s is %s, which keeps no equal copies; its check compares them (act: check, then mismatch_cnt)", name, l.MD.Level)
 	default:
-		s.failAt(path, "%s keeps no equal copies; md's raid1, mirror and raid1 of lvm, and dm's mirror and raid do", name)
+		s.failAt(path, "%s keeps no equal copies; md's raid1, mirror and raid1 of lvm, and dm's mirror do", name)
 	}
 }
 

@@ -24,7 +24,7 @@ func (s *Stack) Copies(name string) (paths []string, offsets []int64, length int
 	}
 	k, ok := p.kind.(mirrored)
 	if !ok {
-		return nil, nil, 0, fmt.Errorf("%s keeps no copies that could be compared", name)
+		return nil, nil, 0, fmt.Errorf("%w: %s keeps no copies that could be compared", ErrCannot, name)
 	}
 	devices, offsets, length, err := k.copies(p)
 	if err == nil && len(devices) < 2 {
@@ -38,7 +38,7 @@ func (s *Stack) Copies(name string) (paths []string, offsets []int64, length int
 
 func (m md) copies(p *Part) (devices []Device, offsets []int64, length int64, err error) {
 	if m.Level != "raid1" {
-		return nil, nil, 0, fmt.Errorf("an array of level %s keeps no equal copies; its check compares them (act: check)", m.Level)
+		return nil, nil, 0, fmt.Errorf("%w: an array of level %s keeps no equal copies; its check compares them (act: check)", ErrCannot, m.Level)
 	}
 	legs, _, err := m.legs(p)
 	if err != nil {
@@ -67,18 +67,16 @@ func (m md) copies(p *Part) (devices []Device, offsets []int64, length int64, er
 
 func (d dm) copies(p *Part) ([]Device, []int64, int64, error) { return dmCopies(p) }
 
-func (v lvm) copies(p *Part) ([]Device, []int64, int64, error) {
-	if v.Type != "mirror" && v.Type != "raid1" {
-		return nil, nil, 0, fmt.Errorf("a %s keeps no equal copies", v.Type)
-	}
-	return dmCopies(p)
-}
+func (v lvm) copies(p *Part) ([]Device, []int64, int64, error) { return dmCopies(p) }
 
-// dmCopies are the legs of a dm mirror or raid1.
+// dmCopies are the legs of what is a dm mirror or raid1 now.
 func dmCopies(p *Part) (devices []Device, offsets []int64, length int64, err error) {
 	table, err := p.target()
 	if err != nil {
 		return nil, nil, 0, err
+	}
+	if raid := strings.Fields(table.params); table.kind != "mirror" && !(table.kind == "raid" && len(raid) > 0 && raid[0] == "raid1") {
+		return nil, nil, 0, fmt.Errorf("%w: %s keeps no equal copies: its table is %s", ErrCannot, p.Name, table)
 	}
 	status, err := dmTargets(p.Device.No, false)
 	if err != nil {
