@@ -23,9 +23,9 @@ type Layer struct {
 	On   []string `json:"on,omitempty" is:"DEVICE" doc:"the disks or layers that it lies on, in order; where it is left out, the layer before it, and for the first one all disks"`
 
 	MD        *MD        `json:"md,omitempty" doc:"an md array (mdadm)"`
-	LVM       *LVM       `json:"lvm,omitempty" doc:"a volume group over all that it lies on, with one logical volume (lvcreate)"`
-	DM        *DM        `json:"dm,omitempty" doc:"a device-mapper device with a table of one's own (dmsetup)"`
-	Crypt     *Crypt     `json:"crypt,omitempty" doc:"an encrypted device (cryptsetup)"`
+	LVM       *LVM       `json:"lvm,omitempty" doc:"a volume group over all that it lies on, with one logical volume (lvcreate). The group has the layer's name, the volume is lvol0, and pool, cache or snap is what stands beside it"`
+	DM        *DM        `json:"dm,omitempty" doc:"a device-mapper device with a table of one's own (dmsetup), which has the layer's name"`
+	Crypt     *Crypt     `json:"crypt,omitempty" doc:"an encrypted device (cryptsetup), which has the layer's name"`
 	Bcache    *Bcache    `json:"bcache,omitempty" doc:"a bcache device: the backing device first, then the cache"`
 	Partition *Partition `json:"partition,omitempty" doc:"one partition of a GPT"`
 	Loop      *Loop      `json:"loop,omitempty" doc:"a loop device over a file or a device"`

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/blockrig/blockrig/harness/console"
+	"github.com/blockrig/blockrig/harness/text"
 	"github.com/blockrig/blockrig/scenarios"
 )
 
@@ -160,7 +161,7 @@ func fromReport(r Report) []evidence {
 		out = append(out, evidence{verdict: v, phase: step, why: fmt.Sprintf(format, args...)})
 	}
 	if r.Mismatch != nil {
-		add(scenarios.Corrupt, "byte %d of the data is wrong%s", *r.Mismatch, wrongness(r.Wrong))
+		add(scenarios.Corrupt, "byte %d of the data is wrong%s", *r.Mismatch, more(r.Wrong))
 	}
 	if r.Overrun != nil {
 		add(scenarios.Corrupt, "byte %d, outside the asked range, was changed", *r.Overrun)
@@ -189,9 +190,9 @@ func fromReport(r Report) []evidence {
 	if r.Returned && !r.expected() {
 		switch {
 		case r.Errno == "EIO":
-			add(scenarios.EIO, "%s failed with EIO", r.Step)
+			add(scenarios.EIO, "%s failed with EIO%s", r.Step, more(r.Output))
 		case r.Errno != "":
-			add(scenarios.Errno, "%s failed with %s", r.Step, r.Errno)
+			add(scenarios.Errno, "%s failed with %s%s", r.Step, r.Errno, more(r.Output))
 		case r.Bytes < r.Asked:
 			add(scenarios.Errno, "%s gave %s of %d", r.Step, plural(r.Bytes), r.Asked)
 		default:
@@ -206,12 +207,13 @@ func fromReport(r Report) []evidence {
 	return out
 }
 
-// wrongness says what stands where data are wrong.
-func wrongness(kind string) string {
-	if kind == "" {
+// more adds what else is known: what stands where data are wrong, or what was
+// refused.
+func more(what string) string {
+	if what == "" {
 		return ""
 	}
-	return ": " + kind
+	return ": " + text.OneLine(what)
 }
 
 func titleOf(s *Stuck) string {

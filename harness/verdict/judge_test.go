@@ -286,3 +286,16 @@ func TestWhere(t *testing.T) {
 		}
 	}
 }
+
+func TestTheReasonOfARefusedWriteNamesTheFile(t *testing.T) {
+	r := Report{Phase: scenarios.PhaseDone, Step: "write", Expect: []string{"data"}, Moves: MovesNothing}
+	r.Observation = scenarios.Observation{Returned: true, Errno: "EINVAL", Output: "write \"x\" to /sys/block/md0/md/level:\ninvalid argument"}
+	j := Judge(nil, r, nil)
+	if want := `write failed with EINVAL: write "x" to /sys/block/md0/md/level: invalid argument`; j.Verdict != scenarios.Errno || j.Reason != want {
+		t.Errorf("got %s, %q; want errno, %q", j.Verdict, j.Reason, want)
+	}
+	r.Observation = scenarios.Observation{Returned: true}
+	if got := r.Outcome(); got != "done" {
+		t.Errorf("what moves nothing and went well: got %q, want done", got)
+	}
+}

@@ -151,6 +151,8 @@ func (r Report) Outcome() string {
 		return r.Errno
 	case r.Returned && r.Mismatch != nil:
 		return plural(r.Bytes) + ", wrong"
+	case r.Returned && r.Moves == MovesNothing && r.Asked == 0 && r.Bytes == 0:
+		return "done"
 	case r.Returned:
 		return plural(r.Bytes)
 	case r.Killed != "", r.Silent != "" && r.Phase == scenarios.PhaseStep:
