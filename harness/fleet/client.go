@@ -116,13 +116,14 @@ func (c *Client) Class(ctx context.Context, accel qemu.Accel, build string) (Cla
 
 // Begin implements trial.Fleet.
 func (c *Client) Begin(context.Context) (trial.Batch, error) {
-	return &clientBatch{c: c, id: newID(), open: map[int]Task{}, jobs: map[int]trial.Job{}, held: map[int]bool{}}, nil
+	return &clientBatch{c: c, id: newID(), began: time.Now(), open: map[int]Task{}, jobs: map[int]trial.Job{}, held: map[int]bool{}}, nil
 }
 
 // A clientBatch is one of a client's.
 type clientBatch struct {
 	c       *Client
 	id      string
+	began   time.Time
 	open    map[int]Task // submitted, without an outcome
 	jobs    map[int]trial.Job
 	results []Came
@@ -238,6 +239,7 @@ func (b *clientBatch) Next(ctx context.Context) (trial.Away, error) {
 				return trial.Away{}, err
 			}
 			delete(b.jobs, r.N)
+			o.Started = b.started(o, time.Now())
 			return trial.Away{
 				Number: r.N, Outcome: o,
 				Files:    func(ctx context.Context, dir string) error { return b.c.files(ctx, r.Result, dir) },
@@ -248,6 +250,15 @@ func (b *clientBatch) Next(ctx context.Context) (trial.Away, error) {
 			return trial.Away{}, err
 		}
 	}
+}
+
+// started is when a trial of which the client hears now began. What its worker
+// says counts, unless that can't be: its clock is wrong then.
+func (b *clientBatch) started(o trial.Outcome, now time.Time) time.Time {
+	if !o.Started.Before(b.began) && !o.Started.After(now) {
+		return o.Started
+	}
+	return now.Add(-min(max(o.Wall, 0), now.Sub(b.began)))
 }
 
 // hubPatience is how long the hub may be silent before that is said.

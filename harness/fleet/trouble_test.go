@@ -638,6 +638,27 @@ func TestFilesAreGoneOnWith(t *testing.T) {
 	}
 }
 
+// Given a worker whose clock is wrong, then what it says of the time that a trial
+// began counts only as far as it can be.
+func TestAWorkersClockIsWrong(t *testing.T) {
+	now := time.Now()
+	b := &clientBatch{began: now.Add(-time.Minute)}
+	for what, c := range map[string]struct{ says, want time.Duration }{
+		"right":       {-30 * time.Second, -30 * time.Second},
+		"a day ahead": {24 * time.Hour, -10 * time.Second},
+		"a day late":  {-24 * time.Hour, -10 * time.Second},
+	} {
+		if got := b.started(trial.Outcome{Started: now.Add(c.says), Wall: 10 * time.Second}, now).Sub(now); got != c.want {
+			t.Errorf("%s: %v from now, want %v", what, got, c.want)
+		}
+	}
+	for _, wall := range []time.Duration{-time.Hour, 1000 * time.Hour} {
+		if got := b.started(trial.Outcome{Wall: wall}, now); got.Before(b.began) || got.After(now) {
+			t.Errorf("a trial that took %v began at %v", wall, got.Sub(now))
+		}
+	}
+}
+
 // Given files that are not what they are said to be, or too many, or for others,
 // then the hub refuses them.
 func TestFilesAreChecked(t *testing.T) {

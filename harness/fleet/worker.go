@@ -283,7 +283,12 @@ func (w *Worker) outcome(ctx context.Context, l Lease, dir string) (o trial.Outc
 		defer func() { _ = e.Close() }()
 		*f.to = filepath.Join(e.Path(), artefactName)
 	}
-	return w.Do(ctx, g)
+	if o, err = w.Do(ctx, g); err == nil && o.Verdict == scenarios.Error {
+		if full := room(w.Cache); full != nil {
+			return o, &troubleError{fmt.Errorf("%w (%s)", full, text.OneLine(o.Reason))}
+		}
+	}
+	return o, err
 }
 
 // fetched gives an artefact, from the cache or the hub.
