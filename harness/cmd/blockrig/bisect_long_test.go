@@ -48,10 +48,10 @@ func cachedRelease(t *testing.T, ref string) bisect.Release {
 	return bisect.Release{}
 }
 
-// releaseState is the folder of a bisection over three releases.
-func releaseState(t *testing.T) (dir string, releases []bisect.Release) {
+// releaseState is the folder of a bisection over releases, oldest first.
+func releaseState(t *testing.T, m trials.Machine, refs ...string) (dir string, releases []bisect.Release) {
 	t.Helper()
-	for _, ref := range []string{"debian:6.12", "debian:6.17", "debian:6.18"} {
+	for _, ref := range refs {
 		releases = append(releases, cachedRelease(t, ref))
 	}
 	a := &app{}
@@ -62,10 +62,11 @@ func releaseState(t *testing.T) (dir string, releases []bisect.Release) {
 	dir = filepath.Join(t.TempDir(), "state")
 	s, err := trials.Create(dir, trials.Request{
 		Command: []string{"blockrig", "bisect", "versions"}, Scenario: trials.ScenarioOf(cases[0]),
-		Machine: trials.Machine{Accel: "auto", Tools: "debian"}, Direction: bisect.Regression,
+		Machine: m, Direction: bisect.Regression,
 		Releases: &trials.ReleaseRequest{
 			Releases: releases,
-			Old:      trials.End{Name: "debian:6.12", Commit: releases[0].Version}, New: trials.End{Name: "debian:6.18", Commit: releases[2].Version},
+			Old:      trials.End{Name: refs[0], Commit: releases[0].Version},
+			New:      trials.End{Name: refs[len(refs)-1], Commit: releases[len(refs)-1].Version},
 		},
 	})
 	if err != nil {
@@ -92,7 +93,7 @@ func trialLines(t *testing.T, dir string) []string {
 // is resumed, then no finished trial is made twice or lost, nothing is left of
 // the killed ones, and the answer is the release that the bug came with.
 func TestBisectReleasesThroughKills(t *testing.T) {
-	dir, releases := releaseState(t)
+	dir, releases := releaseState(t, trials.Machine{Accel: "auto", Tools: "debian"}, "debian:6.12", "debian:6.17", "debian:6.18")
 	resume := func(ctx context.Context) (*exec.Cmd, *bytes.Buffer) {
 		c := exec.CommandContext(ctx, filepath.Join(command, "blockrig"), "--format", "json", "bisect", "resume", dir)
 		var said bytes.Buffer

@@ -3,16 +3,24 @@
 package main
 
 import (
+	"encoding/json"
 	"math/rand/v2"
+	"os"
 	"os/exec"
+	"path/filepath"
 	"strconv"
+	"strings"
 	"sync"
 	"syscall"
 	"testing"
 	"time"
 
+	"github.com/blockrig/blockrig/harness/bisect"
+	"github.com/blockrig/blockrig/harness/bisect/trials"
+	"github.com/blockrig/blockrig/harness/hunt"
+	"github.com/blockrig/blockrig/harness/nightly"
+	"github.com/blockrig/blockrig/harness/qemu"
 	"github.com/blockrig/blockrig/results"
-	"github.com/blockrig/blockrig/scenarios"
 )
 
 // Given a hub and four workers, and at random moments workers that are killed or
@@ -71,29 +79,81 @@ func TestAFleetInTrouble(t *testing.T) {
 	for _, w := range workers {
 		f.end(w)
 	}
-	run, err := results.Show(f.results, "last")
+	f.wantEachOnce(o, repeat)
+	f.wantNothingLeft()
+}
+
+// Given a hub and two workers, when a night, a hunt and a bisection have their
+// trials made there, then they end as they do without, and every trial was made by
+// one of the workers.
+func TestOtherVerbsWithAHub(t *testing.T) {
+	f := newFleet(t)
+	f.limit = 40 * time.Minute
+	t.Setenv("XDG_STATE_HOME", filepath.Join(f.root, "state"))
+	for _, name := range []string{"w1", "w2"} {
+		w := f.startWorker(name)
+		defer f.end(w)
+	}
+	t.Run("nightly", func(t *testing.T) {
+		o := f.runs("nightly", f.write("nightly.yaml", nightOf("debian:6.17.13", "")), "--format", "json").wait()
+		var n nightly.Night
+		if err := json.Unmarshal([]byte(o.stdout), &n); err != nil || o.status != exitPass || len(n.Findings) > 0 {
+			t.Fatal(err, o)
+		}
+		madeByWorkers(t, f.results, 4)
+	})
+	t.Run("hunt", func(t *testing.T) {
+		root := t.TempDir()
+		o := f.runs("hunt", "--results", root, "--stack", "lvm-raid1", "-k", "debian:6.18", "--accel", "tcg", "--seed", "1", "--budget", "1m", "--known", "report", "--format", "json").wait()
+		first, _, _ := strings.Cut(o.stdout, "\n")
+		var found hunt.Finding
+		if err := json.Unmarshal([]byte(first), &found); err != nil || o.status != exitFailure || found.Class != hunt.BlamesDisk || !found.Cold {
+			t.Fatal(err, o)
+		}
+		madeByWorkers(t, root, 1)
+	})
+	t.Run("bisect", func(t *testing.T) {
+		build, err := qemu.BuildID("")
+		if err != nil {
+			t.Fatal(err)
+		}
+		dir, releases := releaseState(t, trials.Machine{Accel: "tcg", Tools: "debian", Hub: f.addr, QEMU: build}, "debian:6.17", "debian:6.18")
+		o := f.run("--format", "json", "bisect", "resume", dir)
+		var a bisect.Answer
+		if err := json.Unmarshal([]byte(o.stdout), &a); err != nil || a.First == nil || a.First.Hash != releases[1].Version || a.Grade != bisect.Proven {
+			t.Fatal(err, o)
+		}
+		madeByWorkers(t, filepath.Join(dir, "runs"), 4)
+	})
+	f.wantNothingLeft()
+}
+
+// madeByWorkers fails unless there are at least so many trials in a folder of
+// runs, all of them made by workers of a hub.
+func madeByWorkers(t *testing.T, root string, least int) {
+	t.Helper()
+	files, err := filepath.Glob(filepath.Join(root, "2*", results.TrialsFile))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(run.Problems()) > 0 {
-		t.Errorf("the record: %v", run.Problems())
-	}
-	tasks := map[int]bool{}
-	for _, r := range run.Records {
-		if tasks[r.Task] {
-			t.Errorf("trial %d is recorded twice", r.Task)
+	n := 0
+	for _, name := range files {
+		text, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
 		}
-		tasks[r.Task] = true
-		want := scenarios.Pass
-		if r.Case == "length=512,memory_offset=32" && r.Kernel.Ref == "debian:6.18" {
-			want = scenarios.EIO
-		}
-		if r.Verdict != want {
-			t.Errorf("trial %d (%s, %s) is %s: %s", r.Task, r.Kernel.Ref, r.Case, r.Verdict, r.Reason)
+		for line := range strings.Lines(string(text)) {
+			var r results.Record
+			if err := json.Unmarshal([]byte(line), &r); err != nil {
+				t.Fatal(err)
+			}
+			if r.Worker == nil {
+				t.Errorf("%s of %s was made here", r.Case, name)
+			}
+			n++
 		}
 	}
-	if len(tasks) != 4*repeat || o.status != exitFailure {
-		t.Errorf("%d of %d trials are recorded: %v", len(tasks), 4*repeat, o)
+	if n < least {
+		t.Errorf("%d trials are recorded in %s, want %d at least", n, root, least)
 	}
-	f.wantNothingLeft()
 }

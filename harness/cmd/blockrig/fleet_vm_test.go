@@ -27,7 +27,12 @@ type fleetSite struct {
 // newFleet starts a hub. Its address stays the same when it is started again.
 func newFleet(t *testing.T) *fleetSite {
 	t.Helper()
-	f := &fleetSite{host: newHost(t), addr: "127.0.0.1:0"}
+	return newFleetAt(t, "127.0.0.1:0")
+}
+
+func newFleetAt(t *testing.T, addr string) *fleetSite {
+	t.Helper()
+	f := &fleetSite{host: newHost(t), addr: addr}
 	f.startHub()
 	t.Cleanup(func() { f.end(f.hub) })
 	return f
@@ -38,11 +43,12 @@ func newFleet(t *testing.T) *fleetSite {
 func (f *fleetSite) own(name string, args ...string) *exec.Cmd {
 	cmd := exec.Command(filepath.Join(command, "blockrig"), append([]string{"--results", f.results}, args...)...)
 	cmd.Dir = f.root
-	cache := filepath.Join(f.root, "cache-"+name)
-	cmd.Env = append(os.Environ(), "XDG_CACHE_HOME="+cache, "XDG_STATE_HOME="+filepath.Join(f.root, "state"), "TMPDIR="+f.tmp, "LC_ALL=C", "BLOCKRIG_HUB_KEY="+f.key)
+	cmd.Env = append(os.Environ(), "XDG_CACHE_HOME="+f.cacheOf(name), "XDG_STATE_HOME="+filepath.Join(f.root, "state"), "TMPDIR="+f.tmp, "LC_ALL=C", "BLOCKRIG_HUB_KEY="+f.key)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 	return cmd
 }
+
+func (f *fleetSite) cacheOf(name string) string { return filepath.Join(f.root, "cache-"+name) }
 
 func (f *fleetSite) startHub() {
 	f.t.Helper()
@@ -69,9 +75,14 @@ func (f *fleetSite) startWorker(name string) *exec.Cmd {
 	return f.startWorkerAs(name, "--as-root")
 }
 
+// worker is one that is to be started.
+func (f *fleetSite) worker(name string, as ...string) *exec.Cmd {
+	return f.own(name, append([]string{"worker", "--hub", f.addr, "--name", name, "--jobs", "1", "--accel", "tcg"}, as...)...)
+}
+
 func (f *fleetSite) startWorkerAs(name string, as ...string) *exec.Cmd {
 	f.t.Helper()
-	cmd := f.own(name, append([]string{"worker", "--hub", f.addr, "--name", name, "--jobs", "1"}, as...)...)
+	cmd := f.worker(name, as...)
 	if err := cmd.Start(); err != nil {
 		f.t.Fatal(err)
 	}
