@@ -303,6 +303,9 @@ func (f follower) trial(r Record, line int) store.Trial {
 		Accel: r.Accel, CPUs: r.CPUs, Warm: r.Warm, BootID: r.BootID,
 		BootMS: r.BootMS, TrialMS: r.TrialMS, GuestMS: r.GuestMS, TookMS: r.Took().Milliseconds(), Attempts: len(r.Attempts),
 	}
+	if r.Worker != nil {
+		t.Worker, t.WaitMS = store.Worker{Name: r.Worker.Name, CPU: r.Worker.CPU}, r.Worker.WaitMS
+	}
 	if dir := r.RunDir; isTrialDir(dir) {
 		if info, err := f.folders.Lstat(path.Join(f.id, dir)); err == nil && info.IsDir() {
 			t.Dir = dir

@@ -389,7 +389,7 @@ func (c *Client) outcome(ctx context.Context, j trial.Job, r Came) (trial.Outcom
 		}
 	}
 	o.Accel, o.CPUs = j.Accel, j.CPUs
-	o.Worker = &trial.Worker{Name: text.Cut(text.OneLine(r.Worker), 100), QEMU: j.QEMU, CPU: text.Cut(text.OneLine(r.CPU), 100)}
+	o.Worker = &trial.Worker{Name: text.Cut(text.OneLine(r.Worker), 100), QEMU: j.QEMU, CPU: text.Cut(text.OneLine(r.CPU), 100), WaitMS: r.WaitMS}
 	return o, nil
 }
 

@@ -91,6 +91,8 @@ type job struct {
 	state   jobState
 	by      string // ID of the worker that has it
 	until   time.Time
+	since   time.Time       // the hub has it
+	waited  time.Duration   // from then until it was last leased
 	again   string          // JetStream has given it once more, while it was leased
 	backs   int             // times that it was given back unharmed
 	unable  int             // of these, since a worker could not do it
@@ -510,7 +512,7 @@ func (h *Hub) take(id string, g *group, want int) ([]Lease, error) {
 			continue
 		}
 		j.set(leased)
-		j.by, j.until, j.again = id, h.lost(now), ""
+		j.by, j.until, j.again, j.waited = id, h.lost(now), "", now.Sub(j.since)
 		if w != nil {
 			w.leases[j.place] = now
 			b.news.Started = append(b.news.Started, Started{t.N, w.Name})
@@ -656,7 +658,7 @@ func (h *Hub) done(id string, data []byte) any {
 	if v == string(scenarios.Error) {
 		w.errors++
 	}
-	h.result(b, j, Came{N: r.N, Result: r.Result, Worker: w.Name, CPU: w.CPU}, v)
+	h.result(b, j, Came{N: r.N, Result: r.Result, Worker: w.Name, CPU: w.CPU, WaitMS: j.waited.Milliseconds()}, v)
 	h.mu.Unlock()
 	if err := h.queue.tell(r.Reply, ackDone); err != nil {
 		// It is taken out when it comes again.
@@ -820,7 +822,7 @@ func (h *Hub) submit(id string, data []byte) any {
 			h.mu.Unlock()
 			return plain{failed(errors.New("jobs of one group are for one class of machines"))}
 		}
-		b.jobs[p.N] = &job{place: p, group: g}
+		b.jobs[p.N] = &job{place: p, group: g, since: b.seen}
 		b.groups[g] = true
 		added = append(added, b.jobs[p.N])
 		if !there[p.N] {

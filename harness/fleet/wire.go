@@ -257,6 +257,7 @@ type Came struct {
 	Result Result `json:"result"`
 	Worker string `json:"worker"`
 	CPU    string `json:"cpu,omitempty"`
+	WaitMS int64  `json:"wait_ms,omitempty"` // from when the hub had the job until the worker took it
 }
 
 // Second is a verdict that came after the first, and differs.

@@ -49,6 +49,9 @@ type Worker struct {
 	Name string `json:"name"` // of the machine
 	QEMU string `json:"qemu"` // qemu.BuildID
 	CPU  string `json:"cpu,omitempty"`
+	// WaitMS is how long the trial waited for it, milliseconds: from when the hub
+	// had it until it was taken.
+	WaitMS int64 `json:"wait_ms,omitempty"`
 }
 
 // BaseKey names the saved machine that the job can go on from: jobs with one

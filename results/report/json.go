@@ -43,7 +43,7 @@ func Read(in io.Reader) (Report, error) {
 // filled is the report with empty lists as [], so that a reader need not tell
 // them from null.
 func (r Report) filled() Report {
-	r.Runs, r.Kernels, r.Problems = results.OrEmpty(r.Runs), results.OrEmpty(r.Kernels), results.OrEmpty(r.Problems)
+	r.Runs, r.Kernels, r.Workers, r.Problems = results.OrEmpty(r.Runs), results.OrEmpty(r.Kernels), results.OrEmpty(r.Workers), results.OrEmpty(r.Problems)
 	r.Cases, r.Changes = each(r.Cases, func(c *Case) { c.Cells, c.History = results.OrEmpty(c.Cells), results.OrEmpty(c.History) }), results.OrEmpty(r.Changes)
 	r.Trials = each(r.Trials, func(t *Trial) {
 		t.Also, t.Legs, t.Findings = results.OrEmpty(t.Also), results.OrEmpty(t.Legs), results.OrEmpty(t.Findings)

@@ -66,7 +66,7 @@ const mostTold = 400
 func Load(ctx context.Context, s store.Reader, files fs.FS, o Options) (Report, error) {
 	l := loader{store: s, files: files, kernels: map[Kernel]int{}, cases: map[store.CaseID]int{}, streams: map[string]string{}, shipped: map[string]bool{}, grid: stats.ComparisonGrid(), looked: o.Looked}
 	l.r = Report{Version: Version, Title: o.Title, Made: o.Made.UTC(), Tool: o.Tool}
-	for _, f := range []func(context.Context, store.Filter) error{l.runs, l.readNights, l.cells, l.bisections, l.history, l.trials} {
+	for _, f := range []func(context.Context, store.Filter) error{l.runs, l.readNights, l.cells, l.bisections, l.history, l.trials, l.workers} {
 		if err := f(ctx, o.Of); err != nil {
 			return Report{}, fmt.Errorf("make the report: %w", err)
 		}
@@ -134,6 +134,17 @@ func commandLine(args []string) string {
 		words[i] = trials.Quoted(a)
 	}
 	return strings.Join(words, " ")
+}
+
+func (l *loader) workers(ctx context.Context, of store.Filter) error {
+	all, err := l.store.Workers(ctx, of)
+	for _, w := range all {
+		l.r.Workers = append(l.r.Workers, Worker{
+			Name: w.Name, CPU: w.CPU, Trials: w.Trials, Failures: w.Failures, Errors: w.Errors, Again: w.Again, First: w.First, Last: w.Last,
+			TookMS: w.TookMS, WaitMS: w.WaitMS / int64(w.Trials), MostWait: w.MostWait,
+		})
+	}
+	return err
 }
 
 // kernel gives the place of a kernel; the first time it is added.

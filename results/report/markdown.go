@@ -5,6 +5,7 @@ import (
 	"io"
 	"regexp"
 	"strings"
+	"time"
 
 	"github.com/blockrig/blockrig/harness/text"
 )
@@ -22,6 +23,7 @@ func Markdown(w io.Writer, r Report) error {
 	r.markdownHunted(p)
 	r.markdownGrid(p)
 	r.markdownBisections(p)
+	r.markdownWorkers(p)
 	for _, problem := range r.Problems {
 		p("\n> %s\n", md(problem))
 	}
@@ -131,6 +133,24 @@ func (r Report) markdownBisections(p func(string, ...any)) {
 	p("\n## Bisections\n\n")
 	for _, b := range r.Bisections {
 		p("- %s: %s\n", md(b.Title()), md(b.Found()))
+	}
+}
+
+func (r Report) markdownWorkers(p func(string, ...any)) {
+	if len(r.Workers) == 0 {
+		return
+	}
+	p("\n## Workers\n\n| worker | trials | failed | no verdict | tried again | at a time | one took | waited | at most |\n|---|--:|--:|--:|--:|--:|--:|--:|--:|\n")
+	ms := func(n int64) string {
+		return (time.Duration(n) * time.Millisecond).Round(100 * time.Millisecond).String()
+	}
+	for i, w := range r.Workers {
+		if i == mostRows {
+			p("\n… and %d more.\n", len(r.Workers)-i)
+			return
+		}
+		p("| %s | %d | %d | %d | %d | %.1f | %s | %s | %s |\n", md(w.Name), w.Trials, w.Failures, w.Errors, w.Again,
+			w.Use(), ms(w.TookMS/int64(max(1, w.Trials))), ms(w.WaitMS), ms(w.MostWait))
 	}
 }
 

@@ -330,6 +330,20 @@
       h("thead", {}, h("tr", {}, ["run", "trials", "failed", "no verdict", "took", "command"].map((n) => h("th", { scope: "col" }, n)))), body)), more);
   };
 
+  // ---- workers of a hub
+
+  const workersPart = () => {
+    if (!data.workers.length) return null;
+    const body = h("tbody", {});
+    const more = bit(data.workers, 100, (some) => body.append(...some.map((w) => {
+      const ms = Date.parse(w.last) - Date.parse(w.first);
+      return h("tr", {}, h("th", { scope: "row" }, w.name), h("td", {}, w.trials), h("td", {}, w.failures), h("td", {}, w.errors), h("td", {}, w.made_again),
+        h("td", {}, (ms > 0 ? w.took_ms / ms : 0).toFixed(1)), h("td", {}, took(w.took_ms / Math.max(1, w.trials))), h("td", {}, took(w.wait_ms) + ", at most " + took(w.most_wait_ms)), h("td", {}, w.cpu || ""));
+    })), "workers");
+    return part("workers", "Workers", "who made the trials, and how long those waited until a worker took them", h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Workers" }, h("table", {}, h("caption", { class: "visually-hidden" }, "Workers of a hub"),
+      h("thead", {}, h("tr", {}, ["worker", "trials", "failed", "no verdict", "tried again", "at a time", "one took", "waited", "processor"].map((n) => h("th", { scope: "col" }, n)))), body)), more);
+  };
+
   // ---- one trial
 
   // copyButton copies a text, or what a function gives.
@@ -547,7 +561,7 @@
     }
     const back = shownTrial;
     shownTrial = null;
-    const all = [changesPart(), gridPart(), historyPart(), bisectionsPart(), runsPart()].filter(Boolean);
+    const all = [changesPart(), gridPart(), historyPart(), bisectionsPart(), runsPart(), workersPart()].filter(Boolean);
     $("main").replaceChildren(...all);
     parts(all);
     if (back) window.scrollTo(0, place);

@@ -29,6 +29,7 @@ type Report struct {
 	Changes    []Change    `json:"changes"`          // the most important first
 	Trials     []Trial     `json:"trials"`           // those that are told in full: one for each way in which a case ended on a kernel
 	Bisections []Bisection `json:"bisections"`       // oldest first
+	Workers    []Worker    `json:"workers"`          // of a hub, by name
 	Problems   []string    `json:"problems"`         // what of the record can't be read
 	Hunted     []Hunted    `json:"hunted,omitempty"` // what the hunts of nights found, the worst first
 }
@@ -54,6 +55,31 @@ type Run struct {
 	Trials   int       `json:"trials"`
 	Failures int       `json:"failures"`
 	Errors   int       `json:"errors"` // without a verdict about the kernel
+}
+
+// A Worker is one of a hub's, with the trials that it made.
+type Worker struct {
+	Name     string    `json:"name"`
+	CPU      string    `json:"cpu,omitempty"` // of its machine
+	Trials   int       `json:"trials"`
+	Failures int       `json:"failures"`
+	Errors   int       `json:"errors"`     // without a verdict about the kernel
+	Again    int       `json:"made_again"` // that were tried more than once there
+	First    time.Time `json:"first"`      // start of the first
+	Last     time.Time `json:"last"`       // end of the last
+	TookMS   int64     `json:"took_ms"`    // wall time of all of them together
+	WaitMS   int64     `json:"wait_ms"`    // that one waited for it, on average
+	MostWait int64     `json:"most_wait_ms"`
+}
+
+// Use is how many trials it made at a time, from the start of the first to the
+// end of the last, on average.
+func (w Worker) Use() float64 {
+	ms := w.Last.Sub(w.First).Milliseconds()
+	if ms <= 0 {
+		return 0
+	}
+	return float64(w.TookMS) / float64(ms)
 }
 
 // A Kernel is one that trials ran on.

@@ -160,6 +160,11 @@ func sample() Report {
 		},
 		Text: "Subject: [REGRESSION] misaligned direct read on dm-mirror hangs (since 7eac33186957)\nTo: Device Mapper <dm@example.org>\nCc: A Developer <dev@example.org>, regressions@lists.linux.dev\n\nText.\n",
 	}}
+	first := time.Date(2026, 11, 25, 22, 0, 0, 0, time.UTC)
+	r.Workers = []Worker{
+		{Name: "big", CPU: "A CPU", Trials: 180, Failures: 12, First: first, Last: first.Add(90 * time.Second), TookMS: 342_000, WaitMS: 1_400, MostWait: 9_200},
+		{Name: hostile, Trials: 3, Errors: 1, Again: 1, First: first, Last: first.Add(time.Minute), TookMS: 12_000, WaitMS: 100, MostWait: 300},
+	}
 	r.Problems = []string{"trials.jsonl of run 20261101T000000.000Z-dddddddd was damaged after the run ended: 3 of its 6 trials are left in it"}
 	return r
 }

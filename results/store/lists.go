@@ -86,6 +86,26 @@ FROM trials t JOIN kernels k ON k.no = t.kernel`+w.String()+` GROUP BY t.kernel 
 	return out, err
 }
 
+// Workers are those that made trials that fit, by name.
+func (s *Store) Workers(ctx context.Context, f Filter) ([]WorkerUse, error) {
+	w := f.where()
+	w.add("t.worker > 0")
+	var out []WorkerUse
+	var u WorkerUse
+	var first, last int64
+	err := s.each(ctx, `
+SELECT u.name, u.cpu, count(*), sum(t.failed), sum(t.outcome IN (SELECT no FROM outcomes WHERE verdict = 'error')), min(t.started), max(t.started + t.took_ms),
+	sum(t.took_ms), sum(t.wait_ms), max(t.wait_ms), sum(t.attempts > 1)
+FROM trials t JOIN workers u ON u.no = t.worker`+w.String()+` GROUP BY t.worker ORDER BY u.name, u.cpu`, w.args,
+		[]any{&u.Name, &u.CPU, &u.Trials, &u.Failures, &u.Errors, &first, &last, &u.TookMS, &u.WaitMS, &u.MostWait, &u.Again}, func() error {
+			one := u
+			one.First, one.Last = timeOf(first), timeOf(last)
+			out = append(out, one)
+			return nil
+		})
+	return out, err
+}
+
 // Bisections are all, oldest first.
 func (s *Store) Bisections(ctx context.Context) ([]Bisection, error) {
 	var out []Bisection

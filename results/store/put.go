@@ -142,7 +142,7 @@ func (s *Store) Drop(ctx context.Context, runs ...string) error {
 // Clear takes everything out of the store.
 func (s *Store) Clear(ctx context.Context) error {
 	err := s.write(ctx, func(tx *sql.Tx) error {
-		for _, table := range []string{"runs", "kernels", "cases", "outcomes", "boots", "bisections"} {
+		for _, table := range []string{"runs", "kernels", "cases", "outcomes", "boots", "workers", "bisections"} {
 			if _, err := tx.ExecContext(ctx, "DELETE FROM "+table); err != nil {
 				return err
 			}
@@ -274,9 +274,13 @@ func (w *writer) trial(run int64, t Trial) {
 		k.Ref, k.Exact, k.Release, k.Digest, k.Commit)
 	c := w.caseNumber(CaseID{t.Scenario, t.Case})
 	outcome, boot := w.outcomeNumber(t), w.bootNumber(t.BootID)
-	w.exec(`INSERT INTO trials VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+	worker := int64(0)
+	if t.Worker != (Worker{}) {
+		worker = w.number(t.Worker, `SELECT no FROM workers WHERE name = ? AND cpu = ?`, `INSERT INTO workers (name, cpu) VALUES (?, ?) RETURNING no`, t.Worker.Name, t.Worker.CPU)
+	}
+	w.exec(`INSERT INTO trials VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
 		run, t.Line, t.Task, millis(t.Started), kernel, c, outcome, t.Verdict.Failure(), boot, t.Dir != "",
-		t.Reason, t.Bytes, t.Accel, t.CPUs, t.Warm, t.BootMS, t.TrialMS, t.GuestMS, t.TookMS, t.Attempts, t.Dir)
+		t.Reason, t.Bytes, t.Accel, t.CPUs, t.Warm, t.BootMS, t.TrialMS, t.GuestMS, t.TookMS, t.Attempts, t.Dir, worker, t.WaitMS)
 	for n, f := range t.Findings {
 		w.exec("INSERT INTO findings VALUES (?, ?, ?, ?, ?, ?, ?)", run, t.Line, n, string(f.Kind), f.Title, f.Place, f.Line)
 	}

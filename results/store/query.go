@@ -25,6 +25,8 @@ type Reader interface {
 	// Kernels are those on which trials that fit ran, in the order of their
 	// first trials.
 	Kernels(ctx context.Context, f Filter) ([]KernelUse, error)
+	// Workers are those, of a hub's, that made trials that fit, by name.
+	Workers(ctx context.Context, f Filter) ([]WorkerUse, error)
 	// Bisections are all, oldest first.
 	Bisections(ctx context.Context) ([]Bisection, error)
 	// Asked are the cases that runs were to do, each with each kernel that they

@@ -143,4 +143,17 @@ CREATE TABLE bisections (
 	file_state TEXT NOT NULL -- names the files as they were read
 ) WITHOUT ROWID;
 `,
+	`
+-- Who made trials, of a hub's workers. What is there is read anew for it.
+DELETE FROM runs;
+CREATE TABLE workers (
+	no   INTEGER PRIMARY KEY,
+	name TEXT NOT NULL,
+	cpu  TEXT NOT NULL,
+	UNIQUE (name, cpu)
+);
+ALTER TABLE trials ADD COLUMN worker INTEGER NOT NULL DEFAULT 0; -- 0: it was made here
+ALTER TABLE trials ADD COLUMN wait_ms INTEGER NOT NULL DEFAULT 0;
+CREATE INDEX trials_by_worker ON trials (worker) WHERE worker > 0;
+`,
 }

@@ -83,6 +83,7 @@ func TestATrialIsReadAsItWasWritten(t *testing.T) {
 	s := opened(t, filepath.Join(t.TempDir()))
 	want := trial(newer, scenarios.Hang, "b1", "no answer", "BUG: a; b", "WARNING in c")
 	want.Also = []scenarios.Verdict{scenarios.Warn, scenarios.Degraded}
+	want.Worker, want.WaitMS = Worker{"big", "A CPU"}, 20
 	want.Findings = []Finding{{Kind: "warn", Title: "WARNING in c", Place: "c.c:1", Line: 7}, {Kind: "bug", Title: "BUG: a; b", Line: 3}}
 	p := run("R1", began, trial(old, scenarios.Pass, "b0", "512 bytes"), want)
 	add(t, s, p)
@@ -196,6 +197,34 @@ func TestAHistoryCountsTrialsByBootAndOutcome(t *testing.T) {
 		if strings.Join(points, " ") != want {
 			t.Errorf("by %d: %v, want %s", by, points, want)
 		}
+	}
+}
+
+// Given trials that workers of a hub made, and one that was made here, then each
+// worker has its own.
+func TestWorkersHaveTheTrialsThatTheyMade(t *testing.T) {
+	s := opened(t, t.TempDir())
+	by := func(w Worker, v scenarios.Verdict, tookMS, waitMS int64, attempts int) Trial {
+		out := trial(old, v, "b1", "said")
+		out.Worker, out.TookMS, out.WaitMS, out.Attempts = w, tookMS, waitMS, attempts
+		return out
+	}
+	big, small := Worker{"big", "A CPU"}, Worker{"small", ""}
+	add(t, s, run("R1", began, by(big, scenarios.Pass, 500, 10, 1), by(Worker{}, scenarios.Bug, 100, 0, 1), by(small, scenarios.Error, 900, 5, 3), by(big, scenarios.EIO, 2000, 40, 1)),
+		run("R2", hours(1), by(small, scenarios.Pass, 100, 7, 1)))
+	got, err := s.Workers(t.Context(), Filter{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []WorkerUse{
+		{Worker: big, Counts: Counts{Trials: 2, Failures: 1}, First: began, Last: began.Add(5 * time.Second), TookMS: 2500, WaitMS: 50, MostWait: 40},
+		{Worker: small, Counts: Counts{Trials: 2, Errors: 1}, First: began.Add(2 * time.Second), Last: hours(1).Add(100 * time.Millisecond), TookMS: 1000, WaitMS: 12, MostWait: 7, Again: 1},
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("other workers (-want +got):\n%s", diff)
+	}
+	if got, err := s.Workers(t.Context(), Filter{Runs: []string{"R2"}}); err != nil || len(got) != 1 || got[0].Trials != 1 {
+		t.Errorf("of one run: %+v, %v", got, err)
 	}
 }
 

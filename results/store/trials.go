@@ -108,8 +108,9 @@ func listOf[T any](text string) ([]T, error) {
 }
 
 const trialQuery = `SELECT t.run, t.line, t.task, t.started, t.kernel, t."case", t.outcome, t.reason, t.bytes, t.accel, t.cpus, t.warm,
-	coalesce(b.id, ''), t.boot_ms, t.trial_ms, t.guest_ms, t.took_ms, t.attempts, t.dir
-FROM trials t LEFT JOIN boots b ON b.no = t.boot`
+	coalesce(b.id, ''), t.boot_ms, t.trial_ms, t.guest_ms, t.took_ms, t.attempts, t.dir,
+	coalesce(u.name, ''), coalesce(u.cpu, ''), t.wait_ms
+FROM trials t LEFT JOIN boots b ON b.no = t.boot LEFT JOIN workers u ON u.no = t.worker`
 
 // Trials gives trials one by one, without their findings.
 func (s *Store) Trials(ctx context.Context, f Filter) iter.Seq2[Trial, error] {
@@ -141,7 +142,7 @@ func (s *Store) trials(ctx context.Context, n names, condition string, args []an
 	var t Trial
 	into := []any{
 		&run, &t.Line, &t.Task, &started, &kernel, &c, &outcome, &t.Reason, &t.Bytes, &t.Accel, &t.CPUs, &t.Warm,
-		&t.BootID, &t.BootMS, &t.TrialMS, &t.GuestMS, &t.TookMS, &t.Attempts, &t.Dir,
+		&t.BootID, &t.BootMS, &t.TrialMS, &t.GuestMS, &t.TookMS, &t.Attempts, &t.Dir, &t.Worker.Name, &t.Worker.CPU, &t.WaitMS,
 	}
 	return s.each(ctx, trialQuery+condition, args, into, func() error {
 		out, o := t, n.outcomes[outcome]

@@ -83,6 +83,9 @@ type Trial struct {
 	TookMS   int64  `json:"took_ms"`  // wall time of all attempts, milliseconds
 	Attempts int    `json:"attempts"`
 
+	Worker Worker `json:"worker,omitzero"` // the zero value: it was made where it was recorded
+	WaitMS int64  `json:"wait_ms"`         // that it waited for the worker, milliseconds
+
 	// Dir is the name of the trial's folder in its run's; "" when none was
 	// kept, since one with the same signature is.
 	Dir string `json:"dir"`
@@ -154,6 +157,24 @@ type KernelUse struct {
 	Counts
 	First time.Time `json:"first"` // start of the first of those trials
 	Last  time.Time `json:"last"`
+}
+
+// A Worker is a hub's that made trials.
+type Worker struct {
+	Name string `json:"name"`
+	CPU  string `json:"cpu"` // of its machine; "" when it does not say
+}
+
+// A WorkerUse is a worker with the trials that it made.
+type WorkerUse struct {
+	Worker
+	Counts
+	First    time.Time `json:"first"`        // start of the first of those trials
+	Last     time.Time `json:"last"`         // end of the last
+	TookMS   int64     `json:"took_ms"`      // wall time of all of them together, milliseconds
+	WaitMS   int64     `json:"wait_ms"`      // that all of them together waited for it, milliseconds
+	MostWait int64     `json:"most_wait_ms"` // that one of them did
+	Again    int       `json:"made_again"`   // of which it had to try more than once
 }
 
 // A History is what the trials of one case showed, point by point.
