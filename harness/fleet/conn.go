@@ -216,7 +216,12 @@ func until(ctx context.Context, do func() error) error {
 // send brings a file to the hub, in parts, and goes on where it broke off.
 func (c *conn) send(ctx context.Context, a Artefact, f io.ReaderAt) error {
 	return until(ctx, func() error {
-		at, whole, err := c.have(ctx, a.SHA256)
+		var at int64
+		var whole bool
+		var err error
+		if a.Size > maxPart { // what is one part is sent sooner than asked for
+			at, whole, err = c.have(ctx, a.SHA256)
+		}
 		for err == nil && !whole {
 			n := min(maxPart, a.Size-at)
 			if n < 0 {

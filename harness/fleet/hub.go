@@ -51,7 +51,7 @@ type Hub struct {
 	work  sync.WaitGroup
 
 	mu      sync.Mutex
-	more    signal // there may be something to lease
+	more    wakeup // there may be something to lease
 	batches map[string]*batch
 	groups  map[string]*group
 	workers map[string]*worker
@@ -71,7 +71,7 @@ type batch struct {
 	groups map[*group]bool
 	whole  bool       // the client has sent all that it wants
 	news   pollAnswer // what the client is to be told
-	told   signal     // there is some, or the batch is no more
+	told   wakeup     // there is some, or the batch is no more
 	seen   time.Time
 }
 
@@ -160,7 +160,7 @@ func NewHub(ctx context.Context, o Options) (_ *Hub, err error) {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
 	h := &Hub{
-		opt: o, more: make(signal), batches: map[string]*batch{}, groups: map[string]*group{},
+		opt: o, more: make(wakeup), batches: map[string]*batch{}, groups: map[string]*group{},
 		workers: map[string]*worker{}, orphans: map[string]time.Time{}, dry: map[string]time.Time{},
 		asking: map[string]int{}, grace: time.Now().Add(o.gone),
 	}
@@ -320,13 +320,13 @@ func (h *Hub) trouble(err error) failure {
 
 func failed(err error) failure { return failure{text.OneLine(err.Error())} }
 
-// A signal is closed when what is waited for may have come.
-type signal chan struct{}
+// A wakeup is closed when what is waited for may have come.
+type wakeup chan struct{}
 
 // wake wakes who waits for it. The caller holds h.mu.
-func (s *signal) wake() {
+func (s *wakeup) wake() {
 	close(*s)
-	*s = make(signal)
+	*s = make(wakeup)
 }
 
 // token signs a lease of a worker's.
@@ -804,7 +804,7 @@ func (h *Hub) submit(id string, data []byte) any {
 	var added []*job
 	h.mu.Lock()
 	if b = h.batches[r.Batch]; b == nil {
-		b = &batch{id: r.Batch, client: id, jobs: map[int]*job{}, groups: map[*group]bool{}, told: make(signal)}
+		b = &batch{id: r.Batch, client: id, jobs: map[int]*job{}, groups: map[*group]bool{}, told: make(wakeup)}
 		h.batches[r.Batch] = b
 	}
 	b.seen = time.Now()

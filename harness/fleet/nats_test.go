@@ -26,12 +26,14 @@ import (
 const natsConfig = "BLOCKRIG_TEST_NATS_CONFIG"
 
 func TestMain(m *testing.M) {
-	if name := os.Getenv(natsConfig); name != "" {
-		if err := serveNATS(name); err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			os.Exit(1)
+	for variable, serve := range map[string]func(string) error{natsConfig: serveNATS, hubFolder: serveHub} {
+		if value := os.Getenv(variable); value != "" {
+			if err := serve(value); err != nil {
+				fmt.Fprintln(os.Stderr, err)
+				os.Exit(1)
+			}
+			return
 		}
-		return
 	}
 	os.Exit(m.Run())
 }
