@@ -5,14 +5,18 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"maps"
 	"os"
+	"path/filepath"
 	"slices"
+	"strconv"
 	"sync"
 	"time"
 
 	"github.com/blockrig/blockrig"
+	"github.com/blockrig/blockrig/harness/cachedir"
 	"github.com/blockrig/blockrig/harness/qemu"
 	"github.com/blockrig/blockrig/harness/text"
 	"github.com/blockrig/blockrig/harness/trial"
@@ -21,8 +25,11 @@ import (
 )
 
 // A Client has jobs done by a hub's workers. It implements trial.Fleet. Connect
-// makes one; the exported fields are set, if at all, before it is used.
+// makes one; the exported fields are set, all but Work if at all, before it is
+// used.
 type Client struct {
+	// Work is a folder for what comes back, until it is recorded.
+	Work string
 	// Find gives the files that a job names, the kernel as a bzImage; nil where
 	// jobs have none.
 	Find func(context.Context, trial.Job) (trial.Files, error)
@@ -115,19 +122,29 @@ func (c *Client) Class(ctx context.Context, accel qemu.Accel, build string) (Cla
 }
 
 // Begin implements trial.Fleet.
-func (c *Client) Begin(context.Context) (trial.Batch, error) {
-	return &clientBatch{c: c, id: newID(), began: time.Now(), open: map[int]Task{}, jobs: map[int]trial.Job{}, held: map[int]bool{}}, nil
+func (c *Client) Begin(ctx context.Context) (trial.Batch, error) {
+	const prefix = "batch-"
+	if err := cachedir.Sweep(ctx, c.Work, prefix, nil); err != nil {
+		return nil, err
+	}
+	dir, err := cachedir.Scratch(ctx, c.Work, prefix)
+	if err != nil {
+		return nil, err
+	}
+	return &clientBatch{c: c, dir: dir, lost: map[int]int{}, id: newID(), began: time.Now(), open: map[int]Task{}, jobs: map[int]trial.Job{}, held: map[int]bool{}}, nil
 }
 
 // A clientBatch is one of a client's.
 type clientBatch struct {
 	c       *Client
+	dir     *cachedir.Folder // of files that came
 	id      string
 	began   time.Time
 	open    map[int]Task // submitted, without an outcome
 	jobs    map[int]trial.Job
 	results []Came
 	held    map[int]bool // results that came and are not confirmed
+	lost    map[int]int  // times that the hub had lost the files of a result
 	confirm []int
 	idle    string
 	since   time.Time // of idle
@@ -233,16 +250,27 @@ func (b *clientBatch) Next(ctx context.Context) (trial.Away, error) {
 			if _, ok := b.open[r.N]; !ok {
 				continue // it was there already, or is not wanted
 			}
-			delete(b.open, r.N)
-			o, err := b.c.outcome(ctx, b.jobs[r.N], r)
-			if err != nil {
-				return trial.Away{}, err
+			dir, err := b.fetch(ctx, r)
+			var refused *RefusedError
+			if errors.As(err, &refused) && b.lost[r.N] < mostLost {
+				b.lost[r.N]++
+				b.c.Log.Info("the hub has lost what came of a trial: it is made again", "reason", err)
+				delete(b.held, r.N)
+				if err := b.again(ctx); err != nil {
+					return trial.Away{}, err
+				}
+				continue
 			}
+			if err != nil {
+				return trial.Away{}, fmt.Errorf("fetch what came of a trial: %w", err)
+			}
+			o := b.c.outcome(b.jobs[r.N], r, dir)
+			delete(b.open, r.N)
 			delete(b.jobs, r.N)
 			o.Started = b.started(o, time.Now())
 			return trial.Away{
 				Number: r.N, Outcome: o,
-				Files:    func(ctx context.Context, dir string) error { return b.c.files(ctx, r.Result, dir) },
+				Files:    func(_ context.Context, to string) error { return move(r.Result, dir, to) },
 				Recorded: func() { b.confirm = append(b.confirm, r.N) },
 			}, nil
 		}
@@ -259,6 +287,65 @@ func (b *clientBatch) started(o trial.Outcome, now time.Time) time.Time {
 		return o.Started
 	}
 	return now.Add(-min(max(o.Wall, 0), now.Sub(b.began)))
+}
+
+// mostLost bounds how often a trial is made again since the hub, restarted, has
+// lost its files.
+const mostLost = 5
+
+// fetch brings the files of a result here. Of one that is none there are none.
+func (b *clientBatch) fetch(ctx context.Context, r Came) (dir string, err error) {
+	if r.Result.check() != nil {
+		return "", nil
+	}
+	dir = filepath.Join(b.dir.Path(), strconv.Itoa(r.N))
+	if err := os.RemoveAll(dir); err != nil { // of an earlier try
+		return "", err
+	}
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		return "", err
+	}
+	for _, f := range r.Result.Files {
+		to, err := os.Create(filepath.Join(dir, f.Name)) // it is one of ours: checked
+		if err != nil {
+			return "", err
+		}
+		if err := errors.Join(b.c.conn.fetch(ctx, f.Artefact, to), to.Close()); err != nil {
+			return "", fmt.Errorf("%s: %w", f.Name, err)
+		}
+	}
+	return dir, nil
+}
+
+// move moves the files of a result, all but the outcome itself, to another
+// folder.
+func move(r Result, from, to string) error {
+	for _, f := range r.Files {
+		if f.Name == outcomeFile {
+			continue
+		}
+		if err := copyFile(filepath.Join(from, f.Name), filepath.Join(to, f.Name)); err != nil { // it may be another disk
+			return err
+		}
+	}
+	if from == "" {
+		return nil
+	}
+	return os.RemoveAll(from)
+}
+
+func copyFile(from, to string) (err error) {
+	in, err := os.Open(from)
+	if err != nil {
+		return err
+	}
+	defer in.Close() // only read from
+	out, err := os.OpenFile(to, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
+	if err != nil {
+		return err
+	}
+	_, err = io.Copy(out, in)
+	return errors.Join(err, out.Close())
 }
 
 // hubPatience is how long the hub may be silent before that is said.
@@ -352,7 +439,7 @@ func (b *clientBatch) Close() error {
 	if _, err := ask(ctx, b.c.conn, "end", pollRequest{Batch: b.id, Confirm: b.confirm}, func(a plain) string { return a.Error }); err != nil {
 		b.c.Log.Info("the hub does not know that this is over", "error", err)
 	}
-	return nil
+	return b.dir.Remove()
 }
 
 // Limits of an outcome's parts: more is no outcome.
@@ -361,16 +448,18 @@ const (
 	longest      = 64 << 10 // of a text
 )
 
-// outcome reads what a worker says. What can't be an outcome is an error of the
-// trial, not of the client.
-func (c *Client) outcome(ctx context.Context, j trial.Job, r Came) (trial.Outcome, error) {
+// outcome reads what a worker says; the files of it are in dir. What can't be an
+// outcome is an error of the trial, not of the client.
+func (c *Client) outcome(j trial.Job, r Came, dir string) trial.Outcome {
 	body := []byte(r.Result.Outcome)
 	err := r.Result.check()
 	for _, f := range r.Result.Files {
-		if f.Name == outcomeFile && err == nil {
-			if body, err = c.fetched(ctx, f.Artefact, maxFileOutcome); ctx.Err() != nil {
-				return trial.Outcome{}, context.Cause(ctx)
-			}
+		switch {
+		case f.Name != outcomeFile || err != nil:
+		case f.Size > maxFileOutcome:
+			err = errors.New("it is too long")
+		default:
+			body, err = os.ReadFile(filepath.Join(dir, outcomeFile))
 		}
 	}
 	var o trial.Outcome
@@ -390,7 +479,7 @@ func (c *Client) outcome(ctx context.Context, j trial.Job, r Came) (trial.Outcom
 	}
 	o.Accel, o.CPUs = j.Accel, j.CPUs
 	o.Worker = &trial.Worker{Name: text.Cut(text.OneLine(r.Worker), 100), QEMU: j.QEMU, CPU: text.Cut(text.OneLine(r.CPU), 100), WaitMS: r.WaitMS}
-	return o, nil
+	return o
 }
 
 func checkOutcome(j trial.Job, o trial.Outcome) error {
@@ -412,44 +501,6 @@ func checkOutcome(j trial.Job, o trial.Outcome) error {
 	for _, a := range o.Attempts {
 		if !a.Verdict.Known() || len(a.Reason) > longest {
 			return errors.New("an attempt says nothing, or too much")
-		}
-	}
-	return nil
-}
-
-// fetched gives a file of the hub's.
-func (c *Client) fetched(ctx context.Context, a Artefact, most int64) (_ []byte, err error) {
-	if a.Size > most {
-		return nil, errors.New("it is too long")
-	}
-	f, err := os.CreateTemp("", "blockrig-outcome-")
-	if err != nil {
-		return nil, err
-	}
-	defer func() { err = errors.Join(err, f.Close(), os.Remove(f.Name())) }()
-	if err := c.conn.fetch(ctx, a, f); err != nil {
-		return nil, err
-	}
-	return os.ReadFile(f.Name())
-}
-
-// files puts the files of a result into a folder.
-func (c *Client) files(ctx context.Context, r Result, dir string) error {
-	root, err := os.OpenRoot(dir)
-	if err != nil {
-		return err
-	}
-	defer root.Close()
-	for _, f := range r.Files {
-		if f.Name == outcomeFile {
-			continue
-		}
-		to, err := root.OpenFile(f.Name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
-		if err != nil {
-			return err
-		}
-		if err := errors.Join(c.conn.fetch(ctx, f.Artefact, to), to.Close()); err != nil {
-			return fmt.Errorf("%s: %w", f.Name, err)
 		}
 	}
 	return nil

@@ -160,7 +160,7 @@ func (s *site) client() *Client {
 		s.t.Fatal(err)
 	}
 	s.t.Cleanup(c.Close)
-	c.class.Class = testClass
+	c.class.Class, c.Work = testClass, s.t.TempDir()
 	return c
 }
 

@@ -219,6 +219,43 @@ func (s *site) has(a Artefact) bool {
 	return s.hub.files.has(a)
 }
 
+// Given a result that the client has heard of, and whose files the hub has lost
+// before the client had them, then the trial is made again.
+func TestAHubIsRestartedBeforeItsFilesAreFetched(t *testing.T) {
+	s := newSite(t, nil)
+	b := begin(t, s.client(), jobsOf(3, 1))
+	w := s.asks(RoleWorker)
+	l := leaseOne(t, w)
+	a := artefactOfBytes([]byte("console"))
+	if err := w.send(t.Context(), a, strings.NewReader("console")); err != nil {
+		t.Fatal(err)
+	}
+	if err := give(t, w, l, scenarios.Pass, File{trial.ConsoleFile, a}); err != nil {
+		t.Fatal(err)
+	}
+	for batch := b.(*clientBatch); len(batch.results) == 0; {
+		if err := batch.poll(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s.stop()
+	s.start()
+	s.work("w", 1, passes)
+	got := map[int]trial.Outcome{}
+	for range 3 {
+		a := next(t, b)
+		got[a.Number] = a.Outcome
+		if err := a.Files(t.Context(), t.TempDir()); err != nil {
+			t.Error(err)
+		}
+		a.Recorded()
+	}
+	if len(got) != 3 {
+		t.Errorf("outcomes of %d trials", len(got))
+	}
+	wantPassed(t, got)
+}
+
 func (s *site) remove(dir string) {
 	s.t.Helper()
 	if err := os.RemoveAll(dir); err != nil {
@@ -329,7 +366,7 @@ func TestASilentClientsJobsAreDropped(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c.class.Class = testClass
+	c.class.Class, c.Work = testClass, t.TempDir()
 	b, err := c.Begin(t.Context())
 	if err == nil {
 		err = b.Submit(t.Context(), jobsOf(10, 2))
@@ -596,9 +633,9 @@ func TestWhatIsNoOutcomeIsAnError(t *testing.T) {
 		"also what is not":    `{"verdict":"pass","also":["x"],"attempts":[{"verdict":"pass"}]}`,
 		"not JSON of one":     `{"verdict":"pass","attempts":7}`,
 	} {
-		got, err := (&Client{}).outcome(t.Context(), j, Came{Worker: "w\x1b[2J", Result: Result{Outcome: json.RawMessage(o)}})
-		if err != nil || got.Verdict != scenarios.Error || !strings.Contains(got.Reason, "is no outcome") || strings.Contains(got.Reason, "\x1b") {
-			t.Errorf("%s: %s %q, %v", what, got.Verdict, got.Reason, err)
+		got := (&Client{}).outcome(j, Came{Worker: "w\x1b[2J", Result: Result{Outcome: json.RawMessage(o)}}, "")
+		if got.Verdict != scenarios.Error || !strings.Contains(got.Reason, "is no outcome") || strings.Contains(got.Reason, "\x1b") {
+			t.Errorf("%s: %s %q", what, got.Verdict, got.Reason)
 		}
 	}
 }

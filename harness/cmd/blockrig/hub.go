@@ -96,11 +96,15 @@ func (a *app) joinHub(ctx context.Context, addr, accel, build string) error {
 	if err != nil {
 		return badRequest(err)
 	}
+	cache, err := cacheDir()
+	if err != nil {
+		return err
+	}
 	c, err := fleet.Connect(ctx, addr, key, a.log)
 	if err != nil {
 		return err
 	}
-	c.Say = a.say
+	c.Say, c.Work = a.say, filepath.Join(cache, "fleet")
 	class, err := c.Class(ctx, qemu.Accel(accel), build)
 	if err != nil {
 		c.Close()
