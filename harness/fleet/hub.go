@@ -402,7 +402,8 @@ func (h *Hub) lease(id string, data []byte) any {
 
 // Of sharing out.
 const (
-	// forgotten is how long jobs wait before they go first.
+	// forgotten is how long jobs wait before they go first, while nobody is at one
+	// like them.
 	forgotten = 45 * time.Second
 	// asleep is how long a worker may be silent before its saved machines count
 	// for nothing.
@@ -431,16 +432,22 @@ func (h *Hub) choose(w *worker, now time.Time) *group {
 			continue
 		}
 		_, mine := g.holders[w.id]
-		others := 0
+		others, under := 0, false // under way: somebody makes one, or boots a machine for it
 		for id := range g.holders {
+			o := h.workers[id]
+			if o == nil {
+				continue
+			}
+			at := o.at(g, h)
+			under = under || at
 			// One that neither asks nor is at work on this makes nobody wait.
-			if o := h.workers[id]; id != w.id && o != nil && (now.Sub(o.asked) < h.opt.linger+time.Second || o.at(g, h)) {
+			if id != w.id && (at || now.Sub(o.asked) < h.opt.linger+time.Second) {
 				others++
 			}
 		}
 		r := 0
 		switch {
-		case now.Sub(g.since) > forgotten:
+		case now.Sub(g.since) > forgotten && !under:
 			r = 4
 		case mine:
 			r = 3

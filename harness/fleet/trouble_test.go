@@ -494,6 +494,14 @@ func TestNobodyStarves(t *testing.T) {
 	if g := h.choose(w, now.Add(forgotten+time.Second)); g != other {
 		t.Errorf("after a while %s", g.id)
 	}
+	// Somebody has begun with it: a slow machine boots for longer than that.
+	o := &worker{About: about, id: "o", seen: time.Now(), leases: map[place]time.Time{{"b", 0}: now}}
+	h.workers["o"], other.holders["o"] = o, now
+	h.batches = map[string]*batch{"b": {jobs: map[int]*job{0: {group: other}}}}
+	if g := h.choose(w, now.Add(forgotten+time.Second)); g != mine {
+		t.Errorf("beside another that is at it %s", g.id)
+	}
+	delete(other.holders, "o")
 	other.class.QEMU = "another"
 	if g := h.choose(w, now.Add(forgotten+time.Second)); g != mine {
 		t.Errorf("of another class: %v", g)
