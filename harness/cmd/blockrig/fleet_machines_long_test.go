@@ -116,7 +116,7 @@ func fill(dir string) (free func() error, err error) {
 // a run is recorded once, with the verdict that is right, at the time that it was
 // made, and nothing is left running.
 func TestAFleetOnBadMachines(t *testing.T) {
-	const repeat = 50
+	const repeat = 15
 	spaces := []*space{newSpace(t, 0), newSpace(t, 1), newSpace(t, 2)}
 	f := newFleetAt(t, siteNet+"1:0")
 	f.limit = 40 * time.Minute
