@@ -24,8 +24,8 @@ var seeded = map[string]part{
 	"corrupts-byte": table(1, "0 65536 flakey {0} 0 0 60 5 corrupt_bio_byte 224 r 1 0"),
 }
 
-// huntReally hunts on a real kernel.
-func huntReally(t *testing.T, r Request) *State {
+// realHunt is a hunt with what real kernels take.
+func realHunt(t *testing.T) *Hunt {
 	t.Helper()
 	cache, err := os.UserCacheDir()
 	if err != nil {
@@ -47,7 +47,7 @@ func huntReally(t *testing.T, r Request) *State {
 	if err != nil {
 		t.Fatal(err)
 	}
-	h := &Hunt{
+	return &Hunt{
 		Preparer: &trial.Preparer{
 			Kernels: store, Initramfs: &initramfs.Builder{Cache: filepath.Join(cache, "initramfs"), Log: log},
 			Exe: exe, ToolsFrom: initramfs.FromDebian, CPUs: 1,
@@ -58,11 +58,16 @@ func huntReally(t *testing.T, r Request) *State {
 			t.Logf("after %d s, %d trials: %s %s: %s: %s; plain: %s", f.SpentMS/1000, f.Trials, f.Stack, f.Class, f.Says, f.Reason, f.Plain)
 		},
 	}
-	s := NewState(r)
+}
+
+// huntReally hunts on a real kernel.
+func huntReally(t *testing.T, r Request) *State {
+	t.Helper()
+	h, s := realHunt(t), NewState(r)
 	if err := h.Do(t.Context(), s); err != nil {
 		t.Fatal(err)
 	}
-	if err := run.Close(); err != nil {
+	if err := h.Run.Close(); err != nil {
 		t.Error(err)
 	}
 	t.Logf("%d programs, %d operations, %.0f a minute, %.0f to a minute of CPU time; %d findings, %d alike, doubtful: %+v",

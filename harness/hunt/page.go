@@ -38,6 +38,8 @@ type pageView struct {
 	Done, Pairs int
 	Stacks      []pageStack
 	Known       []string
+	Earlier     []string
+	LeftOut     []string
 	Doubtful    []pageSuspect
 }
 
@@ -80,6 +82,20 @@ func (s *State) HTML(w io.Writer, name string, known []Known) error {
 	}
 	if said := s.saysTwisted(); said != "" {
 		v.Coverage += " Programs: " + said + "."
+	}
+	if len(s.Groups) > 1 {
+		v.Done, v.Pairs = s.covered(), len(s.StackNames())
+	}
+	for _, f := range s.Earlier {
+		if f.Now != "" {
+			v.Earlier = append(v.Earlier, text.OneLine(fmt.Sprintf("%s: %s %s: %s", f.Now, f.Stack, f.Class, f.Says)))
+		}
+	}
+	for _, l := range s.LeftOut[:min(len(s.LeftOut), mostDoubtful)] {
+		v.LeftOut = append(v.LeftOut, text.OneLine(l.Stack+": "+l.Why))
+	}
+	if n := len(s.LeftOut) - mostDoubtful; n > 0 {
+		v.LeftOut = append(v.LeftOut, fmt.Sprintf("and %d more stacks", n))
 	}
 	for _, f := range Worst(s.Findings) {
 		v.Findings = append(v.Findings, f.page())

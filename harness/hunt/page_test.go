@@ -32,6 +32,9 @@ func pageSample() *State {
 			Outcome: "stale", Reason: "data are wrong", Plain: "pass, data", Scenario: "name: hunt-2\n",
 		},
 	}
+	s.Groups = []Group{{Stacks: s.Request.Stacks, Next: 359}}
+	s.LeftOut = []LeftOut{{Stack: "dm-dust", Why: "no <b>CONFIG_DM_DUST</b>"}}
+	s.Earlier = []Finding{{Stack: "lvm-raid1", Class: BlamesDisk, Says: "pread direct 512@0", Now: Fixed}}
 	s.Doubtful = []Suspect{{Stack: "plain", Program: read, Seen: []string{`<img src=x onerror="alert(3)">`}}}
 	return s
 }
@@ -45,7 +48,7 @@ func TestThePageOfAHunt(t *testing.T) {
 		t.Fatal(err)
 	}
 	got := b.String()
-	for _, want := range []string{"loses data", "new since debian:6.17", "a-bug does not show any more", "31 with a power cut", "&lt;script&gt;alert(2)", "default-src &#39;none&#39;"} {
+	for _, want := range []string{"loses data", "new since debian:6.17", "a-bug does not show any more", "31 with a power cut", "dm-dust: no &lt;b&gt;CONFIG_DM_DUST", "fixed: lvm-raid1 blames a disk", "&lt;script&gt;alert(2)", "default-src &#39;none&#39;"} {
 		if !strings.Contains(got, want) {
 			t.Errorf("the page lacks %q", want)
 		}
