@@ -221,6 +221,7 @@ func (h *Hunt) leaveOut(why error) error {
 		g.Stacks = slices.Delete(g.Stacks, at, at+1)
 		return nil
 	}
+	h.say(fmt.Sprintf("a machine with %d stacks does not get ready, and is tried as two: %s", len(g.Stacks), said))
 	half := len(g.Stacks) / 2
 	second := Group{Stacks: slices.Clone(g.Stacks[half:])}
 	g.Stacks = g.Stacks[:half]
