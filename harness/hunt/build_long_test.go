@@ -7,7 +7,6 @@ import (
 	"strings"
 	"testing"
 	"time"
-
 )
 
 // Given a kernel of Debian's, then each part by itself is built, side by side with
