@@ -365,6 +365,7 @@ func TestParseSaysWhatIsWrongAndWhere(t *testing.T) {
 		{"power cut at every flush and now", "name: bad\nabout: It says when twice.\ndisks: [{id: a}]\nsteps:\n  - power_cut: {every: flush, at: now}\n"},
 		{"power cuts at every flush of another", "name: bad\nabout: It has two.\ndisks: [{id: a}]\nsteps:\n  - power_cut: {every: flush}\n  - power_cut: {every: flush}\n"},
 		{"power cuts at every flush by a repeat", "name: bad\nabout: It has two.\ndisks: [a]\nsteps:\n  - repeat: {times: 2, steps: [{power_cut: {every: flush}}]}\n"},
+		{"beyond a file on what has grown", "name: bad\nabout: It is as it was.\ndisks: [a, b]\nstack: [md: raid1, fs: ext4, file: 1MiB]\nsteps:\n  - act: {do: grow, to: md, args: [--size=max]}\n  - io: {op: pread, offset: 1MiB}\n"},
 		{"legs of what was stopped", "name: bad\nabout: They are gone.\ndisks: [{id: a}, {id: b}]\nstack: [md: raid1]\nsteps:\n  - act: {do: stop, to: md}\n  - check: {legs: md}\n"},
 		{"release of what is not held", "name: bad\nabout: Once too often.\ndisks: [{id: a}]\nsteps:\n  - act: {do: hold, to: a}\n  - act: {do: release, to: a}\n  - act: {do: release, to: a}\n"},
 		{"hold of a file system", "name: bad\nabout: It is none that can be opened.\ndisks: [{id: a}]\nstack: [fs: ext4]\nsteps:\n  - act: {do: hold, to: fs}\n"},

@@ -146,6 +146,9 @@ func (s *stack) mayChange(names ...string) {
 		s.changed[name] = true
 	}
 	for _, l := range s.body.Stack {
+		if l.File != nil {
+			continue // it is as large as it is, whatever lies below
+		}
 		s.changed[l.Name] = s.changed[l.Name] || slices.ContainsFunc(l.On, func(below string) bool { return s.changed[below] })
 	}
 }

@@ -319,3 +319,55 @@ func TestStepsBringTheirToolsAndModules(t *testing.T) {
 		}
 	}
 }
+
+func TestWhatAStepHasGrownMayBeUsed(t *testing.T) {
+	for name, steps := range map[string]string{
+		"reload":    "  - act: {do: reload, to: top, args: [\"0 65536 linear {a} 0\"]}\n",
+		"a tool":    "  - exec: [dmsetup, reload, top, --table, \"0 65536 linear {a} 0\"]\n",
+		"the shell": "  - run: dmsetup resume top\n",
+		"below it":  "  - act: {do: reload, to: under, args: [\"0 65536 linear {a} 0\"]}\n",
+	} {
+		const head = "name: grown\nabout: It is larger then.\ndisks: [a]\nstack:\n" +
+			"  - dm: {name: under, table: [\"0 32768 linear {a} 0\"]}\n  - dm: {name: top, table: [\"0 32768 linear {under} 0\"]}\nsteps:\n"
+		const behind = "  - io: {op: pread, offset: 20MiB}\n"
+		if _, err := Parse("grown.yaml", []byte(head+steps+behind)); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		if _, err := Parse("grown.yaml", []byte(head+behind+steps)); err == nil {
+			t.Errorf("%s: I/O behind the end was taken before the device grew", name)
+		}
+	}
+}
+
+func TestRepeatedStepsStandInTheirPlace(t *testing.T) {
+	sc, err := Parse("repeat.yaml", []byte(`name: repeat
+about: Twice in order, and three times beside another.
+disks: [a]
+steps:
+  - repeat: {times: 2, steps: [{io: {op: pwrite}}, {io: {op: fsync}}]}
+  - parallel:
+      - - io: {op: pread}
+      - - repeat: {times: 3, steps: [{wait: 1ms}]}
+  - check: {file: "{a.sys}/size", is: ""}
+`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	cases, err := Cases(sc, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, s := range cases[0].Steps {
+		got = append(got, s.Op())
+	}
+	if want := "pwrite fsync pwrite fsync parallel check"; strings.Join(got, " ") != want {
+		t.Errorf("got the steps %v, want %s", got, want)
+	}
+	if groups := cases[0].Steps[4].Parallel.Groups; len(groups) != 2 || len(groups[1]) != 3 || groups[1][2].Wait == nil {
+		t.Errorf("got the groups %+v, want three waits in the second", groups)
+	}
+	if c := cases[0].Steps[5].Check; c.Is == nil || *c.Is != "" || c.Not != nil {
+		t.Errorf("got %+v, want a file that says nothing", c)
+	}
+}
