@@ -148,7 +148,14 @@ func path(c *cobra.Command) string {
 
 func unknownVerb(c *cobra.Command, word string) error {
 	names := verbs(c)
-	return badRequest(fmt.Errorf("%sunknown command %q%s; there are: %s", path(c), word, text.DidYouMean(word, names), strings.Join(names, ", ")))
+	hint := text.DidYouMean(word, names)
+	for _, sub := range c.Commands() {
+		if !sub.Hidden && slices.Contains(verbs(sub), word) {
+			hint = fmt.Sprintf(" (did you mean %s %s?)", sub.Name(), word)
+			break
+		}
+	}
+	return badRequest(fmt.Errorf("%sunknown command %q%s; there are: %s", path(c), word, hint, strings.Join(names, ", ")))
 }
 
 // verbs are the names of the commands below c.

@@ -158,6 +158,7 @@ func TestNearMistakes(t *testing.T) {
 	nowhere(t)
 	for _, m := range []mistake{
 		{[]string{"bisetc"}, `unknown command "bisetc" (did you mean bisect?)`},
+		{[]string{"check"}, `unknown command "check" (did you mean scenarios check?)`},
 		{[]string{"bisect", "gti"}, `bisect: unknown command "gti" (did you mean git?)`},
 		{[]string{"scenarios", "lst"}, `scenarios: unknown command "lst" (did you mean list?)`},
 		{[]string{"help", "klassify"}, `unknown command "klassify" (did you mean classify?)`},
