@@ -51,7 +51,7 @@ func classOf(r results.Record) Class {
 // guessOf is what a sweep shows, before any trial.
 func guessOf(s protocol.Swept, answers []string) Class {
 	switch {
-	case slices.ContainsFunc(answers, wrongData):
+	case slices.ContainsFunc(answers, wrongData), s.Differ != "":
 		return LosesData
 	case s.Hung != nil || s.Killed != "":
 		return Hangs

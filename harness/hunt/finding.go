@@ -80,7 +80,7 @@ func (h *Hunt) investigate(ctx context.Context, s Suspect) error {
 		}
 	}
 	h.stop() // the memory is for the trials
-	c := &confirmation{h: h, suspect: s, stack: h.stack(s.Stack), program: s.Program, in: setting{filled: s.Guess == LosesData || s.Twist != nil, twist: s.Twist}}
+	c := &confirmation{h: h, suspect: s, stack: h.stack(s.Stack), program: s.Program, in: setting{filled: s.Guess == LosesData || s.Twist != nil, agree: s.Differ, twist: s.Twist}}
 	f, err := c.do(ctx)
 	switch {
 	case err != nil:
@@ -215,6 +215,9 @@ func (c *confirmation) settings() []setting {
 	all := []setting{{}, {filled: true}, {filled: true, held: true}}
 	if c.in.filled {
 		all = all[1:]
+	}
+	for i := range all {
+		all[i].agree = c.in.agree
 	}
 	if len(c.program) == 1 && !c.program.Changes() || c.stack.OnFile() {
 		all = all[:len(all)-1] // a single read closes nothing before it

@@ -2,7 +2,6 @@ package hunt
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -65,7 +64,8 @@ type Hunt struct {
 	base   *trial.SweepBase
 	ready  bool // a machine was
 	gen    *programs.Generator
-	known  map[Trigger]bool // what set off a finding or a suspect
+	known  map[Trigger]bool // what stopped a machine
+	told   map[Trigger]bool // of answers that were suspected, and stopped none
 	m      sweeper          // nil: none runs
 	began  time.Time
 	before time.Duration // spent by earlier processes
@@ -168,12 +168,10 @@ func (s *State) RateOfCPU() float64 {
 type Program = programs.Program
 
 // fewest and most are how many programs one message has. After a stop few are
-// tried, so that little is done again. mostBytes bounds a message with the
-// programs themselves: protocol.MaxLine, and a serial line takes its time.
+// tried, so that little is done again.
 const (
-	fewest    = 32
-	most      = 256
-	mostBytes = 16 << 10
+	fewest = 32
+	most   = 256
 )
 
 // Do hunts until the budget is spent. The state has all that was found, when it
@@ -194,7 +192,7 @@ func (h *Hunt) Do(ctx context.Context, state *State) (err error) {
 
 // begin reads the request.
 func (h *Hunt) begin(state *State) (err error) {
-	h.state, h.known = state, map[Trigger]bool{}
+	h.state, h.known, h.told = state, map[Trigger]bool{}, map[Trigger]bool{}
 	if len(state.Groups) == 0 {
 		all, err := ParseStacks(state.Request.Stacks, state.Request.Seed)
 		if err != nil {
@@ -380,7 +378,7 @@ func (h *Hunt) stop() (titles []string) {
 type batch struct {
 	first    int
 	programs []Program
-	set      programs.Set
+	drawn    programs.Drawn
 	from     map[string]int        // by stack: the first program that is still to be done
 	answers  map[string][][]string // by stack
 }
@@ -388,11 +386,8 @@ type batch struct {
 // batch does the next programs, and notes what they set off.
 func (h *Hunt) batch(ctx context.Context, size int) (stopped bool, err error) {
 	b := &batch{first: h.group().Next, from: map[string]int{}, answers: map[string][][]string{}}
-	if b.set, err = h.programs(b.first, size); err != nil {
-		return false, err
-	}
-	b.programs = b.set.All()
-	size = len(b.programs)
+	b.drawn = h.gen.Drawn(b.first, size)
+	b.programs = b.drawn.Programs(h.gen)
 	for _, s := range h.stacks {
 		b.answers[s.Name] = make([][]string, size)
 	}
@@ -428,9 +423,17 @@ func (h *Hunt) batch(ctx context.Context, size int) (stopped bool, err error) {
 		}
 		h.state.Tallies[stack.Name].add(tally)
 		for _, s := range wrong {
-			if !slices.ContainsFunc(suspects, func(t Suspect) bool { return t.Stack == s.Stack && t.Number == s.Number }) && !h.isKnown(s) {
-				suspects = append(suspects, s)
-				h.note(s)
+			if slices.ContainsFunc(suspects, func(t Suspect) bool { return t.Stack == s.Stack && t.Number == s.Number }) || h.isTold(s) {
+				continue
+			}
+			if name, ok := recognise(h.Known, h.state.Release, s); ok {
+				h.state.Known[name]++
+				continue
+			}
+			// The machine goes on, and so may programs of the kind.
+			suspects = append(suspects, s)
+			for _, t := range s.triggers() {
+				h.told[t] = true
 			}
 		}
 	}
@@ -441,25 +444,6 @@ func (h *Hunt) batch(ctx context.Context, size int) (stopped bool, err error) {
 	}
 	h.state.Waiting = append(h.state.Waiting, suspects...)
 	return stopped, nil
-}
-
-// programs gives some from a number on, at most size.
-func (h *Hunt) programs(first, size int) (programs.Set, error) {
-	pairs := h.gen.Pairs()
-	if first >= pairs {
-		return programs.Set{Drawn: &programs.Drawn{Seed: h.state.Request.Seed, First: first - pairs, Count: size}}, nil
-	}
-	var out programs.Set
-	for bytes := 0; len(out.Programs) < min(size, pairs-first) && bytes < mostBytes; {
-		p := h.gen.Program(first + len(out.Programs))
-		out.Programs = append(out.Programs, p)
-		src, err := json.Marshal(p)
-		if err != nil {
-			return out, err
-		}
-		bytes += len(src)
-	}
-	return out, nil
 }
 
 // lookInto looks into what waits for it, while there is time.
@@ -479,7 +463,7 @@ func (h *Hunt) lookInto(ctx context.Context) error {
 // round sends a batch, without what is done of it. It gives the suspect where
 // something stopped it, and whether anything is left to do.
 func (h *Hunt) round(ctx context.Context, b *batch, each bool) (_ *Suspect, more bool, err error) {
-	w := protocol.Sweep{Space: programs.Space, Set: b.set, Skip: map[string][]int{}, Each: each}
+	w := protocol.Sweep{Space: programs.Space, Set: programs.Set{Drawn: &b.drawn}, Skip: map[string][]int{}, Each: each}
 	var stacks []Stack
 	for _, s := range h.stacks {
 		if b.from[s.Name] < len(b.programs) {
@@ -526,8 +510,8 @@ func (h *Hunt) round(ctx context.Context, b *batch, each bool) (_ *Suspect, more
 		}
 		b.from[stacks[i].Name] = s.From + len(s.Answers)
 		at = min(i+1, len(stacks)-1)
-		if n := unmoved(b.programs, s); n >= 0 && !stacks[i].onMemory() {
-			s.At, s.Changed = n, []string{"it says that it has written, and no request came to the disks"}
+		if unmoved(stacks[i], b.programs, s) {
+			s.Changed = []string{fmt.Sprintf("it says that it has written, and its disks did %d writes", s.Writes)}
 			stop = &s
 			at = i
 		}
@@ -567,7 +551,7 @@ func (h *Hunt) round(ctx context.Context, b *batch, each bool) (_ *Suspect, more
 	b.from[stack.Name] = culprit + 1
 	s := &Suspect{
 		Stack: stack.Name, Number: b.first + culprit, Program: b.programs[culprit], Answers: b.answers[stack.Name][culprit],
-		Seen: append(says(*stop), titles...), At: -1,
+		Seen: append(says(*stop), titles...), At: -1, Differ: stop.Differ != "",
 	}
 	s.Guess = guessOf(*stop, s.Answers)
 	if n := wrongAnswer(s.Program, stack, s.Answers); n >= 0 && n < len(s.Program) {
@@ -617,9 +601,9 @@ func (h *Hunt) foundBelow(stack Stack, like func(Finding) bool) bool {
 	})
 }
 
-// isKnown says whether a suspect is like one before.
-func (h *Hunt) isKnown(s Suspect) bool {
-	return slices.ContainsFunc(s.triggers(), func(t Trigger) bool { return h.known[t] })
+// isTold says whether a suspect is like one before.
+func (h *Hunt) isTold(s Suspect) bool {
+	return slices.ContainsFunc(s.triggers(), func(t Trigger) bool { return h.known[t] || h.told[t] })
 }
 
 func (h *Hunt) note(s Suspect) {

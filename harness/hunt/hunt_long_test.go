@@ -16,12 +16,22 @@ import (
 	"github.com/blockrig/blockrig/initramfs"
 	"github.com/blockrig/blockrig/kernels"
 	"github.com/blockrig/blockrig/results"
+	"github.com/blockrig/blockrig/scenarios"
 )
 
 // seeded are parts that are broken on purpose.
 var seeded = map[string]part{
 	// A device that changes a byte of what is read.
-	"corrupts-byte": table(1, "0 65536 flakey {0} 0 0 60 5 corrupt_bio_byte 224 r 1 0"),
+	"corrupts-byte": table(1, "0 {n} flakey {0} 0 0 60 5 corrupt_bio_byte 224 r 1 0"),
+	// One that says that it has written, and has not.
+	"drops-writes": table(1, "0 {n} flakey {0} 0 0 60 1 drop_writes"),
+	// An array of which one leg is such a device, behind its metadata (data begin at
+	// sector 2048 or behind it): what a leg holds is not what the array wrote.
+	"drops-leg": array(2, scenarios.MD{Level: "raid1"}).in(func(p *part) {
+		p.leg = func() scenarios.Layer {
+			return scenarios.Layer{DM: &scenarios.DM{Table: []string{"0 2048 linear {0} 0", "2048 43008 flakey {0} 2048 0 60 1 drop_writes"}}}
+		}
+	}),
 }
 
 // realHunt is a hunt with what real kernels take.
@@ -75,11 +85,11 @@ func huntReally(t *testing.T, r Request) *State {
 	return s
 }
 
-// Given a layer that changes a byte, when it is hunted on, then it is found to
-// lose data, by a program of one operation or two, on that layer alone.
+// Given a layer that loses data, when it is hunted on, then it is found to, by a
+// program of one operation or two, on that layer alone.
 func TestSeededFaultsAreFound(t *testing.T) {
-	for _, name := range []string{"corrupts-byte"} {
-		parts[name] = seeded[name]
+	for name, p := range seeded {
+		parts[name] = p
 		t.Cleanup(func() { delete(parts, name) })
 		t.Run(name, func(t *testing.T) {
 			s := huntReally(t, Request{Kernel: "debian:6.18", Stacks: []string{"dm-linear+" + name}, Seed: 1, Budget: 3 * time.Minute})

@@ -18,6 +18,7 @@ type Known struct {
 	Ways    []string `json:"ways" doc:"read, write, or other operations"`
 	Direct  bool     `json:"direct" default:"false" doc:"of O_DIRECT only"`
 	Memory  string   `json:"memory" is:"misaligned any" default:"any" doc:"the memory's alignment"`
+	Loses   string   `json:"loses,omitempty" doc:"what an operation answers that loses data of those before it; by default it loses none"`
 }
 
 // ReadKnown reads a list of known bugs; name is what messages call it.
@@ -55,18 +56,36 @@ func (k Known) fits(release string, t Trigger) bool {
 }
 
 // recognise gives the known bug that a suspect is, by the operation that did it.
-// One whose operation is not told is none.
+// One whose operation is not told is none, but for data that are lost.
 func recognise(all []Known, release string, s Suspect) (string, bool) {
+	for _, k := range all {
+		if k.Loses != "" && s.Guess == LosesData && k.loses(release, s) {
+			return k.Name, true
+		}
+	}
 	triggers := s.triggers()
 	if len(triggers) != 1 {
 		return "", false
 	}
 	for _, k := range all {
-		if k.fits(release, triggers[0]) && s.Guess != LosesData {
+		if k.Loses == "" && k.fits(release, triggers[0]) && s.Guess != LosesData {
 			return k.Name, true
 		}
 	}
 	return "", false
+}
+
+// loses says whether an operation of a suspect loses what those before it wrote.
+// Wrong data of another cause in the same program is not told from that.
+func (k Known) loses(release string, s Suspect) bool {
+	wrote := false
+	for i, o := range s.Program {
+		if i < len(s.Answers) && s.Answers[i] == k.Loses && wrote && (s.At < 0 || i < s.At) && k.fits(release, triggerOf(s.Stack, o)) {
+			return true
+		}
+		wrote = wrote || o.Writes()
+	}
+	return false
 }
 
 // Gone are the known bugs that should show on the hunt's kernel and stacks and
@@ -77,7 +96,7 @@ func (s *State) Gone(all []Known) (names []string) {
 	}
 	for _, k := range all {
 		may := slices.ContainsFunc(s.StackNames(), func(stack string) bool { return k.of(s.Release, stack) })
-		if may && s.Known[k.Name] == 0 {
+		if may && k.Loses == "" && s.Known[k.Name] == 0 { // the pairs are single operations
 			names = append(names, k.Name)
 		}
 	}

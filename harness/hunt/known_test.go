@@ -37,6 +37,37 @@ func TestTheKnownBugIsRecognised(t *testing.T) {
 	}
 }
 
+// Given a hole that a device can't punch, then what is lost of a write before it is
+// recognised; what no such operation explains is not.
+func TestDataThatAKnownBugLosesAreRecognised(t *testing.T) {
+	all, err := ShippedKnown()
+	if err != nil {
+		t.Fatal(err)
+	}
+	write, punch := scenarios.IO{Op: "pwrite", Length: 4096}, scenarios.IO{Op: "fallocate", Mode: "punch-hole", Length: 4096}
+	for name, tt := range map[string]struct {
+		p       Program
+		answers []string
+		at      int
+		want    bool
+	}{
+		"lost":                    {Program{write, punch}, []string{"", "ENOTSUP", "readback stale@0"}, -1, true},
+		"lost and read":           {Program{write, punch, {Op: "pread", Length: 4096}}, []string{"", "ENOTSUP", "stale@0"}, 2, true},
+		"lost before it":          {Program{write, {Op: "pread", Length: 4096}, punch}, []string{"", "stale@0", "ENOTSUP"}, 1, false},
+		"of a device that can":    {Program{write, punch}, []string{"", "", "readback stale@0"}, -1, false},
+		"nothing was written yet": {Program{punch, write}, []string{"ENOTSUP", "", "readback stale@0"}, -1, false},
+	} {
+		s := Suspect{Stack: "md-raid1", Program: tt.p, Answers: tt.answers, At: tt.at, Guess: LosesData}
+		if _, ok := recognise(all, "7.3.4+deb14-amd64", s); ok != tt.want {
+			t.Errorf("%s: recognised %t", name, ok)
+		}
+		s.Guess = BlamesDisk
+		if _, ok := recognise(all, "7.3.4+deb14-amd64", s); ok {
+			t.Errorf("%s: a disk that is blamed is taken for it", name)
+		}
+	}
+}
+
 // Given a known bug that shows, then it is counted and costs no trial; where it
 // does not show any more, that is said.
 func TestAKnownBugIsCountedAndNotReported(t *testing.T) {

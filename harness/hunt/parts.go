@@ -14,6 +14,7 @@ type part struct {
 	over   int                                          // on how many devices it lies
 	layers func(size scenarios.Bytes) []scenarios.Layer // that make a device of at least so much
 	below  func(size scenarios.Bytes) scenarios.Bytes   // how large each device below it must be for that
+	leg    func() scenarios.Layer                       // that lies between it and the last of its devices; nil: none
 
 	file   bool            // it gives a file, and nothing lies on it
 	bottom bool            // it lies on nothing

@@ -4,6 +4,8 @@ import (
 	"slices"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/blockrig/blockrig/scenarios"
 	"github.com/blockrig/blockrig/scenarios/programs"
 )
@@ -90,6 +92,48 @@ func must(t *testing.T, name string) Stack {
 		t.Fatal(err)
 	}
 	return s
+}
+
+// Given a suspect whose copies differed, then its scenario compares those of each
+// layer that keeps some, and another's does not.
+func TestCopiesAreComparedWhereTheyDiffered(t *testing.T) {
+	for name, want := range map[string]int{"md-raid1": 1, "lvm-mirror+md-raid1": 3, "md-raid5": 0} {
+		for _, agree := range []bool{true, false} {
+			_, c, err := single("x", "x", must(t, name), Program{{Op: "pwrite", Direct: true, Length: 512, Count: 1, Depth: 1}}, setting{agree: agree})
+			if err != nil {
+				t.Fatal(err)
+			}
+			n := 0
+			for _, st := range c.Steps {
+				if st.Check != nil && st.Check.Agree != "" {
+					n++
+				}
+			}
+			if agree && n != want || !agree && n != 0 {
+				t.Errorf("%s, asked for %t: %d layers are compared, want %d", name, agree, n, want)
+			}
+		}
+	}
+}
+
+// Given a part with a layer below its last device, then that lies there, and the
+// part on it and on the others.
+func TestALegHasALayerOfItsOwn(t *testing.T) {
+	parts["lies"] = array(2, scenarios.MD{Level: "raid1"}).in(func(p *part) {
+		p.leg = func() scenarios.Layer {
+			return scenarios.Layer{DM: &scenarios.DM{Table: []string{"0 8 linear {0} 0", "8 8 error"}}}
+		}
+	})
+	defer delete(parts, "lies")
+	var setup scenarios.Setup
+	top := must(t, "lies").Build(&setup, "")
+	want := []scenarios.Layer{
+		{Name: "l1", On: []string{"d2"}, DM: &scenarios.DM{Table: []string{"0 8 linear {d2} 0", "8 8 error"}}},
+		{Name: "l2", On: []string{"d1", "l1"}, MD: &scenarios.MD{Level: "raid1"}},
+	}
+	if diff := cmp.Diff(want, setup.Stack); diff != "" || top != "l2" {
+		t.Errorf("top %s (-want +got):\n%s", top, diff)
+	}
 }
 
 func TestRightAnswers(t *testing.T) {

@@ -193,18 +193,28 @@ func (s Stack) Build(to *scenarios.Setup, prefix string) (top string) {
 		if p.bottom {
 			under = make([][]string, s.wide())
 		}
+		put := func(l scenarios.Layer, on []string) (name string) {
+			n++
+			l.Name, l.On = fmt.Sprintf("%sl%d", prefix, n), on
+			if l.DM != nil {
+				dm := scenarios.DM{}
+				for _, line := range l.DM.Table {
+					dm.Table = append(dm.Table, named(line, on))
+				}
+				l.DM = &dm
+			}
+			to.Stack = append(to.Stack, l)
+			return l.Name
+		}
 		var above []string
 		for _, on := range under {
-			for _, l := range p.layers(sizes[i]) {
-				n++
-				l.Name, l.On = fmt.Sprintf("%sl%d", prefix, n), on
-				if l.DM != nil {
-					l.DM = &scenarios.DM{Table: []string{named(l.DM.Table[0], on)}}
-				}
-				to.Stack = append(to.Stack, l)
-				on = []string{l.Name}
+			if last := len(on) - 1; p.leg != nil {
+				on = append(slices.Clone(on[:last]), put(p.leg(), on[last:]))
 			}
-			above = append(above, to.Stack[len(to.Stack)-1].Name)
+			for _, l := range p.layers(sizes[i]) {
+				on = []string{put(l, on)}
+			}
+			above = append(above, on[0])
 		}
 		devices = above
 	}

@@ -15,10 +15,11 @@ type Suspect struct {
 	Program Program  `json:"program"`
 	Guess   Class    `json:"guess"`
 	Answers []string `json:"answers,omitempty"`
-	Plain   []string `json:"plain,omitempty"` // what the plain disk answered
-	Seen    []string `json:"seen,omitempty"`  // what else was seen, a line each
-	At      int      `json:"at"`              // which operation; -1 where it is not known
-	Twist   *Twist   `json:"twist,omitempty"` // what the host does beside it
+	Plain   []string `json:"plain,omitempty"`  // what the plain disk answered
+	Seen    []string `json:"seen,omitempty"`   // what else was seen, a line each
+	At      int      `json:"at"`               // which operation; -1 where it is not known
+	Differ  bool     `json:"differ,omitempty"` // copies that must be the same were not
+	Twist   *Twist   `json:"twist,omitempty"`  // what the host does beside it
 }
 
 // triggers are those of the operation that did it, or of all where that is not
@@ -115,24 +116,33 @@ func compare(stack Stack, first int, programs []Program, answers, plain [][]stri
 	return wrong, t
 }
 
-// unmoved finds acknowledged direct writes of which nothing came to the disks of
-// a stack: programs that have written, though no request was completed.
-func unmoved(programs []Program, s protocol.Swept) int {
-	if s.Writes > 0 {
-		return -1
+// unmoved says whether the disks of a stack did fewer writes than programs have
+// written to it, by their answers: one request is the least that a direct write
+// makes. A file system may keep what is small in its journal; of a file it is said
+// only where no request came at all.
+func unmoved(on Stack, programs []Program, s protocol.Swept) bool {
+	if on.onMemory() {
+		return false
 	}
+	wrote := int64(0)
 	for i, a := range s.Answers {
 		at := s.From + i
 		if at < len(programs) && programs[at].Moves() && len(a) == len(programs[at]) && !slices.ContainsFunc(a, func(s string) bool { return s != "" }) {
-			return at
+			wrote++
 		}
 	}
-	return -1
+	if on.OnFile() {
+		wrote = min(1, wrote)
+	}
+	return s.Writes < wrote
 }
 
 // says what a stop shows beside answers.
 func says(s protocol.Swept) []string {
 	out := slices.Clone(s.Changed)
+	if s.Differ != "" {
+		out = append(out, s.Differ)
+	}
 	if s.Hung != nil {
 		line := fmt.Sprintf("its task can't be killed: state %s", s.Hung.State)
 		if len(s.Hung.Stack) > 0 {

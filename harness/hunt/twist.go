@@ -160,7 +160,7 @@ func (h *Hunt) tryTwisted(ctx context.Context, s Stack, n int, p Program, t *Twi
 // stack.
 func (h *Hunt) knownBug(s Stack, p Program) bool {
 	return slices.ContainsFunc(p, func(o scenarios.IO) bool {
-		return slices.ContainsFunc(h.Known, func(k Known) bool { return k.fits(h.state.Release, triggerOf(s.Name, o)) })
+		return slices.ContainsFunc(h.Known, func(k Known) bool { return k.Loses == "" && k.fits(h.state.Release, triggerOf(s.Name, o)) })
 	})
 }
 

@@ -209,7 +209,13 @@ func newField(stacks []Stack) (field, error) {
 type setting struct {
 	filled bool // it begins with a write of all that programs use, so that what is read can be known
 	held   bool // the device is open all the time, as in a sweep: its last close writes back
+	agree  bool // at its end the copies that layers keep are compared
 	twist  *Twist
+}
+
+// keepsCopies says whether a layer keeps the same on several devices.
+func keepsCopies(l scenarios.Layer) bool {
+	return l.MD != nil && l.MD.Level == "raid1" || l.LVM != nil && (l.LVM.Type == "mirror" || l.LVM.Type == "raid1")
 }
 
 // single writes a program on one stack as a scenario.
@@ -240,6 +246,11 @@ func single(name, about string, s Stack, p Program, in setting) (src string, c s
 	twist(len(p))
 	if p.Changes() {
 		steps = append(steps, scenarios.Step{Check: &scenarios.Check{Data: top, Verdict: string(scenarios.Corrupt)}})
+	}
+	for _, l := range setup.Stack {
+		if in.agree && keepsCopies(l) {
+			steps = append(steps, scenarios.Step{Check: &scenarios.Check{Agree: l.Name, Verdict: string(scenarios.Corrupt)}})
+		}
 	}
 	if src, err = scenario(name, about, setup, steps); err != nil {
 		return "", c, err

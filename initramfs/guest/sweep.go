@@ -1,6 +1,7 @@
 package guest
 
 import (
+	"cmp"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -56,6 +57,11 @@ func (g *guest) sweep(s protocol.Sweep) error {
 			}
 			if swept.Hung == nil {
 				g.settleAfter(s.Each, swept)
+			}
+			if !swept.Stopped {
+				if err := g.compareCopies(g.sweeps[part], s.Space, swept); err != nil {
+					return err
+				}
 			}
 			last := to == s.Len() && i == len(s.Parts)-1
 			of := g.sweeps[part].part
@@ -130,6 +136,49 @@ func (g *guest) sweepPart(s protocol.Sweep, part string, from, to int) (*protoco
 		g.showBlocked()
 	}
 	return out, nil
+}
+
+// copiesWait is how long copies may differ: a write may be under way to one and
+// not yet to another.
+const copiesWait = 2 * time.Second
+
+// compareCopies notes where the copies differ that layers under a part keep, read
+// from below them: who reads the part sees one of them only. Of the part itself
+// it looks at what programs use.
+func (g *guest) compareCopies(c *sweeper, space int64, out *protocol.Swept) error {
+	for _, p := range c.part.Under() {
+		paths, offsets, length, err := g.stack.Copies(p.Name)
+		if err != nil {
+			continue // it keeps none, or has lost a leg, which the look at the health tells
+		}
+		if p == c.part {
+			length = min(length, space)
+		}
+		_, err = g.until(copiesWait, func(time.Duration) (bool, error) {
+			if err := c.ask(request{Compare: &engine.Compare{Paths: paths, Offsets: offsets, Length: length}}); err != nil {
+				return false, g.wrap("tell the child", err)
+			}
+			f := g.watch(g.newTicks(), c.task(), g.limits)
+			if f.reply == nil || f.killed != "" {
+				out.Stopped, out.Killed, out.Hung = true, cmp.Or(f.killed, "it ended while copies were compared"), f.stuck
+				return true, nil
+			}
+			g.awaitIdle(c.child)
+			if f.reply.Fail != "" {
+				return false, g.wrap("compare the copies of "+p.Name, errors.New(f.reply.Fail))
+			}
+			out.Differ = f.reply.Failed
+			return out.Differ == "", nil
+		})
+		if err != nil || out.Stopped {
+			return err
+		}
+		if out.Differ != "" {
+			out.Differ, out.Stopped = fmt.Sprintf("copies of %s: %s", p.Name, out.Differ), true
+			return nil
+		}
+	}
+	return nil
 }
 
 // sweeper gives the child for a part, started when it is first needed.

@@ -45,4 +45,5 @@ type Swept struct {
 	Died    string          `json:"died,omitempty"`    // how it ended by itself
 	Changed []string        `json:"changed,omitempty"` // what else is not as it was, a line each
 	Legs    []scenarios.Leg `json:"legs,omitempty"`    // those that are not well
+	Differ  string          `json:"differ,omitempty"`  // where copies differ that must be the same
 }

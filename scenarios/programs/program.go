@@ -189,35 +189,56 @@ func operationOf(c []int) scenarios.IO {
 // then, by turns, any single operations and sequences.
 type Generator struct {
 	seed  uint64
-	pairs []Program
+	pairs []Program // nil: they are not needed
+	first int       // number of the first program behind them
 }
 
 // NewGenerator makes a generator.
 func NewGenerator(seed uint64) *Generator {
-	return &Generator{seed: seed, pairs: pairwise(seed)}
+	pairs := pairwise(seed)
+	return &Generator{seed, pairs, len(pairs)}
 }
 
 // Pairs is how many programs there are of the first kind.
-func (g *Generator) Pairs() int { return len(g.pairs) }
+func (g *Generator) Pairs() int { return g.first }
 
 // Program gives the program with a number, from 0.
 func (g *Generator) Program(n int) Program {
-	if n < len(g.pairs) {
+	if n < g.first {
 		return g.pairs[n]
 	}
-	return drawn(g.seed, n-len(g.pairs))
+	return drawn(g.seed, n-g.first)
 }
 
-// Drawn are programs behind those for pairs: as many as Count, from the one with
-// the number First on, where the first behind the pairs has number 0.
+// Drawn says so many programs from a number on.
+func (g *Generator) Drawn(first, count int) Drawn { return Drawn{g.seed, g.first, first, count} }
+
+// Drawn are programs of a Generator by their numbers. A control line takes long
+// for the programs themselves.
 type Drawn struct {
 	Seed  uint64 `json:"seed"`
+	Pairs int    `json:"pairs"` // of the generator
 	First int    `json:"first"`
 	Count int    `json:"count"`
 }
 
-// A Set is programs as they are, or what they are drawn by: a control line takes
-// long for a few thousand operations. One of the two is set.
+// Programs draws them. The pairs take a while; g has them already where it is of
+// that seed, or gets them. It begins as a zero one.
+func (d Drawn) Programs(g *Generator) []Program {
+	switch {
+	case d.First < d.Pairs && (g.pairs == nil || g.seed != d.Seed):
+		*g = *NewGenerator(d.Seed)
+	case g.seed != d.Seed || g.first != d.Pairs:
+		*g = Generator{seed: d.Seed, first: d.Pairs}
+	}
+	out := make([]Program, max(0, d.Count))
+	for i := range out {
+		out[i] = g.Program(d.First + i)
+	}
+	return out
+}
+
+// A Set is programs as they are, or what they are drawn by. One of the two is set.
 type Set struct {
 	Programs []Program `json:"programs,omitempty"`
 	Drawn    *Drawn    `json:"drawn,omitempty"`
@@ -234,21 +255,11 @@ func (s Set) Len() int {
 // Slice is those from one place to another.
 func (s Set) Slice(from, to int) Set {
 	if s.Drawn != nil {
-		return Set{Drawn: &Drawn{s.Drawn.Seed, s.Drawn.First + from, to - from}}
+		d := *s.Drawn
+		d.First, d.Count = d.First+from, to-from
+		return Set{Drawn: &d}
 	}
 	return Set{Programs: s.Programs[from:to]}
-}
-
-// All are the programs themselves.
-func (s Set) All() []Program {
-	if s.Drawn == nil {
-		return s.Programs
-	}
-	out := make([]Program, s.Len())
-	for i := range out {
-		out[i] = drawn(s.Drawn.Seed, s.Drawn.First+i)
-	}
-	return out
 }
 
 func drawn(seed uint64, n int) Program {
@@ -259,8 +270,10 @@ func drawn(seed uint64, n int) Program {
 	return sequence(r)
 }
 
-func draw(r *rand.Rand) []int {
-	c := make([]int, len(choices))
+func draw(r *rand.Rand) []int { return redraw(r, make([]int, len(choices))) }
+
+// redraw draws into what was drawn before.
+func redraw(r *rand.Rand, c []int) []int {
 	for i, n := range choices {
 		c[i] = r.IntN(n)
 	}
@@ -288,10 +301,12 @@ func sequence(r *rand.Rand) Program {
 func pairwise(seed uint64) []Program {
 	r := rand.New(rand.NewPCG(seed, 1<<63))
 	type pair struct{ a, va, b, vb int }
-	left := map[pair]bool{}
 	var order []pair
+	var first [][]int // by two dimensions: the place of their first pair
 	for a := range choices {
+		first = append(first, make([]int, len(choices)))
 		for b := a + 1; b < len(choices); b++ {
+			first[a][b] = len(order)
 			for va := range choices[a] {
 				for vb := range choices[b] {
 					order = append(order, pair{a, va, b, vb})
@@ -299,37 +314,36 @@ func pairwise(seed uint64) []Program {
 			}
 		}
 	}
+	met := make([]bool, len(order)) // by place: a map is slow where the processor is emulated
 	r.Shuffle(len(order), func(i, j int) { order[i], order[j] = order[j], order[i] })
-	for _, p := range order {
-		left[p] = true
-	}
-	meets := func(c []int, f func(pair)) {
+	// meets counts the pairs of a choice that have not met, and notes that they have.
+	meets := func(c []int, note bool) (n int) {
 		for a := range c {
 			for b := a + 1; b < len(c); b++ {
-				if p := (pair{a, c[a], b, c[b]}); left[p] {
-					f(p)
+				if i := first[a][b] + c[a]*choices[b] + c[b]; !met[i] {
+					n++
+					met[i] = note
 				}
 			}
 		}
+		return n
 	}
 	var out []Program
 	had := map[string]bool{}
+	best, c := make([]int, len(choices)), make([]int, len(choices))
 	for _, must := range order {
-		if !left[must] {
+		if met[first[must.a][must.b]+must.va*choices[must.b]+must.vb] {
 			continue
 		}
-		var best []int
 		most := -1
 		for range 24 {
-			c := draw(r)
+			c = redraw(r, c)
 			c[must.a], c[must.b] = must.va, must.vb
-			n := 0
-			meets(c, func(pair) { n++ })
-			if n > most {
-				best, most = c, n
+			if n := meets(c, false); n > most {
+				best, c, most = c, best, n
 			}
 		}
-		meets(best, func(p pair) { delete(left, p) })
+		meets(best, true)
 		p := Program{operationOf(best)}
 		if said := p.String(); !had[said] {
 			had[said] = true

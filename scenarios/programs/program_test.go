@@ -24,22 +24,32 @@ func TestTheSameSeedGivesTheSamePrograms(t *testing.T) {
 	}
 }
 
-// Given a seed and numbers, then what is drawn by them alone is what the
-// generator gives behind its pairs.
-func TestWhatIsDrawnIsBehindThePairs(t *testing.T) {
+// Given programs as they are, and what they are drawn by, then a part of both is
+// the same.
+func TestAPartOfASet(t *testing.T) {
 	g := NewGenerator(1 << 63)
-	var want []Program
-	for n := range 50 {
-		want = append(want, g.Program(g.Pairs()+20+n))
+	d := g.Drawn(g.Pairs()-20, 50)
+	var guest Generator
+	all := d.Programs(&guest)
+	if len(all) != 50 || all[20].String() != g.Program(g.Pairs()).String() {
+		t.Errorf("drawn: %v", all)
 	}
-	drawn := Set{Drawn: &Drawn{Seed: 1 << 63, First: 20, Count: 50}}
-	if diff := cmp.Diff(want, drawn.All()); diff != "" || drawn.Len() != 50 {
-		t.Error(diff)
+	drawn, is := Set{Drawn: &d}, Set{Programs: all}
+	if drawn.Len() != is.Len() || drawn.Slice(7, 30).Len() != 23 {
+		t.Errorf("%d and %d programs, of which a part is %d", drawn.Len(), is.Len(), drawn.Slice(7, 30).Len())
 	}
-	for what, s := range map[string]Set{"drawn": drawn, "as they are": {Programs: want}} {
-		if diff := cmp.Diff(want[7:9], s.Slice(7, 9).All()); diff != "" {
-			t.Errorf("a slice of what is %s: %s", what, diff)
+	for _, at := range [][2]int{{7, 30}, {25, 30}, {3, 4}} {
+		for _, g := range []*Generator{g, &guest, {}, NewGenerator(7)} {
+			if diff := cmp.Diff(is.Slice(at[0], at[1]).Programs, drawn.Slice(at[0], at[1]).Drawn.Programs(g)); diff != "" {
+				t.Error(diff)
+			}
 		}
+	}
+}
+
+func BenchmarkPairs(b *testing.B) {
+	for range b.N {
+		pairwise(1)
 	}
 }
 

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"os"
 	"runtime/debug"
+	"slices"
+	"strings"
 	"sync/atomic"
 	"unsafe"
 
@@ -34,6 +36,7 @@ type Sweeper struct {
 	counter *uint32
 	memory  arena
 	queues  map[string]queue
+	drawer  programs.Generator
 }
 
 // NewSweeper writes known bytes to the space that programs use.
@@ -51,11 +54,15 @@ func NewSweeper(w Sweep) (*Sweeper, error) {
 	if s.counter, err = mapCounter(w.Counter); err != nil {
 		return nil, err
 	}
-	o := scenarios.IO{Op: "pwrite", Direct: true, Length: w.Space}
-	if answer := s.do(o); answer != "" {
+	if answer := s.fill(0, w.Space); answer != "" {
 		return nil, fmt.Errorf("fill %s: %s", w.Path, answer)
 	}
 	return s, nil
+}
+
+// fill writes known bytes to a range.
+func (s *Sweeper) fill(from, to int64) (answer string) {
+	return s.do(scenarios.IO{Op: "pwrite", Direct: true, Offset: from, Length: to - from})
 }
 
 func mapCounter(path string) (*uint32, error) {
@@ -79,7 +86,7 @@ func mapCounter(path string) (*uint32, error) {
 // back as it must be: "readback " and one of these.
 func (s *Sweeper) Do(w Sweep) [][]string {
 	out := make([][]string, w.Len())
-	for i, program := range w.All() {
+	for i, program := range s.programs(w.Set) {
 		if i < len(w.Skip) && w.Skip[i] {
 			continue
 		}
@@ -90,8 +97,20 @@ func (s *Sweeper) Do(w Sweep) [][]string {
 		if answer := s.readBack(program); answer != "" {
 			out[i] = append(out[i], "readback "+answer)
 		}
+		if slices.ContainsFunc(out[i], func(answer string) bool { return strings.Contains(answer, "@") }) {
+			// Else what stays wrong is told of all that follows, too.
+			s.fill(0, int64(len(s.shadow))*sectorSize)
+		}
 	}
 	return out
+}
+
+// programs are those of a set.
+func (s *Sweeper) programs(set programs.Set) []programs.Program {
+	if set.Drawn == nil {
+		return set.Programs
+	}
+	return set.Drawn.Programs(&s.drawer)
 }
 
 // do does one operation and notes what it may have written.
@@ -219,7 +238,7 @@ func (s *Sweeper) readBack(program []scenarios.IO) string {
 	answer := s.do(scenarios.IO{Op: "pread", Direct: true, Offset: from, Length: to - from})
 	if answer == "" && s.shadow.unsure(from, to-from) {
 		// What follows is to be told from what an error left behind.
-		if answer := s.do(scenarios.IO{Op: "pwrite", Direct: true, Offset: from, Length: to - from}); answer != "" {
+		if answer := s.fill(from, to); answer != "" {
 			return "rewrite " + answer
 		}
 	}

@@ -118,7 +118,8 @@ func TestProgramsOnASoundFile(t *testing.T) {
 }
 
 // Given a file that was changed behind the sweeper's back, as by a layer that
-// writes to the wrong place, then a read and the read after a write show it.
+// writes to the wrong place, then a read shows it, or the read after a write, and
+// nothing that follows.
 func TestProgramsOnAFileThatLies(t *testing.T) {
 	s, file := newSweeper(t)
 	f, err := os.OpenFile(file, os.O_WRONLY, 0)
@@ -134,7 +135,7 @@ func TestProgramsOnAFileThatLies(t *testing.T) {
 		{{Op: "pwrite", Offset: 8192, Length: 4096}},
 		{{Op: "pread", Length: 4096}},
 	}}})
-	want := [][]string{{"zero@4096"}, {"", "readback zero@8192"}, {""}}
+	want := [][]string{{"zero@4096"}, {""}, {""}}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("answers (-want +got):\n%s", diff)
 	}

@@ -243,23 +243,29 @@ func (s *Stack) Legs() (legs []scenarios.Leg, inSync bool, err error) {
 	return legs, inSync, nil
 }
 
+// Under are a part and all that it lies on.
+func (p *Part) Under() (all []*Part) {
+	var add func(p *Part)
+	add = func(p *Part) {
+		if slices.Contains(all, p) {
+			return
+		}
+		all = append(all, p)
+		for _, b := range p.On {
+			add(b)
+		}
+	}
+	add(p)
+	return all
+}
+
 // LegsUnder are those of a part and of all that it lies on.
 func (s *Stack) LegsUnder(p *Part) (legs []scenarios.Leg, err error) {
-	seen := map[*Part]bool{}
-	var look func(p *Part) error
-	look = func(p *Part) error {
-		if seen[p] {
-			return nil
-		}
-		seen[p] = true
-		own, _, err := s.LegsOf(p)
-		legs = append(legs, own...)
-		for _, b := range p.On {
-			err = errors.Join(err, look(b))
-		}
-		return err
+	for _, b := range p.Under() {
+		own, _, more := s.LegsOf(b)
+		legs, err = append(legs, own...), errors.Join(err, more)
 	}
-	return legs, look(p)
+	return legs, err
 }
 
 // LegsOf are those of one part; none where it has no redundancy, or was
