@@ -80,7 +80,9 @@ func (s *site) start() {
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	s.addr = l.Addr().String()
+	if s.addr == "" { // who connects meanwhile reads it
+		s.addr = l.Addr().String()
+	}
 	ctx, cancel := context.WithCancel(context.Background())
 	hub, err := NewHub(ctx, s.opt)
 	if err != nil {

@@ -151,11 +151,16 @@ func (w *Worker) lease(ctx context.Context, dir string, jobs *sync.WaitGroup) er
 			}
 		}
 		for _, l := range a.Leases {
+			h := w.hold(l)
+			if h == nil {
+				<-slots
+				continue
+			}
 			work := filepath.Join(dir, strconv.Itoa(n))
 			n++
 			jobs.Go(func() {
 				defer func() { <-slots }()
-				w.job(ctx, l, work)
+				w.job(ctx, l, h, work)
 			})
 		}
 	}
@@ -173,13 +178,27 @@ func (w *Worker) fill(slots chan struct{}) (n int) {
 	}
 }
 
+// hold takes up a lease. It is nil for one of a job that is under way here: a hub
+// that was restarted did not hear of that in time.
+func (w *Worker) hold(l Lease) *holding {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	now := held{l.place, l.Reply, l.Token}
+	if h := w.held[l.place]; h != nil {
+		h.held = now
+		return nil
+	}
+	h := &holding{held: now, cancel: func(error) {}}
+	w.held[l.place] = h
+	return h
+}
+
 // job does one.
-func (w *Worker) job(ctx context.Context, l Lease, dir string) {
+func (w *Worker) job(ctx context.Context, l Lease, h *holding, dir string) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	h := &holding{held{l.place, l.Reply, l.Token}, cancel}
 	w.mu.Lock()
-	w.held[l.place] = h
+	h.cancel = cancel
 	w.mu.Unlock()
 	defer func() {
 		w.mu.Lock()
@@ -313,7 +332,10 @@ func (w *Worker) give(ctx context.Context, h *holding, o trial.Outcome, dir stri
 			return err
 		}
 		err = until(ctx, func() error {
-			_, err := ask(ctx, w.conn, "done", doneRequest{h.held, w.About, r}, func(a plain) string { return a.Error })
+			w.mu.Lock()
+			lease := h.held
+			w.mu.Unlock()
+			_, err := ask(ctx, w.conn, "done", doneRequest{lease, w.About, r}, func(a plain) string { return a.Error })
 			return err
 		})
 		var refused *RefusedError
