@@ -193,8 +193,9 @@ func (h *Hunt) enter(ctx context.Context) (ok bool, err error) {
 	}
 }
 
-// ofLayer finds the layer in what a guest says of a stack that it can't build.
-var ofLayer = regexp.MustCompile(`layer s([0-9]+)l[0-9]+: `)
+// ofLayer finds the layer in what a guest says of a stack that it can't build:
+// its own words, or the command of a tool.
+var ofLayer = regexp.MustCompile(`\bs([0-9]+)l[0-9]+\b`)
 
 // leaveOut takes what can't be built from the group whose turn it is. Where it is
 // not told which stack that is, the group becomes two.

@@ -101,6 +101,14 @@ func TestAStackThatCanNotBeBuiltIsLeftOut(t *testing.T) {
 			}
 			return nil
 		},
+		"in a tool's command": func(h *Hunt) error {
+			if has(h, "dm-era") >= 0 {
+				bad := &trial.NotReadyError{}
+				bad.Outcome.Verdict, bad.Outcome.Reason = scenarios.Error, "in the guest: lvm lvcreate -n cache -- "+h.field.Tops["dm-era"]+"/lvol0: exit status 5"
+				return bad
+			}
+			return nil
+		},
 		"not named": func(h *Hunt) error {
 			if has(h, "dm-era") >= 0 {
 				return &trial.NotReadyError{Outcome: trial.Outcome{}}

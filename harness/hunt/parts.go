@@ -45,12 +45,12 @@ func one(of func(size scenarios.Bytes) scenarios.Layer) func(scenarios.Bytes) []
 }
 
 func volume(over int, l scenarios.LVM) part {
-	times := scenarios.Bytes(1)
+	times, beside := scenarios.Bytes(1), 4*extent
 	switch l.Type {
-	case "snapshot", "cache", "writecache": // as much stands beside it
-		times = 2
+	case "snapshot", "cache", "writecache": // as much stands beside it, and metadata twice
+		times, beside = 2, 6*extent
 	}
-	return part{over: over, below: more(times, 4*extent), layers: one(func(size scenarios.Bytes) scenarios.Layer {
+	return part{over: over, below: more(times, beside), layers: one(func(size scenarios.Bytes) scenarios.Layer {
 		l := l
 		l.Size = upTo(size, extent)
 		return scenarios.Layer{LVM: &l}
