@@ -52,3 +52,65 @@ func TestEveryDebianToolStartsInTheGuest(t *testing.T) {
 		}
 	}
 }
+
+func TestTheToolsBuildEveryStackInTheGuest(t *testing.T) {
+	for _, ref := range []string{"debian:6.17", "debian:newest"} {
+		t.Run(ref, func(t *testing.T) {
+			k, modules := realKernel(t, ref)
+			var paths []string
+			for _, m := range modules {
+				p, err := modulePath(k.Release, m)
+				if err != nil {
+					t.Fatal(err)
+				}
+				paths = append(paths, p)
+			}
+			b := new(Builder)
+			img, err := b.Build(t.Context(), Request{
+				Exe: toolinit(t, "stack", paths), Tools: allTools, Kernel: k, Modules: modules,
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			all := boot(t, k, img)
+			for step, want := range map[string]string{
+				"lvm lvs":          "monitored",
+				"dmsetup table":    "handle_errors",
+				"plugins":          "libdevmapper-event-lvm2mirror.so",
+				"mount mirror":     "",
+				"mdstat":           "active raid1",
+				"mdadm --create":   "started",
+				"lvm lvcreate --y": "created",
+			} {
+				if got := outputOf(t, all, step); !strings.Contains(got, want) {
+					t.Errorf("%s says %q, want %q", step, got, want)
+				}
+			}
+			if got := outputOf(t, all, "lvm lvs"); strings.Contains(got, "not monitored") {
+				t.Errorf("the mirror is %q", got)
+			}
+		})
+	}
+}
+
+func TestTheHostsToolsStartInTheGuest(t *testing.T) {
+	// Given the one tool that every Debian has.
+	k, _ := realKernel(t, "debian:6.18")
+	b := &Builder{Cache: t.TempDir()}
+	r := Request{Exe: toolinit(t, "mke2fs", nil), Tools: []string{"mke2fs"}, ToolsFrom: FromHost}
+	img, err := b.Build(t.Context(), r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !slices.ContainsFunc(img.Tools, func(s string) bool { return strings.HasSuffix(s, "/mke2fs") }) {
+		t.Errorf("the tools come from %q", img.Tools)
+	}
+	if got := outputOf(t, boot(t, k, img), "mke2fs -V"); !strings.Contains(got, "mke2fs 1.") {
+		t.Errorf("mke2fs says %q", got)
+	}
+	// And again, by what is remembered of the host's files.
+	again, err := b.Build(t.Context(), r)
+	if err != nil || again.Digest != img.Digest || again.Path != img.Path || !slices.Equal(again.Tools, img.Tools) {
+		t.Errorf("again: %+v, %v", again, err)
+	}
+}

@@ -182,3 +182,29 @@ func TestTwoProcessesUseOneCacheOfBases(t *testing.T) {
 		t.Errorf("in the cache: %v, want one base", left)
 	}
 }
+
+func TestWarmTrialsAnswerAsColdOnes(t *testing.T) {
+	for _, tt := range []struct {
+		name, id string
+		want     answer
+	}{
+		{"aligned", aligned, answer{Verdict: scenarios.Pass, Phase: "done", Also: []scenarios.Verdict{}, Returned: true, Bytes: 4096}},
+		{"eio", oneSector, answer{Verdict: scenarios.EIO, Phase: "step", Also: []scenarios.Verdict{scenarios.Degraded}, Returned: true, Errno: "EIO"}},
+		{"hang with an oops", oneBlock, answer{Verdict: scenarios.Hang, Phase: "step"}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			l := mirrorJob(t, tt.id)
+			cold := ran{run(testContext(t), l), l.Dir}
+			if diff := cmp.Diff(tt.want, answerOf(cold)); diff != "" {
+				t.Errorf("cold (-want +got):\n%s%s", diff, show(cold))
+			}
+			warm := warmTrial(t, tt.id)
+			if diff := cmp.Diff(tt.want, answerOf(warm)); diff != "" {
+				t.Errorf("warm (-want +got):\n%s%s", diff, show(warm))
+			}
+			if cold.Warm || !warm.Warm || cold.BootID == warm.BootID || warm.BootID != sharedBase(t).BootID {
+				t.Errorf("cold: warm %t, boot %s; warm: warm %t, boot %s, of a base %s", cold.Warm, cold.BootID, warm.Warm, warm.BootID, sharedBase(t).BootID)
+			}
+		})
+	}
+}

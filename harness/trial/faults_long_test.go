@@ -166,3 +166,11 @@ steps:
 `)
 	wantPass(t, r)
 }
+
+func TestGuestThatSpinsWithInterruptsOffHangs(t *testing.T) {
+	r := midStep(t, func(ctx context.Context, m *qemu.Machine) { replaceTimerHandler(t, ctx, m, spinCode) })
+	if r.Verdict != scenarios.Hang || r.Phase != scenarios.PhaseStep || r.Report.Silent == "" || r.Report.Host != "" {
+		t.Errorf("want a hang of a guest that is silent\n%s", show(r))
+	}
+	t.Logf("%s; after %v", r.Reason, r.Trial)
+}

@@ -55,14 +55,6 @@ func killMachine(t testing.TB, pid int, signal syscall.Signal) {
 	}
 }
 
-func TestGuestThatSpinsWithInterruptsOffHangs(t *testing.T) {
-	r := midStep(t, func(ctx context.Context, m *qemu.Machine) { replaceTimerHandler(t, ctx, m, spinCode) })
-	if r.Verdict != scenarios.Hang || r.Phase != scenarios.PhaseStep || r.Report.Silent == "" || r.Report.Host != "" {
-		t.Errorf("want a hang of a guest that is silent\n%s", show(r))
-	}
-	t.Logf("%s; after %v", r.Reason, r.Trial)
-}
-
 func TestGuestThatPanicsInTheStepIsABug(t *testing.T) {
 	r := midStep(t, func(ctx context.Context, m *qemu.Machine) { replaceTimerHandler(t, ctx, m, panicCode) })
 	panics := func(f console.Finding) bool { return f.Kind == console.KindPanic && !f.Baseline }

@@ -95,25 +95,3 @@ steps:
 `+writeAndRead("a", "v", "s", "n"))
 	wantPass(t, r)
 }
-
-// Given a disk of a mirror that fails, when the array is read, then its leg is
-// failed for that and nothing is wrong; without the fault it would be.
-func TestAFaultExplainsALeg(t *testing.T) {
-	r := trialOf(t, `
-disks: [{id: a, size: 16MiB}, {id: b, size: 16MiB}]
-stack:
-  - md: {level: raid1, on: [a, b]}
-steps:
-  - io: {op: pwrite, direct: true, length: 256KiB}
-  - fault: {disk: b, do: error}
-  - io: {op: pwrite, direct: true, length: 64KiB}
-  - io: {op: pread, direct: true, length: 256KiB}
-  - heal: {disk: b}
-  - act: {do: remove, to: md, member: b}
-  - act: {do: add, to: md, member: b}
-  - wait: {in_sync: md}
-  - check: {agree: md}
-  - check: {data: md}
-`)
-	wantPass(t, r)
-}

@@ -131,3 +131,15 @@ func consoleOf(t *testing.T, r ran) string {
 	}
 	return string(text)
 }
+
+// Given a disk that says that it flushed and did not, when the power is cut,
+// then the write that was acknowledged and flushed is missed.
+func TestPowerCutShowsAFlushThatWasNone(t *testing.T) {
+	r := trialOf(t, powerOnDisk+`
+  - fault: {disk: a, do: lost, op: flush}
+`+flushedAndCut)
+	if r.Verdict != scenarios.Corrupt || r.Report.Mismatch == nil {
+		t.Errorf("%s: %s; want corrupt\n%s", r.Verdict, r.Reason, show(r))
+	}
+	wantSecondBoot(t, r)
+}

@@ -11,7 +11,6 @@ import (
 	"github.com/blockrig/blockrig/harness/console"
 	"github.com/blockrig/blockrig/harness/verdict"
 	"github.com/blockrig/blockrig/initramfs/protocol"
-	"github.com/blockrig/blockrig/scenarios"
 )
 
 const powerOnDisk = `
@@ -43,18 +42,6 @@ func TestPowerCutKeepsWhatWasFlushed(t *testing.T) {
 			wantSecondBoot(t, r)
 		})
 	}
-}
-
-// Given a disk that says that it flushed and did not, when the power is cut,
-// then the write that was acknowledged and flushed is missed.
-func TestPowerCutShowsAFlushThatWasNone(t *testing.T) {
-	r := trialOf(t, powerOnDisk+`
-  - fault: {disk: a, do: lost, op: flush}
-`+flushedAndCut)
-	if r.Verdict != scenarios.Corrupt || r.Report.Mismatch == nil {
-		t.Errorf("%s: %s; want corrupt\n%s", r.Verdict, r.Reason, show(r))
-	}
-	wantSecondBoot(t, r)
 }
 
 // wantSecondBoot checks that the saved log has more than one boot and is judged
