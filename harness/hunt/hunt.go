@@ -383,6 +383,17 @@ type batch struct {
 	answers  map[string][][]string // by stack
 }
 
+// mostStops is how often a batch may stop the machine before what did so is
+// looked into: each costs another machine, and they may all be the same thing.
+const mostStops = 4
+
+// cut leaves the programs from a place on for another batch.
+func (b *batch) cut(g *programs.Generator, at int) {
+	if at < len(b.programs) {
+		b.programs, b.drawn = b.programs[:at], g.Drawn(b.first, at)
+	}
+}
+
 // batch does the next programs, and notes what they set off.
 func (h *Hunt) batch(ctx context.Context, size int) (stopped bool, err error) {
 	b := &batch{first: h.group().Next, from: map[string]int{}, answers: map[string][][]string{}}
@@ -406,18 +417,22 @@ func (h *Hunt) batch(ctx context.Context, size int) (stopped bool, err error) {
 			stopped = true
 			suspects = append(suspects, *s)
 			h.note(*s)
+			if len(suspects) >= mostStops || h.left() <= 0 {
+				b.cut(h.gen, b.from[s.Stack])
+			}
 		}
 		if !more {
 			break
 		}
 	}
+	size = len(b.programs)
 	for _, stack := range h.stacks {
-		wrong, tally := compare(stack, b.first, b.programs, b.answers[stack.Name], b.answers[Plain])
+		wrong, tally := compare(stack, b.first, b.programs, b.answers[stack.Name][:size], b.answers[Plain][:size])
 		if h.state.Tallies[stack.Name] == nil {
 			h.state.Tallies[stack.Name] = &Tally{}
 		}
 		for _, s := range suspects {
-			if s.Stack == stack.Name { // its answers, if any, are not among those
+			if s.Stack == stack.Name && s.Number < b.first+size { // its answers, if any, are not among those
 				tally.add(Tally{Programs: 1, Singles: len(s.Program), Wrong: 1, Skipped: -1})
 			}
 		}
