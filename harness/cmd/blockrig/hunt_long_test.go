@@ -49,7 +49,7 @@ func hunted(t *testing.T, args ...string) (found []hunt.Finding, totals hunt.Tot
 // found without being told, and the like of it in md raid1 and LVM raid1. Each
 // finding is a scenario that run takes, and fails as it says.
 func TestTheHuntFindsTheBugOfTheMail(t *testing.T) {
-	found, _, dir := hunted(t, "--stack", "lvm-mirror,lvm-raid1,md-raid1", "-k", "debian:6.18", "--seed", "1", "--budget", "12m", "--known", "report")
+	found, _, dir := hunted(t, "--stack", "lvm-mirror,lvm-raid1,md-raid1", "-k", "debian:6.18", "--seed", "1", "--budget", "19m", "--known", "report")
 	for _, want := range []struct {
 		stack string
 		class hunt.Class
