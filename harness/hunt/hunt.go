@@ -609,10 +609,11 @@ func (h *Hunt) skips(stack Stack, p Program) bool {
 	})
 }
 
-// foundBelow says whether there is such a finding on some of a stack's parts.
+// foundBelow says whether there is such a finding on some of a stack's parts. It
+// is asked for each operation, and a stack's name takes longest to read.
 func (h *Hunt) foundBelow(stack Stack, like func(Finding) bool) bool {
 	return slices.ContainsFunc(h.state.said(), func(f Finding) bool {
-		return f.Twist == nil && f.Stack != stack.Name && stack.holds(h.stack(f.Stack)) && like(f)
+		return f.Twist == nil && f.Stack != stack.Name && like(f) && stack.holds(h.stack(f.Stack))
 	})
 }
 
