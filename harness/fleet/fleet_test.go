@@ -119,6 +119,42 @@ func passes(_ context.Context, g Given) (trial.Outcome, error) {
 	return outcomeOf(g.Job, scenarios.Pass), nil
 }
 
+// heldTrials pass once they are let go. They are counted by their case.
+type heldTrials struct {
+	wait  chan struct{}
+	letGo func()
+	mu    sync.Mutex
+	done  map[string]int
+}
+
+// hold holds trials until they are let go, at the latest at the test's end. It
+// comes after the site, whose workers end only then.
+func hold(t *testing.T) *heldTrials {
+	h := &heldTrials{wait: make(chan struct{}), done: map[string]int{}}
+	h.letGo = sync.OnceFunc(func() { close(h.wait) })
+	t.Cleanup(h.letGo)
+	return h
+}
+
+func (h *heldTrials) passes(ctx context.Context, g Given) (trial.Outcome, error) {
+	<-h.wait
+	h.mu.Lock()
+	h.done[g.Job.Case]++
+	h.mu.Unlock()
+	return passes(ctx, g)
+}
+
+func (h *heldTrials) wantOnce(t *testing.T) {
+	t.Helper()
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for c, n := range h.done {
+		if n > 1 {
+			t.Errorf("job %s was done %d times", c, n)
+		}
+	}
+}
+
 func outcomeOf(j trial.Job, v scenarios.Verdict) trial.Outcome {
 	return trial.Outcome{
 		Judgement: verdict.Judgement{Verdict: v, Phase: scenarios.PhaseDone, Reason: j.Case},
