@@ -80,6 +80,7 @@ func (h *Hunt) investigate(ctx context.Context, s Suspect) error {
 		}
 	}
 	h.stop() // the memory is for the trials
+	h.state.Looked[s.Stack]++
 	c := &confirmation{h: h, suspect: s, stack: h.stack(s.Stack), program: s.Program, in: setting{filled: s.Guess == LosesData || s.Twist != nil, agree: s.Differ, twist: s.Twist}}
 	f, err := c.do(ctx)
 	switch {

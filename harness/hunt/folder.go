@@ -83,7 +83,7 @@ func read(dir string) (*State, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open hunt %s: %w", filepath.Base(dir), err)
 	}
-	s.Tallies, s.Known, s.Twisted = orMade(s.Tallies), orMade(s.Known), orMade(s.Twisted)
+	s.Tallies, s.Known, s.Twisted, s.Looked = orMade(s.Tallies), orMade(s.Known), orMade(s.Twisted), orMade(s.Looked)
 	return s, nil
 }
 

@@ -1,6 +1,7 @@
 package hunt
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -109,6 +110,7 @@ type State struct {
 	Earlier    []Finding         `json:"earlier,omitempty"` // that other hunts have found: they are not found again
 	Doubtful   []Suspect         `json:"doubtful"`          // what trials did not show
 	Waiting    []Suspect         `json:"waiting"`           // what is still to be looked into
+	Looked     map[string]int    `json:"looked"`            // how many suspects were looked into, by stack
 	Alike      int               `json:"alike"`             // suspects like those of a finding
 	Known      map[string]int    `json:"known"`             // suspects that are known bugs, by name
 	Triggers   []Trigger         `json:"triggers"`
@@ -123,7 +125,7 @@ type State struct {
 
 // NewState begins one.
 func NewState(r Request) *State {
-	return &State{Request: r, Tallies: map[string]*Tally{}, Known: map[string]int{}, Twisted: map[string]int{}}
+	return &State{Request: r, Tallies: map[string]*Tally{}, Known: map[string]int{}, Twisted: map[string]int{}, Looked: map[string]int{}}
 }
 
 // said are all findings, those of other hunts first.
@@ -464,15 +466,31 @@ func (h *Hunt) batch(ctx context.Context, size int) (stopped bool, err error) {
 // lookInto looks into what waits for it, while there is time.
 func (h *Hunt) lookInto(ctx context.Context) error {
 	for len(h.state.Waiting) > 0 && h.left() > 0 && (h.until.IsZero() || time.Now().Before(h.until)) {
-		if err := h.investigate(ctx, h.state.Waiting[0]); err != nil {
+		at := h.state.nextWaiting()
+		if err := h.investigate(ctx, h.state.Waiting[at]); err != nil {
 			return err
 		}
-		h.state.Waiting = h.state.Waiting[1:]
+		h.state.Waiting = slices.Delete(h.state.Waiting, at, at+1)
 		if err := h.keep(); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// nextWaiting is the place of the suspect to look into next. The stacks take turns,
+// for one with many suspects would take all of the time; of one stack's the worst
+// comes first.
+func (s *State) nextWaiting() int {
+	next := 0
+	for i, w := range s.Waiting {
+		n := s.Waiting[next]
+		order := cmp.Or(s.Looked[w.Stack]-s.Looked[n.Stack], slices.Index(Classes(), w.Guess)-slices.Index(Classes(), n.Guess))
+		if order < 0 {
+			next = i
+		}
+	}
+	return next
 }
 
 // round sends a batch, without what is done of it. It gives the suspect where

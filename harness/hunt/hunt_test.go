@@ -207,6 +207,30 @@ func TestTheHostsTroubleIsNoSuspect(t *testing.T) {
 	}
 }
 
+// Given suspects of several stacks, then the stacks take turns, and of one stack's
+// the worst comes first.
+func TestStacksTakeTurns(t *testing.T) {
+	s := NewState(Request{})
+	s.Waiting = []Suspect{
+		{Stack: "a", Number: 1, Guess: Differently},
+		{Stack: "a", Number: 2, Guess: Hangs},
+		{Stack: "a", Number: 3, Guess: Hangs},
+		{Stack: "b", Number: 4, Guess: Differently},
+		{Stack: "b", Number: 5, Guess: BlamesDisk},
+		{Stack: "c", Number: 6, Guess: LosesData},
+	}
+	var order []int
+	for len(s.Waiting) > 0 {
+		at := s.nextWaiting()
+		order = append(order, s.Waiting[at].Number)
+		s.Looked[s.Waiting[at].Stack]++
+		s.Waiting = slices.Delete(s.Waiting, at, at+1)
+	}
+	if diff := cmp.Diff([]int{6, 2, 5, 3, 4, 1}, order); diff != "" {
+		t.Error(diff)
+	}
+}
+
 // misread says whether it is the read of the report.
 func misread(o scenarios.IO) bool {
 	t := triggerOf("", o)

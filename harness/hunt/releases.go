@@ -146,7 +146,7 @@ func (h *Hunt) without(ctx context.Context, f *Finding) (good, why string, err e
 		tried++
 		h.status("bisect", f.ID+" on "+v.Ref)
 		r, err := h.try(ctx, kernelRef{v.Ref, v.Ref}, c, how{})
-		if trial.WrongRequest(err) && ctx.Err() == nil { // it has not all that the stack takes
+		if trial.WrongRequest(err) && ctx.Err() == nil { // it can't be had
 			why = text.OneLine(err.Error())
 			continue
 		}
@@ -159,7 +159,7 @@ func (h *Hunt) without(ctx context.Context, f *Finding) (good, why string, err e
 		case class == "" && r.Verdict == scenarios.Pass:
 			return v.Ref, "", nil
 		}
-		why = fmt.Sprintf("no old kernel is known to be without it: %s says %s", v.Version, r.Verdict)
+		why = fmt.Sprintf("no old kernel is known to be without it: %s says %s: %s", v.Version, r.Verdict, text.OneLine(r.Reason))
 	}
 	return "", why, nil
 }

@@ -5,7 +5,6 @@ import (
 	"path/filepath"
 	"slices"
 
-	"github.com/blockrig/blockrig/harness/trial"
 	"github.com/blockrig/blockrig/scenarios"
 )
 
@@ -16,7 +15,11 @@ const (
 	NotKnown = "not known"
 )
 
-// retry tries the findings of earlier hunts, each once.
+// fixedAfter is how many trials in a row must pass before a finding is fixed: many
+// a bug does not show in each.
+const fixedAfter = 3
+
+// retry tries the findings of earlier hunts.
 func (h *Hunt) retry(ctx context.Context) error {
 	for i := range h.state.Earlier {
 		f := &h.state.Earlier[i]
@@ -28,25 +31,31 @@ func (h *Hunt) retry(ctx context.Context) error {
 			return err
 		}
 		h.status("confirm", "a finding of an earlier hunt: "+f.Stack+": "+f.Says)
-		r := h.state.Request
-		rec, err := h.try(ctx, kernelRef{r.Kernel, r.Exact}, c, how{})
-		switch {
-		case trial.WrongRequest(err) && ctx.Err() == nil: // it has not all that the stack takes
-			f.Now = NotKnown
-		case err != nil:
+		if f.Now, err = h.now(ctx, f, c); err != nil {
 			return err
-		case rec.Verdict == scenarios.Pass:
-			f.Now = Fixed
-		case rec.Verdict.Failure():
-			f.Now = Still
-		default:
-			f.Now = NotKnown
 		}
 		if err := h.keep(); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// now tells what the hunt's kernel says to a finding of an earlier hunt.
+func (h *Hunt) now(ctx context.Context, f *Finding, c scenarios.Case) (string, error) {
+	r := h.state.Request
+	for range fixedAfter {
+		rec, err := h.try(ctx, kernelRef{r.Kernel, r.Exact}, c, how{})
+		switch {
+		case err != nil:
+			return "", err
+		case classOf(rec) == f.Class:
+			return Still, nil
+		case rec.Verdict != scenarios.Pass:
+			return NotKnown, nil
+		}
+	}
+	return Fixed, nil
 }
 
 // FoundOn are the findings of all hunts below root on a kernel, by the reference

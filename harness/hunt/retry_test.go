@@ -7,7 +7,6 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/blockrig/blockrig/kernels"
 	"github.com/blockrig/blockrig/results"
 	"github.com/blockrig/blockrig/scenarios"
 )
@@ -17,7 +16,7 @@ import (
 func TestFindingsOfEarlierHuntsAreTried(t *testing.T) {
 	root := Root(t.TempDir())
 	old := NewState(Request{Kernel: "debian:6.17", Stacks: []string{"md-raid1"}, Seed: 1})
-	for i, id := range []string{"a-pass", "b-degraded", "c-error", "d-lacks"} {
+	for i, id := range []string{"a-pass", "b-degraded", "c-error", "d-lacks", "e-late", "f-other"} {
 		length := int64(512 * (i + 1))
 		p := Program{{Op: "pread", Length: length, Direct: true}}
 		scenario, _, err := single(id, "A finding.", must(t, "md-raid1"), p, setting{})
@@ -40,14 +39,14 @@ func TestFindingsOfEarlierHuntsAreTried(t *testing.T) {
 	}
 	s := NewState(Request{Kernel: "debian:7.2", Stacks: []string{"md-raid1"}, Seed: 1, Budget: time.Hour})
 	var err error
-	if s.Earlier, err = FoundOn(root, "debian:6.17"); err != nil || len(s.Earlier) != 4 {
+	if s.Earlier, err = FoundOn(root, "debian:6.17"); err != nil || len(s.Earlier) != 6 {
 		t.Fatalf("%d findings, %v", len(s.Earlier), err)
 	}
 	h := &Hunt{}
 	if err := h.begin(s); err != nil {
 		t.Fatal(err)
 	}
-	tries := 0
+	tries, late := 0, 0
 	h.try = func(_ context.Context, k kernelRef, c scenarios.Case, _ how) (results.Record, error) {
 		tries++
 		if k.ref != "debian:7.2" {
@@ -58,8 +57,15 @@ func TestFindingsOfEarlierHuntsAreTried(t *testing.T) {
 			return results.Record{Verdict: scenarios.Pass}, nil
 		case "b-degraded":
 			return results.Record{Verdict: scenarios.Degraded}, nil
+		case "e-late": // it shows in every second trial
+			if late++; late == 2 {
+				return results.Record{Verdict: scenarios.Degraded}, nil
+			}
+			return results.Record{Verdict: scenarios.Pass}, nil
+		case "f-other":
+			return results.Record{Verdict: scenarios.Hang}, nil
 		case "d-lacks":
-			return results.Record{}, kernels.ErrNeed
+			return results.Record{Verdict: scenarios.Error, Phase: scenarios.PhaseStack, Reason: "the kernel lacks what is needed"}, nil
 		}
 		return results.Record{Verdict: scenarios.Error}, nil
 	}
@@ -72,10 +78,11 @@ func TestFindingsOfEarlierHuntsAreTried(t *testing.T) {
 	for _, f := range s.Earlier {
 		got[f.ID] = f.Now
 	}
-	if diff := cmp.Diff(map[string]string{"a-pass": Fixed, "b-degraded": Still, "c-error": NotKnown, "d-lacks": NotKnown}, got); diff != "" || tries != 4 {
+	want := map[string]string{"a-pass": Fixed, "b-degraded": Still, "c-error": NotKnown, "d-lacks": NotKnown, "e-late": Still, "f-other": NotKnown}
+	if diff := cmp.Diff(want, got); diff != "" || tries != 3+1+1+1+2+1 {
 		t.Errorf("%d tries (-want +got):\n%s", tries, diff)
 	}
-	if f := s.Fixed(); len(f) != 1 || len(s.said()) != 3 {
+	if f := s.Fixed(); len(f) != 1 || len(s.said()) != 5 {
 		t.Errorf("%d are fixed, %d are not found again", len(f), len(s.said()))
 	}
 }
