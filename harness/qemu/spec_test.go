@@ -54,7 +54,7 @@ func TestCommandLine(t *testing.T) {
 		"-blockdev", `{"cache":{"no-flush":true},"driver":"raw","file":{"driver":"file","filename":"DIR/b.raw","node-name":"disk-b-file"},"node-name":"disk-b"}`,
 		"-device", "ide-hd,id=ahci-b,bus=ide.1,drive=disk-b,serial=blockrig-b,rerror=stop,werror=stop",
 	}
-	tcg := []string{"-accel", "tcg,thread=single", "-cpu", "max,la57=off", "-smp", "1"}
+	tcg := []string{"-accel", "tcg,thread=single", "-cpu", "max,la57=off,erms=off,fsrm=off", "-smp", "1"}
 
 	for _, tt := range []struct {
 		name   string
@@ -65,7 +65,7 @@ func TestCommandLine(t *testing.T) {
 		{
 			"tcg with two CPUs",
 			func(s *Spec) { s.CPUs = 2 },
-			[][]string{common, {"-accel", "tcg,thread=multi", "-cpu", "max,la57=off", "-smp", "2"}, ram("on"), ports, linux, disks},
+			[][]string{common, {"-accel", "tcg,thread=multi", "-cpu", "max,la57=off,erms=off,fsrm=off", "-smp", "2"}, ram("on"), ports, linux, disks},
 		},
 		{
 			"kvm",
