@@ -20,17 +20,18 @@ func (b *Builder) toolsFrom(ctx context.Context, asked string, table toolTable) 
 	default:
 		return asked
 	}
-	cfg, err := b.debian(table)
-	if err == nil {
-		err = debian.Check(ctx, cfg)
-	}
-	if !errors.Is(err, debian.ErrNoApt) && !errors.Is(err, debian.ErrNoMirror) {
-		return FromDebian // anything else is said when they are fetched
-	}
-	b.said.Do(func() {
-		b.log().Warn("the guest's tools are this host's, since Debian's can't be fetched", "reason", err)
+	b.auto.Do(func() {
+		b.autoFrom = FromDebian
+		cfg, err := b.debian(table)
+		if err == nil {
+			err = debian.Check(ctx, cfg)
+		}
+		if errors.Is(err, debian.ErrNoApt) || errors.Is(err, debian.ErrNoMirror) { // anything else is said when they are fetched
+			b.autoFrom = FromHost
+			b.log().Warn("the guest's tools are this host's, since Debian's can't be fetched", "reason", err)
+		}
 	})
-	return FromHost
+	return b.autoFrom
 }
 
 // NotOnHost gives the guest tools that this host does not have, and the

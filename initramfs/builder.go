@@ -41,12 +41,13 @@ type Builder struct {
 	// Log is told of what takes long; nil is silent.
 	Log *slog.Logger
 
-	sources []string // of apt, instead of the machine's
-	mu      sync.Mutex
-	dirs    map[string]*cachedir.Dir
-	digests sync.Map  // fileID of an executable -> its digest
-	known   sync.Map  // key -> memory
-	said    sync.Once // where the tools come from
+	sources  []string // of apt, instead of the machine's
+	mu       sync.Mutex
+	dirs     map[string]*cachedir.Dir
+	digests  sync.Map  // fileID of an executable -> its digest
+	known    sync.Map  // key -> memory
+	auto     sync.Once // sets autoFrom
+	autoFrom string    // what FromAuto means on this host
 }
 
 // A Request says what an initramfs holds.

@@ -54,7 +54,15 @@ func TestWhatIsDamagedIsMadeAnew(t *testing.T) {
 			if got, err := s.Resolve(t.Context(), "debian:7.2.12"); err != nil || got.Digest != other.Digest {
 				t.Errorf("%s %s: the other kernel is %+v, %v", file, name, got, err)
 			}
-			// This one is there again.
+			// This one is there again, at once, or where a module of it is used.
+			ext4 := []Module{{Name: "ext4", Path: "kernel/fs/ext4/ext4.ko.xz"}}
+			if strings.HasSuffix(file, ".ko.xz") {
+				if k, err := s.Resolve(t.Context(), want.Exact); err != nil {
+					t.Errorf("%s %s: %v", file, name, err)
+				} else if err := s.Verify(t.Context(), k, ext4); !errors.Is(err, fs.ErrNotExist) {
+					t.Errorf("%s %s: a damaged module: %v, want fs.ErrNotExist", file, name, err)
+				}
+			}
 			got, err := s.Resolve(t.Context(), want.Exact)
 			if err != nil || got != (Kernel{
 				Ref: want.Exact, Exact: want.Exact, Release: want.Release, Image: want.Image, Config: want.Config,
@@ -63,6 +71,9 @@ func TestWhatIsDamagedIsMadeAnew(t *testing.T) {
 				t.Errorf("%s %s: %+v, %v; want %+v", file, name, got, err, want)
 			}
 			if _, err := got.Closure([]scenarios.Need{{Option: "CONFIG_EXT4_FS", Module: "ext4"}}); err != nil {
+				t.Errorf("%s %s: %v", file, name, err)
+			}
+			if err := s.Verify(t.Context(), got, ext4); err != nil {
 				t.Errorf("%s %s: %v", file, name, err)
 			}
 			if release, err := imageRelease(got.Image); err != nil || release != want.Release {

@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"log/slog"
 	"os"
+	"path"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -66,7 +67,7 @@ func Open(ctx context.Context, cacheDir string, log *slog.Logger) (*Store, error
 	}
 	dir := filepath.Join(abs, "kernels")
 	s := &Store{
-		kernels:  cachedir.New(dir, cachedir.Options{What: "kernel", Irreplaceable: isLocal, Log: log}),
+		kernels:  cachedir.New(dir, cachedir.Options{What: "kernel", Irreplaceable: isLocal, Later: moduleFolder, Log: log}),
 		unpacked: cachedir.New(filepath.Join(dir, "direct"), cachedir.Options{What: "unpacked kernel", Keep: keepDirect, MinAge: recently, Log: log}),
 		indexes:  cachedir.New(filepath.Join(dir, "folders"), cachedir.Options{What: "index of modules", Keep: keepIndexes, MinAge: recently, Log: log}),
 		aptDir:   filepath.Join(abs, "apt"), log: log, apts: map[string]*debian.Apt{},
@@ -243,6 +244,31 @@ func (s *Store) open(ctx context.Context, name string) (Entry, error) {
 	}
 	e, err := s.read(name)
 	return e, errors.Join(err, lease.Close())
+}
+
+// moduleFolder is where an entry has its modules, of which few are used.
+const moduleFolder = "modules/kernel"
+
+// Verify compares modules of a kernel in the cache with what was stored. Where they
+// differ the kernel is removed, and Resolve fetches it anew; the error is that of
+// open.
+func (s *Store) Verify(ctx context.Context, k Kernel, modules []Module) error {
+	var names []string
+	name, folder := "", ""
+	if in, err := filepath.Rel(s.kernels.Path(), k.Modules); err == nil && filepath.IsLocal(in) {
+		name, folder, _ = strings.Cut(filepath.ToSlash(in), "/")
+	}
+	for _, m := range modules {
+		names = append(names, path.Join(folder, m.Path))
+	}
+	if folder == "" || len(names) == 0 { // it has none, or they lie elsewhere
+		return nil
+	}
+	lease, err := s.kernels.Open(ctx, name, names...)
+	if err != nil {
+		return fmt.Errorf("modules of %s: %w", k.Ref, err)
+	}
+	return lease.Close()
 }
 
 // get is open, or fill makes the kernel in the empty folder root.

@@ -25,6 +25,9 @@ type Options struct {
 	MinAge  time.Duration // what was used within that time stays
 	Durable bool          // sync what is made: it took too long to make it again
 	Log     *slog.Logger  // is told of damage; nil for none
+	// Later is a folder of an entry, slashed, with many files of which few are
+	// used: they are compared with what was stored when they are named.
+	Later string
 	// Waiting, if not nil, is told that somebody else makes an entry that is
 	// waited for.
 	Waiting func(key string)
@@ -159,8 +162,8 @@ func used(path string) {
 	_ = os.Chtimes(filepath.Join(path, lockName), now, now)
 }
 
-// Verify compares these files of the entry, or all of them, with what was
-// stored. The error wraps ErrDamaged when they differ: Discard it then.
+// Verify compares these files of the entry, or all of them but for
+// Options.Later, with what was stored. The error wraps ErrDamaged when they differ: Discard it then.
 func (e *Entry) Verify(ctx context.Context, files ...string) error {
 	root, err := os.OpenRoot(e.path)
 	if err != nil {
@@ -171,7 +174,7 @@ func (e *Entry) Verify(ctx context.Context, files ...string) error {
 	if e.bad != nil {
 		return e.bad
 	}
-	return e.manifest.check(ctx, root, files, &e.dir.seen)
+	return e.manifest.check(ctx, root, files, e.dir.opt.Later, &e.dir.seen)
 }
 
 // Discard removes the entry, which is of no use, and gives it up; why is said

@@ -60,7 +60,7 @@ func seal(ctx context.Context, dir string) (err error) {
 		return err
 	}
 	defer root.Close()
-	files, err := list(root)
+	files, err := list(root, "")
 	if err != nil {
 		return err
 	}
@@ -135,13 +135,16 @@ func readManifest(root *os.Root) (*manifest, error) {
 	return m, nil
 }
 
-// list gives the files and links below root, without checksums.
-func list(root *os.Root) (map[string]*file, error) {
+// list gives the files and links below root, without checksums, and without the
+// folder of that name.
+func list(root *os.Root, without string) (map[string]*file, error) {
 	files := make(map[string]*file)
 	err := fs.WalkDir(root.FS(), ".", func(name string, d fs.DirEntry, err error) error {
 		switch {
 		case err != nil:
 			return err
+		case d.IsDir() && name == without:
+			return fs.SkipDir
 		case d.IsDir() || name == lockName || name == rootName || name == manifestName:
 			return nil
 		case d.Type() == fs.ModeSymlink:
@@ -213,11 +216,12 @@ func sumNamed(ctx context.Context, root *os.Root, name string, size int64) (stri
 	return sum, identify(info), err
 }
 
-// check compares the files of these names with the manifest, or all of them,
-// and that there are no others. seen has the files that were compared before.
-func (m *manifest) check(ctx context.Context, root *os.Root, names []string, seen *sync.Map) error {
+// check compares the files of these names with the manifest, or all of them but
+// those in the folder later, and that there are no others. seen has the files that
+// were compared before.
+func (m *manifest) check(ctx context.Context, root *os.Root, names []string, later string, seen *sync.Map) error {
 	if len(names) == 0 {
-		now, err := list(root)
+		now, err := list(root, later)
 		if err != nil {
 			return gone(err)
 		}
@@ -226,7 +230,11 @@ func (m *manifest) check(ctx context.Context, root *os.Root, names []string, see
 				return damaged("%s does not belong to it", name)
 			}
 		}
-		names = slices.Collect(maps.Keys(m.files))
+		for name := range m.files {
+			if later == "" || !strings.HasPrefix(name, later+"/") {
+				names = append(names, name)
+			}
+		}
 	}
 	var unseen []string
 	for _, name := range names {

@@ -1,7 +1,6 @@
 package trial
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -124,11 +123,11 @@ func (s *Schedule) away(ctx context.Context, jobs []Queued) (err error) {
 // unprepared records a job that could not be prepared.
 func (a *away) unprepared(i int, j Queued) error {
 	dir, err := a.s.Begin(i, j.Job)
-	o := failed(a.s.local(i, j.Job, dir), cmp.Or(err, j.Err))
-	if len(j.Attempts) > 0 && err == nil {
-		o.Attempts = j.Attempts
+	l := a.s.local(i, j.Job, dir)
+	if err != nil {
+		return a.s.Done(i, failed(l, err))
 	}
-	return a.s.Done(i, o)
+	return a.s.Done(i, j.unprepared(l))
 }
 
 // came takes what came of a job.

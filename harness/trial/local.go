@@ -11,8 +11,10 @@ import (
 	"time"
 
 	"github.com/blockrig/blockrig/harness/qemu"
+	"github.com/blockrig/blockrig/harness/text"
 	"github.com/blockrig/blockrig/harness/verdict"
 	"github.com/blockrig/blockrig/initramfs/protocol"
+	"github.com/blockrig/blockrig/kernels"
 	"github.com/blockrig/blockrig/scenarios"
 )
 
@@ -50,11 +52,17 @@ func run(ctx context.Context, l Local) Outcome {
 	return s.end()
 }
 
-// failed is the outcome of a trial that could not be made.
+// failed is the outcome of a trial that could not be made: for the host's sake,
+// or because the kernel lacks what the stack takes.
 func failed(l Local, err error) Outcome {
 	s := newSession(l)
-	s.enter(scenarios.PhaseInfra, "")
-	_ = s.host(err)
+	if errors.Is(err, kernels.ErrNeed) {
+		s.enter(scenarios.PhaseStack, "")
+		s.res.Report.Setup, s.res.Report.Certain = text.OneLine(err.Error()), true
+	} else {
+		s.enter(scenarios.PhaseInfra, "")
+		_ = s.host(err)
+	}
 	o := s.end()
 	o.Attempts = []Attempt{attemptOf(o)}
 	return o

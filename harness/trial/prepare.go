@@ -95,6 +95,9 @@ func (p *Preparer) PrepareKernel(ctx context.Context, ref string, k kernels.Kern
 	if err != nil {
 		return Prepared{}, fmt.Errorf("kernel %s for scenario %s: %w", k.Ref, c.Scenario.Name, err)
 	}
+	if err := p.Kernels.Verify(ctx, k, modules); err != nil {
+		return Prepared{}, fmt.Errorf("kernel %s for scenario %s: %w", k.Ref, c.Scenario.Name, err)
+	}
 	programs, err := Programs(c)
 	if err != nil {
 		return Prepared{}, err
@@ -296,9 +299,19 @@ type Queued struct {
 	Attempts []Attempt // at the preparation, with Err
 }
 
+// unprepared is the outcome of a trial that has an Err.
+func (q Queued) unprepared(l Local) Outcome {
+	o := failed(l, q.Err)
+	if len(q.Attempts) > 0 {
+		o.Attempts = q.Attempts
+	}
+	return o
+}
+
 // Jobs prepares tasks, each kernel once. A task that can't be prepared, in as
-// many attempts as a trial has, has its reason in Err. A request that can't be met as it is (see WrongRequest), or
-// for which no machine can run, is an error for all. progress, which may be
+// many attempts as a trial has, has its reason in Err; so has one whose kernel
+// lacks what its stack takes. Another request that can't be met as it is (see
+// WrongRequest), or for which no machine can run, is an error for all. progress, which may be
 // nil, is told what is done.
 func (p *Preparer) Jobs(ctx context.Context, tasks []Task, progress func(phase, what string)) ([]Queued, error) {
 	if progress == nil {
@@ -334,7 +347,7 @@ func (p *Preparer) Jobs(ctx context.Context, tasks []Task, progress func(phase, 
 				return err
 			})
 		}
-		if ctx.Err() != nil || WrongRequest(k.err) {
+		if ctx.Err() != nil || WrongRequest(k.err) && !errors.Is(k.err, kernels.ErrNeed) {
 			return nil, cmp.Or(k.err, context.Cause(ctx))
 		}
 		if done[key] = k; k.err != nil {

@@ -215,11 +215,7 @@ func (q *queue) trial(ctx context.Context, g *group, i int) Outcome {
 		return failed(l, err)
 	}
 	if j.Err != nil {
-		o := failed(l, j.Err)
-		if len(j.Attempts) > 0 {
-			o.Attempts = j.Attempts
-		}
-		return o
+		return j.unprepared(l)
 	}
 	fromBase := false
 	o := runAttempts(ctx, l, func(ctx context.Context, l Local) Outcome {

@@ -270,8 +270,28 @@ func (a *Apt) aptGet(ctx context.Context, dir, suite, cwd string, percent func(f
 
 func sourcesName(suite int) string { return fmt.Sprintf("%02d.sources", suite) }
 
-// machineSources gives the places of the machine's own apt sources.
+// machineSources gives the places of the machine's own apt sources. They are asked
+// for once: apt takes its time to answer.
 func (a *Apt) machineSources(ctx context.Context) ([]string, error) {
+	asked.Lock()
+	defer asked.Unlock()
+	config := os.Getenv("APT_CONFIG")
+	if asked.of[config] == nil {
+		paths, err := askSources(ctx)
+		if err != nil {
+			return nil, err
+		}
+		asked.of[config] = paths
+	}
+	return slices.Clone(asked.of[config]), nil
+}
+
+var asked = struct {
+	sync.Mutex
+	of map[string][]string // by the environment's APT_CONFIG
+}{of: map[string][]string{}}
+
+func askSources(ctx context.Context) ([]string, error) {
 	out, err := run(ctx, "", nil, "apt-config", "shell", "FILE", "Dir::Etc::sourcelist/f", "PARTS", "Dir::Etc::sourceparts/d")
 	if err != nil {
 		return nil, fmt.Errorf("find the machine's apt sources: %w", err)
