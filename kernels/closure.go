@@ -19,8 +19,8 @@ import (
 // up to 6.13 asks the crypto layer for crc32c). A soft dependency that is
 // neither there nor built in is left out.
 //
-// It fails with ErrNeed and the names of the options when a need is neither
-// built in nor a module.
+// It fails with ErrNeed, and ErrWithout where the kernel is sure not to have it,
+// and the names of the options when a need is neither built in nor a module.
 func (k Kernel) Closure(needs []scenarios.Need) ([]Module, error) {
 	var options map[string]string
 	if k.Config != "" {
@@ -29,7 +29,7 @@ func (k Kernel) Closure(needs []scenarios.Need) ([]Module, error) {
 			return nil, err
 		}
 		if lacks := missing(options, needs); len(lacks) > 0 {
-			return nil, fmt.Errorf("%w: %s is built without %s", ErrNeed, k.Ref, strings.Join(lacks, ", "))
+			return nil, fmt.Errorf("%w: %s is built without %s", ErrWithout, k.Ref, strings.Join(lacks, ", "))
 		}
 	}
 	c := closure{state: map[string]int{}}
@@ -67,7 +67,7 @@ func (k Kernel) Closure(needs []scenarios.Need) ([]Module, error) {
 	case options == nil && !c.index.Listed:
 		return nil, fmt.Errorf("%w: %s has no module for %s; if they are built in, name its config (config=FILE)", ErrNeed, k.Ref, strings.Join(lacks, ", "))
 	}
-	return nil, fmt.Errorf("%w: %s has neither built in nor as a module: %s", ErrNeed, k.Ref, strings.Join(lacks, ", "))
+	return nil, fmt.Errorf("%w: %s has neither built in nor as a module: %s", ErrWithout, k.Ref, strings.Join(lacks, ", "))
 }
 
 type closure struct {

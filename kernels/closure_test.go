@@ -138,8 +138,8 @@ func TestClosureRefuses(t *testing.T) {
 		is     error
 		say    string
 	}{
-		"an option that is off":           {with, scenarios.Need{Option: "CONFIG_XFS_FS", Module: "xfs"}, ErrNeed, "built without CONFIG_XFS_FS"},
-		"an option that must be built in": {with, scenarios.Need{Option: "CONFIG_DM_MIRROR", Module: ""}, ErrNeed, "built without CONFIG_DM_MIRROR"},
+		"an option that is off":           {with, scenarios.Need{Option: "CONFIG_XFS_FS", Module: "xfs"}, ErrWithout, "built without CONFIG_XFS_FS"},
+		"an option that must be built in": {with, scenarios.Need{Option: "CONFIG_DM_MIRROR", Module: ""}, ErrWithout, "built without CONFIG_DM_MIRROR"},
 		"a module that is gone":           {with, scenarios.Need{Option: "CONFIG_DM_MIRROR", Module: "dm-mirrors"}, ErrNeed, "CONFIG_DM_MIRROR (module dm-mirrors)"},
 		"no config and no module":         {without, scenarios.Need{Option: "CONFIG_XFS_FS", Module: "xfs"}, ErrNeed, "CONFIG_XFS_FS (module xfs)"},
 		"no modules folder":               {bare, scenarios.Need{Option: "CONFIG_DM_MIRROR", Module: "dm-mirror"}, ErrNeed, "no modules folder: CONFIG_DM_MIRROR"},

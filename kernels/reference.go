@@ -17,6 +17,9 @@ var (
 	ErrImage    = errors.New("not a kernel blockrig can boot")
 	ErrModules  = errors.New("modules unusable")
 	ErrNeed     = errors.New("the kernel lacks what is needed")
+	// ErrWithout is the ErrNeed of a kernel that was built without an option: no
+	// other request for it would help.
+	ErrWithout = fmt.Errorf("%w", ErrNeed)
 )
 
 // A reference is a parsed kernel reference. Exactly one of its kinds is set.

@@ -53,10 +53,10 @@ func run(ctx context.Context, l Local) Outcome {
 }
 
 // failed is the outcome of a trial that could not be made: for the host's sake,
-// or because the kernel lacks what the stack takes.
+// or because the kernel is built without what the stack takes.
 func failed(l Local, err error) Outcome {
 	s := newSession(l)
-	if errors.Is(err, kernels.ErrNeed) {
+	if errors.Is(err, kernels.ErrWithout) {
 		s.enter(scenarios.PhaseStack, "")
 		s.res.Report.Setup, s.res.Report.Certain = text.OneLine(err.Error()), true
 	} else {

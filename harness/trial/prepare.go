@@ -310,7 +310,7 @@ func (q Queued) unprepared(l Local) Outcome {
 
 // Jobs prepares tasks, each kernel once. A task that can't be prepared, in as
 // many attempts as a trial has, has its reason in Err; so has one whose kernel
-// lacks what its stack takes. Another request that can't be met as it is (see
+// is built without what its stack takes. Another request that can't be met as it is (see
 // WrongRequest), or for which no machine can run, is an error for all. progress, which may be
 // nil, is told what is done.
 func (p *Preparer) Jobs(ctx context.Context, tasks []Task, progress func(phase, what string)) ([]Queued, error) {
@@ -347,7 +347,7 @@ func (p *Preparer) Jobs(ctx context.Context, tasks []Task, progress func(phase, 
 				return err
 			})
 		}
-		if ctx.Err() != nil || WrongRequest(k.err) && !errors.Is(k.err, kernels.ErrNeed) {
+		if ctx.Err() != nil || WrongRequest(k.err) && !errors.Is(k.err, kernels.ErrWithout) {
 			return nil, cmp.Or(k.err, context.Cause(ctx))
 		}
 		if done[key] = k; k.err != nil {

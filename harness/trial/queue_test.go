@@ -19,6 +19,7 @@ import (
 	"github.com/blockrig/blockrig/harness/cachedir"
 	"github.com/blockrig/blockrig/harness/qemu"
 	"github.com/blockrig/blockrig/harness/verdict"
+	"github.com/blockrig/blockrig/kernels"
 	"github.com/blockrig/blockrig/scenarios"
 )
 
@@ -411,16 +412,19 @@ func TestErrorOfDoneEndsTheQueue(t *testing.T) {
 
 func TestBrokenTaskDoesNotStopTheOthers(t *testing.T) {
 	all := slices.Concat(jobs("k", "broken", "x", 2), jobs("k", "s", "x", 3))
-	for i := range 2 {
-		all[i].Err = errors.New("no tools for it")
-	}
+	all[0].Err = errors.New("no tools for it")
+	all[1].Err = fmt.Errorf("%w: it is built without CONFIG_X", kernels.ErrWithout)
 	s := Schedule{Workers: 2, Bases: &BaseCache{Dir: t.TempDir()}}
 	qt := newQueue(t, s, all...)
 	qt.run(t)
 	for i, task := range all {
 		r := qt.got[i]
-		if task.Err != nil && (r.Verdict != scenarios.Error || r.Reason != "no tools for it") {
-			t.Errorf("%s: %s (%s), want an error that says why", name(task), r.Verdict, r.Reason)
+		phase := scenarios.PhaseInfra
+		if i == 1 { // it is the kernel's
+			phase = scenarios.PhaseStack
+		}
+		if task.Err != nil && (r.Verdict != scenarios.Error || !strings.Contains(r.Reason, task.Err.Error()) || r.Report.Phase != phase) {
+			t.Errorf("%s: %s in phase %s (%s), want an error in phase %s that says why", name(task), r.Verdict, r.Report.Phase, r.Reason, phase)
 		}
 		if task.Err == nil && r.Verdict != scenarios.Pass {
 			t.Errorf("%s: %s (%s), want pass", name(task), r.Verdict, r.Reason)
