@@ -66,6 +66,8 @@ type app struct {
 	log     *slog.Logger
 	display *progress.Display
 
+	noSuchHelp error // help was asked for of a verb that there is none of
+
 	fleet *fleet.Client // that makes the trials; nil: this machine does
 	class fleet.ClassOf // of its machines
 }
@@ -106,6 +108,9 @@ func run(args []string, stdin io.Reader, stdout, stderr *os.File) (code int) {
 	root.SetArgs(args)
 	defer a.leaveHub()
 	ran, err := root.ExecuteContextC(ctx)
+	if err == nil {
+		err = a.noSuchHelp
+	}
 	if !stepping {
 		defer func() { code = forGit(code, ran) }()
 	}
@@ -195,9 +200,18 @@ wrong; 3 no failure, but some verdict could not be had.`,
 	}
 	a.complete(root)
 	usageErrors(root)
+	help := root.HelpFunc()
 	if a.width > 0 {
-		root.SetHelpFunc(a.foldedHelp(root.HelpFunc()))
+		help = a.foldedHelp(help)
 	}
+	root.SetHelpFunc(func(c *cobra.Command, args []string) {
+		// cobra takes help for what it is about before it looks at the verb.
+		if words := c.Flags().Args(); c.HasSubCommands() && len(words) > 0 {
+			a.noSuchHelp = unknownVerb(c, words[0])
+			return
+		}
+		help(c, args)
+	})
 	return root
 }
 

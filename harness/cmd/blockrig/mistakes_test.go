@@ -161,6 +161,8 @@ func TestNearMistakes(t *testing.T) {
 		{[]string{"check"}, `unknown command "check" (did you mean scenarios check?)`},
 		{[]string{"bisect", "gti"}, `bisect: unknown command "gti" (did you mean git?)`},
 		{[]string{"scenarios", "lst"}, `scenarios: unknown command "lst" (did you mean list?)`},
+		{[]string{"check", "--help"}, `unknown command "check" (did you mean scenarios check?)`},
+		{[]string{"kernels", "biuld", "-h"}, `kernels: unknown command "biuld" (did you mean build?)`},
 		{[]string{"help", "klassify"}, `unknown command "klassify" (did you mean classify?)`},
 		{[]string{"help", "kernels", "biuld"}, `kernels: unknown command "biuld" (did you mean build?)`},
 		{[]string{"help", "run", "x"}, `blockrig run has no command "x" below it`},
