@@ -137,7 +137,7 @@ func troubled(t *testing.T, exe string, tr trouble, r *rand.Rand) (wrong, errors
 	repeat := max(1, *troubleTrials/cases)
 	args = append(args, "--repeat", strconv.Itoa(repeat))
 	verdicts := map[int]answer{} // by their place in the run
-	for idle := 0; idle < 5; { // a host that is in trouble all the time does no more
+	for idle := 0; idle < 5; {   // a host that is in trouble all the time does no more
 		before := len(verdicts)
 		said := beside(t, exec.CommandContext(t.Context(), exe, args...), folder, tr, r, verdicts)
 		if len(verdicts) == cases*repeat {
