@@ -9,6 +9,7 @@ package config
 
 import (
 	"embed"
+	"errors"
 	"fmt"
 	"io/fs"
 	"regexp"
@@ -59,15 +60,15 @@ func Names() []string {
 
 // A Want is what one line of a fragment asks for: one of the settings holds.
 type Want struct {
-	Any      []Setting
-	Fragment string
-	Line     int
+	Any      []Setting `json:"any"`
+	Fragment string    `json:"fragment"`
+	Line     int       `json:"line"`
 }
 
 // A Setting is an option and its value: y, n, m, a number or a quoted string.
 type Setting struct {
-	Option string // CONFIG_DM_MIRROR
-	Value  string
+	Option string `json:"option"` // CONFIG_DM_MIRROR
+	Value  string `json:"value"`
 }
 
 func (s Setting) String() string { return s.Option + "=" + s.Value }
@@ -84,6 +85,19 @@ var (
 	settingSyntax = regexp.MustCompile(`^(CONFIG_[A-Za-z0-9_]+)=(y|n|m|[0-9]+|0x[0-9a-fA-F]+|"[^"\\]*")$`)
 	notSetSyntax  = regexp.MustCompile(`^# (CONFIG_[A-Za-z0-9_]+) is not set$`)
 )
+
+// Check says what in a want that came from elsewhere no fragment can have.
+func (w Want) Check() error {
+	if len(w.Any) == 0 || len(w.Fragment) > 100 {
+		return errors.New("an option without a name")
+	}
+	for _, s := range w.Any {
+		if !settingSyntax.MatchString(s.String()) {
+			return fmt.Errorf("%.80q sets no option", s)
+		}
+	}
+	return nil
+}
 
 // Parse reads a fragment.
 func Parse(name, text string) ([]Want, error) {

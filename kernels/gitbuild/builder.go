@@ -26,6 +26,9 @@ import (
 	"github.com/blockrig/blockrig/kernels/gitbuild/gitcmd"
 )
 
+// DefaultCC is the compiler of who names none.
+const DefaultCC = "gcc"
+
 // Options of a Builder. The zero value builds with gcc on all CPUs.
 type Options struct {
 	CC   string // the compiler; "" is gcc
@@ -38,6 +41,11 @@ type Options struct {
 	// Progress, if not nil, is told what a build does: a phase (lock,
 	// checkout, config, build; clean: again without old objects) and how many files were compiled so far.
 	Progress func(phase string, files int)
+
+	// Away, if not nil, is who builds instead of this machine, with the compiler
+	// that it calls Compiler (see Build.Compiler).
+	Away     Away
+	Compiler string
 
 	// Fragments, ConfigFile and Patches are those of kernels that come from
 	// a reference (see Spec).
@@ -105,6 +113,8 @@ type Builder struct {
 	opts    Options
 	home    string        // blockrig's own cache folder
 	entries *cachedir.Dir // results, by a job's key
+	packs   *cachedir.Dir // of sources for other machines, by their trees
+	basing  sync.Mutex    // while it is chosen which is whole
 	work    string        // worktrees, object trees, ccaches
 	user    *user         // that make runs as; nil: the one we are
 	// enclosed says that make sees the system, its tools and its own folders
@@ -122,7 +132,7 @@ func Open(ctx context.Context, cacheDir string, opts Options) (*Builder, error) 
 	if err != nil {
 		return nil, fmt.Errorf("open build cache: %w", err)
 	}
-	opts.CC = cmp.Or(opts.CC, "gcc")
+	opts.CC = cmp.Or(opts.CC, DefaultCC)
 	if strings.Contains(opts.CC, "/") {
 		if opts.CC, err = filepath.Abs(opts.CC); err != nil {
 			return nil, fmt.Errorf("open build cache: %w", err)
@@ -161,6 +171,7 @@ func Open(ctx context.Context, cacheDir string, opts Options) (*Builder, error) 
 			b.opts.Log.Warn("another blockrig builds this kernel; waiting until it is done")
 		},
 	})
+	b.packs = cachedir.New(filepath.Join(abs, "packs"), cachedir.Options{What: "pack of sources", Limit: packsLimit, Log: b.opts.Log})
 	return b, nil
 }
 
@@ -200,6 +211,9 @@ func (b *Builder) buildSpec(ctx context.Context, spec Spec) (_ Build, err error)
 	cached := true
 	e, err := b.entries.Get(ctx, j.key, func(ctx context.Context, dir string) (err error) {
 		cached = false
+		if j.away {
+			return b.buildAway(ctx, j, dir)
+		}
 		leave, err := b.takePlace(ctx, j)
 		if err != nil {
 			return err
@@ -228,6 +242,7 @@ type job struct {
 	wants     []config.Want
 	start     []byte // of ConfigFile
 	compiler  compiler
+	away      bool   // another machine builds it
 	dir       string // of the repository below work
 	place     string // for the sources and objects of this job: see takePlace
 	key       string
@@ -281,11 +296,13 @@ func (b *Builder) job(ctx context.Context, spec Spec) (*job, error) {
 			return nil, fmt.Errorf("config: %s sets no option", spec.ConfigFile)
 		}
 	}
-	if j.compiler, err = b.findCompiler(ctx); err != nil {
+	j.away = b.opts.Away != nil && treeForm.MatchString(j.tree)
+	if j.away {
+		j.compiler.id = b.opts.Compiler
+	} else if j.compiler, err = b.findCompiler(ctx); err != nil {
 		return nil, err
 	}
-	id := sha256.Sum256([]byte(j.repo.Common()))
-	j.dir = filepath.Join(b.work, hex.EncodeToString(id[:8]))
+	j.dir = filepath.Join(b.work, idOf(j.repo.Common()))
 	sum := sha256.New()
 	turn := ""
 	if j.turn != "" {
@@ -306,6 +323,12 @@ func (b *Builder) job(ctx context.Context, spec Spec) (*job, error) {
 	fmt.Fprintf(sum, "compiler %s\n", j.compiler.id)
 	j.key = hex.EncodeToString(sum.Sum(nil))
 	return j, nil
+}
+
+// idOf names the folder of what is built from a repository.
+func idOf(repo string) string {
+	id := sha256.Sum256([]byte(repo))
+	return hex.EncodeToString(id[:8])
 }
 
 // resolveTurn finds the commit whose change is taken back or made.

@@ -24,139 +24,8 @@ import (
 	"github.com/blockrig/blockrig/harness/child"
 	"github.com/blockrig/blockrig/kernels"
 	"github.com/blockrig/blockrig/kernels/config"
-	"github.com/blockrig/blockrig/kernels/gitbuild/gitcmd"
+	"github.com/blockrig/blockrig/kernels/gitbuild/smalltree"
 )
-
-// tree is a source tree that builds as a kernel's does, as far as this package
-// can tell: allnoconfig and olddefconfig make a .config, bzImage an image with
-// a boot header, .cmd files say what was read. It takes a fraction of a second
-// and is no kernel: the bisection demo builds real ones.
-var tree = map[string]string{
-	"Makefile": `
-ifneq ($(O),)
-src := $(CURDIR)
-obj := $(O)
-endif
-allnoconfig:
-	@sed -n '/^CONFIG_\|^# CONFIG_/p' $(KCONFIG_ALLCONFIG) > $(obj)/.config.new
-	@for o in $$(cat $(src)/drop 2>/dev/null); do sed -i "/^$$o=/d" $(obj)/.config.new; done
-	@cmp -s $(obj)/.config.new $(obj)/.config || cp $(obj)/.config.new $(obj)/.config
-olddefconfig:
-	@for o in $$(cat $(src)/drop 2>/dev/null); do sed -i "/^$$o=/d" $(obj)/.config; done
-$(obj)/%.o: $(src)/%.c $(src)/head.h $(obj)/.config
-	@echo "  CC      $*.o"
-	@mkdir -p $(dir $@)
-	@$(CC) -I$(src) -c -o $@ $<
-	@printf 'source_%s.o := %s\n\ndeps_%s.o := \\\n  %s \\\n    $$(wildcard include/config/SMP) \\\n  ../worktree/%s \\\n\n' $* $< $* $(src)/head.h relative.h > $(dir $@).$(notdir $@).cmd
-bzImage: $(obj)/block/bio.o $(obj)/main.o
-	@id -u > $(obj)/uid
-	@env > $(obj)/env
-	@mkdir -p $(obj)/arch/x86/boot
-	@cat $(src)/extra 2>/dev/null || true
-	@sh $(src)/image.sh $(obj)/arch/x86/boot/bzImage $^
-	@cp $(obj)/main.o $(obj)/System.map
-`,
-	// An image that passes for one: see kernels/image.go.
-	"image.sh": `out=$1; shift
-sum=$(cat "$@" | cksum | cut -d' ' -f1)
-cp "$(dirname "$0")/image" "$out"
-printf %010d "$sum" | dd of="$out" bs=1 seek=1400 conv=notrunc 2>/dev/null
-`,
-	"main.c":          "#include \"head.h\"\nint main(void) { return VALUE; }\n",
-	"block/bio.c":     "#include \"head.h\"\nint bio(void) { return VALUE; }\n",
-	"block/unused.c":  "int unused;\n",
-	"relative.h":      "\n",
-	"head.h":          "#define VALUE 1\n",
-	"block/Makefile":  "obj-y := bio.o\n",
-	"drivers/Kconfig": "config DM_MIRROR\n\ttristate\n\tdepends on BLK_DEV_DM && NEW_THING\n\thelp\n\t  depends on no one\n",
-}
-
-// image is a bzImage with a release and no code.
-func image() []byte {
-	data := make([]byte, 1<<16)
-	copy(data[0x1fe:], "\x55\xaa")
-	copy(data[0x202:], "HdrS\x0f\x02")
-	data[0x1f1] = 4
-	data[0x211] = 1
-	data[0x236] = 1
-	copy(data[0x20e:], "\x00\x03")
-	copy(data[0x500:], "7.2.0 (blockrig@blockrig)\x00")
-	size := len(data) - 5*512
-	data[0x1f4], data[0x1f5] = byte(size/16), byte(size/16>>8)
-	return data
-}
-
-type repo struct {
-	*gitcmd.Repo
-	t *testing.T
-}
-
-func newRepo(t *testing.T) *repo {
-	t.Helper()
-	// Not t.TempDir: make runs as a user that can't come there.
-	dir := openDir(t)
-	r, err := gitcmd.Init(filepath.Join(dir, ".git"), dir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	g := &repo{r, t}
-	files := map[string]string{"image": string(image())}
-	for name, text := range tree {
-		files[name] = text
-	}
-	g.commit("base", files)
-	return g
-}
-
-// openDir is a temporary folder that every user can come to.
-func openDir(t *testing.T) string {
-	t.Helper()
-	dir, err := os.MkdirTemp("", "gitbuild-test-")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := os.RemoveAll(dir); err != nil {
-			t.Error(err)
-		}
-	})
-	if err := os.Chmod(dir, 0o755); err != nil {
-		t.Fatal(err)
-	}
-	return dir
-}
-
-func (g *repo) git(args ...string) string {
-	g.t.Helper()
-	out, err := g.Run(context.Background(), args...)
-	if err != nil {
-		g.t.Fatal(err)
-	}
-	return strings.TrimSpace(out)
-}
-
-// commit writes files ("" removes one) and commits them.
-func (g *repo) commit(title string, files map[string]string) string {
-	g.t.Helper()
-	for name, text := range files {
-		p := filepath.Join(g.Dir(), name)
-		if text == "" {
-			if err := os.Remove(p); err != nil {
-				g.t.Fatal(err)
-			}
-			continue
-		}
-		if err := os.MkdirAll(filepath.Dir(p), 0o755); err != nil {
-			g.t.Fatal(err)
-		}
-		if err := os.WriteFile(p, []byte(text), 0o644); err != nil {
-			g.t.Fatal(err)
-		}
-	}
-	g.git("add", "-A", ".")
-	g.git("-c", "user.name=A", "-c", "user.email=a@example.org", "commit", "-q", "-m", title)
-	return g.git("rev-parse", "HEAD")
-}
 
 func open(t *testing.T, cache string, opts Options) *Builder {
 	t.Helper()
@@ -177,9 +46,9 @@ func (b *Builder) forget(ctx context.Context, spec Spec) error {
 }
 
 func TestBuildIsDoneOnce(t *testing.T) {
-	g := newRepo(t)
+	g := smalltree.New(t)
 	phases := 0
-	b := open(t, openDir(t), Options{Progress: func(string, int) { phases++ }})
+	b := open(t, smalltree.OpenDir(t), Options{Progress: func(string, int) { phases++ }})
 	ctx := context.Background()
 	spec := Spec{Repo: g.Dir(), Rev: "HEAD"}
 	first, err := b.BuildSpec(ctx, spec)
@@ -189,7 +58,7 @@ func TestBuildIsDoneOnce(t *testing.T) {
 	if first.Cached || first.Release != "7.2.0" || first.Files != 2 || phases == 0 {
 		t.Errorf("%+v, %d calls of progress", first, phases)
 	}
-	if first.Exact != "git:"+g.Dir()+"@"+g.git("rev-parse", "HEAD") {
+	if first.Exact != "git:"+g.Dir()+"@"+g.Git("rev-parse", "HEAD") {
 		t.Errorf("exact reference %s", first.Exact)
 	}
 	for _, file := range []string{first.Image, first.Config, first.Map, first.Log, first.Sources} {
@@ -202,7 +71,7 @@ func TestBuildIsDoneOnce(t *testing.T) {
 		t.Errorf("%+v, %v", again, err)
 	}
 	// Another commit with the same tree is the same kernel.
-	g.git("-c", "user.name=A", "-c", "user.email=a@example.org", "commit", "-q", "--allow-empty", "-m", "nothing")
+	g.Git("-c", "user.name=A", "-c", "user.email=a@example.org", "commit", "-q", "--allow-empty", "-m", "nothing")
 	same, err := b.BuildSpec(ctx, spec)
 	if err != nil || !same.Cached || same.Commit == first.Commit {
 		t.Errorf("%+v, %v", same, err)
@@ -221,14 +90,14 @@ func TestBuildIsDoneOnce(t *testing.T) {
 }
 
 func TestBuildGoesOnFromTheLast(t *testing.T) {
-	g := newRepo(t)
-	b := open(t, openDir(t), Options{})
+	g := smalltree.New(t)
+	b := open(t, smalltree.OpenDir(t), Options{})
 	ctx := context.Background()
 	one, err := b.BuildSpec(ctx, Spec{Repo: g.Dir(), Rev: "HEAD"})
 	if err != nil {
 		t.Fatal(err)
 	}
-	g.commit("change one file", map[string]string{"block/bio.c": "#include \"head.h\"\nint bio(void) { return VALUE + 1; }\n"})
+	g.Commit("change one file", map[string]string{"block/bio.c": "#include \"head.h\"\nint bio(void) { return VALUE + 1; }\n"})
 	two, err := b.BuildSpec(ctx, Spec{Repo: g.Dir(), Rev: "HEAD"})
 	if err != nil {
 		t.Fatal(err)
@@ -236,7 +105,7 @@ func TestBuildGoesOnFromTheLast(t *testing.T) {
 	if two.Files != 1 || two.Image256 == one.Image256 {
 		t.Errorf("%d files compiled, images equal %v", two.Files, two.Image256 == one.Image256)
 	}
-	g.commit("change no code", map[string]string{"block/unused.c": "int unused2;\n"})
+	g.Commit("change no code", map[string]string{"block/unused.c": "int unused2;\n"})
 	three, err := b.BuildSpec(ctx, Spec{Repo: g.Dir(), Rev: "HEAD"})
 	if err != nil {
 		t.Fatal(err)
@@ -251,10 +120,10 @@ func TestBuildGoesOnFromTheLast(t *testing.T) {
 }
 
 func TestFailedBuildIsRemembered(t *testing.T) {
-	g := newRepo(t)
-	b := open(t, openDir(t), Options{})
+	g := smalltree.New(t)
+	b := open(t, smalltree.OpenDir(t), Options{})
 	ctx := context.Background()
-	g.commit("break it", map[string]string{"block/bio.c": "int bio(void) { return VALUE }\n"})
+	g.Commit("break it", map[string]string{"block/bio.c": "int bio(void) { return VALUE }\n"})
 	for _, cached := range []bool{false, true} {
 		_, err := b.BuildSpec(ctx, Spec{Repo: g.Dir(), Rev: "HEAD"})
 		var failed *FailedError
@@ -266,15 +135,15 @@ func TestFailedBuildIsRemembered(t *testing.T) {
 		}
 	}
 	// It does not spoil the next one.
-	g.commit("mend it", map[string]string{"block/bio.c": tree["block/bio.c"]})
+	g.Commit("mend it", map[string]string{"block/bio.c": smalltree.Files["block/bio.c"]})
 	if _, err := b.BuildSpec(ctx, Spec{Repo: g.Dir(), Rev: "HEAD"}); err != nil {
 		t.Error(err)
 	}
 }
 
 func TestHostTroubleIsNotRemembered(t *testing.T) {
-	g := newRepo(t)
-	b := open(t, openDir(t), Options{})
+	g := smalltree.New(t)
+	b := open(t, smalltree.OpenDir(t), Options{})
 	for _, c := range []struct{ extra, image, want string }{
 		{"cc1: fatal error: error writing to x.s: No space left on device\n", "exit 1\n", "the disk is full"},
 		{"\n", "kill -9 $$\n", "a program of the build was killed"}, // as the OOM killer does
@@ -282,7 +151,7 @@ func TestHostTroubleIsNotRemembered(t *testing.T) {
 		{"\n", "no-such-tool </dev/null\n", "no-such-tool is missing here"},
 		{"ld: final link failed: memory exhausted\n", "exit 1\n", "not enough memory"},
 	} {
-		g.commit("trouble", map[string]string{"extra": c.extra, "image.sh": c.image})
+		g.Commit("trouble", map[string]string{"extra": c.extra, "image.sh": c.image})
 		_, err := b.BuildSpec(context.Background(), Spec{Repo: g.Dir(), Rev: "HEAD"})
 		var failed *FailedError
 		if err == nil || errors.As(err, &failed) || !strings.Contains(err.Error(), c.want) {
@@ -295,9 +164,9 @@ func TestHostTroubleIsNotRemembered(t *testing.T) {
 }
 
 func TestLostOptionsAreNamed(t *testing.T) {
-	g := newRepo(t)
-	b := open(t, openDir(t), Options{})
-	g.commit("drop options", map[string]string{"drop": "CONFIG_DM_MIRROR CONFIG_EXT4_FS\n"})
+	g := smalltree.New(t)
+	b := open(t, smalltree.OpenDir(t), Options{})
+	g.Commit("drop options", map[string]string{"drop": "CONFIG_DM_MIRROR CONFIG_EXT4_FS\n"})
 	_, err := b.BuildSpec(context.Background(), Spec{Repo: g.Dir(), Rev: "HEAD"})
 	var failed *FailedError
 	if !errors.As(err, &failed) {
@@ -319,36 +188,36 @@ func TestLostOptionsAreNamed(t *testing.T) {
 // Given an object tree that is configured, when a commit changes what options
 // there are, then it is configured anew.
 func TestConfigFollowsTheCommit(t *testing.T) {
-	g := newRepo(t)
-	b := open(t, openDir(t), Options{})
+	g := smalltree.New(t)
+	b := open(t, smalltree.OpenDir(t), Options{})
 	ctx := context.Background()
 	if _, err := b.BuildSpec(ctx, Spec{Repo: g.Dir(), Rev: "HEAD"}); err != nil {
 		t.Fatal(err)
 	}
-	g.commit("drop an option", map[string]string{"drop": "CONFIG_DM_MIRROR\n", "drivers/Kconfig": "config NOTHING\n"})
+	g.Commit("drop an option", map[string]string{"drop": "CONFIG_DM_MIRROR\n", "drivers/Kconfig": "config NOTHING\n"})
 	_, err := b.BuildSpec(ctx, Spec{Repo: g.Dir(), Rev: "HEAD"})
 	var failed *FailedError
 	if !errors.As(err, &failed) || !strings.Contains(failed.Why, "CONFIG_DM_MIRROR") {
 		t.Fatal(err)
 	}
-	g.commit("bring it back", map[string]string{"drop": "", "main.c": "#include \"head.h\"\nint main(void) { return VALUE + 7; }\n"})
+	g.Commit("bring it back", map[string]string{"drop": "", "main.c": "#include \"head.h\"\nint main(void) { return VALUE + 7; }\n"})
 	if _, err := b.BuildSpec(ctx, Spec{Repo: g.Dir(), Rev: "HEAD"}); err != nil {
 		t.Error(err)
 	}
 }
 
 func TestPatchesAndReverts(t *testing.T) {
-	g := newRepo(t)
-	dir := openDir(t)
+	g := smalltree.New(t)
+	dir := smalltree.OpenDir(t)
 	b := open(t, dir, Options{})
 	ctx := context.Background()
 	base, err := b.BuildSpec(ctx, Spec{Repo: g.Dir(), Rev: "HEAD"})
 	if err != nil {
 		t.Fatal(err)
 	}
-	culprit := g.commit("change a value", map[string]string{"head.h": "#define VALUE 2\n"})
+	culprit := g.Commit("change a value", map[string]string{"head.h": "#define VALUE 2\n"})
 	patch := filepath.Join(dir, "mend.patch")
-	text := g.git("format-patch", "--stdout", "-1")
+	text := g.Git("format-patch", "--stdout", "-1")
 	if err := os.WriteFile(patch, []byte(text+"\n"), 0o644); err != nil {
 		t.Fatal(err)
 	}
@@ -356,7 +225,7 @@ func TestPatchesAndReverts(t *testing.T) {
 	if err != nil || changed.Image256 == base.Image256 {
 		t.Fatalf("%v", err)
 	}
-	end := g.commit("later", map[string]string{"block/unused.c": "int later;\n"})
+	end := g.Commit("later", map[string]string{"block/unused.c": "int later;\n"})
 
 	reverted, err := b.BuildSpec(ctx, Spec{Repo: g.Dir(), Rev: end, Revert: culprit})
 	if err != nil || reverted.Image256 != base.Image256 {
@@ -383,14 +252,14 @@ func TestPatchesAndReverts(t *testing.T) {
 	if err != nil || tried.Image256 == changed.Image256 || !slices.Equal(tried.LeftOut, []string{patch}) {
 		t.Errorf("a mend that is left out, and a patch to try: %+v, %v", tried.LeftOut, err)
 	}
-	conflict := g.commit("conflict", map[string]string{"head.h": "#define VALUE 3\n"})
+	conflict := g.Commit("conflict", map[string]string{"head.h": "#define VALUE 3\n"})
 	if _, err := b.BuildSpec(ctx, Spec{Repo: g.Dir(), Rev: conflict, Revert: culprit}); !errors.Is(err, ErrDoesNotApply) {
 		t.Errorf("a revert that conflicts: %v", err)
 	}
 	// Of a change to two files, one that changed again, the other's part is
 	// taken back; alone, it can be made to what was there before it.
-	two := g.commit("change two", map[string]string{"head.h": "#define VALUE 4\n", "block/bio.c": "#include \"head.h\"\nint bio(void) { return VALUE + 1; }\n"})
-	tip := g.commit("change one of them", map[string]string{"head.h": "#define VALUE 5\n"})
+	two := g.Commit("change two", map[string]string{"head.h": "#define VALUE 4\n", "block/bio.c": "#include \"head.h\"\nint bio(void) { return VALUE + 1; }\n"})
+	tip := g.Commit("change one of them", map[string]string{"head.h": "#define VALUE 5\n"})
 	if _, err := b.BuildSpec(ctx, Spec{Repo: g.Dir(), Rev: tip, Revert: two}); !errors.Is(err, ErrDoesNotApply) || errors.Is(err, ErrChangesNothing) {
 		t.Errorf("a revert that conflicts: %v", err)
 	}
@@ -398,7 +267,7 @@ func TestPatchesAndReverts(t *testing.T) {
 	if err != nil {
 		t.Fatalf("a part of a revert: %v", err)
 	}
-	left, err := b.BuildSpec(ctx, Spec{Repo: g.Dir(), Rev: g.commit("the other back", map[string]string{"block/bio.c": "#include \"head.h\"\nint bio(void) { return VALUE; }\n"})})
+	left, err := b.BuildSpec(ctx, Spec{Repo: g.Dir(), Rev: g.Commit("the other back", map[string]string{"block/bio.c": "#include \"head.h\"\nint bio(void) { return VALUE; }\n"})})
 	if err != nil || partly.Image256 != left.Image256 {
 		t.Errorf("a part of a revert is another kernel: %v", err)
 	}
@@ -423,14 +292,14 @@ func TestPatchesAndReverts(t *testing.T) {
 // when the commit is built, then of what its hash stands for: others have the
 // same hash, and take the kernel from the cache.
 func TestReplacedFilesAreNotBuilt(t *testing.T) {
-	g := newRepo(t)
-	want, err := open(t, openDir(t), Options{}).BuildSpec(t.Context(), Spec{Repo: g.Dir(), Rev: "HEAD"})
+	g := smalltree.New(t)
+	want, err := open(t, smalltree.OpenDir(t), Options{}).BuildSpec(t.Context(), Spec{Repo: g.Dir(), Rev: "HEAD"})
 	if err != nil {
 		t.Fatal(err)
 	}
-	g.commit("another value", map[string]string{"head.h": "#define VALUE 2\n"})
-	g.git("replace", g.git("rev-parse", "HEAD~1:head.h"), g.git("rev-parse", "HEAD:head.h"))
-	got, err := open(t, openDir(t), Options{}).BuildSpec(t.Context(), Spec{Repo: g.Dir(), Rev: "HEAD~1"})
+	g.Commit("another value", map[string]string{"head.h": "#define VALUE 2\n"})
+	g.Git("replace", g.Git("rev-parse", "HEAD~1:head.h"), g.Git("rev-parse", "HEAD:head.h"))
+	got, err := open(t, smalltree.OpenDir(t), Options{}).BuildSpec(t.Context(), Spec{Repo: g.Dir(), Rev: "HEAD~1"})
 	if err != nil || got.Image256 != want.Image256 {
 		t.Errorf("another kernel: %v", err)
 	}
@@ -439,18 +308,18 @@ func TestReplacedFilesAreNotBuilt(t *testing.T) {
 // Given a commit whose parent is replaced, when it is taken back again, then
 // to the new parent, and no kernel of before is taken for that.
 func TestRevertFollowsAReplacedParent(t *testing.T) {
-	g := newRepo(t)
-	b := open(t, openDir(t), Options{})
-	culprit := g.commit("change two", map[string]string{"head.h": "#define VALUE 2\n", "block/unused.c": "int two;\n"})
-	base := g.git("rev-parse", "HEAD~1")
+	g := smalltree.New(t)
+	b := open(t, smalltree.OpenDir(t), Options{})
+	culprit := g.Commit("change two", map[string]string{"head.h": "#define VALUE 2\n", "block/unused.c": "int two;\n"})
+	base := g.Git("rev-parse", "HEAD~1")
 	spec := Spec{Repo: g.Dir(), Rev: culprit, Revert: culprit}
 	before, err := b.BuildSpec(t.Context(), spec)
 	if err != nil {
 		t.Fatal(err)
 	}
-	g.git("checkout", "-q", base)
-	between := g.commit("half of it", map[string]string{"head.h": "#define VALUE 2\n"})
-	g.git("replace", "--graft", culprit, between)
+	g.Git("checkout", "-q", base)
+	between := g.Commit("half of it", map[string]string{"head.h": "#define VALUE 2\n"})
+	g.Git("replace", "--graft", culprit, between)
 	after, err := b.BuildSpec(t.Context(), spec)
 	if err != nil || after.Image256 == before.Image256 {
 		t.Errorf("the same kernel: %v", err)
@@ -474,36 +343,36 @@ func TestToolsAreThoseOfTheBuildsUser(t *testing.T) {
 		}
 	}
 	t.Setenv("PATH", closed+":"+os.Getenv("PATH"))
-	g := newRepo(t)
-	build, err := open(t, openDir(t), Options{}).BuildSpec(t.Context(), Spec{Repo: g.Dir(), Rev: "HEAD"})
+	g := smalltree.New(t)
+	build, err := open(t, smalltree.OpenDir(t), Options{}).BuildSpec(t.Context(), Spec{Repo: g.Dir(), Rev: "HEAD"})
 	if err != nil || strings.Contains(build.Compiler, "closed") {
 		t.Errorf("built with %q: %v", build.Compiler, err)
 	}
 }
 
 func TestTheUsersTreeIsLeftAlone(t *testing.T) {
-	g := newRepo(t)
-	b := open(t, openDir(t), Options{})
-	base := g.git("rev-parse", "HEAD")
-	g.commit("next", map[string]string{"head.h": "#define VALUE 5\n"})
+	g := smalltree.New(t)
+	b := open(t, smalltree.OpenDir(t), Options{})
+	base := g.Git("rev-parse", "HEAD")
+	g.Commit("next", map[string]string{"head.h": "#define VALUE 5\n"})
 	if err := os.WriteFile(filepath.Join(g.Dir(), "main.c"), []byte("unsaved"), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	before := g.git("status", "--porcelain=v2", "--branch", "--untracked-files=all") + g.git("for-each-ref")
+	before := g.Git("status", "--porcelain=v2", "--branch", "--untracked-files=all") + g.Git("for-each-ref")
 	if _, err := b.BuildSpec(context.Background(), Spec{Repo: g.Dir(), Rev: base}); err != nil {
 		t.Fatal(err)
 	}
-	if after := g.git("status", "--porcelain=v2", "--branch", "--untracked-files=all") + g.git("for-each-ref"); after != before {
+	if after := g.Git("status", "--porcelain=v2", "--branch", "--untracked-files=all") + g.Git("for-each-ref"); after != before {
 		t.Errorf("before:\n%s\nafter:\n%s", before, after)
 	}
 }
 
 func TestBuildRunsUnprivilegedAndInACleanEnvironment(t *testing.T) {
-	g := newRepo(t)
+	g := smalltree.New(t)
 	t.Setenv("SECRET", "x")
 	t.Setenv("MAKEFLAGS", "-n")
 	t.Setenv("KCFLAGS", "-Werror")
-	b := open(t, openDir(t), Options{})
+	b := open(t, smalltree.OpenDir(t), Options{})
 	build, err := b.BuildSpec(context.Background(), Spec{Repo: g.Dir(), Rev: "HEAD"})
 	if err != nil {
 		t.Fatal(err)
@@ -566,8 +435,8 @@ func TestBuildWhereTheRootFolderIsClosed(t *testing.T) {
 // sources and objects are there too.
 func TestAnEnclosedBuildNeedsNoOpenCache(t *testing.T) {
 	enclosing(t)
-	g := newRepo(t)
-	dir := openDir(t)
+	g := smalltree.New(t)
+	dir := smalltree.OpenDir(t)
 	if err := os.Chmod(dir, 0o700); err != nil {
 		t.Fatal(err)
 	}
@@ -581,17 +450,17 @@ func TestAnEnclosedBuildNeedsNoOpenCache(t *testing.T) {
 // when the sources' own scripts look for them, then they are not there.
 func TestAnEnclosedBuildSeesItsOwnFoldersAlone(t *testing.T) {
 	enclosing(t)
-	g := newRepo(t)
-	dir := openDir(t)
+	g := smalltree.New(t)
+	dir := smalltree.OpenDir(t)
 	if err := errors.Join(os.WriteFile(filepath.Join(dir, "secret"), nil, 0o644), os.Mkdir(filepath.Join(dir, "open"), 0o755), os.Chmod(filepath.Join(dir, "open"), 0o777)); err != nil {
 		t.Fatal(err)
 	}
-	g.commit("look around", map[string]string{"image.sh": fmt.Sprintf(`cat %[1]s/secret && exit 1
+	g.Commit("look around", map[string]string{"image.sh": fmt.Sprintf(`cat %[1]s/secret && exit 1
 true > %[1]s/open/file && exit 1
 true > "$(dirname "$0")/main.c" && exit 1
 ls %[2]s && exit 1
 true > /tmp/mine || exit 1
-`, dir, g.Dir()) + tree["image.sh"]})
+`, dir, g.Dir()) + smalltree.Files["image.sh"]})
 	if _, err := open(t, filepath.Join(dir, "cache"), Options{}).BuildSpec(t.Context(), Spec{Repo: g.Dir(), Rev: "HEAD"}); err != nil {
 		t.Error(err)
 	}
@@ -605,8 +474,8 @@ func TestACompilerBringsWhatLiesBesideIt(t *testing.T) {
 	if err != nil {
 		t.Skip("there is no gcc here")
 	}
-	g := newRepo(t)
-	dir := openDir(t)
+	g := smalltree.New(t)
+	dir := smalltree.OpenDir(t)
 	script := "#!/bin/sh\nexec \"$(dirname \"$(readlink -f \"$0\")\")/../lib/real\" \"$@\"\n"
 	if err := errors.Join(os.MkdirAll(filepath.Join(dir, "tools", "bin"), 0o755), os.Mkdir(filepath.Join(dir, "tools", "lib"), 0o755), os.Mkdir(filepath.Join(dir, "links"), 0o755),
 		os.WriteFile(filepath.Join(dir, "tools", "bin", "cc"), []byte(script), 0o755),
@@ -624,8 +493,8 @@ func TestACompilerBringsWhatLiesBesideIt(t *testing.T) {
 // commit is to blame.
 func TestACompilerThatTheBuildCantRun(t *testing.T) {
 	enclosing(t)
-	g := newRepo(t)
-	dir := openDir(t)
+	g := smalltree.New(t)
+	dir := smalltree.OpenDir(t)
 	closed, far := filepath.Join(dir, "closed"), filepath.Join(dir, "far")
 	if err := errors.Join(os.Mkdir(closed, 0o700), os.Mkdir(far, 0o755),
 		os.WriteFile(filepath.Join(closed, "cc"), []byte("#!/bin/sh\necho 1\n"), 0o755),
@@ -662,13 +531,13 @@ func TestBuildUnderAStrictUmask(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	g := newRepo(t)
-	base := g.git("rev-parse", "HEAD")
-	dir := openDir(t)
+	g := smalltree.New(t)
+	base := g.Git("rev-parse", "HEAD")
+	dir := smalltree.OpenDir(t)
 	more := map[string]string{"block/bio.c": "#include \"head.h\"\n#include \"new/more.h\"\nint bio(void) { return MORE; }\n", "new/more.h": "#define MORE 3\n"}
-	next := g.commit("a new file", more)
+	next := g.Commit("a new file", more)
 	patch := filepath.Join(dir, "new.patch")
-	if err := os.WriteFile(patch, []byte(g.git("format-patch", "--stdout", "-1")+"\n"), 0o644); err != nil {
+	if err := os.WriteFile(patch, []byte(g.Git("format-patch", "--stdout", "-1")+"\n"), 0o644); err != nil {
 		t.Fatal(err)
 	}
 	used := filepath.Join(dir, "used")
@@ -706,13 +575,13 @@ func TestBuildUnderAStrictUmask(t *testing.T) {
 // A build can put links where results are expected; what they point to must
 // not get into the cache.
 func TestLinksInTheBuildLeadNowhere(t *testing.T) {
-	g := newRepo(t)
-	dir := openDir(t)
+	g := smalltree.New(t)
+	dir := smalltree.OpenDir(t)
 	secret := filepath.Join(dir, "secret")
-	if err := os.WriteFile(secret, image(), 0o600); err != nil {
+	if err := os.WriteFile(secret, smalltree.Image(), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	g.commit("link", map[string]string{"image.sh": "rm -f $1; ln -s " + secret + " $1\n"})
+	g.Commit("link", map[string]string{"image.sh": "rm -f $1; ln -s " + secret + " $1\n"})
 	b := open(t, dir, Options{})
 	if _, err := b.BuildSpec(context.Background(), Spec{Repo: g.Dir(), Rev: "HEAD"}); err == nil {
 		t.Error("a link was followed out of the object tree")
@@ -723,10 +592,10 @@ func TestLinksInTheBuildLeadNowhere(t *testing.T) {
 // nothing is kept but what make had finished, and the next one is not
 // disturbed.
 func TestCancelledBuildLeavesNothingRunning(t *testing.T) {
-	g := newRepo(t)
-	dir := openDir(t)
+	g := smalltree.New(t)
+	dir := smalltree.OpenDir(t)
 	fifo := openFifo(t, dir)
-	g.commit("slow", map[string]string{"image.sh": "exec 9>" + fifo.name + "\nsleep 1000 & echo started >&9; wait\n"})
+	g.Commit("slow", map[string]string{"image.sh": "exec 9>" + fifo.name + "\nsleep 1000 & echo started >&9; wait\n"})
 	b := open(t, dir, Options{})
 	b.sees = []string{dir}
 	ctx, cancel := context.WithCancel(context.Background())
@@ -756,7 +625,7 @@ func TestCancelledBuildLeavesNothingRunning(t *testing.T) {
 	if left, err := b.entries.Keys(); err != nil || len(left) != 0 {
 		t.Errorf("left %v, %v", left, err)
 	}
-	g.commit("fast", map[string]string{"image.sh": tree["image.sh"]})
+	g.Commit("fast", map[string]string{"image.sh": smalltree.Files["image.sh"]})
 	if next, err := b.BuildSpec(context.Background(), Spec{Repo: g.Dir(), Rev: "HEAD"}); err != nil || next.Files != 0 {
 		t.Errorf("%d files compiled again, %v", next.Files, err)
 	}
@@ -799,8 +668,8 @@ func (f *fifo) expect(t *testing.T, want string, wantErr error) {
 }
 
 func TestBuildAfterAKilledOne(t *testing.T) {
-	g := newRepo(t)
-	b := open(t, openDir(t), Options{})
+	g := smalltree.New(t)
+	b := open(t, smalltree.OpenDir(t), Options{})
 	ctx := context.Background()
 	first, err := b.BuildSpec(ctx, Spec{Repo: g.Dir(), Rev: "HEAD"})
 	if err != nil {
@@ -833,10 +702,10 @@ func TestBuildAfterAKilledOne(t *testing.T) {
 // that a dead process left running), then nothing of it is kept, neither as a
 // kernel nor as a failure, and the next build is of the commit again.
 func TestBuildOfAnotherTreeIsNotKept(t *testing.T) {
-	g := newRepo(t)
+	g := smalltree.New(t)
 	ctx := context.Background()
 	spec := Spec{Repo: g.Dir(), Rev: "HEAD"}
-	want, err := open(t, openDir(t), Options{}).BuildSpec(ctx, spec)
+	want, err := open(t, smalltree.OpenDir(t), Options{}).BuildSpec(ctx, spec)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -846,7 +715,7 @@ func TestBuildOfAnotherTreeIsNotKept(t *testing.T) {
 		"one more file":            {"block/more.c", "int more;\n"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			cache, meddle := openDir(t), true
+			cache, meddle := smalltree.OpenDir(t), true
 			b := open(t, cache, Options{Progress: func(phase string, files int) {
 				if phase != "build" || files > 0 || !meddle {
 					return
@@ -882,7 +751,7 @@ func TestBuildOfAnotherTreeIsNotKept(t *testing.T) {
 // next kernel is built, then it is that of a clean tree.
 func TestDamagedObjectsAreMadeAnew(t *testing.T) {
 	ctx := context.Background()
-	link := "ld -r -o /dev/null \"$2\" \"$3\" || exit 1\n" + tree["image.sh"]
+	link := "ld -r -o /dev/null \"$2\" \"$3\" || exit 1\n" + smalltree.Files["image.sh"]
 	for _, c := range []struct {
 		name, file, text string
 		image            string // image.sh
@@ -891,16 +760,16 @@ func TestDamagedObjectsAreMadeAnew(t *testing.T) {
 		found            string // in the log
 	}{
 		{"zeros that the linker sees", "main.o", strings.Repeat("\x00", 900), link, false, 2, "file format not recognized"},
-		{"zeros that no one sees", "main.o", strings.Repeat("\x00", 900), tree["image.sh"], true, 2, ""},
-		{"an empty image", "arch/x86/boot/bzImage", "", "[ -e \"$1\" ] && exit 0\n" + tree["image.sh"], false, 2, "bzImage"},
-		{"an empty config", ".config", "", tree["image.sh"], false, 2, ""},
-		{"nothing", "", "", tree["image.sh"], true, 2, ""},
+		{"zeros that no one sees", "main.o", strings.Repeat("\x00", 900), smalltree.Files["image.sh"], true, 2, ""},
+		{"an empty image", "arch/x86/boot/bzImage", "", "[ -e \"$1\" ] && exit 0\n" + smalltree.Files["image.sh"], false, 2, "bzImage"},
+		{"an empty config", ".config", "", smalltree.Files["image.sh"], false, 2, ""},
+		{"nothing", "", "", smalltree.Files["image.sh"], true, 2, ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			g := newRepo(t)
-			g.commit("link", map[string]string{"image.sh": c.image + "\n", "Makefile": tree["Makefile"] + "\t@printf x > $(obj)/tool; chmod 755 $(obj)/tool\n"})
+			g := smalltree.New(t)
+			g.Commit("link", map[string]string{"image.sh": c.image + "\n", "Makefile": smalltree.Files["Makefile"] + "\t@printf x > $(obj)/tool; chmod 755 $(obj)/tool\n"})
 			var log strings.Builder
-			b := open(t, openDir(t), Options{Log: slog.New(slog.NewTextHandler(&log, nil))})
+			b := open(t, smalltree.OpenDir(t), Options{Log: slog.New(slog.NewTextHandler(&log, nil))})
 			spec := Spec{Repo: g.Dir(), Rev: "HEAD"}
 			want, err := b.BuildSpec(ctx, spec)
 			if err != nil {
@@ -957,11 +826,11 @@ func TestDamagedObjectsAreMadeAnew(t *testing.T) {
 // Given an entry of the cache that was cut short, when it is asked for, then it
 // is made anew, once, and that is said.
 func TestSpoiledEntriesAreMadeAnew(t *testing.T) {
-	g := newRepo(t)
+	g := smalltree.New(t)
 	ctx := context.Background()
-	good := g.git("rev-parse", "HEAD")
-	bad := g.commit("break it", map[string]string{"block/bio.c": "int bio(void) { return VALUE }\n"})
-	flipped := image()
+	good := g.Git("rev-parse", "HEAD")
+	bad := g.Commit("break it", map[string]string{"block/bio.c": "int bio(void) { return VALUE }\n"})
+	flipped := smalltree.Image()
 	flipped[4000] ^= 1
 	for _, c := range []struct{ name, rev, file, text string }{
 		{"an empty build.json", good, fileBuild, ""},
@@ -979,7 +848,7 @@ func TestSpoiledEntriesAreMadeAnew(t *testing.T) {
 		{"no failed.json", bad, fileFailed, "gone"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			dir := openDir(t)
+			dir := smalltree.OpenDir(t)
 			spec := Spec{Repo: g.Dir(), Rev: c.rev}
 			want, wantErr := open(t, dir, Options{}).BuildSpec(ctx, spec)
 			found, err := filepath.Glob(filepath.Join(dir, "builds", "*", c.file))
@@ -1016,7 +885,7 @@ func TestSpoiledEntriesAreMadeAnew(t *testing.T) {
 // Given two repositories with the same sources, when both are built at once,
 // then one of them is, and both have it.
 func TestTwoRepositoriesWithTheSameSources(t *testing.T) {
-	dir := openDir(t)
+	dir := smalltree.OpenDir(t)
 	var built atomic.Int32
 	b := open(t, dir, Options{Progress: func(phase string, files int) {
 		if phase == "checkout" {
@@ -1026,7 +895,7 @@ func TestTwoRepositoriesWithTheSameSources(t *testing.T) {
 	var builds [2]Build
 	var group errgroup.Group
 	for i := range builds {
-		g := newRepo(t)
+		g := smalltree.New(t)
 		group.Go(func() (err error) {
 			builds[i], err = b.BuildSpec(t.Context(), Spec{Repo: g.Dir(), Rev: "HEAD"})
 			return err
@@ -1041,11 +910,11 @@ func TestTwoRepositoriesWithTheSameSources(t *testing.T) {
 // repository, then it builds it at once, and when it wants the same kernel, it
 // says that it waits, and has it when it is there.
 func TestOthersBuildAtTheSameTimeButTheSameKernel(t *testing.T) {
-	g := newRepo(t)
-	dir := openDir(t)
+	g := smalltree.New(t)
+	dir := smalltree.OpenDir(t)
 	fifo := openFifo(t, dir)
-	fast := g.git("rev-parse", "HEAD")
-	slow := g.commit("slow", map[string]string{"image.sh": "read x <" + fifo.name + "\n" + tree["image.sh"]})
+	fast := g.Git("rev-parse", "HEAD")
+	slow := g.Commit("slow", map[string]string{"image.sh": "read x <" + fifo.name + "\n" + smalltree.Files["image.sh"]})
 	building := make(chan struct{})
 	first := open(t, dir, Options{Progress: func(phase string, files int) {
 		if files == 2 { // all but the image
@@ -1099,11 +968,11 @@ func TestOthersBuildAtTheSameTimeButTheSameKernel(t *testing.T) {
 // another kernel of the same repository, then it does so at once, in a folder of
 // its own, and the image is what it is elsewhere.
 func TestSeveralAreBuiltAtOnce(t *testing.T) {
-	g := newRepo(t)
-	dir := openDir(t)
+	g := smalltree.New(t)
+	dir := smalltree.OpenDir(t)
 	fifo := openFifo(t, dir)
-	fast := g.git("rev-parse", "HEAD")
-	slow := g.commit("slow", map[string]string{"image.sh": "read x <" + fifo.name + "\n" + tree["image.sh"]})
+	fast := g.Git("rev-parse", "HEAD")
+	slow := g.Commit("slow", map[string]string{"image.sh": "read x <" + fifo.name + "\n" + smalltree.Files["image.sh"]})
 	building := make(chan struct{}, 10)
 	b := open(t, dir, Options{AtOnce: 2, Progress: func(phase string, files int) {
 		if files == 2 { // all but the image
@@ -1131,7 +1000,7 @@ func TestSeveralAreBuiltAtOnce(t *testing.T) {
 	if err := <-done; err != nil {
 		t.Error(err)
 	}
-	alone, err := open(t, openDir(t), Options{}).BuildSpec(t.Context(), Spec{Repo: g.Dir(), Rev: fast})
+	alone, err := open(t, smalltree.OpenDir(t), Options{}).BuildSpec(t.Context(), Spec{Repo: g.Dir(), Rev: fast})
 	if err != nil || alone.Image256 != another.Image256 {
 		t.Errorf("alone the image is %s, beside another %s: %v", alone.Image256, another.Image256, err)
 	}
@@ -1140,9 +1009,9 @@ func TestSeveralAreBuiltAtOnce(t *testing.T) {
 // Given a Makefile that prints without bounds, when it is built, then the log
 // has the beginning, the end with the error, and says how much is left out.
 func TestLogIsBounded(t *testing.T) {
-	g := newRepo(t)
-	b := open(t, openDir(t), Options{})
-	g.commit("print", map[string]string{"image.sh": "echo first words\nyes filler | head -c 28000000\necho 'main.c:7: error: last words'\nexit 1\n"})
+	g := smalltree.New(t)
+	b := open(t, smalltree.OpenDir(t), Options{})
+	g.Commit("print", map[string]string{"image.sh": "echo first words\nyes filler | head -c 28000000\necho 'main.c:7: error: last words'\nexit 1\n"})
 	_, err := b.BuildSpec(t.Context(), Spec{Repo: g.Dir(), Rev: "HEAD"})
 	var failed *FailedError
 	if !errors.As(err, &failed) || !strings.Contains(failed.Why, "last words") {
@@ -1173,13 +1042,13 @@ func TestLogIsBounded(t *testing.T) {
 // its parent, and with make's output still open, when make has ended, well or
 // not, then that has ended too.
 func TestNothingOutlivesABuild(t *testing.T) {
-	for name, end := range map[string]string{"a good build": tree["image.sh"], "a bad build": "exit 1\n"} {
+	for name, end := range map[string]string{"a good build": smalltree.Files["image.sh"], "a bad build": "exit 1\n"} {
 		t.Run(name, func(t *testing.T) {
-			g := newRepo(t)
-			dir := openDir(t)
+			g := smalltree.New(t)
+			dir := smalltree.OpenDir(t)
 			fifo := openFifo(t, dir)
 			// Each holds the pipe open as long as it lives.
-			g.commit("daemons", map[string]string{"image.sh": "exec 9>" + fifo.name + "\nsetsid sh -c 'sleep 1000 & sleep 1000' &\n(setsid nohup sleep 1000 >/dev/null 2>&1 &)\n(trap '' TERM HUP INT; sleep 1000) &\n" + end})
+			g.Commit("daemons", map[string]string{"image.sh": "exec 9>" + fifo.name + "\nsetsid sh -c 'sleep 1000 & sleep 1000' &\n(setsid nohup sleep 1000 >/dev/null 2>&1 &)\n(trap '' TERM HUP INT; sleep 1000) &\n" + end})
 			done := make(chan error, 1)
 			b := open(t, dir, Options{})
 			b.sees = []string{dir}
@@ -1230,13 +1099,13 @@ func TestWhatABuildLeftIsEnded(t *testing.T) {
 // Given a commit that itself makes an object no linker takes, when it is built
 // from clean and fails again, then that is a failure of the commit.
 func TestBadObjectsOfACommitAreItsFailure(t *testing.T) {
-	g := newRepo(t)
+	g := smalltree.New(t)
 	ctx := context.Background()
-	b := open(t, openDir(t), Options{})
+	b := open(t, smalltree.OpenDir(t), Options{})
 	if _, err := b.BuildSpec(ctx, Spec{Repo: g.Dir(), Rev: "HEAD"}); err != nil {
 		t.Fatal(err)
 	}
-	g.commit("bad object", map[string]string{"image.sh": "head -c 900 /dev/zero > $2; ld -r -o /dev/null $2\n"})
+	g.Commit("bad object", map[string]string{"image.sh": "head -c 900 /dev/zero > $2; ld -r -o /dev/null $2\n"})
 	for _, cached := range []bool{false, true} {
 		_, err := b.BuildSpec(ctx, Spec{Repo: g.Dir(), Rev: "HEAD"})
 		var failed *FailedError
@@ -1247,8 +1116,8 @@ func TestBadObjectsOfACommitAreItsFailure(t *testing.T) {
 }
 
 func TestDistributionConfigIsCutDown(t *testing.T) {
-	g := newRepo(t)
-	dir := openDir(t)
+	g := smalltree.New(t)
+	dir := smalltree.OpenDir(t)
 	start := filepath.Join(dir, "config-distribution")
 	if err := os.WriteFile(start, []byte(strings.Join([]string{
 		"CONFIG_SMP=y", "CONFIG_SOUND=m", "CONFIG_DM_MIRROR=m", "CONFIG_LOCALVERSION=\"-amd64\"", "CONFIG_HZ=250",
@@ -1304,9 +1173,9 @@ func TestCutDownTakesOneKindOfDebugInformation(t *testing.T) {
 }
 
 func TestBadRequests(t *testing.T) {
-	g := newRepo(t)
-	b := open(t, openDir(t), Options{})
-	empty := openDir(t)
+	g := smalltree.New(t)
+	b := open(t, smalltree.OpenDir(t), Options{})
+	empty := smalltree.OpenDir(t)
 	for _, c := range []struct {
 		want     string
 		notFound bool // there is no such kernel
@@ -1319,7 +1188,7 @@ func TestBadRequests(t *testing.T) {
 		{"clone it first", true, Spec{Repo: "ext::sh -c true", Rev: "HEAD"}},
 		{"not a git repository", true, Spec{Repo: empty, Rev: "HEAD"}},
 		{"no commit", true, Spec{Repo: g.Dir(), Rev: "v9"}},
-		{"has no kernel in it", true, Spec{Repo: g.Dir(), Rev: g.bare()}},
+		{"has no kernel in it", true, Spec{Repo: g.Dir(), Rev: bare(g)}},
 		{"no commit \"HEAD~99\"", true, Spec{Repo: g.Dir(), Rev: "HEAD~99"}},
 		{"no config fragment", false, Spec{Repo: g.Dir(), Rev: "HEAD", Fragments: []string{"ahci2"}}},
 		{"no such file", false, Spec{Repo: g.Dir(), Rev: "HEAD", Patches: []string{"/nowhere/p"}}},
@@ -1331,20 +1200,20 @@ func TestBadRequests(t *testing.T) {
 		}
 	}
 	for _, cc := range []string{"gcc -fplugin=x", "-x", "gcc;id", "$(id)"} {
-		if _, err := Open(context.Background(), openDir(t), Options{CC: cc}); err == nil {
+		if _, err := Open(context.Background(), smalltree.OpenDir(t), Options{CC: cc}); err == nil {
 			t.Errorf("compiler %q was taken", cc)
 		}
 	}
-	b = open(t, openDir(t), Options{CC: "no-such-compiler"})
+	b = open(t, smalltree.OpenDir(t), Options{CC: "no-such-compiler"})
 	if _, err := b.BuildSpec(context.Background(), Spec{Repo: g.Dir(), Rev: "HEAD"}); err == nil || !strings.Contains(err.Error(), "no-such-compiler is missing") {
 		t.Error(err)
 	}
 }
 
 // bare is a commit without files.
-func (g *repo) bare() string {
-	tree := g.git("hash-object", "-t", "tree", "-w", "--stdin")
-	return g.git("-c", "user.name=A", "-c", "user.email=a@example.org", "commit-tree", "-m", "empty", tree)
+func bare(g *smalltree.Repo) string {
+	tree := g.Git("hash-object", "-t", "tree", "-w", "--stdin")
+	return g.Git("-c", "user.name=A", "-c", "user.email=a@example.org", "commit-tree", "-m", "empty", tree)
 }
 
 func TestDiagnose(t *testing.T) {

@@ -16,6 +16,15 @@
 // Several processes may build from one repository at once, each in a folder of
 // its own; only for the same kernel one waits for the other.
 //
+// # Other machines
+//
+// With an [Away] another machine builds. What decides what comes of a build is a
+// plain value then, a [Job]: changes to a commit are made before, so that it has
+// one tree. The sources travel as git packs, most of them once, into a [Store] of
+// the other machine's, where git looks into each object and nothing else comes
+// in; it builds as above. What it gives is looked into, too, and kept as a build
+// of this machine's.
+//
 //	b, err := gitbuild.Open(ctx, cacheDir, gitbuild.Options{})
 //	…
 //	build, err := b.Build(ctx, gitbuild.Spec{Repo: "linux", Rev: "v6.18"})

@@ -78,3 +78,13 @@ func readJSON(file string, v any) error {
 	}
 	return json.Unmarshal(data, v)
 }
+
+// Failed says whether what a build left in a folder is why the sources can't be
+// built.
+func Failed(dir string) (bool, error) {
+	_, err := os.Stat(filepath.Join(dir, fileFailed))
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	return err == nil, err
+}

@@ -11,7 +11,6 @@ import (
 	"strings"
 
 	"github.com/blockrig/blockrig/harness/text"
-	"github.com/blockrig/blockrig/kernels"
 	"github.com/blockrig/blockrig/kernels/gitbuild/gitcmd"
 )
 
@@ -60,7 +59,7 @@ func (b *Builder) checkout(ctx context.Context, j *job) (*source, error) {
 		return nil, fmt.Errorf("check %s out: %w", j.commit[:12], err)
 	}
 	if _, err := os.Stat(filepath.Join(s.dir, "Makefile")); err != nil {
-		return nil, fmt.Errorf("%w: commit %s has no kernel in it: no Makefile", kernels.ErrNotFound, j.commit[:12])
+		return nil, noKernel(j.commit)
 	}
 	return s, nil
 }

@@ -255,26 +255,36 @@ func (r *Repo) Run(ctx context.Context, args ...string) (string, error) {
 
 // RunInput is Run with something on standard input.
 func (r *Repo) RunInput(ctx context.Context, stdin io.Reader, args ...string) (string, error) {
+	var stdout bytes.Buffer
+	err := r.RunTo(ctx, stdin, &stdout, args...)
+	if _, exited := Status(err); err != nil && !exited {
+		return "", err
+	}
+	return stdout.String(), err
+}
+
+// RunTo is RunInput whose standard output goes to a writer.
+func (r *Repo) RunTo(ctx context.Context, stdin io.Reader, stdout io.Writer, args ...string) error {
 	cmd := r.command(args...)
-	var stdout, stderr bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &stdout, &stderr
+	var stderr bytes.Buffer
+	cmd.Stdout, cmd.Stderr = stdout, &stderr
 	cmd.Stdin = stdin
 	err := child.Run(ctx, cmd, child.Options{OnThread: r.onThread})
 	if ctx.Err() != nil {
-		return "", fmt.Errorf("git %s: %w", args[0], context.Cause(ctx))
+		return fmt.Errorf("git %s: %w", args[0], context.Cause(ctx))
 	}
 	var exit *exec.ExitError
 	if errors.As(err, &exit) {
 		err := &Error{Args: args, Status: exit.ExitCode(), Stderr: stderr.String()}
 		if missing := r.missing(ctx, err); missing != nil {
-			return "", missing
+			return missing
 		}
-		return stdout.String(), err
+		return err
 	}
 	if err != nil {
-		return "", fmt.Errorf("run git: %w", err)
+		return fmt.Errorf("run git: %w", err)
 	}
-	return stdout.String(), nil
+	return nil
 }
 
 var hashes = regexp.MustCompile(`\b[0-9a-f]{40}(?:[0-9a-f]{24})?\b`)
