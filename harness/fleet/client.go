@@ -92,6 +92,7 @@ func (c *Client) Class(ctx context.Context, accel qemu.Accel, build string) (Cla
 			return ClassOf{}, err
 		}
 		others := 0
+		a.Classes = slices.DeleteFunc(a.Classes, func(of ClassOf) bool { return of.builds() })
 		for _, of := range a.Classes {
 			switch {
 			case accel != qemu.Auto && accel != of.Accel, build != "" && build != of.QEMU:
@@ -123,6 +124,16 @@ func (c *Client) Class(ctx context.Context, accel qemu.Accel, build string) (Cla
 
 // Begin implements trial.Fleet.
 func (c *Client) Begin(ctx context.Context) (trial.Batch, error) {
+	b, err := c.begin(ctx)
+	if err != nil {
+		return nil, err
+	}
+	jobs := map[int]trial.Job{}
+	b.make, b.started = func(ctx context.Context, n int) (Task, error) { return c.task(ctx, jobs[n]) }, c.Started
+	return &trialBatch{b, jobs, time.Now()}, nil
+}
+
+func (c *Client) begin(ctx context.Context) (*clientBatch, error) {
 	const prefix = "batch-"
 	if err := cachedir.Sweep(ctx, c.Work, prefix, nil); err != nil {
 		return nil, err
@@ -131,7 +142,7 @@ func (c *Client) Begin(ctx context.Context) (trial.Batch, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &clientBatch{c: c, dir: dir, lost: map[int]int{}, id: newID(), began: time.Now(), open: map[int]Task{}, jobs: map[int]trial.Job{}, held: map[int]bool{}}, nil
+	return &clientBatch{c: c, dir: dir, lost: map[int]int{}, id: newID(), open: map[int]Task{}, held: map[int]bool{}}, nil
 }
 
 // A clientBatch is one of a client's.
@@ -139,9 +150,9 @@ type clientBatch struct {
 	c       *Client
 	dir     *cachedir.Folder // of files that came
 	id      string
-	began   time.Time
-	open    map[int]Task // submitted, without an outcome
-	jobs    map[int]trial.Job
+	make    func(ctx context.Context, n int) (Task, error) // that is sent for a job, whose files the hub has then
+	started func(n int, worker string)                     // see Client.Started
+	open    map[int]Task                                   // submitted, without an outcome
 	results []Came
 	held    map[int]bool // results that came and are not confirmed
 	lost    map[int]int  // times that the hub had lost the files of a result
@@ -151,16 +162,27 @@ type clientBatch struct {
 	said    bool
 }
 
+// A trialBatch is one of trials. It implements trial.Batch.
+type trialBatch struct {
+	*clientBatch
+	jobs  map[int]trial.Job // without an outcome
+	began time.Time
+}
+
 // Submit implements trial.Batch.
-func (b *clientBatch) Submit(ctx context.Context, jobs map[int]trial.Job) error {
-	for n, j := range jobs {
-		t, err := b.c.task(ctx, j)
-		if err != nil {
-			return fmt.Errorf("send a trial's job to the hub: %w", err)
+func (b *trialBatch) Submit(ctx context.Context, jobs map[int]trial.Job) error {
+	maps.Copy(b.jobs, jobs)
+	return b.submit(ctx, slices.Sorted(maps.Keys(jobs)))
+}
+
+// submit sends jobs to the hub, which make knows by their numbers.
+func (b *clientBatch) submit(ctx context.Context, numbers []int) (err error) {
+	for _, n := range numbers {
+		if b.open[n], err = b.make(ctx, n); err != nil {
+			return fmt.Errorf("send a job to the hub: %w", err)
 		}
-		b.open[n], b.jobs[n] = t, j
 	}
-	return b.send(ctx, slices.Sorted(maps.Keys(jobs)))
+	return b.send(ctx, numbers)
 }
 
 // Of messages with jobs.
@@ -176,7 +198,7 @@ func (b *clientBatch) send(ctx context.Context, numbers []int) error {
 		size := 0
 		for len(numbers) > 0 && len(r.Tasks) < sendJobs {
 			t := b.open[numbers[0]]
-			if size += len(t.Job) + 600; size > sendBytes && len(r.Tasks) > 0 {
+			if size += len(t.Job) + 600 + 50*len(t.Near) + 200*len(t.Packs); size > sendBytes && len(r.Tasks) > 0 {
 				break
 			}
 			r.Tasks = append(r.Tasks, numbered{numbers[0], t})
@@ -188,7 +210,7 @@ func (b *clientBatch) send(ctx context.Context, numbers []int) error {
 			return err
 		})
 		if err != nil {
-			return fmt.Errorf("send trials' jobs: %w", err)
+			return fmt.Errorf("send jobs: %w", err)
 		}
 	}
 	return nil
@@ -218,31 +240,53 @@ func (c *Client) task(ctx context.Context, j trial.Job) (t Task, err error) {
 // give sends a file to the hub, unless that has it.
 func (c *Client) give(ctx context.Context, path string) (Artefact, error) {
 	a, err := c.sums.of(path)
-	if err != nil {
+	if err != nil || c.gave(a) {
 		return a, err
-	}
-	c.mu.Lock()
-	sent := c.sent[a.SHA256]
-	c.mu.Unlock()
-	if sent {
-		return a, nil
 	}
 	f, err := os.Open(path)
 	if err != nil {
 		return a, err
 	}
 	defer f.Close() // only read from
-	if err := c.conn.send(ctx, a, f); err != nil {
-		return a, fmt.Errorf("send %s: %w", path, err)
+	return a, c.giveFrom(ctx, a, path, f)
+}
+
+func (c *Client) gave(a Artefact) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.sent[a.SHA256]
+}
+
+// giveFrom sends what is called name in errors.
+func (c *Client) giveFrom(ctx context.Context, a Artefact, name string, from io.ReaderAt) error {
+	if err := c.conn.send(ctx, a, from); err != nil {
+		return fmt.Errorf("send %s: %w", name, err)
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.sent[a.SHA256] = true
-	return a, nil
+	return nil
 }
 
 // Next implements trial.Batch.
-func (b *clientBatch) Next(ctx context.Context) (trial.Away, error) {
+func (b *trialBatch) Next(ctx context.Context) (trial.Away, error) {
+	r, dir, err := b.next(ctx, trialFiles)
+	if err != nil {
+		return trial.Away{}, err
+	}
+	o := b.c.outcome(b.jobs[r.N], r, dir)
+	delete(b.jobs, r.N)
+	o.Started = b.begunAt(o, time.Now())
+	return trial.Away{
+		Number: r.N, Outcome: o,
+		Files:    func(_ context.Context, to string) error { return move(r.Result, dir, to) },
+		Recorded: func() { b.confirm = append(b.confirm, r.N) },
+	}, nil
+}
+
+// next waits for a result, whose files are in the folder dir: those with these
+// names.
+func (b *clientBatch) next(ctx context.Context, names []string) (r Came, dir string, err error) {
 	for {
 		for len(b.results) > 0 {
 			r := b.results[0]
@@ -250,52 +294,45 @@ func (b *clientBatch) Next(ctx context.Context) (trial.Away, error) {
 			if _, ok := b.open[r.N]; !ok {
 				continue // it was there already, or is not wanted
 			}
-			dir, err := b.fetch(ctx, r)
+			dir, err := b.fetch(ctx, r, names)
 			var refused *RefusedError
 			if errors.As(err, &refused) && b.lost[r.N] < mostLost {
 				b.lost[r.N]++
-				b.c.Log.Info("the hub has lost what came of a trial: it is made again", "reason", err)
+				b.c.Log.Info("the hub has lost what came of a job: it is done again", "reason", err)
 				delete(b.held, r.N)
 				if err := b.again(ctx); err != nil {
-					return trial.Away{}, err
+					return r, "", err
 				}
 				continue
 			}
 			if err != nil {
-				return trial.Away{}, fmt.Errorf("fetch what came of a trial: %w", err)
+				return r, "", fmt.Errorf("fetch what came of a job: %w", err)
 			}
-			o := b.c.outcome(b.jobs[r.N], r, dir)
 			delete(b.open, r.N)
-			delete(b.jobs, r.N)
-			o.Started = b.started(o, time.Now())
-			return trial.Away{
-				Number: r.N, Outcome: o,
-				Files:    func(_ context.Context, to string) error { return move(r.Result, dir, to) },
-				Recorded: func() { b.confirm = append(b.confirm, r.N) },
-			}, nil
+			return r, dir, nil
 		}
 		if err := b.poll(ctx); err != nil {
-			return trial.Away{}, err
+			return Came{}, "", err
 		}
 	}
 }
 
-// started is when a trial of which the client hears now began. What its worker
+// begunAt is when a trial of which the client hears now began. What its worker
 // says counts, unless that can't be: its clock is wrong then.
-func (b *clientBatch) started(o trial.Outcome, now time.Time) time.Time {
+func (b *trialBatch) begunAt(o trial.Outcome, now time.Time) time.Time {
 	if !o.Started.Before(b.began) && !o.Started.After(now) {
 		return o.Started
 	}
 	return now.Add(-min(max(o.Wall, 0), now.Sub(b.began)))
 }
 
-// mostLost bounds how often a trial is made again since the hub, restarted, has
+// mostLost bounds how often a job is done again since the hub, restarted, has
 // lost its files.
 const mostLost = 5
 
 // fetch brings the files of a result here. Of one that is none there are none.
-func (b *clientBatch) fetch(ctx context.Context, r Came) (dir string, err error) {
-	if r.Result.check() != nil {
+func (b *clientBatch) fetch(ctx context.Context, r Came, names []string) (dir string, err error) {
+	if r.Result.check(names) != nil {
 		return "", nil
 	}
 	dir = filepath.Join(b.dir.Path(), strconv.Itoa(r.N))
@@ -376,8 +413,8 @@ func (b *clientBatch) poll(ctx context.Context) error {
 	}
 	b.confirm = nil
 	for _, s := range a.Started {
-		if b.c.Started != nil {
-			b.c.Started(s.N, text.OneLine(s.Worker))
+		if b.started != nil {
+			b.started(s.N, text.OneLine(s.Worker))
 		}
 	}
 	for _, s := range a.Second {
@@ -407,7 +444,7 @@ func (b *clientBatch) poll(ctx context.Context) error {
 func (b *clientBatch) again(ctx context.Context) error {
 	b.c.resend()
 	for _, n := range slices.Sorted(maps.Keys(b.open)) {
-		t, err := b.c.task(ctx, b.jobs[n])
+		t, err := b.make(ctx, n)
 		if err != nil {
 			return err
 		}
@@ -417,7 +454,7 @@ func (b *clientBatch) again(ctx context.Context) error {
 }
 
 // Drop implements trial.Batch.
-func (b *clientBatch) Drop(ctx context.Context, numbers []int) error {
+func (b *trialBatch) Drop(ctx context.Context, numbers []int) error {
 	for _, n := range numbers {
 		delete(b.open, n)
 		delete(b.jobs, n)
@@ -452,7 +489,7 @@ const (
 // outcome is an error of the trial, not of the client.
 func (c *Client) outcome(j trial.Job, r Came, dir string) trial.Outcome {
 	body := []byte(r.Result.Outcome)
-	err := r.Result.check()
+	err := r.Result.check(trialFiles)
 	for _, f := range r.Result.Files {
 		switch {
 		case f.Name != outcomeFile || err != nil:

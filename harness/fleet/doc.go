@@ -24,4 +24,14 @@
 // checked, a lease is a token that only its holder has, and how much a worker
 // may have under way is limited. A worker runs nothing of what it gets but in a
 // machine, and takes only jobs that their scenario, read anew, gives.
+//
+// # Builds
+//
+// Kernels of git are built by jobs, too: the Client is a gitbuild.Away. Their class
+// is a compiler, so that one command has all built with the same. The sources are
+// artefacts, each a git pack of what those before it lack, of which a worker fetches
+// what it has not; the job says which commits are near, workers which they have
+// object trees of, and the hub brings the two together. A build runs what the
+// sources say, as gitbuild has it run: who has a client's key can have that done by
+// workers that build.
 package fleet

@@ -162,16 +162,20 @@ func outcomeOf(j trial.Job, v scenarios.Verdict) trial.Outcome {
 	}
 }
 
-// work starts a worker. stop ends it in an orderly way.
+// work starts a worker that makes trials. stop ends it in an orderly way.
 func (s *site) work(name string, slots int, do doing) (stop func()) {
+	s.t.Helper()
+	return s.startWorker(&Worker{
+		Cache: filepath.Join(s.t.TempDir(), name), Do: do,
+		About: About{Name: name, Slots: slots, Classes: []Class{testClass}},
+	})
+}
+
+func (s *site) startWorker(w *Worker) (stop func()) {
 	s.t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	ready, ended := make(chan struct{}), make(chan error, 1)
-	w := &Worker{
-		Addr: s.addr, Key: s.keys.Key(RoleWorker), Cache: filepath.Join(s.t.TempDir(), name), Do: do,
-		About: About{Name: name, Slots: slots, Classes: []Class{testClass}},
-		Ready: func() { close(ready) },
-	}
+	w.Addr, w.Key, w.Ready = s.addr, s.keys.Key(RoleWorker), func() { close(ready) }
 	go func() { ended <- w.Run(ctx) }()
 	select {
 	case <-ready:
@@ -306,7 +310,7 @@ var about = About{Name: "by hand", Slots: 8, Classes: []Class{testClass}}
 func leaseOne(t testing.TB, c *conn) Lease {
 	t.Helper()
 	for {
-		a, err := ask(t.Context(), c, "lease", leaseRequest{about, 1}, func(a leaseAnswer) string { return a.Error })
+		a, err := ask(t.Context(), c, "lease", leaseRequest{About: about, Want: 1}, func(a leaseAnswer) string { return a.Error })
 		if err != nil {
 			t.Fatal(err)
 		}

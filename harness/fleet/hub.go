@@ -124,10 +124,11 @@ func (j *job) refuse(worker string) {
 	j.group.unable[worker] = time.Now()
 }
 
-// A group is jobs that go on from one saved machine.
+// A group is jobs that go on from one saved machine, or are the same build.
 type group struct {
 	id      string
 	class   Class
+	near    []string // of a build: see Task
 	queued  int
 	taking  int                  // of these, that are just being leased
 	since   time.Time            // of the last lease, or of the first job
@@ -141,6 +142,7 @@ type worker struct {
 	id     string
 	seen   time.Time
 	asked  time.Time // for a lease
+	builds time.Time // when it asked for builds
 	since  time.Time
 	leases map[place]time.Time // since when
 	busy   time.Duration       // of ended leases
@@ -372,9 +374,16 @@ func (h *Hub) lease(id string, data []byte) any {
 	for {
 		h.mu.Lock()
 		w := h.worker(id, r.About)
-		w.asked = w.seen
-		g := h.choose(w, time.Now())
-		want := min(r.Want, r.Slots+1-len(w.leases))
+		var g *group
+		room := r.Slots + 1
+		if r.Builds {
+			w.builds, room = w.seen, r.About.Builds
+			g = h.chooseBuild(w, w.seen)
+		} else {
+			w.asked = w.seen
+			g = h.choose(w, w.seen)
+		}
+		want := min(r.Want, room-h.under(w, r.Builds))
 		more := h.more
 		if g != nil && want > 0 {
 			want = min(want, g.queued-g.taking)
@@ -425,10 +434,7 @@ func (h *Hub) choose(w *worker, now time.Time) *group {
 	var best *group
 	rank := -1
 	for _, g := range h.groups {
-		if g.queued-g.taking <= 0 || !slices.Contains(w.Classes, g.class) {
-			continue
-		}
-		if since, ok := g.unable[w.id]; ok && now.Sub(since) < forgotten && h.anotherFor(g, func(id string) bool { return !g.unable[id].IsZero() }) {
+		if g.class.builds() || !h.free(g, w, now) {
 			continue
 		}
 		_, mine := g.holders[w.id]
@@ -463,6 +469,86 @@ func (h *Hub) choose(w *worker, now time.Time) *group {
 		}
 	}
 	return best
+}
+
+// free says whether a group has jobs for a worker. The caller holds h.mu.
+func (h *Hub) free(g *group, w *worker, now time.Time) bool {
+	if g.queued-g.taking <= 0 || !slices.Contains(w.Classes, g.class) {
+		return false
+	}
+	since, ok := g.unable[w.id]
+	return !ok || now.Sub(since) >= forgotten || !h.anotherFor(g, func(id string) bool { return !g.unable[id].IsZero() })
+}
+
+// chooseBuild gives the build that a worker is to make next; nil for none: the
+// one that it has the nearest object tree for, unless a worker that waits for
+// work has a nearer one and nothing better to do. The caller holds h.mu.
+func (h *Hub) chooseBuild(w *worker, now time.Time) *group {
+	if now.Before(h.settled) {
+		return nil
+	}
+	best := h.nearest(w, now)
+	if best == nil || !h.leaves(w, best, now) {
+		return best
+	}
+	var other *group
+	for _, g := range h.groups {
+		if g.class.builds() && h.free(g, w, now) && !h.leaves(w, g, now) && (other == nil || w.before(g, other)) {
+			other = g
+		}
+	}
+	return other
+}
+
+// nearest gives the build that a worker has the nearest object tree for. The
+// caller holds h.mu.
+func (h *Hub) nearest(w *worker, now time.Time) (best *group) {
+	for _, g := range h.groups {
+		if g.class.builds() && h.free(g, w, now) && (best == nil || w.before(g, best)) {
+			best = g
+		}
+	}
+	return best
+}
+
+// leaves says whether a worker leaves a build to another one. The caller holds
+// h.mu.
+func (h *Hub) leaves(w *worker, g *group, now time.Time) bool {
+	for _, o := range h.workers {
+		waits := now.Sub(o.builds) < h.opt.linger+time.Second && h.under(o, true) < o.Builds
+		if o != w && waits && o.far(g) < w.far(g) && h.nearest(o, now) == g {
+			return true
+		}
+	}
+	return false
+}
+
+// far is how far a worker's best object tree is from a build: its place in the
+// order of all.
+func (w *worker) far(g *group) int {
+	for i, c := range g.near {
+		if slices.Contains(w.Commits, c) {
+			return i
+		}
+	}
+	return len(g.near)
+}
+
+// before says which of two builds a worker had better make.
+func (w *worker) before(a, b *group) bool {
+	return cmp.Or(cmp.Compare(w.far(a), w.far(b)), a.since.Compare(b.since), cmp.Compare(a.id, b.id)) < 0
+}
+
+// under counts the builds, or the trials, that a worker has. The caller holds
+// h.mu.
+func (h *Hub) under(w *worker, builds bool) (n int) {
+	for p := range w.leases {
+		_, j := h.find(p)
+		if builds == (j != nil && j.group.class.builds()) {
+			n++
+		}
+	}
+	return n
 }
 
 // anotherFor says whether there is a worker for a group other than those left
@@ -514,7 +600,7 @@ func (h *Hub) take(id string, g *group, want int) ([]Lease, error) {
 			continue
 		}
 		if deaths := t.times - 1 - j.backs; deaths >= MostDeaths {
-			h.kill(b, j, fmt.Sprintf("%d workers did not come back from this trial: it is not tried again", MostDeaths))
+			h.kill(b, j, fmt.Sprintf("%d workers did not come back from this %s: it is not tried again", MostDeaths, g.what()))
 			_ = h.queue.tell(t.reply, ackDone) // or it comes again
 			continue
 		}
@@ -526,7 +612,9 @@ func (h *Hub) take(id string, g *group, want int) ([]Lease, error) {
 		}
 		out = append(out, Lease{place: t.place, Reply: t.reply, Token: h.token(id, j.place, t.reply), Task: t.task})
 	}
-	if len(out) > 0 {
+	if len(out) > 0 && g.class.builds() {
+		h.more.wake() // who left others to this worker
+	} else if len(out) > 0 {
 		g.holders[id], g.since = now, now
 	}
 	if g.queued-g.taking > 0 && len(got) == 0 {
@@ -537,6 +625,14 @@ func (h *Hub) take(id string, g *group, want int) ([]Lease, error) {
 		delete(h.dry, g.id)
 	}
 	return out, err
+}
+
+// what a job of the group is, for people.
+func (g *group) what() string {
+	if g.class.builds() {
+		return "build"
+	}
+	return "trial"
 }
 
 // lost is when a lease that is given or extended now is taken for lost: a bit
@@ -622,7 +718,7 @@ func (h *Hub) extend(id string, data []byte) any {
 // done takes a worker's outcome.
 func (h *Hub) done(id string, data []byte) any {
 	r, err := read(data, func(r doneRequest) error {
-		return errors.Join(h.checkHeld(id, r.held), r.Result.check(), r.About.check())
+		return errors.Join(h.checkHeld(id, r.held), r.Result.check(fileNames), r.About.check())
 	})
 	if err != nil {
 		return plain{failed(err)}
@@ -690,8 +786,13 @@ func (h *Hub) verdictOf(r Result) (string, error) {
 	}
 	var o struct {
 		Verdict scenarios.Verdict `json:"verdict"`
+		built
 	}
-	if err := json.Unmarshal(body, &o); err != nil || !o.Verdict.Known() {
+	err := json.Unmarshal(body, &o)
+	switch {
+	case err == nil && (o.Built == builtYes || o.Built == builtNo):
+		return o.Built, nil
+	case err != nil || !o.Verdict.Known():
 		return "", errors.New("an outcome without a verdict")
 	}
 	return string(o.Verdict), nil
@@ -728,7 +829,7 @@ func (h *Hub) back(id string, data []byte) any {
 			if j.unable < mostUnable || h.anotherFor(j.group, func(id string) bool { return j.refused[id] }) {
 				j.set(queued)
 			} else {
-				h.kill(b, j, fmt.Sprintf("no worker can make this trial; the last one said: %s", text.OneLine(r.Why)))
+				h.kill(b, j, fmt.Sprintf("no worker can make this %s; the last one said: %s", j.group.what(), text.OneLine(r.Why)))
 			}
 		}
 		h.mu.Unlock()
@@ -763,12 +864,21 @@ func (h *Hub) classesNow() []ClassOf {
 				all[c] = &ClassOf{Class: c}
 			}
 			all[c].Workers++
-			all[c].Slots += w.Slots
+			if !c.builds() {
+				all[c].Slots += w.Slots
+				continue
+			}
+			all[c].Slots += w.Builds
+			for _, commit := range w.Commits {
+				if of := all[c]; len(of.Commits) < maxNear && !slices.Contains(of.Commits, commit) {
+					of.Commits = append(of.Commits, commit)
+				}
+			}
 		}
 	}
 	out := []ClassOf{}
 	for _, c := range slices.SortedFunc(maps.Keys(all), func(a, b Class) int {
-		return cmp.Or(cmp.Compare(all[b].Slots, all[a].Slots), cmp.Compare(a.QEMU, b.QEMU), cmp.Compare(a.Accel, b.Accel), cmp.Compare(a.CPU, b.CPU))
+		return cmp.Or(cmp.Compare(all[b].Slots, all[a].Slots), cmp.Compare(a.QEMU, b.QEMU), cmp.Compare(a.Accel, b.Accel), cmp.Compare(a.CPU, b.CPU), cmp.Compare(a.Compiler, b.Compiler))
 	}) {
 		out = append(out, *all[c])
 	}
@@ -822,7 +932,7 @@ func (h *Hub) submit(id string, data []byte) any {
 		}
 		g := h.groups[t.Group]
 		if g == nil {
-			g = &group{id: t.Group, class: t.Class, since: time.Now(), holders: map[string]time.Time{}, unable: map[string]time.Time{}}
+			g = &group{id: t.Group, class: t.Class, near: t.Near, since: time.Now(), holders: map[string]time.Time{}, unable: map[string]time.Time{}}
 			h.groups[t.Group] = g
 		}
 		if g.class != t.Class {
@@ -961,6 +1071,9 @@ func (h *Hub) idle(b *batch) string {
 		if g.queued > 0 && !slices.ContainsFunc(classes, func(c ClassOf) bool { return c.Class == g.class }) {
 			if len(classes) == 0 {
 				return "no worker is there"
+			}
+			if g.class.builds() {
+				return "no worker is there that builds kernels with " + g.class.Compiler
 			}
 			return "no worker is there that has the QEMU, accelerator and CPU that the trials are for"
 		}

@@ -21,11 +21,12 @@ type WorkerStatus struct {
 	CPU     string        `json:"cpu,omitempty"`
 	Classes []Class       `json:"classes"`
 	Slots   int           `json:"slots"`
-	Busy    int           `json:"busy"`   // slots with a job
-	Use     float64       `json:"use"`    // share of its slots' time since it came that went into jobs
-	Jobs    int           `json:"jobs"`   // done
-	Errors  int           `json:"errors"` // of these, without a verdict
-	Lost    int           `json:"lost"`   // jobs that it did not come back from
+	Builds  int           `json:"builds,omitempty"` // kernels that it can build at a time
+	Busy    int           `json:"busy"`             // slots with a job
+	Use     float64       `json:"use"`              // share of its slots' time since it came that went into jobs
+	Jobs    int           `json:"jobs"`             // done
+	Errors  int           `json:"errors"`           // of these, without a verdict
+	Lost    int           `json:"lost"`             // jobs that it did not come back from
 	Silent  time.Duration `json:"silent_ns"`
 	Here    bool          `json:"here"`
 }
@@ -45,10 +46,10 @@ func (h *Hub) Status() Status {
 			busy += now.Sub(since)
 		}
 		st := WorkerStatus{
-			Name: w.Name, CPU: w.CPU, Classes: w.Classes, Slots: w.Slots, Busy: len(w.leases), Jobs: w.jobs, Errors: w.errors, Lost: w.lost,
+			Name: w.Name, CPU: w.CPU, Classes: w.Classes, Slots: w.Slots, Builds: w.Builds, Busy: len(w.leases), Jobs: w.jobs, Errors: w.errors, Lost: w.lost,
 			Silent: now.Sub(w.seen), Here: now.Sub(w.seen) < asleep,
 		}
-		if all := now.Sub(w.since) * time.Duration(w.Slots); all > 0 {
+		if all := now.Sub(w.since) * time.Duration(w.Slots+w.Builds); all > 0 {
 			st.Use = min(1, float64(busy)/float64(all))
 		}
 		s.Leased += len(w.leases)

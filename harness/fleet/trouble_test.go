@@ -158,7 +158,7 @@ func TestALeaseThatIsExtendedStays(t *testing.T) {
 		if err != nil || len(a.Drop) > 0 {
 			t.Fatal(err, a)
 		}
-		got, err := ask(t.Context(), other, "lease", leaseRequest{about, 1}, func(a leaseAnswer) string { return a.Error })
+		got, err := ask(t.Context(), other, "lease", leaseRequest{About: about, Want: 1}, func(a leaseAnswer) string { return a.Error })
 		if err != nil || len(got.Leases) > 0 {
 			t.Fatal(err, got)
 		}
@@ -221,7 +221,7 @@ func TestAHubIsRestartedBeforeItsFilesAreFetched(t *testing.T) {
 	if err := give(t, w, l, scenarios.Pass, File{trial.ConsoleFile, a}); err != nil {
 		t.Fatal(err)
 	}
-	for batch := b.(*clientBatch); len(batch.results) == 0; {
+	for batch := b.(*trialBatch); len(batch.results) == 0; {
 		if err := batch.poll(t.Context()); err != nil {
 			t.Fatal(err)
 		}
@@ -589,11 +589,11 @@ func TestAWorkerIsAStranger(t *testing.T) {
 		"a digest that is a path":  done(w, l.hold(), Result{Outcome: good, Files: []File{{trial.ConsoleFile, Artefact{"../x", 1}}}}),
 		"the same file twice":      done(w, l.hold(), Result{Outcome: good, Files: []File{{trial.ConsoleFile, a}, {trial.ConsoleFile, a}}}),
 		"a worker without a slot": func() error {
-			_, err := ask(t.Context(), w, "lease", leaseRequest{About{Name: "x"}, 1}, func(a leaseAnswer) string { return a.Error })
+			_, err := ask(t.Context(), w, "lease", leaseRequest{About: About{Name: "x"}, Want: 1}, func(a leaseAnswer) string { return a.Error })
 			return err
 		}(),
 		"more jobs than anyone has": func() error {
-			_, err := ask(t.Context(), w, "lease", leaseRequest{about, 1 << 20}, func(a leaseAnswer) string { return a.Error })
+			_, err := ask(t.Context(), w, "lease", leaseRequest{About: about, Want: 1 << 20}, func(a leaseAnswer) string { return a.Error })
 			return err
 		}(),
 	} {
@@ -628,6 +628,7 @@ func TestWhatIsNoOutcomeIsAnError(t *testing.T) {
 		"another accelerator": `{"verdict":"pass","accel":"kvm","attempts":[{"verdict":"pass"}]}`,
 		"also what is not":    `{"verdict":"pass","also":["x"],"attempts":[{"verdict":"pass"}]}`,
 		"not JSON of one":     `{"verdict":"pass","attempts":7}`,
+		"one of a build":      `{"built":"built"}`,
 	} {
 		got := (&Client{}).outcome(j, Came{Worker: "w\x1b[2J", Result: Result{Outcome: json.RawMessage(o)}}, "")
 		if got.Verdict != scenarios.Error || !strings.Contains(got.Reason, "is no outcome") || strings.Contains(got.Reason, "\x1b") {
@@ -675,18 +676,18 @@ func TestFilesAreGoneOnWith(t *testing.T) {
 // began counts only as far as it can be.
 func TestAWorkersClockIsWrong(t *testing.T) {
 	now := time.Now()
-	b := &clientBatch{began: now.Add(-time.Minute)}
+	b := &trialBatch{began: now.Add(-time.Minute)}
 	for what, c := range map[string]struct{ says, want time.Duration }{
 		"right":       {-30 * time.Second, -30 * time.Second},
 		"a day ahead": {24 * time.Hour, -10 * time.Second},
 		"a day late":  {-24 * time.Hour, -10 * time.Second},
 	} {
-		if got := b.started(trial.Outcome{Started: now.Add(c.says), Wall: 10 * time.Second}, now).Sub(now); got != c.want {
+		if got := b.begunAt(trial.Outcome{Started: now.Add(c.says), Wall: 10 * time.Second}, now).Sub(now); got != c.want {
 			t.Errorf("%s: %v from now, want %v", what, got, c.want)
 		}
 	}
 	for _, wall := range []time.Duration{-time.Hour, 1000 * time.Hour} {
-		if got := b.started(trial.Outcome{Wall: wall}, now); got.Before(b.began) || got.After(now) {
+		if got := b.begunAt(trial.Outcome{Wall: wall}, now); got.Before(b.began) || got.After(now) {
 			t.Errorf("a trial that took %v began at %v", wall, got.Sub(now))
 		}
 	}
@@ -892,7 +893,7 @@ func TestTrouble(t *testing.T) {
 		for ctx.Err() == nil {
 			c, err := dial(ctx, s.addr, s.keys.Key(RoleWorker), nil)
 			if err == nil {
-				_, _ = ask(ctx, c, "lease", leaseRequest{about, 2}, func(a leaseAnswer) string { return a.Error })
+				_, _ = ask(ctx, c, "lease", leaseRequest{About: about, Want: 2}, func(a leaseAnswer) string { return a.Error })
 				c.close()
 			}
 			time.Sleep(time.Duration(rand.IntN(300)) * time.Millisecond)

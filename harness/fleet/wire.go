@@ -12,6 +12,7 @@ import (
 	"github.com/blockrig/blockrig/harness/qemu"
 	"github.com/blockrig/blockrig/harness/text"
 	"github.com/blockrig/blockrig/harness/trial"
+	"github.com/blockrig/blockrig/kernels/gitbuild"
 )
 
 // Times of a lease.
@@ -32,22 +33,31 @@ const (
 	maxOutcome = 512 << 10 // an outcome within a message, bytes; a longer one is a file
 	maxPart    = 4 << 20   // part of a file in one request, bytes
 	maxFile    = 2 << 30   // an artefact, bytes
-	maxLog     = 300 << 20 // a file of an outcome, bytes
+	maxLog     = 1 << 30   // a file of an outcome, bytes; the largest is a kernel with its symbols
 	maxFiles   = 16        // of an outcome
 )
 
-// MaxSlots is how many trials a worker may make at a time.
-const MaxSlots = 256
+// MaxSlots is how many trials a worker may make at a time, and MaxBuilds how
+// many kernels it may build.
+const (
+	MaxSlots  = 256
+	MaxBuilds = 16
+)
 
 // A Class is what trials must have in common to be compared, or to be made by
 // a worker at all: the language that guest and host speak, the build of QEMU,
-// the accelerator, and under KVM the processor.
+// the accelerator, and under KVM the processor. That of builds has a compiler
+// instead.
 type Class struct {
-	Guest string     `json:"guest"` // blockrig.GuestSources
-	QEMU  string     `json:"qemu"`  // qemu.BuildID
-	Accel qemu.Accel `json:"accel"`
-	CPU   string     `json:"cpu,omitempty"`
+	Guest    string     `json:"guest,omitempty"` // blockrig.GuestSources
+	QEMU     string     `json:"qemu,omitempty"`  // qemu.BuildID
+	Accel    qemu.Accel `json:"accel,omitempty"`
+	CPU      string     `json:"cpu,omitempty"`
+	Compiler string     `json:"compiler,omitempty"` // gitbuild.Build's
 }
+
+// builds says that jobs of the class are builds of kernels.
+func (c Class) builds() bool { return c.Compiler != "" }
 
 // An Artefact is a file by its content.
 type Artefact struct {
@@ -69,12 +79,32 @@ func (a Artefact) check(most int64) error {
 
 // A Task is a job with what it takes to do it.
 type Task struct {
-	Job    json.RawMessage `json:"job"`   // trial.Job
-	Group  string          `json:"group"` // jobs that go on from one saved machine
-	Class  Class           `json:"class"`
-	Image  Artefact        `json:"image"` // bzImage
-	Initrd Artefact        `json:"initrd"`
+	Job   json.RawMessage `json:"job"`   // trial.Job or, where the class has a compiler, gitbuild.Job
+	Group string          `json:"group"` // jobs that go on from one saved machine, or are the same build
+	Class Class           `json:"class"`
+
+	Image  Artefact `json:"image,omitzero"` // bzImage
+	Initrd Artefact `json:"initrd,omitzero"`
+
+	Packs  []pack   `json:"packs,omitempty"` // with the sources, each with what those before it lack
+	Config Artefact `json:"config,omitzero"` // to begin with
+	// Near are commits whose object trees are worth going on from, the best first.
+	Near []string `json:"near,omitempty"`
 }
+
+// A pack is gitbuild's, sent.
+type pack struct {
+	Tree string `json:"tree"`
+	Artefact
+}
+
+// Limits of a build's task.
+const (
+	maxPacks = 8
+	maxNear  = 64
+)
+
+var treeForm = regexp.MustCompile(`^[0-9a-f]{40}$`)
 
 var groupForm = regexp.MustCompile(`^[0-9a-zA-Z_-]{1,80}$`)
 
@@ -86,15 +116,37 @@ func (t Task) check() error {
 		return errors.New("a job of no group")
 	}
 	err := t.Class.check()
-	for _, a := range []Artefact{t.Image, t.Initrd} {
+	files := []Artefact{t.Image, t.Initrd, t.Config}
+	for _, p := range t.Packs {
+		files = append(files, p.Artefact)
+	}
+	for _, a := range files {
 		if a != (Artefact{}) {
 			err = errors.Join(err, a.check(maxFile))
 		}
 	}
-	return err
+	if len(t.Packs) > maxPacks || len(t.Near) > maxNear || t.Class.builds() && len(t.Packs) == 0 {
+		err = errors.Join(err, errors.New("a build of too many sources, or of none"))
+	}
+	return errors.Join(err, checkCommits(t.Near))
+}
+
+func checkCommits(all []string) error {
+	for _, c := range all {
+		if !treeForm.MatchString(c) {
+			return errors.New("a commit that is not named by a hash of git's")
+		}
+	}
+	return nil
 }
 
 func (c Class) check() error {
+	if c.builds() {
+		if c != (Class{Compiler: c.Compiler}) || len(c.Compiler) > 400 {
+			return errors.New("it is not said what compiler it is for")
+		}
+		return nil
+	}
 	if c.Accel != qemu.TCG && c.Accel != qemu.KVM || len(c.QEMU) > 200 || len(c.Guest) > 200 || len(c.CPU) > 200 {
 		return errors.New("it is not said what machine it is for")
 	}
@@ -107,8 +159,11 @@ type File struct {
 	Artefact
 }
 
-// fileNames are those that an outcome can have.
-var fileNames = []string{
+// fileNames are those that an outcome can have, a build's besides those of a
+// trial.
+var fileNames = append(slices.Clone(trialFiles), gitbuild.EntryFiles...)
+
+var trialFiles = []string{
 	trial.ConsoleFile, trial.EventsFile, trial.ArgsFile, trial.AttemptConsole(1), trial.AttemptConsole(2), trial.TracedConsole, trial.TracedEvents,
 }
 
@@ -117,17 +172,28 @@ const outcomeFile = "outcome.json"
 
 // A Result is what a worker gives for a job.
 type Result struct {
-	Outcome json.RawMessage `json:"outcome,omitempty"` // trial.Outcome, or in the file of that name
+	Outcome json.RawMessage `json:"outcome,omitempty"` // trial.Outcome or built, or in the file of that name
 	Files   []File          `json:"files,omitempty"`
 }
 
-func (r Result) check() error {
+// built is what a worker says of a build. Its files say more.
+type built struct {
+	Built string `json:"built"` // builtYes or builtNo
+}
+
+const (
+	builtYes = "built"
+	builtNo  = "not to be built"
+)
+
+// check says what in a result can't be, whose files have some of these names.
+func (r Result) check(files []string) error {
 	if len(r.Outcome) > maxOutcome || len(r.Files) > maxFiles {
 		return errors.New("an outcome that is too large")
 	}
 	names := map[string]bool{}
 	for _, f := range r.Files {
-		if f.Name != outcomeFile && !slices.Contains(fileNames, f.Name) || names[f.Name] {
+		if f.Name != outcomeFile && !slices.Contains(files, f.Name) || names[f.Name] {
 			return fmt.Errorf("an outcome has no file %s", text.Cut(text.OneLine(f.Name), 60))
 		}
 		names[f.Name] = true
@@ -178,10 +244,15 @@ type (
 		Classes []Class `json:"classes"`
 		Version string  `json:"version"` // of QEMU, for people
 		CPU     string  `json:"cpu"`     // of the host, for people
+		// Builds are kernels that it builds at a time, and Commits those that it has
+		// object trees of.
+		Builds  int      `json:"builds,omitempty"`
+		Commits []string `json:"commits,omitempty"`
 	}
 	leaseRequest struct {
 		About
-		Want int `json:"want"`
+		Want   int  `json:"want"`
+		Builds bool `json:"want_builds,omitempty"` // not trials
 	}
 	leaseAnswer struct {
 		failure
@@ -247,8 +318,9 @@ type (
 // ClassOf says how many workers are of a class.
 type ClassOf struct {
 	Class
-	Workers int `json:"workers"`
-	Slots   int `json:"slots"`
+	Workers int      `json:"workers"`
+	Slots   int      `json:"slots"`             // trials, or builds, at a time
+	Commits []string `json:"commits,omitempty"` // that there are object trees of
 }
 
 // Came is a result that has come.
@@ -278,10 +350,13 @@ func (a About) check() error {
 	if a.Slots < 1 || a.Slots > MaxSlots || len(a.Classes) == 0 || len(a.Classes) > 8 || len(a.Name) > 100 || len(a.Version) > 200 || len(a.CPU) > 200 {
 		return errors.New("a worker that does not say what it is")
 	}
+	if a.Builds < 0 || a.Builds > MaxBuilds || len(a.Commits) > maxNear {
+		return errors.New("a worker that does not say what it builds")
+	}
 	for _, c := range a.Classes {
 		if err := c.check(); err != nil {
 			return err
 		}
 	}
-	return nil
+	return checkCommits(a.Commits)
 }

@@ -14,8 +14,10 @@ import (
 	"slices"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
+	"golang.org/x/sync/errgroup"
 	"golang.org/x/sys/unix"
 
 	"github.com/blockrig/blockrig/harness/cachedir"
@@ -43,12 +45,19 @@ type Worker struct {
 	Do func(ctx context.Context, g Given) (trial.Outcome, error)
 	// Check says what is wrong with a job; nil for nothing.
 	Check func(trial.Job) error
+	// Build does a build. An error that does not wrap gitbuild.ErrJob is this
+	// machine's, and the job goes back. It may be nil where About says that
+	// nothing is built.
+	Build func(ctx context.Context, g GivenBuild) error
+	// Commits are those of which there are object trees; nil for none.
+	Commits func() []string
 	// Ready is called once the worker is let in; nil for nobody.
 	Ready func()
 
 	pause     time.Duration // pause, but in tests
 	conn      *conn
 	artefacts *cachedir.Dir
+	folders   atomic.Int64 // that jobs had
 
 	mu     sync.Mutex
 	held   map[place]*holding
@@ -100,9 +109,23 @@ func (w *Worker) Run(ctx context.Context) (err error) {
 	defer extending.Wait()
 	defer stop()
 	extending.Go(func() { w.extend(over) })
-	err = w.lease(ctx, dir.Path(), &jobs)
+	g, gctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return w.lease(gctx, false, w.About.Slots, dir.Path(), &jobs) })
+	if w.About.Builds > 0 {
+		g.Go(func() error { return w.lease(gctx, true, w.About.Builds, dir.Path(), &jobs) })
+	}
+	err = g.Wait()
 	jobs.Wait()
 	return err
+}
+
+// about is what the worker says of itself.
+func (w *Worker) about() About {
+	a := w.About
+	if w.Commits != nil {
+		a.Commits = w.Commits()
+	}
+	return a
 }
 
 func (w *Worker) wake() {
@@ -112,17 +135,17 @@ func (w *Worker) wake() {
 	}
 }
 
-// lease takes jobs, and starts each.
-func (w *Worker) lease(ctx context.Context, dir string, jobs *sync.WaitGroup) error {
-	slots := make(chan struct{}, w.About.Slots)
-	for n := 0; ; {
+// lease takes builds, or trials, so many at a time, and starts each.
+func (w *Worker) lease(ctx context.Context, builds bool, most int, dir string, jobs *sync.WaitGroup) error {
+	slots := make(chan struct{}, most)
+	for {
 		select {
 		case slots <- struct{}{}:
 		case <-ctx.Done():
 			return nil
 		}
 		if err := room(w.Cache); err != nil {
-			w.Log.Warn("no trials are made for now", "reason", err)
+			w.Log.Warn("no jobs are done for now", "reason", err)
 			<-slots
 			select {
 			case <-ctx.Done():
@@ -131,7 +154,7 @@ func (w *Worker) lease(ctx context.Context, dir string, jobs *sync.WaitGroup) er
 			continue
 		}
 		free := 1 + w.fill(slots)
-		a, err := ask(ctx, w.conn, "lease", leaseRequest{w.About, free}, func(a leaseAnswer) string { return a.Error })
+		a, err := ask(ctx, w.conn, "lease", leaseRequest{w.about(), free, builds}, func(a leaseAnswer) string { return a.Error })
 		if ctx.Err() != nil {
 			w.giveBack(a.Leases, nil)
 			return nil
@@ -156,8 +179,7 @@ func (w *Worker) lease(ctx context.Context, dir string, jobs *sync.WaitGroup) er
 				<-slots
 				continue
 			}
-			work := filepath.Join(dir, strconv.Itoa(n))
-			n++
+			work := filepath.Join(dir, strconv.FormatInt(w.folders.Add(1), 10))
 			jobs.Go(func() {
 				defer func() { <-slots }()
 				w.job(ctx, l, h, work)
@@ -207,10 +229,16 @@ func (w *Worker) job(ctx context.Context, l Lease, h *holding, dir string) {
 		}
 		w.mu.Unlock()
 		if err := os.RemoveAll(dir); err != nil {
-			w.Log.Warn("a trial's folder stays", "error", err)
+			w.Log.Warn("a job's folder stays", "error", err)
 		}
 	}()
-	o, err := w.outcome(ctx, l, dir)
+	var o any
+	var err error
+	if l.Task.Class.builds() {
+		o, err = w.built(ctx, l, dir)
+	} else {
+		o, err = w.outcome(ctx, l, dir)
+	}
 	if ctx.Err() != nil {
 		if !errors.Is(context.Cause(ctx), errNotWanted) {
 			w.giveBack([]Lease{l}, nil)
@@ -219,7 +247,7 @@ func (w *Worker) job(ctx context.Context, l Lease, h *holding, dir string) {
 	}
 	var trouble *troubleError
 	if errors.As(err, &trouble) {
-		w.Log.Warn("a trial can't be made here: it goes back", "reason", err)
+		w.Log.Warn("a job can't be done here: it goes back", "reason", err)
 		w.giveBack([]Lease{l}, err)
 		select {
 		case <-ctx.Done():
@@ -250,10 +278,10 @@ func (e *troubleError) Unwrap() error { return e.error }
 // pause is how long a worker does nothing that can't do anything.
 const pause = 15 * time.Second
 
-// leastRoom is what a trial may need on the disk, in bytes.
+// leastRoom is what a job may need on the disk, in bytes.
 const leastRoom = 1 << 30
 
-// room says why there is no room for another trial.
+// room says why there is no room for another job.
 func room(dir string) error {
 	var s unix.Statfs_t
 	if err := unix.Statfs(dir, &s); err != nil {
@@ -325,7 +353,7 @@ func (w *Worker) fetched(ctx context.Context, a Artefact) (*cachedir.Entry, erro
 const giveTries = 5
 
 // give gives an outcome to the hub, its files first.
-func (w *Worker) give(ctx context.Context, h *holding, o trial.Outcome, dir string) error {
+func (w *Worker) give(ctx context.Context, h *holding, o any, dir string) error {
 	for try := 1; ; try++ {
 		r, err := w.result(ctx, o, dir)
 		if err != nil {
@@ -335,7 +363,7 @@ func (w *Worker) give(ctx context.Context, h *holding, o trial.Outcome, dir stri
 			w.mu.Lock()
 			lease := h.held
 			w.mu.Unlock()
-			_, err := ask(ctx, w.conn, "done", doneRequest{lease, w.About, r}, func(a plain) string { return a.Error })
+			_, err := ask(ctx, w.conn, "done", doneRequest{lease, w.about(), r}, func(a plain) string { return a.Error })
 			return err
 		})
 		var refused *RefusedError
@@ -346,7 +374,7 @@ func (w *Worker) give(ctx context.Context, h *holding, o trial.Outcome, dir stri
 }
 
 // result makes of an outcome what is sent, and sends its files.
-func (w *Worker) result(ctx context.Context, o trial.Outcome, dir string) (r Result, err error) {
+func (w *Worker) result(ctx context.Context, o any, dir string) (r Result, err error) {
 	body, err := json.Marshal(o)
 	if err != nil {
 		return r, err
@@ -417,7 +445,7 @@ func (w *Worker) extend(ctx context.Context) {
 		case <-ticker.C:
 		case <-w.wakeup:
 		}
-		r := extendRequest{About: w.About}
+		r := extendRequest{About: w.about()}
 		w.mu.Lock()
 		for _, h := range w.held {
 			r.Leases = append(r.Leases, h.held)
