@@ -243,7 +243,7 @@ func (s *files) hasArtefact(ctx context.Context, digest string) bool {
 func (s *files) put(w http.ResponseWriter, r *http.Request, owner string, role Role, digest string) error {
 	at, err1 := strconv.ParseInt(r.URL.Query().Get("at"), 10, 64)
 	size, err2 := strconv.ParseInt(r.URL.Query().Get("size"), 10, 64)
-	most := int64(maxLog)
+	most := int64(maxBuilt)
 	if role == RoleClient {
 		most = maxFile
 	}

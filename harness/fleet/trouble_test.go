@@ -706,7 +706,7 @@ func TestFilesAreChecked(t *testing.T) {
 	if _, whole, err := client.have(t.Context(), a.SHA256); whole || err != nil {
 		t.Errorf("it is there: %v", err)
 	}
-	if err := worker.send(t.Context(), Artefact{a.SHA256, maxLog + 1}, strings.NewReader("")); !errors.As(err, &refused) {
+	if err := worker.send(t.Context(), Artefact{a.SHA256, maxBuilt + 1}, strings.NewReader("")); !errors.As(err, &refused) {
 		t.Errorf("too large: %v", err)
 	}
 	if err := worker.send(t.Context(), a, strings.NewReader("right")); err != nil {

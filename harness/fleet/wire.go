@@ -33,7 +33,8 @@ const (
 	maxOutcome = 512 << 10 // an outcome within a message, bytes; a longer one is a file
 	maxPart    = 4 << 20   // part of a file in one request, bytes
 	maxFile    = 2 << 30   // an artefact, bytes
-	maxLog     = 1 << 30   // a file of an outcome, bytes; the largest is a kernel with its symbols
+	maxLog     = 300 << 20 // a file of a trial's outcome, bytes
+	maxBuilt   = 1 << 30   // a file of a build's, bytes; the largest is a kernel with its symbols
 	maxFiles   = 16        // of an outcome
 )
 
@@ -197,7 +198,11 @@ func (r Result) check(files []string) error {
 			return fmt.Errorf("an outcome has no file %s", text.Cut(text.OneLine(f.Name), 60))
 		}
 		names[f.Name] = true
-		if err := f.check(maxLog); err != nil {
+		most := int64(maxLog)
+		if slices.Contains(gitbuild.EntryFiles, f.Name) {
+			most = maxBuilt
+		}
+		if err := f.check(most); err != nil {
 			return err
 		}
 	}

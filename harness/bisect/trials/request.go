@@ -79,6 +79,9 @@ type Build struct {
 	Fragments []string `json:"fragments,omitempty"` // besides the default ones
 	Builders  int      `json:"builders,omitempty"`  // builds at once, of as many commits; 0: 1
 	Patches   []File   `json:"patches,omitempty"`
+	// Compiler has workers of the hub build, all with this one
+	// (gitbuild.Build.Compiler), so that kernels are compared and not compilers.
+	Compiler string `json:"compiler,omitempty"`
 }
 
 // A File is one of the user's, with its content.

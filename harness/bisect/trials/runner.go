@@ -4,6 +4,7 @@ import (
 	"log/slog"
 
 	"github.com/blockrig/blockrig/harness/trial"
+	"github.com/blockrig/blockrig/kernels/gitbuild"
 )
 
 // A Runner is what trials run with.
@@ -13,6 +14,8 @@ type Runner struct {
 	Log      *slog.Logger
 	// Fleet, when not nil, has the trials made on other machines.
 	Fleet trial.Fleet
+	// Away, when not nil, is who builds kernels that name a compiler of theirs.
+	Away gitbuild.Away
 	// Trace is that of the trials' schedule: which failures are shown once more
 	// with a trace. Nil: none.
 	Trace func(trial.Job, trial.Outcome) bool

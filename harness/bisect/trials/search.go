@@ -306,14 +306,15 @@ func (s *Search) commits(ctx context.Context, runner *Runner) (*Commits, error) 
 		}
 		spec.ConfigFile = name
 	}
-	return NewCommits(ctx, runner, s.Cache, spec, gitbuild.Options{CC: b.CC, Jobs: b.Jobs, AtOnce: b.Builders, Nice: BuildNice, Log: runner.Log})
+	return NewCommits(ctx, runner, s.Cache, spec, gitbuild.Options{CC: b.CC, Jobs: b.Jobs, AtOnce: b.Builders, Nice: BuildNice, Log: runner.Log, Compiler: b.Compiler})
 }
 
 // BuildNice is how much builds stand back behind what else the machine does.
 const BuildNice = 5
 
 // NewCommits opens the build cache below cache, and makes the runner's kernel
-// store build its git: references.
+// store build its git: references. With a compiler in its options, that is one
+// of the runner's other machines, which build.
 func NewCommits(ctx context.Context, runner *Runner, cache string, spec gitbuild.Spec, opts gitbuild.Options) (*Commits, error) {
 	opts.Progress = func(phase string, files int) {
 		what := ""
@@ -321,6 +322,11 @@ func NewCommits(ctx context.Context, runner *Runner, cache string, spec gitbuild
 			what = fmt.Sprintf("%d files", files)
 		}
 		runner.progress(phase, what)
+	}
+	if opts.Compiler != "" {
+		if opts.Away = runner.Away; opts.Away == nil {
+			return nil, errors.New("its kernels are built by a hub's workers, and there is no hub")
+		}
 	}
 	b, err := gitbuild.Open(ctx, cache, opts)
 	if err != nil {

@@ -27,7 +27,7 @@ type Tester struct {
 	Base    string       // folder that an outcome's Where is relative to
 	Dir     string       // folder for saved machines, while a request is under way
 
-	mu sync.Mutex // one request at a time: its trials take this machine's workers
+	mu sync.Mutex // one request at a time, when its trials take this machine's workers
 }
 
 // Prepare implements bisect.Tester.
@@ -41,8 +41,10 @@ func (t *Tester) Prepare(ctx context.Context, s bisect.Subject) (bisect.Prepared
 // what its random numbers are) is no independent evidence: the machines saved
 // for a request are removed with it.
 func (t *Tester) Test(ctx context.Context, req bisect.Request, record func(bisect.Outcome) error) error {
-	t.mu.Lock()
-	defer t.mu.Unlock()
+	if t.Runner.Fleet == nil {
+		t.mu.Lock()
+		defer t.mu.Unlock()
+	}
 	return t.try(ctx, req, t.Cases, func(_ results.Record, o bisect.Outcome) error { return record(o) })
 }
 

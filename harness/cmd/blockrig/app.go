@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -70,6 +71,11 @@ type app struct {
 
 	fleet *fleet.Client // that makes the trials; nil: this machine does
 	class fleet.ClassOf // of its machines
+	built struct {      // by whom git's kernels are
+		sync.Mutex
+		asked    bool
+		compiler string // of the hub's workers; "": this machine does
+	}
 }
 
 // endSignals are those that end a run in an orderly way. Those that blockrig was

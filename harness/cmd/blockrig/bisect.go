@@ -157,10 +157,14 @@ func (a *app) runner(ctx context.Context, m trials.Machine, memory scenarios.Byt
 	if m.Jobs == 0 {
 		m.Jobs = trial.Workers(maxJobs, int64(memory))
 	}
-	return &trials.Runner{
+	r := &trials.Runner{
 		Preparer: prep, Workers: m.Jobs, Log: a.log, Fleet: a.elsewhere(),
 		Progress: a.display.Status, Say: a.say,
-	}, nil
+	}
+	if a.fleet != nil {
+		r.Away = a.fleet
+	}
+	return r, nil
 }
 
 // choose begins the bisection with the case that fails at one end and passes

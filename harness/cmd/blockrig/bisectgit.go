@@ -28,6 +28,7 @@ type gitOptions struct {
 	termNew     string
 	paths       []string
 	builders    int
+	compiler    string // of the hub's workers, which build; "": this machine does
 
 	buildOptions
 }
@@ -111,7 +112,12 @@ config or hooks name is run.
 
 With --builders N, each round builds N commits at once, in folders of their own,
 and takes the range to a part of N+1. That takes more builds in all, so it pays
-where one build leaves CPUs idle, as small ones do on a large machine.`,
+where one build leaves CPUs idle, as small ones do on a large machine, or where
+several machines build.
+
+With --hub, those of its workers that have a compiler build the commits, as many
+at once as there are workers and builders; all of them with the same compiler, so
+that kernels are compared and not compilers.`,
 		Example: `  blockrig bisect git --repo ~/linux --good v6.17 --bad v6.18 lvm-mirror-dio-read --case length=512,memory_offset=32
   blockrig bisect git --repo ~/linux --good v6.17 --bad v6.18 md-raid1-dio-read -- block drivers/md fs/iomap
   blockrig bisect git --repo ~/linux --fix --bad v6.18 --good master lvm-mirror-dio-read --bad-when 'verdict in (eio, hang)'`,
@@ -178,6 +184,10 @@ func (a *app) newGit(ctx context.Context, o *bisectOptions, g *gitOptions, name 
 	if err := a.onHub(ctx, o, &r); err != nil {
 		return nil, err
 	}
+	if g.compiler, _, err = a.builders(ctx, g.cc); err != nil {
+		return nil, err
+	}
+	git.Build.Compiler = g.compiler
 	if err := r.Commits(ctx, repo, trials.Ends{Good: g.good, Bad: g.bad, Fix: g.fix}, git); err != nil {
 		return nil, err
 	}
@@ -208,7 +218,7 @@ func (a *app) commitsOf(ctx context.Context, runner *trials.Runner, repo string,
 		return nil, err
 	}
 	spec := gitbuild.Spec{Repo: repo, Fragments: opts.Fragments, ConfigFile: opts.ConfigFile, Patches: opts.Patches}
-	opts.Log = a.log
+	opts.Log, opts.Compiler = a.log, g.compiler
 	return trials.NewCommits(ctx, runner, cache, spec, opts)
 }
 

@@ -77,7 +77,12 @@ func (a *app) newVersions(ctx context.Context, o *bisectOptions, good, bad strin
 	if err := a.onHub(ctx, o, &r); err != nil {
 		return nil, err
 	}
-	r.ThenGit = then
+	if r.ThenGit = then; then != nil {
+		var err error
+		if then.Build.Compiler, _, err = a.builders(ctx, then.Build.CC); err != nil {
+			return nil, err
+		}
+	}
 	runner, err := a.runner(ctx, r.Machine, cases[0].Setup.Machine.Memory)
 	if err != nil {
 		return nil, err

@@ -19,6 +19,7 @@ type building struct {
 	say   func(what string, done, total int64) // shows how far it is
 	with  buildOptions
 	log   *slog.Logger
+	away  func(ctx context.Context, cc string) (compiler string, by gitbuild.Away, err error) // see app.builders; nil: this machine builds
 }
 
 // Build implements kernels.Builder.
@@ -26,6 +27,11 @@ func (b building) Build(ctx context.Context, ref kernels.GitRef) (kernels.Kernel
 	opts, err := b.with.options()
 	if err != nil {
 		return kernels.Kernel{}, err
+	}
+	if b.away != nil {
+		if opts.Compiler, opts.Away, err = b.away(ctx, b.with.cc); err != nil {
+			return kernels.Kernel{}, err
+		}
 	}
 	opts.Log = b.log
 	opts.Progress = func(phase string, files int) {

@@ -15,6 +15,7 @@ import (
 	"github.com/blockrig/blockrig/harness/fleet"
 	"github.com/blockrig/blockrig/harness/qemu"
 	"github.com/blockrig/blockrig/harness/trial"
+	"github.com/blockrig/blockrig/kernels/gitbuild"
 )
 
 // hubKey is the variable that has the key for a hub on another machine.
@@ -22,7 +23,7 @@ const hubKey = "BLOCKRIG_HUB_KEY"
 
 // hubFlag is that of a verb whose trials others can make.
 func (o *labOptions) hubFlag(f *pflag.FlagSet) {
-	f.StringVar(&o.hub, "hub", "", "have the trials made by the workers of the hub at `ADDRESS:PORT` (see \"blockrig help serve\")")
+	f.StringVar(&o.hub, "hub", "", "have the trials made, and git's kernels built, by the workers of the hub at `ADDRESS:PORT` (see \"blockrig help serve\")")
 }
 
 // checkAddress refuses what is no ADDRESS:PORT.
@@ -112,6 +113,33 @@ func (a *app) joinHub(ctx context.Context, addr, accel, build string) error {
 	}
 	a.fleet, a.class = c, class
 	return nil
+}
+
+// builders are those of a hub's workers that build kernels, all with one
+// compiler; none where this machine builds them. It says once which it is. cc is
+// what --cc says.
+func (a *app) builders(ctx context.Context, cc string) (compiler string, by gitbuild.Away, err error) {
+	if a.fleet == nil {
+		return "", nil, nil
+	}
+	a.built.Lock()
+	defer a.built.Unlock()
+	if !a.built.asked {
+		if cc != "" && cc != gitbuild.DefaultCC {
+			a.say("kernels are built here: the hub's workers do not build with %s, but with their %s", cc, gitbuild.DefaultCC)
+		} else if compiler, err = a.fleet.Compiler(ctx); err != nil {
+			return "", nil, err
+		} else if compiler == "" {
+			a.say("kernels are built here: none of the hub's workers builds any")
+		} else {
+			a.say("kernels are built by the hub's workers, with %s", compiler)
+		}
+		a.built.asked, a.built.compiler = true, compiler
+	}
+	if a.built.compiler == "" {
+		return "", nil, nil
+	}
+	return a.built.compiler, a.fleet, nil
 }
 
 // leaveHub ends the connection to a hub, if there is one.

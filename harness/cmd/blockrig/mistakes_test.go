@@ -105,9 +105,12 @@ func mistakesOf(c *cobra.Command, usage []string) []mistake {
 			"choice": {"nope", ""}, "float64": {"x", ""}, "string": {""}, "stringArray": {""}, "bool": {"x"},
 		}
 		kind := f.Value.Type()
-		switch f.Value.(type) {
+		switch v := f.Value.(type) {
 		case *number:
 			kind = "number"
+			if v.least == 0 {
+				bad[kind] = bad[kind][1:]
+			}
 		case *choice:
 			kind = "choice"
 		}

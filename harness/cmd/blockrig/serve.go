@@ -23,7 +23,7 @@ const noPage = "none"
 func (a *app) serveCommand() *cobra.Command {
 	var listen, page, url, key string
 	c := &cobra.Command{
-		Use: "serve", Short: "Be the hub that hands trials to other machines", Args: cobra.NoArgs,
+		Use: "serve", Short: "Be the hub that hands trials and builds to other machines", Args: cobra.NoArgs,
 		Long: `Be the hub of a fleet: commands with --hub send it trials, workers on other
 machines ("blockrig worker") take them, make them and send back what came out.
 The commands record it as if they had made it themselves.
@@ -32,7 +32,8 @@ The first start makes keys, in a folder that only this user can read. What is
 printed on stdout is the line to paste on a worker. A command of this user's on
 this machine finds its key by itself; elsewhere it needs the one that --key
 client prints. The keys are secrets: who has a worker's can take trials and give
-outcomes, who has a client's can have kernels run on the workers.
+outcomes, who has a client's can have kernels run on the workers, and built on those
+that build any ("blockrig help worker").
 
 There is one port, with TLS; workers and commands know the hub by the digest of
 its certificate, which is a part of their keys. The queue only leases: when the

@@ -119,7 +119,7 @@ func (a *app) preparer(ctx context.Context, o labOptions) (*trial.Preparer, erro
 	if err != nil {
 		return nil, err
 	}
-	store.Progress, store.Builder = a.display.Fetched, building{cache: cache, say: a.display.Fetched, with: o.build, log: a.log}
+	store.Progress, store.Builder = a.display.Fetched, building{cache: cache, say: a.display.Fetched, with: o.build, log: a.log, away: a.builders}
 	p := &trial.Preparer{
 		Kernels:   store,
 		Initramfs: &initramfs.Builder{Cache: filepath.Join(cache, "initramfs"), Log: a.log},

@@ -11,26 +11,36 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/blockrig/blockrig"
+	"github.com/blockrig/blockrig/harness/bisect/trials"
 	"github.com/blockrig/blockrig/harness/fleet"
 	"github.com/blockrig/blockrig/harness/qemu"
 	"github.com/blockrig/blockrig/harness/trial"
 	"github.com/blockrig/blockrig/kernels"
+	"github.com/blockrig/blockrig/kernels/gitbuild"
 	"github.com/blockrig/blockrig/results"
 )
 
 func (a *app) workerCommand() *cobra.Command {
 	var name, user string
 	var asRoot bool
+	var builds int
 	var o labOptions
 	c := &cobra.Command{
-		Use: "worker --hub ADDRESS:PORT", Short: "Make trials for a hub", Args: cobra.NoArgs,
-		Long: `Make trials for the hub at ADDRESS:PORT ("blockrig serve"), until it is ended. The
-key is in the variable BLOCKRIG_HUB_KEY, as in the line that the hub prints.
+		Use: "worker --hub ADDRESS:PORT", Short: "Make trials, and build kernels, for a hub", Args: cobra.NoArgs,
+		Long: `Make trials, and build kernels, for the hub at ADDRESS:PORT ("blockrig serve"),
+until it is ended. The key is in the variable BLOCKRIG_HUB_KEY, as in the line that
+the hub prints.
 
-What the hub sends is run in machines alone, and a trial is made only when it is
-what its scenario, read anew, gives. Kernels and initramfs images come from the
+Trials run what the hub sends in machines alone, and are made only when they are
+what their scenario, read anew, gives. Kernels and initramfs images come from the
 hub; machines are saved here. Trials go to the workers that have the same QEMU
 and accelerator, so that they can be compared.
+
+Where gcc, make and what else a kernel takes are installed ("blockrig doctor"), it
+builds commits, too. The hub sends what is missing of the sources, and a build goes
+on from the object tree of the one before. It runs the commit's own Makefiles, as
+the worker's user, and so whatever who has a client's key of the hub puts there;
+with --builds 0 nothing is built.
 
 Started as root, it goes on as the user nobody, or that of --user, so that QEMU
 has no rights of root's. What it needs is in /var/cache/blockrig-worker then, or
@@ -57,7 +67,7 @@ in which it can. Ctrl-C gives back what is under way.`,
 			if done, err := a.withoutRoot(c.Context(), asRoot, user); done || err != nil {
 				return err
 			}
-			return a.work(c.Context(), key, name, o)
+			return a.work(c.Context(), key, name, o, builds, c.Flags().Changed("builds"))
 		},
 	}
 	f := c.Flags()
@@ -66,6 +76,7 @@ in which it can. Ctrl-C gives back what is under way.`,
 	f.BoolVar(&asRoot, "as-root", false, "started as root, stay root")
 	f.StringVar(&user, "user", "", "started as root, go on as `USER`, a name or a number (default: nobody)")
 	numberVar(f, &o.jobs, "jobs", 0, 1, fleet.MaxSlots, "trials at a time (default: what cores and memory carry)")
+	numberVar(f, &builds, "builds", 1, 0, fleet.MaxBuilds, "kernels to build at a time, if what that takes is installed; 0: none")
 	choiceVar(f, &o.accel, "accel", string(qemu.Auto), []string{string(qemu.Auto), string(qemu.KVM), string(qemu.TCG)}, "acceleration that trials are made with; auto: both, where KVM was seen to work")
 	o.cacheFlag(f)
 	return c
@@ -74,8 +85,9 @@ in which it can. Ctrl-C gives back what is under way.`,
 // guestMemory is what most guests have, bytes.
 const guestMemory = 384 << 20
 
-// work makes trials until ctx ends.
-func (a *app) work(ctx context.Context, key fleet.Key, name string, o labOptions) error {
+// work makes trials, and so many builds at a time, until ctx ends. That nothing
+// can be built is an error where builds are a must.
+func (a *app) work(ctx context.Context, key fleet.Key, name string, o labOptions, builds int, must bool) error {
 	cache, err := cacheDir()
 	if err != nil {
 		return err
@@ -104,9 +116,45 @@ func (a *app) work(ctx context.Context, key fleet.Key, name string, o labOptions
 	t := &fleet.Trials{Kernels: store, Bases: bases, Log: a.log, Classes: about.Classes}
 	w := &fleet.Worker{
 		Addr: o.hub, Key: key, About: about, Cache: filepath.Join(cache, "worker"), Log: a.log, Do: t.Do, Check: t.Check,
-		Ready: func() { a.say("%s makes trials for %s, %d at a time", about.Name, o.hub, about.Slots) },
+	}
+	compiler, err := a.buildsFor(ctx, w, cache, builds)
+	if err != nil && must {
+		return err
+	}
+	if err != nil {
+		a.log.Info("no kernels are built here", "reason", err)
+	}
+	w.Ready = func() {
+		a.say("%s makes trials for %s, %d at a time", about.Name, o.hub, about.Slots)
+		if compiler != "" {
+			a.say("it builds kernels with %s, %d at a time", compiler, w.About.Builds)
+		}
 	}
 	return w.Run(ctx)
+}
+
+// buildsFor has a worker build so many kernels at a time, if it can; the error
+// says why not.
+func (a *app) buildsFor(ctx context.Context, w *fleet.Worker, cache string, n int) (compiler string, err error) {
+	if n == 0 {
+		return "", nil
+	}
+	b, err := gitbuild.Open(ctx, cache, gitbuild.Options{AtOnce: n, Nice: trials.BuildNice, Log: a.log})
+	if err != nil {
+		return "", err
+	}
+	if compiler, err = b.CompilerID(ctx); err != nil {
+		return "", err
+	}
+	sources, err := gitbuild.OpenStore(filepath.Join(w.Cache, "sources"))
+	if err != nil {
+		return "", err
+	}
+	real := &fleet.Builds{Builder: b, Sources: sources}
+	w.Build, w.Commits = real.Do, real.Commits
+	w.About.Builds = n
+	w.About.Classes = append(w.About.Classes, fleet.Class{Compiler: compiler})
+	return compiler, nil
 }
 
 // machineClasses are what this machine can make trials of.
