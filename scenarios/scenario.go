@@ -103,6 +103,12 @@ func (s Setup) Layer(name string) *Layer {
 	return nil
 }
 
+// Any says whether something holds for a layer or for one that it lies on.
+func (s Setup) Any(name string, holds func(Layer) bool) bool {
+	l := s.Layer(name)
+	return l != nil && (holds(*l) || slices.ContainsFunc(l.On, func(below string) bool { return s.Any(below, holds) }))
+}
+
 // Param is a parameter and the values that its matrix takes, as they are
 // written in a case's ID.
 type Param struct {

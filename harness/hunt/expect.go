@@ -43,6 +43,12 @@ var rules = []rule{
 		flag("NOWAIT"),
 		[]string{"EAGAIN", "ENOTSUP", "short"},
 	},
+	{ // f2fs does not declare FOP_BUFFER_WASYNC: a buffered write that must not wait is EINVAL then (generic_write_checks_count in fs/read_write.c)
+		func(o scenarios.IO, on Stack) bool {
+			return slices.Contains(o.Flags, "NOWAIT") && o.Writes() && !o.Direct && on.top() == "f2fs"
+		},
+		[]string{"EINVAL"},
+	},
 	{ // RWF_HIPRI needs a device that can be polled (preadv2(2))
 		flag("HIPRI"),
 		[]string{"ENOTSUP"},

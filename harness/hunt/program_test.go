@@ -159,4 +159,16 @@ func TestRightAnswers(t *testing.T) {
 			t.Errorf("%s answers %q: right %t", programs.Say(tt.o), tt.answer, ok)
 		}
 	}
+	noWait := scenarios.IO{Op: "pwritev2", Flags: []string{"NOWAIT"}, Length: 512}
+	for _, tt := range []struct {
+		stack  string
+		direct bool
+		want   bool
+	}{{"f2fs", false, true}, {"f2fs", true, false}, {"md-raid1+f2fs", false, true}, {"ext4", false, false}, {"md-raid1", false, false}} {
+		o := noWait
+		o.Direct = tt.direct
+		if ok := right(o, must(t, tt.stack), "EINVAL"); ok != tt.want {
+			t.Errorf("%s of %s, direct %t, answers EINVAL: right %t", programs.Say(o), tt.stack, tt.direct, ok)
+		}
+	}
 }

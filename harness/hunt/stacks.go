@@ -129,11 +129,16 @@ func (s Stack) without(i int) Stack {
 	return Stack{Name: strings.Join(left, "+"), parts: left}
 }
 
-// OnFile says whether its I/O goes to a file.
-func (s Stack) OnFile() bool {
-	n := len(s.parts)
-	return n > 0 && parts[s.parts[n-1]].file
+// top is its last part; "" of the plain disk.
+func (s Stack) top() string {
+	if len(s.parts) == 0 {
+		return ""
+	}
+	return s.parts[len(s.parts)-1]
 }
+
+// OnFile says whether its I/O goes to a file.
+func (s Stack) OnFile() bool { return parts[s.top()].file }
 
 // Block is the largest logical block of its parts, in bytes.
 func (s Stack) Block() int64 {

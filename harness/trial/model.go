@@ -164,8 +164,10 @@ func (c spans) change(where []extent, f func(span) span) spans {
 }
 
 // effect is what an I/O that changes data may leave.
-func effect(o scenarios.IO, generation uint32) (values, bool) {
+func (m *model) effect(o scenarios.IO, generation uint32) (values, bool) {
 	switch {
+	case o.Op == "discard" && m.setup.ForgetsOnDiscard(m.target(o.On)):
+		return values{any: true}, true
 	case o.Writes() && o.Changing:
 		return values{mixed: []uint32{generation}}, true
 	case o.Writes():
@@ -243,7 +245,7 @@ func inThreads(st scenarios.Step) scenarios.Step {
 
 // may notes that an I/O may be done from now on, wholly or in part.
 func (m *model) may(o scenarios.IO, generation uint32) {
-	v, ok := effect(o, generation)
+	v, ok := m.effect(o, generation)
 	if !ok {
 		return
 	}
@@ -357,7 +359,7 @@ func (m *model) end(s protocol.Step, r protocol.Result) {
 	var wrote values // by all that was done at the same time
 	m.each(s, r, func(s protocol.Step, _ protocol.Result) {
 		if s.IO != nil {
-			v, _ := effect(*s.IO, s.Generation)
+			v, _ := m.effect(*s.IO, s.Generation)
 			wrote = wrote.or(v)
 		}
 	})
@@ -402,7 +404,7 @@ func (m *model) endIO(s protocol.Step, r protocol.Result, wrote values) {
 	o, to := *s.IO, m.target(s.IO.On)
 	well := r.Returned && r.Errno == "" && r.Overrun == nil
 	synced := well && (slices.Contains(o.Flags, "DSYNC") || slices.Contains(o.Flags, "SYNC") || o.Op == "mmap-write")
-	if v, ok := effect(o, s.Generation); ok && well {
+	if v, ok := m.effect(o, s.Generation); ok && well {
 		bytes := o.Length
 		if o.Writes() && r.Bytes < o.Length*max(1, o.Count) {
 			if bytes = r.Bytes; o.Count > 1 {

@@ -85,6 +85,25 @@ func TestTheModelKnowsWhatMayStandWhere(t *testing.T) {
 	}
 }
 
+// Given a write-back bcache that was written twice, when it is discarded, then
+// anything may stand there: its cache drops what it alone had.
+func TestADiscardOfAWriteBackCacheMayBringBackAnything(t *testing.T) {
+	for mode, want := range map[string]int{"writeback": 1, "writethrough": 2} {
+		setup := scenarios.Setup{Disks: []scenarios.Disk{{ID: "a"}, {ID: "b"}}, Stack: []scenarios.Layer{
+			{Name: "c", On: []string{"a", "b"}, Bcache: &scenarios.Bcache{Mode: mode}},
+			{Name: "d", On: []string{"c"}, DM: &scenarios.DM{Table: []string{"0 8 linear {c} 0"}}},
+		}}
+		m := newModel(setup)
+		for _, st := range []scenarios.Step{write("d", 0, 1024), write("d", 0, 1024)} {
+			m.end(m.begin(st), did(1024))
+		}
+		m.end(m.begin(scenarios.Step{IO: &scenarios.IO{Op: "discard", On: "d", Length: 512}}), did(0))
+		if got := m.begin(readAll("d")).Data; len(got) != want {
+			t.Errorf("%s: %d ranges are known, want %d: %v", mode, len(got), want, got)
+		}
+	}
+}
+
 // Given writes of which some were made durable, when the power is cut, then the
 // others may be there or not.
 func TestAfterAPowerCutWhatWasNotFlushedMayBeGone(t *testing.T) {

@@ -94,7 +94,7 @@ func (g *guest) sweepPart(s protocol.Sweep, part string, from, to int) (*protoco
 		return nil, g.wrap("start the child", err)
 	}
 	out := &protocol.Swept{Part: part, From: from, At: -1}
-	w := engine.Sweep{Path: c.part.Path, Space: s.Space, Counter: c.counter, First: from, Set: s.Slice(from, to)}
+	w := engine.Sweep{Path: c.part.Path, Space: s.Space, Counter: c.counter, First: from, Set: s.Slice(from, to), Forgets: c.part.ForgetsOnDiscard()}
 	if skip := s.Skip[part]; len(skip) > 0 {
 		w.Skip = make([]bool, to-from)
 		for i := range w.Skip {

@@ -42,6 +42,14 @@ func (s shadow) each(at, n int64, f func(i, from, to, off int64)) {
 	}
 }
 
+// forget notes that a range may hold anything.
+func (s shadow) forget(at, n int64) {
+	s.each(at, n, func(i, _, _, _ int64) {
+		s[i].remember()
+		s[i].may = nil
+	})
+}
+
 func (c *sector) put(part []byte, from int, sure bool) {
 	old := c.may
 	var now [][]byte

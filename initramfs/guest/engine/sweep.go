@@ -23,6 +23,7 @@ type Sweep struct {
 	Counter string // a file that has the place of the program under way, in 4 bytes
 	First   int    // place of the first program
 	Skip    []bool // by place in the set; nil: none
+	Forgets bool   // a discard may bring back whatever stood there before
 	programs.Set
 }
 
@@ -37,6 +38,7 @@ type Sweeper struct {
 	memory  arena
 	queues  map[string]queue
 	drawer  programs.Generator
+	forgets bool
 }
 
 // NewSweeper writes known bytes to the space that programs use.
@@ -46,7 +48,7 @@ func NewSweeper(w Sweep) (*Sweeper, error) {
 	}
 	// Thousands of programs leave garbage behind.
 	debug.SetGCPercent(100)
-	s := &Sweeper{path: w.Path, files: map[int]*file{}, shadow: newShadow(w.Space), queues: map[string]queue{}}
+	s := &Sweeper{path: w.Path, files: map[int]*file{}, shadow: newShadow(w.Space), queues: map[string]queue{}, forgets: w.Forgets}
 	var err error
 	if s.memory, err = newArena(); err != nil {
 		return nil, err
@@ -181,6 +183,10 @@ func (s *Sweeper) open(flags int) (*file, string) {
 // note brings the shadow up to date.
 func (s *Sweeper) note(o scenarios.IO, data []byte, seen scenarios.Observation, err error) {
 	well := err == nil && seen.Returned && seen.Errno == ""
+	if s.forgets && o.Op == "discard" {
+		s.shadow.forget(o.Offset, o.Length)
+		return
+	}
 	if sure, ok := clears(o); ok {
 		s.shadow.put(o.Offset, make([]byte, o.Length), well && sure)
 		return

@@ -28,20 +28,23 @@ func TestAShadowKnowsWhatMayStandThere(t *testing.T) {
 		wrong  int64
 		kind   string
 	}{
-		"what was written":            {func(s shadow) { s.put(512, block('b', 512), true) }, slicesOf('a', 512, 'b', 512, 'a', 512), 0, -1, ""},
-		"an old value":                {func(s shadow) { s.put(512, block('b', 512), true) }, block('a', 1024), 0, 512, stale},
-		"either after an error":       {func(s shadow) { s.put(512, block('b', 512), false) }, block('a', 1024), 0, -1, ""},
-		"the other after an error":    {func(s shadow) { s.put(512, block('b', 512), false) }, slicesOf('a', 512, 'b', 512), 0, -1, ""},
-		"both in a sector":            {func(s shadow) { s.put(512, block('b', 512), false) }, slicesOf('a', 600, 'b', 424), 0, 512 + 88, torn},
-		"a part of a sector":          {func(s shadow) { s.put(100, block('b', 10), true) }, slicesOf('a', 100, 'b', 10, 'a', 402), 0, -1, ""},
-		"a part of a sector is lost":  {func(s shadow) { s.put(100, block('b', 10), true) }, block('a', 512), 0, 100, stale},
-		"zeroes":                      {func(shadow) {}, slicesOf('a', 512, 0, 512), 0, 512, zero},
-		"zeroes after a discard":      {func(s shadow) { s.put(512, make([]byte, 512), false) }, slicesOf('a', 512, 0, 512), 0, -1, ""},
-		"anything else":               {func(shadow) {}, slicesOf('a', 512, 'x', 512), 0, 512, garbage},
-		"sure again after an error":   {func(s shadow) { s.put(0, block('b', 512), false); s.put(0, block('c', 512), true) }, block('a', 512), 0, 0, stale},
-		"beyond what is known of":     {func(shadow) {}, block('x', 512), 4096, -1, ""},
-		"read from within a sector":   {func(shadow) {}, slicesOf('a', 500, 'x', 12), 12, 500, garbage},
-		"across the end of the space": {func(s shadow) { s.put(4000, block('b', 512), true) }, slicesOf('b', 96, 'y', 100), 4000, -1, ""},
+		"what was written":                      {func(s shadow) { s.put(512, block('b', 512), true) }, slicesOf('a', 512, 'b', 512, 'a', 512), 0, -1, ""},
+		"an old value":                          {func(s shadow) { s.put(512, block('b', 512), true) }, block('a', 1024), 0, 512, stale},
+		"either after an error":                 {func(s shadow) { s.put(512, block('b', 512), false) }, block('a', 1024), 0, -1, ""},
+		"the other after an error":              {func(s shadow) { s.put(512, block('b', 512), false) }, slicesOf('a', 512, 'b', 512), 0, -1, ""},
+		"both in a sector":                      {func(s shadow) { s.put(512, block('b', 512), false) }, slicesOf('a', 600, 'b', 424), 0, 512 + 88, torn},
+		"a part of a sector":                    {func(s shadow) { s.put(100, block('b', 10), true) }, slicesOf('a', 100, 'b', 10, 'a', 402), 0, -1, ""},
+		"a part of a sector is lost":            {func(s shadow) { s.put(100, block('b', 10), true) }, block('a', 512), 0, 100, stale},
+		"zeroes":                                {func(shadow) {}, slicesOf('a', 512, 0, 512), 0, 512, zero},
+		"zeroes after a discard":                {func(s shadow) { s.put(512, make([]byte, 512), false) }, slicesOf('a', 512, 0, 512), 0, -1, ""},
+		"anything after a discard that forgets": {func(s shadow) { s.forget(512, 512) }, slicesOf('a', 512, 'x', 512, 'a', 512), 0, -1, ""},
+		"what is beside it":                     {func(s shadow) { s.forget(512, 512) }, slicesOf('a', 512, 'x', 1024), 0, 1024, garbage},
+		"sure again after it":                   {func(s shadow) { s.forget(0, 512); s.put(0, block('c', 512), true) }, block('x', 512), 0, 0, garbage},
+		"anything else":                         {func(shadow) {}, slicesOf('a', 512, 'x', 512), 0, 512, garbage},
+		"sure again after an error":             {func(s shadow) { s.put(0, block('b', 512), false); s.put(0, block('c', 512), true) }, block('a', 512), 0, 0, stale},
+		"beyond what is known of":               {func(shadow) {}, block('x', 512), 4096, -1, ""},
+		"read from within a sector":             {func(shadow) {}, slicesOf('a', 500, 'x', 12), 12, 500, garbage},
+		"across the end of the space":           {func(s shadow) { s.put(4000, block('b', 512), true) }, slicesOf('b', 96, 'y', 100), 4000, -1, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := fresh()

@@ -259,6 +259,11 @@ func (p *Part) Under() (all []*Part) {
 	return all
 }
 
+// ForgetsOnDiscard is that of a layer or of one that it lies on.
+func (p *Part) ForgetsOnDiscard() bool {
+	return slices.ContainsFunc(p.Under(), func(b *Part) bool { return b.Layer != nil && b.Layer.ForgetsOnDiscard() })
+}
+
 // LegsUnder are those of a part and of all that it lies on.
 func (s *Stack) LegsUnder(p *Part) (legs []scenarios.Leg, err error) {
 	for _, b := range p.Under() {
