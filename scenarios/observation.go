@@ -17,17 +17,18 @@ var Phases = []string{PhaseInfra, PhaseBoot, PhaseDisks, PhaseStack, PhaseStep, 
 type Observation struct {
 	Returned  bool   `json:"returned,omitempty"` // the system call came back
 	Bytes     int64  `json:"bytes,omitempty"`
-	Errno     string `json:"errno,omitempty"`    // its name; "" where the call did not fail
-	Mismatch  *int64 `json:"mismatch,omitempty"` // first byte that differs from what was written
-	Wrong     string `json:"wrong,omitempty"`    // what stands there: stale, other-place, torn, zero, garbage
-	Failed    string `json:"failed,omitempty"`   // what did not end, or does not hold, as the step has it
-	More      int64  `json:"more,omitempty"`     // I/Os beyond the count, which went well, of a step that goes on for a time
-	Changed   int64  `json:"changed,omitempty"`  // how often the buffer was changed while the call ran
-	Polled    string `json:"polled,omitempty"`   // what proves that completions were polled for
-	Output    string `json:"output,omitempty"`   // the end of what a tool said
-	Overrun   *int64 `json:"overrun,omitempty"`  // first byte outside the asked range that was changed, from the buffer's start
-	Killed    string `json:"killed,omitempty"`   // why the task was sent SIGKILL
-	Died      string `json:"died,omitempty"`     // how it ended when nobody killed it and the call did not return
+	Errno     string `json:"errno,omitempty"`     // its name; "" where the call did not fail
+	Mismatch  *int64 `json:"mismatch,omitempty"`  // first byte that differs from what was written
+	Wrong     string `json:"wrong,omitempty"`     // what stands there: stale, other-place, torn, zero, garbage
+	Failed    string `json:"failed,omitempty"`    // what did not end, or does not hold, as the step has it
+	More      int64  `json:"more,omitempty"`      // I/Os beyond the count, which went well, of a step that goes on for a time
+	Changed   int64  `json:"changed,omitempty"`   // how often the buffer was changed while the call ran
+	Submitted int64  `json:"submitted,omitempty"` // bytes of requests that the block layer took from the task itself; a kernel without CONFIG_TASK_IO_ACCOUNTING does not count them
+	Polled    string `json:"polled,omitempty"`    // what proves that completions were polled for
+	Output    string `json:"output,omitempty"`    // the end of what a tool said
+	Overrun   *int64 `json:"overrun,omitempty"`   // first byte outside the asked range that was changed, from the buffer's start
+	Killed    string `json:"killed,omitempty"`    // why the task was sent SIGKILL
+	Died      string `json:"died,omitempty"`      // how it ended when nobody killed it and the call did not return
 	Legs      []Leg  `json:"legs,omitempty"`
 	LegsError string `json:"legs_error,omitempty"` // why the legs could not be looked at
 }

@@ -58,43 +58,15 @@ func (l Local) reportIO(r *verdict.Report, o scenarios.IO) {
 	if o.Transfers() {
 		r.Asked = o.Length * max(1, o.Count)
 	}
-	switch {
-	case !o.Direct || !l.reachesDisks(newModel(l.Setup).target(o.On)):
+	switch target := newModel(l.Setup).target(o.On); {
+	case !o.Direct || !l.reachesDisks(target):
+	case l.answersAlone(target, o):
+		r.Moves = verdict.MovesTask
 	case o.Reads():
 		r.Moves = verdict.MovesReads
 	case o.Writes():
 		r.Moves = verdict.MovesWrites
 	}
-}
-
-// reachesDisks says whether direct I/O to a layer or disk has to move the
-// machine's disks: it lies on some, and nothing between keeps data in memory.
-func (l Local) reachesDisks(name string) bool {
-	if slices.ContainsFunc(l.Disks, func(d scenarios.Disk) bool { return d.ID == name }) {
-		return true
-	}
-	p := l.Layer(name)
-	if p == nil || p.Loop != nil && !p.Loop.Direct {
-		return false
-	}
-	return len(p.On) > 0 && !slices.ContainsFunc(p.On, func(b string) bool { return !l.reachesDisks(b) })
-}
-
-// asksDisks says whether a step does I/O to what lies on the machine's disks.
-func (l Local) asksDisks() bool {
-	asks := false
-	each(l.Steps, func(st scenarios.Step) {
-		asks = asks || st.IO != nil && l.liesOnDisks(newModel(l.Setup).target(st.IO.On))
-	})
-	return asks
-}
-
-func (l Local) liesOnDisks(name string) bool {
-	p := l.Layer(name)
-	if p == nil {
-		return slices.ContainsFunc(l.Disks, func(d scenarios.Disk) bool { return d.ID == name })
-	}
-	return slices.ContainsFunc(p.On, l.liesOnDisks)
 }
 
 // take copies the guest's answer into the report. Of steps that were done at
@@ -107,6 +79,7 @@ func (s *session) take(st protocol.Step, r protocol.Result) {
 	for _, d := range r.Disks {
 		s.moved = s.moved || d.Reads+d.Writes+d.Others > 0
 	}
+	s.moved = s.moved || s.answeredAlone(st.Step, r)
 	moved := func(rep *verdict.Report) {
 		rep.DiskError = r.DisksError
 		rep.Reads, rep.Writes = 0, 0
@@ -136,6 +109,7 @@ func (s *session) take(st protocol.Step, r protocol.Result) {
 	}
 	var well, not []ended
 	s.model.each(st, r, func(t protocol.Step, r protocol.Result) {
+		s.moved = s.moved || s.answeredAlone(t.Step, r)
 		e := ended{s.reportOf(t.Step), r}
 		e.Step = name + ": " + e.Step
 		trial := e.Report

@@ -71,6 +71,9 @@ const (
 	MovesReads   Moves = "reads"
 	MovesWrites  Moves = "writes"
 	MovesNothing Moves = "nothing"
+	// MovesTask: a layer may give the answer without asking a disk; the kernel
+	// must have taken the request from the task.
+	MovesTask Moves = "task"
 )
 
 // A StepReport is what a step showed that ended as the scenario has it.
@@ -115,6 +118,8 @@ func (r Report) unmoved() string {
 	case r.Errno != "":
 	case r.Moves == MovesWrites && r.Writes <= 0:
 		return "the write was done without a request to the stack's disks"
+	case r.Moves == MovesTask && r.Submitted <= 0 && r.Reads+r.Writes <= 0:
+		return "it was done without a request to the stack, neither to its disks nor, as CONFIG_TASK_IO_ACCOUNTING counts them, to what lies on them"
 	case (r.Moves == "" || r.Moves == MovesReads) && r.Reads <= 0:
 		return "the data came back without a request to the stack's disks"
 	}

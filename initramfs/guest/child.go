@@ -164,6 +164,8 @@ type worker struct {
 // do does what was asked. release gives back what it took.
 func (w worker) do(r request) (answer reply, release func(), err error) {
 	release = func() {}
+	began := engine.Submitted()
+	defer func() { answer.Submitted = engine.Submitted() - began }()
 	switch {
 	case r.IO != nil:
 		answer.Observation, release, err = engine.Do(*r.IO)
