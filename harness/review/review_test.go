@@ -2,8 +2,10 @@ package review
 
 import (
 	"context"
+	"encoding/base64"
 	"errors"
 	"fmt"
+	"mime/quotedprintable"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -176,6 +178,116 @@ func TestSeriesOfB4(t *testing.T) {
 		if s, err := l.read(cover, Source{Tracking: tracking}); err == nil {
 			t.Errorf("%q: %+v", bad, s)
 		}
+	}
+}
+
+// encodedMail is a mail whose text is encoded, with the line ends of mails.
+func encodedMail(subject, encoding, text string) string {
+	body := text
+	switch encoding {
+	case "base64":
+		body = base64.StdEncoding.EncodeToString([]byte(strings.ReplaceAll(text, "\n", "\r\n")))
+		for i := 76; i < len(body); i += 78 {
+			body = body[:i] + "\r\n" + body[i:]
+		}
+	case "quoted-printable":
+		var b strings.Builder
+		w := quotedprintable.NewWriter(&b)
+		if _, err := w.Write([]byte(strings.ReplaceAll(text, "\n", "\r\n"))); err != nil {
+			panic(err) // a strings.Builder takes all
+		}
+		if err := w.Close(); err != nil {
+			panic(err)
+		}
+		body = b.String()
+	}
+	return "From: A <a@example.org>\r\nSubject: " + subject + "\r\nMIME-Version: 1.0\r\nContent-Type: text/plain; charset=utf-8\r\n" +
+		"Content-Transfer-Encoding: " + encoding + "\r\n\r\n" + body + "\r\n"
+}
+
+// Given mails that are encoded, with the line ends of mails, then patch and base
+// are found in them, and the patch applies.
+func TestEncodedMails(t *testing.T) {
+	l := newLinux(t)
+	l.change("drivers/md/dm-raid1.c")
+	patch := l.git("format-patch", "--stdout", "--base="+l.base, l.base)
+	_, text, _ := strings.Cut(patch, "\n\n")
+	for _, encoding := range []string{"base64", "quoted-printable", "8bit"} {
+		s, err := l.read(encodedMail("[PATCH] dm: x", encoding, "Grüße.\n\n"+text+"\n"), Source{})
+		if err != nil {
+			t.Errorf("%s: %v", encoding, err)
+			continue
+		}
+		if s.Base != l.base || !slices.Equal(s.Paths, []string{"drivers/md/dm-raid1.c"}) {
+			t.Errorf("%s: %+v", encoding, s)
+		}
+		if err := trials.CheckApply(t.Context(), l.Repo, s.Base, nil, s.Patches, t.TempDir()); err != nil {
+			t.Errorf("%s: %v", encoding, err)
+		}
+	}
+}
+
+// Given an encoded cover letter, then the patches are those that b4 has checked
+// out, and without b4 there are none.
+func TestEncodedCoverLetter(t *testing.T) {
+	l := newLinux(t)
+	first := l.change("drivers/md/dm-raid1.c")
+	l.commit("cover letter")
+	l.git("branch", "b4/review/20261126-fix-1234")
+	tracking := filepath.Join(t.TempDir(), "tracking.json")
+	if err := os.WriteFile(tracking, fmt.Appendf(nil, `{"series": {"base-commit": %q, "first-patch-commit": %q, "change-id": "20261126-fix-1234"}}`, l.base, first), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, encoding := range []string{"base64", "quoted-printable"} {
+		cover := encodedMail("[PATCH 0/1] fix", encoding, "Grüße, one fix.\n")
+		if s, err := l.read(cover, Source{Tracking: tracking}); err != nil || len(s.Patches) != 1 {
+			t.Errorf("%s: %+v, %v", encoding, s, err)
+		}
+		if _, err := l.read(cover, Source{}); !errors.Is(err, ErrNothing) {
+			t.Errorf("%s, without b4: %v", encoding, err)
+		}
+	}
+}
+
+// Given a patch that renames a file and changes nothing of it, then it is one.
+func TestRename(t *testing.T) {
+	l := newLinux(t)
+	l.git("mv", "drivers/md/dm-raid1.c", "drivers/md/dm-mirror.c")
+	l.commit("rename")
+	s, err := l.read(l.git("format-patch", "--stdout", "--base="+l.base, l.base), Source{})
+	if err != nil || !slices.Equal(s.Paths, []string{"drivers/md/dm-mirror.c", "drivers/md/dm-raid1.c"}) {
+		t.Errorf("%+v, %v", s, err)
+	}
+}
+
+// Given what is no series, then the error says why, and that it is the mail's.
+func TestMailsThatCantBeUsed(t *testing.T) {
+	l := newLinux(t)
+	l.change("drivers/md/dm-raid1.c")
+	mails := l.git("format-patch", "--stdout", "-v1", "--start-number=1", "-n", "--base="+l.base, l.base) + "\n\n" +
+		l.git("format-patch", "--stdout", "-v2", "-n", "--base="+l.base, l.base) + "\n"
+	for name, tt := range map[string]struct{ mail, want string }{
+		"two versions":          {mails, "versions 1 and 2 of a series"},
+		"a base from elsewhere": {strings.ReplaceAll(l.git("format-patch", "--stdout", "--base="+l.base, l.base), l.base, strings.Repeat("a", 40)), "the base of the series: no commit"},
+		"a huge one":            {strings.Repeat("x", maxMail+1), "more than 33554432 bytes"},
+	} {
+		_, err := l.read(tt.mail, Source{})
+		var mail *MailError
+		if !errors.As(err, &mail) || !strings.Contains(err.Error(), tt.want) {
+			t.Errorf("%s: %v, want a MailError with %q", name, err, tt.want)
+		}
+	}
+	for name, mail := range map[string]string{
+		"nothing": "", "a text": "hello\nworld\n", "a mail": "From: A <a@example.org>\nSubject: lunch\n\nAt noon?\n", "bytes": "\x00\xff\xfe\x1b[31m\n\x00",
+		"an encoded mail": encodedMail("Re: lunch", "base64", "At noon.\n"),
+	} {
+		if _, err := l.read(mail, Source{}); !errors.Is(err, ErrNothing) {
+			t.Errorf("%s: %v, want ErrNothing", name, err)
+		}
+	}
+	var mail *MailError
+	if _, err := l.read(l.git("format-patch", "--stdout", l.base), Source{Base: "no-such-commit"}); err == nil || errors.As(err, &mail) {
+		t.Errorf("a base that the user names is not the mail's: %v", err)
 	}
 }
 

@@ -8,7 +8,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -59,37 +61,67 @@ var ErrNoBase = errors.New("no base is known: the mail has no base-commit (git f
 var ErrNothing = errors.New("there is no patch in the mail, and b4 has not checked the series out")
 
 // Read takes the patches out of the mail or, when that is a cover letter,
-// those that b4 has checked out in the repository. dir is a folder for them.
+// those that b4 has checked out in the repository. dir is a folder for them. The
+// error is ErrNothing, ErrNoBase, or a MailError where the mail can't be used.
 func Read(ctx context.Context, repo *gitcmd.Repo, from Source, dir string) (*Series, error) {
 	text, err := io.ReadAll(io.LimitReader(from.Mail, maxMail+1))
 	switch {
 	case err != nil:
 		return nil, fmt.Errorf("read the mail: %w", err)
 	case len(text) > maxMail:
-		return nil, fmt.Errorf("the mail has more than %d bytes", maxMail)
+		return nil, &MailError{fmt.Errorf("the mail has more than %d bytes", maxMail)}
 	}
 	known, err := readTracking(from.Tracking)
 	if err != nil {
 		return nil, err
 	}
-	if !hasPatch(text) {
-		if text, err = known.patches(ctx, repo, text); err != nil {
+	s, mails := &Series{}, filepath.Join(dir, "patches")
+	s.Patches, s.Notes, err = trials.Patches(ctx, repo, trials.File{Name: "the mail", Text: text}, mails)
+	if errors.Is(err, trials.ErrNoPatch) { // a cover letter
+		checkedOut, none := known.patches(ctx, repo)
+		if none != nil {
+			return nil, none
+		}
+		s.Patches, s.Notes, err = trials.Patches(ctx, repo, trials.File{Name: "the series", Text: checkedOut}, filepath.Join(dir, "checked-out"))
+	}
+	if err != nil {
+		return nil, mailError(ctx, err)
+	}
+	base := cmp.Or(from.Base, known.Series.Base)
+	if base == "" {
+		if base, err = baseIn(text, mails); err != nil {
 			return nil, err
 		}
 	}
-	s := &Series{}
-	if s.Patches, s.Notes, err = trials.Patches(ctx, repo, trials.File{Name: "series", Text: text}, filepath.Join(dir, "patches")); err != nil {
-		return nil, err
-	}
-	base := cmp.Or(from.Base, known.Series.Base, baseIn(text))
 	if base == "" {
 		return nil, ErrNoBase
 	}
 	if s.Base, err = repo.Resolve(ctx, base); err != nil {
-		return nil, fmt.Errorf("the base of the series: %w", err)
+		err = fmt.Errorf("the base of the series: %w", err)
+		if from.Base == "" {
+			err = mailError(ctx, err)
+		}
+		return nil, err
 	}
 	s.Paths, err = pathsOf(s.Patches)
 	return s, err
+}
+
+// A MailError says what is wrong with a mail, or with what it names. It is
+// nothing of this machine's.
+type MailError struct{ err error }
+
+func (e *MailError) Error() string { return e.err.Error() }
+func (e *MailError) Unwrap() error { return e.err }
+
+// mailError makes what git refused, or found nothing right in, a MailError.
+func mailError(ctx context.Context, err error) error {
+	var path *fs.PathError
+	var program *exec.Error
+	if ctx.Err() != nil || errors.As(err, &path) || errors.As(err, &program) {
+		return err
+	}
+	return &MailError{err}
 }
 
 func readTracking(name string) (t tracking, err error) {
@@ -113,7 +145,7 @@ func readTracking(name string) (t tracking, err error) {
 }
 
 // patches are those of the review branch, as a mailbox.
-func (t tracking) patches(ctx context.Context, repo *gitcmd.Repo, mail []byte) ([]byte, error) {
+func (t tracking) patches(ctx context.Context, repo *gitcmd.Repo) ([]byte, error) {
 	if t.Series.Change == "" || t.Series.First == "" {
 		return nil, ErrNothing
 	}
@@ -131,24 +163,40 @@ func (t tracking) patches(ctx context.Context, repo *gitcmd.Repo, mail []byte) (
 	return []byte(out), nil
 }
 
-// hasPatch tells whether a mail or mailbox can have a patch in it: one that is
-// encoded does not show it.
-func hasPatch(mail []byte) bool {
-	return bytes.Contains(mail, []byte("\n+++ ")) || bytes.HasPrefix(mail, []byte("+++ ")) ||
-		encoded.Match(mail)
-}
-
 var (
-	encoded    = regexp.MustCompile(`(?im)^content-transfer-encoding:\s*(base64|quoted-printable)`)
 	baseCommit = regexp.MustCompile(`(?m)^base-commit:\s*([0-9a-f]{40}|[0-9a-f]{64})\s*$`)
-	touched    = regexp.MustCompile(`(?m)^(?:---|\+\+\+) [ab]/([^\t\n]+)`)
+	touched    = regexp.MustCompile(`(?m)^(?:(?:---|\+\+\+) [ab]/([^\t\n]+)|(?:rename|copy) (?:from|to) (.+))$`)
 )
 
-func baseIn(mail []byte) string {
-	if m := baseCommit.FindSubmatch(bytes.ReplaceAll(mail, []byte("\r\n"), []byte("\n"))); m != nil {
-		return string(m[1])
+// baseIn finds the commit that a mail names as its base, in the mail as it came or
+// in the folder where its parts are decoded.
+func baseIn(mail []byte, decoded string) (string, error) {
+	found := func(text []byte) string {
+		if m := baseCommit.FindSubmatch(bytes.ReplaceAll(text, []byte("\r\n"), []byte("\n"))); m != nil {
+			return string(m[1])
+		}
+		return ""
 	}
-	return ""
+	if base := found(mail); base != "" {
+		return base, nil
+	}
+	parts, err := os.ReadDir(decoded)
+	if err != nil {
+		return "", fmt.Errorf("read the mail: %w", err)
+	}
+	for _, p := range parts {
+		if p.IsDir() {
+			continue
+		}
+		text, err := os.ReadFile(filepath.Join(decoded, p.Name()))
+		if err != nil {
+			return "", fmt.Errorf("read the mail: %w", err)
+		}
+		if base := found(text); base != "" {
+			return base, nil
+		}
+	}
+	return "", nil
 }
 
 func pathsOf(patches []trials.Patch) ([]string, error) {
@@ -159,7 +207,7 @@ func pathsOf(patches []trials.Patch) ([]string, error) {
 			return nil, fmt.Errorf("read the series: %w", err)
 		}
 		for _, m := range touched.FindAllStringSubmatch(string(text), -1) {
-			if name := strings.TrimSpace(m[1]); filepath.IsLocal(name) {
+			if name := strings.TrimSpace(m[1] + m[2]); filepath.IsLocal(name) {
 				out = append(out, name)
 			}
 		}

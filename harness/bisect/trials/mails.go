@@ -12,7 +12,6 @@ import (
 	"regexp"
 	"slices"
 	"strconv"
-	"strings"
 
 	"github.com/blockrig/blockrig/harness/text"
 	"github.com/blockrig/blockrig/kernels/gitbuild/gitcmd"
@@ -32,6 +31,12 @@ type Patch struct {
 	plain   string // of one: the patch in another file, read as if it were not
 }
 
+// ErrNoPatch says that there is none.
+var ErrNoPatch = errors.New("there is no patch in it")
+
+// diffBegins finds a diff: one that only renames has no lines.
+var diffBegins = regexp.MustCompile(`(?m)^(\+\+\+ |diff --git )`)
+
 // Patches takes the patches out of a mail or a mailbox, so that what a mail
 // does to a text (quoted-printable, base64, line ends, attachments) is undone.
 // Those of a series come in its order. A plain patch stays as it is, but for
@@ -42,6 +47,9 @@ func Patches(ctx context.Context, repo *gitcmd.Repo, file File, dir string) (out
 		return nil, nil, fmt.Errorf("read %s: %w", file.Name, err)
 	}
 	body := unixLines(file.Text)
+	if len(bytes.TrimSpace(body)) == 0 { // for git, an error
+		return nil, nil, fmt.Errorf("%s: %w", file.Name, ErrNoPatch)
+	}
 	for _, plain := range []string{"diff ", "--- ", "Index: "} {
 		if bytes.HasPrefix(body, []byte(plain)) {
 			path, err := putFile(dir, "0001-"+file.Name, body)
@@ -94,12 +102,12 @@ func Patches(ctx context.Context, repo *gitcmd.Repo, file File, dir string) (out
 		if err != nil {
 			return nil, nil, fmt.Errorf("read %s: %w", file.Name, err)
 		}
-		if strings.Contains("\n"+string(text), "\n+++ ") { // a cover letter has none
+		if diffBegins.Match(text) { // not in a cover letter
 			out = append(out, p)
 		}
 	}
 	if len(out) == 0 {
-		return nil, nil, fmt.Errorf("%s: there is no patch in it", file.Name)
+		return nil, nil, fmt.Errorf("%s: %w", file.Name, ErrNoPatch)
 	}
 	return inOrder(file.Name, out)
 }

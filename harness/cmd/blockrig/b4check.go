@@ -45,7 +45,9 @@ then is tried until the difference is sure. Where no scenario is concerned, the
 array is empty.
 
 The status is fail where something got worse, or the series does not apply or
-build; warn where that is not known; else pass.`,
+build; warn where that is not known, because a mail can't be used or its base is not
+in the repository, too; else pass. What is wrong with a mail is in the array, and the
+exit status 0: b4 takes any other for a failure of the series.`,
 		Example: `  git config b4.review-series-check-cmd "blockrig b4-check --budget 30m"
   b4 am -o - MESSAGE-ID | blockrig b4-check --repo ~/linux --base v6.18`,
 		Args: cobra.NoArgs,
@@ -92,10 +94,11 @@ func (a *app) b4Check(ctx context.Context, o *b4Options) (_ []review.Result, err
 	}
 	defer func() { err = errors.Join(err, tmp.Remove()) }()
 	s, err := review.Read(ctx, repo, review.Source{Mail: a.stdin, Tracking: os.Getenv("B4_TRACKING_FILE"), Base: o.base}, tmp.Path())
+	var mail *review.MailError
 	switch {
 	case errors.Is(err, review.ErrNothing):
 		return []review.Result{}, nil
-	case errors.Is(err, review.ErrNoBase):
+	case errors.Is(err, review.ErrNoBase), errors.As(err, &mail):
 		return []review.Result{review.Untold(err)}, nil
 	case err != nil:
 		return nil, badRequest(err)
