@@ -286,6 +286,36 @@ func (s Step) Op() string {
 	return s.Kind()
 }
 
+// FailAs is the verdict where the step did not end, or what it demands does not
+// hold; "" is none about the kernel.
+func (s Step) FailAs() Verdict {
+	switch {
+	case s.Queue != nil:
+		return Verdict(s.Queue.Verdict)
+	case s.CPU != nil:
+		return Verdict(s.CPU.Verdict)
+	case s.Zone != nil:
+		return Verdict(s.Zone.Verdict)
+	case s.Sysctl != nil:
+		return Verdict(s.Sysctl.Verdict)
+	case s.Act != nil:
+		return Verdict(s.Act.Verdict)
+	case s.Exec != nil:
+		return Verdict(s.Exec.Verdict)
+	case s.Run != nil:
+		return Verdict(s.Run.Verdict)
+	case s.Wait != nil:
+		return Verdict(s.Wait.Verdict)
+	case s.PowerCut != nil:
+		return Corrupt
+	case s.Check != nil && (s.Check.Data != "" || s.Check.Agree != "" || s.Check.Fsck != "" || s.Check.Metadata != ""):
+		return Corrupt
+	case s.Check != nil:
+		return Verdict(s.Check.Verdict)
+	}
+	return ""
+}
+
 // Aligned says whether an I/O is a multiple of unit bytes in every way.
 func (o IO) Aligned(unit int64) bool {
 	vector := func(v Vector) bool { return v.MemoryOffset%unit != 0 || v.Length%unit != 0 }

@@ -40,26 +40,42 @@ func (d image) Cmdline() []string {
 		return plainImage{d.Disk}.Cmdline()
 	}
 	file := map[string]any{"driver": "nbd", "server": map[string]any{"type": "fd", "str": strconv.Itoa(d.fd)}}
-	return d.blockdev(map[string]any{}, file)
+	return d.blockdev(d.node(), file)
 }
 
 // plainImage is the content of a disk in a file that QEMU opens itself.
 type plainImage struct{ Disk }
 
 func (d plainImage) Cmdline() []string {
-	// The file does not outlive a crash of the host: a guest's flush need not
-	// wait for the host's disk.
-	node := map[string]any{"cache": map[string]any{"no-flush": true}}
-	return d.blockdev(node, map[string]any{"driver": "file", "filename": d.Path})
+	return d.blockdev(d.node(), map[string]any{"driver": "file", "filename": d.Path})
 }
 
-// blockdev adds to a node, and to the one below it that has the content, what
-// those of every disk have.
+// node is that of the disk, without what is below it.
+func (d plainImage) node() map[string]any {
+	// The file does not outlive a crash of the host: a guest's flush need not
+	// wait for the host's disk.
+	node := d.Disk.node()
+	node["cache"] = map[string]any{"no-flush": true}
+	return node
+}
+
+// node is what the node of every disk has.
+func (d Disk) node() map[string]any {
+	node := map[string]any{"driver": string(d.Format), "node-name": nodeName(d.ID)}
+	if d.discards() {
+		node["discard"] = "unmap"
+	}
+	return node
+}
+
+func (d Disk) discards() bool { return d.Discard == On || d.filtered() }
+
+// blockdev puts a node over the one that has the content.
 func (d Disk) blockdev(node, file map[string]any) []string {
-	node["driver"], node["node-name"], node["file"] = string(d.Format), nodeName(d.ID), file
-	file["node-name"] = nodeName(d.ID) + "-file"
-	if d.Discard == On || d.filtered() {
-		node["discard"], file["discard"] = "unmap", "unmap"
+	node["file"] = file
+	file["node-name"] = fileNode(d.ID)
+	if d.discards() {
+		file["discard"] = "unmap"
 	}
 	return []string{"-blockdev", jsonArg(node)}
 }
@@ -226,6 +242,9 @@ func (s *slots) options(d Disk, set func(name string, value any)) {
 }
 
 func nodeName(disk string) string { return "disk-" + disk }
+
+// fileNode is the node below it.
+func fileNode(disk string) string { return nodeName(disk) + "-file" }
 
 // deviceName of a disk's device, or its controller of its own.
 func deviceName(d Disk) string { return string(cmp.Or(d.Bus, AHCI)) + "-" + d.ID }

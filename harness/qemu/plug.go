@@ -54,12 +54,7 @@ func (m *Machine) Plug(ctx context.Context, disk string) error {
 	if err != nil {
 		return fmt.Errorf("plug disk %s: %w", disk, err)
 	}
-	p := newSlots(m.spec.Disks).of[i].disk
-	args := map[string]string{"driver": p.driver}
-	for _, v := range p.properties {
-		args[v.name] = v.value
-	}
-	if err := m.execute(ctx, "device_add", args, nil); err != nil {
+	if err := m.execute(ctx, "device_add", newSlots(m.spec.Disks).of[i].disk.plug(), nil); err != nil {
 		return fmt.Errorf("plug disk %s: %w", disk, err)
 	}
 	return nil
@@ -81,4 +76,13 @@ func (m *Machine) removable(disk string) (int, error) {
 func (p part) id() string {
 	i := slices.IndexFunc(p.properties, func(v property) bool { return v.name == "id" })
 	return p.properties[i].value
+}
+
+// plug is what device_add is told.
+func (p part) plug() map[string]string {
+	args := map[string]string{"driver": p.driver}
+	for _, v := range p.properties {
+		args[v.name] = v.value
+	}
+	return args
 }

@@ -11,14 +11,15 @@ type Script struct {
 }
 
 // ScriptOf gives the command line of a machine whose console is QEMU's standard
-// output and whose second serial port leads nowhere.
-func ScriptOf(s Spec) Script {
+// output. Its second serial port and QMP are the FIFOs of PortFIFOs in the folder
+// ports; with "" there is no QMP, and the port leads nowhere.
+func ScriptOf(s Spec, ports string) Script {
 	parts := []device{
 		bareMachine{},
 		sandbox{},
 		stayDown{},
 		ownMemory{s.MemoryMiB},
-		consolePort{},
+		scriptPorts{ports},
 		linux{kernel: s.Kernel, initrd: s.Initrd, cmdline: s.Append},
 	}
 	slots := newSlots(s.Disks)
@@ -43,15 +44,24 @@ func (d ownMemory) Cmdline() []string {
 	return []string{"-m", size, "-object", "memory-backend-ram,id=" + memoryID + ",size=" + size}
 }
 
-// ScriptConsole is the file in which a machine of a Script keeps its console.
+// ScriptConsole is the file to which a machine of a Script adds its console.
 const ScriptConsole = "console.reproduced.log"
 
-// consolePort are the two serial ports of a machine without a host.
-type consolePort struct{}
+// PortFIFOs are the names of the FIFOs of a Script, by what goes through them.
+var PortFIFOs = struct{ ToGuest, FromGuest, ToQEMU, FromQEMU string }{"ttyS1.in", "ttyS1.out", "qmp.in", "qmp.out"}
 
-func (consolePort) Cmdline() []string {
-	return []string{
-		"-chardev", "stdio,id=ttyS0,signal=on,logfile=" + ScriptConsole + ",logappend=off", "-serial", "chardev:ttyS0",
-		"-chardev", "null,id=ttyS1", "-serial", "chardev:ttyS1",
+// scriptPorts are the two serial ports of a machine of a Script, and QMP.
+type scriptPorts struct{ dir string }
+
+func (d scriptPorts) Cmdline() []string {
+	control := "null,id=ttyS1"
+	var qmp []string
+	if d.dir != "" {
+		control = "pipe,id=ttyS1,path=" + d.dir + "/ttyS1"
+		qmp = []string{"-chardev", "pipe,id=qmp,path=" + d.dir + "/qmp", "-mon", "chardev=qmp,mode=control"}
 	}
+	return append([]string{
+		"-chardev", "stdio,id=ttyS0,signal=on,logfile=" + ScriptConsole + ",logappend=on", "-serial", "chardev:ttyS0",
+		"-chardev", control, "-serial", "chardev:ttyS1",
+	}, qmp...)
 }

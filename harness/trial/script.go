@@ -2,48 +2,56 @@ package trial
 
 import (
 	"bufio"
-	"bytes"
-	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 
 	"github.com/blockrig/blockrig/harness/qemu"
 	"github.com/blockrig/blockrig/initramfs/protocol"
+	"github.com/blockrig/blockrig/scenarios"
 )
 
-// ErrNeedsHost says that a trial can't be made again without blockrig: the host
-// itself takes part in it.
-var ErrNeedsHost = errors.New("the host takes part in it")
+// ErrNeedsHost says that a trial can't be made again without blockrig: it has a
+// part in it that QEMU can't play.
+var ErrNeedsHost = errors.New("it takes blockrig")
 
 // maxEvent bounds a line of EventsFile, in bytes.
 const maxEvent = 1 << 20
 
-// Script gives all that the host said in a trial of the job, for a guest that
-// has to do without one, as lines for protocol.ScriptFile. events is the trial's
-// EventsFile. The error wraps ErrNeedsHost for a trial with faults or power cuts,
-// which a guest can't make by itself.
-func (j Job) Script(events io.Reader) ([]byte, error) {
-	if j.powerFails() || len(j.filtered())+len(j.removed()) > 0 {
-		return nil, fmt.Errorf("%w: it makes disks fail", ErrNeedsHost)
+// MaxBoots is how many boots a Script can have.
+const MaxBoots = 9
+
+// A Script is what a trial needs to be made again without blockrig.
+type Script struct {
+	// Boots are all that the host said in each boot, for protocol.ScriptFile. The
+	// second is that after the first power cut, and so on.
+	Boots [][]byte
+	// Acts are what the host did. A guest asks for them by their number, from 1.
+	Acts []Act
+}
+
+// An Act is what the host does in a trial while the guest waits: it has QEMU do
+// something, or cuts the power.
+type Act struct {
+	What string // for people
+	QEMU []qemu.ScriptCommand
+	Cut  bool // the machine is ended, and the next boot goes on with the same disks
+}
+
+// Script gives all that the host said and did in a trial of the job. events is
+// the trial's EventsFile. The error wraps ErrNeedsHost for a trial with faults or
+// power cuts that QEMU can't play.
+func (j Job) Script(events io.Reader) (*Script, error) {
+	w := scriptWriter{Job: j, out: &Script{}, injected: map[string]int{}}
+	for _, d := range j.Disks {
+		w.disks = append(w.disks, j.attached(d, qemu.Disk{ID: d.ID, Serial: qemu.SerialOf(d.ID), Format: qemu.Raw}))
 	}
-	disks := make([]qemu.Disk, len(j.Disks))
-	for i, d := range j.Disks {
-		disks[i].Serial = cmp.Or(d.Serial, qemu.SerialOf(d.ID))
-	}
-	setup := Local{Job: j}.setup(disks)
+	setup := Local{Job: j}.setup(w.disks)
 	setup.Timing = false
-	var out bytes.Buffer
-	say := func(m protocol.ToGuest) error {
-		line, err := json.Marshal(m)
-		if err == nil && len(line) >= protocol.MaxLine {
-			err = fmt.Errorf("a message of %d bytes is too long for a guest", len(line))
-		}
-		out.Write(append(line, '\n'))
-		return err
-	}
-	if err := say(protocol.ToGuest{Setup: setup}); err != nil {
+	w.boot()
+	if err := w.say(protocol.ToGuest{Setup: setup}); err != nil {
 		return nil, err
 	}
 	lines := bufio.NewScanner(events)
@@ -63,24 +71,145 @@ func (j Job) Script(events io.Reader) ([]byte, error) {
 		if err := json.Unmarshal(e.What, &m); err != nil {
 			return nil, fmt.Errorf("%s:%d: %w", EventsFile, n, err)
 		}
-		if m.Step == nil {
-			continue // a setup, which the script has
-		}
-		m.Step.Trace = false
-		if err := say(protocol.ToGuest{Step: m.Step}); err != nil {
+		if err := w.said(m); err != nil {
 			return nil, err
 		}
 	}
 	if err := lines.Err(); err != nil {
 		return nil, fmt.Errorf("read %s: %w", EventsFile, err)
 	}
-	return out.Bytes(), nil
+	return w.out, nil
+}
+
+// A scriptWriter writes a Script.
+type scriptWriter struct {
+	Job
+	disks     []qemu.Disk
+	out       *Script
+	at        int            // steps of the case before it are written
+	faults    []qemu.Fault   // in force
+	unplugged []string       // disks
+	injected  map[string]int // how often a disk's faults were changed since the boot
+}
+
+func (w *scriptWriter) boot() { w.out.Boots = append(w.out.Boots, nil) }
+
+// say adds a line to the boot in progress.
+func (w *scriptWriter) say(m protocol.ToGuest) error {
+	line, err := json.Marshal(m)
+	if err == nil && len(line) >= protocol.MaxLine {
+		err = fmt.Errorf("a message of %d bytes is too long for a guest", len(line))
+	}
+	last := &w.out.Boots[len(w.out.Boots)-1]
+	*last = append(append(*last, line...), '\n')
+	return err
+}
+
+// said writes what the host said, and before it what it did.
+func (w *scriptWriter) said(m protocol.ToGuest) error {
+	switch {
+	case m.Step != nil:
+		for ; w.at < m.Step.Index && w.at < len(w.Steps); w.at++ {
+			if err := w.act(w.Steps[w.at]); err != nil {
+				return err
+			}
+		}
+		w.at = m.Step.Index + 1
+		m.Step.Trace = false
+		return w.say(protocol.ToGuest{Step: m.Step})
+	case m.Setup != nil && m.Setup.Assemble:
+		for done := false; !done && w.at < len(w.Steps); w.at++ {
+			if err := w.act(w.Steps[w.at]); err != nil {
+				return err
+			}
+			done = w.Steps[w.at].PowerCut != nil
+		}
+		return w.say(protocol.ToGuest{Setup: m.Setup})
+	}
+	return nil // the first setup, which the script has
+}
+
+// act writes a step of the host's; those of the guest were not done.
+func (w *scriptWriter) act(st scenarios.Step) error {
+	a := Act{What: st.Kind()}
+	switch {
+	case st.Fault != nil:
+		a.What = st.Fault.Do + " of disk " + st.Fault.Disk
+	case st.Heal != nil:
+		a.What += " of disk " + st.Heal.Disk
+	}
+	var err error
+	switch {
+	case st.Fault != nil && st.Fault.Do == removeDisk:
+		w.unplugged = append(w.unplugged, st.Fault.Disk)
+		a.QEMU = append(a.QEMU, qemu.ScriptUnplug(w.disks, w.disk(st.Fault.Disk)))
+	case st.Heal != nil && slices.Contains(w.unplugged, st.Heal.Disk):
+		w.unplugged = slices.DeleteFunc(w.unplugged, func(d string) bool { return d == st.Heal.Disk })
+		a.QEMU = append(a.QEMU, qemu.ScriptPlug(w.disks, w.disk(st.Heal.Disk)))
+	case st.Fault != nil:
+		var f qemu.Fault
+		if f, err = faultOf(*st.Fault); err == nil {
+			w.faults = append(w.faults, f)
+			a.QEMU, err = w.inject(f.Disk)
+		}
+	case st.Heal != nil:
+		before := len(w.faults)
+		w.faults = slices.DeleteFunc(w.faults, func(f qemu.Fault) bool { return f.Disk == st.Heal.Disk })
+		if len(w.faults) == before {
+			return nil // there was nothing to heal
+		}
+		a.QEMU, err = w.inject(st.Heal.Disk)
+	case st.PowerCut != nil:
+		a.Cut = true
+		err = w.cut(*st.PowerCut)
+	default:
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("%w: %s: %w", ErrNeedsHost, a.What, err)
+	}
+	w.out.Acts = append(w.out.Acts, a)
+	if err := w.say(protocol.ToGuest{Ask: len(w.out.Acts)}); err != nil || !a.Cut {
+		return err
+	}
+	w.faults, w.unplugged = nil, nil
+	clear(w.injected)
+	w.boot()
+	if len(w.out.Boots) > MaxBoots {
+		return fmt.Errorf("%w: there are more than %d boots", ErrNeedsHost, MaxBoots)
+	}
+	return nil
+}
+
+func (w *scriptWriter) disk(id string) int {
+	return slices.IndexFunc(w.disks, func(d qemu.Disk) bool { return d.ID == id })
+}
+
+// inject puts the disk's faults in force.
+func (w *scriptWriter) inject(disk string) ([]qemu.ScriptCommand, error) {
+	w.injected[disk]++
+	faults := slices.DeleteFunc(slices.Clone(w.faults), func(f qemu.Fault) bool { return f.Disk != disk })
+	return qemu.ScriptInject(w.disks[w.disk(disk)], faults, w.injected[disk])
+}
+
+// cut says whether QEMU's end is such a power cut: then nothing is lost that a
+// disk has said it has.
+func (w *scriptWriter) cut(c scenarios.PowerCut) error {
+	cached := func(d qemu.Disk) bool { return d.Bus != qemu.NVMe && d.WriteCache != qemu.Off }
+	switch lossy := slices.ContainsFunc(w.disks, cached); {
+	case c.Every != "" || c.At != "" && c.At != "now":
+		return errors.New("the power is cut at a moment that has passed")
+	case lossy && c.Lose != "nothing":
+		return errors.New("a disk loses what is in its write cache")
+	}
+	return nil
 }
 
 // Alone is the command line of the job's machine without a process of
 // blockrig's: the kernel, the initramfs and the folder of raw images, ID.raw,
-// are named as they are given. A kernel that dies ends it.
-func (j Job) Alone(kernel, initrd, disks string) qemu.Script {
+// are named as they are given, and so is the folder of its ports, "" for none (see
+// qemu.ScriptOf). A kernel that dies ends it.
+func (j Job) Alone(kernel, initrd, disks, ports string) qemu.Script {
 	l := Local{Job: j, Files: Files{kernel, initrd}}
 	var all []qemu.Disk
 	for _, d := range j.Disks {
@@ -90,5 +219,25 @@ func (j Job) Alone(kernel, initrd, disks string) qemu.Script {
 	}
 	spec := l.machine(all)
 	spec.Append += " panic=-1"
-	return qemu.ScriptOf(spec)
+	return qemu.ScriptOf(spec, ports)
+}
+
+// Images are the raw images that the job's machine begins with.
+func (j Job) Images() []Image {
+	var out []Image
+	for _, d := range j.Disks {
+		i := Image{Disk: d.ID, Size: imageSize(d), Ones: imageSize(d)}
+		if d.Protection > 0 {
+			i.Ones = int64(d.Size)
+		}
+		out = append(out, i)
+	}
+	return out
+}
+
+// An Image is that of a disk, sparse and full of zeroes, but for bytes of 0xff
+// from Ones on.
+type Image struct {
+	Disk       string
+	Size, Ones int64 // bytes
 }

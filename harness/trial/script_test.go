@@ -3,9 +3,13 @@ package trial
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
+
+	"github.com/google/go-cmp/cmp"
 
 	"github.com/blockrig/blockrig/harness/qemu"
 	"github.com/blockrig/blockrig/initramfs/protocol"
@@ -34,15 +38,15 @@ func TestTheScriptIsWhatTheHostSaid(t *testing.T) {
 		t.Fatal(err)
 	}
 	var all []protocol.ToGuest
-	for line := range strings.Lines(string(script)) {
+	for line := range strings.Lines(string(script.Boots[0])) {
 		var m protocol.ToGuest
 		if err := json.Unmarshal([]byte(line), &m); err != nil {
 			t.Fatal(err)
 		}
 		all = append(all, m)
 	}
-	if len(all) != 3 || all[0].Setup == nil || all[1].Step == nil || all[2].Step == nil {
-		t.Fatalf("the script is\n%s", script)
+	if len(script.Boots) != 1 || len(script.Acts) != 0 || len(all) != 3 || all[0].Setup == nil || all[1].Step == nil || all[2].Step == nil {
+		t.Fatalf("the script is\n%s", script.Boots)
 	}
 	if s := all[0].Setup; s.Shell || len(s.Modules) != 1 || len(s.Disks) != 2 || s.Disks[1].Serial != "blockrig-n" {
 		t.Errorf("the setup is %+v", s)
@@ -57,24 +61,109 @@ func TestTheScriptIsWhatTheHostSaid(t *testing.T) {
 	}
 }
 
-func TestNoScriptCanMakeADiskFail(t *testing.T) {
-	for name, st := range map[string]scenarios.Step{
-		"a fault":     {Fault: &scenarios.Fault{Disk: "a", Do: "fail"}},
-		"a removal":   {Fault: &scenarios.Fault{Disk: "n", Do: "remove"}},
-		"a power cut": {PowerCut: &scenarios.PowerCut{}},
+// lines are those of a boot: of each the key that says what it is.
+func lines(t *testing.T, boot []byte) string {
+	t.Helper()
+	var out []string
+	for line := range strings.Lines(string(boot)) {
+		var m protocol.ToGuest
+		if err := json.Unmarshal([]byte(line), &m); err != nil {
+			t.Fatal(err)
+		}
+		switch {
+		case m.Step != nil:
+			out = append(out, "step "+strconv.Itoa(m.Step.Index))
+		case m.Setup != nil:
+			out = append(out, fmt.Sprintf("setup %t", m.Setup.Assemble))
+		default:
+			out = append(out, "ask "+strconv.Itoa(m.Ask))
+		}
+	}
+	return strings.Join(out, ", ")
+}
+
+// Given a trial whose disks fail, are taken away and put back, and whose power
+// fails, then the guest asks the host for its part where it came in the trial, and
+// what the trial did not come to is not in the script.
+func TestTheScriptAsksForWhatTheHostDid(t *testing.T) {
+	j := scripted()
+	j.Disks[0].NoWriteCache = true
+	read := j.Steps[0]
+	fault := func(do, disk string) scenarios.Step {
+		return scenarios.Step{Fault: &scenarios.Fault{Disk: disk, Do: do, Op: "read"}}
+	}
+	heal := func(disk string) scenarios.Step { return scenarios.Step{Heal: &scenarios.Heal{Disk: disk}} }
+	cut := scenarios.Step{PowerCut: &scenarios.PowerCut{At: "now", Lose: "all"}}
+	j.Steps = []scenarios.Step{heal("a"), fault("error", "a"), read, fault("remove", "n"), fault("error", "a"), read, heal("n"), heal("a"), cut, read, fault("error", "a"), read, fault("error", "n")}
+	step := func(i int) string {
+		return fmt.Sprintf(`{"from":"host","what":{"step":{"io":{"op":"pread"},"index":%d}}}`+"\n", i)
+	}
+	s, err := j.Script(strings.NewReader(step(2) + step(5) + `{"from":"host","what":{"setup":{"assemble":true}}}` + "\n" + step(9) + step(11)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var boots, acts []string
+	for _, b := range s.Boots {
+		boots = append(boots, lines(t, b))
+	}
+	for _, a := range s.Acts {
+		text := a.What + ":"
+		for _, q := range a.QEMU {
+			var c struct{ Execute string }
+			if err := json.Unmarshal([]byte(q.Line), &c); err != nil {
+				t.Fatal(err)
+			}
+			text += " " + c.Execute + q.Gone
+		}
+		acts = append(acts, text)
+	}
+	if diff := cmp.Diff([]string{"setup false, ask 1, step 2, ask 2, ask 3, step 5, ask 4, ask 5, ask 6", "setup true, step 9, ask 7, step 11"}, boots); diff != "" {
+		t.Errorf("the boots (-want +got):\n%s", diff)
+	}
+	if diff := cmp.Diff([]string{
+		"error of disk a: blockdev-add blockdev-reopen", "remove of disk n: device_delnvme-n", "error of disk a: human-monitor-command blockdev-add blockdev-reopen blockdev-del",
+		"heal of disk n: device_add", "heal of disk a: human-monitor-command blockdev-reopen blockdev-del", "power_cut:", "error of disk a: blockdev-add blockdev-reopen",
+	}, acts); diff != "" {
+		t.Errorf("what the host does (-want +got):\n%s", diff)
+	}
+}
+
+// What QEMU can't play is refused, with what it is.
+func TestSomeScriptsTakeBlockrig(t *testing.T) {
+	for want, st := range map[string]scenarios.Step{
+		"lost of disk a: ":                    {Fault: &scenarios.Fault{Disk: "a", Do: "lost"}},
+		"medium of disk n: ":                  {Fault: &scenarios.Fault{Disk: "n", Do: "medium"}},
+		"stall of disk a: ":                   {Fault: &scenarios.Fault{Disk: "a", Do: "stall"}},
+		"after, chance or delay":              {Fault: &scenarios.Fault{Disk: "a", Do: "error", Chance: 0.5}},
+		"more than 1024 sectors":              {Fault: &scenarios.Fault{Disk: "a", Do: "error", Offset: 512}},
+		"loses what is in its write cache":    {PowerCut: &scenarios.PowerCut{At: "now", Lose: "some"}},
+		"at a moment that has passed":         {PowerCut: &scenarios.PowerCut{At: "flush", Lose: "nothing"}},
+		"power_cut: the power is cut at a mo": {PowerCut: &scenarios.PowerCut{Every: "flush", Lose: "nothing"}},
 	} {
 		j := scripted()
-		j.Steps = append(j.Steps, st)
-		if _, err := j.Script(strings.NewReader("")); !errors.Is(err, ErrNeedsHost) {
-			t.Errorf("%s: %v, want ErrNeedsHost", name, err)
+		j.Steps = []scenarios.Step{st, j.Steps[0]}
+		_, err := j.Script(strings.NewReader(`{"from":"host","what":{"step":{"io":{"op":"pread"},"index":1}}}` + "\n"))
+		if !errors.Is(err, ErrNeedsHost) || !strings.Contains(err.Error(), want) {
+			t.Errorf("%v, want ErrNeedsHost with %q", err, want)
 		}
+	}
+}
+
+// Given disks with metadata, then their images have room for them, and
+// protection information that was never written is ones.
+func TestImages(t *testing.T) {
+	j := scripted()
+	j.Disks[1].Metadata, j.Disks[1].Protection = 8, 1
+	want := []Image{{"a", 1 << 20, 1 << 20}, {"n", 1<<20 + 8*2048, 1 << 20}}
+	if diff := cmp.Diff(want, j.Images()); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
 	}
 }
 
 // Given a machine without a host, then nothing on its command line is a
 // descriptor, and its disks are files.
 func TestAMachineAloneNeedsNoDescriptor(t *testing.T) {
-	s := scripted().Alone("kernel", "work/initrd", "work")
+	s := scripted().Alone("kernel", "work/initrd", "work", "")
 	line := strings.Join(s.Common, " ")
 	for _, not := range []string{"fd=", "nbd", "/proc/self", "qmp", "/dev/"} {
 		if strings.Contains(line, not) {
@@ -85,6 +174,10 @@ func TestAMachineAloneNeedsNoDescriptor(t *testing.T) {
 		if !strings.Contains(line, want) {
 			t.Errorf("it lacks %q: %s", want, line)
 		}
+	}
+	ports := strings.Join(scripted().Alone("kernel", "work/initrd", "work", "work/ports").Common, " ")
+	if !strings.Contains(ports, "pipe,id=qmp,path=work/ports/qmp") || !strings.Contains(ports, "pipe,id=ttyS1,path=work/ports/ttyS1 -serial chardev:ttyS1") {
+		t.Errorf("it has no ports: %s", ports)
 	}
 	if !slices.Contains(s.Accels[qemu.TCG], "tcg,thread=single") || !slices.Contains(s.Accels[qemu.KVM], "kvm") {
 		t.Errorf("accelerators: %v", s.Accels)

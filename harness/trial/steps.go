@@ -12,35 +12,20 @@ import (
 
 // reportOf is what a report says of a step before it is done.
 func (l Local) reportOf(st scenarios.Step) verdict.Report {
-	r := verdict.Report{Step: st.Op(), Expect: []string{"data"}, Moves: verdict.MovesNothing}
+	r := verdict.Report{Step: st.Op(), Expect: []string{"data"}, Moves: verdict.MovesNothing, FailAs: st.FailAs()}
 	switch {
 	case st.IO != nil:
 		l.reportIO(&r, *st.IO)
 	case st.Write != nil:
 		r.Expect = answers(st.Write.Expect)
 	case st.Queue != nil:
-		r.Expect, r.FailAs = answers(st.Queue.Expect), scenarios.Verdict(st.Queue.Verdict)
+		r.Expect = answers(st.Queue.Expect)
 	case st.CPU != nil:
-		r.Expect, r.FailAs = answers(st.CPU.Expect), scenarios.Verdict(st.CPU.Verdict)
+		r.Expect = answers(st.CPU.Expect)
 	case st.Zone != nil:
-		r.Expect, r.FailAs = answers(st.Zone.Expect), scenarios.Verdict(st.Zone.Verdict)
+		r.Expect = answers(st.Zone.Expect)
 	case st.Sysctl != nil:
-		r.Expect, r.FailAs = answers(st.Sysctl.Expect), scenarios.Verdict(st.Sysctl.Verdict)
-	case st.Act != nil:
-		r.FailAs = scenarios.Verdict(st.Act.Verdict)
-	case st.Exec != nil:
-		r.FailAs = scenarios.Verdict(st.Exec.Verdict)
-	case st.Run != nil:
-		r.FailAs = scenarios.Verdict(st.Run.Verdict)
-	case st.Wait != nil:
-		r.FailAs = scenarios.Verdict(st.Wait.Verdict)
-	case st.PowerCut != nil:
-		r.FailAs = scenarios.Corrupt
-	case st.Check != nil:
-		r.FailAs = scenarios.Verdict(st.Check.Verdict)
-		if st.Check.Data != "" || st.Check.Agree != "" || st.Check.Fsck != "" || st.Check.Metadata != "" {
-			r.FailAs = scenarios.Corrupt
-		}
+		r.Expect = answers(st.Sysctl.Expect)
 	}
 	return r
 }

@@ -43,7 +43,9 @@ type Log struct {
 var ErrNoKernel = errors.New("not one line of it is a kernel's")
 
 // JudgeLog judges a log alone. One that blockrig saved is judged as the trial
-// was. In any other an I/O error counts as eio, and nothing found is clean.
+// was. In any other an I/O error counts as eio, what blockrig's guest says of
+// wrong data or a task that can't be killed counts as that, and nothing found is
+// clean.
 func JudgeLog(l Log) (Judgement, error) {
 	if r, ok, err := l.report(); err != nil {
 		return Judgement{}, err
@@ -66,10 +68,29 @@ func JudgeLog(l Log) (Judgement, error) {
 			all = append(all, evidence{verdict: scenarios.Error, phase: scenarios.PhaseBoot, why: f.Title, title: f.Title})
 		}
 	}
+	said, returned := l.guestSays()
+	all = append(all, said...)
 	if len(all) == 0 {
-		all = []evidence{{verdict: scenarios.Clean, phase: r.Phase, why: cleanReason(l.Findings)}}
+		why := cleanReason(l.Findings)
+		if returned {
+			why += "; whether the steps ended as they should is not in it"
+		}
+		all = []evidence{{verdict: scenarios.Clean, phase: r.Phase, why: why}}
 	}
 	return judgement(r, all), nil
+}
+
+// guestSays gives the failures that the guest told by itself, and whether it
+// did anything.
+func (l Log) guestSays() (out []evidence, returned bool) {
+	for _, m := range l.Marks {
+		g, _ := protocol.ParseGuestLine(m.Text)
+		returned = returned || g.Returned != nil || g.End != nil
+		if g.Shows != nil {
+			out = append(out, evidence{verdict: g.Shows.Verdict, phase: scenarios.PhaseStep, why: g.Shows.Why})
+		}
+	}
+	return out, returned
 }
 
 // report gives what the host says of the trial, when it is this log's: the

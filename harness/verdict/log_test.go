@@ -1,6 +1,7 @@
 package verdict
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 
@@ -63,6 +64,29 @@ var (
 		Observation: scenarios.Observation{Killed: "a flood of I/O errors"}, Stuck: &Stuck{What: "pread", State: "D", Where: "__iomap_dio_rw", MS: 2000},
 	}
 )
+
+// Given a log without the host's report, then it shows what the guest could tell
+// by itself, and a clean one is said to lack what only the host knows.
+func TestWhatTheGuestTellsByItself(t *testing.T) {
+	shows := "[    3.150000] blockrig: guest: shows %s\r\n"
+	for _, tt := range []struct {
+		text    string
+		verdict scenarios.Verdict
+		reason  string
+	}{
+		{passText, scenarios.Clean, "nothing found; whether the steps ended as they should is not in it"},
+		{"[    0.000000] Linux version 6.18.15 (debian)\r\n", scenarios.Clean, "nothing found"},
+		{bootText + fmt.Sprintf(shows, "corrupt: pread: byte 0 of the data is wrong: stale"), scenarios.Corrupt, "pread: byte 0 of the data is wrong: stale"},
+		{bootText + warnText + fmt.Sprintf(shows, "hang: pread: it can't be killed"), scenarios.Hang, "pread: it can't be killed"},
+		{bootText + fmt.Sprintf(shows, "pass: all is well"), scenarios.Clean, "nothing found"},
+		{saved(t, bootText+fmt.Sprintf(shows, "corrupt: the host knows better"), passed), scenarios.Pass, "4096 bytes"},
+	} {
+		j, err := judged(t, tt.text)
+		if err != nil || j.Verdict != tt.verdict || j.Reason != tt.reason {
+			t.Errorf("%q: %s, %q, %v; want %s, %q", tt.text, j.Verdict, j.Reason, err, tt.verdict, tt.reason)
+		}
+	}
+}
 
 // The saved log alone gives the trial's verdict, whatever it was.
 func TestTrailerCarriesTheVerdict(t *testing.T) {

@@ -2,9 +2,11 @@ package guest
 
 import (
 	"bufio"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"sync"
 	"sync/atomic"
@@ -29,7 +31,21 @@ type link struct {
 	trial uint64 // of the step in progress, or the last one
 }
 
+// controlPort is where the host is.
+const controlPort = "/dev/ttyS1"
+
 func openLink(path string) (*link, error) {
+	f, err := openPort(path)
+	if err != nil {
+		return nil, err
+	}
+	l := &link{f: f, r: bufio.NewReaderSize(f, protocol.MaxLine), heard: make(chan protocol.ToGuest)}
+	go l.listen()
+	return l, nil
+}
+
+// openPort opens a serial port for plain lines.
+func openPort(path string) (*os.File, error) {
 	fd, err := unix.Open(path, unix.O_RDWR|unix.O_NOCTTY|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return nil, fmt.Errorf("open %s: %w", path, err)
@@ -48,10 +64,7 @@ func openLink(path string) (*link, error) {
 	if err := unix.IoctlSetTermios(fd, unix.TCSETS, t); err != nil {
 		return nil, fmt.Errorf("%s: set terminal settings: %w", path, errorsJoinClose(fd, err))
 	}
-	f := os.NewFile(uintptr(fd), path)
-	l := &link{f: f, r: bufio.NewReaderSize(f, protocol.MaxLine), heard: make(chan protocol.ToGuest)}
-	go l.listen()
-	return l, nil
+	return os.NewFile(uintptr(fd), path), nil
 }
 
 // openScript reads from a file what the host would say. Nobody hears what is
@@ -68,6 +81,27 @@ func openScript(path string) (*link, error) {
 	l := &link{f: out, r: bufio.NewReaderSize(in, protocol.MaxLine), heard: make(chan protocol.ToGuest), script: true}
 	go l.listen()
 	return l, nil
+}
+
+// ask has part n of what is the host's done by whoever listens to ttyS1, and
+// waits for it, for ever where that is the power's end.
+func ask(n int) (err error) {
+	port, err := openPort(controlPort)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, port.Close()) }()
+	// The port's first bytes may be noise: they are on a line of their own.
+	if _, err := port.WriteString("\n" + protocol.AskLine(n) + "\n"); err != nil {
+		return err
+	}
+	in := bufio.NewScanner(port)
+	for in.Scan() {
+		if in.Text() == protocol.DoneLine(n) {
+			return nil
+		}
+	}
+	return cmp.Or(in.Err(), io.ErrUnexpectedEOF)
 }
 
 // listen hands on what the host says until it can't be read any more.

@@ -112,7 +112,7 @@ func (g *guest) run() error {
 		g.kmsg.say("console log level stays as it is: %v", err)
 	}
 	if g.link, err = openScript(protocol.ScriptFile); errors.Is(err, fs.ErrNotExist) {
-		g.link, err = openLink("/dev/ttyS1")
+		g.link, err = openLink(controlPort)
 	}
 	if err != nil {
 		g.kmsg.say("fail: no control line: %v", err)
@@ -157,6 +157,10 @@ func (g *guest) run() error {
 			err = g.step(*msg.Step)
 		case msg.Sweep != nil:
 			err = g.sweep(*msg.Sweep)
+		case msg.Ask > 0:
+			if err = ask(msg.Ask); err != nil {
+				err = g.wrap("have the host do its part", err)
+			}
 		default:
 			err = errors.New("wait for the step: the host sent something else")
 		}

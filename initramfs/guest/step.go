@@ -181,6 +181,9 @@ func (g *guest) tell(s protocol.Step, r *protocol.Result) {
 	case r.Killed != "":
 		g.kmsg.say("%s did not return, but its task could be killed", op)
 	}
+	for _, f := range shows(s, r) {
+		g.kmsg.write(protocol.GuestLine{Shows: &f})
+	}
 	for i, group := range r.Groups {
 		for j := range group {
 			g.tell(s.Groups[i][j], &group[j])
@@ -216,4 +219,24 @@ func addEntropy(b []byte) error {
 		}
 	}
 	return nil
+}
+
+// shows are the failures in a result that the guest can tell by itself.
+func shows(s protocol.Step, r *protocol.Result) (out []protocol.Shows) {
+	add := func(v scenarios.Verdict, format string, args ...any) {
+		out = append(out, protocol.Shows{Verdict: v, Why: oneLine(s.Op() + ": " + fmt.Sprintf(format, args...))})
+	}
+	if r.Mismatch != nil {
+		add(scenarios.Corrupt, "byte %d of the data is wrong: %s", *r.Mismatch, r.Wrong)
+	}
+	if r.Overrun != nil {
+		add(scenarios.Corrupt, "byte %d, outside the asked range, was changed", *r.Overrun)
+	}
+	if v := s.FailAs(); r.Failed != "" && v.Failure() {
+		add(v, "%s", r.Failed)
+	}
+	if u := r.Unkillable; u != nil {
+		add(scenarios.Hang, "it can't be killed: state %s, %d ms after SIGKILL", u.State, u.MS)
+	}
+	return out
 }

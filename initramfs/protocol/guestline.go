@@ -3,6 +3,8 @@ package protocol
 import (
 	"strconv"
 	"strings"
+
+	"github.com/blockrig/blockrig/scenarios"
 )
 
 // guestPrefix begins what the guest writes to /dev/kmsg. The first such line
@@ -17,6 +19,7 @@ type GuestLine struct {
 	Ready    bool      // the stack is built and proven
 	Returned *Returned // the step's system call came back
 	End      *uint64   // the log of this trial is complete up to here
+	Shows    *Shows    // what a step shows is a failure, whatever else the host knows
 	Text     string
 }
 
@@ -27,12 +30,19 @@ type Returned struct {
 	Errno string // its name; "" where it did not fail
 }
 
+// Shows is a failure that the guest itself can tell.
+type Shows struct {
+	Verdict scenarios.Verdict
+	Why     string
+}
+
 // Words by which the lines are told that a program reads.
 const (
 	wordPhase    = "phase "
 	wordReady    = "ready"
 	wordReturned = " returned "
 	wordEnd      = "end of trial "
+	wordShows    = "shows "
 )
 
 func (l GuestLine) String() string {
@@ -50,6 +60,8 @@ func (l GuestLine) String() string {
 		if l.Returned.Errno != "" {
 			text += " (" + l.Returned.Errno + ")"
 		}
+	case l.Shows != nil:
+		text = wordShows + string(l.Shows.Verdict) + ": " + l.Shows.Why
 	case l.End != nil:
 		text = wordEnd + strconv.FormatUint(*l.End, 10)
 	}
@@ -74,6 +86,12 @@ func ParseGuestLine(line string) (GuestLine, bool) {
 	if rest, ok := strings.CutPrefix(text, wordEnd); ok {
 		if n, err := strconv.ParseUint(rest, 10, 64); err == nil {
 			return GuestLine{End: &n}, true
+		}
+	}
+	if rest, ok := strings.CutPrefix(text, wordShows); ok {
+		v, why, _ := strings.Cut(rest, ": ")
+		if v := scenarios.Verdict(v); v.Known() && v.Failure() && why != "" {
+			return GuestLine{Shows: &Shows{v, why}}, true
 		}
 	}
 	if op, rest, ok := strings.Cut(text, wordReturned); ok && !strings.Contains(op, " ") {

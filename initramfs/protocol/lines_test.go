@@ -19,10 +19,13 @@ func TestAGuestLineIsReadAsItWasWritten(t *testing.T) {
 		"pread returned 4096":                {Returned: &Returned{Op: "pread", Bytes: 4096}},
 		"pread returned -1 (EIO)":            {Returned: &Returned{Op: "pread", Bytes: -1, Errno: "EIO"}},
 		"end of trial 1795364831220055829":   {End: &n},
-		"ready to go":                        {Text: "ready to go"},
-		"lvm says: phase step":               {Text: "lvm says: phase step"},
-		"lvm says: x returned 5":             {Text: "lvm says: x returned 5"},
-		"end of trial seven":                 {Text: "end of trial seven"},
+		"shows corrupt: pread: byte 0 of the data is wrong: stale": {Shows: &Shows{"corrupt", "pread: byte 0 of the data is wrong: stale"}},
+		"shows pass: x":          {Text: "shows pass: x"},
+		"shows nothing":          {Text: "shows nothing"},
+		"ready to go":            {Text: "ready to go"},
+		"lvm says: phase step":   {Text: "lvm says: phase step"},
+		"lvm says: x returned 5": {Text: "lvm says: x returned 5"},
+		"end of trial seven":     {Text: "end of trial seven"},
 	} {
 		line := want.String()
 		if line != guestPrefix+text {

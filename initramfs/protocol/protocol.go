@@ -21,6 +21,9 @@ type ToGuest struct {
 	// it sent the last Setup or Step, in milliseconds. The guest can't know: its
 	// clock goes on while the host keeps it waiting.
 	Given *int64 `json:"given,omitempty"`
+	// Ask, which only a ScriptFile has, is the number of what the guest is to have
+	// done by whoever listens to ttyS1, from 1: see AskLine.
+	Ask int `json:"ask,omitempty"`
 }
 
 // Setup is what must be there before the step; a snapshot is taken after it.

@@ -138,9 +138,9 @@ func TestTheScriptFollowsTheInitramfs(t *testing.T) {
 	if err != nil || "/"+records[0].Name != protocol.ScriptFile {
 		t.Fatalf("%v, %v", records, err)
 	}
-	lines := strings.Split(strings.TrimSpace(string(c.Script)), "\n")
+	lines := strings.Split(strings.TrimSpace(string(c.Script.Boots[0])), "\n")
 	if len(lines) != 2 || !strings.Contains(lines[0], `"serial":"blockrig-a"`) || !strings.Contains(lines[1], `"step":{`) || strings.Contains(lines[1], "trace") {
-		t.Errorf("the script is\n%s", c.Script)
+		t.Errorf("the script is\n%s", c.Script.Boots)
 	}
 }
 
@@ -151,7 +151,8 @@ func TestReproduceIsSoundShell(t *testing.T) {
 	c := content(t)
 	c.Record.Reason = "it's $(touch hurt) `touch hurt`\n\x1b[31m"
 	c.Record.Case = "x\ntouch hurt"
-	for name, script := range map[string][]byte{"with a script": c.Script, "with faults": nil} {
+	c.Why = "it takes blockrig: $(touch hurt)"
+	for name, script := range map[string]*trial.Script{"with a script": c.Script, "with faults that take blockrig": nil} {
 		c.Script = script
 		text := c.shell()
 		dir := t.TempDir()
@@ -176,7 +177,7 @@ func TestReproduceIsSoundShell(t *testing.T) {
 		cmd.Dir, cmd.Env = dir, append(os.Environ(), "QEMU=./qemu", "LIMIT=100")
 		out, err := cmd.CombinedOutput()
 		if script == nil {
-			if err == nil || !strings.Contains(string(out), "blockrig replay BUNDLE") {
+			if cmd.ProcessState.ExitCode() != 2 || !strings.Contains(string(out), "again: it takes blockrig: $(touch hurt)\n  blockrig replay BUNDLE") {
 				t.Errorf("%s: %v\n%s", name, err, out)
 			}
 			continue
@@ -192,6 +193,126 @@ func TestReproduceIsSoundShell(t *testing.T) {
 			if _, err := os.Stat(filepath.Join(dir, left)); err == nil {
 				t.Errorf("%s: it left %s", name, left)
 			}
+		}
+	}
+}
+
+// speaker is a QEMU whose guest asks for two things: faults, and the power's end.
+const speaker = `#!/bin/sh
+exec 3<>work/ports/qmp.in 4<>work/ports/qmp.out 5<>work/ports/ttyS1.in 6<>work/ports/ttyS1.out
+cat work/initrd >> said
+answer() {
+	read -r line <&3
+	echo "$line" >> said
+	case $line in *quit*) exit 0 ;; esac
+	echo '{"timestamp": {"seconds": 1}, "event": "JOB_STATUS_CHANGE", "data": {"status": "error"}}' >&4
+	echo "${REPLY-{\"return\": {}\}}" >&4
+}
+echo '{"QMP": {"version": {}, "capabilities": []}}' >&4
+answer
+if [ -e second ]; then exit 0; fi
+: > second
+printf 'noise\n%s\n' 'blockrig asks for 1' >&6
+answer
+answer
+read -r line <&5
+echo "$line" >> said
+echo 'blockrig asks for 2' >&6
+answer
+`
+
+// faulty is a trial in which a disk fails and the power is cut.
+func faulty(t *testing.T) Content {
+	t.Helper()
+	c := content(t)
+	c.Job.Steps = append([]scenarios.Step{{Fault: &scenarios.Fault{Disk: "a", Do: "error"}}}, c.Job.Steps...)
+	c.Job.Steps = append(c.Job.Steps, scenarios.Step{PowerCut: &scenarios.PowerCut{At: "now", Lose: "nothing"}}, c.Job.Steps[1])
+	var err error
+	c.Script, err = c.Job.Script(strings.NewReader(`{"from":"host","what":{"step":{"io":{"op":"pread","length":512},"index":1,"trial":7}}}
+{"from":"host","what":{"setup":{"assemble":true}}}
+{"from":"host","what":{"step":{"io":{"op":"pread","length":512},"index":3,"trial":8}}}
+`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+// Given a trial in which the host makes a disk fail and cuts the power, then
+// reproduce.sh has QEMU do it when the guest asks for it, and goes on with the next
+// boot; it ends when QEMU refuses, or dies.
+func TestReproduceDoesWhatTheHostDid(t *testing.T) {
+	c := faulty(t)
+	for name, tt := range map[string]struct {
+		qemu, reply string
+		status      int
+		out         []string
+		said        string
+	}{
+		"as recorded": {speaker, "", 0, []string{"[the host: error of disk a]\n[the host: power_cut]\n", "showed: hang: it's stuck", "I/O errors that the faults brought about"}, strings.Join([]string{
+			`first{"execute":"qmp_capabilities"}`,
+			`{"arguments":{"align":512,"discard":"unmap","driver":"blkdebug","image":"disk-a-file","inject-error":[{"errno":5,"event":"none"},{"errno":5,"event":"pwritev_rmw_head","iotype":"read","sector":0}],"node-name":"disk-a-fault1"},"execute":"blockdev-add"}`,
+			`{"arguments":{"options":[{"cache":{"no-flush":true},"discard":"unmap","driver":"raw","file":"disk-a-fault1","node-name":"disk-a"}]},"execute":"blockdev-reopen"}`,
+			`blockrig did 1`, `{"execute":"quit"}`, `second{"execute":"qmp_capabilities"}`, ``,
+		}, "\n")},
+		"refused":      {speaker, `{"error": {"desc": "no such node"}}`, 2, []string{"QEMU says: ", "no such node"}, ""},
+		"no such QEMU": {"#!/bin/sh\nexit 1\n", "", 2, []string{"QEMU ended with status 1"}, ""},
+	} {
+		dir := t.TempDir()
+		for file, text := range map[string]string{
+			fileScript: c.shell(), "qemu": tt.qemu, fileInitramfs: "", fileMember: "first", memberOf(1): "second", fileSums: emptySum + "  " + fileInitramfs + "\n",
+		} {
+			if err := os.WriteFile(filepath.Join(dir, file), []byte(text), 0o700); err != nil {
+				t.Fatal(err)
+			}
+		}
+		cmd := exec.CommandContext(t.Context(), "sh", fileScript)
+		cmd.Dir, cmd.Env = dir, append(os.Environ(), "QEMU=./qemu", "LIMIT=100")
+		if tt.reply != "" {
+			cmd.Env = append(cmd.Env, "REPLY="+tt.reply)
+		}
+		out, err := cmd.CombinedOutput()
+		if cmd.ProcessState.ExitCode() != tt.status {
+			t.Errorf("%s: %v\n%s", name, err, out)
+		}
+		for _, want := range tt.out {
+			if !strings.Contains(string(out), want) {
+				t.Errorf("%s: it does not say %q:\n%s", name, want, out)
+			}
+		}
+		said, err := os.ReadFile(filepath.Join(dir, "said"))
+		if tt.said != "" {
+			if diff := cmp.Diff(tt.said, string(said)); diff != "" {
+				t.Errorf("%s: what QEMU was told (-want +got), %v:\n%s", name, err, diff)
+			}
+		}
+		if _, err := os.Stat(filepath.Join(dir, workDir)); err == nil {
+			t.Errorf("%s: it left %s", name, workDir)
+		}
+	}
+}
+
+// Given a trial with a power cut, then its bundle has a script for each boot.
+func TestEachBootHasAScript(t *testing.T) {
+	members, err := faulty(t).members()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var scripts []string
+	for _, m := range members {
+		if strings.HasSuffix(m.name, ".cpio") && m.name != fileInitramfs {
+			scripts = append(scripts, m.name)
+		}
+		if _, ok := limitOf(m.name); !ok {
+			t.Errorf("it is written, and %s would be refused", m.name)
+		}
+	}
+	if diff := cmp.Diff([]string{"script.cpio", "script-2.cpio"}, scripts); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	for _, name := range []string{"script-1.cpio", "script-10.cpio", "script-.cpio"} {
+		if _, ok := limitOf(name); ok {
+			t.Errorf("%s is taken", name)
 		}
 	}
 }

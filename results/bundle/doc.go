@@ -15,15 +15,22 @@
 //	    kernel          bzImage
 //	    initramfs.cpio  with the modules and the guest program
 //	    script.cpio     what follows it for reproduce.sh: all that the host said
+//	    script-2.cpio   the same of the boot after the first power cut, and so on
 //
-// The same trial gives the same bytes. Where the host takes part in a trial, by
-// faults of disks or power cuts, only replay can make it again: there is no
-// script.cpio, and reproduce.sh says so.
+// The same trial gives the same bytes.
 //
-// reproduce.sh shows the same findings on the console. That a task can't be
-// killed is in there, too, but that this is a hang the host has to say: of such a
-// console, classify gives the verdict of what the kernel reported, and replay that
-// of the trial.
+// What the host does in a trial reproduce.sh has QEMU do, when the guest asks for
+// it on its second serial port: requests that fail (blkdebug), disks that are taken
+// away and put back, and power cuts in which no disk loses what it has said it has.
+// What takes blockrig's own disk server only replay can make again (late, lost,
+// torn, stale or flipped data, a bad medium, writes that a power cut loses or tears):
+// there is no script.cpio then, and reproduce.sh says so and ends with status 2.
+//
+// reproduce.sh shows the same findings on the console, and what the guest says of
+// the last step. Of such a console classify gives the verdict of what the kernel
+// reported, of wrong data and of tasks that can't be killed. What an answer or a leg
+// is worth, and which I/O errors a fault explains, the host has to say: replay gives
+// the verdict of the trial.
 //
 // What a bundle holds is data. Names and sizes are checked before anything is
 // written, checksums before anything is used; nothing of it runs but in a guest.

@@ -31,11 +31,12 @@ var ErrBundle = errors.New("not a bundle")
 // most bounds the files of a bundle, in bytes. Those with no limit here have
 // that of a small one.
 var most = map[string]int64{
-	fileKernel: 512 << 20, fileInitramfs: 2 << 30, fileMember: 64 << 20, fileConsole: 1 << 30,
+	fileKernel: 512 << 20, fileInitramfs: 2 << 30, fileConsole: 1 << 30,
 }
 
 const (
 	mostSmall    = 4 << 20
+	mostMember   = 64 << 20
 	mostProgram  = 64 << 20
 	mostPrograms = 32
 )
@@ -56,6 +57,11 @@ func limitOf(name string) (int64, bool) {
 	for _, n := range needed {
 		if n == name {
 			return mostSmall, true
+		}
+	}
+	for boot := range trial.MaxBoots {
+		if memberOf(boot) == name {
+			return mostMember, true
 		}
 	}
 	return 0, false

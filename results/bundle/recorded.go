@@ -7,7 +7,6 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-	"strings"
 
 	"github.com/blockrig/blockrig/harness/trial"
 	"github.com/blockrig/blockrig/results"
@@ -53,7 +52,8 @@ func of(ctx context.Context, r results.Recorded, p *trial.Preparer, say func(for
 	defer events.Close() // only read from
 	c.Script, err = c.Job.Script(io.LimitReader(events, maxEvents))
 	if errors.Is(err, trial.ErrNeedsHost) {
-		say("%s can't make the trial again: %s", fileScript, strings.TrimPrefix(err.Error(), "script: "))
+		c.Why = err.Error()
+		say("%s can't make the trial again: %s", fileScript, c.Why)
 		err = nil
 	}
 	return c, err

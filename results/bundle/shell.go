@@ -2,10 +2,13 @@ package bundle
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/blockrig/blockrig/harness/qemu"
 	"github.com/blockrig/blockrig/harness/text"
+	"github.com/blockrig/blockrig/harness/trial"
+	"github.com/blockrig/blockrig/initramfs/protocol"
 )
 
 // workDir is the folder in which reproduce.sh has disks and initramfs.
@@ -45,13 +48,14 @@ func (c Content) shell() string {
 # seen:     %s
 `, said(r.Scenario), said(r.Case), said(r.Kernel.Release), said(string(r.Verdict)+": "+r.Reason))
 	if c.Script == nil {
-		b.WriteString(`
-echo 'In this trial the host makes disks fail, which takes blockrig:' >&2
+		fmt.Fprintf(&b, `
+echo %s >&2
 echo '  blockrig replay BUNDLE' >&2
 exit 2
-`)
+`, quoted("QEMU alone can't show this trial again: "+said(c.Why)))
 		return b.String()
 	}
+	machine := c.Job.Alone(fileKernel, workDir+"/initrd", workDir, c.ports())
 	b.WriteString(`#
 # The kernel's console is printed, and kept in ` + qemu.ScriptConsole + `.
 # QEMU=PROGRAM, ACCEL=tcg or kvm and LIMIT=SECONDS may be set in the environment.
@@ -62,35 +66,159 @@ ACCEL=${ACCEL:-` + r.Accel + `}
 LIMIT=${LIMIT:-900}
 command -v "$QEMU" >/dev/null || { echo "QEMU is missing: no $QEMU" >&2; exit 2; }
 if command -v sha256sum >/dev/null; then sha256sum -c ` + fileSums + ` >/dev/null; fi
+case $ACCEL in
+`)
+	for _, a := range []qemu.Accel{qemu.TCG, qemu.KVM} {
+		fmt.Fprintf(&b, "%s) set -- %s ;;\n", a, quotedAll(machine.Accels[a]))
+	}
+	b.WriteString(`*) echo "ACCEL=$ACCEL: want tcg or kvm" >&2; exit 2 ;;
+esac
 mkdir ` + workDir + ` || exit 2
 pid= watch=
-trap 'kill $pid $watch 2>/dev/null || :; rm -rf ` + workDir + `' EXIT
+end() { kill "$(cat ` + workDir + `/pid)" 2>/dev/null || :; }
+trap 'end; kill $watch 2>/dev/null || :; rm -rf ` + workDir + `' EXIT
 trap 'exit 130' INT TERM HUP
+: > ` + qemu.ScriptConsole + `
 
-cat ` + fileInitramfs + " " + fileMember + ` > ` + workDir + `/initrd
 `)
-	for _, d := range c.Job.Disks {
-		fmt.Fprintf(&b, "dd if=/dev/null of=%s bs=1 seek=%d 2>/dev/null\n", quoted(workDir+"/"+d.ID+"."+string(qemu.Raw)), int64(d.Size))
+	for _, i := range c.Job.Images() {
+		file := quoted(workDir + "/" + i.Disk + "." + string(qemu.Raw))
+		fmt.Fprintf(&b, "dd if=/dev/null of=%s bs=1 seek=%d 2>/dev/null\n", file, i.Size)
+		if i.Ones < i.Size {
+			fmt.Fprintf(&b, "head -c %d /dev/zero | tr '\\0' '\\377' | dd of=%s bs=%d seek=%d conv=notrunc 2>/dev/null\n",
+				i.Size-i.Ones, file, qemu.SectorSize, i.Ones/qemu.SectorSize)
+		}
 	}
-	machine := c.Job.Alone(fileKernel, workDir+"/initrd", workDir)
 	fmt.Fprintf(&b, `
-case $ACCEL in
-tcg) set -- %s ;;
-kvm) set -- %s ;;
-*) echo "ACCEL=$ACCEL: want tcg or kvm" >&2; exit 2 ;;
-esac
-"$QEMU" "$@" \
+# boot SCRIPT ARGUMENT...: starts a machine whose guest does what SCRIPT says.
+boot() {
+	cat %s "$1" > %s/initrd
+	shift
+`, fileInitramfs, workDir)
+	if len(c.Script.Acts) > 0 {
+		b.WriteString(c.openPorts())
+	}
+	fmt.Fprintf(&b, `	{
+		"$QEMU" "$@" \
 	%s </dev/null &
-pid=$!
-( sleep "$LIMIT" & s=$!; trap 'kill $s' TERM; wait $s && kill "$pid" ) >/dev/null 2>&1 </dev/null &
+		echo $! > %s/pid
+		wait $! || echo "QEMU ended with status $?" >&2
+%s	} &
+	pid=$!
+}
+
+`, quotedAll(machine.Common), workDir, c.whenEnded())
+	b.WriteString(c.host())
+	fmt.Fprintf(&b, `
+boot %s "$@"
+( sleep "$LIMIT" & s=$!; trap 'kill $s' TERM; wait $s && { echo "it has not ended after $LIMIT seconds" >&2; end; } ) >/dev/null </dev/null &
 watch=$!
-wait "$pid" || echo "QEMU ended with status $?" >&2
-pid=
-`, quotedAll(machine.Accels[qemu.TCG]), quotedAll(machine.Accels[qemu.KVM]), quotedAll(machine.Common))
+`, fileMember)
+	if len(c.Script.Acts) > 0 {
+		b.WriteString("serve \"$@\"\n")
+	}
+	b.WriteString("wait \"$pid\"\n")
 	b.WriteString("\necho\necho " + quoted("When it was recorded, it showed: "+said(string(r.Verdict)+": "+r.Reason)) + "\n")
 	for _, title := range r.Signature.Titles {
 		b.WriteString("echo " + quoted("  "+said(title)) + "\n")
 	}
-	b.WriteString("echo " + quoted("What it shows now: blockrig classify "+qemu.ScriptConsole) + "\n")
+	fmt.Fprintf(&b, `echo 'What the guest says now of the last step:'
+tr -d '\r' < %s | grep 'blockrig: guest: ' | sed 's/.*guest: /  /' | sed -n -e '/^  phase step$/{h;d;}' -e H -e '${x;p;}'
+`, qemu.ScriptConsole)
+	b.WriteString("echo " + quoted("What the kernel says: blockrig classify "+qemu.ScriptConsole) + "\n")
+	if c.hasFaults() {
+		b.WriteString("echo " + quoted("I/O errors that the faults brought about are in there, too: that they are no failure only blockrig replay knows.") + "\n")
+	}
+	return b.String()
+}
+
+// ports is the folder of the FIFOs, "" where the host does nothing.
+func (c Content) ports() string {
+	if len(c.Script.Acts) == 0 {
+		return ""
+	}
+	return workDir + "/ports"
+}
+
+func (c Content) hasFaults() bool {
+	return slices.ContainsFunc(c.Script.Acts, func(a trial.Act) bool { return !a.Cut })
+}
+
+// Descriptors of the FIFOs in the shell.
+const (
+	toGuest = 3 + iota
+	fromGuest
+	toQEMU
+	fromQEMU
+)
+
+// openPorts makes the FIFOs of a machine. Opened for both ways, none waits for
+// the other side.
+func (c Content) openPorts() string {
+	dir, n := c.ports(), qemu.PortFIFOs
+	names := []string{n.ToGuest, n.FromGuest, n.ToQEMU, n.FromQEMU}
+	var b strings.Builder
+	fmt.Fprintf(&b, "\trm -rf %s\n\tmkdir %s\n\t(cd %s && mkfifo %s)\n\texec", dir, dir, dir, strings.Join(names, " "))
+	for i, name := range names {
+		fmt.Fprintf(&b, " %d<>%s/%s", toGuest+i, dir, name)
+	}
+	b.WriteString("\n")
+	return b.String()
+}
+
+// whenEnded tells whoever listens to a machine that it has ended.
+func (c Content) whenEnded() string {
+	if len(c.Script.Acts) == 0 {
+		return ""
+	}
+	return fmt.Sprintf("\t\techo '{\"error\": \"it has ended\"}' >&%d\n\t\techo ended >&%d\n", fromQEMU, fromGuest)
+}
+
+// host are the functions that do what the host does.
+func (c Content) host() string {
+	if len(c.Script.Acts) == 0 {
+		return ""
+	}
+	var b strings.Builder
+	fmt.Fprintf(&b, `# qemu COMMAND [DEVICE]: has QEMU do something, and waits until it is done, and
+# the guest has let go of DEVICE.
+qemu() {
+	printf '%%s\n' "$1" >&%[1]d
+	answered= gone=${2:-yes}
+	while [ -z "$answered" ] || [ "$gone" != yes ]; do
+		IFS= read -r line <&%[2]d
+		case $line in
+		'{"return"'*) answered=yes ;;
+		'{"error"'*) echo "QEMU says: $line" >&2; exit 2 ;;
+		*'"event": "DEVICE_DELETED"'*) case $line in *"\"device\": \"$gone\""*) gone=yes ;; esac ;;
+		esac
+	done
+}
+
+# serve ARGUMENT...: does what the guest asks for, until its machine has ended.
+serve() {
+	qemu '%[3]s'
+	while read -r line <&%[4]d; do
+		case $line in
+`, toQEMU, fromQEMU, qemu.ScriptGreet, fromGuest)
+	cuts := 0
+	for i, a := range c.Script.Acts {
+		fmt.Fprintf(&b, "\t\t%s)\n\t\t\techo %s\n", quoted(protocol.AskLine(i+1)), quoted("[the host: "+said(a.What)+"]"))
+		if a.Cut {
+			cuts++
+			fmt.Fprintf(&b, "\t\t\tprintf '%%s\\n' '%s' >&%d\n\t\t\twait \"$pid\"\n\t\t\tboot %s \"$@\"\n\t\t\tqemu '%s' ;;\n",
+				qemu.ScriptQuit, toQEMU, memberOf(cuts), qemu.ScriptGreet)
+			continue
+		}
+		for _, q := range a.QEMU {
+			fmt.Fprintf(&b, "\t\t\tqemu %s", quoted(q.Line))
+			if q.Gone != "" {
+				b.WriteString(" " + quoted(q.Gone))
+			}
+			b.WriteString("\n")
+		}
+		fmt.Fprintf(&b, "\t\t\techo %s >&%d ;;\n", quoted(protocol.DoneLine(i+1)), toGuest)
+	}
+	b.WriteString("\t\tended) return ;;\n\t\tesac\n\tdone\n}\n")
 	return b.String()
 }

@@ -37,7 +37,7 @@ const (
 	fileConsole   = "console.log"
 	fileKernel    = "kernel"
 	fileInitramfs = "initramfs.cpio"
-	fileMember    = "script.cpio"
+	fileMember    = "script.cpio" // of the first boot; see memberOf
 	dirPrograms   = "programs/"
 )
 
@@ -49,7 +49,17 @@ type Content struct {
 	Initrd   string // path of the initramfs, a cpio that is not packed
 	Console  string // path
 	Programs []initramfs.Program
-	Script   []byte // see trial.Job.Script; nil: it can't be made again without blockrig
+	Script   *trial.Script // nil: it can't be made again without blockrig
+	Why      string        // it can't
+}
+
+// memberOf is the script of a boot, from 0.
+func memberOf(boot int) string {
+	if boot == 0 {
+		return fileMember
+	}
+	name, ext, _ := strings.Cut(fileMember, ".")
+	return fmt.Sprintf("%s-%d.%s", name, boot+1, ext)
 }
 
 // A Verdict is what a bundle says of its trial.
@@ -186,9 +196,11 @@ func (c Content) members() ([]member, error) {
 		if err != nil {
 			return nil, err
 		}
-		data, err := initramfs.ScriptMember(info.Size(), c.Script)
-		errs = append(errs, err)
-		all = append(all, member{name: fileMember, data: data})
+		for i, boot := range c.Script.Boots {
+			data, err := initramfs.ScriptMember(info.Size(), boot)
+			errs = append(errs, err)
+			all = append(all, member{name: memberOf(i), data: data})
+		}
 	}
 	all = slices.Insert(all, 0, member{name: fileScript, mode: 0o755, data: []byte(c.shell())})
 	if err := errors.Join(errs...); err != nil {

@@ -18,6 +18,11 @@ scenario, what was seen, the console, and reproduce.sh, which needs nothing but 
 and a shell. TRIAL is RUN/NUMBER, as "blockrig results show RUN" numbers them, or a
 line of a report that has such a name in it. The same trial gives the same bytes.
 
+reproduce.sh has QEMU itself make requests fail, take disks away and cut the power
+as the trial did. What it can't do (data that are lost, torn, stale or flipped, late
+answers, writes that a power cut loses) needs "blockrig replay"; the command says so,
+and so does reproduce.sh.
+
   tar -xf FILE.tar.zst && sh blockrig-bundle/reproduce.sh
   blockrig replay FILE.tar.zst`,
 		Example: `  blockrig results bundle last/3 -o hang.tar.zst`,

@@ -64,3 +64,75 @@ func TestABundleShowsTheFailureAgain(t *testing.T) {
 		t.Errorf("replay with the fix says\n%s", said)
 	}
 }
+
+// failing is a scenario in which the host makes disks fail, takes one away, puts
+// it back, and cuts the power, all of which QEMU can do by itself.
+const failing = `name: failing
+about: A mirror that loses both of its legs, after a power cut.
+disks: [a, {id: b, bus: virtio-scsi}, {id: v, bus: virtio-blk}, {id: n, bus: nvme}]
+stack:
+  - md: {level: raid1, on: [a, b]}
+steps:
+  - io: {op: pwrite, direct: true, length: 64KiB}
+  - fault: {disk: v, do: error, op: flush}
+  - fault: {disk: v, do: error}
+  - heal: v
+  - fault: {disk: n, do: remove}
+  - wait: 1s
+  - heal: n
+  - power_cut: {at: now, lose: nothing}
+  - io: {op: pread, direct: true, length: 64KiB}
+  - fault: {disk: b, do: error}
+  - io: {op: pwrite, direct: true, length: 4096, offset: 8192}
+  - heal: b
+  - io: {op: pread, direct: true, length: 4096, offset: 8192}
+  - fault: {disk: a, do: error, op: read}
+  - io: {op: pread, direct: true, length: 4096}
+`
+
+// Given trials in which disks fail and the power is cut, when they are bundled,
+// then reproduce.sh, with QEMU and sh alone, shows what was recorded.
+func TestABundleMakesDisksFailAndCutsThePower(t *testing.T) {
+	h := newHost(t)
+	h.limit = 10 * time.Minute
+	for _, tt := range []struct {
+		scenario, kernel string
+		says             []string
+		classify         string
+	}{
+		{h.write("failing.yaml", failing), "debian:6.18.15", []string{
+			"[the host: error of disk v]", "[the host: heal of disk v]", "[the host: remove of disk n]", "[the host: power_cut]", "Disk failure, disabling device",
+			"it showed: eio: pread failed with EIO", "  pread returned -1 (EIO)",
+		}, "eio, phase step"},
+		{"museum-dm-writecache-fua-lost", "debian:6.12.116", []string{
+			"[the host: power_cut]", "it showed: corrupt: byte 0 of the data is wrong: stale", "  shows corrupt: pread: byte 0 of the data is wrong: stale",
+		}, "corrupt, phase step: pread: byte 0 of the data is wrong: stale"},
+	} {
+		if o := h.run("run", tt.scenario, "-k", tt.kernel); o.status != 1 {
+			t.Fatal(o)
+		}
+		dir := t.TempDir()
+		file := filepath.Join(dir, "b.tar.zst")
+		if o := h.run("results", "bundle", "last/1", "-o", file); o.status != 0 || strings.Contains(o.stderr, "can't make the trial again") {
+			t.Fatal(o)
+		}
+		if out, err := exec.CommandContext(t.Context(), "tar", "-C", dir, "-xf", file).CombinedOutput(); err != nil {
+			t.Fatalf("%v\n%s", err, out)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
+		defer cancel()
+		out, err := exec.CommandContext(ctx, "sh", filepath.Join(dir, "blockrig-bundle", "reproduce.sh")).CombinedOutput()
+		if err != nil {
+			t.Fatalf("reproduce.sh: %v\n%s", err, out)
+		}
+		for _, want := range tt.says {
+			if !strings.Contains(string(out), want) {
+				t.Errorf("reproduce.sh does not show %q:\n%s", want, out)
+			}
+		}
+		if o := h.run("classify", filepath.Join(dir, "blockrig-bundle", "console.reproduced.log")); o.status != 1 || !strings.Contains(o.stdout, tt.classify) {
+			t.Error(o)
+		}
+	}
+	h.wantNothingLeft()
+}
