@@ -10,5 +10,5 @@
 // one does not boot, one warns at boot, and one breaks another scenario. Their
 // order follows from a seed.
 //
-//	just bisect-demo [-commits N] [-seed N] [-grow] [-several] [-conflict] [-history]
+//	just bisect-demo [-commits N] [-seed N] [-grow] [-several] [-conflict] [-history] [-hub ADDRESS:PORT] [-builders N]
 package main

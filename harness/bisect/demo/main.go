@@ -12,6 +12,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"syscall"
 	"time"
 
@@ -77,6 +78,8 @@ func demo(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	only := f.Bool("history", false, "make the history and print it, no more")
 	command := f.String("blockrig", "bin/blockrig", "the command to bisect with")
 	suite := f.String("suite", defaultSuite, "Debian suite with the sources")
+	hub := f.String("hub", "", "`ADDRESS:PORT` of a hub whose workers build and make the trials")
+	builders := f.Int("builders", 1, "commits to build at once")
 	state := f.String("state", "", "folder of the bisection (default: a new one, removed when all went well)")
 	if err := f.Parse(args); err != nil {
 		return err
@@ -102,7 +105,11 @@ func demo(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		return nil
 	}
 	say("%d commits on top of %s; looking for %s", len(h.commits), s.version, h.with(roleCulprit).hash[:12])
-	r, err := bisectWith(ctx, *command, *state, h, p, stdout, stderr)
+	with := []string{"--builders", strconv.Itoa(*builders)}
+	if *hub != "" {
+		with = append(with, "--hub", *hub)
+	}
+	r, err := bisectWith(ctx, *command, *state, h, p, with, stdout, stderr)
 	if err != nil {
 		return err
 	}
@@ -122,8 +129,8 @@ type step struct {
 	build, trials float64
 }
 
-// bisectWith has blockrig do the work.
-func bisectWith(ctx context.Context, command, state string, h *history, p plan, stdout, stderr io.Writer) (_ *run, err error) {
+// bisectWith has blockrig do the work, with more flags.
+func bisectWith(ctx context.Context, command, state string, h *history, p plan, flags []string, stdout, stderr io.Writer) (_ *run, err error) {
 	keep := state != ""
 	if !keep {
 		tmp, err := os.MkdirTemp("", "blockrig-demo-")
@@ -141,8 +148,8 @@ func bisectWith(ctx context.Context, command, state string, h *history, p plan, 
 	}
 	began := time.Now()
 	name, id := p.tries()
-	cmd := exec.Command(command, "bisect", "git", "--repo", h.repo.Dir(), "--good", h.base, "--bad", h.tip(),
-		"--case", id, "--state", state, name)
+	args := append([]string{"bisect", "git", "--repo", h.repo.Dir(), "--good", h.base, "--bad", h.tip(), "--case", id, "--state", state, name}, flags...)
+	cmd := exec.Command(command, args...)
 	cmd.Stdout, cmd.Stderr = stdout, stderr
 	if err := child.Run(ctx, cmd, child.Options{Grace: time.Minute}); err != nil {
 		return nil, fmt.Errorf("bisect git: %w", err)

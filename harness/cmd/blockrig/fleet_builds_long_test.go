@@ -252,6 +252,55 @@ func TestAResumedBisectionKeepsItsCompiler(t *testing.T) {
 	}
 }
 
+// Given workers that root starts, with caches to which only root can come, one of
+// them with builds turned off, then the other builds as another user, whose failure
+// the command tells; without it, this machine builds, and that is said.
+func TestAWorkersBuildIsNotRoots(t *testing.T) {
+	if os.Getuid() != 0 {
+		t.Skip("this is about what root starts")
+	}
+	// Before anything is started: to run git ends threads, and with them what they
+	// have started (Pdeathsig).
+	g := smalltree.New(t)
+	g.Commit("who builds", map[string]string{"Makefile": strings.Replace(smalltree.Files["Makefile"], "bzImage:", "bzImage: who", 1) +
+		"who:\n\t@echo \"main.c:1:1: error: built by user $$(id -u)\"; exit 1\n"})
+	// What does not build is remembered, so there is a commit for each time.
+	var commits []string
+	for i := range 50 {
+		commits = append(commits, g.Commit(fmt.Sprint(i), map[string]string{"README": fmt.Sprintln(i)}))
+	}
+	f := newFleet(t)
+	t.Setenv("XDG_STATE_HOME", filepath.Join(f.root, "state"))
+	builds := func(commit string) (o outcome, said string) {
+		t.Helper()
+		o = f.runs("run", "plain-dio-read", "-k", "git:"+g.Dir()+"@"+commit, "--accel", "tcg", "--case", "length=512,memory_offset=0").wait()
+		if o.status != exitError {
+			t.Fatal(o)
+		}
+		return o, o.stdout + o.stderr
+	}
+	const none = "kernels are built here: none of the hub's workers builds any"
+	idle := f.startWorkerAs("idle", "--builds", "0")
+	t.Cleanup(func() { f.end(idle) })
+	if o, said := builds(commits[0]); !strings.Contains(said, none) || !strings.Contains(said, "built by user 65534") {
+		t.Fatalf("without a worker that builds: %v", o)
+	}
+	worker := f.startWorkerAs("w1", "--user", "41234")
+	t.Cleanup(func() { f.end(worker) })
+	o, said := builds(commits[1])
+	for _, commit := range commits[2:] {
+		if !strings.Contains(said, none) {
+			break
+		}
+		time.Sleep(100 * time.Millisecond) // it is not there yet
+		o, said = builds(commit)
+	}
+	if !strings.Contains(said, "kernels are built by the hub's workers, with gcc") || !strings.Contains(said, "built by user 41234") {
+		t.Error(o)
+	}
+	f.wantNothingLeft()
+}
+
 // withoutCompiler is a PATH with all but what builds kernels.
 func withoutCompiler(t *testing.T) string {
 	t.Helper()
