@@ -33,14 +33,22 @@ func (r Recorded) Name() string { return store.TrialName(r.Run, r.Record.Task) }
 // inLine is the name of a trial in a line of a report.
 var inLine = regexp.MustCompile(`\b` + idPattern + `/[0-9]+(-[0-9A-Za-z._=,+-]+)?`)
 
+// noTrial says that a run has no such trial; it is an ErrNoRun.
+type noTrial struct{ error }
+
+func (noTrial) Is(target error) bool { return target == ErrNoRun }
+
 // Find gives the trial that a word of the user's names: RUN/TRIAL, where RUN is
 // what Show takes and TRIAL what Pick takes, RUN alone where it has one trial,
-// or a line of a report, which has a name somewhere. The error wraps ErrNoRun.
+// or a line of a report, which has a name somewhere. The error is an ErrNoRun.
 func Find(root, word string) (Recorded, error) {
 	if name := inLine.FindString(word); name != "" {
 		word = name
 	}
 	id, number, named := strings.Cut(word, "/")
+	if id == "" {
+		return Recorded{}, fmt.Errorf("%w: %q; want RUN/NUMBER", ErrNoRun, word)
+	}
 	run, err := Show(root, id)
 	if err != nil {
 		return Recorded{}, err
@@ -54,7 +62,7 @@ func Find(root, word string) (Recorded, error) {
 		err = fmt.Errorf("it has %d trials; name one: %s/NUMBER", len(at), run.ID)
 	}
 	if err != nil {
-		return Recorded{}, fmt.Errorf("%w: run %s: %w", ErrNoRun, run.ID, err)
+		return Recorded{}, noTrial{fmt.Errorf("run %s: %w", run.ID, err)}
 	}
 	r := Recorded{Run: run.ID, Record: run.Records[at[0]]}
 	if err := r.read(root, run.Request); err != nil {

@@ -401,6 +401,32 @@ func sound(t *testing.T, change func(map[string]string)) []entry {
 	return out
 }
 
+// flipped is a bundle with a wrong bit in what is packed.
+func flipped(data []byte) []byte {
+	out := bytes.Clone(data)
+	out[len(out)/2] ^= 1
+	return out
+}
+
+// cut is one that ends in the middle of a file.
+func cut(t *testing.T, data []byte) []byte {
+	t.Helper()
+	z, err := zstd.NewReader(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer z.Close()
+	plain, err := z.DecodeAll(data, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w, err := zstd.NewWriter(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return w.EncodeAll(plain[:1024+100], nil)
+}
+
 func TestABundleFromAStrangerIsData(t *testing.T) {
 	nothing := func(map[string]string) {}
 	with := func(e entry) []byte { return packed(t, append(sound(t, nothing), e)) }
@@ -420,10 +446,12 @@ func TestABundleFromAStrangerIsData(t *testing.T) {
 		"another file":           {with(entry{name: Folder + "/.bashrc", text: "x"}), "no bundle has a "},
 		"a program out of it":    {with(entry{name: Folder + "/programs/../../evil", text: "x"}), "no bundle has a "},
 		"a hidden program":       {with(entry{name: Folder + "/programs/.x", text: "x"}), "no bundle has a "},
-		"a link":                 {with(entry{name: Folder + "/programs/x", kind: tar.TypeSymlink}), "no bundle has a "},
-		"a hard link":            {with(entry{name: Folder + "/programs/x", kind: tar.TypeLink}), "no bundle has a "},
-		"a device":               {with(entry{name: Folder + "/programs/x", kind: tar.TypeBlock}), "no bundle has a "},
-		"a FIFO":                 {with(entry{name: Folder + "/programs/x", kind: tar.TypeFifo}), "no bundle has a "},
+		"a link":                 {with(entry{name: Folder + "/programs/x", kind: tar.TypeSymlink}), "programs/x is no regular file"},
+		"a hard link":            {with(entry{name: Folder + "/programs/x", kind: tar.TypeLink}), "programs/x is no regular file"},
+		"a device":               {with(entry{name: Folder + "/programs/x", kind: tar.TypeBlock}), "programs/x is no regular file"},
+		"a FIFO":                 {with(entry{name: Folder + "/programs/x", kind: tar.TypeFifo}), "programs/x is no regular file"},
+		"a flipped byte":         {flipped(packed(t, sound(t, nothing))), "CRC check failed"},
+		"cut in a file":          {cut(t, packed(t, sound(t, nothing))), "it was damaged or cut short"},
 		"a file twice":           {with(entry{name: Folder + "/kernel", text: "x"}), "it has kernel twice"},
 		"an unlisted program":    {with(entry{name: Folder + "/programs/x", text: "x"}), "does not list programs/x"},
 		"control codes":          {with(entry{name: Folder + "/\x1b[31m", text: "x"}), `\u001b[31m`},

@@ -11,6 +11,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -138,8 +139,10 @@ func unpack(ctx context.Context, in io.Reader, root *os.Root) (map[string]string
 		name, ok := strings.CutPrefix(h.Name, Folder+"/")
 		limit, known := limitOf(name)
 		switch {
-		case !ok || !known || h.Typeflag != tar.TypeReg:
+		case !ok || !known:
 			return nil, fmt.Errorf("%w: no bundle has a %s", ErrBundle, text.Cut(text.OneLine(h.Name), 60))
+		case h.Typeflag != tar.TypeReg:
+			return nil, fmt.Errorf("%w: %s is no regular file", ErrBundle, name)
 		case sums[name] != "":
 			return nil, fmt.Errorf("%w: it has %s twice", ErrBundle, name)
 		case h.Size > limit:
@@ -173,11 +176,14 @@ func unpackFile(ctx context.Context, src io.Reader, root *os.Root, name string) 
 			return "", err
 		}
 		_, err := io.CopyN(io.MultiWriter(f, h), src, 4<<20)
-		if errors.Is(err, io.EOF) {
+		var path *fs.PathError
+		switch {
+		case errors.Is(err, io.EOF):
 			return hex.EncodeToString(h.Sum(nil)), nil
-		}
-		if err != nil {
+		case errors.As(err, &path): // the disk's trouble
 			return "", err
+		case err != nil:
+			return "", fmt.Errorf("%w: it was damaged or cut short: %w", ErrBundle, err)
 		}
 	}
 }

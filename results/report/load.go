@@ -117,11 +117,30 @@ func (l *loader) runs(ctx context.Context, of store.Filter) error {
 			l.r.Problems = append(l.r.Problems, r.Problem)
 		}
 	}
+	if err := l.lostRuns(ctx, of); err != nil {
+		return err
+	}
 	names, err := language.Names()
 	for _, n := range names {
 		l.shipped[n] = true
 	}
 	return err
+}
+
+// lostRuns names the runs that would be in the report, had their files not lost
+// every trial.
+func (l *loader) lostRuns(ctx context.Context, of store.Filter) error {
+	all, err := l.store.Runs(ctx, store.Filter{})
+	if err != nil {
+		return err
+	}
+	for _, r := range all {
+		meant := slices.Contains(of.Runs, r.ID) || slices.Contains(of.Nights, r.Night) || !of.Since.IsZero() && !r.Started.Before(of.Since)
+		if r.Problems > 0 && r.Trials == 0 && meant {
+			l.r.Problems = append(l.r.Problems, r.Problem)
+		}
+	}
+	return nil
 }
 
 // commandLine is a command as its user would write it.

@@ -353,3 +353,36 @@ func TestAConsoleThatIsALinkIsNotFollowed(t *testing.T) {
 		t.Errorf("problems are %q", r.Problems)
 	}
 }
+
+// Given a run of which all trials were lost, then a report of its night says so.
+func TestALostRunIsNamed(t *testing.T) {
+	root := t.TempDir()
+	one := results.Kernel{Ref: "debian:6.18", Release: "6.18.15"}
+	record(t, root, "2026-11-24", "aaaaaaaa", recorded{"a=1", one, scenarios.Pass, 2})
+	record(t, root, "2026-11-25", "bbbbbbbb", recorded{"a=1", one, scenarios.Pass, 2})
+	record(t, root, "2026-11-25", "cccccccc", recorded{"a=1", one, scenarios.Hang, 2})
+	lost := filepath.Join(root, "20261125T220000.000Z-cccccccc")
+	info, err := os.ReadFile(filepath.Join(lost, "run.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	info = bytes.Replace(info, []byte(`"command"`), []byte(`"trials":2,"trials_sha256":"of the two","command"`), 1)
+	if err := errors.Join(os.WriteFile(filepath.Join(lost, "run.json"), info, 0o600), os.WriteFile(filepath.Join(lost, "trials.jsonl"), []byte("{"), 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	s, err := results.OpenStore(t.Context(), root, t.Logf)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	for since, want := range map[string]int{"": 1, "2026-11-24": 1, "2026-11-26": 0} {
+		of, err := report.Select(t.Context(), s, nil, since)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r, err := report.Load(t.Context(), s, os.DirFS(root), report.Options{Of: of})
+		if err != nil || len(r.Problems) != want || want > 0 && !strings.Contains(r.Problems[0], "cccccccc was damaged") {
+			t.Errorf("since %q: %q, %v; want %d problems", since, r.Problems, err, want)
+		}
+	}
+}

@@ -130,10 +130,8 @@ func (o *bisectOptions) checkTrials() error {
 	if err := o.lab.check(); err != nil {
 		return err
 	}
-	if o.report != "" {
-		if info, err := os.Stat(filepath.Dir(o.report)); err != nil || !info.IsDir() {
-			return fmt.Errorf("--output %s: there is no folder %s", o.report, filepath.Dir(o.report))
-		}
+	if err := checkOutput(o.report); err != nil {
+		return err
 	}
 	_, err := o.criteria.Rules()
 	return err
@@ -394,6 +392,9 @@ trial that was finished is made again. Without DIR: the last one that has not
 ended.`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
+			if err := checkOutput(report); err != nil {
+				return err
+			}
 			dir := ""
 			if len(args) == 1 {
 				dir = args[0]

@@ -30,6 +30,9 @@ and so does reproduce.sh.
 			if output == "" {
 				return badRequest(errors.New("say with -o FILE.tar.zst where to put the bundle"))
 			}
+			if err := checkOutput(output); err != nil {
+				return err
+			}
 			root, err := a.resultsRoot()
 			if err != nil {
 				return err

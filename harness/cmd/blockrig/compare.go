@@ -52,7 +52,11 @@ some case of A's; else 0.`,
 					return err
 				}
 				if len(cases) == 0 {
-					return badRequest(fmt.Errorf("neither %s nor %s has trials of scenario %q", args[0], args[1], scenario))
+					of := ""
+					if scenario != "" {
+						of = fmt.Sprintf(" of scenario %q", scenario)
+					}
+					return badRequest(fmt.Errorf("neither %s nor %s has trials%s", args[0], args[1], of))
 				}
 				if a.format == "json" {
 					for _, one := range cases {

@@ -3,6 +3,8 @@ package main
 import (
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -172,4 +174,20 @@ func verbs(c *cobra.Command) []string {
 // needVerb is what a command does that only has others below it.
 func needVerb(c *cobra.Command, _ []string) error {
 	return badRequest(fmt.Errorf("%ssay what to do: %s", path(c), strings.Join(verbs(c), ", ")))
+}
+
+// checkOutput says why the file of --output can't be written, before there is
+// something to write that took long to make.
+func checkOutput(path string) error {
+	if path == "" {
+		return nil
+	}
+	dir := filepath.Dir(path)
+	if info, err := os.Stat(dir); err != nil || !info.IsDir() {
+		return badRequest(fmt.Errorf("--output %s: there is no folder %s", path, dir))
+	}
+	if info, err := os.Stat(path); err == nil && info.IsDir() || strings.HasSuffix(path, "/") {
+		return badRequest(fmt.Errorf("--output %s: want a file, and this is a folder", path))
+	}
+	return nil
 }

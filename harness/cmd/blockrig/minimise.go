@@ -31,6 +31,9 @@ the trial did not fail again.`,
 			if err := o.check(); err != nil {
 				return badRequest(err)
 			}
+			if err := checkOutput(output); err != nil {
+				return err
+			}
 			root, err := a.resultsRoot()
 			if err != nil {
 				return err

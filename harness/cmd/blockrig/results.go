@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -60,7 +61,7 @@ commit.`,
 		Example: `  blockrig results list
   blockrig results list --trials --failed --in 2026-11-25`,
 		RunE: func(c *cobra.Command, _ []string) error {
-			return a.withIndex(c, func(_ string, s *store.Store) error {
+			return a.withIndex(c, func(root string, s *store.Store) error {
 				f := store.Filter{}
 				if in != "" {
 					var err error
@@ -72,7 +73,7 @@ commit.`,
 				if trials {
 					return a.listTrials(c, s, f)
 				}
-				return a.listRuns(c, s, f)
+				return a.listRuns(c, root, s, f)
 			})
 		},
 	}
@@ -85,7 +86,7 @@ commit.`,
 	return c
 }
 
-func (a *app) listRuns(c *cobra.Command, s *store.Store, f store.Filter) error {
+func (a *app) listRuns(c *cobra.Command, root string, s *store.Store, f store.Filter) error {
 	runs, err := s.Runs(c.Context(), f)
 	if err != nil {
 		return err
@@ -101,6 +102,9 @@ func (a *app) listRuns(c *cobra.Command, s *store.Store, f store.Filter) error {
 		}
 		a.say("blockrig: %s%s", r.Problem, more)
 		damaged = true
+	}
+	if _, err := os.Stat(root); err != nil { // perhaps another was meant
+		a.say("there are no runs in %s", root)
 	}
 	t := text.Table{Head: []string{"RUN", "TRIALS", "FAILED", "ERRORS", "COMMAND"}}
 	err = printList(a, runs, t, func(t *text.Table, r store.Run) {

@@ -34,6 +34,9 @@ the last night.
 			if err := o.Check(); err != nil {
 				return badRequest(err)
 			}
+			if err := checkOutput(o.Output); err != nil {
+				return err
+			}
 			return a.withIndex(c, func(root string, s *store.Store) error { return report.Make(c.Context(), s, root, o) })
 		},
 	}
