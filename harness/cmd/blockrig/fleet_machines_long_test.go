@@ -205,7 +205,7 @@ func TestAFleetOnBadMachines(t *testing.T) {
 	if len(made) != 4 {
 		t.Errorf("trouble that was made: %v", made)
 	}
-	for _, r := range f.wantEachOnce(o, repeat) {
+	for _, r := range f.wantEachOnce(o, 4*repeat) {
 		if r.Started.Before(began) || r.Started.After(time.Now()) {
 			t.Errorf("trial %d was made at %v, of a run that began at %v", r.Task, r.Started, began)
 		}
@@ -213,9 +213,9 @@ func TestAFleetOnBadMachines(t *testing.T) {
 	f.wantNothingLeft()
 }
 
-// wantEachOnce fails unless each trial of the run of TestAFleetInTrouble and the
-// like is recorded once, with the verdict that is right.
-func (f *fleetSite) wantEachOnce(o outcome, repeat int) []results.Record {
+// wantEachOnce fails unless each of so many trials of the run of TestAFleetInTrouble
+// and the like is recorded once, with the verdict that is right.
+func (f *fleetSite) wantEachOnce(o outcome, n int) []results.Record {
 	f.t.Helper()
 	run, err := results.Show(f.results, "last")
 	if err != nil {
@@ -243,8 +243,8 @@ func (f *fleetSite) wantEachOnce(o outcome, repeat int) []results.Record {
 		}
 	}
 	f.t.Logf("trials of each worker: %v", by)
-	if len(tasks) != 4*repeat || o.status != exitFailure {
-		f.t.Errorf("%d of %d trials are recorded: %v", len(tasks), 4*repeat, o)
+	if len(tasks) != n || o.status != exitFailure {
+		f.t.Errorf("%d of %d trials are recorded: %v", len(tasks), n, o)
 	}
 	return run.Records
 }
