@@ -32,7 +32,7 @@ type Layer struct {
 	Brd       *Brd       `json:"brd,omitempty" doc:"a RAM disk"`
 	Zram      *Zram      `json:"zram,omitempty" doc:"a compressed RAM disk"`
 	NullBlk   *NullBlk   `json:"null_blk,omitempty" doc:"a null_blk device that keeps its data"`
-	SCSIDebug *SCSIDebug `json:"scsi_debug,omitempty" doc:"a simulated SCSI disk"`
+	SCSIDebug *SCSIDebug `json:"scsi_debug,omitempty" doc:"a simulated SCSI disk, with a host of its own; the module makes all of them alike"`
 	FS        *FS        `json:"fs,omitempty" doc:"a file system, mounted"`
 	File      *File      `json:"file,omitempty" doc:"a file of known content"`
 }
@@ -41,7 +41,7 @@ type Layer struct {
 type MD struct {
 	Level       string   `json:"level" alone:"" is:"linear raid0 raid1 raid4 raid5 raid6 raid10" doc:"the RAID level"`
 	Metadata    string   `json:"metadata,omitempty" is:"0.90 1.0 1.1 1.2" default:"1.2" doc:"version of the superblock"`
-	Bitmap      string   `json:"bitmap,omitempty" is:"none internal" default:"none" doc:"the write-intent bitmap"`
+	Bitmap      string   `json:"bitmap,omitempty" is:"none internal lockless" default:"none" doc:"the write-intent bitmap; lockless is llbitmap, of Linux 6.18 and later with CONFIG_MD_LLBITMAP, and of mdadm 4.5 and later"`
 	Chunk       Bytes    `json:"chunk,omitempty" least:"4KiB" unit:"4KiB" doc:"chunk size of a striped level"`
 	Layout      string   `json:"layout,omitempty" doc:"layout as mdadm names it, such as n2, f2, o2, left-symmetric"`
 	Spares      int      `json:"spares,omitempty" most:"8" doc:"how many of the last devices, before a journal, are spares"`
@@ -83,7 +83,8 @@ type Crypt struct {
 	Type       string   `json:"type" alone:"" is:"luks2 plain" default:"luks2" doc:"format"`
 	SectorSize int      `json:"sector_size,omitempty" is:"512 1024 2048 4096" default:"512" unit:"bytes" doc:"encryption sector size"`
 	Integrity  string   `json:"integrity,omitempty" is:"hmac-sha256 crc32c" doc:"integrity of a luks2 device"`
-	Args       []string `json:"args,omitempty" doc:"more arguments for cryptsetup open, such as --allow-discards or --perf-no_write_workqueue"`
+	Format     []string `json:"format,omitempty" doc:"more arguments for cryptsetup luksFormat, such as --cipher, aes-xts-plain64be or --pbkdf, argon2id"`
+	Args       []string `json:"args,omitempty" doc:"more arguments for cryptsetup open, such as --allow-discards or --perf-no_write_workqueue; of a plain device --cipher, too"`
 }
 
 // Bcache is a backing device with a cache.

@@ -145,6 +145,8 @@ func (c Case) stepNeeds(s Step) []Need {
 		}
 	case s.CPU != nil:
 		needs = append(needs, Need{"CONFIG_HOTPLUG_CPU", ""})
+	case s.Act != nil && s.Act.Do == "snapshot":
+		needs = append(needs, TargetNeeds["snapshot"]...)
 	case s.Act != nil && s.Act.Do == "reshape" && s.Act.Level != "raid1" && s.Act.Level != "raid10":
 		// A raid0 becomes a raid4 for the time of it.
 		needs = append(needs, personality("raid5"))
@@ -183,7 +185,11 @@ func (l Layer) needs() []Need {
 	case l.LVM != nil:
 		return append([]Need{dmNeeds}, l.LVM.needs()...)
 	case l.MD != nil:
-		return []Need{mdNeeds, personality(l.MD.Level)}
+		needs := []Need{mdNeeds, personality(l.MD.Level)}
+		if l.MD.Bitmap == "lockless" {
+			needs = append(needs, Need{"CONFIG_MD_LLBITMAP", ""})
+		}
+		return needs
 	case l.DM != nil:
 		return append([]Need{dmNeeds}, l.DM.needs()...)
 	case l.Crypt != nil:

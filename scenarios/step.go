@@ -80,8 +80,11 @@ type Act struct {
 	Devices int      `json:"devices,omitempty" least:"1" most:"26" doc:"of reshape: how many members it has then"`
 	Chunk   Bytes    `json:"chunk,omitempty" least:"4KiB" unit:"4KiB" doc:"of reshape: the new chunk size"`
 	Layout  string   `json:"layout,omitempty" doc:"of reshape: the new layout, as mdadm names it"`
-	Expect  string   `json:"expect" is:"ok failure any" default:"ok" doc:"how it may end"`
-	Verdict string   `json:"verdict" is:"error errno degraded corrupt hang" default:"error" doc:"the verdict where it ends otherwise"`
+	// Snapshot is a device that is no layer: it is there from that step on.
+	Snapshot string `json:"snapshot,omitempty" is:"NAME" doc:"of snapshot: what later steps call it, for their I/O and checks; of merge: which one, until which it is there"`
+	Size     Bytes  `json:"size,omitempty" unit:"512" doc:"of grow of a partition: its new size; up to the end of the disk where it is left out"`
+	Expect   string `json:"expect" is:"ok failure any" default:"ok" doc:"how it may end"`
+	Verdict  string `json:"verdict" is:"error errno degraded corrupt hang" default:"error" doc:"the verdict where it ends otherwise"`
 }
 
 // Exec is a tool of the guest.

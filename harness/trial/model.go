@@ -373,8 +373,15 @@ func (m *model) end(s protocol.Step, r protocol.Result) {
 			switch to := s.Act.To; s.Act.Do {
 			case "snapshot":
 				m.saved[to] = slices.Clone(m.parts[to])
+				if name := s.Act.Snapshot; name != "" {
+					m.parts[name] = slices.Clone(m.parts[to])
+				}
 			case "merge":
 				m.parts[to] = slices.Clone(m.saved[to])
+				if name := s.Act.Snapshot; name != "" { // with what was written to it
+					m.parts[to] = m.parts[name]
+					delete(m.parts, name)
+				}
 				for _, parts := range m.past {
 					delete(parts, to)
 				}

@@ -104,6 +104,31 @@ func TestADiscardOfAWriteBackCacheMayBringBackAnything(t *testing.T) {
 	}
 }
 
+// Given a snapshot with a name, when it and its origin are written, then each
+// has its own, until the snapshot is merged.
+func TestASnapshotHasItsOwnData(t *testing.T) {
+	m := newModel(scenarios.Setup{Disks: []scenarios.Disk{{ID: "a"}}, Stack: []scenarios.Layer{{Name: "v", On: []string{"a"}, LVM: &scenarios.LVM{Type: "linear"}}}})
+	act := func(do string) scenarios.Step {
+		return scenarios.Step{Act: &scenarios.Act{Do: do, To: "v", Snapshot: "s"}}
+	}
+	now := func(on string) (g []uint32) {
+		for _, e := range m.begin(readAll(on)).Data {
+			g = append(g, e.Generations...)
+		}
+		return g
+	}
+	for _, st := range []scenarios.Step{write("v", 0, 1024), act("snapshot"), write("v", 0, 512), write("s", 512, 512)} {
+		m.end(m.begin(st), did(1024))
+	}
+	if v, s := now("v"), now("s"); !slices.Equal(v, []uint32{2, 1}) || !slices.Equal(s, []uint32{1, 3}) {
+		t.Errorf("the volume has %v, the snapshot %v", v, s)
+	}
+	m.end(m.begin(act("merge")), did(0))
+	if v := now("v"); !slices.Equal(v, []uint32{1, 3}) {
+		t.Errorf("merged, the volume has %v", v)
+	}
+}
+
 // Given writes of which some were made durable, when the power is cut, then the
 // others may be there or not.
 func TestAfterAPowerCutWhatWasNotFlushedMayBeGone(t *testing.T) {

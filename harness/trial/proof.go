@@ -16,7 +16,7 @@ func (l Local) reachesDisks(name string) bool {
 	if slices.ContainsFunc(l.Disks, func(d scenarios.Disk) bool { return d.ID == name }) {
 		return true
 	}
-	p := l.Layer(name)
+	p := l.Layer(l.origin(name))
 	if p == nil || p.Loop != nil && !p.Loop.Direct {
 		return false
 	}
@@ -33,17 +33,29 @@ func (l Local) asksDisks() bool {
 }
 
 func (l Local) liesOnDisks(name string) bool {
-	p := l.Layer(name)
+	p := l.Layer(l.origin(name))
 	if p == nil {
 		return slices.ContainsFunc(l.Disks, func(d scenarios.Disk) bool { return d.ID == name })
 	}
 	return slices.ContainsFunc(p.On, l.liesOnDisks)
 }
 
+// origin is the layer that a snapshot is of which an act makes, and any other name
+// itself.
+func (l Local) origin(name string) string {
+	of := name
+	each(l.Steps, func(st scenarios.Step) {
+		if a := st.Act; a != nil && a.Do == "snapshot" && a.Snapshot == name {
+			of = a.To
+		}
+	})
+	return of
+}
+
 // answersAlone says whether a layer, or one below it, may do an I/O without
 // asking a disk.
 func (l Local) answersAlone(name string, o scenarios.IO) bool {
-	return l.Any(name, func(p scenarios.Layer) bool { return p.AnswersAlone(o.Writes()) })
+	return l.Any(l.origin(name), func(p scenarios.Layer) bool { return p.AnswersAlone(o.Writes()) })
 }
 
 // answeredAlone says whether a step is proven to have come to a stack that needed

@@ -8,6 +8,21 @@ import (
 	"github.com/blockrig/blockrig/scenarios"
 )
 
+// Given a snapshot that a step makes, when it is read, then the disks of what it
+// is of must have done something.
+func TestASnapshotIsAskedAsItsOrigin(t *testing.T) {
+	for kind, want := range map[string]verdict.Moves{"linear": verdict.MovesReads, "thin": verdict.MovesTask} {
+		read := scenarios.Step{IO: &scenarios.IO{Op: "pread", On: "s", Direct: true, Length: 512}}
+		l := Local{Job: Job{
+			Setup: scenarios.Setup{Disks: []scenarios.Disk{{ID: "a"}}, Stack: []scenarios.Layer{{Name: "v", On: []string{"a"}, LVM: &scenarios.LVM{Type: kind}}}},
+			Steps: []scenarios.Step{{Act: &scenarios.Act{Do: "snapshot", To: "v", Snapshot: "s"}}, read},
+		}}
+		if got := l.reportOf(read).Moves; got != want || !l.asksDisks() {
+			t.Errorf("of a %s volume: it must move %q, want %q", kind, got, want)
+		}
+	}
+}
+
 // Given a layer over two disks, when it is read and written past the kernel's
 // memory, then its disks must have done something, but where the layer may
 // answer by itself: then the kernel must have taken the request.

@@ -2,6 +2,7 @@ package language
 
 import (
 	"fmt"
+	"reflect"
 	"slices"
 	"strings"
 
@@ -27,6 +28,10 @@ type device struct {
 	size  scenarios.Bytes
 	exact bool   // the size is not only about that; 0 and false where nothing is known
 	under string // the layer that lies on it
+
+	// Of a snapshot that a step makes: that step, and the one by which it is gone
+	// again. 0 of what is always there.
+	from, until int
 }
 
 // A stack is what the rules of a case know of its disks and layers.
@@ -53,8 +58,10 @@ func (d *decoder) rules(b *body) {
 	for i := range b.Stack {
 		s.place(i)
 	}
+	s.snapshots()
 	for _, ref := range d.refs {
 		s.resolve(ref)
+		s.inTime(ref)
 	}
 	s.steps("steps", b.Steps, false)
 }
@@ -254,7 +261,7 @@ func (s *stack) resolve(ref reference) {
 	var names []string
 	for _, name := range s.names {
 		kind := s.devices[name].kind
-		if ref.kind == "DEVICE" || (kind == "disk") == (ref.kind == "DISK") && (ref.kind != "FILESYSTEM" || kind == "fs") {
+		if ref.kind == "DEVICE" || kind != "snapshot" && (kind == "disk") == (ref.kind == "DISK") && (ref.kind != "FILESYSTEM" || kind == "fs") {
 			names = append(names, name)
 		}
 	}
@@ -289,6 +296,7 @@ func (s *stack) layer(path string, l *scenarios.Layer, d *device) {
 		if l.Crypt.Type == "plain" && l.Crypt.Integrity != "" {
 			s.failAt(path+".integrity", "only luks2 has it; leave it out")
 		}
+		s.only(path, "format", l.Crypt.Type != "plain", "a plain device has no header that could be formatted; args are those of open")
 		d.size = s.below(l).size
 	case l.Bcache != nil:
 		if len(l.On) != 2 {
@@ -325,8 +333,11 @@ func (s *stack) layer(path string, l *scenarios.Layer, d *device) {
 	case l.SCSIDebug != nil:
 		d.size, d.exact = l.SCSIDebug.Size, true
 		for _, other := range s.body.Stack {
-			if other.SCSIDebug != nil && other.Name != l.Name {
-				s.failAt(path, "the module makes one disk, and %s is another", other.Name)
+			if other.Name == l.Name {
+				break
+			}
+			if other.SCSIDebug != nil && !reflect.DeepEqual(other.SCSIDebug, l.SCSIDebug) {
+				s.failAt(path, "it is not as %s; the module makes all its disks of one size, block size and args", other.Name)
 			}
 		}
 	case l.FS != nil:
@@ -412,7 +423,7 @@ func (s *stack) md(path string, l *scenarios.Layer, d *device) {
 		s.failAt(path+".write_behind", "it needs bitmap: internal")
 	case md.WriteBehind > 0 && len(md.WriteMostly) == 0:
 		s.failAt(path+".write_behind", "it needs write_mostly members")
-	case md.Journal && md.Bitmap == "internal":
+	case md.Journal && md.Bitmap != "none":
 		s.failAt(path+".journal", "an array has a journal or a bitmap")
 	}
 	s.consistency(path, md)
@@ -422,13 +433,15 @@ func (s *stack) md(path string, l *scenarios.Layer, d *device) {
 func (s *stack) consistency(path string, md *scenarios.MD) {
 	at := path + ".consistency"
 	switch {
-	case md.Consistency == "bitmap" && md.Bitmap != "internal":
-		s.failAt(at, "it needs bitmap: internal")
+	case md.Bitmap == "lockless" && md.Metadata == "0.90":
+		s.failAt(path+".bitmap", "metadata of 0.90 has no lockless bitmap")
+	case md.Consistency == "bitmap" && md.Bitmap == "none":
+		s.failAt(at, "it needs a bitmap")
 	case md.Consistency == "journal" && !md.Journal:
 		s.failAt(at, "it needs journal: true")
 	case md.Consistency == "ppl" && md.Level != "raid5":
 		s.failAt(at, "only raid5 has a ppl")
-	case md.Consistency == "ppl" && (md.Bitmap == "internal" || md.Journal):
+	case md.Consistency == "ppl" && (md.Bitmap != "none" || md.Journal):
 		s.failAt(at, "with a ppl there is neither a bitmap nor a journal")
 	case (md.Consistency == "ppl" || md.Journal) && md.Metadata == "0.90":
 		s.failAt(path+".metadata", "0.90 has no room for a ppl or a journal")

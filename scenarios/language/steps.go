@@ -490,7 +490,7 @@ var acts = map[string]struct{ kinds, member, does string }{
 	"re-add":    {"md", "md", "`mdadm DEVICE --re-add MEMBER ARGS`"},
 	"add":       {"md", "md", "`mdadm DEVICE --add MEMBER ARGS`"},
 	"replace":   {"md", "md", "`mdadm DEVICE --replace MEMBER ARGS`"},
-	"grow":      {"md lvm fs", "", "`mdadm --grow DEVICE ARGS`, such as `--size=max`; `lvextend ARGS`, such as `-L, +8MiB`; `resize2fs DEVICE ARGS`, `xfs_growfs ARGS`"},
+	"grow":      {"md lvm fs partition", "", "`mdadm --grow DEVICE ARGS`, such as `--size=max`; `lvextend ARGS`, such as `-L, +8MiB`; `resize2fs DEVICE ARGS`, `xfs_growfs ARGS`; of a partition a new table, and `BLKPG_RESIZE_PARTITION`, also while it is in use"},
 	"reshape":   {"md", "", "`mdadm --grow DEVICE ARGS` with what the keys say"},
 	"stop":      {"md lvm dm crypt", "", "`mdadm --stop`; `vgchange -an`; `dmsetup remove`; `cryptsetup close`"},
 	"assemble":  {"md lvm crypt", "", "`mdadm --assemble --run DEVICE ARGS` with all members; `vgchange -ay`; `cryptsetup open`"},
@@ -501,7 +501,7 @@ var acts = map[string]struct{ kinds, member, does string }{
 	"pvmove":    {"lvm", "lvm", "`pvmove ARGS MEMBER`, which ends when all is moved"},
 	"lvconvert": {"lvm", "", "`lvconvert ARGS`"},
 	"lvchange":  {"lvm", "", "`lvchange ARGS`"},
-	"snapshot":  {"lvm", "", "`lvcreate --snapshot -L EXTRA -n snap ARGS`: `/dev/LAYER/snap`"},
+	"snapshot":  {"lvm", "", "`lvcreate --snapshot -L EXTRA -n snap ARGS`: `/dev/LAYER/snap`, or what the key snapshot says in place of snap"},
 	"merge":     {"lvm", "", "`lvconvert --merge` of that snapshot"},
 	"suspend":   {"dm lvm crypt", "", "`dmsetup suspend ARGS`"},
 	"resume":    {"dm lvm crypt", "", "`dmsetup resume ARGS`"},
@@ -540,8 +540,31 @@ func (s *stack) act(path string, a *scenarios.Act) {
 	}
 	s.only(path, "member", member, a.Do+" is about the whole")
 	s.reshape(path, a)
+	s.growPartition(path, a)
+	s.snapshot(path, a)
 	if (a.Do == "reload" || a.Do == "message") && len(a.Args) == 0 {
 		s.failAt(path, "the key args is missing: %s", map[string]string{"reload": "the lines of the new table", "message": "the message"}[a.Do])
+	}
+}
+
+// growPartition holds the new size of a partition against what there can be.
+func (s *stack) growPartition(path string, a *scenarios.Act) {
+	l := s.layerNamed(a.To)
+	ofPartition := a.Do == "grow" && l != nil && l.Partition != nil
+	s.only(path, "size", ofPartition, "only grow of a partition has it")
+	if !ofPartition {
+		return
+	}
+	s.only(path, "args", false, "no tool does it; the key size says how large it becomes")
+	if a.Size == 0 || s.err != nil {
+		return
+	}
+	before, disk := l.Partition.Size, s.below(l)
+	if a.Size <= before {
+		s.failAt(path+".size", "%s is not allowed; the partition has %s, and can only grow", a.Size, before)
+	}
+	if end := disk.size - 33*512; disk.exact && l.Partition.Start+a.Size > end {
+		s.failAt(path+".size", "%s is not allowed; with its start it may be at most %s, up to the copy of the table at the end of %s", a.Size, end-l.Partition.Start, l.On[0])
 	}
 }
 

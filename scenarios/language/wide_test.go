@@ -3,6 +3,7 @@ package language
 import (
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 
@@ -316,6 +317,18 @@ func TestStepsBringTheirToolsAndModules(t *testing.T) {
 		}
 		if got := c.Shell(); got != tc.shell {
 			t.Errorf("%s: shell %v", tc.name, got)
+		}
+	}
+}
+
+// What a layer or an act needs of the kernel besides, whatever the stack is.
+func TestNeedsOfASnapshotAndOfABitmap(t *testing.T) {
+	for src, want := range map[string]scenarios.Need{
+		"disks: [{id: a}, {id: b}]\nstack: [md: {level: raid1, bitmap: lockless}]\nsteps:\n  - io: {op: pread}\n":              {Option: "CONFIG_MD_LLBITMAP"},
+		"disks: [{id: a}]\nstack: [lvm: {type: linear, size: 32MiB}]\nsteps:\n  - act: {do: snapshot, to: lvm, snapshot: s}\n": {Option: "CONFIG_DM_SNAPSHOT", Module: "dm-snapshot"},
+	} {
+		if c := casesOf(t, parse(t, small(src)), nil)[0]; !slices.Contains(c.Needs(), want) {
+			t.Errorf("%s needs %v, not %v", src, c.Needs(), want)
 		}
 	}
 }

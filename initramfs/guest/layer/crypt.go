@@ -44,7 +44,7 @@ func (c crypt) build(h Host, p *Part) error {
 		if c.Integrity != "" {
 			args = append(args, "--integrity", c.Integrity)
 		}
-		if err = cryptsetup(append(args, b.Node())...); err == nil {
+		if err = cryptsetup(slices.Concat(args, c.Format, []string{b.Node()})...); err == nil {
 			err = cryptsetup(slices.Concat([]string{"open"}, c.Args, []string{b.Node(), p.Name})...)
 		}
 	}

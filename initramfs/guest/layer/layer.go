@@ -18,18 +18,19 @@ import (
 
 // A Part is what a scenario calls by a name: a disk or a layer.
 type Part struct {
-	Name    string
-	Device         // none where it has no block device of its own: a file system of many, a file
-	Path    string // what I/O goes to: the device's node, or the file
-	Mount   string // where a file system is mounted
-	On      []*Part
-	Disk    *protocol.Disk   // of a disk
-	Layer   *scenarios.Layer // of a layer
-	kind    kind
-	number  int            // among the layers of its kind, from 0
-	stopped bool           // an act has stopped it
-	joined  map[*Part]bool // of an array: what an act has added to it
-	size    int64          // in bytes, as it was made; 0: not known
+	Name     string
+	Device          // none where it has no block device of its own: a file system of many, a file
+	Path     string // what I/O goes to: the device's node, or the file
+	Mount    string // where a file system is mounted
+	On       []*Part
+	Disk     *protocol.Disk   // of a disk
+	Layer    *scenarios.Layer // of a layer
+	kind     kind
+	number   int            // among the layers of its kind, from 0
+	stopped  bool           // an act has stopped it
+	snapshot bool           // an act has made it
+	joined   map[*Part]bool // of an array: what an act has added to it
+	size     int64          // in bytes, as it was made; 0: not known
 }
 
 // Host is what PID 1 does for a layer.
@@ -113,15 +114,17 @@ func (s *Stack) Part(name string) (*Part, error) {
 	return nil, fmt.Errorf("the stack has nothing named %q", name)
 }
 
-// Target is what I/O goes to that names no part: the last one.
+// Target is what I/O goes to that names no part: the last one of the stack.
 func (s *Stack) Target(name string) (*Part, error) {
 	if name != "" {
 		return s.Part(name)
 	}
-	if len(s.Parts) == 0 {
-		return nil, errors.New("there is no disk and no layer")
+	for _, p := range slices.Backward(s.Parts) {
+		if !p.snapshot {
+			return p, nil
+		}
 	}
-	return s.Parts[len(s.Parts)-1], nil
+	return nil, errors.New("there is no disk and no layer")
 }
 
 // Build makes one more layer, or puts it together again from what the disks

@@ -87,6 +87,10 @@ func TestParametersOfModules(t *testing.T) {
 			t.Errorf("%s: %q, want %q", module, got, want)
 		}
 	}
+	two := append(stack, stack[3])
+	if got, want := ModuleParameters("scsi_debug", disks, two), "dev_size_mb=8 sector_size=4096 add_host=2 per_host_store=1 lbpu=1"; got != want {
+		t.Errorf("two of scsi_debug: %q, want %q", got, want)
+	}
 }
 
 // The table is sound by the rules that the kernel has for one

@@ -331,15 +331,41 @@ func (v lvm) act(h Host, s *Stack, p *Part, a scenarios.Act) error {
 		if extra == 0 {
 			extra = v.Size
 		}
-		return again(run("lvcreate", append([]string{"--snapshot", "-L", fmt.Sprintf("%db", int64(extra)), "-n", "snap", "--ignoremonitoring"}, append(a.Args, path)...)...))
+		name := orDefault(a.Snapshot, "snap")
+		if err := again(run("lvcreate", append([]string{"--snapshot", "-L", fmt.Sprintf("%db", int64(extra)), "-n", name, "--ignoremonitoring"}, append(a.Args, path)...)...)); err != nil || a.Snapshot == "" {
+			return err
+		}
+		return s.addSnapshot(p, name)
 	case "merge":
-		return again(run("lvconvert", "--merge", p.Name+"/snap"))
+		name := orDefault(a.Snapshot, "snap")
+		s.Parts = slices.DeleteFunc(s.Parts, func(b *Part) bool { return b.snapshot && b.Name == name })
+		return again(run("lvconvert", "--merge", p.Name+"/"+name))
 	case "stop":
 		return run("vgchange", "-an", p.Name)
 	case "assemble":
 		return v.assemble(h, p)
 	}
 	return dmAct(h, s, p, dmName(p.Name, lvName), a)
+}
+
+// addSnapshot adds a volume that an act made of p to what steps can name.
+func (s *Stack) addSnapshot(p *Part, name string) error {
+	d, err := dmByName(dmName(p.Name, name))
+	if err != nil {
+		return err
+	}
+	b := &Part{Name: name, Device: d, Path: d.Node(), On: []*Part{p}, snapshot: true}
+	t, err := b.target()
+	if err == nil && t.kind != "snapshot" && t.kind != "thin" {
+		err = fmt.Errorf("the volume has a %s target, and is no snapshot: %s", t.kind, t)
+	}
+	if err == nil {
+		b.size, err = b.Bytes()
+	}
+	if err == nil {
+		s.Parts = append(s.Parts, b)
+	}
+	return err
 }
 
 func (v lvm) assemble(h Host, p *Part) error {

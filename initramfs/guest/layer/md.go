@@ -143,6 +143,15 @@ func (m md) prove(p *Part) ([]string, error) {
 			return nil, errors.New("the array has no bitmap")
 		}
 	}
+	if m.Bitmap == "lockless" {
+		kinds, err := ReadText(filepath.Join(sys, "bitmap_type"))
+		if err != nil {
+			return nil, err
+		}
+		if !slices.Contains(strings.Fields(kinds), "[llbitmap]") {
+			return nil, fmt.Errorf("the bitmap is %s, not llbitmap", kinds)
+		}
+	}
 	if m.WriteBehind > 0 {
 		if err := expectFile(filepath.Join(sys, "bitmap/backlog"), strconv.Itoa(m.WriteBehind)); err != nil {
 			return nil, err

@@ -7,8 +7,10 @@ import (
 	"hash/crc32"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"time"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 
@@ -57,6 +59,24 @@ func (t partition) appears(h Host, p, b *Part) error {
 	return err
 }
 
+// act makes a partition larger, which may be in use.
+func (t partition) act(h Host, s *Stack, p *Part, a scenarios.Act) error {
+	if a.Do != "grow" {
+		return p.cannot(a)
+	}
+	b, err := p.below()
+	if err != nil {
+		return err
+	}
+	if err := h.Self("gpt-grow", b.Node(), strconv.FormatInt(int64(t.Start), 10), strconv.FormatInt(int64(a.Size), 10)); err != nil {
+		return err
+	}
+	if n, err := p.Bytes(); err == nil && a.Size > 0 && n != int64(a.Size) {
+		return fmt.Errorf("%s has %d bytes now, not %d", p.Device.Name, n, int64(a.Size))
+	}
+	return nil
+}
+
 func (t partition) prove(p *Part) ([]string, error) {
 	sys, err := filepath.EvalSymlinks(p.Sys())
 	if err != nil {
@@ -91,7 +111,17 @@ const blkRereadPartitions = 0x125f
 var partitionType = [16]byte{0xaf, 0x3d, 0xc6, 0x0f, 0x83, 0x84, 0x72, 0x47, 0x8e, 0x79, 0x3d, 0x69, 0xd8, 0x47, 0x7d, 0xe4}
 
 // writeGPT writes a table with one partition and has the kernel read it.
-func writeGPT(a []string) (err error) {
+func writeGPT(a []string) error {
+	return withGPT(a, func(f *os.File, _, _ int64) error { return rereadPartitions(f) })
+}
+
+// growGPT writes a table in which the partition has another size, and tells the
+// kernel of it: it reads no table of a disk that is in use.
+func growGPT(a []string) error { return withGPT(a, resizePartition) }
+
+// withGPT writes a table with one partition, from a start on and of a size, 0 for
+// all that there is. What is next is given where it then is, in bytes.
+func withGPT(a []string, next func(f *os.File, start, length int64) error) (err error) {
 	start, err := strconv.ParseInt(a[1], 10, 64)
 	if err != nil {
 		return err
@@ -113,6 +143,10 @@ func writeGPT(a []string) (err error) {
 	if err != nil {
 		return fmt.Errorf("size of a block: %w", err)
 	}
+	if length == 0 { // up to the copy of the table
+		table := (gptEntries*gptEntrySize + int64(block) - 1) / int64(block)
+		length = (size/int64(block)-1-table)*int64(block) - start
+	}
 	head, tail, err := gpt(size, int64(block), start, length)
 	if err != nil {
 		return err
@@ -126,7 +160,33 @@ func writeGPT(a []string) (err error) {
 	if err := f.Sync(); err != nil {
 		return err
 	}
-	return rereadPartitions(f)
+	return next(f, start, length)
+}
+
+// Of linux/blkpg.h.
+const (
+	blkpg                = 0x1269
+	blkpgResizePartition = 3
+)
+
+// resizePartition tells the kernel how large the first partition is.
+func resizePartition(f *os.File, start, length int64) error {
+	part := struct {
+		start, length int64
+		number        int32
+		names         [128]byte
+		_             int32
+	}{start: start, length: length, number: 1}
+	arg := struct {
+		op, flags, size int32
+		part            unsafe.Pointer
+	}{op: blkpgResizePartition, size: int32(unsafe.Sizeof(part)), part: unsafe.Pointer(&part)}
+	_, _, errno := unix.Syscall(unix.SYS_IOCTL, f.Fd(), blkpg, uintptr(unsafe.Pointer(&arg)))
+	runtime.KeepAlive(&part)
+	if errno != 0 {
+		return fmt.Errorf("tell the kernel that the partition of %s has %d bytes: %w", f.Name(), length, errno)
+	}
+	return nil
 }
 
 // readPartitions has the kernel read a table that is there.

@@ -29,7 +29,7 @@ var (
 // ModuleParameters are those that a module is loaded with for disks and a stack,
 // "" for none. The module's name is written with underscores.
 func ModuleParameters(module string, disks []protocol.Disk, stack []scenarios.Layer) string {
-	var brds, zrams int
+	var brds, zrams, debugs int
 	var size scenarios.Bytes
 	out := ""
 	for _, l := range stack {
@@ -41,9 +41,12 @@ func ModuleParameters(module string, disks []protocol.Disk, stack []scenarios.La
 			zrams++
 		case l.SCSIDebug != nil && module == "scsi_debug":
 			d := l.SCSIDebug
-			out = strings.Join(append([]string{
-				fmt.Sprintf("dev_size_mb=%d", d.Size>>20), fmt.Sprintf("sector_size=%d", max(512, d.SectorSize)),
-			}, d.Args...), " ")
+			debugs++
+			all := []string{fmt.Sprintf("dev_size_mb=%d", d.Size>>20), fmt.Sprintf("sector_size=%d", max(512, d.SectorSize))}
+			if debugs > 1 { // a host for each: the disks of one host share what is written
+				all = append(all, fmt.Sprintf("add_host=%d", debugs), "per_host_store=1")
+			}
+			out = strings.Join(append(all, d.Args...), " ")
 		}
 	}
 	switch module {
@@ -186,23 +189,14 @@ func (n nullBlk) prove(p *Part) ([]string, error) {
 type scsiDebug struct{ *scenarios.SCSIDebug }
 
 func (d scsiDebug) build(h Host, p *Part) error {
-	if p.number > 0 {
-		return errors.New("there can be one scsi_debug disk in a stack")
-	}
+	// scsi_debug.c makes its hosts below adapter0, adapter1, …
+	pattern := fmt.Sprintf("/sys/devices/pseudo_0/adapter%d/host*/target*/*/block/*", p.number)
 	ok, err := h.Until(rescanWait, func(time.Duration) (bool, error) {
-		models, err := filepath.Glob("/sys/block/*/device/model")
-		if err != nil {
-			return false, err
-		}
-		for _, m := range models {
-			if got, err := ReadText(m); err == nil && got == "scsi_debug" {
-				return p.found(filepath.Base(filepath.Dir(filepath.Dir(m)))) == nil, nil
-			}
-		}
-		return false, nil
+		disks, err := filepath.Glob(pattern)
+		return len(disks) == 1 && p.found(filepath.Base(disks[0])) == nil, err
 	})
 	if err == nil && !ok {
-		err = errors.New("no disk of scsi_debug appears")
+		err = fmt.Errorf("no disk of scsi_debug appears in %s", pattern)
 	}
 	return err
 }

@@ -30,6 +30,7 @@ func Main(args []string) error {
 		"hole":       {2, func(a []string) error { return fill(a, (*os.File).Truncate) }},
 		"loop":       {4, attachLoop},
 		"gpt":        {3, writeGPT},
+		"gpt-grow":   {3, growGPT},
 		"partitions": {1, readPartitions},
 		"text":       {2, func(a []string) error { return WriteText(a[0], a[1]) }},
 	}[args[0]]
