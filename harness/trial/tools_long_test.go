@@ -58,7 +58,7 @@ steps:
       sleep 1
   - act: {do: suspend, to: top, expect: failure, verdict: degraded}
 `)
-	if r.Verdict != scenarios.Degraded || !strings.Contains(r.Reason, "suspend top: it was killed: not done after 1m0s") || r.Report.Stuck != nil {
+	if r.Verdict != scenarios.Degraded || !strings.Contains(r.Reason, "suspend --noudevsync top: it was killed: not done after 1m0s") || r.Report.Stuck != nil {
 		t.Errorf("%s: %s\n%s", r.Verdict, r.Reason, show(r))
 	}
 }
