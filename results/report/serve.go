@@ -215,12 +215,15 @@ type Service struct {
 // lookEvery is how often a service looks for what was recorded.
 const lookEvery = time.Second
 
+// ErrListen says that the address of a service can't be listened on.
+var ErrListen = errors.New("can't listen")
+
 // Serve serves until ctx ends, which is no error. The error wraps ErrSelect
-// where the address or the words are wrong.
+// where the words are wrong, and ErrListen where the address is.
 func (v Service) Serve(ctx context.Context) (err error) {
 	host, _, err := net.SplitHostPort(v.Listen)
 	if err != nil {
-		return fmt.Errorf("%w: --listen %q: want ADDRESS:PORT, such as 127.0.0.1:8080", ErrSelect, v.Listen)
+		return fmt.Errorf("%w on %q: want ADDRESS:PORT, such as 127.0.0.1:8080", ErrListen, v.Listen)
 	}
 	folder, err := os.OpenRoot(v.Root)
 	if err != nil {
@@ -238,7 +241,7 @@ func (v Service) Serve(ctx context.Context) (err error) {
 	var lc net.ListenConfig
 	l, err := lc.Listen(ctx, "tcp", v.Listen)
 	if err != nil {
-		return fmt.Errorf("%w: --listen: %w", ErrSelect, err)
+		return fmt.Errorf("%w on %s: %w", ErrListen, v.Listen, err)
 	}
 	looked := &Looked{} // by one load at a time: see Server.current
 	s := NewServer(func(ctx context.Context) (Report, error) { return v.load(ctx, Files(folder), looked) }, Files(folder))

@@ -45,6 +45,9 @@ func TestWordsThatNameNoTrial(t *testing.T) {
 	if s := say(t, "results", "list", "--results", filepath.Join(dir, "no")); s.status != 0 || !strings.Contains(s.errors, "there are no runs in "+filepath.Join(dir, "no")) {
 		t.Errorf("%+v", s)
 	}
+	if s := say(t, "results", "serve", "--listen", "nowhere", "--results", dir); s.status != 2 || !strings.Contains(s.errors, `can't listen on "nowhere": want ADDRESS:PORT`) {
+		t.Errorf("%+v", s)
+	}
 	if s := say(t, "results", "compare", "last", "last", "--results", dir); s.status != 2 || strings.Contains(s.errors, `scenario ""`) {
 		t.Errorf("%+v", s)
 	}

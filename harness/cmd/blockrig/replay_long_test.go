@@ -101,7 +101,7 @@ func TestABundleMakesDisksFailAndCutsThePower(t *testing.T) {
 		classify         string
 	}{
 		{h.write("failing.yaml", failing), "debian:6.18.15", []string{
-			"[the host: error of disk v]", "[the host: heal of disk v]", "[the host: remove of disk n]", "[the host: power_cut]", "Disk failure, disabling device",
+			"[the host: error of disk v]", "[the host: heal of disk v]", "[the host: remove of disk n]", "[the host: power_cut]", "Disk failure on ",
 			"it showed: eio: pread failed with EIO", "  pread returned -1 (EIO)",
 		}, "eio, phase step"},
 		{"museum-dm-writecache-fua-lost", "debian:6.12.116", []string{

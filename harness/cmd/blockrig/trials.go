@@ -357,7 +357,7 @@ func (a *app) sweptRoot(ctx context.Context) (string, error) {
 
 // wrongRun makes those errors of the record the user's that are.
 func wrongRun(err error) error {
-	for _, of := range []error{results.ErrFolder, results.ErrNoRun, store.ErrNone, report.ErrSelect, results.ErrUnderWay, results.ErrCantResume} {
+	for _, of := range []error{results.ErrFolder, results.ErrNoRun, store.ErrNone, report.ErrSelect, report.ErrListen, results.ErrUnderWay, results.ErrCantResume} {
 		if errors.Is(err, of) {
 			return badRequest(err)
 		}
