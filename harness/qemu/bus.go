@@ -80,8 +80,26 @@ func (d Disk) blockdev(node, file map[string]any) []string {
 	return []string{"-blockdev", jsonArg(node)}
 }
 
-// property of a device, as in QEMU's command line.
-type property struct{ name, value string }
+// property of a device: a string, a whole number or, where it is on or off, a bool.
+// QMP takes it by its type, which QEMU minds from 9.2 on.
+type property struct {
+	name  string
+	value any
+}
+
+func (p property) String() string {
+	if on, ok := p.value.(bool); ok {
+		return p.name + "=" + string(switchOf(on))
+	}
+	return fmt.Sprint(p.name, "=", p.value)
+}
+
+func switchOf(on bool) Switch {
+	if on {
+		return On
+	}
+	return Off
+}
 
 // part is a device of QEMU's own with its properties.
 type part struct {
@@ -92,7 +110,7 @@ type part struct {
 func (p part) String() string {
 	text := []string{p.driver}
 	for _, v := range p.properties {
-		text = append(text, v.name+"="+v.value)
+		text = append(text, v.String())
 	}
 	return strings.Join(text, ",")
 }
@@ -131,7 +149,7 @@ func (s *slots) attach(d Disk) attachment {
 	var a attachment
 	p := &a.disk
 	set := func(name string, value any) {
-		p.properties = append(p.properties, property{name, fmt.Sprint(value)})
+		p.properties = append(p.properties, property{name, value})
 	}
 	controller := func(driver string, properties ...property) {
 		s.used++
@@ -145,7 +163,7 @@ func (s *slots) attach(d Disk) attachment {
 		}
 		s.ports++
 		id := "port-" + d.ID
-		controller("pcie-root-port", property{"id", id}, property{"chassis", strconv.Itoa(s.ports)})
+		controller("pcie-root-port", property{"id", id}, property{"chassis", s.ports})
 		set("bus", id)
 	}
 	switch bus := cmp.Or(d.Bus, AHCI); bus {
@@ -212,7 +230,7 @@ func (s *slots) options(d Disk, set func(name string, value any)) {
 	}
 	switch {
 	case d.Discard == Off && d.Bus == VirtioBlk:
-		set("discard", "off")
+		set("discard", false)
 	case d.Discard == Off:
 		set("discard_granularity", 0)
 	}
@@ -220,16 +238,16 @@ func (s *slots) options(d Disk, set func(name string, value any)) {
 		set("write-cache", d.WriteCache)
 	}
 	if d.FUA {
-		set("dpofua", "on")
+		set("dpofua", true)
 	}
 	if d.RotationRate != 0 {
 		set("rotation_rate", d.RotationRate)
 	}
 	if d.filtered() && d.Bus == VirtioBlk {
-		set("request-merging", "off") // what the guest asks for is what is hit
+		set("request-merging", false) // what the guest asks for is what is hit
 	}
 	if z := d.Zones; z != nil {
-		set("zoned", "on")
+		set("zoned", true)
 		set("zoned.zone_size", z.Size)
 		set("zoned.zone_capacity", cmp.Or(z.Capacity, z.Size))
 		set("zoned.max_open", z.MaxOpen)

@@ -75,12 +75,12 @@ func (m *Machine) removable(disk string) (int, error) {
 // id of a device in QEMU.
 func (p part) id() string {
 	i := slices.IndexFunc(p.properties, func(v property) bool { return v.name == "id" })
-	return p.properties[i].value
+	return fmt.Sprint(p.properties[i].value)
 }
 
 // plug is what device_add is told.
-func (p part) plug() map[string]string {
-	args := map[string]string{"driver": p.driver}
+func (p part) plug() map[string]any {
+	args := map[string]any{"driver": p.driver}
 	for _, v := range p.properties {
 		args[v.name] = v.value
 	}

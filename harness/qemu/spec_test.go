@@ -264,3 +264,20 @@ func TestCheckLeavesTheCallersDisksAlone(t *testing.T) {
 		t.Errorf("caller's path %q, machine's %q", disks[0].Path, s.Disks[0].Path)
 	}
 }
+
+// Given a disk that can be plugged, then QMP is told its properties by their types,
+// which QEMU insists on from 9.2 on.
+func TestPropertiesKeepTheirTypes(t *testing.T) {
+	disks := []Disk{
+		{ID: "a", Bus: VirtioSCSI, Removable: true, FUA: true, LogicalBlockSize: 4096, RotationRate: 1, Serial: "7"},
+		{ID: "b", Bus: VirtioBlk, Removable: true, Discard: Off, Serial: "8"},
+	}
+	for i, want := range []string{
+		`{"bus":"scsi.0","dpofua":true,"drive":"disk-a","driver":"scsi-hd","id":"virtio-scsi-a","logical_block_size":4096,"physical_block_size":4096,"rerror":"stop","rotation_rate":1,"scsi-id":0,"serial":"7","werror":"stop"}`,
+		`{"bus":"port-b","discard":false,"drive":"disk-b","driver":"virtio-blk-pci","id":"virtio-blk-b","rerror":"stop","serial":"8","werror":"stop"}`,
+	} {
+		if got := jsonArg(newSlots(disks).of[i].disk.plug()); got != want {
+			t.Errorf("got  %s\nwant %s", got, want)
+		}
+	}
+}
