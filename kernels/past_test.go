@@ -14,12 +14,9 @@ import (
 	"testing"
 	"time"
 
-	//lint:ignore SA1019 it still makes signatures that apt takes, and is a tenth of what is kept of its kind
-	"golang.org/x/crypto/openpgp"
-	//lint:ignore SA1019 see above
-	"golang.org/x/crypto/openpgp/clearsign"
-	//lint:ignore SA1019 see above
-	"golang.org/x/crypto/openpgp/packet"
+	"github.com/ProtonMail/go-crypto/openpgp"
+	"github.com/ProtonMail/go-crypto/openpgp/clearsign"
+	"github.com/ProtonMail/go-crypto/openpgp/packet"
 
 	"github.com/blockrig/blockrig/kernels/internal/archivetest"
 )
