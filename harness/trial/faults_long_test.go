@@ -7,6 +7,7 @@ import (
 	"errors"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -14,6 +15,7 @@ import (
 	"time"
 
 	"github.com/blockrig/blockrig/harness/child"
+	"github.com/blockrig/blockrig/harness/child/childtest"
 	"github.com/blockrig/blockrig/harness/qemu"
 	"github.com/blockrig/blockrig/scenarios"
 )
@@ -87,22 +89,18 @@ func TestDamagedBaseIsMadeAgain(t *testing.T) {
 }
 
 func TestFullDiskWhileSavingMakesTrialsCold(t *testing.T) {
+	const small = 16 << 20
 	dir := os.Getenv(playSmall)
-	if dir == "" {
-		attr := &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNS}
-		if os.Getuid() != 0 { // root needs no user namespace, and has none in a chroot
-			attr.Cloneflags |= syscall.CLONE_NEWUSER
-			attr.UidMappings = []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getuid(), Size: 1}}
-			attr.GidMappings = []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getgid(), Size: 1}}
-		}
+	switch attr := childtest.Mounts(); {
+	case dir == "" && attr != nil:
 		again(t, attr, playSmall+"="+t.TempDir())
 		return
-	}
-	if err := child.HideMounts(); err != nil {
-		t.Fatal(err)
-	}
-	if err := syscall.Mount("small", dir, "tmpfs", 0, "size=16m"); err != nil {
-		t.Fatal(err)
+	case dir == "":
+		dir = childtest.SmallDisk(t, small)
+	default:
+		if err := errors.Join(child.HideMounts(), syscall.Mount("small", dir, "tmpfs", 0, "size="+strconv.Itoa(small))); err != nil {
+			t.Fatal(err)
+		}
 	}
 	v := newSchedule(t, dir, aligned)
 	v.run(t)

@@ -25,7 +25,7 @@ func TestMountThatFails(t *testing.T) {
 func TestNoSpaceOnHost(t *testing.T) {
 	t.Parallel()
 	h := newHost(t)
-	h.inside = "mkdir " + h.results + "; mount -t tmpfs -o size=1m small " + h.results
+	h.inside = "mkdir " + h.results + "; mount -t tmpfs -o size=1m,mode=1777 small " + h.results
 	o := h.run("--format", "json", "run", "--cold", h.write("plain.yaml", plain("384MiB")), "-k", "debian:newest")
 	rec := h.one(o, scenarios.Error, "stack")
 	if !strings.Contains(rec.Reason, "QEMU can't write the file of disk a") || !strings.Contains(rec.Reason, "No space left") {

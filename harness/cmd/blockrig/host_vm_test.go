@@ -18,6 +18,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/blockrig/blockrig/harness/child/childtest"
 	"github.com/blockrig/blockrig/harness/verdict"
 	"github.com/blockrig/blockrig/kernels"
 	"github.com/blockrig/blockrig/results"
@@ -72,23 +73,28 @@ func (h *host) command(args ...string) *exec.Cmd {
 	ctx, cancel := context.WithTimeout(h.t.Context(), h.limit)
 	h.t.Cleanup(cancel)
 	args = append([]string{filepath.Join(command, "blockrig"), "--results", h.results}, args...)
+	env := append(os.Environ(), "XDG_CACHE_HOME="+filepath.Dir(h.cache), "TMPDIR="+h.tmp, "LC_ALL=C")
+	if h.path != "" {
+		env = append(env, "PATH="+h.path)
+	}
 	if h.inside != "" {
-		namespaces := "--mount --propagation unchanged"
-		if os.Getuid() != 0 {
-			namespaces += " --map-root-user"
+		unshare := []string{"unshare", "--mount", "--propagation", "unchanged"}
+		run := "exec \"$@\""
+		switch {
+		case childtest.Mounts() == nil:
+			unshare = slices.Concat(childtest.Sudo(h.t), []string{"env"}, env, unshare)
+			run = fmt.Sprintf("exec setpriv --reuid=%d --regid=%d --clear-groups -- \"$@\"", os.Getuid(), os.Getgid())
+		case os.Getuid() != 0:
+			unshare = append(unshare, "--map-root-user")
 		}
 		// The host must not see what is mounted. In a chroot that can be said only
 		// from outside: to enter one's own namespace leads there.
 		private := "nsenter --mount=/proc/self/ns/mnt mount --make-rslave /\n"
-		args = append(append([]string{"unshare"}, strings.Fields(namespaces)...),
-			append([]string{"sh", "-euc", private + h.inside + "\nexec \"$@\"", "sh"}, args...)...)
+		args = slices.Concat(unshare, []string{"sh", "-euc", private + h.inside + "\n" + run, "sh"}, args)
 	}
 	cmd := exec.CommandContext(ctx, args[0], args[1:]...)
 	cmd.Dir = h.root
-	cmd.Env = append(os.Environ(), "XDG_CACHE_HOME="+filepath.Dir(h.cache), "TMPDIR="+h.tmp, "LC_ALL=C")
-	if h.path != "" {
-		cmd.Env = append(cmd.Env, "PATH="+h.path)
-	}
+	cmd.Env = env
 	return cmd
 }
 
