@@ -16,7 +16,8 @@ import (
 
 // Hunted is the hunt of a night. What it found is what no night before has said.
 type Hunted struct {
-	Hunt     string         `json:"hunt"` // its name
+	Hunt     string         `json:"hunt"`             // its name
+	Folder   string         `json:"folder,omitempty"` // of the hunts
 	Ref      string         `json:"ref"`
 	Release  string         `json:"release,omitempty"`
 	Done     bool           `json:"done,omitempty"`
@@ -62,7 +63,7 @@ func (j *session) hunt(ctx context.Context) error {
 		Resume: n.Hunt.Hunt, Earlier: j.archive.hunted(),
 		Machine: trials.Machine{Accel: j.Config.Accel, CPUs: j.Config.CPUs, Tools: j.Config.Tools},
 		Begun: func(name string) error {
-			n.Hunt.Hunt = name
+			n.Hunt.Hunt, n.Hunt.Folder = name, hunt.Root(j.Root)
 			return j.keep()
 		},
 	}
@@ -117,7 +118,7 @@ func (h *Hunted) write(b *strings.Builder) {
 		for _, said := range f.Bisection.Lines("the bisection is not over, and goes on with") {
 			line("%s", said)
 		}
-		line("again: blockrig run %s -k %s", filepath.Join(hunt.Folders, h.Hunt, f.ID+".yaml"), f.Kernel)
+		line("again: blockrig run %s -k %s", filepath.Join(cmp.Or(h.Folder, hunt.Folders), h.Hunt, f.ID+".yaml"), f.Kernel)
 	}
 	if len(h.Findings) == 0 {
 		b.WriteString("  nothing that no night has said before\n")

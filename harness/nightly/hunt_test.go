@@ -42,7 +42,7 @@ func TestANightHunts(t *testing.T) {
 	said := textOf(t, n)
 	for _, want := range []string{
 		"1 found by the hunt", "HUNTED ON 6.17-amd64", "lvm-raid1 blames a disk: pread direct 512@0 memory+32", "EIO; on the plain disk: pass, data", "came with 6.18",
-		"again: blockrig run hunts/hunt-1/hunt-1.yaml -k debian:6.17-1", "left out: dm-dust: it is built without CONFIG_DM_DUST",
+		"again: blockrig run " + hunt.Root(k.Root) + "/hunt-1/hunt-1.yaml -k debian:6.17-1", "left out: dm-dust: it is built without CONFIG_DM_DUST",
 	} {
 		if !strings.Contains(said, want) {
 			t.Errorf("there is no %q in\n%s", want, said)

@@ -15,6 +15,7 @@ import (
 
 	"github.com/blockrig/blockrig/harness/bisect"
 	"github.com/blockrig/blockrig/harness/bisect/trials"
+	"github.com/blockrig/blockrig/harness/hunt"
 	"github.com/blockrig/blockrig/harness/nightly"
 	"github.com/blockrig/blockrig/harness/stats"
 	"github.com/blockrig/blockrig/harness/text"
@@ -168,7 +169,7 @@ func (l *loader) workers(ctx context.Context, of store.Filter) error {
 
 // kernel gives the place of a kernel; the first time it is added.
 func (l *loader) kernel(k store.Kernel) int {
-	key := Kernel{Ref: k.Ref, Release: k.Release, Commit: k.Commit, Stream: cmp.Or(l.streams[k.Ref], k.Ref)}
+	key := l.kernelOf(k)
 	at, ok := l.kernels[key]
 	if !ok {
 		at = len(l.r.Kernels)
@@ -178,18 +179,32 @@ func (l *loader) kernel(k store.Kernel) int {
 	return at
 }
 
+func (l *loader) kernelOf(k store.Kernel) Kernel {
+	return Kernel{Ref: k.Ref, Release: k.Release, Commit: k.Commit, Stream: cmp.Or(l.streams[k.Ref], k.Ref)}
+}
+
 // cells makes cases with a cell for each kernel.
 func (l *loader) cells(ctx context.Context, of store.Filter) error {
 	used, err := l.store.Kernels(ctx, of)
 	if err != nil {
 		return err
 	}
-	for _, k := range used {
-		l.kernel(k.Kernel)
-	}
 	histories, err := l.store.Histories(ctx, of, store.ByKernel)
 	if err != nil {
 		return err
+	}
+	// What a hunt found stands in its night.
+	histories = slices.DeleteFunc(histories, func(h store.History) bool { return h.Scenario == hunt.Suspects })
+	shown := map[Kernel]bool{}
+	for _, h := range histories {
+		for _, p := range h.Points {
+			shown[l.kernelOf(p.Kernel)] = true
+		}
+	}
+	for _, k := range used { // in their order
+		if shown[l.kernelOf(k.Kernel)] {
+			l.kernel(k.Kernel)
+		}
 	}
 	var failed, others []string
 	for _, h := range histories {

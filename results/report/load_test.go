@@ -386,3 +386,23 @@ func TestALostRunIsNamed(t *testing.T) {
 		}
 	}
 }
+
+// Given the trials of a hunt, each of a program of its own, then they are no case:
+// no failure rate, no new failure, no kernel of the grid.
+func TestTrialsOfAHuntAreNoCase(t *testing.T) {
+	root := t.TempDir()
+	record(t, root, "2026-11-25", "aaaaaaaa", recorded{"a=1", results.Kernel{Ref: "debian:6.18", Release: "6.18.15"}, scenarios.Pass, 2})
+	record(t, root, "2026-11-25", "bbbbbbbb", recorded{"", results.Kernel{Ref: "debian:6.18.15-1", Release: "6.18.15"}, scenarios.Hang, 2})
+	trials := filepath.Join(root, "20261125T220000.000Z-bbbbbbbb", "trials.jsonl")
+	src, err := os.ReadFile(trials)
+	if err == nil {
+		err = os.WriteFile(trials, bytes.ReplaceAll(src, []byte("md-raid1-dio-read"), []byte(hunt.Suspects)), 0o600)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := report.Load(t.Context(), open(t, root), os.DirFS(root), report.Options{})
+	if err != nil || len(r.Cases) != 1 || len(r.Changes) != 0 || len(r.Kernels) != 1 || len(r.Runs) != 2 {
+		t.Errorf("%d cases, %d changes, kernels %v, %v", len(r.Cases), len(r.Changes), r.Kernels, err)
+	}
+}
