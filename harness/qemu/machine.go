@@ -35,6 +35,7 @@ type Machine struct {
 	control *serial
 	vcpus   []int  // thread IDs
 	savedBy string // version of the QEMU that wrote what the machine continues
+	began   time.Time
 	detach  func() bool
 	filters map[string]*filter // by the ID of the disk
 	guards  sync.WaitGroup     // see guard
@@ -78,6 +79,7 @@ func start(ctx context.Context, spec Spec) (*Machine, error) {
 	}
 	m := &Machine{
 		spec:    spec,
+		began:   time.Now(),
 		faulted: make(chan struct{}),
 		done:    make(chan struct{}),
 	}
@@ -312,6 +314,9 @@ func (m *Machine) Events() <-chan qmp.Event { return m.events }
 
 // Cont lets the virtual CPUs run.
 func (m *Machine) Cont(ctx context.Context) error { return m.execute(ctx, "cont", nil, nil) }
+
+// Began is when the guest began to run at the earliest: its clocks go on since.
+func (m *Machine) Began() time.Time { return m.began }
 
 // Pause stops the virtual CPUs.
 func (m *Machine) Pause(ctx context.Context) error { return m.execute(ctx, "stop", nil, nil) }

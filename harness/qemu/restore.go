@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"time"
 )
 
 // ErrRestore says that a saved machine can't be continued; the cause is
@@ -115,6 +116,7 @@ func (m *Machine) restore(ctx context.Context) error {
 	if err := ended.wait(ctx); err != nil {
 		return fmt.Errorf("read the machine's state: %w", err)
 	}
+	m.began = time.Now()
 	if m.spec.Paused {
 		return nil
 	}

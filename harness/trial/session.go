@@ -62,6 +62,7 @@ type session struct {
 	unplugged []string     // disks that were taken away
 	power     power        // of a trial in which it fails
 
+	watch  *watch // of the machine that runs
 	closed bool
 	res    *Outcome
 	trial  uint64 // number of the step; 0 before it
@@ -116,6 +117,7 @@ func (s *session) open(ctx context.Context, q qemu.Spec) error {
 		return err
 	}
 	s.m = m
+	s.watch = watchSince(m.Began(), m, limitsOf(s.Accel))
 	said := m.Console()
 	if s.tap != nil {
 		said = io.TeeReader(said, s.tap)
@@ -143,8 +145,12 @@ func (s *session) open(ctx context.Context, q qemu.Spec) error {
 func (s *session) powerOff() error {
 	var errs []error
 	if s.m != nil {
+		s.watch.over()
+		s.notePause()
 		errs = append(errs, s.m.Close())
 		<-s.rec.done
+		s.watch.over()
+		s.notePause()
 		errs = append(errs, s.rec.err)
 	}
 	if s.link != nil {
@@ -439,18 +445,24 @@ func (s *session) send(m protocol.ToGuest) error {
 	return nil
 }
 
+// notePause keeps that the guest's watchdogs may have seen the host stand still.
+func (s *session) notePause() {
+	if why := s.watch.paused(); why != "" {
+		s.res.Report.Paused = why
+	}
+}
+
 // listen takes the guest's messages until want is content. It ends early when
 // the guest fails, falls silent or dies, or the host is in trouble.
 func (s *session) listen(ctx context.Context, want func(protocol.FromGuest) bool) error {
-	w := newWatch(s.m, limitsOf(s.Accel))
+	w := s.watch
+	w.listening()
 	poll := time.NewTicker(pollEvery)
 	defer poll.Stop()
 	defer func() {
 		// What the guest said may be heard before the clock is looked at.
 		w.tick()
-		if why := w.paused(); why != "" {
-			s.res.Report.Paused = why
-		}
+		s.notePause()
 	}()
 	dead := s.rec.dead
 	var buried <-chan time.Time // when a dead kernel's last words are over

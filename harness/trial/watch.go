@@ -30,12 +30,12 @@ type watch struct {
 	total time.Duration // wall time
 	asked time.Duration // given when QEMU was asked whether it is well; 0: not yet
 
-	// Since the watch began.
+	// Since somebody listens.
 	all     time.Duration // given
-	lost    time.Duration // wall time in which the guest waited for the host
+	lost    time.Duration // wall time in which the guest waited for the host, before that, too
 	stopped time.Duration // wall time in which a thread was stopped, without a break until now
 
-	pause time.Duration // the longest time in which blockrig itself stood still
+	pause time.Duration // the longest time in which nobody looked: blockrig itself stood still
 }
 
 // limits are how much silence proves something.
@@ -83,6 +83,31 @@ func newWatch(of threads, l limits) *watch {
 	w := &watch{of: of, limits: l, last: time.Now()}
 	w.then, _ = of.Threads() // after an error the first tick begins the account
 	return w
+}
+
+// watchSince is a watch over a machine that has run since began, without anyone
+// who looked. Its virtual CPUs had done nothing then.
+func watchSince(began time.Time, of threads, l limits) *watch {
+	w := newWatch(of, l)
+	w.last = began
+	clear(w.then.VCPUs)
+	return w
+}
+
+// listening begins the account anew. Of the time in which nobody listened, only
+// what the guest did not get of it counts.
+func (w *watch) listening() {
+	w.lost, w.pause = 0, 0
+	w.tick()
+	w.alive()
+	w.all = 0
+}
+
+// over ends the account of a machine that is being ended.
+func (w *watch) over() {
+	if !w.tick() { // it is gone
+		w.pause = max(w.pause, time.Since(w.last))
+	}
 }
 
 // alive notes a sign of life.

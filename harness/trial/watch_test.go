@@ -265,3 +265,44 @@ func TestMachineThatIsGoneIsNotSilent(t *testing.T) {
 		}
 	})
 }
+
+// Given a guest that runs while nobody listens to it, when the host stands still in
+// that time, or before the machine is ended, then its watchdogs' words are doubtful.
+func TestWhatNobodyListenedToCounts(t *testing.T) {
+	for name, tt := range map[string]struct {
+		before, between, after time.Duration
+		want                   bool
+	}{
+		"all is well":               {time.Second, time.Second, time.Second, false},
+		"before anybody listened":   {30 * time.Second, 0, 0, true},
+		"between two conversations": {0, 30 * time.Second, 0, true},
+		"before the machine ended":  {0, 0, 30 * time.Second, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				c := &fakeCPU{}
+				began := time.Now()
+				time.Sleep(tt.before)
+				w := watchSince(began, c, limitsOf("tcg"))
+				doubtful := false
+				for _, gap := range []time.Duration{0, tt.between} {
+					time.Sleep(gap)
+					w.listening()
+					pass(t, w, c, time.Second, 1, 0)
+					doubtful = doubtful || w.paused() != ""
+					if w.all > 2*time.Second || w.given > 2*time.Second {
+						t.Errorf("heard of nothing for %v, given %v", w.given, w.all)
+					}
+				}
+				time.Sleep(tt.after)
+				w.over()
+				doubtful = doubtful || w.paused() != ""
+				c.err = errors.New("gone")
+				w.over()
+				if doubtful = doubtful || w.paused() != ""; doubtful != tt.want {
+					t.Errorf("doubtful %t, want %t: %q", doubtful, tt.want, w.paused())
+				}
+			})
+		})
+	}
+}
