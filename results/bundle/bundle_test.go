@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/klauspost/compress/zstd"
@@ -149,7 +150,9 @@ const emptySum = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b8
 
 func TestReproduceIsSoundShell(t *testing.T) {
 	c := content(t)
-	c.Record.Reason = "it's $(touch hurt) `touch hurt`\n\x1b[31m"
+	c.Record.Reason = "it's $(touch hurt) `touch hurt` \\0033[31m\\c\n\x1b[31m"
+	c.Record.Signature.Titles = []string{`BUG: \0033[31m\c`}
+	c.Record.Accel = "tcg}; touch hurt; : ${X:-x"
 	c.Record.Case = "x\ntouch hurt"
 	c.Why = "it takes blockrig: $(touch hurt)"
 	for name, script := range map[string]*trial.Script{"with a script": c.Script, "with faults that take blockrig": nil} {
@@ -182,7 +185,7 @@ func TestReproduceIsSoundShell(t *testing.T) {
 			}
 			continue
 		}
-		if err != nil || !strings.Contains(string(out), "hang: it's $(touch hurt)") {
+		if err != nil || !strings.Contains(string(out), "hang: it's $(touch hurt) `touch hurt` \\0033[31m\\c \\u001b[31m\n  BUG: \\0033[31m\\c\n") {
 			t.Errorf("%s: %v\n%s", name, err, out)
 		}
 		args, err := os.ReadFile(filepath.Join(dir, "args"))
@@ -197,20 +200,23 @@ func TestReproduceIsSoundShell(t *testing.T) {
 	}
 }
 
-// speaker is a QEMU whose guest asks for two things: faults, and the power's end.
+// speaker is a QEMU whose guest asks for two things: faults, and the power's end. It
+// says more than a FIFO holds.
 const speaker = `#!/bin/sh
 exec 3<>work/ports/qmp.in 4<>work/ports/qmp.out 5<>work/ports/ttyS1.in 6<>work/ports/ttyS1.out
 cat work/initrd >> said
+# Whole lines, and then a part of one, until the FIFO takes no more.
+chatter() { yes '{"event": "BLOCK_IO_ERROR"}' | dd of=work/ports/qmp.out bs=1 oflag=nonblock 2>/dev/null || :; }
 answer() {
 	read -r line <&3
 	echo "$line" >> said
-	case $line in *quit*) exit 0 ;; esac
+	case $line in *quit*) chatter; exit 0 ;; esac
 	echo '{"timestamp": {"seconds": 1}, "event": "JOB_STATUS_CHANGE", "data": {"status": "error"}}' >&4
 	echo "${REPLY-{\"return\": {}\}}" >&4
 }
 echo '{"QMP": {"version": {}, "capabilities": []}}' >&4
 answer
-if [ -e second ]; then exit 0; fi
+if [ -e second ]; then chatter; exit 0; fi
 : > second
 printf 'noise\n%s\n' 'blockrig asks for 1' >&6
 answer
@@ -266,7 +272,10 @@ func TestReproduceDoesWhatTheHostDid(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		cmd := exec.CommandContext(t.Context(), "sh", fileScript)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		cmd := exec.CommandContext(ctx, "sh", fileScript)
+		cmd.WaitDelay = time.Second
 		cmd.Dir, cmd.Env = dir, append(os.Environ(), "QEMU=./qemu", "LIMIT=100")
 		if tt.reply != "" {
 			cmd.Env = append(cmd.Env, "REPLY="+tt.reply)

@@ -36,6 +36,9 @@ func quotedAll(args []string) string {
 // said is a text in a comment or a message.
 func said(s string) string { return text.OneLine(s) }
 
+// echo prints a line as it is: some shells' echo takes a backslash for more.
+func echo(line string) string { return "printf '%s\\n' " + quoted(line) }
+
 // shell is reproduce.sh.
 func (c Content) shell() string {
 	r := c.Record
@@ -49,10 +52,10 @@ func (c Content) shell() string {
 `, said(r.Scenario), said(r.Case), said(r.Kernel.Release), said(string(r.Verdict)+": "+r.Reason))
 	if c.Script == nil {
 		fmt.Fprintf(&b, `
-echo %s >&2
+%s >&2
 echo '  blockrig replay BUNDLE' >&2
 exit 2
-`, quoted("QEMU alone can't show this trial again: "+said(c.Why)))
+`, echo("QEMU alone can't show this trial again: "+said(c.Why)))
 		return b.String()
 	}
 	machine := c.Job.Alone(fileKernel, workDir+"/initrd", workDir, c.ports())
@@ -62,7 +65,7 @@ exit 2
 set -eu
 cd "$(dirname "$0")"
 QEMU=${QEMU:-` + qemu.DefaultBinary + `}
-ACCEL=${ACCEL:-` + r.Accel + `}
+ACCEL=${ACCEL:-` + string(accelOf(r.Accel)) + `}
 LIMIT=${LIMIT:-900}
 command -v "$QEMU" >/dev/null || { echo "QEMU is missing: no $QEMU" >&2; exit 2; }
 if command -v sha256sum >/dev/null; then sha256sum -c ` + fileSums + ` >/dev/null; fi
@@ -75,7 +78,7 @@ case $ACCEL in
 esac
 mkdir ` + workDir + ` || exit 2
 pid= watch=
-end() { kill "$(cat ` + workDir + `/pid)" 2>/dev/null || :; }
+end() { { read -r qemu < ` + workDir + `/pid && kill "$qemu"; } 2>/dev/null || :; }
 trap 'end; kill $watch 2>/dev/null || :; rm -rf ` + workDir + `' EXIT
 trap 'exit 130' INT TERM HUP
 : > ` + qemu.ScriptConsole + `
@@ -103,11 +106,12 @@ boot() {
 	%s </dev/null &
 		echo $! > %s/pid
 		wait $! || echo "QEMU ended with status $?" >&2
+		rm -f %s/pid
 %s	} &
 	pid=$!
 }
 
-`, quotedAll(machine.Common), workDir, c.whenEnded())
+`, quotedAll(machine.Common), workDir, workDir, c.whenEnded())
 	b.WriteString(c.host())
 	fmt.Fprintf(&b, `
 boot %s "$@"
@@ -116,20 +120,29 @@ watch=$!
 `, fileMember)
 	if len(c.Script.Acts) > 0 {
 		b.WriteString("serve \"$@\"\n")
+	} else {
+		b.WriteString("wait \"$pid\"\n")
 	}
-	b.WriteString("wait \"$pid\"\n")
-	b.WriteString("\necho\necho " + quoted("When it was recorded, it showed: "+said(string(r.Verdict)+": "+r.Reason)) + "\n")
+	b.WriteString("\necho\n" + echo("When it was recorded, it showed: "+said(string(r.Verdict)+": "+r.Reason)) + "\n")
 	for _, title := range r.Signature.Titles {
-		b.WriteString("echo " + quoted("  "+said(title)) + "\n")
+		b.WriteString(echo("  "+said(title)) + "\n")
 	}
 	fmt.Fprintf(&b, `echo 'What the guest says now of the last step:'
 tr -d '\r' < %s | grep 'blockrig: guest: ' | sed 's/.*guest: /  /' | sed -n -e '/^  phase step$/{h;d;}' -e H -e '${x;p;}'
 `, qemu.ScriptConsole)
-	b.WriteString("echo " + quoted("What the kernel says: blockrig classify "+qemu.ScriptConsole) + "\n")
+	b.WriteString(echo("What the kernel says: blockrig classify "+qemu.ScriptConsole) + "\n")
 	if c.hasFaults() {
-		b.WriteString("echo " + quoted("I/O errors that the faults brought about are in there, too: that they are no failure only blockrig replay knows.") + "\n")
+		b.WriteString(echo("I/O errors that the faults brought about are in there, too: that they are no failure only blockrig replay knows.") + "\n")
 	}
 	return b.String()
+}
+
+// accelOf is what a record says, where that can be.
+func accelOf(said string) qemu.Accel {
+	if said == string(qemu.KVM) {
+		return qemu.KVM
+	}
+	return qemu.TCG
 }
 
 // ports is the folder of the FIFOs, "" where the host does nothing.
@@ -166,13 +179,17 @@ func (c Content) openPorts() string {
 	return b.String()
 }
 
-// whenEnded tells whoever listens to a machine that it has ended.
+// whenEnded tells whoever listens to a machine that it has ended. What QEMU said
+// last may be no whole line, and fill its FIFO.
 func (c Content) whenEnded() string {
 	if len(c.Script.Acts) == 0 {
 		return ""
 	}
-	return fmt.Sprintf("\t\techo '{\"error\": \"it has ended\"}' >&%d\n\t\techo ended >&%d\n", fromQEMU, fromGuest)
+	return fmt.Sprintf("\t\techo ended >&%d\n\t\tprintf '\\n%%s\\n' '%s' >&%d\n", fromGuest, lastWords, fromQEMU)
 }
+
+// lastWords follow all that a QEMU says.
+const lastWords = `{"error": "it has ended"}`
 
 // host are the functions that do what the host does.
 func (c Content) host() string {
@@ -189,10 +206,16 @@ qemu() {
 		IFS= read -r line <&%[2]d
 		case $line in
 		'{"return"'*) answered=yes ;;
-		'{"error"'*) echo "QEMU says: $line" >&2; exit 2 ;;
+		'{"error"'*) printf 'QEMU says: %%s\n' "$line" >&2; exit 2 ;;
 		*'"event": "DEVICE_DELETED"'*) case $line in *"\"device\": \"$gone\""*) gone=yes ;; esac ;;
 		esac
 	done
+}
+
+# over: waits for the end of the machine, which QEMU tells of as the last thing.
+over() {
+	while [ "$line" != '%[5]s' ]; do IFS= read -r line <&%[2]d; done
+	wait "$pid"
 }
 
 # serve ARGUMENT...: does what the guest asks for, until its machine has ended.
@@ -200,13 +223,13 @@ serve() {
 	qemu '%[3]s'
 	while read -r line <&%[4]d; do
 		case $line in
-`, toQEMU, fromQEMU, qemu.ScriptGreet, fromGuest)
+`, toQEMU, fromQEMU, qemu.ScriptGreet, fromGuest, lastWords)
 	cuts := 0
 	for i, a := range c.Script.Acts {
-		fmt.Fprintf(&b, "\t\t%s)\n\t\t\techo %s\n", quoted(protocol.AskLine(i+1)), quoted("[the host: "+said(a.What)+"]"))
+		fmt.Fprintf(&b, "\t\t%s)\n\t\t\t%s\n", quoted(protocol.AskLine(i+1)), echo("[the host: "+said(a.What)+"]"))
 		if a.Cut {
 			cuts++
-			fmt.Fprintf(&b, "\t\t\tprintf '%%s\\n' '%s' >&%d\n\t\t\twait \"$pid\"\n\t\t\tboot %s \"$@\"\n\t\t\tqemu '%s' ;;\n",
+			fmt.Fprintf(&b, "\t\t\tprintf '%%s\\n' '%s' >&%d\n\t\t\tover\n\t\t\tboot %s \"$@\"\n\t\t\tqemu '%s' ;;\n",
 				qemu.ScriptQuit, toQEMU, memberOf(cuts), qemu.ScriptGreet)
 			continue
 		}
@@ -219,6 +242,6 @@ serve() {
 		}
 		fmt.Fprintf(&b, "\t\t\techo %s >&%d ;;\n", quoted(protocol.DoneLine(i+1)), toGuest)
 	}
-	b.WriteString("\t\tended) return ;;\n\t\tesac\n\tdone\n}\n")
+	b.WriteString("\t\tended) over; return ;;\n\t\tesac\n\tdone\n}\n")
 	return b.String()
 }
