@@ -5,6 +5,7 @@ import (
 	"path/filepath"
 	"slices"
 
+	"github.com/blockrig/blockrig/harness/trial"
 	"github.com/blockrig/blockrig/scenarios"
 )
 
@@ -47,6 +48,8 @@ func (h *Hunt) now(ctx context.Context, f *Finding, c scenarios.Case) (string, e
 	for range fixedAfter {
 		rec, err := h.try(ctx, kernelRef{r.Kernel, r.Exact}, c, how{})
 		switch {
+		case trial.WrongRequest(err) && ctx.Err() == nil: // it is not known to have all that the stack takes
+			return NotKnown, nil
 		case err != nil:
 			return "", err
 		case classOf(rec) == f.Class:

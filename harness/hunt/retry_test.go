@@ -7,6 +7,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/blockrig/blockrig/kernels"
 	"github.com/blockrig/blockrig/results"
 	"github.com/blockrig/blockrig/scenarios"
 )
@@ -16,7 +17,7 @@ import (
 func TestFindingsOfEarlierHuntsAreTried(t *testing.T) {
 	root := Root(t.TempDir())
 	old := NewState(Request{Kernel: "debian:6.17", Stacks: []string{"md-raid1"}, Seed: 1})
-	for i, id := range []string{"a-pass", "b-degraded", "c-error", "d-lacks", "e-late", "f-other"} {
+	for i, id := range []string{"a-pass", "b-degraded", "c-error", "d-lacks", "e-late", "f-other", "g-needs"} {
 		length := int64(512 * (i + 1))
 		p := Program{{Op: "pread", Length: length, Direct: true}}
 		scenario, _, err := single(id, "A finding.", must(t, "md-raid1"), p, setting{})
@@ -39,7 +40,7 @@ func TestFindingsOfEarlierHuntsAreTried(t *testing.T) {
 	}
 	s := NewState(Request{Kernel: "debian:7.2", Stacks: []string{"md-raid1"}, Seed: 1, Budget: time.Hour})
 	var err error
-	if s.Earlier, err = FoundOn(root, "debian:6.17"); err != nil || len(s.Earlier) != 6 {
+	if s.Earlier, err = FoundOn(root, "debian:6.17"); err != nil || len(s.Earlier) != 7 {
 		t.Fatalf("%d findings, %v", len(s.Earlier), err)
 	}
 	h := &Hunt{}
@@ -64,6 +65,8 @@ func TestFindingsOfEarlierHuntsAreTried(t *testing.T) {
 			return results.Record{Verdict: scenarios.Pass}, nil
 		case "f-other":
 			return results.Record{Verdict: scenarios.Hang}, nil
+		case "g-needs":
+			return results.Record{}, kernels.ErrNeed
 		case "d-lacks":
 			return results.Record{Verdict: scenarios.Error, Phase: scenarios.PhaseStack, Reason: "the kernel lacks what is needed"}, nil
 		}
@@ -78,11 +81,11 @@ func TestFindingsOfEarlierHuntsAreTried(t *testing.T) {
 	for _, f := range s.Earlier {
 		got[f.ID] = f.Now
 	}
-	want := map[string]string{"a-pass": Fixed, "b-degraded": Still, "c-error": NotKnown, "d-lacks": NotKnown, "e-late": Still, "f-other": NotKnown}
-	if diff := cmp.Diff(want, got); diff != "" || tries != 3+1+1+1+2+1 {
+	want := map[string]string{"a-pass": Fixed, "b-degraded": Still, "c-error": NotKnown, "d-lacks": NotKnown, "e-late": Still, "f-other": NotKnown, "g-needs": NotKnown}
+	if diff := cmp.Diff(want, got); diff != "" || tries != 3+1+1+1+2+1+1 {
 		t.Errorf("%d tries (-want +got):\n%s", tries, diff)
 	}
-	if f := s.Fixed(); len(f) != 1 || len(s.said()) != 5 {
+	if f := s.Fixed(); len(f) != 1 || len(s.said()) != 6 {
 		t.Errorf("%d are fixed, %d are not found again", len(f), len(s.said()))
 	}
 }
