@@ -506,12 +506,15 @@ func (h *Hunt) round(ctx context.Context, b *batch, each bool) (_ *Suspect, more
 	if each && len(stacks) > 1 {
 		stacks = stacks[:1]
 	}
-	for _, s := range stacks {
+	skipped := make([][]bool, len(stacks)) // what a guest says of these nobody asked for
+	for n, s := range stacks {
 		top := h.field.Tops[s.Name]
 		w.Parts = append(w.Parts, top)
+		skipped[n] = make([]bool, len(b.programs))
 		for i, p := range b.programs {
 			if i < b.from[s.Name] || h.skips(s, p) {
 				w.Skip[top] = append(w.Skip[top], i)
+				skipped[n][i] = true
 			}
 		}
 	}
@@ -528,11 +531,17 @@ func (h *Hunt) round(ctx context.Context, b *batch, each bool) (_ *Suspect, more
 	started, ran := time.Now(), m.Ran()
 	err = m.Sweep(ctx, w, func(s protocol.Swept) {
 		i := slices.Index(w.Parts, s.Part)
-		if i < 0 || stop != nil {
+		if i < 0 || stop != nil || s.From < 0 || s.From+len(s.Answers) > len(b.programs) {
 			return
 		}
+		if s.At >= 0 && s.At < len(b.programs) && skipped[i][s.At] {
+			s.At = -1
+		}
 		for n, a := range s.Answers {
-			if p := s.From + n; a != nil && p < len(b.programs) {
+			switch p := s.From + n; {
+			case skipped[i][p]:
+				s.Answers[n] = nil
+			case a != nil:
 				b.answers[stacks[i].Name][p] = a
 			}
 		}

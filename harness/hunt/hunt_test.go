@@ -32,6 +32,7 @@ type kernel struct {
 	since                string
 	broken               int  // so many sweeps fail by the host's doing
 	silent               bool // what stops it ends the conversation without a word
+	disobeys             bool // it does what it is told to skip
 }
 
 // A guest is a machine with that kernel.
@@ -64,7 +65,7 @@ func (g *guest) Sweep(_ context.Context, w protocol.Sweep, took func(protocol.Sw
 			s := protocol.Swept{Part: part, From: from, At: -1, Writes: int64(some), Answers: make([][]string, some)}
 			var stop *protocol.Swept
 			for n := range some {
-				if slices.Contains(w.Skip[part], from+n) {
+				if slices.Contains(w.Skip[part], from+n) && !g.k.disobeys {
 					continue
 				}
 				for _, o := range all[from+n] {
@@ -204,6 +205,23 @@ func TestTheHostsTroubleIsNoSuspect(t *testing.T) {
 	s := hunting(t, k, 2, "md-raid1")
 	if len(s.Findings)+len(s.Doubtful)+s.Alike > 0 || k.starts != 3 || s.Tallies["md-raid1"].Programs != s.Next {
 		t.Errorf("%d findings, %d doubtful, %d machines, %+v", len(s.Findings), len(s.Doubtful), k.starts, *s.Tallies["md-raid1"])
+	}
+}
+
+// Given a guest that does what it is told to skip, such as zeroes to a file, which no
+// scenario can say, then what it says of that is no suspect.
+func TestWhatNobodyAskedForIsNoSuspect(t *testing.T) {
+	k := sound()
+	k.disobeys = true
+	k.answer = func(stack string, o scenarios.IO) string {
+		if stack == "xfs" && o.Op == "zeroes" {
+			return "EIO"
+		}
+		return ""
+	}
+	s := hunting(t, k, 5, "xfs")
+	if n := s.Tallies["xfs"]; len(s.Findings)+len(s.Doubtful)+len(s.Waiting) > 0 || k.trials != 0 || n.Skipped == 0 {
+		t.Errorf("%d findings, %d doubtful, %d trials, %+v", len(s.Findings), len(s.Doubtful), k.trials, *n)
 	}
 }
 
