@@ -537,3 +537,38 @@ func TestAFullStoreBeginsAnew(t *testing.T) {
 		t.Errorf("fetched %v", n.packs)
 	}
 }
+
+// Given a store whose sources have rotted, then that is no answer to a job, and the
+// store begins anew.
+func TestARottenStoreBeginsAnew(t *testing.T) {
+	g := smalltree.New(t)
+	n := newNeighbour(t)
+	b := n.from(t)
+	if _, err := b.BuildSpec(t.Context(), Spec{Repo: g.Dir(), Rev: "HEAD"}); err != nil {
+		t.Fatal(err)
+	}
+	packs, err := filepath.Glob(filepath.Join(n.store.dir, "objects/pack/*.pack"))
+	if err != nil || len(packs) == 0 {
+		t.Fatal(packs, err)
+	}
+	for _, p := range packs {
+		if err := errors.Join(os.Chmod(p, 0o600), os.WriteFile(p, []byte("rot"), 0o600)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.RemoveAll(n.builder.storeDir(n.store)); err != nil { // all is checked out again
+		t.Fatal(err)
+	}
+	rev := g.Commit("more", map[string]string{"block/bio.c": "#include \"head.h\"\nint bio(void) { return VALUE + 3; }\n"})
+	if _, err := b.BuildSpec(t.Context(), Spec{Repo: g.Dir(), Rev: rev}); err == nil || errors.Is(err, ErrJob) {
+		t.Errorf("with what has rotted: %v, want an error that is not the job's", err)
+	}
+	build, err := b.BuildSpec(t.Context(), Spec{Repo: g.Dir(), Rev: rev})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want, err := open(t, smalltree.OpenDir(t), Options{}).BuildSpec(t.Context(), Spec{Repo: g.Dir(), Rev: rev})
+	if err != nil || build.Image256 != want.Image256 {
+		t.Errorf("%s, want %s, %v", build.Image256, want.Image256, err)
+	}
+}

@@ -22,9 +22,10 @@ type Store struct {
 	dir  string
 	repo *gitcmd.Repo
 
-	mu     sync.Mutex // while packs are taken in
-	inUse  int        // builds under way
-	counts sync.Mutex
+	mu      sync.Mutex // while packs are taken in
+	inUse   int        // builds under way
+	doubted bool       // git failed with it: what is in it may have rotted
+	counts  sync.Mutex
 }
 
 // Limits of a store: one that has more begins anew.
@@ -57,8 +58,8 @@ func (s *Store) has(ctx context.Context, tree string) bool {
 	return err == nil
 }
 
-// use keeps the store as it is until leave. A full one that nobody uses is
-// emptied first.
+// use keeps the store as it is until leave. One that nobody uses is emptied first
+// where it is full, or what is in it may have rotted.
 func (s *Store) use() (leave func(), err error) {
 	s.counts.Lock()
 	defer s.counts.Unlock()
@@ -78,10 +79,11 @@ func (s *Store) use() (leave func(), err error) {
 			}
 			return nil
 		})
-		if err == nil && (size > storeLimit || packs > storePacks) {
+		if s.doubted || err == nil && (size > storeLimit || packs > storePacks) {
 			if err = os.RemoveAll(s.dir); err == nil {
 				s.repo, err = gitcmd.Init(s.dir, "")
 			}
+			s.doubted = err != nil
 		}
 		if err != nil {
 			return nil, fmt.Errorf("look after the sources: %w", err)
@@ -95,10 +97,25 @@ func (s *Store) use() (leave func(), err error) {
 	}, nil
 }
 
+// blame has the store begin anew when nobody uses it, where err is git's.
+func (s *Store) blame(err error) {
+	var missing *gitcmd.MissingError
+	if _, exited := gitcmd.Status(err); !exited && !errors.As(err, &missing) {
+		return
+	}
+	s.counts.Lock()
+	defer s.counts.Unlock()
+	s.doubted = true
+}
+
 // take takes in the packs that it lacks of those for a tree.
 func (s *Store) take(ctx context.Context, tree string, packs []Pack) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	had, err := s.repo.Run(ctx, "for-each-ref", "--count=1", storeRefs)
+	if err != nil {
+		return fmt.Errorf("look at the sources: %w", err)
+	}
 	first := 0
 	for i, p := range packs {
 		if !treeForm.MatchString(p.Tree) {
@@ -109,7 +126,11 @@ func (s *Store) take(ctx context.Context, tree string, packs []Pack) error {
 		}
 	}
 	for _, p := range packs[first:] {
-		if err := s.add(ctx, p); err != nil {
+		if err := s.add(ctx, p); errors.Is(err, ErrJob) && had != "" {
+			s.blame(err)
+			// So not the job's, as far as is known.
+			return fmt.Errorf("take in sources beside those that are here, which may have rotted: %s", err)
+		} else if err != nil {
 			return fmt.Errorf("take in sources: %w", err)
 		}
 	}
@@ -169,6 +190,7 @@ func (b *Builder) Do(ctx context.Context, st *Store, j Job, start []byte, packs 
 		return err
 	}
 	defer leave()
+	defer func() { st.blame(err) }()
 	if err := st.take(ctx, j.Tree, packs); err != nil {
 		return err
 	}
