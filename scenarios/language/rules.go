@@ -30,8 +30,9 @@ type device struct {
 	under string // the layer that lies on it
 
 	// Of a snapshot that a step makes: that step, and the one by which it is gone
-	// again. 0 of what is always there.
+	// again, 0 of what is always there, and the volume that it is of.
 	from, until int
+	of          string
 }
 
 // A stack is what the rules of a case know of its disks and layers.

@@ -3,6 +3,7 @@ package language
 import (
 	"fmt"
 	"math"
+	"strings"
 
 	"github.com/blockrig/blockrig/scenarios"
 )
@@ -39,6 +40,9 @@ func (s *stack) snapshots() {
 				s.failAt(at+".snapshot", "no step before it makes a snapshot %s", quote(a.Snapshot))
 				return
 			}
+			if d.of != a.To {
+				s.failAt(at+".snapshot", "%s is a snapshot of %s, not of %s", a.Snapshot, d.of, a.To)
+			}
 			d.until = i
 		}
 	}
@@ -62,7 +66,13 @@ func (s *stack) makes(path string, a scenarios.Act, i int) {
 		s.failAt(path+".snapshot", "%s is the name of another disk, layer or volume, too", a.Snapshot)
 		return
 	}
-	d := device{path: path, kind: "snapshot", from: i, until: math.MaxInt}
+	for _, begins := range []string{"snapshot", "pvmove"} { // lvm(8), VALID NAMES; its _lvname_has_reserved_prefix
+		if strings.HasPrefix(a.Snapshot, begins) {
+			s.failAt(path+".snapshot", "%s is not allowed; lvm keeps names that begin with %s for itself", quote(a.Snapshot), begins)
+			return
+		}
+	}
+	d := device{path: path, kind: "snapshot", from: i, until: math.MaxInt, of: a.To}
 	if of := s.devices[a.To]; of != nil && of.kind == "lvm" {
 		d.size, d.exact = of.size, of.exact
 	}
