@@ -18,10 +18,10 @@ type ScriptCommand struct {
 const mostRules = 1024
 
 // ScriptInject has QEMU itself put faults in force on a disk of a Script's
-// machine, in place of those of an earlier call; none heals it. n tells the calls
-// of a disk apart, from 1. An error means that only this process can do it, as an
-// NBD server.
-func ScriptInject(d Disk, faults []Fault, n int) ([]ScriptCommand, error) {
+// machine, in place of was, those of the call before; none heals it. n tells the
+// calls of a disk apart, from 1 on, one by one. An error means that only this process
+// can do it, as an NBD server.
+func ScriptInject(d Disk, was, faults []Fault, n int) ([]ScriptCommand, error) {
 	var rules []map[string]any
 	for _, f := range faults {
 		more, err := blkdebugRules(d, f)
@@ -41,7 +41,7 @@ func ScriptInject(d Disk, faults []Fault, n int) ([]ScriptCommand, error) {
 	say := func(execute string, arguments any) {
 		out = append(out, ScriptCommand{Line: jsonArg(map[string]any{"execute": execute, "arguments": arguments})})
 	}
-	if n > 1 {
+	if len(was) > 0 {
 		// To put another node in its place QEMU flushes it, which may not fail. No
 		// guest asks for a part of a sector: this does, has the rules give way to
 		// disarm, and so writes nothing.
@@ -56,7 +56,7 @@ func ScriptInject(d Disk, faults []Fault, n int) ([]ScriptCommand, error) {
 	node := plainImage{d}.node()
 	node["file"] = below
 	say("blockdev-reopen", map[string]any{"options": []any{node}})
-	if n > 1 {
+	if len(was) > 0 {
 		say("blockdev-del", map[string]any{"node-name": faulty(n - 1)})
 	}
 	return out, nil

@@ -44,7 +44,7 @@ type Act struct {
 // the trial's EventsFile. The error wraps ErrNeedsHost for a trial with faults or
 // power cuts that QEMU can't play.
 func (j Job) Script(events io.Reader) (*Script, error) {
-	w := scriptWriter{Job: j, out: &Script{}, injected: map[string]int{}}
+	w := scriptWriter{Job: j, out: &Script{}, injected: map[string]injection{}}
 	for _, d := range j.Disks {
 		w.disks = append(w.disks, j.attached(d, qemu.Disk{ID: d.ID, Serial: qemu.SerialOf(d.ID), Format: qemu.Raw}))
 	}
@@ -86,10 +86,16 @@ type scriptWriter struct {
 	Job
 	disks     []qemu.Disk
 	out       *Script
-	at        int            // steps of the case before it are written
-	faults    []qemu.Fault   // in force
-	unplugged []string       // disks
-	injected  map[string]int // how often a disk's faults were changed since the boot
+	at        int                  // steps of the case before it are written
+	faults    []qemu.Fault         // in force
+	unplugged []string             // disks
+	injected  map[string]injection // the last one of a disk since the boot
+}
+
+// An injection is a change of a disk's faults.
+type injection struct {
+	n      int // from 1
+	faults []qemu.Fault
 }
 
 func (w *scriptWriter) boot() { w.out.Boots = append(w.out.Boots, nil) }
@@ -187,9 +193,10 @@ func (w *scriptWriter) disk(id string) int {
 
 // inject puts the disk's faults in force.
 func (w *scriptWriter) inject(disk string) ([]qemu.ScriptCommand, error) {
-	w.injected[disk]++
-	faults := slices.DeleteFunc(slices.Clone(w.faults), func(f qemu.Fault) bool { return f.Disk != disk })
-	return qemu.ScriptInject(w.disks[w.disk(disk)], faults, w.injected[disk])
+	was := w.injected[disk]
+	now := injection{was.n + 1, slices.DeleteFunc(slices.Clone(w.faults), func(f qemu.Fault) bool { return f.Disk != disk })}
+	w.injected[disk] = now
+	return qemu.ScriptInject(w.disks[w.disk(disk)], was.faults, now.faults, now.n)
 }
 
 // cut says whether QEMU's end is such a power cut: then nothing is lost that a

@@ -94,11 +94,11 @@ func TestTheScriptAsksForWhatTheHostDid(t *testing.T) {
 	}
 	heal := func(disk string) scenarios.Step { return scenarios.Step{Heal: &scenarios.Heal{Disk: disk}} }
 	cut := scenarios.Step{PowerCut: &scenarios.PowerCut{At: "now", Lose: "all"}}
-	j.Steps = []scenarios.Step{heal("a"), fault("error", "a"), read, fault("remove", "n"), fault("error", "a"), read, heal("n"), heal("a"), cut, read, fault("error", "a"), read, fault("error", "n")}
+	j.Steps = []scenarios.Step{heal("a"), fault("error", "a"), read, fault("remove", "n"), fault("error", "a"), read, heal("n"), heal("a"), fault("error", "a"), cut, read, fault("error", "a"), read, fault("error", "n")}
 	step := func(i int) string {
 		return fmt.Sprintf(`{"from":"host","what":{"step":{"io":{"op":"pread"},"index":%d}}}`+"\n", i)
 	}
-	s, err := j.Script(strings.NewReader(step(2) + step(5) + `{"from":"host","what":{"setup":{"assemble":true}}}` + "\n" + step(9) + step(11)))
+	s, err := j.Script(strings.NewReader(step(2) + step(5) + `{"from":"host","what":{"setup":{"assemble":true}}}` + "\n" + step(10) + step(12)))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -117,12 +117,12 @@ func TestTheScriptAsksForWhatTheHostDid(t *testing.T) {
 		}
 		acts = append(acts, text)
 	}
-	if diff := cmp.Diff([]string{"setup false, ask 1, step 2, ask 2, ask 3, step 5, ask 4, ask 5, ask 6", "setup true, step 9, ask 7, step 11"}, boots); diff != "" {
+	if diff := cmp.Diff([]string{"setup false, ask 1, step 2, ask 2, ask 3, step 5, ask 4, ask 5, ask 6, ask 7", "setup true, step 10, ask 8, step 12"}, boots); diff != "" {
 		t.Errorf("the boots (-want +got):\n%s", diff)
 	}
 	if diff := cmp.Diff([]string{
 		"error of disk a: blockdev-add blockdev-reopen", "remove of disk n: device_delnvme-n", "error of disk a: human-monitor-command blockdev-add blockdev-reopen blockdev-del",
-		"heal of disk n: device_add", "heal of disk a: human-monitor-command blockdev-reopen blockdev-del", "power_cut:", "error of disk a: blockdev-add blockdev-reopen",
+		"heal of disk n: device_add", "heal of disk a: human-monitor-command blockdev-reopen blockdev-del", "error of disk a: blockdev-add blockdev-reopen", "power_cut:", "error of disk a: blockdev-add blockdev-reopen",
 	}, acts); diff != "" {
 		t.Errorf("what the host does (-want +got):\n%s", diff)
 	}
