@@ -163,6 +163,17 @@ func storeWithLocal(t *testing.T) (s *Store, from, added Kernel) {
 
 func TestADamagedLocalKernelIsSaid(t *testing.T) {
 	s, from, k := storeWithLocal(t)
+	const advice = "; remove it (blockrig kernels rm local-mine), then add it again"
+	used := []Module{{Name: "btrfs", Path: "kernel/fs/btrfs/btrfs.ko"}}
+	if err := s.Verify(t.Context(), k, used); err != nil {
+		t.Error(err)
+	}
+	if err := flipByte(filepath.Join(k.Modules, used[0].Path)); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Verify(t.Context(), k, used); err == nil || !strings.HasSuffix(err.Error(), advice) || !strings.Contains(err.Error(), "damaged: ") {
+		t.Errorf("a changed module: error %v", err)
+	}
 	// It may be the only copy: whatever is wrong with it, it stays.
 	dir := filepath.Dir(k.Image)
 	kept, lost := filepath.Join(dir, "config"), filepath.Join(dir, "vmlinuz")
@@ -181,7 +192,7 @@ func TestADamagedLocalKernelIsSaid(t *testing.T) {
 		_, resolved := s.Resolve(t.Context(), "local:mine")
 		_, added := s.Add(t.Context(), "mine", from.Image, from.Modules, from.Config)
 		for _, err := range []error{resolved, added} {
-			if err == nil || !strings.HasSuffix(err.Error(), "; remove it (blockrig kernels rm local-mine), then add it again") || !strings.Contains(err.Error(), "damaged: ") {
+			if err == nil || !strings.HasSuffix(err.Error(), advice) || !strings.Contains(err.Error(), "damaged: ") {
 				t.Errorf("%s: error %v", what, err)
 			}
 		}

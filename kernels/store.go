@@ -251,7 +251,7 @@ const moduleFolder = "modules/kernel"
 
 // Verify compares modules of a kernel in the cache with what was stored. Where they
 // differ the kernel is removed, and Resolve fetches it anew; the error is that of
-// open.
+// open, and says what to do about a kernel that the user added.
 func (s *Store) Verify(ctx context.Context, k Kernel, modules []Module) error {
 	var names []string
 	name, folder := "", ""
@@ -266,7 +266,7 @@ func (s *Store) Verify(ctx context.Context, k Kernel, modules []Module) error {
 	}
 	lease, err := s.kernels.Open(ctx, name, names...)
 	if err != nil {
-		return fmt.Errorf("modules of %s: %w", k.Ref, err)
+		return fmt.Errorf("modules of %s: %w", k.Ref, s.sayDamage(strings.TrimPrefix(name, localPrefix), err))
 	}
 	return lease.Close()
 }
