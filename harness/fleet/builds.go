@@ -41,7 +41,7 @@ func (c *Client) builders(ctx context.Context) (out []ClassOf, err error) {
 
 // Build implements gitbuild.Away: a worker that has the job's compiler does it.
 func (c *Client) Build(ctx context.Context, j gitbuild.Job, src *gitbuild.Sources, dir string) (err error) {
-	b, err := c.begin(ctx)
+	b, err := c.begin(ctx, "build")
 	if err != nil {
 		return err
 	}

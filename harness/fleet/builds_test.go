@@ -324,7 +324,7 @@ func TestAHostilePackIsTheJobs(t *testing.T) {
 		t.Fatal(err)
 	}
 	c := s.client()
-	b, err := c.begin(t.Context())
+	b, err := c.begin(t.Context(), "build")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -124,7 +124,7 @@ func (c *Client) Class(ctx context.Context, accel qemu.Accel, build string) (Cla
 
 // Begin implements trial.Fleet.
 func (c *Client) Begin(ctx context.Context) (trial.Batch, error) {
-	b, err := c.begin(ctx)
+	b, err := c.begin(ctx, "trial")
 	if err != nil {
 		return nil, err
 	}
@@ -133,7 +133,7 @@ func (c *Client) Begin(ctx context.Context) (trial.Batch, error) {
 	return &trialBatch{b, jobs, time.Now()}, nil
 }
 
-func (c *Client) begin(ctx context.Context) (*clientBatch, error) {
+func (c *Client) begin(ctx context.Context, one string) (*clientBatch, error) {
 	const prefix = "batch-"
 	if err := cachedir.Sweep(ctx, c.Work, prefix, nil); err != nil {
 		return nil, err
@@ -142,7 +142,7 @@ func (c *Client) begin(ctx context.Context) (*clientBatch, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &clientBatch{c: c, dir: dir, lost: map[int]int{}, id: newID(), open: map[int]Task{}, held: map[int]bool{}}, nil
+	return &clientBatch{c: c, dir: dir, lost: map[int]int{}, id: newID(), one: one, open: map[int]Task{}, held: map[int]bool{}}, nil
 }
 
 // A clientBatch is one of a client's.
@@ -150,6 +150,7 @@ type clientBatch struct {
 	c       *Client
 	dir     *cachedir.Folder // of files that came
 	id      string
+	one     string                                         // of its jobs, for people: trial, build
 	make    func(ctx context.Context, n int) (Task, error) // that is sent for a job, whose files the hub has then
 	started func(n int, worker string)                     // see Client.Started
 	open    map[int]Task                                   // submitted, without an outcome
@@ -418,8 +419,8 @@ func (b *clientBatch) poll(ctx context.Context) error {
 		}
 	}
 	for _, s := range a.Second {
-		b.c.say("trial %d was made twice, since a worker was taken for lost, and the second ended in another verdict: %s on %s; the first, which counts, is %s",
-			s.N, text.OneLine(s.Verdict), text.OneLine(s.Worker), text.OneLine(s.First))
+		b.c.say("%s %d was made twice, since a worker was taken for lost, and the second ended otherwise: %s on %s; the first, which counts, is %s",
+			b.one, s.N, text.OneLine(s.Verdict), text.OneLine(s.Worker), text.OneLine(s.First))
 	}
 	if a.Idle == "" {
 		b.idle, b.since = "", time.Time{}
