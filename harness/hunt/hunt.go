@@ -531,7 +531,7 @@ func (h *Hunt) round(ctx context.Context, b *batch, each bool) (_ *Suspect, more
 	started, ran := time.Now(), m.Ran()
 	err = m.Sweep(ctx, w, func(s protocol.Swept) {
 		i := slices.Index(w.Parts, s.Part)
-		if i < 0 || stop != nil || s.From < 0 || s.From+len(s.Answers) > len(b.programs) {
+		if i < 0 || stop != nil || s.From < 0 || s.From > len(b.programs)-len(s.Answers) {
 			return
 		}
 		if s.At >= 0 && s.At < len(b.programs) && skipped[i][s.At] {

@@ -3,6 +3,7 @@ package hunt
 import (
 	"context"
 	"errors"
+	"math"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -32,7 +33,7 @@ type kernel struct {
 	since                string
 	broken               int  // so many sweeps fail by the host's doing
 	silent               bool // what stops it ends the conversation without a word
-	disobeys             bool // it does what it is told to skip
+	disobeys             bool // it does what it is told to skip, and speaks of what there is not
 }
 
 // A guest is a machine with that kernel.
@@ -57,6 +58,11 @@ func (g *guest) Sweep(_ context.Context, w protocol.Sweep, took func(protocol.Sw
 	}
 	all := w.Drawn.Programs(&programs.Generator{})
 	some := len(all)
+	if g.k.disobeys {
+		for _, n := range []int{-1, some, math.MaxInt} {
+			took(protocol.Swept{Part: w.Parts[0], From: n, At: n, Answers: [][]string{{"EIO"}}})
+		}
+	}
 	if w.Each {
 		some = 1
 	}
