@@ -241,7 +241,7 @@ func (h *Hub) Close() error {
 }
 
 // atOnce bounds the requests of one worker or client that are answered at a time.
-const atOnce = MaxSlots + 64
+const atOnce = mostHeld + 64
 
 // serve answers requests of a kind, each by its own goroutine.
 func (h *Hub) serve(role Role, op string, do func(*Hub, string, []byte) any) error {
@@ -668,7 +668,7 @@ func (h *Hub) result(b *batch, j *job, c Came, v string) {
 // extend goes on with leases.
 func (h *Hub) extend(id string, data []byte) any {
 	r, err := read(data, func(r extendRequest) error {
-		if len(r.Leases) > MaxSlots {
+		if len(r.Leases) > mostHeld {
 			return errors.New("too many leases")
 		}
 		return r.About.check()
@@ -801,7 +801,7 @@ func (h *Hub) verdictOf(r Result) (string, error) {
 // back takes back what a worker does not do, since it ends.
 func (h *Hub) back(id string, data []byte) any {
 	r, err := read(data, func(r backRequest) error {
-		if len(r.Leases) > MaxSlots || len(r.Why) > 1000 {
+		if len(r.Leases) > mostHeld || len(r.Why) > 1000 {
 			return errors.New("too much")
 		}
 		return nil

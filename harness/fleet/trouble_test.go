@@ -147,6 +147,20 @@ func TestASecondVerdictIsSaid(t *testing.T) {
 	}
 }
 
+// Given a worker that has as many trials and builds as one may have, then it can
+// extend all of them, and give them back.
+func TestAllThatAWorkerMayHaveIsExtended(t *testing.T) {
+	w := newSite(t, nil).asks(RoleWorker)
+	for n, fine := range map[int]bool{MaxSlots + MaxBuilds: true, MaxSlots + MaxBuilds + 1: false} {
+		all := make([]held, n)
+		_, extended := ask(t.Context(), w, "extend", extendRequest{about, all}, func(a extendAnswer) string { return a.Error })
+		_, back := ask(t.Context(), w, "back", backRequest{Leases: all}, func(a plain) string { return a.Error })
+		if (extended == nil) != fine || (back == nil) != fine {
+			t.Errorf("%d leases: %v; %v", n, extended, back)
+		}
+	}
+}
+
 // Given leases that are extended, then they are nobody else's, however long.
 func TestALeaseThatIsExtendedStays(t *testing.T) {
 	s := newSite(t, func(o *Options) { o.lease = 400 * time.Millisecond })

@@ -45,6 +45,9 @@ const (
 	MaxBuilds = 16
 )
 
+// mostHeld is how many leases a worker may have.
+const mostHeld = MaxSlots + MaxBuilds
+
 // A Class is what trials must have in common to be compared, or to be made by
 // a worker at all: the language that guest and host speak, the build of QEMU,
 // the accelerator, and under KVM the processor. That of builds has a compiler
