@@ -60,9 +60,10 @@ func (l Local) answersAlone(name string, o scenarios.IO) bool {
 
 // answeredAlone says whether a step is proven to have come to a stack that needed
 // no disk for it: one that may answer by itself, or that keeps data in memory. The
-// kernel has taken the request from the task, which had nothing else open.
+// kernel has taken the request from the task, which had nothing else open. A write
+// to the page cache counts as taken before there is a request.
 func (l Local) answeredAlone(st scenarios.Step, r protocol.Result) bool {
-	if st.IO == nil || r.Submitted <= 0 {
+	if st.IO == nil || r.Submitted <= 0 || st.IO.Writes() && !st.IO.Direct {
 		return false
 	}
 	target := newModel(l.Setup).target(st.IO.On)

@@ -23,6 +23,22 @@ func TestASnapshotIsAskedAsItsOrigin(t *testing.T) {
 	}
 }
 
+// Given a layer that drops writes, when one stays in the page cache, then the kernel
+// says that it has taken it, and that proves nothing.
+func TestAWriteToThePageCacheProvesNothing(t *testing.T) {
+	l := Local{Job: Job{Setup: scenarios.Setup{
+		Disks: []scenarios.Disk{{ID: "a"}},
+		Stack: []scenarios.Layer{{Name: "x", On: []string{"a"}, DM: &scenarios.DM{Table: []string{"0 8 flakey {a} 0 0 60 1 drop_writes"}}}},
+	}}}
+	took := protocol.Result{Observation: scenarios.Observation{Submitted: 4096}}
+	for _, direct := range []bool{true, false} {
+		st := scenarios.Step{IO: &scenarios.IO{Op: "pwrite", On: "x", Direct: direct, Length: 4096}}
+		if got := l.answeredAlone(st, took); got != direct {
+			t.Errorf("direct %t: proven %t", direct, got)
+		}
+	}
+}
+
 // Given a layer over two disks, when it is read and written past the kernel's
 // memory, then its disks must have done something, but where the layer may
 // answer by itself: then the kernel must have taken the request.
