@@ -22,8 +22,8 @@
 //
 // What comes from a worker is a stranger's: sizes, names, digests and JSON are
 // checked, a lease is a token that only its holder has, and how much a worker
-// may have under way is limited. A worker runs nothing of what it gets but in a
-// machine, and takes only jobs that their scenario, read anew, gives.
+// may have under way is limited. Of what it gets for a trial a worker runs nothing
+// but in a machine, and it takes only trials that their scenario, read anew, gives.
 //
 // # Builds
 //

@@ -1196,7 +1196,7 @@ func (h *Hub) look(now time.Time) {
 			if w := h.workers[j.by]; w != nil {
 				w.lost++
 				delete(w.leases, j.place)
-				h.opt.Log.Warn("a worker does not come back from a trial: it goes to another", "worker", w.Name)
+				h.opt.Log.Warn("a worker does not come back from a "+j.group.what()+": it goes to another", "worker", w.Name)
 			}
 			delete(j.group.holders, j.by)
 			j.set(queued)

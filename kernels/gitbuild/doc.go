@@ -16,6 +16,12 @@
 // Several processes may build from one repository at once, each in a folder of
 // its own; only for the same kernel one waits for the other.
 //
+//	b, err := gitbuild.Open(ctx, cacheDir, gitbuild.Options{})
+//	…
+//	build, err := b.Build(ctx, gitbuild.Spec{Repo: "linux", Rev: "v6.18"})
+//	var failed *gitbuild.FailedError
+//	if errors.As(err, &failed) { … failed.Log … }
+//
 // # Other machines
 //
 // With an [Away] another machine builds. What decides what comes of a build is a
@@ -24,10 +30,4 @@
 // the other machine's, where git looks into each object and nothing else comes
 // in; it builds as above. What it gives is looked into, too, and kept as a build
 // of this machine's.
-//
-//	b, err := gitbuild.Open(ctx, cacheDir, gitbuild.Options{})
-//	…
-//	build, err := b.Build(ctx, gitbuild.Spec{Repo: "linux", Rev: "v6.18"})
-//	var failed *gitbuild.FailedError
-//	if errors.As(err, &failed) { … failed.Log … }
 package gitbuild
