@@ -15,11 +15,13 @@ func (l Layer) AnswersAlone(write bool) bool {
 	case l.LVM != nil && write:
 		return l.LVM.Type == "vdo" // blocks of zeroes are no more than a map's entry
 	case l.LVM != nil:
-		return parity(l.LVM.Type) || l.LVM.Type == "thin" || l.LVM.Type == "vdo"
+		return parity(l.LVM.Type) || l.LVM.Type == "thin" || l.LVM.Type == "vdo" || l.LVM.Integrity // its journal, in memory
+	case l.Crypt != nil:
+		return !write && l.Crypt.Integrity != ""
 	case l.DM != nil && write:
 		return l.DM.Has("zero", "flakey", "vdo")
 	case l.DM != nil:
-		return l.DM.Has("zero", "thin", "vdo", "zoned", "ebs") || l.DM.parity()
+		return l.DM.Has("zero", "thin", "vdo", "zoned", "ebs", "integrity") || l.DM.parity()
 	}
 	return false
 }

@@ -60,7 +60,7 @@ var benchStacks = []struct{ name, disks, stack string }{
 func BenchmarkWarmStacks(b *testing.B) {
 	for _, s := range benchStacks {
 		b.Run(s.name, func(b *testing.B) {
-			text := "machine: {memory: 512MiB}\ndisks: " + s.disks + "\n"
+			text := "machine: {memory: 1GiB}\ndisks: " + s.disks + "\n"
 			if s.stack != "" {
 				text += "stack: " + s.stack + "\n"
 			}
