@@ -54,7 +54,7 @@ type kept struct {
 // Limits of what a hub keeps.
 const (
 	artefactsLimit = 40 << 30         // bytes
-	ownLimit       = 2 << 30          // of what one worker or client has sent for nothing, bytes
+	ownLimit       = 8 << 30          // of what one worker or client has sent for nothing, bytes
 	mostParts      = 1000             // of files under way
 	partAge        = 10 * time.Minute // after which a part is not gone on with
 	backAge        = time.Hour        // after which a file's outcome does not come

@@ -34,7 +34,7 @@ const (
 	maxPart    = 4 << 20   // part of a file in one request, bytes
 	maxFile    = 2 << 30   // an artefact, bytes
 	maxLog     = 300 << 20 // a file of a trial's outcome, bytes
-	maxBuilt   = 1 << 30   // a file of a build's, bytes; the largest is a kernel with its symbols
+	maxBuilt   = 2 << 30   // a file of a build's, bytes; the largest is a kernel with its symbols
 	maxFiles   = 16        // of an outcome
 )
 

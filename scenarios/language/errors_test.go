@@ -390,6 +390,7 @@ func TestParseSaysWhatIsWrongAndWhere(t *testing.T) {
 		{"act on a snapshot", "name: bad\nabout: It is not there.\ndisks: [a]\nstack: [lvm: {name: v, type: linear, size: 32MiB}]\nsteps:\n  - act: {do: snapshot, to: v, snapshot: s}\n  - act: {do: grow, to: s}\n"},
 		{"beyond the end of a snapshot", "name: bad\nabout: It is not there.\ndisks: [a]\nstack: [lvm: {name: v, type: linear, size: 32MiB}]\nsteps:\n  - act: {do: snapshot, to: v, snapshot: s}\n  - io: {op: pread, on: s, offset: 32MiB}\n"},
 		{"partition that shrinks", "name: bad\nabout: It is too much.\ndisks: [{id: a, size: 64MiB}]\nstack: [partition: {name: p, size: 16MiB}]\nsteps:\n  - act: {do: grow, to: p, size: 8MiB}\n"},
+		{"partition that shrinks after it has grown", "name: bad\nabout: It is too much.\ndisks: [{id: a, size: 128MiB}]\nstack: [partition: {name: p, size: 16MiB}]\nsteps:\n  - act: {do: grow, to: p, size: 96MiB}\n  - act: {do: grow, to: p, size: 64MiB}\n"},
 		{"partition that grows too far", "name: bad\nabout: It is too much.\ndisks: [{id: a, size: 64MiB}]\nstack: [partition: {name: p, size: 16MiB}]\nsteps:\n  - act: {do: grow, to: p, size: 63MiB}\n"},
 		{"partition that grows by a tool", "name: bad\nabout: It is too much.\ndisks: [{id: a, size: 64MiB}]\nstack: [partition: {name: p, size: 16MiB}]\nsteps:\n  - act: {do: grow, to: p, args: [--size=max]}\n"},
 		{"size of another act", "name: bad\nabout: It is not there.\ndisks: [a]\nstack: [lvm: {name: v, type: linear, size: 32MiB}]\nsteps:\n  - act: {do: grow, to: v, size: 64MiB}\n"},

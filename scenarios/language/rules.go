@@ -42,18 +42,19 @@ type stack struct {
 	names   []string // in order
 	devices map[string]*device
 
-	everyMoment bool            // the power is cut at several moments
-	stopped     map[string]bool // layers that a step has stopped, and none has assembled since
-	held        map[string]int  // how often steps hold a device open
-	repeating   bool            // it is in a repeat
-	repeated    int             // how many steps all repeats make
-	changed     map[string]bool // disks and layers of which a step before may have made something else
+	everyMoment bool                       // the power is cut at several moments
+	stopped     map[string]bool            // layers that a step has stopped, and none has assembled since
+	held        map[string]int             // how often steps hold a device open
+	repeating   bool                       // it is in a repeat
+	repeated    int                        // how many steps all repeats make
+	grown       map[string]scenarios.Bytes // partitions that a step before has grown
+	changed     map[string]bool            // disks and layers of which a step before may have made something else
 }
 
 // rules refuses what is only wrong together with something else, and fills in
 // what follows from the rest.
 func (d *decoder) rules(b *body) {
-	s := &stack{decoder: d, body: b, devices: map[string]*device{}, stopped: map[string]bool{}, held: map[string]int{}, changed: map[string]bool{}}
+	s := &stack{decoder: d, body: b, devices: map[string]*device{}, stopped: map[string]bool{}, held: map[string]int{}, grown: map[string]scenarios.Bytes{}, changed: map[string]bool{}}
 	s.disks()
 	s.nameLayers()
 	for i := range b.Stack {

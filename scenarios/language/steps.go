@@ -1,6 +1,7 @@
 package language
 
 import (
+	"cmp"
 	"fmt"
 	"reflect"
 	"slices"
@@ -559,7 +560,8 @@ func (s *stack) growPartition(path string, a *scenarios.Act) {
 	if a.Size == 0 || s.err != nil {
 		return
 	}
-	before, disk := l.Partition.Size, s.below(l)
+	before, disk := cmp.Or(s.grown[l.Name], l.Partition.Size), s.below(l)
+	s.grown[l.Name] = max(a.Size, before)
 	if a.Size <= before {
 		s.failAt(path+".size", "%s is not allowed; the partition has %s, and can only grow", a.Size, before)
 	}

@@ -189,8 +189,9 @@ func (n nullBlk) prove(p *Part) ([]string, error) {
 type scsiDebug struct{ *scenarios.SCSIDebug }
 
 func (d scsiDebug) build(h Host, p *Part) error {
-	// scsi_debug.c makes its hosts below adapter0, adapter1, …
-	pattern := fmt.Sprintf("/sys/devices/pseudo_0/adapter%d/host*/target*/*/block/*", p.number)
+	// scsi_debug.c makes its hosts below adapter0, adapter1, … With arguments for
+	// more of them the layer is the first logical unit of the first target.
+	pattern := fmt.Sprintf("/sys/devices/pseudo_0/adapter%d/host*/target*:0:0/*:0:0:0/block/*", p.number)
 	ok, err := h.Until(rescanWait, func(time.Duration) (bool, error) {
 		disks, err := filepath.Glob(pattern)
 		return len(disks) == 1 && p.found(filepath.Base(disks[0])) == nil, err
