@@ -487,24 +487,14 @@ func (h *Hub) chooseBuild(w *worker, now time.Time) *group {
 	if now.Before(h.settled) {
 		return nil
 	}
-	best := h.nearest(w, now)
-	if best == nil || !h.leaves(w, best, now) {
-		return best
-	}
-	var other *group
-	for _, g := range h.groups {
-		if g.class.builds() && h.free(g, w, now) && !h.leaves(w, g, now) && (other == nil || w.before(g, other)) {
-			other = g
-		}
-	}
-	return other
+	return h.nearest(w, now, func(g *group) bool { return !h.leaves(w, g, now) })
 }
 
-// nearest gives the build that a worker has the nearest object tree for. The
-// caller holds h.mu.
-func (h *Hub) nearest(w *worker, now time.Time) (best *group) {
+// nearest gives the build that a worker has the nearest object tree for, of those
+// that may be taken. The caller holds h.mu.
+func (h *Hub) nearest(w *worker, now time.Time, may func(*group) bool) (best *group) {
 	for _, g := range h.groups {
-		if g.class.builds() && h.free(g, w, now) && (best == nil || w.before(g, best)) {
+		if g.class.builds() && h.free(g, w, now) && (best == nil || w.before(g, best)) && may(g) {
 			best = g
 		}
 	}
@@ -516,7 +506,7 @@ func (h *Hub) nearest(w *worker, now time.Time) (best *group) {
 func (h *Hub) leaves(w *worker, g *group, now time.Time) bool {
 	for _, o := range h.workers {
 		waits := now.Sub(o.builds) < h.opt.linger+time.Second && h.under(o, true) < o.Builds
-		if o != w && waits && o.far(g) < w.far(g) && h.nearest(o, now) == g {
+		if o != w && waits && o.far(g) < w.far(g) && h.nearest(o, now, func(*group) bool { return true }) == g {
 			return true
 		}
 	}
