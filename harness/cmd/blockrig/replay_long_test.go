@@ -38,21 +38,8 @@ func TestABundleShowsTheFailureAgain(t *testing.T) {
 		t.Errorf("the same trial gives other bytes: %v, %v", err1, err2)
 	}
 
-	if out, err := exec.CommandContext(t.Context(), "tar", "-C", dir, "-xf", one).CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s", err, out)
-	}
-	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
-	defer cancel()
-	out, err := exec.CommandContext(ctx, "sh", filepath.Join(dir, "blockrig-bundle", "reproduce.sh")).CombinedOutput()
-	if err != nil {
-		t.Fatalf("reproduce.sh: %v\n%s", err, out)
-	}
-	for _, want := range []string{"Mirror read failed", "guest: pread returned -1 (EIO)", "When it was recorded, it showed: eio"} {
-		if !strings.Contains(string(out), want) {
-			t.Errorf("reproduce.sh does not show %q:\n%s", want, out)
-		}
-	}
-	again := blockrig(1, "classify", filepath.Join(dir, "blockrig-bundle", "console.reproduced.log"))
+	console := reproduce(t, one, "Mirror read failed", "guest: pread returned -1 (EIO)", "When it was recorded, it showed: eio")
+	again := blockrig(1, "classify", console)
 	if !strings.Contains(again, "dm-mirror: Mirror read failed") {
 		t.Errorf("its console is judged as\n%s", again)
 	}
@@ -111,28 +98,35 @@ func TestABundleMakesDisksFailAndCutsThePower(t *testing.T) {
 		if o := h.run("run", tt.scenario, "-k", tt.kernel); o.status != 1 {
 			t.Fatal(o)
 		}
-		dir := t.TempDir()
-		file := filepath.Join(dir, "b.tar.zst")
+		file := filepath.Join(t.TempDir(), "b.tar.zst")
 		if o := h.run("results", "bundle", "last/1", "-o", file); o.status != 0 || strings.Contains(o.stderr, "can't make the trial again") {
 			t.Fatal(o)
 		}
-		if out, err := exec.CommandContext(t.Context(), "tar", "-C", dir, "-xf", file).CombinedOutput(); err != nil {
-			t.Fatalf("%v\n%s", err, out)
-		}
-		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
-		defer cancel()
-		out, err := exec.CommandContext(ctx, "sh", filepath.Join(dir, "blockrig-bundle", "reproduce.sh")).CombinedOutput()
-		if err != nil {
-			t.Fatalf("reproduce.sh: %v\n%s", err, out)
-		}
-		for _, want := range tt.says {
-			if !strings.Contains(string(out), want) {
-				t.Errorf("reproduce.sh does not show %q:\n%s", want, out)
-			}
-		}
-		if o := h.run("classify", filepath.Join(dir, "blockrig-bundle", "console.reproduced.log")); o.status != 1 || !strings.Contains(o.stdout, tt.classify) {
+		if o := h.run("classify", reproduce(t, file, tt.says...)); o.status != 1 || !strings.Contains(o.stdout, tt.classify) {
 			t.Error(o)
 		}
 	}
 	h.wantNothingLeft()
+}
+
+// reproduce unpacks a bundle beside it, runs its reproduce.sh, which must show all of
+// want, and gives the file with the console.
+func reproduce(t *testing.T, bundle string, want ...string) (console string) {
+	t.Helper()
+	dir := filepath.Dir(bundle)
+	if out, err := exec.CommandContext(t.Context(), "tar", "-C", dir, "-xf", bundle).CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
+	defer cancel()
+	out, err := exec.CommandContext(ctx, "sh", filepath.Join(dir, "blockrig-bundle", "reproduce.sh")).CombinedOutput()
+	if err != nil {
+		t.Fatalf("reproduce.sh: %v\n%s", err, out)
+	}
+	for _, w := range want {
+		if !strings.Contains(string(out), w) {
+			t.Errorf("reproduce.sh does not show %q:\n%s", w, out)
+		}
+	}
+	return filepath.Join(dir, "blockrig-bundle", "console.reproduced.log")
 }
