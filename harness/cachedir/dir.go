@@ -162,8 +162,8 @@ func used(path string) {
 	_ = os.Chtimes(filepath.Join(path, lockName), now, now)
 }
 
-// Verify compares these files of the entry, or all of them but for
-// Options.Later, with what was stored. The error wraps ErrDamaged when they differ: Discard it then.
+// Verify compares these files of the entry, or all of them but for Options.Later,
+// with what was stored. The error wraps ErrDamaged when they differ: Discard it then.
 func (e *Entry) Verify(ctx context.Context, files ...string) error {
 	root, err := os.OpenRoot(e.path)
 	if err != nil {

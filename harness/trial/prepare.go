@@ -310,9 +310,9 @@ func (q Queued) unprepared(l Local) Outcome {
 
 // Jobs prepares tasks, each kernel once. A task that can't be prepared, in as
 // many attempts as a trial has, has its reason in Err; so has one whose kernel
-// is built without what its stack takes. Another request that can't be met as it is (see
-// WrongRequest), or for which no machine can run, is an error for all. progress, which may be
-// nil, is told what is done.
+// is built without what its stack takes. Another request that can't be met as it
+// is (see WrongRequest), or for which no machine can run, is an error for all.
+// progress, which may be nil, is told what is done.
 func (p *Preparer) Jobs(ctx context.Context, tasks []Task, progress func(phase, what string)) ([]Queued, error) {
 	if progress == nil {
 		progress = func(string, string) {}

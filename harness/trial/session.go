@@ -146,7 +146,6 @@ func (s *session) powerOff() error {
 	var errs []error
 	if s.m != nil {
 		s.watch.over()
-		s.notePause()
 		errs = append(errs, s.m.Close())
 		<-s.rec.done
 		s.watch.over()
