@@ -90,6 +90,10 @@ func (h *Hunt) investigate(ctx context.Context, s Suspect) error {
 		h.state.Doubtful = append(h.state.Doubtful, s)
 		return nil
 	}
+	if name, ok := recognise(h.Known, h.state.Release, f.suspect()); ok {
+		h.state.Known[name]++
+		return nil
+	}
 	for i, g := range h.state.said() {
 		if (g.Hunted == f.Hunted || g.Stack == f.Stack) && g.Class == f.Class && g.Twist.Kind() == f.Twist.Kind() && (f.Twist != nil || g.Trigger.kin().on(f.Hunted) == f.Trigger.kin()) {
 			h.state.Alike++
@@ -109,6 +113,11 @@ func (h *Hunt) investigate(ctx context.Context, s Suspect) error {
 		h.Found(*f)
 	}
 	return h.keep()
+}
+
+// suspect is what a finding would be, had a sweep seen it as small as it is now.
+func (f *Finding) suspect() Suspect {
+	return Suspect{Stack: f.Stack, Program: f.Program, Guess: f.Class, At: -1, Twist: f.Twist}
 }
 
 // mostAlike is how many findings there may be until the same trigger counts as
@@ -151,11 +160,14 @@ func (c *confirmation) do(ctx context.Context) (*Finding, error) {
 		return nil, nil
 	}
 	c.class = classOf(c.last)
+	known := c.known(c.program, c.stack)
 	small, stack, err := Shrink(c.program, c.stack, func(p Program, s Stack) (bool, error) {
-		if c.h.left() <= 0 && c.trials > 6 {
+		if known || c.h.left() <= 0 && c.trials > 6 {
 			return false, nil // small enough
 		}
-		return c.shows(ctx, s, p, how{})
+		ok, err := c.shows(ctx, s, p, how{})
+		known = ok && c.known(p, s)
+		return ok, err
 	})
 	if err != nil {
 		return nil, err
@@ -205,6 +217,13 @@ func (c *confirmation) do(ctx context.Context) (*Finding, error) {
 	}
 	f.Trials, f.Good = c.trials, c.good
 	return f, nil
+}
+
+// known says whether what shows is small enough to be told as a known bug.
+func (c *confirmation) known(p Program, s Stack) bool {
+	f := Finding{Stack: s.Name, Program: p, Class: c.class, Twist: c.in.twist}
+	_, ok := recognise(c.h.Known, c.h.state.Release, f.suspect())
+	return ok
 }
 
 // settings are those in which a suspect may show, the simplest first: what stands

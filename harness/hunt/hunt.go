@@ -598,6 +598,8 @@ func (h *Hunt) round(ctx context.Context, b *batch, each bool) (_ *Suspect, more
 	s.Guess = guessOf(*stop, s.Answers)
 	if n := wrongAnswer(s.Program, stack, s.Answers); n >= 0 && n < len(s.Program) {
 		s.At = n
+	} else if n := stop.Operation; stop.Hung != nil && stop.At == culprit && n >= 0 && n < len(s.Program) {
+		s.At = n // it never came back
 	}
 	if err != nil {
 		s.Guess = Hangs

@@ -74,12 +74,12 @@ func (g *guest) Sweep(_ context.Context, w protocol.Sweep, took func(protocol.Sw
 				if slices.Contains(w.Skip[part], from+n) && !g.k.disobeys {
 					continue
 				}
-				for _, o := range all[from+n] {
+				for place, o := range all[from+n] {
 					s.Answers[n] = append(s.Answers[n], g.k.answer(g.tops[part], o))
 					if st := g.k.stops(g.tops[part], o); st != nil && stop == nil {
 						stop = st
 						if st.Hung != nil {
-							stop.At = from + n
+							stop.At, stop.Operation = from+n, place
 						}
 					}
 				}
@@ -95,7 +95,7 @@ func (g *guest) Sweep(_ context.Context, w protocol.Sweep, took func(protocol.Sw
 			if stop != nil {
 				g.dead, s.Stopped, s.Hung, s.Changed, s.Legs = true, true, stop.Hung, stop.Changed, stop.Legs
 				if stop.Hung != nil {
-					s.At = stop.At
+					s.At, s.Operation = stop.At, stop.Operation
 				}
 			}
 			s.Last = s.Stopped || from+some >= len(all) && i == len(w.Parts)-1
@@ -115,6 +115,21 @@ func hunting(t *testing.T, k *kernel, batches int, stacks ...string) *State {
 }
 
 func huntingKnown(t *testing.T, k *kernel, batches int, known []Known, stacks ...string) *State {
+	t.Helper()
+	h := huntOn(t, k, known, stacks...)
+	for range batches {
+		if _, err := h.batch(t.Context(), most); err != nil {
+			t.Fatal(err)
+		}
+		if err := h.lookInto(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return h.state
+}
+
+// huntOn begins a hunt on a made-up kernel.
+func huntOn(t *testing.T, k *kernel, known []Known, stacks ...string) *Hunt {
 	t.Helper()
 	s := NewState(Request{Kernel: "made-up", Since: k.since, Stacks: stacks, Seed: 1, Budget: time.Hour})
 	h := &Hunt{Known: known}
@@ -157,15 +172,7 @@ func huntingKnown(t *testing.T, k *kernel, batches int, known []Known, stacks ..
 		return r, nil
 	}
 	h.began = time.Now()
-	for range batches {
-		if _, err := h.batch(t.Context(), most); err != nil {
-			t.Fatal(err)
-		}
-		if err := h.lookInto(t.Context()); err != nil {
-			t.Fatal(err)
-		}
-	}
-	return s
+	return h
 }
 
 func sound() *kernel {
@@ -359,6 +366,38 @@ func TestWhatStopsASweepIsToldToAProgram(t *testing.T) {
 				t.Errorf("the sound stack: %+v", *n)
 			}
 		})
+	}
+}
+
+// Given a sequence in which an operation hangs, then that one is suspected, and
+// none of those before it.
+func TestTheOperationThatHangsIsTold(t *testing.T) {
+	k := sound()
+	did := 0
+	k.stops = func(stack string, _ scenarios.IO) *protocol.Swept {
+		if stack != Plain {
+			did++
+		}
+		if stack == Plain || did != 2 {
+			return nil
+		}
+		return &protocol.Swept{Hung: &protocol.Unkillable{State: "D"}}
+	}
+	h := huntOn(t, k, nil, "md-raid1")
+	h.group().Next = h.gen.Pairs() + 1 // a sequence
+	if _, err := h.batch(t.Context(), 1); err != nil {
+		t.Fatal(err)
+	}
+	if len(h.state.Waiting) != 1 {
+		t.Fatalf("%d suspects", len(h.state.Waiting))
+	}
+	s := h.state.Waiting[0]
+	want := []Trigger{triggerOf("md-raid1", s.Program[1])}
+	if diff := cmp.Diff(want, s.triggers()); diff != "" || len(s.Program) < 2 {
+		t.Errorf("%s (-want +got):\n%s", s.Program, diff)
+	}
+	if diff := cmp.Diff(want, h.state.Triggers); diff != "" {
+		t.Errorf("what is not tried again (-want +got):\n%s", diff)
 	}
 }
 

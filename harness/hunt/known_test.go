@@ -98,6 +98,45 @@ func TestAKnownBugIsCountedAndNotReported(t *testing.T) {
 	}
 }
 
+// Given a sequence of which it is not told which operation hangs, when it is made
+// small, then it is recognised, and no smaller one is looked for; what hangs
+// otherwise is a finding.
+func TestAKnownBugIsRecognisedOnceItIsSmall(t *testing.T) {
+	all := []Known{{Name: "old", Stacks: []string{"md-*"}, Kernels: []string{""}, Ways: []string{"read"}, Direct: true, Memory: "misaligned"}}
+	misaligned := scenarios.IO{Op: "pread", Direct: true, Offset: 8192, Length: 65536, MemoryOffset: 4}
+	aligned := scenarios.IO{Op: "pread", Direct: true, Offset: 8192, Length: 65536}
+	write := scenarios.IO{Op: "pwrite", Length: 4096}
+	for name, tt := range map[string]struct {
+		p              Program
+		hangs          func(scenarios.IO) bool
+		trials         int
+		known, finding bool
+	}{
+		// As the sweep had it, the last alone, cold, and what the plain disk says.
+		"the known one": {Program{write, misaligned}, misread, 4, true, false},
+		"another":       {Program{write, aligned}, func(o scenarios.IO) bool { return o.Reads() }, 0, false, true},
+	} {
+		k := sound()
+		k.verdict = func(stack string, o scenarios.IO) scenarios.Verdict {
+			if stack == "md-raid1" && tt.hangs(o) {
+				return scenarios.Hang
+			}
+			return scenarios.Pass
+		}
+		h := huntOn(t, k, all, "md-raid1")
+		if err := h.investigate(t.Context(), Suspect{Stack: "md-raid1", Program: tt.p, Guess: Hangs, At: -1}); err != nil {
+			t.Fatal(err)
+		}
+		s := h.state
+		if (s.Known["old"] == 1) != tt.known || (len(s.Findings) == 1) != tt.finding || len(s.Doubtful) != 0 {
+			t.Errorf("%s: known %v, %d findings, %d doubtful", name, s.Known, len(s.Findings), len(s.Doubtful))
+		}
+		if tt.trials > 0 && k.trials != tt.trials {
+			t.Errorf("%s: %d trials, want %d", name, k.trials, tt.trials)
+		}
+	}
+}
+
 func TestAListOfKnownBugsIsReadStrictly(t *testing.T) {
 	for name, src := range map[string]string{
 		"an unknown key": "known: [{name: a, about: b, stacks: [c], kernels: [d], ways: [read], who: me}]",

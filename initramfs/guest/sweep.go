@@ -2,7 +2,6 @@ package guest
 
 import (
 	"cmp"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"os"
@@ -23,7 +22,7 @@ type sweeper struct {
 	*child
 	part    *layer.Part
 	disks   []string
-	counter string // file that has the place of the program under way
+	counter string // file that says what is under way
 }
 
 // sweepLook is how far apart looks at the disks' counters are in a sweep. A
@@ -129,8 +128,10 @@ func (g *guest) sweepPart(s protocol.Sweep, part string, from, to int) (*protoco
 		}
 	}
 	out.Stopped = true
-	if b, err := os.ReadFile(c.counter); err == nil && len(b) == 4 {
-		out.At = int(binary.NativeEndian.Uint32(b))
+	if b, err := os.ReadFile(c.counter); err == nil {
+		if program, operation, ok := engine.UnderWay(b); ok {
+			out.At, out.Operation = program, operation
+		}
 	}
 	if out.Hung != nil {
 		g.showBlocked()
@@ -191,7 +192,7 @@ func (g *guest) sweeper(name string) (*sweeper, error) {
 		return nil, err
 	}
 	c := &sweeper{part: p, disks: g.stack.Disks(p), counter: filepath.Join(os.TempDir(), fmt.Sprintf("sweep-%d", len(g.sweeps)))}
-	if err := os.WriteFile(c.counter, make([]byte, 4), 0o600); err != nil {
+	if err := os.WriteFile(c.counter, make([]byte, engine.CounterSize), 0o600); err != nil {
 		return nil, err
 	}
 	if c.child, err = startChild(); err != nil {

@@ -38,12 +38,14 @@ type Swept struct {
 	Last    bool       `json:"last,omitempty"` // nothing more follows
 
 	// Where something happened, and the sweep is over:
-	Stopped bool            `json:"stopped,omitempty"`
-	At      int             `json:"at"`                // place of the program that was under way; -1 when none was
-	Hung    *Unkillable     `json:"hung,omitempty"`    // the child that did it can't be killed
-	Killed  string          `json:"killed,omitempty"`  // why it was sent SIGKILL
-	Died    string          `json:"died,omitempty"`    // how it ended by itself
-	Changed []string        `json:"changed,omitempty"` // what else is not as it was, a line each
-	Legs    []scenarios.Leg `json:"legs,omitempty"`    // those that are not well
-	Differ  string          `json:"differ,omitempty"`  // where copies differ that must be the same
+	Stopped bool `json:"stopped,omitempty"`
+	At      int  `json:"at"` // place of the program that was under way; -1 when none was
+	// Operation is which of its operations was; as many as it has where that was read back.
+	Operation int             `json:"operation,omitempty"`
+	Hung      *Unkillable     `json:"hung,omitempty"`    // the child that did it can't be killed
+	Killed    string          `json:"killed,omitempty"`  // why it was sent SIGKILL
+	Died      string          `json:"died,omitempty"`    // how it ended by itself
+	Changed   []string        `json:"changed,omitempty"` // what else is not as it was, a line each
+	Legs      []scenarios.Leg `json:"legs,omitempty"`    // those that are not well
+	Differ    string          `json:"differ,omitempty"`  // where copies differ that must be the same
 }

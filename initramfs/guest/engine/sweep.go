@@ -20,7 +20,7 @@ import (
 type Sweep struct {
 	Path    string
 	Space   int64  // bytes at its beginning that programs use
-	Counter string // a file that has the place of the program under way, in 4 bytes
+	Counter string // a file that says what is under way; see UnderWay
 	First   int    // place of the first program
 	Skip    []bool // by place in the set; nil: none
 	Forgets bool   // a discard may bring back whatever stood there before
@@ -73,7 +73,7 @@ func mapCounter(path string) (*uint32, error) {
 		return nil, err
 	}
 	defer f.Close()
-	mem, err := unix.Mmap(int(f.Fd()), 0, 4, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
+	mem, err := unix.Mmap(int(f.Fd()), 0, CounterSize, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
 	if err != nil {
 		return nil, fmt.Errorf("map %s: %w", path, err)
 	}
@@ -92,10 +92,11 @@ func (s *Sweeper) Do(w Sweep) [][]string {
 		if i < len(w.Skip) && w.Skip[i] {
 			continue
 		}
-		atomic.StoreUint32(s.counter, uint32(w.First+i))
-		for _, o := range program {
+		for n, o := range program {
+			s.at(w.First+i, n)
 			out[i] = append(out[i], s.do(o))
 		}
+		s.at(w.First+i, len(program))
 		if answer := s.readBack(program); answer != "" {
 			out[i] = append(out[i], "readback "+answer)
 		}
@@ -105,6 +106,27 @@ func (s *Sweeper) Do(w Sweep) [][]string {
 		}
 	}
 	return out
+}
+
+// perProgram is more than the operations of a program, and what reads back.
+const perProgram = programs.Longest + 2
+
+// at says what is under way.
+func (s *Sweeper) at(program, operation int) {
+	atomic.StoreUint32(s.counter, uint32(program*perProgram+operation))
+}
+
+// CounterSize is that of a Sweep's counter, bytes.
+const CounterSize = 4
+
+// UnderWay reads a Sweep's counter: the place of the program under way, and which of
+// its operations was; as many as it has where that was read back.
+func UnderWay(counter []byte) (program, operation int, ok bool) {
+	if len(counter) != CounterSize {
+		return 0, 0, false
+	}
+	n := int(binary.NativeEndian.Uint32(counter))
+	return n / perProgram, n % perProgram, true
 }
 
 // programs are those of a set.
