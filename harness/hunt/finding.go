@@ -230,17 +230,22 @@ func (c *confirmation) known(p Program, s Stack) bool {
 // on the device may matter, and that it is open all the time.
 func (c *confirmation) settings() []setting {
 	if c.in.twist != nil {
-		return []setting{c.in}
+		without := c.in // what the host does may not matter
+		without.twist = nil
+		return []setting{without, c.in}
 	}
 	all := []setting{{}, {filled: true}, {filled: true, held: true}}
-	if c.in.filled {
+	switch {
+	case c.stack.OnFile():
+		all = []setting{{}, {unwritten: true}}
+	case len(c.program) == 1 && !c.program.Changes():
+		all = all[:len(all)-1] // a single read closes nothing before it
+	}
+	if c.in.filled && !c.stack.OnFile() {
 		all = all[1:]
 	}
 	for i := range all {
 		all[i].agree = c.in.agree
-	}
-	if len(c.program) == 1 && !c.program.Changes() || c.stack.OnFile() {
-		all = all[:len(all)-1] // a single read closes nothing before it
 	}
 	return all
 }

@@ -116,6 +116,31 @@ func TestCopiesAreComparedWhereTheyDiffered(t *testing.T) {
 	}
 }
 
+// Given a suspect on a file, then it is tried on one that was written, and on one
+// of which nothing stands anywhere; a device is filled instead.
+func TestAFileIsTriedUnwritten(t *testing.T) {
+	p := Program{{Op: "pwrite", Direct: true, Offset: 512, Length: 512, Unmapped: true}}
+	for name, want := range map[string][]string{"xfs": {"", "unwritten"}, "md-raid1": {"", "fill", "fill"}} {
+		c := confirmation{stack: must(t, name), program: p}
+		var first []string
+		for _, in := range c.settings() {
+			_, cs, err := single("try", "A program.", c.stack, p, in)
+			if err != nil {
+				t.Fatal(err)
+			}
+			i := slices.IndexFunc(cs.Steps, func(st scenarios.Step) bool { return st.IO != nil })
+			said := cs.Steps[i].Name
+			if programs.Say(*cs.Steps[i].IO) == programs.Say(p[0]) {
+				said = ""
+			}
+			first = append(first, said)
+		}
+		if diff := cmp.Diff(want, first); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", name, diff)
+		}
+	}
+}
+
 // Given a part with a layer below its last device, then that lies there, and the
 // part on it and on the others.
 func TestALegHasALayerOfItsOwn(t *testing.T) {
@@ -152,6 +177,12 @@ func TestRightAnswers(t *testing.T) {
 		{even, "short 512", false},
 		{scenarios.IO{Op: "pread", Length: 511, MemoryOffset: 1}, "EINVAL", false},
 		{scenarios.IO{Op: "preadv2", Flags: []string{"NOWAIT"}, Length: 512}, "EAGAIN", true},
+		{scenarios.IO{Op: "preadv2", Flags: []string{"NOWAIT"}, Length: 1024}, "short 512", true},
+		{scenarios.IO{Op: "preadv2", Flags: []string{"NOWAIT"}, Length: 1024}, "short 0", false},
+		{scenarios.IO{Op: "pwrite", Length: 512, Unmapped: true}, "EFAULT", true},
+		{scenarios.IO{Op: "pwrite", Length: 512, Unmapped: true}, "short 0", false},
+		{scenarios.IO{Op: "pwrite", Length: 512, MemoryOffset: 3584, Unmapped: true}, "short 256", false},
+		{scenarios.IO{Op: "pwrite", Length: 4608, Unmapped: true}, "short 4096", true},
 		{scenarios.IO{Op: "discard", Length: 512}, "ENOTSUP", true},
 		{scenarios.IO{Op: "zeroes", Length: 512}, "ENOTSUP", false},
 	} {

@@ -93,3 +93,24 @@ func TestAHuntCutsThePower(t *testing.T) {
 		}
 	}
 }
+
+// Given a program that fails beside a fault, and as well without one, then the
+// finding has none.
+func TestAFaultThatDoesNotMatterIsLeftOut(t *testing.T) {
+	k := sound()
+	k.verdict = func(stack string, o scenarios.IO) scenarios.Verdict {
+		if stack == "md-raid1" && o.Writes() {
+			return scenarios.Corrupt
+		}
+		return scenarios.Pass
+	}
+	h := huntOn(t, k, nil, "md-raid1")
+	fault := &Twist{Fault: &scenarios.Fault{Disk: "d1", Do: "error", Errno: "EIO", Op: "any"}}
+	s := Suspect{Stack: "md-raid1", Program: Program{{Op: "pwrite", Direct: true, Length: 512}}, Guess: LosesData, At: -1, Twist: fault}
+	if err := h.investigate(t.Context(), s); err != nil {
+		t.Fatal(err)
+	}
+	if len(h.state.Findings) != 1 || h.state.Findings[0].Twist != nil {
+		t.Errorf("%+v", h.state.Findings)
+	}
+}

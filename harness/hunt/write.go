@@ -208,9 +208,12 @@ func newField(stacks []Stack) (field, error) {
 // A setting is in what a program is done as a scenario, beside its stack.
 type setting struct {
 	filled bool // it begins with a write of all that programs use, so that what is read can be known
-	held   bool // the device is open all the time, as in a sweep: its last close writes back
-	agree  bool // at its end the copies that layers keep are compared
-	twist  *Twist
+	// unwritten: it begins with zeroes in all of the file that programs use, that
+	// stand nowhere, as programs leave them behind
+	unwritten bool
+	held      bool // the device is open all the time, as in a sweep: its last close writes back
+	agree     bool // at its end the copies that layers keep are compared
+	twist     *Twist
 }
 
 // keepsCopies says whether a layer keeps the same on several devices.
@@ -228,6 +231,11 @@ func single(name, about string, s Stack, p Program, in setting) (src string, c s
 	}
 	if in.filled && !s.OnFile() {
 		steps = append(steps, scenarios.Step{Name: "fill", IO: &scenarios.IO{Op: "pwrite", Direct: true, On: top, Length: programs.Space, Count: 1, Depth: 1}})
+	}
+	if in.unwritten && s.OnFile() {
+		o := scenarios.IO{Op: "fallocate", Mode: "zero-range", On: top, Length: programs.Space, Count: 1, Depth: 1}
+		o.Expect = expectOf(o, s)
+		steps = append(steps, scenarios.Step{Name: "unwritten", IO: &o})
 	}
 	twist := func(at int) {
 		if in.twist != nil && min(in.twist.At, len(p)) == at {
