@@ -1,6 +1,7 @@
 package hunt
 
 import (
+	"fmt"
 	"maps"
 	"slices"
 	"strconv"
@@ -67,9 +68,10 @@ func array(over int, md scenarios.MD) part {
 // leastTable is how large what is below a table is at least.
 const leastTable = 9 * extent
 
-// table is a device of one line: {0}, {1}, … are the devices below it, {n} is its
+// table is a device of some lines: {0}, {1}, … are the devices below it, {n} is its
 // length in sectors.
-func table(over int, line string) part {
+func table(over int, lines ...string) part {
+	line := strings.Join(lines, "\n")
 	return part{
 		over: over, zeroes: needsZeroes(line),
 		below: func(size scenarios.Bytes) scenarios.Bytes {
@@ -80,10 +82,28 @@ func table(over int, line string) part {
 			return max(leastTable, upTo(times*size+size/8+4*extent, extent))
 		},
 		layers: one(func(size scenarios.Bytes) scenarios.Layer {
-			line := strings.ReplaceAll(line, "{n}", strconv.FormatInt(int64(size/sector), 10))
-			return scenarios.Layer{DM: &scenarios.DM{Table: []string{line}}}
+			n := int64(size / sector)
+			fill := strings.NewReplacer("{n}", strconv.FormatInt(n, 10), "{rest}", strconv.FormatInt(n-3*insideAt, 10))
+			return scenarios.Layer{DM: &scenarios.DM{Table: strings.Split(fill.Replace(line), "\n")}}
 		}),
 	}
+}
+
+// insideAt is where the target of inside begins, in sectors: well within what
+// programs use.
+const insideAt = 128
+
+// inside is a device of which a target is neither the first nor the last. What
+// stands before it lies on the device below with that number from sector at on:
+// where a target writes that counts from the start of the whole device, not from
+// its own.
+func inside(over int, target string, below, at int) part {
+	return table(
+		over,
+		fmt.Sprintf("0 %d linear {%d} %d", insideAt, below, at),
+		fmt.Sprintf("%d %d %s", insideAt, 2*insideAt, target),
+		fmt.Sprintf("%d {rest} linear {%d} %d", 3*insideAt, below, at+insideAt),
+	).in(aWay)
 }
 
 // needsZeroes says whether the target of a line has metadata that it makes where
@@ -202,6 +222,14 @@ var parts = map[string]part{
 	"dm-era":       table(2, "0 {n} era {0} {1} 128"),
 	"dm-clone":     table(3, "0 {n} clone {0} {1} {2} 8"),
 	"dm-cache":     table(3, "0 {n} cache {0} {1} {2} 128 2 metadata2 writethrough smq 0"),
+
+	"dm-linear-inside":    inside(1, "linear {0} 0", 0, 256),
+	"dm-striped-inside":   inside(2, "striped 2 128 {0} 0 {1} 0", 0, 128),
+	"dm-delay-inside":     inside(1, "delay {0} 0 1", 0, 256),
+	"dm-unstriped-inside": inside(1, "unstriped 2 128 0 {0} 0", 0, 512),
+	"dm-switch-inside":    inside(2, "switch 2 128 0 {0} 0 {1} 0", 0, 256),
+	"dm-era-inside":       inside(2, "era {0} {1} 128", 1, 256),
+	"dm-cache-inside":     inside(3, "cache {0} {1} {2} 128 2 metadata2 writethrough smq 0", 2, 256),
 
 	"dm-writecache":       table(2, "0 {n} writecache s {0} {1} 512 0"),
 	"dm-integrity":        table(1, "0 {n} integrity {0} 0 - J 2 internal_hash:crc32c recalculate"),

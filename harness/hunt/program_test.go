@@ -1,7 +1,9 @@
 package hunt
 
 import (
+	"fmt"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -158,6 +160,29 @@ func TestALegHasALayerOfItsOwn(t *testing.T) {
 	}
 	if diff := cmp.Diff(want, setup.Stack); diff != "" || top != "l2" {
 		t.Errorf("top %s (-want +got):\n%s", top, diff)
+	}
+}
+
+// Given a target inside a table, then the table has no gap and the size that is
+// asked for.
+func TestATargetInsideATable(t *testing.T) {
+	for name := range parts {
+		if !strings.HasSuffix(name, "-inside") {
+			continue
+		}
+		var setup scenarios.Setup
+		must(t, name).Build(&setup, "")
+		at := int64(0)
+		for _, line := range setup.Stack[0].DM.Table {
+			var from, length int64
+			if _, err := fmt.Sscan(line, &from, &length); err != nil || from != at || length <= 0 {
+				t.Fatalf("%s: %q follows sector %d: %v", name, line, at, err)
+			}
+			at += length
+		}
+		if len(setup.Stack[0].DM.Table) != 3 || at*sector != int64(volumeSize) {
+			t.Errorf("%s: %d sectors of %q", name, at, setup.Stack[0].DM.Table)
+		}
 	}
 }
 
