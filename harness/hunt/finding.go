@@ -24,8 +24,9 @@ type Finding struct {
 	Stack   string              `json:"stack"` // the smallest one
 	Hunted  string              `json:"hunted"`
 	Program Program             `json:"program"`
-	Says    string              `json:"says"`            // the program in a line
-	Twist   *Twist              `json:"twist,omitempty"` // what the host does beside it
+	Says    string              `json:"says"`             // the program in a line
+	Before  []string            `json:"before,omitempty"` // what is done before it, a line each
+	Twist   *Twist              `json:"twist,omitempty"`  // what the host does beside it
 	Number  int                 `json:"number"`
 	Began   Program             `json:"began"` // as the sweep had it
 	Kernel  string              `json:"kernel"`
@@ -188,7 +189,7 @@ func (c *confirmation) do(ctx context.Context) (*Finding, error) {
 		c.in.twist = &t
 	}
 	f := &Finding{
-		Twist: c.in.twist, Class: c.class, Stack: stack.Name, Hunted: c.suspect.Stack, Program: small, Says: small.String(), Number: c.suspect.Number, Began: c.suspect.Program,
+		Twist: c.in.twist, Class: c.class, Stack: stack.Name, Hunted: c.suspect.Stack, Program: small, Says: small.String(), Before: c.in.begins(stack), Number: c.suspect.Number, Began: c.suspect.Program,
 		Kernel: c.h.state.Request.Kernel, Release: r.Kernel.Release, Verdict: r.Verdict, Also: r.Also, Reason: r.Reason, Outcome: r.Outcome,
 		Titles: r.Signature.Titles, First: r.FirstFailed.Text(), Cold: true, RunDir: r.RunDir,
 		SpentMS: (c.h.state.Request.Budget - c.h.left()).Milliseconds(),
@@ -356,7 +357,7 @@ func (h *Hunt) trial(ctx context.Context, k kernelRef, c scenarios.Case, w how) 
 func (f *Finding) about() string {
 	lines := []string{
 		fmt.Sprintf("Found by blockrig hunt on %s: %s.", f.Release, f.Class),
-		text.OneLine("Program: " + f.Says + "."),
+		text.OneLine("Program: " + strings.Join(append(slices.Clone(f.Before), f.Says), "; ") + "."),
 		text.OneLine(fmt.Sprintf("Here: %s; %s.", cmp.Or(f.Outcome, "no answer"), f.Reason)),
 		text.OneLine(beside(f.Twist)),
 		text.OneLine("The plain disk: " + cmp.Or(f.Plain, "not tried") + "."),
@@ -391,6 +392,9 @@ func (f *Finding) Report() string {
 	b.WriteString("\n")
 	line("On Linux %s the storage stack %q %s where a plain disk does not.", f.Release, f.Stack, f.Class)
 	b.WriteString("\nWhat is done:\n\n")
+	for _, said := range f.Before {
+		b.WriteString("    " + text.OneLine(said) + "\n")
+	}
 	for _, o := range f.Program {
 		b.WriteString("    " + text.OneLine(programs.Say(o)) + "\n")
 	}

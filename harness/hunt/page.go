@@ -134,6 +134,7 @@ func (f *Finding) page() pageFinding {
 			v.Lines = append(v.Lines, pageFact{name, text.OneLine(value)})
 		}
 	}
+	line("before it", strings.Join(f.Before, "; "))
 	line("beside it", f.Twist.String())
 	line("answer", cmp.Or(f.Outcome, "none"))
 	line("reason", f.Reason)

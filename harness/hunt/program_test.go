@@ -119,7 +119,7 @@ func TestCopiesAreComparedWhereTheyDiffered(t *testing.T) {
 }
 
 // Given a suspect on a file, then it is tried on one that was written, and on one
-// of which nothing stands anywhere; a device is filled instead.
+// of which nothing stands anywhere; a device is filled instead. A report says so.
 func TestAFileIsTriedUnwritten(t *testing.T) {
 	p := Program{{Op: "pwrite", Direct: true, Offset: 512, Length: 512, Unmapped: true}}
 	for name, want := range map[string][]string{"xfs": {"", "unwritten"}, "md-raid1": {"", "fill", "fill"}} {
@@ -136,6 +136,10 @@ func TestAFileIsTriedUnwritten(t *testing.T) {
 				said = ""
 			}
 			first = append(first, said)
+			f := Finding{Before: in.begins(c.stack)}
+			if r := f.Report(); strings.Contains(r, "fallocate zero-range 262144@0\n") != in.unwritten || strings.Contains(r, "pwrite direct 262144@0\n") != in.filled {
+				t.Errorf("%s: %+v: %s", name, in, r)
+			}
 		}
 		if diff := cmp.Diff(want, first); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", name, diff)

@@ -216,6 +216,26 @@ type setting struct {
 	twist     *Twist
 }
 
+// What a setting begins with.
+var (
+	fill    = scenarios.IO{Op: "pwrite", Direct: true, Length: programs.Space, Count: 1, Depth: 1}
+	unwrite = scenarios.IO{Op: "fallocate", Mode: "zero-range", Length: programs.Space, Count: 1, Depth: 1}
+)
+
+// begins says what is done before a program, a line each.
+func (in setting) begins(s Stack) (lines []string) {
+	if in.held && !s.OnFile() {
+		lines = append(lines, "open, until the end")
+	}
+	if in.filled && !s.OnFile() {
+		lines = append(lines, programs.Say(fill))
+	}
+	if in.unwritten && s.OnFile() {
+		lines = append(lines, programs.Say(unwrite))
+	}
+	return lines
+}
+
 // keepsCopies says whether a layer keeps the same on several devices.
 func keepsCopies(l scenarios.Layer) bool {
 	return l.MD != nil && l.MD.Level == "raid1" || l.LVM != nil && (l.LVM.Type == "mirror" || l.LVM.Type == "raid1")
@@ -230,11 +250,13 @@ func single(name, about string, s Stack, p Program, in setting) (src string, c s
 		steps = append(steps, scenarios.Step{Act: &scenarios.Act{Do: "hold", To: top}})
 	}
 	if in.filled && !s.OnFile() {
-		steps = append(steps, scenarios.Step{Name: "fill", IO: &scenarios.IO{Op: "pwrite", Direct: true, On: top, Length: programs.Space, Count: 1, Depth: 1}})
+		o := fill
+		o.On = top
+		steps = append(steps, scenarios.Step{Name: "fill", IO: &o})
 	}
 	if in.unwritten && s.OnFile() {
-		o := scenarios.IO{Op: "fallocate", Mode: "zero-range", On: top, Length: programs.Space, Count: 1, Depth: 1}
-		o.Expect = expectOf(o, s)
+		o := unwrite
+		o.On, o.Expect = top, expectOf(unwrite, s)
 		steps = append(steps, scenarios.Step{Name: "unwritten", IO: &o})
 	}
 	twist := func(at int) {
