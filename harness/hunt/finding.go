@@ -59,6 +59,10 @@ func (h *Hunt) investigate(ctx context.Context, s Suspect) error {
 		h.state.Known[name]++
 		return nil
 	}
+	if slices.ContainsFunc(h.state.said(), func(f Finding) bool { return f.lost(s.Stack, s.Program, s.Guess, s.Twist) }) {
+		h.state.Alike++
+		return nil
+	}
 	for _, t := range s.triggers() {
 		if h.foundBelow(h.stack(s.Stack), func(f Finding) bool {
 			return s.Twist == nil && f.Class == s.Guess && f.Trigger.kin().on(t.Stack) == t.kin()
@@ -96,7 +100,7 @@ func (h *Hunt) investigate(ctx context.Context, s Suspect) error {
 		return nil
 	}
 	for i, g := range h.state.said() {
-		if (g.Hunted == f.Hunted || g.Stack == f.Stack) && g.Class == f.Class && g.Twist.Kind() == f.Twist.Kind() && (f.Twist != nil || g.Trigger.kin().on(f.Hunted) == f.Trigger.kin()) {
+		if g.lost(f.Stack, f.Program, f.Class, f.Twist) || (g.Hunted == f.Hunted || g.Stack == f.Stack) && g.Class == f.Class && g.Twist.Kind() == f.Twist.Kind() && (f.Twist != nil || g.Trigger.kin().on(f.Hunted) == f.Trigger.kin()) {
 			h.state.Alike++
 			if i -= len(h.state.still()); i >= 0 {
 				h.state.Findings[i].Trials += f.Trials
@@ -114,6 +118,12 @@ func (h *Hunt) investigate(ctx context.Context, s Suspect) error {
 		h.Found(*f)
 	}
 	return h.keep()
+}
+
+// lost says whether what a program meets may be what the finding loses: the
+// program only reads what was written before it.
+func (f *Finding) lost(stack string, p Program, class Class, t *Twist) bool {
+	return class == LosesData && f.Class == LosesData && !p.Changes() && (f.Stack == stack || f.Hunted == stack) && f.Twist.Kind() == t.Kind()
 }
 
 // suspect is what a finding would be, had a sweep seen it as small as it is now.

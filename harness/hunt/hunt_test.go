@@ -426,6 +426,31 @@ func TestWhatCanNotBeConfirmedIsNoFinding(t *testing.T) {
 	}
 }
 
+// Given a stack that loses what is written, then reads that meet that are no more
+// findings; another write is.
+func TestReadsOfWhatIsLostAreAlike(t *testing.T) {
+	k := sound()
+	k.verdict = func(stack string, _ scenarios.IO) scenarios.Verdict {
+		if stack == "md-raid1" {
+			return scenarios.Corrupt
+		}
+		return scenarios.Pass
+	}
+	h := huntOn(t, k, nil, "md-raid1", "lvm-raid1")
+	for n, o := range []scenarios.IO{{Op: "pread", Length: 512}, {Op: "pread", Direct: true, Length: 512}, {Op: "pwrite", Length: 512}, {Op: "mmap-read", Length: 512}} {
+		if err := h.investigate(t.Context(), Suspect{Stack: "md-raid1", Number: n, Program: Program{o}, Guess: LosesData}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var found []string
+	for _, f := range h.state.Findings {
+		found = append(found, f.Says)
+	}
+	if diff := cmp.Diff([]string{"pread 512@0", "pwrite 512@0"}, found); diff != "" || h.state.Alike != 2 {
+		t.Errorf("%d alike (-want +got):\n%s", h.state.Alike, diff)
+	}
+}
+
 // Given a program of which two operations are needed, then those two are left,
 // in the fewest layers.
 func TestShrinkLeavesWhatIsNeeded(t *testing.T) {
