@@ -171,6 +171,9 @@ func (c *confirmation) do(ctx context.Context) (*Finding, error) {
 		return nil, nil
 	}
 	c.class = classOf(c.last)
+	if err := c.blameFill(ctx); err != nil {
+		return nil, err
+	}
 	known := c.known(c.program, c.stack)
 	small, stack, err := Shrink(c.program, c.stack, func(p Program, s Stack) (bool, error) {
 		if known || c.h.left() <= 0 && c.trials > 6 {
@@ -228,6 +231,23 @@ func (c *confirmation) do(ctx context.Context) (*Finding, error) {
 	}
 	f.Trials, f.Good = c.trials, c.good
 	return f, nil
+}
+
+// blameFill has the write that fills the device in place of the program, where
+// that alone is lost.
+func (c *confirmation) blameFill(ctx context.Context) error {
+	if c.class != LosesData || !c.in.filled || c.in.twist != nil || c.stack.OnFile() {
+		return nil
+	}
+	in := c.in
+	c.in = setting{agree: in.agree}
+	ok, err := c.shows(ctx, c.stack, Program{fill}, how{})
+	if ok && err == nil {
+		c.program = Program{fill}
+	} else {
+		c.in = in
+	}
+	return err
 }
 
 // known says whether what shows is small enough to be told as a known bug.
