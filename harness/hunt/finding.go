@@ -312,15 +312,11 @@ func hasDisk(s Stack, id string) bool {
 	return slices.ContainsFunc(setup.Disks, func(d scenarios.Disk) bool { return d.ID == id })
 }
 
-// Suspects is the scenario that trials of a hunt are recorded as, each with a
-// program of its own: they have no rate and no history together.
-const Suspects = "hunt-suspect"
-
 // trial makes one.
 func (c *confirmation) trial(ctx context.Context, s Stack, p Program, w how) (results.Record, error) {
 	c.trials++
 	c.h.status("confirm", fmt.Sprintf("trial %d of a suspect on %s: %s", c.trials, s.Name, p))
-	_, cs, err := single(Suspects, c.suspect.Stack+": "+c.suspect.Program.String(), s, p, c.in)
+	_, cs, err := single(results.Suspects, c.suspect.Stack+": "+c.suspect.Program.String(), s, p, c.in)
 	if err != nil {
 		return results.Record{}, fmt.Errorf("write down a suspect: %w", err)
 	}

@@ -109,9 +109,9 @@ func Find(ctx context.Context, s store.Reader, word, scenario string) (Set, erro
 
 type key struct{ scenario, name, ref string }
 
-// Sets compares two sets: what changed first, then by scenario and case. Where
-// both have several kernels and some reference in both, each reference is
-// compared with itself.
+// Sets compares the cases of two sets: what changed first, then by scenario and
+// case. Where both have several kernels and some reference in both, each
+// reference is compared with itself.
 func Sets(ctx context.Context, s store.Reader, a, b Set) ([]Case, error) {
 	ha, err := s.Histories(ctx, a.Filter, store.ByKernel)
 	if err != nil {
@@ -125,6 +125,8 @@ func Sets(ctx context.Context, s store.Reader, a, b Set) ([]Case, error) {
 	if err != nil {
 		return nil, err
 	}
+	ha, _ = results.Cases(ha)
+	hb, _ = results.Cases(hb)
 	apart := len(a.Filter.Kernels)+len(b.Filter.Kernels) == 0 && eachRef(refs(ha), refs(hb))
 	sa, sb := sides(ha, apart), sides(hb, apart)
 	wanted := map[key]bool{}

@@ -8,6 +8,7 @@ import (
 
 	"github.com/blockrig/blockrig/harness/stats"
 	"github.com/blockrig/blockrig/harness/verdict"
+	"github.com/blockrig/blockrig/results"
 	"github.com/blockrig/blockrig/results/store"
 	"github.com/blockrig/blockrig/scenarios"
 )
@@ -104,6 +105,21 @@ func (s stub) Histories(_ context.Context, f store.Filter, _ store.By) ([]store.
 }
 
 func (s stub) Asked(context.Context, store.Filter) ([]store.Asked, error) { return s.asked, nil }
+
+// Given hunts in both sets, then what they suspected is not compared.
+func TestTrialsOfHuntsAreNotCompared(t *testing.T) {
+	hunted := func(program, seen string) store.History {
+		return store.History{Scenario: results.Suspects, Case: program, Points: []store.Point{{Tally: tally(map[string]int{seen: 1})}}}
+	}
+	s := stub{histories: map[string][]store.History{
+		"A": {hunted("one", "hang")},
+		"B": {hunted("two", "corrupt"), {Scenario: "s", Points: []store.Point{{Tally: tally(map[string]int{"pass": 1})}}}},
+	}}
+	cases, err := Sets(t.Context(), s, Set{"A", store.Filter{Runs: []string{"A"}}}, Set{"B", store.Filter{Runs: []string{"B"}}})
+	if err != nil || len(cases) != 1 || cases[0].Scenario != "s" || ExitStatus(cases) != results.ExitOK {
+		t.Errorf("%+v, %v", cases, err)
+	}
+}
 
 func TestKernelsAreComparedWithThemselvesWhereThereAreSeveral(t *testing.T) {
 	history := func(refs map[string]string) []store.History {

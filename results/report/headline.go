@@ -71,17 +71,24 @@ func counted(n int, thing string) string {
 // ranOn says what the report is of: "6 trials of 3 cases on 1 kernel; 2
 // failed, 0 without a verdict".
 func (r Report) ranOn() string {
-	trials, failures, errors := r.totals()
-	return fmt.Sprintf("%s of %s on %s; %d failed, %d without a verdict",
-		counted(trials, "trial"), counted(len(r.Cases), "case"), counted(len(r.Kernels), "kernel"), failures, errors)
+	all := r.totals()
+	s := fmt.Sprintf("%s of %s on %s; %d failed, %d without a verdict",
+		counted(all.Trials, "trial"), counted(len(r.Cases), "case"), counted(len(r.Kernels), "kernel"), all.Failures, all.Errors)
+	if n := r.HuntTrials; n > 0 {
+		s += fmt.Sprintf("; %s of hunts", counted(n, "more trial"))
+	}
+	return s
 }
 
-// totals are those of all runs.
-func (r Report) totals() (trials, failures, errors int) {
-	for _, run := range r.Runs {
-		trials += run.Trials
-		failures += run.Failures
-		errors += run.Errors
+// totals are those of the cases. A hunt's own trials are none of them: each has
+// a program of its own, and most are there to fail.
+func (r Report) totals() (all Tally) {
+	for _, c := range r.Cases {
+		for _, cell := range c.Cells {
+			all.Trials += cell.Trials
+			all.Failures += cell.Failures
+			all.Errors += cell.Errors
+		}
 	}
-	return trials, failures, errors
+	return all
 }

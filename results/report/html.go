@@ -85,19 +85,22 @@ func (p *pageData) write(w io.Writer, consoles []pageConsole, live bool) error {
 		return err
 	}
 	r := p.Report
-	trials, failures, errors := r.totals()
+	all := r.totals()
 	v := pageView{
 		Policy: policy(live), Style: template.CSS(pageCSS), Script: template.JS(pageJS), Live: live,
 		Title: text.OneLine(r.Title), Tool: text.OneLine(r.Tool), Made: r.Made.UTC().Format(time.RFC3339), When: r.Made.UTC().Format("2 January 2006, 15:04 UTC"),
 		Headline: p.Headline, Data: template.HTML(data), Consoles: consoles,
 		Facts: []pageFact{
-			{"trials", trials},
-			{"failed", failures},
-			{"no verdict", errors},
+			{"trials", all.Trials},
+			{"failed", all.Failures},
+			{"no verdict", all.Errors},
 			{"cases", len(r.Cases)},
 			{"kernels", len(r.Kernels)},
 			{"runs", len(r.Runs)},
 		},
+	}
+	if r.HuntTrials > 0 {
+		v.Facts = append(v.Facts, pageFact{"trials of hunts", r.HuntTrials})
 	}
 	for _, problem := range r.Problems {
 		v.Problems = append(v.Problems, text.OneLine(problem))

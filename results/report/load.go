@@ -15,7 +15,6 @@ import (
 
 	"github.com/blockrig/blockrig/harness/bisect"
 	"github.com/blockrig/blockrig/harness/bisect/trials"
-	"github.com/blockrig/blockrig/harness/hunt"
 	"github.com/blockrig/blockrig/harness/nightly"
 	"github.com/blockrig/blockrig/harness/stats"
 	"github.com/blockrig/blockrig/harness/text"
@@ -193,8 +192,7 @@ func (l *loader) cells(ctx context.Context, of store.Filter) error {
 	if err != nil {
 		return err
 	}
-	// What a hunt found stands in its night.
-	histories = slices.DeleteFunc(histories, func(h store.History) bool { return h.Scenario == hunt.Suspects })
+	histories, l.r.HuntTrials = results.Cases(histories)
 	shown := map[Kernel]bool{}
 	for _, h := range histories {
 		for _, p := range h.Points {

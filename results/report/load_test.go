@@ -388,7 +388,8 @@ func TestALostRunIsNamed(t *testing.T) {
 }
 
 // Given the trials of a hunt, each of a program of its own, then they are no case:
-// no failure rate, no new failure, no kernel of the grid.
+// no failure rate, no new failure, no kernel of the grid, and the totals have
+// them apart.
 func TestTrialsOfAHuntAreNoCase(t *testing.T) {
 	root := t.TempDir()
 	record(t, root, "2026-11-25", "aaaaaaaa", recorded{"a=1", results.Kernel{Ref: "debian:6.18", Release: "6.18.15"}, scenarios.Pass, 2})
@@ -396,7 +397,7 @@ func TestTrialsOfAHuntAreNoCase(t *testing.T) {
 	trials := filepath.Join(root, "20261125T220000.000Z-bbbbbbbb", "trials.jsonl")
 	src, err := os.ReadFile(trials)
 	if err == nil {
-		err = os.WriteFile(trials, bytes.ReplaceAll(src, []byte("md-raid1-dio-read"), []byte(hunt.Suspects)), 0o600)
+		err = os.WriteFile(trials, bytes.ReplaceAll(src, []byte("md-raid1-dio-read"), []byte(results.Suspects)), 0o600)
 	}
 	if err != nil {
 		t.Fatal(err)
@@ -404,5 +405,15 @@ func TestTrialsOfAHuntAreNoCase(t *testing.T) {
 	r, err := report.Load(t.Context(), open(t, root), os.DirFS(root), report.Options{})
 	if err != nil || len(r.Cases) != 1 || len(r.Changes) != 0 || len(r.Kernels) != 1 || len(r.Runs) != 2 {
 		t.Errorf("%d cases, %d changes, kernels %v, %v", len(r.Cases), len(r.Changes), r.Kernels, err)
+	}
+	const want = "2 trials of 1 case on 1 kernel; 0 failed, 0 without a verdict; 2 more trials of hunts"
+	var text, page bytes.Buffer
+	if err := errors.Join(report.Markdown(&text, r), report.HTML(&page, r, os.DirFS(root))); err != nil || !strings.Contains(text.String(), want) {
+		t.Errorf("%v, want %q\n%s", err, want, text.Bytes())
+	}
+	for _, want := range []string{"<dt>trials</dt><dd>2</dd>", "<dt>failed</dt><dd>0</dd>", "<dt>trials of hunts</dt><dd>2</dd>"} {
+		if !bytes.Contains(page.Bytes(), []byte(want)) {
+			t.Errorf("the page has no %q", want)
+		}
 	}
 }

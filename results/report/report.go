@@ -32,6 +32,8 @@ type Report struct {
 	Workers    []Worker    `json:"workers"`          // of a hub, by name
 	Problems   []string    `json:"problems"`         // what of the record can't be read
 	Hunted     []Hunted    `json:"hunted,omitempty"` // what the hunts of nights found, the worst first
+
+	HuntTrials int `json:"hunt_trials,omitempty"` // that hunts made of what they suspected; they are of no case
 }
 
 // Hunted is what a night's hunt found: what nobody has reported.

@@ -56,7 +56,7 @@ some case of A's; else 0.`,
 					if scenario != "" {
 						of = fmt.Sprintf(" of scenario %q", scenario)
 					}
-					return badRequest(fmt.Errorf("neither %s nor %s has trials%s", args[0], args[1], of))
+					return badRequest(fmt.Errorf("neither %s nor %s has trials of cases%s", args[0], args[1], of))
 				}
 				if a.format == "json" {
 					for _, one := range cases {
