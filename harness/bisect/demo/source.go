@@ -16,6 +16,7 @@ import (
 
 	"github.com/ulikunitz/xz"
 
+	"github.com/blockrig/blockrig/harness/cachedir"
 	"github.com/blockrig/blockrig/kernels/debian"
 	"github.com/blockrig/blockrig/kernels/gitbuild/gitcmd"
 )
@@ -59,11 +60,8 @@ func fetch(ctx context.Context, cache, suite string, say func(string, ...any)) (
 		return nil, err
 	}
 	dir := filepath.Join(cache, "demo", p.Name+"_"+p.Version+".git")
-	if _, err := os.Stat(dir); errors.Is(err, os.ErrNotExist) {
-		say("fetching %s %s (%d MB)", p.Name, p.Version, p.Size/1e6)
-		if err := makeRepo(ctx, apt, p, dir, say); err != nil {
-			return nil, err
-		}
+	if err := once(ctx, apt, p, dir, say); err != nil {
+		return nil, err
 	}
 	repo, err := gitcmd.Init(dir, "")
 	if err != nil {
@@ -76,15 +74,29 @@ func fetch(ctx context.Context, cache, suite string, say func(string, ...any)) (
 	return &source{repo, p.Version, base}, nil
 }
 
+// once makes the repository where there is none. Whoever wants it meanwhile waits.
+func once(ctx context.Context, apt *debian.Apt, p debian.Package, dir string, say func(string, ...any)) (err error) {
+	if err := os.MkdirAll(filepath.Dir(dir), 0o755); err != nil {
+		return fmt.Errorf("make a repository: %w", err)
+	}
+	unlock, err := cachedir.Lock(ctx, dir+".lock")
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, unlock()) }()
+	if _, err := os.Stat(dir); !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	say("fetching %s %s (%d MB)", p.Name, p.Version, p.Size/1e6)
+	return makeRepo(ctx, apt, p, dir, say)
+}
+
 // baseTag names the commit with the sources as they came.
 const baseTag = "base"
 
 // makeRepo downloads the package and imports it; the repository appears whole
 // or not at all.
 func makeRepo(ctx context.Context, apt *debian.Apt, p debian.Package, dir string, say func(string, ...any)) (err error) {
-	if err := os.MkdirAll(filepath.Dir(dir), 0o755); err != nil {
-		return fmt.Errorf("make a repository: %w", err)
-	}
 	tmp, err := os.MkdirTemp(filepath.Dir(dir), ".new-")
 	if err != nil {
 		return fmt.Errorf("make a repository: %w", err)
