@@ -1,6 +1,7 @@
 package trial
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"math"
@@ -18,6 +19,7 @@ type model struct {
 	setup scenarios.Setup
 	parts map[string]spans
 	saved map[string]spans   // of layers with a snapshot
+	snaps map[string]string  // by name, the layer that each is a snapshot of
 	past  []map[string]spans // what would be kept had the power been cut after each mark, before any other end of a step
 	last  uint32             // generation of the newest write
 }
@@ -62,7 +64,7 @@ func (v values) or(w values) values {
 
 // newModel is what stands in a stack that is ready.
 func newModel(s scenarios.Setup) *model {
-	m := &model{setup: s, parts: map[string]spans{}, saved: map[string]spans{}}
+	m := &model{setup: s, parts: map[string]spans{}, saved: map[string]spans{}, snaps: map[string]string{}}
 	for _, l := range s.Stack {
 		if l.File == nil {
 			continue
@@ -89,6 +91,10 @@ func (m *model) target(on string) string {
 	}
 	return ""
 }
+
+// of is the layer that a snapshot is of, which lies where that lies; any other name
+// is its own.
+func (m *model) of(name string) string { return cmp.Or(m.snaps[name], name) }
 
 // extent is a range of bytes.
 type extent struct{ from, to int64 }
@@ -166,7 +172,7 @@ func (c spans) change(where []extent, f func(span) span) spans {
 // effect is what an I/O that changes data may leave.
 func (m *model) effect(o scenarios.IO, generation uint32) (values, bool) {
 	switch {
-	case o.Op == "discard" && m.setup.ForgetsOnDiscard(m.target(o.On)):
+	case o.Op == "discard" && m.setup.ForgetsOnDiscard(m.of(m.target(o.On))):
 		return values{any: true}, true
 	case o.Writes() && o.Changing:
 		return values{mixed: []uint32{generation}}, true
@@ -374,13 +380,14 @@ func (m *model) end(s protocol.Step, r protocol.Result) {
 			case "snapshot":
 				m.saved[to] = slices.Clone(m.parts[to])
 				if name := s.Act.Snapshot; name != "" {
-					m.parts[name] = slices.Clone(m.parts[to])
+					m.parts[name], m.snaps[name] = slices.Clone(m.parts[to]), m.of(to)
 				}
 			case "merge":
 				m.parts[to] = slices.Clone(m.saved[to])
 				if name := s.Act.Snapshot; name != "" { // with what was written to it
 					m.parts[to] = m.parts[name]
 					delete(m.parts, name)
+					delete(m.snaps, name)
 				}
 				for _, parts := range m.past {
 					delete(parts, to)
@@ -489,7 +496,7 @@ func (m *model) mark() { m.past = append(m.past, maps.Clone(m.parts)) }
 // place.
 func (m *model) clone() *model {
 	out := *m
-	out.parts, out.saved, out.past = maps.Clone(m.parts), maps.Clone(m.saved), nil
+	out.parts, out.saved, out.snaps, out.past = maps.Clone(m.parts), maps.Clone(m.saved), maps.Clone(m.snaps), nil
 	for _, parts := range m.past {
 		out.past = append(out.past, maps.Clone(parts))
 	}
@@ -511,7 +518,7 @@ func (m *model) cut(mark int) {
 
 // forget drops what was known of all that lies below a layer.
 func (m *model) forget(parts map[string]spans, name string) {
-	l := m.setup.Layer(name)
+	l := m.setup.Layer(m.of(name))
 	if l == nil {
 		return
 	}

@@ -104,6 +104,43 @@ func TestADiscardOfAWriteBackCacheMayBringBackAnything(t *testing.T) {
 	}
 }
 
+// Given a snapshot that an act made of a volume over a bcache, when it is
+// discarded, then anything may stand there where the bcache is a write-back one,
+// as it would in the volume, which keeps what it had.
+func TestADiscardOfASnapshotGoesToWhatItsOriginLiesOn(t *testing.T) {
+	for mode, want := range map[string]int{"writeback": 1, "writethrough": 2} {
+		m := newModel(scenarios.Setup{Disks: []scenarios.Disk{{ID: "a"}, {ID: "b"}}, Stack: []scenarios.Layer{
+			{Name: "c", On: []string{"a", "b"}, Bcache: &scenarios.Bcache{Mode: mode}},
+			{Name: "v", On: []string{"c"}, LVM: &scenarios.LVM{Type: "thin"}},
+		}})
+		do := func(st scenarios.Step) { m.end(m.begin(st), did(1024)) }
+		do(write("v", 0, 1024))
+		do(scenarios.Step{Act: &scenarios.Act{Do: "snapshot", To: "v", Snapshot: "s"}})
+		do(scenarios.Step{Act: &scenarios.Act{Do: "snapshot", To: "s", Snapshot: "of s"}})
+		for _, on := range []string{"s", "of s"} {
+			do(scenarios.Step{IO: &scenarios.IO{Op: "discard", On: on, Length: 512}})
+			if got := m.begin(readAll(on)).Data; len(got) != want {
+				t.Errorf("%s, %s: %d ranges are known, want %d: %v", mode, on, len(got), want, got)
+			}
+		}
+		if got := m.begin(readAll("v")).Data; len(got) != 1 || got[0].Length != 1024 {
+			t.Errorf("%s: of the volume %v is known, want all", mode, got)
+		}
+	}
+}
+
+// Given a volume whose disk is known, when a snapshot of it is written, then the
+// disk is not known any more: the snapshot lies there, too.
+func TestAWriteToASnapshotForgetsWhatLiesBelow(t *testing.T) {
+	m := newModel(scenarios.Setup{Disks: []scenarios.Disk{{ID: "a"}}, Stack: []scenarios.Layer{{Name: "v", On: []string{"a"}, LVM: &scenarios.LVM{Type: "linear"}}}})
+	for _, st := range []scenarios.Step{{Act: &scenarios.Act{Do: "snapshot", To: "v", Snapshot: "s"}}, write("a", 0, 512), write("s", 0, 512)} {
+		m.end(m.begin(st), did(512))
+	}
+	if got := m.begin(readAll("a")).Data; len(got) != 0 {
+		t.Errorf("of the disk %v is known", got)
+	}
+}
+
 // Given a snapshot with a name, when it and its origin are written, then each
 // has its own, until the snapshot is merged.
 func TestASnapshotHasItsOwnData(t *testing.T) {
