@@ -7,24 +7,19 @@ import (
 	"context"
 	"fmt"
 	"os"
-	"os/exec"
 	"runtime"
 	"strconv"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
 	"github.com/blockrig/blockrig/harness/cachedir"
-	"github.com/blockrig/blockrig/harness/child"
-	"github.com/blockrig/blockrig/harness/child/childtest"
 	"github.com/blockrig/blockrig/harness/qemu"
 )
 
 // Variables that make this test binary play another part.
 const (
-	playOrphan = "BLOCKRIG_TEST_ORPHAN"     // its value is the root of working folders
-	playSmall  = "BLOCKRIG_TEST_SMALL_DISK" // its value is where a small file system is mounted
+	playOrphan = "BLOCKRIG_TEST_ORPHAN" // its value is the root of working folders
 )
 
 func TestMain(m *testing.M) {
@@ -65,34 +60,6 @@ func orphan(root string) error {
 	}
 	fmt.Println(m.PID())
 	select {}
-}
-
-// onSmallDisk runs the test that calls it again, in a child with a file
-// system of so many bytes of its own, and says in the child where that is.
-// In the parent it says "".
-func onSmallDisk(t *testing.T, bytes int) string {
-	t.Helper()
-	if dir := os.Getenv(playSmall); dir != "" {
-		if err := child.HideMounts(); err != nil {
-			t.Fatal(err)
-		}
-		if err := syscall.Mount("small", dir, "tmpfs", 0, "size="+strconv.Itoa(bytes)); err != nil {
-			t.Fatal(err)
-		}
-		return dir
-	}
-	attr := childtest.Mounts()
-	if attr == nil {
-		return childtest.SmallDisk(t, bytes)
-	}
-	cmd := exec.CommandContext(testContext(t), "/proc/self/exe", "-test.v", "-test.run", "^"+strings.ReplaceAll(t.Name(), "/", "$/^")+"$")
-	cmd.Env = append(os.Environ(), playSmall+"="+t.TempDir())
-	cmd.SysProcAttr = attr
-	out, err := cmd.CombinedOutput()
-	if err != nil || !strings.Contains(string(out), "--- PASS: "+t.Name()+" ") {
-		t.Errorf("%v\n%s", err, out)
-	}
-	return ""
 }
 
 // gone waits until a process is no more, or only its parent's to wait for.

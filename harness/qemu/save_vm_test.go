@@ -21,6 +21,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/blockrig/blockrig/harness/child/childtest"
 	"github.com/blockrig/blockrig/harness/qemu"
 )
 
@@ -164,7 +165,7 @@ func TestSaveOnFullHostDisk(t *testing.T) {
 		"no room for the memory": 384 << 10,
 	} {
 		t.Run(name, func(t *testing.T) {
-			dir := onSmallDisk(t, bytes)
+			dir := childtest.OnSmallDisk(t, bytes)
 			if dir == "" {
 				return
 			}
@@ -182,7 +183,7 @@ func TestSaveOnFullHostDisk(t *testing.T) {
 }
 
 func TestSaveOnAnotherFileSystem(t *testing.T) {
-	dir := onSmallDisk(t, 64<<20)
+	dir := childtest.OnSmallDisk(t, 64<<20)
 	if dir == "" {
 		return
 	}
@@ -221,7 +222,7 @@ func TestSaveThatIsCutShortLeavesNothing(t *testing.T) {
 }
 
 func TestMachineInTroubleIsNotSaved(t *testing.T) {
-	dir := onSmallDisk(t, 4<<20)
+	dir := childtest.OnSmallDisk(t, 4<<20)
 	if dir == "" {
 		return
 	}
@@ -256,7 +257,7 @@ func TestFilterOfASavedMachineThatCanNotBe(t *testing.T) {
 }
 
 func TestOverlayOnFullHostDiskIsNotTheSavedMachinesFault(t *testing.T) {
-	dir := onSmallDisk(t, 8<<10)
+	dir := childtest.OnSmallDisk(t, 8<<10)
 	if dir == "" {
 		return
 	}

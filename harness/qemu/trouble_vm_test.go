@@ -21,11 +21,12 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/blockrig/blockrig/harness/cachedir"
+	"github.com/blockrig/blockrig/harness/child/childtest"
 	"github.com/blockrig/blockrig/harness/qemu"
 )
 
 func TestFullHostDiskIsHostTrouble(t *testing.T) {
-	dir := onSmallDisk(t, 4<<20)
+	dir := childtest.OnSmallDisk(t, 4<<20)
 	if dir == "" {
 		return
 	}
@@ -63,7 +64,7 @@ func TestFullHostDiskIsHostTrouble(t *testing.T) {
 }
 
 func TestFullHostDiskUnderAFilterIsHostTrouble(t *testing.T) {
-	dir := onSmallDisk(t, 4<<20)
+	dir := childtest.OnSmallDisk(t, 4<<20)
 	if dir == "" {
 		return
 	}
@@ -107,7 +108,7 @@ func TestFullHostDiskUnderAFilterIsHostTrouble(t *testing.T) {
 }
 
 func TestCreateDiskOnFullHostDisk(t *testing.T) {
-	dir := onSmallDisk(t, 8<<10)
+	dir := childtest.OnSmallDisk(t, 8<<10)
 	if dir == "" {
 		return
 	}

@@ -11,11 +11,13 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
 	"github.com/blockrig/blockrig/harness/bisect"
 	"github.com/blockrig/blockrig/harness/bisect/trials"
+	"github.com/blockrig/blockrig/harness/child/childtest"
 	"github.com/blockrig/blockrig/kernels/gitbuild/gitcmd"
 	"github.com/blockrig/blockrig/scenarios"
 	"github.com/blockrig/blockrig/scenarios/language"
@@ -418,5 +420,72 @@ func TestTimeIsUp(t *testing.T) {
 	cancel()
 	if _, err := Check(ctx, twoScenarios(), time.Hour, try); !errors.Is(err, context.Canceled) {
 		t.Errorf("interrupted: %v", err)
+	}
+}
+
+// Given a disk with ever more room on it, when a mail is read and its series applied
+// there, then that is done or the disk is said to be full, and never something to be
+// wrong with the mail.
+func TestAFullDiskIsNoFaultOfTheMail(t *testing.T) {
+	const size, page = 1 << 20, 4096
+	disk := childtest.OnSmallDisk(t, size)
+	if disk == "" {
+		return
+	}
+	l := newLinux(t)
+	l.write("block/bio.c", strings.Repeat("int more_and_more_and_more;\n", 500))
+	l.commit("much")
+	mail := l.git("format-patch", "--stdout", "--base="+l.base, l.base)
+	l.open()
+	full, read := 0, 0
+	for room := 0; read == 0 && room < size/page; room++ {
+		dir := filepath.Join(disk, "series")
+		ballast := filepath.Join(disk, "ballast")
+		if err := errors.Join(os.RemoveAll(dir), os.Mkdir(dir, 0o755), os.WriteFile(ballast, make([]byte, size-(room+1)*page), 0o600)); err != nil {
+			t.Fatal(err)
+		}
+		s, err := Read(t.Context(), l.Repo, Source{Mail: strings.NewReader(mail)}, dir)
+		var refused error
+		if err == nil {
+			refused = trials.CheckApply(t.Context(), l.Repo, s.Base, nil, s.Patches, filepath.Join(dir, "check"))
+		}
+		if err := os.Remove(ballast); err != nil {
+			t.Fatal(err)
+		}
+		var bad *MailError
+		var no *trials.NotAppliedError
+		switch {
+		case err == nil && refused == nil:
+			read++
+		case errors.As(refused, &no):
+			t.Errorf("with room for %d pages it does not apply: %v", room, refused)
+		case err != nil && (errors.As(err, &bad) || !errors.Is(err, syscall.ENOSPC)):
+			t.Errorf("with room for %d pages: %T: %v", room, err, err)
+		default:
+			full++
+		}
+	}
+	if full == 0 || read == 0 {
+		t.Errorf("the disk was full %d times, and the series applied %d times", full, read)
+	}
+}
+
+// Given errors of git, then one of this machine's is not the mail's.
+func TestWhatGitCanNotDoIsNoFaultOfTheMail(t *testing.T) {
+	for said, of := range map[string]struct {
+		status int
+		mail   bool
+	}{
+		"error: cannot convert from x to UTF-8":           {1, true},
+		"patch: No space left on device":                  {1, false},
+		"fatal: cannot write output: Disk quota exceeded": {128, false},
+		"fatal: Out of memory, malloc failed":             {128, false},
+		"":                                                {-1, false}, // killed
+	} {
+		var bad *MailError
+		err := mailError(t.Context(), fmt.Errorf("read it: %w", &gitcmd.Error{Args: []string{"mailinfo"}, Status: of.status, Stderr: said + "\n"}))
+		if errors.As(err, &bad) != of.mail {
+			t.Errorf("%q: %T", said, err)
+		}
 	}
 }

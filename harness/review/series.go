@@ -15,6 +15,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"syscall"
 
 	"github.com/blockrig/blockrig/harness/bisect/trials"
 	"github.com/blockrig/blockrig/kernels/gitbuild/gitcmd"
@@ -114,11 +115,15 @@ type MailError struct{ err error }
 func (e *MailError) Error() string { return e.err.Error() }
 func (e *MailError) Unwrap() error { return e.err }
 
-// mailError makes what git refused, or found nothing right in, a MailError.
+// mailError makes what git refused, or found nothing right in, a MailError. What
+// this machine refused is none: git ends with 1 where a mail can't be read, and
+// with others where git could not do its work.
 func mailError(ctx context.Context, err error) error {
 	var path *fs.PathError
 	var program *exec.Error
-	if ctx.Err() != nil || errors.As(err, &path) || errors.As(err, &program) {
+	var errno syscall.Errno
+	status, ofGit := gitcmd.Status(err)
+	if ctx.Err() != nil || errors.As(err, &path) || errors.As(err, &program) || errors.As(err, &errno) || ofGit && status != 1 {
 		return err
 	}
 	return &MailError{err}

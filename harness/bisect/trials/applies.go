@@ -44,22 +44,30 @@ func CheckApply(ctx context.Context, repo *gitcmd.Repo, base string, before []st
 		return fail(err)
 	}
 	commit := bisect.Subject{Commit: base}.String()
-	apply := func(diff []byte) (next string, err error) {
-		if _, err = own.RunInput(ctx, bytes.NewReader(diff), "apply", "--cached", "--3way", "--whitespace=nowarn", "-"); err != nil {
-			_, undo := own.Run(ctx, "read-tree", strings.TrimSpace(tree)) // what --3way left
-			return tree, errors.Join(err, undo)
+	// refused is git's word about the patch; err is of what else had to be done.
+	apply := func(diff []byte) (next string, refused, err error) {
+		_, refused = own.RunInput(ctx, bytes.NewReader(diff), "apply", "--cached", "--3way", "--whitespace=nowarn", "-")
+		if refused == nil {
+			next, err = own.Run(ctx, "write-tree")
+			return next, nil, err
 		}
-		return own.Run(ctx, "write-tree")
+		if _, ofGit := gitcmd.Status(refused); !ofGit {
+			return tree, nil, refused
+		}
+		_, err = own.Run(ctx, "read-tree", strings.TrimSpace(tree)) // what --3way left
+		return tree, refused, err
 	}
 	for _, name := range before {
 		diff, err := os.ReadFile(name)
 		if err != nil {
 			return fail(err)
 		}
-		if next, err := apply(diff); err == nil {
-			tree = next
-		} else if _, refused := gitcmd.Status(err); !refused {
+		next, refused, err := apply(diff)
+		if err != nil {
 			return fail(err)
+		}
+		if refused == nil {
+			tree = next
 		}
 	}
 	for _, p := range patches {
@@ -67,24 +75,28 @@ func CheckApply(ctx context.Context, repo *gitcmd.Repo, base string, before []st
 		if err != nil {
 			return fail(err)
 		}
-		next, err := apply(diff)
-		if err != nil && p.plain != "" {
-			if plain, e := os.ReadFile(p.plain); e == nil {
-				if after, e := apply(plain); e == nil {
-					next, err = after, os.WriteFile(p.Path, plain, 0o600)
-				}
+		next, refused, err := apply(diff)
+		if err == nil && refused != nil && p.plain != "" {
+			plain, e := os.ReadFile(p.plain)
+			if e != nil {
+				return fail(e)
 			}
+			after, no, e := apply(plain)
+			if e == nil && no == nil {
+				next, refused, e = after, nil, os.WriteFile(p.Path, plain, 0o600)
+			}
+			err = e
 		}
-		status, refused := gitcmd.Status(err)
+		status, _ := gitcmd.Status(refused)
 		switch {
-		case err == nil && next == tree:
-			return &NotAppliedError{p.at(0), "does not apply to " + commit + ": it changes nothing, what it does is there already"}
-		case err == nil:
-			tree = next
-		case !refused:
+		case err != nil:
 			return fail(err)
+		case refused == nil && next == tree:
+			return &NotAppliedError{p.at(0), "does not apply to " + commit + ": it changes nothing, what it does is there already"}
+		case refused == nil:
+			tree = next
 		case status == 1 || status == 128:
-			return p.diagnose(ctx, own, commit, diff)
+			return p.diagnose(ctx, own, commit, diff, refused)
 		default:
 			return nil // a git that can't do this; the build will say it
 		}
@@ -198,8 +210,9 @@ var (
 	noFile    = regexp.MustCompile(`(?m)^error: (.*): (does not exist in index|already exists in index|No such file or directory)$`)
 )
 
-// diagnose says where a patch breaks that does not apply to git's index.
-func (p Patch) diagnose(ctx context.Context, own *gitcmd.Repo, base string, diff []byte) error {
+// diagnose says where a patch breaks that does not apply to git's index: git has
+// ended with an error that is of the patch, or of this machine.
+func (p Patch) diagnose(ctx context.Context, own *gitcmd.Repo, base string, diff []byte, failed error) error {
 	lines := linesOf(diff)
 	hunks := hunksOf(lines)
 	no := func(line int, format string, args ...any) error {
@@ -211,11 +224,13 @@ func (p Patch) diagnose(ctx context.Context, own *gitcmd.Repo, base string, diff
 	}
 	_, err := own.RunInput(ctx, bytes.NewReader(diff), "apply", "--cached", "--check", "--whitespace=nowarn", "-")
 	var refused *gitcmd.Error
-	if !errors.As(err, &refused) {
-		if err == nil {
-			err = errors.New("there are conflicts")
-		}
-		return no(0, "%s", text.OneLine(err.Error()))
+	switch status, _ := gitcmd.Status(failed); {
+	case err == nil && status == 1:
+		return no(0, "there are conflicts")
+	case err == nil:
+		return fmt.Errorf("see whether the patch applies: %w", failed)
+	case !errors.As(err, &refused):
+		return fmt.Errorf("see whether the patch applies: %w", err)
 	}
 	said := refused.Stderr
 	if m := corruptAt.FindStringSubmatch(said); m != nil {

@@ -106,6 +106,13 @@ func Patches(ctx context.Context, repo *gitcmd.Repo, file File, dir string) (out
 			out = append(out, p)
 		}
 	}
+	// Git does not say when it could not write all of a mail or of its patch. What
+	// filled the disk leaves no room now.
+	if room, err := putFile(dir, "room", body); err != nil {
+		return nil, nil, err
+	} else if err := os.Remove(room); err != nil {
+		return nil, nil, fmt.Errorf("read %s: %w", file.Name, err)
+	}
 	if len(out) == 0 {
 		return nil, nil, fmt.Errorf("%s: %w", file.Name, ErrNoPatch)
 	}

@@ -7,9 +7,12 @@ import (
 	"os"
 	"os/exec"
 	"strconv"
+	"strings"
 	"sync"
 	"syscall"
 	"testing"
+
+	"github.com/blockrig/blockrig/harness/child"
 )
 
 // Mounts is what starts a process with mounts of its own, as root of them; nil
@@ -43,6 +46,37 @@ func Sudo(t testing.TB) []string {
 		t.Fatalf("no user namespace can be made here, and there is no sudo without a password: %v\n%s", err, out)
 	}
 	return sudo
+}
+
+// small is the variable that tells a test's child where its small disk is to be.
+const small = "BLOCKRIG_TEST_SMALL_DISK"
+
+// OnSmallDisk runs the test that calls it again, in a child with a file system of
+// so many bytes of its own, and says in the child where that is. In the parent it
+// says "".
+func OnSmallDisk(t testing.TB, bytes int) string {
+	t.Helper()
+	if dir := os.Getenv(small); dir != "" {
+		if err := child.HideMounts(); err != nil {
+			t.Fatal(err)
+		}
+		if err := syscall.Mount("small", dir, "tmpfs", 0, "size="+strconv.Itoa(bytes)); err != nil {
+			t.Fatal(err)
+		}
+		return dir
+	}
+	attr := Mounts()
+	if attr == nil {
+		return SmallDisk(t, bytes)
+	}
+	cmd := exec.CommandContext(t.Context(), "/proc/self/exe", "-test.v", "-test.run", "^"+strings.ReplaceAll(t.Name(), "/", "$/^")+"$")
+	cmd.Env = append(os.Environ(), small+"="+t.TempDir())
+	cmd.SysProcAttr = attr
+	out, err := cmd.CombinedOutput()
+	if err != nil || !strings.Contains(string(out), "--- PASS: "+t.Name()+" ") {
+		t.Errorf("%v\n%s", err, out)
+	}
+	return ""
 }
 
 // SmallDisk mounts a file system of so many bytes with Sudo, until the test is

@@ -27,6 +27,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+	"syscall"
 	"unicode"
 	"unsafe"
 
@@ -75,6 +76,24 @@ func (e *Error) Error() string {
 		msg = "no message"
 	}
 	return fmt.Sprintf("git %s: exit status %d: %s", what, e.Status, text.OneLine(msg))
+}
+
+// ofTheMachine are errors that git may end with, and that are nothing of what it
+// was asked.
+var ofTheMachine = []syscall.Errno{
+	syscall.ENOSPC, syscall.EDQUOT, syscall.EROFS, syscall.EIO, syscall.ENOMEM, syscall.EMFILE, syscall.ENFILE, syscall.EACCES,
+}
+
+// Unwrap gives the error of this machine's that git ended with, where it says so.
+func (e *Error) Unwrap() error {
+	for line := range strings.Lines(e.Stderr) {
+		for _, errno := range ofTheMachine { // in C and in Go they are called the same, but for capitals
+			if strings.HasSuffix(strings.ToLower(strings.TrimSpace(line)), ": "+errno.Error()) {
+				return errno
+			}
+		}
+	}
+	return nil
 }
 
 // Status gives the exit status of a git command that failed with err.
@@ -143,7 +162,8 @@ func (r *Repo) Resolve(ctx context.Context, rev string) (_ string, err error) {
 	}
 	out, err := r.Run(ctx, "rev-parse", "--verify", "--quiet", "--end-of-options", rev+"^{commit}")
 	if err != nil {
-		if _, ok := Status(err); ok {
+		var errno syscall.Errno
+		if _, ok := Status(err); ok && !errors.As(err, &errno) {
 			return "", wrong("no commit %q in %s%s", rev, text.Escape(r.dir), r.Shallow())
 		}
 		return "", err
