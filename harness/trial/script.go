@@ -114,6 +114,8 @@ func (w *scriptWriter) say(m protocol.ToGuest) error {
 // said writes what the host said, and before it what it did.
 func (w *scriptWriter) said(m protocol.ToGuest) error {
 	switch {
+	case m.Step != nil && m.Step.Index < 0:
+		return fmt.Errorf("the host said step %d: %s is not as it was recorded", m.Step.Index, EventsFile)
 	case m.Step != nil:
 		for ; w.at < m.Step.Index && w.at < len(w.Steps); w.at++ {
 			if err := w.act(w.Steps[w.at]); err != nil {
@@ -138,25 +140,31 @@ func (w *scriptWriter) said(m protocol.ToGuest) error {
 // act writes a step of the host's; those of the guest were not done.
 func (w *scriptWriter) act(st scenarios.Step) error {
 	a := Act{What: st.Kind()}
+	var at int // of the disk
+	var err error
 	switch {
 	case st.Fault != nil:
 		a.What = st.Fault.Do + " of disk " + st.Fault.Disk
+		at, err = w.disk(st.Fault.Disk)
 	case st.Heal != nil:
 		a.What += " of disk " + st.Heal.Disk
+		at, err = w.disk(st.Heal.Disk)
 	}
-	var err error
+	if err != nil {
+		return fmt.Errorf("%s: %w", a.What, err)
+	}
 	switch {
 	case st.Fault != nil && st.Fault.Do == removeDisk:
 		w.unplugged = append(w.unplugged, st.Fault.Disk)
-		a.QEMU = append(a.QEMU, qemu.ScriptUnplug(w.disks, w.disk(st.Fault.Disk)))
+		a.QEMU = append(a.QEMU, qemu.ScriptUnplug(w.disks, at))
 	case st.Heal != nil && slices.Contains(w.unplugged, st.Heal.Disk):
 		w.unplugged = slices.DeleteFunc(w.unplugged, func(d string) bool { return d == st.Heal.Disk })
-		a.QEMU = append(a.QEMU, qemu.ScriptPlug(w.disks, w.disk(st.Heal.Disk)))
+		a.QEMU = append(a.QEMU, qemu.ScriptPlug(w.disks, at))
 	case st.Fault != nil:
 		var f qemu.Fault
 		if f, err = faultOf(*st.Fault); err == nil {
 			w.faults = append(w.faults, f)
-			a.QEMU, err = w.inject(f.Disk)
+			a.QEMU, err = w.inject(at)
 		}
 	case st.Heal != nil:
 		before := len(w.faults)
@@ -164,7 +172,7 @@ func (w *scriptWriter) act(st scenarios.Step) error {
 		if len(w.faults) == before {
 			return nil // there was nothing to heal
 		}
-		a.QEMU, err = w.inject(st.Heal.Disk)
+		a.QEMU, err = w.inject(at)
 	case st.PowerCut != nil:
 		a.Cut = true
 		err = w.cut(*st.PowerCut)
@@ -187,16 +195,22 @@ func (w *scriptWriter) act(st scenarios.Step) error {
 	return nil
 }
 
-func (w *scriptWriter) disk(id string) int {
-	return slices.IndexFunc(w.disks, func(d qemu.Disk) bool { return d.ID == id })
+// disk is the place of a disk.
+func (w *scriptWriter) disk(id string) (int, error) {
+	at := slices.IndexFunc(w.disks, func(d qemu.Disk) bool { return d.ID == id })
+	if at < 0 {
+		return 0, fmt.Errorf("the trial has no disk %q: its job is not as it was recorded", id)
+	}
+	return at, nil
 }
 
-// inject puts the disk's faults in force.
-func (w *scriptWriter) inject(disk string) ([]qemu.ScriptCommand, error) {
-	was := w.injected[disk]
-	now := injection{was.n + 1, slices.DeleteFunc(slices.Clone(w.faults), func(f qemu.Fault) bool { return f.Disk != disk })}
-	w.injected[disk] = now
-	return qemu.ScriptInject(w.disks[w.disk(disk)], was.faults, now.faults, now.n)
+// inject puts the faults of the disk at that place in force.
+func (w *scriptWriter) inject(at int) ([]qemu.ScriptCommand, error) {
+	d := w.disks[at]
+	was := w.injected[d.ID]
+	now := injection{was.n + 1, slices.DeleteFunc(slices.Clone(w.faults), func(f qemu.Fault) bool { return f.Disk != d.ID })}
+	w.injected[d.ID] = now
+	return qemu.ScriptInject(d, was.faults, now.faults, now.n)
 }
 
 // cut says whether QEMU's end is such a power cut: then nothing is lost that a

@@ -149,6 +149,26 @@ func TestSomeScriptsTakeBlockrig(t *testing.T) {
 	}
 }
 
+// Given a record that somebody has changed, then it is refused with what is wrong.
+func TestAChangedRecordHasNoScript(t *testing.T) {
+	for want, st := range map[string]scenarios.Step{
+		`error of disk x: the trial has no disk "x"`:  {Fault: &scenarios.Fault{Disk: "x", Do: "error"}},
+		`remove of disk x: the trial has no disk "x"`: {Fault: &scenarios.Fault{Disk: "x", Do: "remove"}},
+		`heal of disk x: the trial has no disk "x"`:   {Heal: &scenarios.Heal{Disk: "x"}},
+	} {
+		j := scripted()
+		j.Steps = []scenarios.Step{st, j.Steps[0]}
+		_, err := j.Script(strings.NewReader(`{"from":"host","what":{"step":{"io":{"op":"pread"},"index":1}}}` + "\n"))
+		if err == nil || errors.Is(err, ErrNeedsHost) || !strings.HasPrefix(err.Error(), want) {
+			t.Errorf("%v, want %q", err, want)
+		}
+	}
+	_, err := scripted().Script(strings.NewReader(`{"from":"host","what":{"step":{"index":-3}}}` + "\n" + `{"from":"host","what":{"step":{"index":1}}}`))
+	if err == nil || !strings.Contains(err.Error(), "step -3") {
+		t.Errorf("a step before the first: %v", err)
+	}
+}
+
 // Given disks with metadata, then their images have room for them, and
 // protection information that was never written is ones.
 func TestImages(t *testing.T) {
