@@ -10,7 +10,9 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -205,8 +207,9 @@ func TestReproduceIsSoundShell(t *testing.T) {
 const speaker = `#!/bin/sh
 exec 3<>work/ports/qmp.in 4<>work/ports/qmp.out 5<>work/ports/ttyS1.in 6<>work/ports/ttyS1.out
 cat work/initrd >> said
-# Whole lines, and then a part of one, until the FIFO takes no more.
-chatter() { yes '{"event": "BLOCK_IO_ERROR"}' | dd of=work/ports/qmp.out bs=1 oflag=nonblock 2>/dev/null || :; }
+# Whole lines, and then a part of one, until the FIFO takes no more. Who reads it
+# meanwhile may be as fast.
+chatter() { yes '{"event": "BLOCK_IO_ERROR"}' | head -c 100000 | dd of=work/ports/qmp.out bs=1 oflag=nonblock 2>/dev/null || :; }
 answer() {
 	read -r line <&3
 	echo "$line" >> said
@@ -299,6 +302,87 @@ func TestReproduceDoesWhatTheHostDid(t *testing.T) {
 			t.Errorf("%s: it left %s", name, workDir)
 		}
 	}
+}
+
+// Given a reproduce.sh that is interrupted, as by Ctrl-C, the moment that it has done
+// or begun something, then it ends, and leaves no process and no folder.
+func TestReproduceThatIsInterruptedLeavesNothing(t *testing.T) {
+	for _, shell := range []string{"dash", "bash"} {
+		if _, err := exec.LookPath(shell); err != nil {
+			t.Logf("there is no %s here", shell)
+			continue
+		}
+		for of, c := range map[string]Content{"plain": content(t), "faulty": faulty(t)} {
+			for _, at := range []string{"mkdir", "dd", "cat", "mkfifo", "sleep", "qemu"} {
+				for _, to := range []string{"$MAIN", "-$MAIN"} {
+					if of == "plain" && at == "mkfifo" {
+						continue
+					}
+					name := fmt.Sprintf("%s, %s, at %s, kill -INT %s", shell, of, at, to)
+					dir := t.TempDir()
+					files := map[string]string{fileScript: c.shell(), fileInitramfs: "", fileMember: "", memberOf(1): "", fileSums: emptySum + "  " + fileInitramfs + "\n", "qemu": "#!/bin/sh\nexec sleep 1000\n"}
+					for _, tool := range []string{"mkdir", "dd", "cat", "mkfifo", "sleep"} {
+						path, err := exec.LookPath(tool)
+						if err != nil {
+							t.Fatal(err)
+						}
+						files[tool] = "#!/bin/sh\n" + path + " \"$@\"\n"
+						if tool == "sleep" {
+							files[tool] = "#!/bin/sh\nexec " + path + " \"$@\"\n"
+						}
+					}
+					kill := "kill -INT " + to + "\n"
+					if before, last, ok := strings.Cut(files[at], "exec "); ok {
+						files[at] = before + kill + "exec " + last
+					} else {
+						files[at] += kill
+					}
+					for file, text := range files {
+						if err := os.WriteFile(filepath.Join(dir, file), []byte(text), 0o700); err != nil {
+							t.Fatal(err)
+						}
+					}
+					ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+					cmd := exec.CommandContext(ctx, shell, "-c", `MAIN=$$; export MAIN; exec "$0" "$1"`, shell, fileScript)
+					cmd.WaitDelay = time.Second
+					cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+					cmd.Dir, cmd.Env = dir, append(os.Environ(), "QEMU=./qemu", "LIMIT=900", "PATH="+dir+":"+os.Getenv("PATH"))
+					out, err := cmd.CombinedOutput()
+					cancel()
+					if cmd.ProcessState.ExitCode() != 130 {
+						t.Errorf("%s: %v\n%s", name, err, out)
+					}
+					for _, pid := range session(t, cmd.Process.Pid) {
+						t.Errorf("%s: it left process %d", name, pid)
+						_ = syscall.Kill(pid, syscall.SIGKILL)
+					}
+					if _, err := os.Stat(filepath.Join(dir, workDir)); err == nil {
+						t.Errorf("%s: it left %s", name, workDir)
+					}
+				}
+			}
+		}
+	}
+}
+
+// session are the processes of one that run.
+func session(t *testing.T, id int) (pids []int) {
+	t.Helper()
+	all, err := filepath.Glob("/proc/[0-9]*/stat")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range all {
+		text, err := os.ReadFile(name)
+		if err != nil {
+			continue // it has ended
+		}
+		fields := strings.Fields(string(text[bytes.LastIndexByte(text, ')')+1:]))
+		if pid, err := strconv.Atoi(filepath.Base(filepath.Dir(name))); err == nil && fields[0] != "Z" && fields[3] == strconv.Itoa(id) {
+			pids = append(pids, pid)
+		}
+	}
+	return pids
 }
 
 // Given a trial with a power cut, then its bundle has a script for each boot.

@@ -76,11 +76,22 @@ case $ACCEL in
 	}
 	b.WriteString(`*) echo "ACCEL=$ACCEL: want tcg or kvm" >&2; exit 2 ;;
 esac
-mkdir ` + workDir + ` || exit 2
-pid= watch=
+
+# Whoever ends this ends all that it has started: while something is started, its
+# signals are held until its process is known.
+pid= watch= held=
+hold() { trap 'held=yes' INT TERM HUP; }
+free() {
+	trap 'trap "" INT TERM HUP; exit 130' INT TERM HUP
+	if [ -n "$held" ]; then exit 130; fi
+}
+# finish PROCESS: ends one. A shell that was just started may miss a signal.
+finish() { while [ -n "$1" ] && kill "$1" 2>/dev/null; do sleep 0.1; done; }
 end() { { read -r qemu < ` + workDir + `/pid && kill "$qemu"; } 2>/dev/null || :; }
-trap 'end; kill $watch 2>/dev/null || :; rm -rf ` + workDir + `' EXIT
-trap 'exit 130' INT TERM HUP
+hold
+mkdir ` + workDir + ` || { if [ -n "$held" ]; then rmdir ` + workDir + ` || :; exit 130; fi; exit 2; }
+trap 'trap "" INT TERM HUP; finish "$pid"; finish "$watch"; rm -rf ` + workDir + `' EXIT
+free
 : > ` + qemu.ScriptConsole + `
 
 `)
@@ -101,27 +112,46 @@ boot() {
 	if len(c.Script.Acts) > 0 {
 		b.WriteString(c.openPorts())
 	}
-	fmt.Fprintf(&b, `	{
+	fmt.Fprintf(&b, `	hold
+	(
+		over= status=0
+		trap 'over=yes' TERM HUP
 		"$QEMU" "$@" \
-	%s </dev/null &
-		echo $! > %s/pid
-		wait $! || echo "QEMU ended with status $?" >&2
-		rm -f %s/pid
-%s	} &
+	%[1]s </dev/null &
+		qemu=$!
+		echo "$qemu" > %[2]s/pid
+		wait "$qemu" || status=$?
+		if [ -n "$over" ]; then finish "$qemu"; exit; fi
+		trap - TERM HUP
+		if [ "$status" != 0 ]; then echo "QEMU ended with status $status" >&2; fi
+		rm -f %[2]s/pid
+%[3]s	) &
 	pid=$!
+	free
 }
 
-`, quotedAll(machine.Common), workDir, workDir, c.whenEnded())
+`, quotedAll(machine.Common), workDir, c.whenEnded())
 	b.WriteString(c.host())
 	fmt.Fprintf(&b, `
 boot %s "$@"
-( sleep "$LIMIT" & s=$!; trap 'kill $s' TERM; wait $s && { echo "it has not ended after $LIMIT seconds" >&2; end; } ) >/dev/null </dev/null &
+hold
+(
+	over=
+	trap 'over=yes' TERM HUP
+	sleep "$LIMIT" &
+	s=$!
+	wait "$s" || over=yes
+	if [ -n "$over" ]; then finish "$s"; exit; fi
+	echo "it has not ended after $LIMIT seconds" >&2
+	end
+) >/dev/null </dev/null &
 watch=$!
+free
 `, fileMember)
 	if len(c.Script.Acts) > 0 {
 		b.WriteString("serve \"$@\"\n")
 	} else {
-		b.WriteString("wait \"$pid\"\n")
+		b.WriteString("wait \"$pid\"\npid=\n")
 	}
 	b.WriteString("\necho\n" + echo("When it was recorded, it showed: "+said(string(r.Verdict)+": "+r.Reason)) + "\n")
 	for _, title := range r.Signature.Titles {
@@ -216,6 +246,7 @@ qemu() {
 over() {
 	while [ "$line" != '%[5]s' ]; do IFS= read -r line <&%[2]d; done
 	wait "$pid"
+	pid=
 }
 
 # serve ARGUMENT...: does what the guest asks for, until its machine has ended.
