@@ -19,9 +19,9 @@ const mostRules = 1024
 
 // ScriptInject has QEMU itself put faults in force on a disk of a Script's
 // machine, in place of was, those of the call before; none heals it. n tells the
-// calls of a disk apart, from 1 on, one by one. An error means that only this process
-// can do it, as an NBD server.
-func ScriptInject(d Disk, was, faults []Fault, n int) ([]ScriptCommand, error) {
+// calls of a disk apart, from 1 on, one by one. An unplugged disk has them when it is
+// plugged. An error means that only this process can do it, as an NBD server.
+func ScriptInject(d Disk, unplugged bool, was, faults []Fault, n int) ([]ScriptCommand, error) {
 	var rules []map[string]any
 	for _, f := range faults {
 		more, err := blkdebugRules(d, f)
@@ -45,7 +45,11 @@ func ScriptInject(d Disk, was, faults []Fault, n int) ([]ScriptCommand, error) {
 		// To put another node in its place QEMU flushes it, which may not fail. No
 		// guest asks for a part of a sector: this does, has the rules give way to
 		// disarm, and so writes nothing.
-		say("human-monitor-command", map[string]any{"command-line": "qemu-io -d " + backend(d) + ` "write -q 1 1"`})
+		of := "-d " + backend(d)
+		if unplugged {
+			of = nodeName(d.ID)
+		}
+		say("human-monitor-command", map[string]any{"command-line": "qemu-io " + of + ` "write -q 1 1"`})
 	}
 	if len(rules) > 0 {
 		below = faulty(n)

@@ -210,7 +210,7 @@ func (w *scriptWriter) inject(at int) ([]qemu.ScriptCommand, error) {
 	was := w.injected[d.ID]
 	now := injection{was.n + 1, slices.DeleteFunc(slices.Clone(w.faults), func(f qemu.Fault) bool { return f.Disk != d.ID })}
 	w.injected[d.ID] = now
-	return qemu.ScriptInject(d, was.faults, now.faults, now.n)
+	return qemu.ScriptInject(d, slices.Contains(w.unplugged, d.ID), was.faults, now.faults, now.n)
 }
 
 // cut says whether QEMU's end is such a power cut: then nothing is lost that a

@@ -149,6 +149,23 @@ func TestSomeScriptsTakeBlockrig(t *testing.T) {
 	}
 }
 
+// Given a disk that fails, when it is unplugged and another fault comes, then QEMU has
+// the first one give way without the device, which is gone.
+func TestAFaultOfADiskThatIsUnplugged(t *testing.T) {
+	j := scripted()
+	fault := func(do string) scenarios.Step { return scenarios.Step{Fault: &scenarios.Fault{Disk: "n", Do: do}} }
+	j.Steps = []scenarios.Step{fault("error"), fault("remove"), fault("error"), {Heal: &scenarios.Heal{Disk: "n"}}, {Heal: &scenarios.Heal{Disk: "n"}}, j.Steps[0]}
+	s, err := j.Script(strings.NewReader(`{"from":"host","what":{"step":{"io":{"op":"pread"},"index":5}}}` + "\n"))
+	if err != nil || len(s.Acts) != 5 {
+		t.Fatalf("%+v, %v", s, err)
+	}
+	for i, want := range map[int]string{2: `qemu-io disk-n \"write`, 4: `qemu-io -d nvme-n \"write`} {
+		if got := s.Acts[i].QEMU[0].Line; !strings.Contains(got, want) {
+			t.Errorf("act %d is %s, want %s", i, got, want)
+		}
+	}
+}
+
 // Given a record that somebody has changed, then it is refused with what is wrong.
 func TestAChangedRecordHasNoScript(t *testing.T) {
 	for want, st := range map[string]scenarios.Step{

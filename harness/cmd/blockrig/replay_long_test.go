@@ -5,10 +5,13 @@ package main
 import (
 	"bytes"
 	"context"
+	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -77,6 +80,35 @@ steps:
   - io: {op: pread, direct: true, length: 4096}
 `
 
+// unplugged is a scenario in which disks of each bus that has them come and go get
+// faults while they are away.
+func unplugged() string {
+	var b strings.Builder
+	b.WriteString(`name: unplugged
+about: Disks that are taken away get other faults, and have them when they are back.
+disks: [a, {id: s, bus: virtio-scsi}, {id: v, bus: virtio-blk}, {id: n, bus: nvme}]
+steps:
+`)
+	for _, id := range []string{"s", "v", "n"} {
+		b.WriteString(strings.ReplaceAll(`
+  - io: {op: pwrite, on: @, direct: true, length: 4KiB, offset: 1MiB}
+  - fault: {disk: @, do: error, op: flush}
+  - fault: {disk: @, do: remove}
+  - fault: {disk: @, do: error, op: read, offset: 1MiB, length: 4KiB}
+  - heal: @
+  - wait: 3s # until the guest has found it
+  - io: {op: pread, on: @, direct: true, length: 4KiB, offset: 1MiB, expect: [EIO, ENODATA]}
+  - heal: @
+  - io: {op: pread, on: @, direct: true, length: 4KiB, offset: 1MiB}
+`, "@", id))
+	}
+	b.WriteString(`
+  - fault: {disk: a, do: error, op: read}
+  - io: {op: pread, on: a, direct: true, length: 4KiB}
+`)
+	return b.String()
+}
+
 // Given trials in which disks fail and the power is cut, when they are bundled,
 // then reproduce.sh, with QEMU and sh alone, shows what was recorded.
 func TestABundleMakesDisksFailAndCutsThePower(t *testing.T) {
@@ -90,6 +122,9 @@ func TestABundleMakesDisksFailAndCutsThePower(t *testing.T) {
 		{h.write("failing.yaml", failing), "debian:6.18.15", []string{
 			"[the host: error of disk v]", "[the host: heal of disk v]", "[the host: remove of disk n]", "[the host: power_cut]", "Disk failure on ",
 			"it showed: eio: pread failed with EIO", "  pread returned -1 (EIO)",
+		}, "eio, phase step"},
+		{h.write("unplugged.yaml", unplugged()), "debian:6.18.15", []string{
+			"[the host: remove of disk s]\n", "[the host: heal of disk n]\n[the host: error of disk a]", "it showed: eio: pread failed with EIO", "  pread returned -1 (EIO)",
 		}, "eio, phase step"},
 		{"museum-dm-writecache-fua-lost", "debian:6.12.116", []string{
 			"[the host: power_cut]", "it showed: corrupt: byte 0 of the data is wrong: stale", "  shows corrupt: pread: byte 0 of the data is wrong: stale",
@@ -109,17 +144,75 @@ func TestABundleMakesDisksFailAndCutsThePower(t *testing.T) {
 	h.wantNothingLeft()
 }
 
+// Given a bundle, when its reproduce.sh is interrupted in the first moments of a real
+// QEMU, then no process, FIFO or folder is left.
+func TestAReproductionThatIsInterruptedLeavesNothing(t *testing.T) {
+	h := newHost(t)
+	h.limit = 10 * time.Minute
+	if o := h.run("run", h.write("failing.yaml", failing), "-k", "debian:6.18.15"); o.status != 1 {
+		t.Fatal(o)
+	}
+	file := filepath.Join(t.TempDir(), "b.tar.zst")
+	if o := h.run("results", "bundle", "last/1", "-o", file); o.status != 0 {
+		t.Fatal(o)
+	}
+	dir := unpacked(t, file)
+	// From the moment that the folder is there on, ever later.
+	for wait := time.Duration(0); wait < 2*time.Second; wait = wait*3/2 + time.Millisecond {
+		out := filepath.Join(t.TempDir(), "out")
+		said, err := os.Create(out)
+		if err != nil {
+			t.Fatal(err)
+		}
+		cmd := exec.CommandContext(t.Context(), "sh", filepath.Join(dir, "reproduce.sh"))
+		cmd.Stdout, cmd.Stderr = said, said
+		cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+		if err := errors.Join(cmd.Start(), said.Close()); err != nil {
+			t.Fatal(err)
+		}
+		for ctx := t.Context(); ctx.Err() == nil; time.Sleep(time.Millisecond) {
+			if _, err := os.Stat(filepath.Join(dir, "work")); err == nil {
+				break
+			}
+		}
+		time.Sleep(wait)
+		if err := syscall.Kill(-cmd.Process.Pid, syscall.SIGINT); err != nil { // as Ctrl-C
+			t.Fatal(err)
+		}
+		err = cmd.Wait()
+		text, _ := os.ReadFile(out) // for people
+		if cmd.ProcessState.ExitCode() != 130 {
+			t.Errorf("after %v: %v\n%s", wait, err, text)
+		}
+		if left, err := exec.CommandContext(t.Context(), "pgrep", "-l", "-s", strconv.Itoa(cmd.Process.Pid)).Output(); err == nil {
+			t.Errorf("after %v it left\n%s", wait, left)
+			_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL)
+		}
+		if _, err := os.Stat(filepath.Join(dir, "work")); err == nil {
+			t.Fatalf("after %v it left its folder\n%s", wait, text)
+		}
+	}
+	h.wantNothingLeft()
+}
+
+// unpacked unpacks a bundle beside it, and gives its folder.
+func unpacked(t *testing.T, bundle string) (dir string) {
+	t.Helper()
+	dir = filepath.Dir(bundle)
+	if out, err := exec.CommandContext(t.Context(), "tar", "-C", dir, "-xf", bundle).CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	return filepath.Join(dir, "blockrig-bundle")
+}
+
 // reproduce unpacks a bundle beside it, runs its reproduce.sh, which must show all of
 // want, and gives the file with the console.
 func reproduce(t *testing.T, bundle string, want ...string) (console string) {
 	t.Helper()
-	dir := filepath.Dir(bundle)
-	if out, err := exec.CommandContext(t.Context(), "tar", "-C", dir, "-xf", bundle).CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s", err, out)
-	}
+	dir := unpacked(t, bundle)
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
-	out, err := exec.CommandContext(ctx, "sh", filepath.Join(dir, "blockrig-bundle", "reproduce.sh")).CombinedOutput()
+	out, err := exec.CommandContext(ctx, "sh", filepath.Join(dir, "reproduce.sh")).CombinedOutput()
 	if err != nil {
 		t.Fatalf("reproduce.sh: %v\n%s", err, out)
 	}
@@ -128,5 +221,5 @@ func reproduce(t *testing.T, bundle string, want ...string) (console string) {
 			t.Errorf("reproduce.sh does not show %q:\n%s", w, out)
 		}
 	}
-	return filepath.Join(dir, "blockrig-bundle", "console.reproduced.log")
+	return filepath.Join(dir, "console.reproduced.log")
 }
