@@ -409,6 +409,35 @@ func TestBuildRunsUnprivilegedAndInACleanEnvironment(t *testing.T) {
 	}
 }
 
+// Given a process of the build's user that has a key, as a worker has, when the
+// sources' own scripts look for it, then they may not.
+func TestABuildLooksIntoNoOtherProcess(t *testing.T) {
+	if !child.CanPart() {
+		t.Skip("Linux has no Landlock here")
+	}
+	g := smalltree.New(t)
+	b := open(t, smalltree.OpenDir(t), Options{})
+	worker := exec.CommandContext(t.Context(), "sleep", "1000")
+	worker.Dir, worker.Env = "/", append(os.Environ(), "KEY=sesame")
+	if b.user != nil {
+		worker.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: b.user.uid, Gid: b.user.gid}}
+	}
+	if err := worker.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		_ = worker.Process.Kill()
+		_ = worker.Wait() // it was killed
+	}()
+	g.Commit("look for a key", map[string]string{"image.sh": fmt.Sprintf(`test -e /proc/%[1]d || exit 1
+cat /proc/%[1]d/environ && exit 1
+true < /proc/%[1]d/mem && exit 1
+`, worker.Process.Pid) + smalltree.Files["image.sh"]})
+	if _, err := b.BuildSpec(t.Context(), Spec{Repo: g.Dir(), Rev: "HEAD"}); err != nil {
+		t.Error(err)
+	}
+}
+
 // enclosing skips a test where builds are not enclosed.
 func enclosing(t *testing.T) {
 	t.Helper()

@@ -58,14 +58,22 @@ func (b *Builder) reachable(dir string) bool {
 	return true
 }
 
-// asUser has a command run as the build's user. If that is another one, it sees
-// the system, the folders that tools come from, and these.
+// asUser has a command run as the build's user, kept apart from what else that one
+// runs: a worker's key is in the worker's environment and memory. If it is another
+// user, it sees the system, the folders that tools come from, and these.
 func (b *Builder) asUser(cmd *exec.Cmd, o *child.Options, compiler string, folders ...child.Folder) {
 	if b.user != nil {
 		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: b.user.uid, Gid: b.user.gid}}
 	}
+	o.OnThread = child.Apart
 	if b.enclosed {
-		o.OnThread = append(child.View(folders), b.tools(compiler)...).Enter
+		view := append(child.View(folders), b.tools(compiler)...)
+		o.OnThread = func() error {
+			if err := view.Enter(); err != nil {
+				return err
+			}
+			return child.Apart()
+		}
 	}
 }
 

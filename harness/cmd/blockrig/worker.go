@@ -12,6 +12,7 @@ import (
 
 	"github.com/blockrig/blockrig"
 	"github.com/blockrig/blockrig/harness/bisect/trials"
+	"github.com/blockrig/blockrig/harness/child"
 	"github.com/blockrig/blockrig/harness/fleet"
 	"github.com/blockrig/blockrig/harness/qemu"
 	"github.com/blockrig/blockrig/harness/trial"
@@ -40,7 +41,8 @@ Where gcc, make and what else a kernel takes are installed ("blockrig doctor"), 
 builds commits, too. The hub sends what is missing of the sources, and a build goes
 on from the object tree of the one before. It runs the commit's own Makefiles, as
 the worker's user, and so whatever who has a client's key of the hub puts there;
-with --builds 0 nothing is built.
+with --builds 0 nothing is built. They may not look into the worker, which has its
+key, where Linux has Landlock (5.13).
 
 Started as root, it goes on as the user nobody, or that of --user, so that QEMU
 has no rights of root's. What it needs is in /var/cache/blockrig-worker then, or
@@ -65,6 +67,9 @@ in which it can. Ctrl-C gives back what is under way.`,
 				return err
 			}
 			if done, err := a.withoutRoot(c.Context(), asRoot, user); done || err != nil {
+				return err
+			}
+			if err := os.Unsetenv(hubKey); err != nil { // QEMU has no use for it
 				return err
 			}
 			return a.work(c.Context(), key, name, o, builds, c.Flags().Changed("builds"))
@@ -145,6 +150,9 @@ func (a *app) buildsFor(ctx context.Context, w *fleet.Worker, cache string, n in
 	}
 	if compiler, err = b.CompilerID(ctx); err != nil {
 		return "", err
+	}
+	if !child.CanPart() {
+		a.log.Warn("what is built here can read this worker's key: Linux has no Landlock")
 	}
 	sources, err := gitbuild.OpenStore(filepath.Join(w.Cache, "sources"))
 	if err != nil {
