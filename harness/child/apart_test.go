@@ -41,7 +41,8 @@ func TestAChildKeptApartLooksIntoNoOther(t *testing.T) {
 			"environment": "tr '\\0' '\\n' < " + of + "/environ | grep SECRET=sesame", "memory": ": < " + of + "/mem", "mounts of it": "ls " + of + "/root/",
 			"descriptors": "readlink " + of + "/fd/0",
 		} {
-			if out, err := Output(t.Context(), shell(script), Options{Contain: contain}, 1<<20); err != nil {
+			out, err := Output(t.Context(), shell(script), Options{Contain: contain}, 1<<20)
+			if ofUser := contain && os.Getuid() != 0; err != nil && !ofUser { // its user namespace may keep it apart already
 				t.Errorf("%s, contained %t: %q, %v", what, contain, out, err)
 			}
 			if out, err := Output(t.Context(), shell(script), Options{Contain: contain, OnThread: Apart}, 1<<20); err == nil {
