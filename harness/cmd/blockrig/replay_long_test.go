@@ -124,7 +124,7 @@ func TestABundleMakesDisksFailAndCutsThePower(t *testing.T) {
 			"it showed: eio: pread failed with EIO", "  pread returned -1 (EIO)",
 		}, "eio, phase step"},
 		{h.write("unplugged.yaml", unplugged()), "debian:6.18.15", []string{
-			"[the host: remove of disk s]\n", "[the host: heal of disk n]\n[the host: error of disk a]", "it showed: eio: pread failed with EIO", "  pread returned -1 (EIO)",
+			"[the host: remove of disk s]", "[the host: error of disk v]", "[the host: heal of disk n]", "[the host: error of disk a]", "it showed: eio: pread failed with EIO", "  pread returned -1 (EIO)",
 		}, "eio, phase step"},
 		{"museum-dm-writecache-fua-lost", "debian:6.12.116", []string{
 			"[the host: power_cut]", "it showed: corrupt: byte 0 of the data is wrong: stale", "  shows corrupt: pread: byte 0 of the data is wrong: stale",
