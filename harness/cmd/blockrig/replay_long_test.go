@@ -113,7 +113,7 @@ steps:
 // then reproduce.sh, with QEMU and sh alone, shows what was recorded.
 func TestABundleMakesDisksFailAndCutsThePower(t *testing.T) {
 	h := newHost(t)
-	h.limit = 10 * time.Minute
+	h.limit = 30 * time.Minute
 	for _, tt := range []struct {
 		scenario, kernel string
 		says             []string
@@ -148,7 +148,7 @@ func TestABundleMakesDisksFailAndCutsThePower(t *testing.T) {
 // QEMU, then no process, FIFO or folder is left.
 func TestAReproductionThatIsInterruptedLeavesNothing(t *testing.T) {
 	h := newHost(t)
-	h.limit = 10 * time.Minute
+	h.limit = 30 * time.Minute
 	if o := h.run("run", h.write("failing.yaml", failing), "-k", "debian:6.18.15"); o.status != 1 {
 		t.Fatal(o)
 	}
@@ -210,7 +210,7 @@ func unpacked(t *testing.T, bundle string) (dir string) {
 func reproduce(t *testing.T, bundle string, want ...string) (console string) {
 	t.Helper()
 	dir := unpacked(t, bundle)
-	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 15*time.Minute)
 	defer cancel()
 	out, err := exec.CommandContext(ctx, "sh", filepath.Join(dir, "reproduce.sh")).CombinedOutput()
 	if err != nil {
