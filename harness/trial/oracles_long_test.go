@@ -58,12 +58,17 @@ steps:
 // Given metadata that were written under the layer's feet, or did not get to a
 // disk, when they are looked at, then the trial names what is wrong.
 func TestDamagedMetadata(t *testing.T) {
+	// An array that was written to is marked clean a moment later: what stood in
+	// its superblocks until then is written over.
+	const clean = `
+  - wait: {file: "{md.sys}/md/array_state", is: clean}
+  - wait: {idle: true}`
 	for name, tt := range map[string]struct{ scenario, says string }{
 		"a member's superblock is overwritten": {`
 disks: [{id: a, size: 16MiB}, {id: b, size: 16MiB}]
 stack: [md: raid1]
 steps:
-  - io: {op: pwrite, direct: true}
+  - io: {op: pwrite, direct: true}` + clean + `
   - io: {op: pwrite, on: b, direct: true, offset: 4096}
   - check: {metadata: md}
 `, "has no superblock"},
@@ -71,7 +76,7 @@ steps:
 disks: [{id: a, size: 16MiB}, {id: b, size: 16MiB}]
 stack: [md: raid1]
 steps:
-  - io: {op: pwrite, direct: true}
+  - io: {op: pwrite, direct: true}` + clean + `
   - io: {op: pwrite, on: b, offset: 4128, length: 8}
   - io: {op: fsync, on: b}
   - check: {metadata: md}
@@ -80,8 +85,7 @@ steps:
 disks: [{id: a, size: 16MiB}, {id: b, size: 16MiB}, {id: c, size: 16MiB}]
 stack: [md: raid1]
 steps:
-  - io: {op: pwrite, direct: true}
-  - wait: 1s
+  - io: {op: pwrite, direct: true}` + clean + `
   - fault: {disk: b, do: lost, op: write, offset: 4KiB, length: 4KiB}
   - act: {do: fail, to: md, member: c}
   - check: {metadata: md}

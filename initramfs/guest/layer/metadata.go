@@ -178,9 +178,10 @@ const superblockSettle = 5 * time.Second
 // kernel says of the array.
 func (m md) metadata(h Host, p *Part) error {
 	var wrong error
+	var a mdArray
 	ok, err := h.Until(superblockSettle, func(time.Duration) (bool, error) {
-		a, err := m.array(p)
-		if err != nil {
+		var err error
+		if a, err = m.array(p); err != nil {
 			return false, err
 		}
 		args := []string{"--examine"}
@@ -208,10 +209,21 @@ func (m md) metadata(h Host, p *Part) error {
 	switch {
 	case err != nil:
 		return err
+	case !ok && a.busy():
+		return fmt.Errorf("the array's disks still do I/O after %v, and then: %w", superblockSettle, wrong)
 	case !ok:
 		return fmt.Errorf("%w: %w", ErrDamage, wrong)
 	}
 	return nil
+}
+
+// busy says whether a member has requests under way, which may be those of a
+// superblock: a disk of the host's can be slow.
+func (a mdArray) busy() bool {
+	return slices.ContainsFunc(a.members, func(m mdMember) bool {
+		text, err := ReadText(filepath.Join("/sys/class/block", m.name, "inflight"))
+		return err == nil && strings.Join(strings.Fields(text), " ") != "0 0"
+	})
 }
 
 // parseExamine reads what mdadm --examine prints: for each device its facts, by
@@ -276,7 +288,13 @@ func (a mdArray) compare(said map[string]map[string]string, kernel map[string]st
 		if err := agree(alikeActive, firstActive, d.name, said); err != nil {
 			return err
 		}
-		if err := a.place(d, facts); err != nil {
+	}
+	// Superblocks that disagree are told as that, whichever member comes first.
+	for _, d := range a.members {
+		if !d.is("in_sync") || d.is("faulty") {
+			continue
+		}
+		if err := a.place(d, said[d.name]); err != nil {
 			return err
 		}
 	}

@@ -3,6 +3,7 @@ package layer
 import (
 	"fmt"
 	"os/exec"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -61,6 +62,14 @@ func TestSuperblocksAreCompared(t *testing.T) {
 			t.Errorf("sound superblocks: %v", err)
 		case tt.want != "" && (err == nil || !strings.HasPrefix(err.Error(), tt.want)):
 			t.Errorf("%q for %q: %v, want %s", tt.new, tt.old, err, tt.want)
+		}
+	}
+	stale := strings.NewReplacer("Events : 17", "Events : 18", "AA (", ".A (").Replace(other)
+	array.members = []mdMember{{"sda", []string{"in_sync"}, "0"}, {"sdb", []string{"in_sync"}, "1"}}
+	for range 2 {
+		slices.Reverse(array.members)
+		if err := array.compare(parseExamine(examined+stale), kernel); err == nil || !strings.Contains(err.Error(), "disagree") {
+			t.Errorf("a superblock that is stale, %s first: %v", array.members[0].name, err)
 		}
 	}
 	both := strings.ReplaceAll(examined+other, "AA (", "A. (")
