@@ -45,6 +45,9 @@ type Finding struct {
 	// Impossible says what in the report's registers no processor comes to by
 	// itself: what ran the kernel went wrong, not the kernel.
 	Impossible string `json:"impossible,omitempty"`
+	// Timer says that a timer of the kernel's had run out, which it also does
+	// when what ran the kernel or its disks stood still.
+	Timer bool `json:"timer,omitempty"`
 	// Baseline is set for what was said before the first Mark of the guest
 	// ("blockrig: guest: …") in a log that has one: the boot's, not the trial's.
 	Baseline bool `json:"baseline,omitempty"`

@@ -50,6 +50,8 @@ type marker struct {
 	class class
 	// loose patterns match much: only a line that is surely the kernel's counts.
 	loose bool
+	// timer: the kernel says so when a timer of its own has run out.
+	timer bool
 	// pick says which frame {func} is, and skip what else than lookThrough is
 	// looked through, as globs.
 	pick pick

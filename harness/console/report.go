@@ -127,7 +127,7 @@ func (s *Scanner) begin(row int, m *message, text []byte) bool {
 	}
 	r := s.newReport()
 	*r = report{row: row, marker: mk, caller: m.caller, boot: s.boot, when: when{m.usec, m.precise}, origin: r.origin[:0]}
-	r.f = Finding{Kind: mk.kind, Line: s.lines, LastLine: s.lines, Count: 1, Interleaved: mixed, Trace: s.spare}
+	r.f = Finding{Kind: mk.kind, Line: s.lines, LastLine: s.lines, Count: 1, Timer: mk.timer, Interleaved: mixed, Trace: s.spare}
 	s.spare = nil
 	r.again = s.quoteOfSeen(m, text)
 	r.sum = s.lastStamp

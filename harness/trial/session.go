@@ -64,9 +64,12 @@ type session struct {
 
 	watch  *watch // of the machine that runs
 	closed bool
-	res    *Outcome
-	trial  uint64 // number of the step; 0 before it
-	mark   time.Time
+
+	base    bool   // the machine was saved, for others to go on from
+	doubted string // what of its console may be the host's doing
+	res     *Outcome
+	trial   uint64 // number of the step; 0 before it
+	mark    time.Time
 }
 
 // errStopped ends a conversation early; the report in the result says why.
@@ -181,6 +184,11 @@ func (s *session) close() {
 		return
 	}
 	s.res.Findings = s.rec.finish()
+	if s.base && s.res.Report.Host == "" {
+		if s.doubted = verdict.Doubted(s.res.Findings, s.res.Report); s.doubted != "" {
+			_ = s.host(fmt.Errorf("%w %s", errDoubted, s.doubted))
+		}
+	}
 	if s.rec.cut && s.res.Report.LogError == "" {
 		s.res.Report.LogError = "the console log has grown too long and was cut"
 	}

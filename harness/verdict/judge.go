@@ -58,6 +58,14 @@ func Judge(findings []console.Finding, r Report, phaseOf func(console.Finding) s
 	var all []evidence
 	all = append(all, fromFindings(findings, r, phaseOf)...)
 	all = append(all, fromReport(r)...)
+	if r.Paused != "" && slices.ContainsFunc(findings, func(f console.Finding) bool { return f.Timer && !f.Baseline }) {
+		// What a driver gives up fails for whoever asked for it.
+		for i, e := range all {
+			if e.verdict == scenarios.EIO || e.verdict == scenarios.Errno || e.verdict == scenarios.Degraded {
+				all[i].doubt = r.Paused
+			}
+		}
+	}
 	if len(all) > 0 {
 		return judgement(r, all)
 	}
@@ -65,6 +73,22 @@ func Judge(findings []console.Finding, r Report, phaseOf func(console.Finding) s
 		return judgement(r, []evidence{{verdict: scenarios.Error, phase: r.Phase, why: why}})
 	}
 	return judgement(r, []evidence{{verdict: scenarios.Pass, phase: r.Phase, why: r.Outcome()}})
+}
+
+// Doubted says which finding may be the doing of the host, "" when none is: the
+// kernel says that something took too long, and the host had stood still.
+func Doubted(findings []console.Finding, r Report) string {
+	for _, e := range fromFindings(findings, r, nil) {
+		if e.doubt != "" {
+			return e.doubted()
+		}
+	}
+	return ""
+}
+
+// doubted says why a piece of evidence proves nothing.
+func (e evidence) doubted() string {
+	return e.doubt + ", so this may be no " + string(e.verdict) + ": " + e.why
 }
 
 // emulatorsDoing says what shows that QEMU's emulator went wrong. Nothing that
@@ -116,7 +140,7 @@ func fromFindings(findings []console.Finding, r Report, phaseOf func(console.Fin
 			continue
 		}
 		e := evidence{verdict: v, phase: r.Phase, why: f.Title, title: f.Title}
-		if v == scenarios.Hang {
+		if v == scenarios.Hang || f.Timer {
 			e.doubt = r.Paused
 		}
 		if e.phase == scenarios.PhaseDone {
@@ -271,8 +295,7 @@ func judgement(r Report, all []evidence) Judgement {
 		}
 	}
 	if best.doubt != "" {
-		why := best.doubt + ", so this may be no " + string(best.verdict) + ": " + best.why
-		return doubtful(r, best.phase, why)
+		return doubtful(r, best.phase, best.doubted())
 	}
 	j := Judgement{Verdict: best.verdict, Also: []scenarios.Verdict{}, Phase: best.phase, Reason: best.why}
 	var titles []string

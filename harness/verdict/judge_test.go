@@ -105,6 +105,24 @@ func TestJudge(t *testing.T) {
 			[]console.Finding{stall},
 			done(func(r *Report) { hung(r); r.Paused = "the host stood still for 30 s" }), scenarios.Hang, nil, "step",
 		},
+		{
+			"a disk's timeout and what came of it, on a host that stood still",
+			[]console.Finding{{Kind: console.KindIO, Title: "ATA exception", Timer: true}, {Kind: console.KindIO, Title: "I/O error", Consequence: true}},
+			done(func(r *Report) { r.Errno, r.Bytes, r.Paused = "EIO", 0, "the host stood still for 30 s" }), scenarios.Error, nil, "step",
+		},
+		{
+			"a disk's timeout, on a host that did not",
+			[]console.Finding{{Kind: console.KindIO, Title: "ATA exception", Timer: true}},
+			done(nil), scenarios.Degraded, nil, "step",
+		},
+		{
+			"a disk's error, on a host that stood still",
+			[]console.Finding{{Kind: console.KindIO, Title: "ATA exception"}},
+			done(func(r *Report) { r.Errno, r.Bytes, r.Paused = "EIO", 0, "the host stood still for 30 s" }),
+			scenarios.EIO,
+			[]scenarios.Verdict{scenarios.Degraded},
+			"step",
+		},
 		{"EINVAL where it is right", nil, done(func(r *Report) { r.Bytes, r.Errno, r.Reads = 0, "EINVAL", 0 }), scenarios.Pass, nil, "done"},
 		{
 			"EINVAL where it is wrong", nil,
