@@ -59,8 +59,9 @@ type Series struct{ Kernel, Scenario, Source, Case string }
 func (j Job) Series() Series { return Series{j.Kernel.Ref, j.Scenario, j.Source, j.Case} }
 
 // baseRecipe is a part of the key of every saved machine. It changes with what
-// one holds.
-const baseRecipe = "blockrig base 4"
+// one holds, and with what is none: one of 4 may show what the host did to its
+// boot.
+const baseRecipe = "blockrig base 5"
 
 // baseKey names the saved machine that the job can go on from, by all that it
 // depends on.
