@@ -317,7 +317,9 @@ func (s *session) stepsFrom(ctx context.Context, first int) error {
 // hearOut waits until the console is complete up to the last step: it is
 // slower than the control line.
 func (s *session) hearOut(ctx context.Context) error {
-	late := time.After(logWait)
+	look := time.NewTicker(pollEvery)
+	defer look.Stop()
+	waited, last := time.Duration(0), time.Now()
 	for ended := s.power.quiet; !ended; {
 		select {
 		case n := <-s.rec.end:
@@ -328,7 +330,13 @@ func (s *session) hearOut(ctx context.Context) error {
 			return s.ended(nil)
 		case <-ctx.Done():
 			return s.host(fmt.Errorf("interrupted: %w", context.Cause(ctx)))
-		case <-late:
+		case <-look.C:
+			// While this process stands still, nobody reads the console.
+			now := time.Now()
+			waited += min(maxPoll, now.Sub(last))
+			if last = now; waited < logWait {
+				continue
+			}
 			s.res.Report.LogError = fmt.Sprintf("the console did not come to the trial's end within %v", logWait)
 		}
 		return nil
