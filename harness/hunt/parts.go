@@ -71,20 +71,24 @@ const leastTable = 9 * extent
 // table is a device of some lines: {0}, {1}, … are the devices below it, {n} is its
 // length in sectors.
 func table(over int, lines ...string) part {
-	line := strings.Join(lines, "\n")
+	t := scenarios.DM{Table: lines}
 	return part{
-		over: over, zeroes: needsZeroes(line),
+		over: over, zeroes: t.Has("era", "clone", "cache", "writecache", "integrity"), // they make metadata where they find none
 		below: func(size scenarios.Bytes) scenarios.Bytes {
 			times := scenarios.Bytes(1)
-			if strings.Contains(line, " unstriped 2 ") {
-				times = 2
+			if t.Has("unstriped") {
+				times = 2 // of two stripes it is one
 			}
 			return max(leastTable, upTo(times*size+size/8+4*extent, extent))
 		},
 		layers: one(func(size scenarios.Bytes) scenarios.Layer {
 			n := int64(size / sector)
 			fill := strings.NewReplacer("{n}", strconv.FormatInt(n, 10), "{rest}", strconv.FormatInt(n-3*insideAt, 10))
-			return scenarios.Layer{DM: &scenarios.DM{Table: strings.Split(fill.Replace(line), "\n")}}
+			full := scenarios.DM{}
+			for _, line := range lines {
+				full.Table = append(full.Table, fill.Replace(line))
+			}
+			return scenarios.Layer{DM: &full}
 		}),
 	}
 }
@@ -104,12 +108,6 @@ func inside(over int, target string, below, at int) part {
 		fmt.Sprintf("%d %d %s", insideAt, 2*insideAt, target),
 		fmt.Sprintf("%d {rest} linear {%d} %d", 3*insideAt, below, at+insideAt),
 	).in(aWay)
-}
-
-// needsZeroes says whether the target of a line has metadata that it makes where
-// it finds none.
-func needsZeroes(line string) bool {
-	return slices.ContainsFunc([]string{" era ", " clone ", " cache ", " writecache ", " integrity "}, func(target string) bool { return strings.Contains(line, target) })
 }
 
 func encrypted(c scenarios.Crypt, beside scenarios.Bytes) part {
