@@ -58,7 +58,7 @@ var storageRows = []marker{
 	{kind: KindIO, match: "md: {dev} does not have a valid ", title: "md: no valid superblock"},
 
 	// ATA, SCSI, NVMe.
-	{kind: KindIO, match: "ata{ata}: exception Emask {_$} SAct {_*} frozen$", title: "ATA exception", timer: true},
+	{kind: KindIO, match: "ata{ata}: exception Emask {_$} SAct {_*} frozen", title: "ATA exception", timer: true},
 	{kind: KindIO, match: "ata{ata}: exception Emask {_$} SAct ", title: "ATA exception"},
 	{kind: KindIO, match: "ata{ata}: failed command: {op*}", title: "ATA failed command: {op}"},
 	{kind: KindIO, match: "ata{ata}: COMRESET failed (errno=", title: "ATA COMRESET failed"},
