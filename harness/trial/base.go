@@ -80,17 +80,13 @@ func makeBase(ctx context.Context, l Local, dir string) error {
 	if err := s.save(ctx, dir, info); err != nil {
 		_ = s.host(err)
 		o := s.end()
-		if errors.Is(err, errDoubted) {
+		if s.doubted {
 			return &NotReadyError{o}
 		}
 		return fmt.Errorf("save the machine: %w", err)
 	}
 	return nil
 }
-
-// errDoubted says that a boot shows what may be the host's doing. The console of
-// a base is that of each of its trials, where nobody would know.
-var errDoubted = errors.New("while it booted")
 
 // A NotReadyError says that a boot did not come to a stack that is ready. Its
 // outcome is that of every case on that stack.
@@ -111,10 +107,7 @@ func (s *session) save(ctx context.Context, dir string, info baseInfo) error {
 	}
 	s.base = true
 	s.close()
-	switch {
-	case s.doubted != "":
-		return fmt.Errorf("%w %s", errDoubted, s.doubted)
-	case s.res.Report.Host != "":
+	if s.res.Report.Host != "" {
 		return errors.New(s.res.Report.Host)
 	}
 	text, err := json.MarshalIndent(info, "", "\t")

@@ -65,8 +65,8 @@ type session struct {
 	watch  *watch // of the machine that runs
 	closed bool
 
-	base    bool   // the machine was saved, for others to go on from
-	doubted string // what of its console may be the host's doing
+	base    bool // the machine was saved, for others to go on from
+	doubted bool // what its console shows may be the host's doing
 	res     *Outcome
 	trial   uint64 // number of the step; 0 before it
 	mark    time.Time
@@ -185,8 +185,10 @@ func (s *session) close() {
 	}
 	s.res.Findings = s.rec.finish()
 	if s.base && s.res.Report.Host == "" {
-		if s.doubted = verdict.Doubted(s.res.Findings, s.res.Report); s.doubted != "" {
-			_ = s.host(fmt.Errorf("%w %s", errDoubted, s.doubted))
+		// The console of a base is that of each of its trials, where nobody would know.
+		if why := verdict.Doubted(s.res.Findings, s.res.Report); why != "" {
+			s.doubted = true
+			_ = s.host(fmt.Errorf("while it booted %s", why))
 		}
 	}
 	if s.rec.cut && s.res.Report.LogError == "" {
@@ -319,7 +321,9 @@ func (s *session) stepsFrom(ctx context.Context, first int) error {
 func (s *session) hearOut(ctx context.Context) error {
 	look := time.NewTicker(pollEvery)
 	defer look.Stop()
-	waited, last := time.Duration(0), time.Now()
+	defer s.notePause()
+	s.watch.tick()
+	s.watch.alive()
 	for ended := s.power.quiet; !ended; {
 		select {
 		case n := <-s.rec.end:
@@ -332,9 +336,7 @@ func (s *session) hearOut(ctx context.Context) error {
 			return s.host(fmt.Errorf("interrupted: %w", context.Cause(ctx)))
 		case <-look.C:
 			// While this process stands still, nobody reads the console.
-			now := time.Now()
-			waited += min(maxPoll, now.Sub(last))
-			if last = now; waited < logWait {
+			if s.watch.tick(); s.watch.total < logWait {
 				continue
 			}
 			s.res.Report.LogError = fmt.Sprintf("the console did not come to the trial's end within %v", logWait)
