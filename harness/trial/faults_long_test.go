@@ -5,16 +5,13 @@ package trial
 import (
 	"context"
 	"errors"
-	"os"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"syscall"
 	"testing"
 	"time"
 
-	"github.com/blockrig/blockrig/harness/child"
 	"github.com/blockrig/blockrig/harness/child/childtest"
 	"github.com/blockrig/blockrig/harness/qemu"
 	"github.com/blockrig/blockrig/scenarios"
@@ -89,18 +86,13 @@ func TestDamagedBaseIsMadeAgain(t *testing.T) {
 }
 
 func TestFullDiskWhileSavingMakesTrialsCold(t *testing.T) {
-	const small = 16 << 20
-	dir := os.Getenv(playSmall)
-	switch attr := childtest.Mounts(); {
-	case dir == "" && attr != nil:
-		again(t, attr, playSmall+"="+t.TempDir())
+	prep, err := shared.prep()
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := childtest.OnSmallDisk(t, 16<<20, playExe+"="+prep.Exe)
+	if dir == "" {
 		return
-	case dir == "":
-		dir = childtest.SmallDisk(t, small)
-	default:
-		if err := errors.Join(child.HideMounts(), syscall.Mount("small", dir, "tmpfs", 0, "size="+strconv.Itoa(small))); err != nil {
-			t.Fatal(err)
-		}
 	}
 	v := newSchedule(t, dir, aligned)
 	v.run(t)

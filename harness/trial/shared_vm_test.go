@@ -17,7 +17,6 @@ import (
 	"strconv"
 	"strings"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
 
@@ -29,10 +28,9 @@ import (
 
 // Variables that make this test binary play another part.
 const (
-	playUser  = "BLOCKRIG_TEST_USER"       // run trials from the saved machines in this folder
-	playJob   = "BLOCKRIG_TEST_JOB"        // run the job in this file
-	playSmall = "BLOCKRIG_TEST_SMALL_DISK" // mount a small file system here
-	playExe   = "BLOCKRIG_TEST_EXE"        // the blockrig to use, built by the parent
+	playUser = "BLOCKRIG_TEST_USER" // run trials from the saved machines in this folder
+	playJob  = "BLOCKRIG_TEST_JOB"  // run the job in this file
+	playExe  = "BLOCKRIG_TEST_EXE"  // the blockrig to use, built by the parent
 )
 
 // withBug is a kernel that shows every verdict by length alone.
@@ -391,19 +389,6 @@ func (l *lockedLog) String() string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.text.String()
-}
-
-// again runs the test that calls it once more, in a process of its own with
-// more in its environment, and fails when that one does.
-func again(t *testing.T, attr *syscall.SysProcAttr, env ...string) {
-	t.Helper()
-	cmd := playing(t, env...)
-	cmd.Args = append(cmd.Args, "-test.v", "-test.run", "^"+t.Name()+"$")
-	cmd.SysProcAttr = attr
-	out, err := cmd.CombinedOutput()
-	if err != nil || !strings.Contains(string(out), "--- PASS: "+t.Name()+" ") {
-		t.Errorf("%v\n%s", err, out)
-	}
 }
 
 // playing is this test binary in another part.

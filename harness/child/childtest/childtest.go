@@ -6,6 +6,7 @@ package childtest
 import (
 	"os"
 	"os/exec"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -53,8 +54,8 @@ const small = "BLOCKRIG_TEST_SMALL_DISK"
 
 // OnSmallDisk runs the test that calls it again, in a child with a file system of
 // so many bytes of its own, and says in the child where that is. In the parent it
-// says "".
-func OnSmallDisk(t testing.TB, bytes int) string {
+// says "". The child has env in its environment, too.
+func OnSmallDisk(t testing.TB, bytes int, env ...string) string {
 	t.Helper()
 	if dir := os.Getenv(small); dir != "" {
 		if err := child.HideMounts(); err != nil {
@@ -70,7 +71,7 @@ func OnSmallDisk(t testing.TB, bytes int) string {
 		return SmallDisk(t, bytes)
 	}
 	cmd := exec.CommandContext(t.Context(), "/proc/self/exe", "-test.v", "-test.run", "^"+strings.ReplaceAll(t.Name(), "/", "$/^")+"$")
-	cmd.Env = append(os.Environ(), small+"="+t.TempDir())
+	cmd.Env = slices.Concat(os.Environ(), env, []string{small + "=" + t.TempDir()})
 	cmd.SysProcAttr = attr
 	out, err := cmd.CombinedOutput()
 	if err != nil || !strings.Contains(string(out), "--- PASS: "+t.Name()+" ") {
