@@ -2,9 +2,12 @@ package bisect
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 
 	"github.com/blockrig/blockrig/harness/stats"
+	"github.com/blockrig/blockrig/scenarios"
 )
 
 // An Effect is what a patch does to a scenario.
@@ -36,7 +39,7 @@ type Side struct {
 	Boots        int     `json:"boots"`
 	Errors       int     `json:"errors,omitempty"`        // trials without a verdict, boot failures not among them
 	BootFailures int     `json:"boot_failures,omitempty"` // boots that the kernel did not come up in, besides Boots
-	Failures     []Count `json:"failures,omitempty"`
+	Failures     []Count `json:"failures,omitempty"`      // trials that show each thing; one may show several
 }
 
 // Compare says whether a patch helps, by the outcomes of both kernels. Trials
@@ -54,19 +57,81 @@ func Compare(base, patched []Outcome, confidence float64) PatchResult {
 		r.Effect = Helps
 	case r.P >= confidence:
 		r.Effect = Harms
-	case r.P <= .35: // a dozen trials of each that all went alike
+	case r.P <= alike:
 		r.Effect = Nothing
 	default:
 		r.Effect = Unclear
 	}
 	r.Appeared, r.Vanished = only(r.Patched, r.Base), only(r.Base, r.Patched)
-	if r.Effect == Nothing && len(r.Appeared)+len(r.Vanished) > 0 {
-		// As many failures, but others.
-		r.Effect = Unclear
+	if r.Base.Fails > 0 && r.Patched.Fails > 0 {
+		r.each(g, base, patched)
 	}
 	r.boots(g)
 	return r
 }
+
+// each compares how often each thing shows that trials of both kernels fail
+// with: as many failures may be others, and one that stays hides none.
+func (r *PatchResult) each(g *stats.Grid, base, patched []Outcome) {
+	less, more, same, p := false, false, true, 0.
+	things := slices.Clone(r.Base.Failures)
+	for _, c := range r.Patched.Failures {
+		if slices.Contains(r.Appeared, c.Signature) {
+			things = append(things, c)
+		}
+	}
+	for _, c := range things {
+		b, wb := shownBy(base, c.Signature, g)
+		w, ww := shownBy(patched, c.Signature, g)
+		if b.Trials == 0 || w.Trials == 0 { // one of them hides it all the time
+			same = same && b.Failures+w.Failures == 0
+			continue
+		}
+		differ := g.Differ(wb, ww)
+		same = same && differ <= alike
+		if differ >= r.Confidence {
+			fewer := share(w.Failures, w.Trials) < share(b.Failures, b.Trials)
+			less, more, p = less || fewer, more || !fewer, max(p, differ)
+		}
+	}
+	switch {
+	case less && more && r.Effect != Harms:
+		r.Effect = Unclear
+	case more && r.Effect != Harms:
+		r.Effect, r.P = Harms, p
+	case less && (r.Effect == Nothing || r.Effect == Unclear):
+		r.Effect, r.P = Helps, p
+	case !same && r.Effect == Nothing:
+		r.Effect = Unclear
+	}
+}
+
+// shownBy counts the trials that show a thing, of those that could. Which
+// titles come with a hang changes from trial to trial: they say nothing.
+func shownBy(outcomes []Outcome, sig Signature, g *stats.Grid) (all stats.Boot, _ stats.Weights) {
+	boots := make(map[string]stats.Boot)
+	for _, o := range outcomes {
+		shown := o.shown()
+		has := sig.among(shown)
+		hung := slices.ContainsFunc(shown, func(s Signature) bool { return s.Verdict == scenarios.Hang })
+		if o.Kind != KindVerdict || !has && hides(sig, &o) || sig.titled() && hung {
+			continue
+		}
+		t := boots[o.Boot]
+		t.Trials++
+		all.Trials++
+		if has {
+			t.Failures++
+			all.Failures++
+		}
+		boots[o.Boot] = t
+	}
+	return all, g.Boots(slices.Collect(maps.Values(boots)))
+}
+
+// alike is the most that the probability of a difference may be for there to
+// be none: a dozen trials of each that all went alike.
+const alike = .35
 
 // boots has the last word when one of the kernels does not always come up: to
 // fix a scenario and break the boot is no help.
@@ -105,7 +170,7 @@ func only(a, b Side) []Signature {
 next:
 	for _, c := range a.Failures {
 		for _, d := range b.Failures {
-			if c.Signature == d.Signature {
+			if c.Signature.same(d.Signature) {
 				continue next
 			}
 		}
@@ -136,7 +201,7 @@ func (s *Side) tally(outcomes []Outcome, g *stats.Grid) stats.Weights {
 		boots[o.Boot] = t
 	}
 	s.Boots = len(boots)
-	s.Failures = countFailures(outcomes, Outcome.Failed)
+	s.Failures = countShown(outcomes)
 	w := g.None()
 	for _, t := range boots {
 		w.Add(g.LogLikelihood(t))
@@ -166,12 +231,18 @@ func (r PatchResult) Sentence() string {
 			text += fmt.Sprintf(" %s it %d trials ended without a verdict.", s.with, s.Errors)
 		}
 	}
-	if len(r.Appeared) > 0 {
-		var list []string
-		for _, s := range r.Appeared {
-			list = append(list, s.String())
+	list := func(what string, all []Signature) {
+		var names []string
+		for _, s := range all {
+			names = append(names, s.String())
 		}
-		text += " New with it: " + strings.Join(list, ", ") + "."
+		if names != nil {
+			text += " " + what + " with it: " + strings.Join(names, ", ") + "."
+		}
+	}
+	list("New", r.Appeared)
+	if r.Patched.Fails > 0 {
+		list("Gone", r.Vanished)
 	}
 	return text
 }

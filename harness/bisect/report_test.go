@@ -299,6 +299,7 @@ func TestCompare(t *testing.T) {
 		}
 		return out
 	}
+	wrongAt := func(place string) Signature { return Signature{Verdict: "corrupt", Wrong: WrongData, Place: place} }
 	noBoot := func(n int) []Outcome { return slices.Repeat([]Outcome{{Kind: KindBoot, Reason: "no word from it"}}, n) }
 	all := func(boots, runs int, o Outcome) []Outcome { return trials(boots, runs, boots*runs, o) }
 	for _, c := range []struct {
@@ -320,6 +321,17 @@ func TestCompare(t *testing.T) {
 		{"breaks every boot", all(8, 2, simTarget), noBoot(8), Harms},
 		{"mends the boot", noBoot(8), trials(8, 2, 0, simTarget), Helps},
 		{"neither boots", noBoot(8), noBoot(8), Unclear},
+		// A failure that stays hides nothing, whichever is worse.
+		{"mends one of two", all(4, 3, showing(showsWarn, showsEIO)), all(4, 3, showing(showsWarn)), Helps},
+		{"mends the worse of two", all(4, 3, showing(showsWarn, showsEIO)), all(4, 3, showing(showsEIO)), Helps},
+		{"breaks one more", all(4, 3, showing(showsWarn)), all(4, 3, showing(showsWarn, showsEIO)), Harms},
+		{"breaks one more, a worse one", all(4, 3, showing(showsLeg)), all(4, 3, showing(showsLeg, wrongAt("byte 512"))), Harms},
+		{"the same wrong data", all(4, 3, showing(wrongAt("byte 0"))), all(4, 3, showing(wrongAt("byte 0"))), Nothing},
+		{"wrong data at another place", all(4, 3, showing(wrongAt("byte 0"))), all(4, 3, showing(wrongAt("byte 512"))), Unclear},
+		{"mends one, breaks another", all(4, 3, showing(showsWarn, showsEIO)), all(4, 3, showing(showsWarn, showsLeg)), Unclear},
+		{"another errno", all(4, 3, showing(showsWarn, Signature{Verdict: "errno", Errno: "ENOMEM"})), all(4, 3, showing(showsWarn, Signature{Verdict: "errno", Errno: "errno 524"})), Unclear},
+		{"other titles with a hang", all(4, 3, showing(showsHang, showsWarn)), all(4, 3, showing(showsHang)), Nothing},
+		{"what the hang hid", all(4, 3, showing(showsHang)), all(4, 3, showing(showsEIO)), Helps},
 		{"half as often, many trials", trials(20, 10, 100, simTarget), trials(20, 10, 10, simTarget), Helps},
 	} {
 		r := Compare(c.base, c.patched, .99)

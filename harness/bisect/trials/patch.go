@@ -231,7 +231,7 @@ func (a PatchAnswer) Text(who string, cx bisect.Context) string {
 			fmt.Fprintf(&b, "  %-32s %-16s %s\n", text.Escape(c.name(cases)), counts, c.Does())
 		}
 		for _, c := range cases {
-			if c.Effect == bisect.Harms || len(c.Appeared) > 0 || c.Base.BootFailures+c.Patched.BootFailures+c.Base.Errors+c.Patched.Errors > 0 {
+			if c.Effect == bisect.Harms || len(c.Appeared) > 0 || c.stillFails() && len(c.Vanished) > 0 || c.Base.BootFailures+c.Patched.BootFailures+c.Base.Errors+c.Patched.Errors > 0 {
 				b.WriteString("\n")
 				wrap(&b, c.name(cases)+": "+c.PatchResult.Sentence())
 			}
