@@ -92,6 +92,7 @@ func endSignals() []os.Signal {
 
 // run is the command: its exit status.
 func run(args []string, stdin io.Reader, stdout, stderr *os.File) (code int) {
+	crashForGit()
 	a := &app{
 		stdin: stdin, stdout: stdout, stderr: stderr,
 		outTerm: term.IsTerminal(int(stdout.Fd())), errTerm: term.IsTerminal(int(stderr.Fd())),

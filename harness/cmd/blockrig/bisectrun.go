@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"slices"
 	"strings"
 
@@ -28,6 +29,15 @@ func forGit(status int, ran *cobra.Command) int {
 		return status
 	}
 	return bisect.StepAbort
+}
+
+// crashForGit makes a crash one that git can't misread, either: Go ends with 2
+// after a panic, a fatal error or a SIGQUIT, and by a signal when it is asked to
+// leave a core.
+func crashForGit() {
+	if underBisectRun(os.Getppid()) {
+		debug.SetTraceback("crash")
+	}
 }
 
 // underBisectRun tells whether a process is git bisect run, or one of those
