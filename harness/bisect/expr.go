@@ -39,6 +39,14 @@ import (
 type Expr struct {
 	text    string
 	program *vm.Program
+	steps   []stepTest
+}
+
+// A stepTest is a test of a condition on the step, whose values depend on the
+// scenario.
+type stepTest struct {
+	passes func(step string) bool
+	err    error // where none does
 }
 
 const (
@@ -102,7 +110,22 @@ func ParseExpr(source string) (*Expr, error) {
 	case err != nil:
 		return nil, fmt.Errorf("expression: it tests nothing (%s); want such as errno == EIO", text.OneLine(err.Error()))
 	}
-	return &Expr{text: source, program: program}, nil
+	e := &Expr{text: source, program: program, steps: tests.steps}
+	for i := range e.steps {
+		e.steps[i].err = fmt.Errorf("expression, column %d: %w", words.column(tests.stepsAt[i]), e.steps[i].err)
+	}
+	return e, nil
+}
+
+// CheckSteps refuses a condition with a test that none of a scenario's steps
+// passes.
+func (e *Expr) CheckSteps(steps []string) error {
+	for _, t := range e.steps {
+		if !slices.ContainsFunc(steps, t.passes) {
+			return fmt.Errorf("%w; there are %s", t.err, strings.Join(steps, ", "))
+		}
+	}
+	return nil
 }
 
 func (e *Expr) String() string { return e.text }
@@ -181,8 +204,10 @@ func (w exprWords) column(at int) int {
 // exprTests makes the tests of a syntax tree, such as "errno == EIO", tests of
 // texts, and refuses whatever else but their combinations.
 type exprTests struct {
-	err error
-	at  int
+	err     error
+	at      int
+	steps   []stepTest
+	stepsAt []int
 }
 
 func (t *exprTests) fail(n ast.Node, format string, args ...any) {
@@ -239,12 +264,10 @@ func (t *exprTests) test(node *ast.Node, n *ast.BinaryNode) {
 		return
 	case n.Operator == "in":
 		for i := range list.Nodes {
-			t.value(&list.Nodes[i], field.Value, known)
+			t.value(&list.Nodes[i], field.Value, "==", known)
 		}
-	case n.Operator == "==" || n.Operator == "!=":
-		t.value(&n.Right, field.Value, known)
 	default:
-		t.value(&n.Right, field.Value, nil)
+		t.value(&n.Right, field.Value, n.Operator, known)
 	}
 	if field.Value != "also" && field.Value != "title" {
 		return
@@ -262,7 +285,7 @@ func (t *exprTests) test(node *ast.Node, n *ast.BinaryNode) {
 }
 
 // value makes a word or a text of a field's value a text, and checks it.
-func (t *exprTests) value(node *ast.Node, field string, known []string) {
+func (t *exprTests) value(node *ast.Node, field, operator string, known []string) {
 	var v string
 	switch n := (*node).(type) {
 	case *ast.IdentifierNode:
@@ -275,20 +298,78 @@ func (t *exprTests) value(node *ast.Node, field string, known []string) {
 		t.fail(n, "a value for %s is missing before %s", field, n)
 		return
 	}
+	what := strings.Replace(field, "also", "verdict", 1)
+	passes, equal := exprTest(operator, v), operator == "==" || operator == "!="
 	switch {
 	case v == "":
 		t.fail(*node, "an empty text matches nothing")
-	case field == "errno" && unnamedErrno.MatchString(v):
-	case known != nil && !slices.Contains(known, v):
-		what := strings.Replace(field, "also", "verdict", 1)
-		if field == "errno" {
-			t.fail(*node, "%q is no errno%s", v, text.DidYouMean(v, known))
-		} else {
-			t.fail(*node, "%q is no %s; there are %s", v, what, strings.Join(known, ", "))
+	case field == "step":
+		t.steps = append(t.steps, stepTest{passes, fmt.Errorf("%q is no step of the scenario", v)})
+		t.stepsAt = append(t.stepsAt, (*node).Location().From)
+	case known == nil || passes == nil:
+	case field == "errno" && equal:
+		if err := checkErrno(v); err != nil {
+			t.fail(*node, "%w", err)
 		}
+	case equal && !slices.Contains(known, v):
+		t.fail(*node, "%q is no %s; there are %s", v, what, strings.Join(known, ", "))
+	case !slices.ContainsFunc(known, passes) && (field != "errno" || !passes("") && !slices.ContainsFunc(unnamedErrnos(), passes)):
+		t.fail(*node, "there is no %s that %s %q", what, operator, v)
 	}
 	ast.Patch(node, &ast.StringNode{Value: v})
 }
 
-// unnamedErrno is how the guest reports one that errno(3) has no name for.
-var unnamedErrno = regexp.MustCompile(`^errno [0-9]+$`)
+// exprTest is what an operator tests of a text; nil where that can't be done.
+func exprTest(operator, v string) func(string) bool {
+	by := func(test func(s, v string) bool) func(string) bool {
+		return func(s string) bool { return test(s, v) }
+	}
+	switch operator {
+	case "contains":
+		return by(strings.Contains)
+	case "startsWith":
+		return by(strings.HasPrefix)
+	case "endsWith":
+		return by(strings.HasSuffix)
+	case "matches":
+		if re, err := regexp.Compile(v); err == nil { // else the compiler says it
+			return re.MatchString
+		}
+		return nil
+	}
+	return by(func(s, v string) bool { return s == v })
+}
+
+// unnamedErrno is how the guest reports one that errno(3) has no name for, such
+// as the kernel's own 524.
+var unnamedErrno = regexp.MustCompile(`^errno ([1-9][0-9]{0,3})$`)
+
+// mostErrno is the largest that a system call can return (include/linux/err.h).
+const mostErrno = 4095
+
+// unnamedErrnos are all of them.
+func unnamedErrnos() (names []string) {
+	for n := range unix.Errno(mostErrno + 1) {
+		if n > 0 && unix.ErrnoName(n) == "" {
+			names = append(names, fmt.Sprintf("errno %d", n))
+		}
+	}
+	return names
+}
+
+// checkErrno says why a text is no errno as the guest reports one.
+func checkErrno(v string) error {
+	if m := unnamedErrno.FindStringSubmatch(v); m != nil {
+		n, _ := strconv.Atoi(m[1]) // digits
+		if name := unix.ErrnoName(unix.Errno(n)); name != "" {
+			return fmt.Errorf("%q has the name %s", v, name)
+		}
+		if n <= mostErrno {
+			return nil
+		}
+	}
+	if !slices.Contains(errnos(), v) {
+		return fmt.Errorf("%q is no errno%s", v, text.DidYouMean(v, errnos()))
+	}
+	return nil
+}

@@ -70,6 +70,13 @@ func TestExprErrorsSayWhere(t *testing.T) {
 		`phase == run`:                 `"run" is no phase`,
 		`errno == EIOX`:                `column 10: "EIOX" is no errno (did you mean EIO?)`,
 		`errno == 5`:                   `column 10: "5" is no errno`,
+		`errno == "errno 5"`:           `column 10: "errno 5" has the name EIO`,
+		`errno == "errno 5000"`:        `column 10: "errno 5000" is no errno`,
+		`errno =~ "^EIOX$"`:            `column 10: there is no errno that matches "^EIOX$"`,
+		`!(errno contains EOI)`:        `column 18: there is no errno that contains "EOI"`,
+		`verdict startsWith hnag`:      `column 20: there is no verdict that startsWith "hnag"`,
+		`also !~ warm`:                 `column 9: there is no verdict that matches "warm"`,
+		`phase endsWith setp`:          `column 16: there is no phase that endsWith "setp"`,
 		`errno in (EIO, ENOMEN)`:       `column 16: "ENOMEN" is no errno (did you mean ENOMEM?)`,
 		`kind == x`:                    `"kind" is no field`,
 		`verdct == hang`:               `column 1: "verdct" is no field; there are verdict, also, phase, step, errno and title (did you mean verdict?)`,
@@ -108,6 +115,33 @@ func TestExprErrorsSayWhere(t *testing.T) {
 		}
 		if err != nil && strings.ContainsAny(err.Error(), "\x1b\n") {
 			t.Errorf("%q: unsafe message %q", text, err)
+		}
+	}
+}
+
+// Given a condition on the step, then it is refused where the scenario has none
+// that it names, and says which there are.
+func TestExprOfSteps(t *testing.T) {
+	steps := []string{"pwrite", "pread"}
+	for text, want := range map[string]string{
+		`step == pread`:                     "",
+		`step in (pread, zone-reset)`:       "column 17: \"zone-reset\" is no step of the scenario; there are pwrite, pread",
+		`verdict == eio && step == preadd`:  "column 27: \"preadd\" is no step",
+		`step =~ "^p" && step != pwrite`:    "",
+		`verdict == eio || step =~ "reads"`: "\"reads\" is no step",
+		`verdict == eio`:                    "",
+	} {
+		e, err := ParseExpr(text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := e.CheckSteps(steps); (err == nil) != (want == "") || err != nil && !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v, want %q", text, err, want)
+		}
+	}
+	for text, is := range map[string]bool{`errno =~ "^$"`: true, `errno == "errno 524"`: false, `errno startsWith errno`: false, `errno =~ "^E(IO|NOSPC)$"`: false} {
+		if e, err := ParseExpr(text); err != nil || e.Holds(Outcome{}) != is {
+			t.Errorf("%s: %v", text, err)
 		}
 	}
 }

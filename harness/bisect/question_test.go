@@ -255,6 +255,7 @@ func TestWhatElseProves(t *testing.T) {
 // does not show is refused with what it shows.
 func TestFor(t *testing.T) {
 	from := map[Signature]int{showsWarn: 7, showsEIO: 20, {Verdict: "warn", Title: "WARNING in bio_add_page"}: 25}
+	unnamed := map[Signature]int{showsWarn: 7, {Verdict: "errno", Errno: "errno 524"}: 11}
 	run := func(t *testing.T, texts ...string) (*Answer, error) {
 		cfg := Config{New: "c31", Old: []string{"c0"}}
 		for _, text := range texts {
@@ -264,12 +265,17 @@ func TestFor(t *testing.T) {
 			}
 			cfg.Rules.For = append(cfg.Rules.For, w)
 		}
-		return Run(context.Background(), cfg, chain(t, 32), &scripted{does: func(s Subject) Outcome { return began(s, from) }, prepared: revertible})
+		shows := from
+		if texts[0] == "errno 524" {
+			shows = unnamed
+		}
+		return Run(context.Background(), cfg, chain(t, 32), &scripted{does: func(s Subject) Outcome { return began(s, shows) }, prepared: revertible})
 	}
 	for _, c := range []struct {
 		texts []string
 		want  []string
 	}{
+		{[]string{"errno 524"}, []string{"c11"}}, // the kernel's own ENOTSUPP
 		{[]string{"eio"}, []string{"c20"}},
 		{[]string{"EIO"}, []string{"c20"}},
 		{[]string{"bio_add_page"}, []string{"c25"}},
@@ -296,7 +302,7 @@ func TestFor(t *testing.T) {
 		t.Errorf("%v", err)
 	}
 	for text, want := range map[string]string{
-		"EIOO": `"EIOO" is no errno`, "corupt": "did you mean corrupt?", "pass": "is no failure", "": "want a verdict", `""`: "empty title", "wran": "did you mean warn?",
+		"EIOO": `"EIOO" is no errno`, "errno 5": "has the name EIO", "errno 99999": "is no errno", "corupt": "did you mean corrupt?", "pass": "is no failure", "": "want a verdict", `""`: "empty title", "wran": "did you mean warn?",
 	} {
 		if _, err := ParseWanted(text); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%q: %v, want %q", text, err, want)

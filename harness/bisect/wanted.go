@@ -20,7 +20,7 @@ type Wanted struct {
 	title   string // lower case
 }
 
-var errnoSyntax = regexp.MustCompile(`^E[A-Z0-9]+$`)
+var errnoSyntax = regexp.MustCompile(`^(E[A-Z0-9]+|errno [0-9]+)$`)
 
 // ParseWanted reads one. What can't be seen on any kernel is an error; in
 // quotes, anything is a part of a title.
@@ -47,10 +47,11 @@ func ParseWanted(s string) (Wanted, error) {
 		w.verdict = v
 	case v.Known() || v == scenarios.Clean:
 		return w, fmt.Errorf("%q is no failure; there are %s", plain, strings.Join(failures, ", "))
-	case slices.Contains(errnos(), plain):
-		w.errno = plain
 	case errnoSyntax.MatchString(plain):
-		return w, fmt.Errorf("%q is no errno%s; put a title in quotes", plain, text.DidYouMean(plain, errnos()))
+		if err := checkErrno(plain); err != nil {
+			return w, fmt.Errorf("%w; put a title in quotes", err)
+		}
+		w.errno = plain
 	case !strings.ContainsAny(plain, " _:") && text.DidYouMean(plain, failures) != "":
 		return w, fmt.Errorf("%q is no verdict%s; put a title in quotes", plain, text.DidYouMean(plain, failures))
 	default:
