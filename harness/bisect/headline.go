@@ -16,7 +16,7 @@ func headline(c scenarios.Case, s symptom) string {
 	if s.setup {
 		return "setting up " + cmp.Or(stackName(c), "the disks") + " " + s.does()
 	}
-	st, io := stepOf(c, s.step), scenarios.IO{}
+	st, io := stepOf(c, s.step, s.nth), scenarios.IO{}
 	if st.IO != nil {
 		io = *st.IO
 	}
@@ -37,11 +37,13 @@ func headline(c scenarios.Case, s symptom) string {
 	return strings.Join(append(words, s.does()), " ")
 }
 
-// stepOf is the step of that name, or else the last one.
-func stepOf(c scenarios.Case, name string) scenarios.Step {
+// stepOf is the nth step of that name, or else the last one.
+func stepOf(c scenarios.Case, name string, nth int) scenarios.Step {
 	for _, st := range c.Steps {
 		if st.Op() == name {
-			return st
+			if nth--; nth <= 0 {
+				return st
+			}
 		}
 	}
 	if n := len(c.Steps); n > 0 {
@@ -58,6 +60,9 @@ func (s symptom) does() string {
 	}
 	switch s.verdict {
 	case scenarios.Errno, scenarios.EIO:
+		if s.wrong == WrongCheck {
+			return "ends otherwise than it should" + legs
+		}
 		if s.errno != "" {
 			return "returns " + s.errno + legs
 		}
@@ -75,6 +80,9 @@ func (s symptom) does() string {
 	case scenarios.Corrupt:
 		if s.wrong == WrongOverrun {
 			return "writes outside of its buffer"
+		}
+		if s.wrong == WrongCheck {
+			return "finds wrong data" + legs
 		}
 		return "gives wrong data" + legs
 	case scenarios.Warn:
@@ -120,11 +128,11 @@ func targetOf(v *scenarios.LVM) string {
 }
 
 // describe says what a case does, for readers who do not know its scenario.
-func describe(c scenarios.Case, step string) string {
+func describe(c scenarios.Case, step string, nth int) string {
 	if c.Scenario == nil {
 		return ""
 	}
-	st := stepOf(c, step)
+	st := stepOf(c, step, nth)
 	text, joint := "the step "+st.Op(), " on "
 	if io := st.IO; io != nil {
 		text = fmt.Sprintf("a %s of %d bytes at offset %d", io.Op, io.Length, io.Offset)

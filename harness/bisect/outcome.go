@@ -27,11 +27,16 @@ type Outcome struct {
 	Verdict scenarios.Verdict   `json:"verdict,omitempty"` // for KindVerdict
 	Also    []scenarios.Verdict `json:"also,omitempty"`
 	Phase   string              `json:"phase,omitempty"`
-	Step    string              `json:"step,omitempty"`
-	Errno   string              `json:"errno,omitempty"`
-	Bytes   int64               `json:"bytes,omitempty"`  // that the step gave
-	Wrong   string              `json:"wrong,omitempty"`  // of the verdict corrupt: what is wrong, one of the Wrong constants
-	Titles  []string            `json:"titles,omitempty"` // of the findings, normalised
+	Step    string              `json:"step,omitempty"` // the last that was begun
+	// Nth is which of the steps with that name it is, from 1; 0 where there is
+	// one only, or it is not known.
+	Nth int `json:"nth,omitempty"`
+	// Done are the names of the steps before it, which ended as they should.
+	Done   []string `json:"done,omitempty"`
+	Errno  string   `json:"errno,omitempty"`
+	Bytes  int64    `json:"bytes,omitempty"`  // that the step gave
+	Wrong  string   `json:"wrong,omitempty"`  // of the verdict corrupt: what is wrong, one of the Wrong constants
+	Titles []string `json:"titles,omitempty"` // of the findings, normalised
 	// Shows is each thing that a failing trial shows, the worst first: what
 	// the step answered, wrong data, a leg that failed, each WARN and BUG by
 	// its title. Nil where an older blockrig recorded the trial.
@@ -79,8 +84,10 @@ func (o Outcome) shown() []Signature {
 // Signature is what two failures must share to be the same one, apart from
 // titles.
 func (o Outcome) Signature() Signature {
-	s := Signature{Verdict: o.Verdict, Phase: o.Phase, Step: o.Step}
+	s := Signature{Verdict: o.Verdict, Phase: o.Phase, Step: o.Step, Nth: o.Nth}
 	switch {
+	case o.Verdict == scenarios.Errno && o.Wrong == WrongCheck:
+		s.Wrong = o.Wrong
 	case o.Verdict == scenarios.Corrupt:
 		s.Wrong = o.Wrong
 	case o.Verdict == scenarios.Errno && o.Errno == "":
@@ -95,17 +102,21 @@ func (o Outcome) Signature() Signature {
 const (
 	WrongData    = "data"    // not what was written there
 	WrongOverrun = "overrun" // bytes changed outside of what was asked for
+	WrongCheck   = "check"   // what the step demands does not hold
 )
 
 // A Signature names a class of failures.
 type Signature struct {
 	Verdict scenarios.Verdict `json:"verdict"`
 	Phase   string            `json:"phase"`
-	Step    string            `json:"step,omitempty"`
-	Errno   string            `json:"errno,omitempty"` // of the verdict errno
-	Short   bool              `json:"short,omitempty"` // of the verdict errno: only Bytes came, and no errno
-	Bytes   int64             `json:"bytes,omitempty"`
-	Wrong   string            `json:"wrong,omitempty"` // of the verdict corrupt
+	// Step is where it was seen; "" of what the kernel said in a case of several
+	// steps, of which it names none.
+	Step  string `json:"step,omitempty"`
+	Nth   int    `json:"nth,omitempty"`   // as an outcome's
+	Errno string `json:"errno,omitempty"` // of the verdict errno
+	Short bool   `json:"short,omitempty"` // of the verdict errno: only Bytes came, and no errno
+	Bytes int64  `json:"bytes,omitempty"`
+	Wrong string `json:"wrong,omitempty"` // of the verdict corrupt, or of what a step demands
 	// Place is the first byte that is wrong, "byte 512"; "" where it is not
 	// known, or where it is another one each time: a race shows in many places.
 	Place string `json:"place,omitempty"`
@@ -125,6 +136,12 @@ func (s Signature) same(t Signature) bool {
 	if s.Place == "" || t.Place == "" {
 		s.Place, t.Place = "", ""
 	}
+	if s.Step == "" || t.Step == "" {
+		s.Step, t.Step, s.Nth, t.Nth = "", "", 0, 0
+	}
+	if s.Nth == 0 || t.Nth == 0 {
+		s.Nth, t.Nth = 0, 0
+	}
 	if s.Wrong == "" || t.Wrong == "" { // where only a record is left
 		s.Wrong, t.Wrong = "", ""
 	}
@@ -136,11 +153,17 @@ func (s Signature) among(list []Signature) bool { return slices.ContainsFunc(lis
 
 func (s Signature) String() string {
 	where := s.Phase
-	if s.Step != "" {
+	switch {
+	case s.Step != "":
 		where = s.Step
-		if s.Phase != scenarios.PhaseStep && s.Phase != scenarios.PhaseDone {
-			where = s.Phase + " (" + s.Step + ")"
+		if s.Nth > 0 {
+			where = ordinal(s.Nth) + " " + where
 		}
+		if s.Phase != scenarios.PhaseStep && s.Phase != scenarios.PhaseDone {
+			where = s.Phase + " (" + where + ")"
+		}
+	case s.Phase == scenarios.PhaseStep:
+		where = ""
 	}
 	text := string(s.Verdict)
 	if s.Errno != "" {
@@ -154,6 +177,8 @@ func (s Signature) String() string {
 		text += fmt.Sprintf(": %d bytes", s.Bytes)
 	case s.Wrong == WrongOverrun:
 		text += ": bytes outside of what was asked for"
+	case s.Wrong == WrongCheck:
+		text += ": not as it demands"
 	}
 	if s.Place != "" {
 		text += " at " + s.Place
@@ -167,10 +192,19 @@ func (s Signature) String() string {
 // samePlace tells whether two signatures differ in their verdict and result
 // only: then one may be the other's earlier form.
 func (s Signature) samePlace(t Signature) bool {
-	return s.Phase == t.Phase && s.Step == t.Step
+	return s.Phase == t.Phase && (s.Step == "" || t.Step == "" || s.Step == t.Step && (s.Nth == 0 || t.Nth == 0 || s.Nth == t.Nth))
+}
+
+// ordinal is "2nd" of 2.
+func ordinal(n int) string {
+	end := "th"
+	if tens := n / 10 % 10; tens != 1 && n%10 >= 1 && n%10 <= 3 {
+		end = []string{"st", "nd", "rd"}[n%10-1]
+	}
+	return fmt.Sprint(n, end)
 }
 
 func compareSignatures(a, b Signature) int {
-	return cmp.Or(cmp.Compare(a.Verdict.Rank(), b.Verdict.Rank()), cmp.Compare(a.Phase, b.Phase), cmp.Compare(a.Step, b.Step),
+	return cmp.Or(cmp.Compare(a.Verdict.Rank(), b.Verdict.Rank()), cmp.Compare(a.Phase, b.Phase), cmp.Compare(a.Step, b.Step), cmp.Compare(a.Nth, b.Nth),
 		cmp.Compare(a.Errno, b.Errno), cmp.Compare(a.Bytes, b.Bytes), cmp.Compare(a.Wrong, b.Wrong), cmp.Compare(a.Place, b.Place), cmp.Compare(a.Title, b.Title))
 }

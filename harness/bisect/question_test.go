@@ -310,6 +310,90 @@ func TestFor(t *testing.T) {
 	}
 }
 
+// Given a case with several steps of one name, then the same answer of another
+// one is another failure, as is one that ends a trial before the step in
+// question: neither is a mark for it.
+func TestAnswersOfSeveralSteps(t *testing.T) {
+	of := func(o Outcome, nth int, done ...string) Outcome {
+		for i := range o.Shows {
+			if o.Shows[i].Step = "pread"; o.Shows[i].titled() {
+				o.Shows[i].Step = ""
+			} else {
+				o.Shows[i].Nth = nth
+			}
+		}
+		o.Step, o.Nth, o.Done = "pread", nth, done
+		return o
+	}
+	for name, c := range map[string]struct {
+		does func(i int) Outcome
+		want map[string]string
+	}{
+		"the first one failed on the way": {func(i int) Outcome {
+			switch {
+			case i >= 5 && i < 9:
+				return of(showing(showsEIO), 1)
+			case i >= 21:
+				return of(showing(showsEIO), 2, "pread")
+			}
+			return simPass
+		}, map[string]string{"eio in 2nd pread": "c21 proven"}},
+		"a warning, and then an error ends it earlier": {func(i int) Outcome {
+			switch {
+			case i >= 21:
+				return of(showing(showsWarn, showsEIO), 1)
+			case i >= 5:
+				o := of(showing(showsWarn), 2, "pread")
+				return o
+			}
+			return simPass
+		}, map[string]string{"eio in 1st pread": "c21 proven", `warn ("WARNING in a")`: "c5 proven"}},
+	} {
+		tester := &scripted{prepared: revertible, does: func(s Subject) Outcome {
+			if i := at(s); s.Revert != "" {
+				for j := 31; j >= 0; j-- {
+					if s.Revert == fmt.Sprint("c", j) {
+						with, without := c.does(j), c.does(j-1)
+						o := c.does(i)
+						o.Shows = slices.DeleteFunc(slices.Clone(o.Shows), func(g Signature) bool { return g.among(with.Shows) && !g.among(without.Shows) })
+						if len(o.Shows) == 0 {
+							return simPass
+						}
+						o.Verdict, o.Also = o.Shows[0].Verdict, nil
+						return o
+					}
+				}
+			}
+			return c.does(at(s))
+		}}
+		a, err := Run(context.Background(), Config{New: "c31", Old: []string{"c0"}}, chain(t, 32), tester)
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+			continue
+		}
+		if got := foundOf(a); !maps.Equal(got, c.want) {
+			t.Errorf("%s: %v, want %v", name, got, c.want)
+		}
+	}
+	eio, corrupt := Signature{Verdict: "eio", Phase: "step", Step: "pwrite"}, Signature{Verdict: "corrupt", Phase: "step", Step: "pread", Nth: 2}
+	l := newLens(Rules{}, Target{Signature: corrupt, Others: []Count{{eio, askedTimes}, {Signature{Verdict: "hang", Phase: "step", Step: "fsync"}, askedTimes}}})
+	for name, c := range map[string]struct {
+		o    Outcome
+		want class
+	}{
+		"before it":      {Outcome{Verdict: "eio", Phase: "step", Step: "pwrite", Done: []string{"pread"}}, classOther},
+		"after it":       {Outcome{Verdict: "eio", Phase: "step", Step: "pwrite", Errno: "EIO", Done: []string{"pread", "pread"}}, classPass},
+		"a hang after":   {Outcome{Verdict: "hang", Phase: "step", Step: "fsync", Done: []string{"pread", "pread"}, NoAnswer: true}, classPass},
+		"the other read": {Outcome{Verdict: "corrupt", Phase: "step", Step: "pread", Nth: 1}, classOther},
+		"it":             {Outcome{Verdict: "corrupt", Phase: "step", Step: "pread", Nth: 2, Done: []string{"pread"}}, classHit},
+	} {
+		c.o.Kind = KindVerdict
+		if got, _ := l.class(&c.o); got != c.want {
+			t.Errorf("an outcome %s is %v, want %v", name, got, c.want)
+		}
+	}
+}
+
 // Given wrong data at the same place each time, then the place is part of the
 // failure; where it is another one each time, it is none.
 func TestPlaceOfWrongData(t *testing.T) {

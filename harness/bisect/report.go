@@ -269,7 +269,7 @@ func address(who string) string {
 
 // opening says what happens, and since when.
 func (c Context) opening(a *Answer, s symptom) string {
-	doing := describe(c.Case, a.Target.Signature.Step)
+	doing := describe(c.Case, a.Target.Signature.Step, a.Target.Signature.Nth)
 	if s.setup {
 		doing = "setting up " + cmp.Or(stackName(c.Case), "the disks")
 	}

@@ -78,6 +78,7 @@ func Trials(dir string) (map[Subject][]Outcome, error) {
 // A symptom is what a failing trial shows of that which was looked for.
 type symptom struct {
 	step    string // its name
+	nth     int    // see Outcome.Nth
 	verdict scenarios.Verdict
 	errno   string
 	bytes   int64 // of a short transfer
@@ -94,7 +95,7 @@ func symptomOf(t Target, expr *Expr, failing *Seen) symptom {
 		o = failing.Trial
 	}
 	sig := t.Signature
-	s := symptom{step: sig.Step, verdict: sig.Verdict, errno: sig.Errno, bytes: sig.Bytes, wrong: sig.Wrong, title: sig.Title, setup: sig.Phase == scenarios.PhaseStack || sig.Phase == scenarios.PhaseDisks}
+	s := symptom{step: sig.Step, nth: sig.Nth, verdict: sig.Verdict, errno: sig.Errno, bytes: sig.Bytes, wrong: sig.Wrong, title: sig.Title, setup: sig.Phase == scenarios.PhaseStack || sig.Phase == scenarios.PhaseDisks}
 	shown := t.Titles
 	if failing != nil {
 		shown = failing.Titles

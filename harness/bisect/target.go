@@ -254,6 +254,9 @@ func hides(t Signature, o *Outcome) bool {
 	if o.NoAnswer && !slices.ContainsFunc(shown, func(s Signature) bool { return s.Phase == t.Phase }) {
 		return true // it did not come as far
 	}
+	if past := o.past(t); past != 0 {
+		return past < 0
+	}
 	switch t.Verdict {
 	case scenarios.EIO, scenarios.Errno:
 		return o.NoAnswer
@@ -265,6 +268,24 @@ func hides(t Signature, o *Outcome) bool {
 		return slices.ContainsFunc(shown, func(s Signature) bool { return s.Verdict == v })
 	}
 	return o.NoAnswer && has(scenarios.Bug) && !has(scenarios.Hang)
+}
+
+// past tells whether a trial ended before the step of a failure (-1), or left it
+// behind (1), which is a pass of that step. 0: it ended there, or that is not known.
+func (o *Outcome) past(t Signature) int {
+	if t.Step == "" || o.Step == "" || o.Step == t.Step && (o.Nth == t.Nth || o.Nth == 0 || t.Nth == 0) {
+		return 0
+	}
+	times := 0
+	for _, name := range o.Done {
+		if name == t.Step {
+			times++
+		}
+	}
+	if times >= max(1, t.Nth) {
+		return 1
+	}
+	return -1
 }
 
 func (l *lens) sharesTitle(o Outcome) bool {

@@ -249,6 +249,29 @@ func inThreads(st scenarios.Step) scenarios.Step {
 	return out
 }
 
+// StepNames are those that reports of a case's trials have for its steps, in
+// their order.
+func StepNames(c scenarios.Case) (names []string) {
+	var within func(of string, st scenarios.Step)
+	within = func(of string, st scenarios.Step) {
+		if st.IO != nil && st.IO.Threads > 1 {
+			st = inThreads(st)
+		}
+		groups := st.Groups()
+		if of != "" && groups == nil {
+			names = append(names, of+": "+st.Op())
+		}
+		for _, t := range slices.Concat(groups...) {
+			within(cmp.Or(of, st.Op()), t)
+		}
+	}
+	for _, st := range c.Steps {
+		names = append(names, st.Op())
+		within("", st)
+	}
+	return names
+}
+
 // may notes that an I/O may be done from now on, wholly or in part.
 func (m *model) may(o scenarios.IO, generation uint32) {
 	v, ok := m.effect(o, generation)

@@ -92,7 +92,7 @@ func (t *Tester) try(ctx context.Context, req bisect.Request, cases []scenarios.
 		if err != nil {
 			return err
 		}
-		o := outcomeOf(rec, r)
+		o := outcomeOf(rec, r, tasks[i].Case)
 		now := time.Now()
 		o.Seconds, last = now.Sub(last).Seconds(), now
 		if r.Traced != nil { // nothing that the search asked for
@@ -122,8 +122,8 @@ func (t *Tester) where(dir string) string {
 	return dir
 }
 
-// outcomeOf says what a trial is to a search.
-func outcomeOf(rec results.Record, r trial.Outcome) bisect.Outcome {
+// outcomeOf says what a trial of a case is to a search.
+func outcomeOf(rec results.Record, r trial.Outcome, c scenarios.Case) bisect.Outcome {
 	o := bisect.Outcome{
 		Kind: bisect.KindVerdict, Verdict: rec.Verdict, Also: rec.Also, Phase: rec.Phase, Step: r.Report.Step,
 		Errno: rec.Errno, Bytes: rec.Bytes, Titles: rec.Signature.Titles, Boot: rec.BootID,
@@ -133,9 +133,24 @@ func outcomeOf(rec results.Record, r trial.Outcome) bisect.Outcome {
 		o.Wrong = bisect.WrongData
 	case r.Report.Overrun != nil:
 		o.Wrong = bisect.WrongOverrun
+	case r.Report.Failed != "":
+		o.Wrong = bisect.WrongCheck
+	}
+	if rec.Verdict.Failure() {
+		for _, s := range r.Report.Before {
+			o.Done = append(o.Done, s.Step)
+		}
+	}
+	if names := trial.StepNames(c); rec.Verdict.Failure() && slices.Index(names, o.Step) != lastIndex(names, o.Step) {
+		o.Nth = 1
+		for _, name := range o.Done {
+			if name == o.Step {
+				o.Nth++
+			}
+		}
 	}
 	o.NoAnswer = rec.Verdict.Failure() && !r.Report.Returned
-	o.Shows = shows(o, r)
+	o.Shows = shows(o, r, len(trial.StepNames(c)) > 1)
 	if rec.Verdict != scenarios.Error {
 		return o
 	}
@@ -146,8 +161,18 @@ func outcomeOf(rec results.Record, r trial.Outcome) bisect.Outcome {
 	return o
 }
 
-// shows is each thing that a trial shows, by itself.
-func shows(o bisect.Outcome, r trial.Outcome) []bisect.Signature {
+func lastIndex(list []string, s string) int {
+	for i, v := range slices.Backward(list) {
+		if v == s {
+			return i
+		}
+	}
+	return -1
+}
+
+// shows is each thing that a trial shows, by itself. Of several steps, what the
+// kernel said, or did to a leg, is of any that were done by then.
+func shows(o bisect.Outcome, r trial.Outcome, several bool) []bisect.Signature {
 	var list []bisect.Signature
 	add := func(s bisect.Signature) {
 		if !slices.Contains(list, s) {
@@ -160,6 +185,7 @@ func shows(o bisect.Outcome, r trial.Outcome) []bisect.Signature {
 		s := of.Signature()
 		switch s.Verdict {
 		case scenarios.Corrupt:
+			before := len(list)
 			for _, wrong := range []struct {
 				kind string
 				at   *int64
@@ -169,9 +195,16 @@ func shows(o bisect.Outcome, r trial.Outcome) []bisect.Signature {
 					add(s)
 				}
 			}
+			if len(list) == before { // such as what a check found
+				add(s)
+			}
 			continue
 		case scenarios.Warn, scenarios.Bug:
 			s.Title = shown.Title
+		}
+		said := s.Title != "" || s.Verdict == scenarios.Degraded || s.Verdict == scenarios.Hang && !o.NoAnswer
+		if several && said && s.Phase == scenarios.PhaseStep {
+			s.Step, s.Nth = "", 0
 		}
 		add(s)
 	}

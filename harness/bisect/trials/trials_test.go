@@ -68,7 +68,7 @@ func TestOutcomes(t *testing.T) {
 			bisect.Outcome{Kind: bisect.KindError, Verdict: "error", Phase: "stack", Step: "pread", Reason: "lvcreate", Boot: "b"},
 		},
 	} {
-		got := outcomeOf(c.rec, trial.Outcome{Report: c.rep})
+		got := outcomeOf(c.rec, trial.Outcome{Report: c.rep}, scenarios.Case{Scenario: &scenarios.Scenario{}})
 		if d := cmp.Diff(c.want, got); d != "" {
 			t.Errorf("%s: %s", c.name, d)
 		}
