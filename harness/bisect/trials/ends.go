@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/blockrig/blockrig/harness/bisect"
+	"github.com/blockrig/blockrig/harness/text"
 	"github.com/blockrig/blockrig/kernels"
 	"github.com/blockrig/blockrig/kernels/gitbuild/gitcmd"
 )
@@ -92,7 +93,40 @@ func (r *Request) Commits(ctx context.Context, repo *gitcmd.Repo, e Ends, g GitR
 			return e.backwards(o.Name, g.New.Name)
 		}
 	}
+	for _, path := range g.Paths {
+		if err := checkPath(ctx, repo, path, g.Old, g.New); err != nil {
+			return err
+		}
+	}
 	r.Git = &g
+	return nil
+}
+
+// checkPath refuses a path that names nothing: beside others, git takes it for
+// one that no commit changes.
+func checkPath(ctx context.Context, repo *gitcmd.Repo, path string, old []End, new End) error {
+	for _, exclude := range []string{":!", ":^", ":(exclude"} {
+		if strings.HasPrefix(path, exclude) {
+			return nil // it may leave out what is not there
+		}
+	}
+	between := []string{"rev-list", "--max-count=1", new.Commit}
+	for _, end := range append(old, new) {
+		if out, err := repo.Run(ctx, "ls-tree", "--full-tree", end.Commit, "--", strings.TrimRight(path, "/")); err == nil && out != "" {
+			return nil
+		}
+		if end != new {
+			between = append(between, "^"+end.Commit)
+		}
+	}
+	// It may be a pattern, or have come and gone.
+	out, err := repo.Run(ctx, append(between, "--", path)...)
+	if _, ofGit := gitcmd.Status(err); err != nil && !ofGit {
+		return err
+	}
+	if err != nil || out == "" {
+		return wrong("there is no %s at %s or %s, nor between them", text.OneLine(path), old[0].Name, new.Name)
+	}
 	return nil
 }
 

@@ -2,6 +2,7 @@ package trials
 
 import (
 	"errors"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
@@ -82,6 +83,48 @@ func TestEndsOfCommits(t *testing.T) {
 				t.Errorf("git's words are %q, want %q", got, c.terms)
 			}
 		})
+	}
+}
+
+// Given paths, then each that names nothing at the ends nor between them is a
+// wrong request: beside another one git would take no notice of it.
+func TestPathsNameSomething(t *testing.T) {
+	dir, _ := tagged(t, "v1")
+	git := func(args ...string) {
+		t.Helper()
+		if out, err := exec.CommandContext(t.Context(), "git", append([]string{"-C", dir, "-c", "user.name=t", "-c", "user.email=t@t.example"}, args...)...).CombinedOutput(); err != nil {
+			t.Fatalf("git %s: %v\n%s", args[0], err, out)
+		}
+	}
+	commit := func(tag string, files ...string) {
+		t.Helper()
+		for _, f := range files {
+			name := filepath.Join(dir, f)
+			if err := errors.Join(os.MkdirAll(filepath.Dir(name), 0o755), os.WriteFile(name, []byte(tag), 0o644)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		git("add", "-A")
+		git("commit", "-q", "--allow-empty", "-m", tag)
+		git("tag", tag)
+	}
+	commit("v2", "block/bio.c", "drivers/md/dm.c", "a b/c.c")
+	commit("v3", "came/and/went.c")
+	git("rm", "-q", "came/and/went.c")
+	commit("v4", "block/bio.c", "new/x.c")
+	repo, err := gitcmd.Open(t.Context(), filepath.Join(t.TempDir(), "cache"), dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for path, is := range map[string]bool{
+		"block": true, "block/": true, "block/bio.c": true, "a b": true, "drivers/md": true, "came": true, "new/x.c": true, "*.c": true, ":(glob)**/went.c": true, ":!docs": true,
+		"blokc": false, "block/bio.h": false, "bloc": false, "*.h": false, "../block": false, "/block": false, "a": false, ":(glop)block": false, "-block": false,
+	} {
+		var r Request
+		err := r.Commits(t.Context(), repo, Ends{Good: []string{"v2"}, Bad: "v4"}, GitRequest{Paths: []string{"block", path}})
+		if _, wrong := errors.AsType[RequestError](err); wrong == is || (err == nil) != is {
+			t.Errorf("%s: %v", path, err)
+		}
 	}
 }
 

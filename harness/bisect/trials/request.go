@@ -5,8 +5,10 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"github.com/blockrig/blockrig/harness/bisect"
+	"github.com/blockrig/blockrig/harness/trial"
 	"github.com/blockrig/blockrig/scenarios"
 	"github.com/blockrig/blockrig/scenarios/language"
 )
@@ -168,6 +170,26 @@ func (c Criteria) Rules() (bisect.Rules, error) {
 		return rules, wrong("--confidence %v: want more than 0.5 and less than 1", c.Confidence)
 	}
 	return rules, nil
+}
+
+// CheckCases refuses a condition on steps that none of the cases has.
+func (c Criteria) CheckCases(cases ...scenarios.Case) error {
+	rules, err := c.Rules()
+	if err != nil || rules.BadWhen == nil {
+		return err
+	}
+	var steps []string
+	for _, c := range cases {
+		for _, name := range trial.StepNames(c) {
+			if !slices.Contains(steps, name) {
+				steps = append(steps, name)
+			}
+		}
+	}
+	if err := rules.BadWhen.CheckSteps(steps); err != nil {
+		return wrong("--bad-when: %w", err)
+	}
+	return nil
 }
 
 // Check says what in a request can't be.

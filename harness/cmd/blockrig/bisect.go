@@ -86,6 +86,15 @@ func (a *app) casesFor(name, only string, set []string) ([]scenarios.Case, error
 	return casesOf([]string{name}, set, list)
 }
 
+// bisectCases is casesFor, for what looks for a failure in their trials.
+func (a *app) bisectCases(name string, o *bisectOptions) ([]scenarios.Case, error) {
+	cases, err := a.casesFor(name, o.only, o.set)
+	if err != nil {
+		return nil, err
+	}
+	return cases, o.criteria.CheckCases(cases...)
+}
+
 // caseArgs are the flags that choose the cases, as they were given.
 func (o *bisectOptions) caseArgs() (args []string) {
 	if o.only != "" {

@@ -165,7 +165,7 @@ const mostBuilders = 64
 
 // newGit makes a bisection of commits.
 func (a *app) newGit(ctx context.Context, o *bisectOptions, g *gitOptions, name string) (*trials.Search, error) {
-	cases, err := a.casesFor(name, o.only, o.set)
+	cases, err := a.bisectCases(name, o)
 	if err != nil {
 		return nil, badRequest(err)
 	}

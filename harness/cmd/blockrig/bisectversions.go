@@ -68,7 +68,7 @@ the series where it changed.`,
 
 // newVersions asks Debian which releases there are and makes the bisection.
 func (a *app) newVersions(ctx context.Context, o *bisectOptions, good, bad string, fix bool, then *trials.GitRequest, name string) (*trials.Search, error) {
-	cases, err := a.casesFor(name, o.only, o.set)
+	cases, err := a.bisectCases(name, o)
 	if err != nil {
 		return nil, badRequest(err)
 	}

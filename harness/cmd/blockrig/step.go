@@ -207,7 +207,7 @@ func (a *app) step(c *cobra.Command, name, ref string, runs int, rate float64, l
 	if _, err := g.build(); err != nil {
 		return fail(err)
 	}
-	cases, err := a.casesFor(name, o.only, o.set)
+	cases, err := a.bisectCases(name, o)
 	if err != nil {
 		return fail(err)
 	}
