@@ -135,7 +135,7 @@ func fromFindings(findings []console.Finding, r Report, phaseOf func(console.Fin
 		if f.Baseline || f.Consequence || scenarios.Allowed(f.Title, r.Allow) {
 			continue
 		}
-		v := verdictOf(f.Kind)
+		v := Of(f.Kind)
 		if v == "" || r.Explained && v == scenarios.Degraded {
 			continue
 		}
@@ -159,7 +159,8 @@ func fromFindings(findings []console.Finding, r Report, phaseOf func(console.Fin
 	return out
 }
 
-func verdictOf(k console.Kind) scenarios.Verdict {
+// Of is the verdict that a kind of finding means; "" is none.
+func Of(k console.Kind) scenarios.Verdict {
 	switch k {
 	case console.KindHang:
 		return scenarios.Hang

@@ -6,10 +6,13 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"github.com/blockrig/blockrig/harness/bisect"
 	"github.com/blockrig/blockrig/harness/stats"
+	"github.com/blockrig/blockrig/harness/verdict"
 	"github.com/blockrig/blockrig/results"
+	"github.com/blockrig/blockrig/scenarios"
 )
 
 // A StepRequest is one test of one commit.
@@ -96,5 +99,19 @@ func TargetOf(dir string) (*bisect.Target, error) {
 		return nil, fmt.Errorf("the trial in %s has no signature", dir)
 	}
 	o := bisect.Outcome{Verdict: s.Verdict, Phase: s.Phase, Step: s.Step, Errno: rec.Errno, Bytes: rec.Bytes}
-	return &bisect.Target{Signature: o.Signature(), Titles: s.Titles}, nil
+	t := &bisect.Target{Signature: o.Signature(), Titles: s.Titles}
+	if s.Verdict == scenarios.Warn || s.Verdict == scenarios.Bug {
+		// Each of its titles is one that it shows.
+		for _, f := range rec.Findings {
+			if of := t.Signature; verdict.Of(f.Kind) == s.Verdict && slices.Contains(s.Titles, f.Title) {
+				if of.Title = f.Title; !slices.Contains(t.Signatures, of) {
+					t.Signatures = append(t.Signatures, of)
+				}
+			}
+		}
+		if t.Signatures != nil {
+			t.Signature = t.Signatures[0]
+		}
+	}
+	return t, nil
 }

@@ -119,6 +119,21 @@ func TestTargetOf(t *testing.T) {
 	if err != nil || !cmp.Equal(got, want) {
 		t.Errorf("%+v, %v", got, err)
 	}
+	// One that warns is the same as those with its title, and no other.
+	put(`{"scenario": "s", "verdict": "warn", "signature": "step/pread/warn: I/O error; WARNING in a; WARNING in b", "titles": ["I/O error", "WARNING in a", "WARNING in b"],
+		"findings": [{"kind": "warn", "title": "WARNING in a"}, {"kind": "io", "title": "I/O error"}, {"kind": "warn", "title": "WARNING in b"}, {"kind": "warn", "title": "WARNING allowed"}]}`)
+	if got, err = TargetOf(dir); err != nil {
+		t.Fatal(err)
+	}
+	for title, want := range map[string]int{"WARNING in a": bisect.StepBad, "WARNING in b": bisect.StepBad, "WARNING in c": bisect.StepSkip, "WARNING allowed": bisect.StepSkip} {
+		o := bisect.Outcome{
+			Kind: bisect.KindVerdict, Verdict: "warn", Phase: "step", Step: "pread", Titles: []string{title},
+			Shows: []bisect.Signature{{Verdict: "warn", Phase: "step", Step: "pread", Title: title}},
+		}
+		if status, why := bisect.Step([]bisect.Outcome{o}, bisect.Rules{}, got, 3); status != want {
+			t.Errorf("%s: %d, %s", title, status, why)
+		}
+	}
 	for _, bad := range []string{`{"scenario": "s", "verdict": "pass", "signature": "done/pread/pass"}`, `{"verdict": "hang", "signature": "hang"}`, `nothing`} {
 		put(bad)
 		if got, err := TargetOf(dir); err == nil {
