@@ -106,6 +106,10 @@ var ErrDoesNotApply = errors.New("does not apply")
 // or of a revert of one that is not.
 var ErrChangesNothing = fmt.Errorf("%w: it changes nothing here", ErrDoesNotApply)
 
+// ErrNoKernel is the error of a commit that has no kernel's sources, such as one
+// of another project's that was merged.
+var ErrNoKernel = fmt.Errorf("%w: the commit has no kernel in it: no Makefile", kernels.ErrNotFound)
+
 // A Builder builds kernels, one at a time for each repository unless its options
 // say otherwise; several processes may use one cache, and don't wait for each
 // other but for the same kernel.
@@ -187,7 +191,8 @@ func (b *Builder) Build(ctx context.Context, ref kernels.GitRef) (kernels.Kernel
 // BuildSpec gives a kernel from the cache or builds it. The error is a
 // *FailedError when the sources can't be built, and wraps ErrDoesNotApply when
 // Revert, or one of Try, does not apply, and kernels.ErrNotFound when there is
-// no such repository, no such commit in it, or not all of it.
+// no such repository, no such commit in it, or not all of it, or (ErrNoKernel)
+// the commit has no kernel.
 func (b *Builder) BuildSpec(ctx context.Context, spec Spec) (Build, error) {
 	build, err := b.buildSpec(ctx, spec)
 	var wrong *gitcmd.RequestError

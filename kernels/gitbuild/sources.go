@@ -12,7 +12,6 @@ import (
 	"strings"
 
 	"github.com/blockrig/blockrig/harness/cachedir"
-	"github.com/blockrig/blockrig/kernels"
 	"github.com/blockrig/blockrig/kernels/gitbuild/gitcmd"
 )
 
@@ -56,7 +55,7 @@ func (s *Sources) prepare(ctx context.Context) (leftOut []string, err error) {
 }
 
 func noKernel(commit string) error {
-	return fmt.Errorf("%w: commit %s has no kernel in it: no Makefile", kernels.ErrNotFound, commit[:12])
+	return fmt.Errorf("%s: %w", commit[:12], ErrNoKernel)
 }
 
 // Progress is told what becomes of the job.

@@ -164,6 +164,8 @@ func (c *Commits) Prepare(ctx context.Context, s bisect.Subject) (bisect.Prepare
 		p := failure(bisect.KindNone, err)
 		p.Absent = s.Revert != "" && errors.Is(err, gitbuild.ErrChangesNothing)
 		return p, nil
+	case errors.Is(err, gitbuild.ErrNoKernel):
+		return failure(bisect.KindBuild, err), nil
 	default:
 		return failure(bisect.KindError, err), nil
 	}

@@ -103,6 +103,21 @@ func TestSubjectsAsReferences(t *testing.T) {
 	}
 }
 
+// Given a commit without a kernel, such as one of another project's history that
+// was merged, then that is the commit's and no trouble with this machine.
+func TestCommitWithoutAKernel(t *testing.T) {
+	dir, commits := tagged(t, "v1")
+	b, err := gitbuild.Open(t.Context(), t.TempDir(), gitbuild.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := &Commits{Builder: b, Spec: gitbuild.Spec{Repo: dir}}
+	p, err := c.Prepare(t.Context(), bisect.Subject{Commit: commits["v1"]})
+	if err != nil || p.Failure != bisect.KindBuild || !strings.Contains(p.Reason, "no Makefile") {
+		t.Errorf("%+v, %v", p, err)
+	}
+}
+
 // Given a trial's folder, when step is to look for its failure, then that is
 // its signature and titles; a pass is no failure to look for.
 func TestTargetOf(t *testing.T) {
