@@ -124,7 +124,7 @@ func (t *scripted) Prepare(ctx context.Context, s Subject) (Prepared, error) {
 		return t.prepared(s), nil
 	}
 	if s.Revert != "" && !s.Partly {
-		return Prepared{Failure: KindNone, Reason: "does not apply"}, nil
+		return Prepared{Failure: KindBuild, Reason: "does not build without it"}, nil
 	}
 	return Prepared{Digest: "sha256:" + s.String()}, nil
 }

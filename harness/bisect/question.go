@@ -326,23 +326,8 @@ func (s *search) sameCommit(ctx context.Context, a *Answer, answered []*question
 			continue
 		}
 		a.First, a.Same = e.First, true
-		s.records, s.absent, s.there = records, q.absent, q.there
+		s.records = records
 		a.Checks = s.sameChecks(records, e.Checks)
-		// What was tried without the change is another trial of this too.
-		k := s.kernels[Subject{Commit: s.cfg.New, Revert: e.First.Hash}]
-		if k != nil && s.evidenceOf(k, 0).hits > 0 {
-			proofs, err := s.proofs(ctx, e.First.Hash)
-			if err != nil {
-				return false, false, err
-			}
-			for _, p := range proofs {
-				if i := slices.IndexFunc(a.Checks, func(c Check) bool { return c.Name == p.Name }); i >= 0 {
-					a.Checks[i] = p
-				} else {
-					a.Checks = append(a.Checks, p)
-				}
-			}
-		}
 		return true, false, nil
 	}
 	return false, false, nil
@@ -377,14 +362,15 @@ func (s *search) agree(ctx context.Context, marks []Marked) (records []Record, o
 }
 
 // sameChecks are the checks of a commit and its parents for another question,
-// by the trials that were made of them.
+// by the trials that were made of them. What else can be checked is asked again:
+// this one may show more seldom.
 func (s *search) sameChecks(records []Record, earlier []Check) []Check {
 	parent, culprit := s.bothSides()
 	culprit.Why = short(records[0].Commit) + ": " + records[0].Seen()
 	for _, r := range records[1:] {
 		parent.Why = strings.TrimPrefix(parent.Why+"; "+short(r.Commit)+": "+r.Seen(), "; ")
 	}
-	return slices.Concat([]Check{parent, culprit}, earlier[2:])
+	return slices.Concat([]Check{parent, culprit}, earlier[2:3])
 }
 
 // sameAs is the answer whose commit this one's is.

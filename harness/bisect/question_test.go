@@ -172,6 +172,17 @@ func TestTitlesAtRandomAreOneBug(t *testing.T) {
 	if got := foundOf(a); len(got) != 1 || a.Grade != Proven || a.First.Hash != "c20" || !strings.Contains(a.Target.String(), " or ") {
 		t.Errorf("%v", got)
 	}
+	// Whichever of them is asked for, also the one that shows more seldom.
+	for _, title := range []string{"WARNING in a", "BUG in b"} {
+		w, err := ParseWanted(title)
+		if err != nil {
+			t.Fatal(err)
+		}
+		a, err := Run(context.Background(), Config{New: "c31", Old: []string{"c0"}, Rules: Rules{For: []Wanted{w}}}, chain(t, 32), tester)
+		if err != nil || a.First == nil || a.First.Hash != "c20" {
+			t.Errorf("%s: %+v, %v", title, a, err)
+		}
+	}
 }
 
 // Given a check by revert after which an old unrelated warning remains, then
@@ -213,7 +224,7 @@ func TestWhatElseProves(t *testing.T) {
 		want   Grade
 		checks []string
 	}{
-		"alone":                    {true, "fails", Proven, []string{CheckAlone}},
+		"alone":                    {true, "fails", Likely, []string{CheckAlone}},
 		"alone, and not there":     {true, "", Likely, []string{CheckAlone}},
 		"partly":                   {true, "passes", Proven, []string{CheckPartly}},
 		"neither, and it is there": {false, "fails", Likely, nil},
@@ -247,6 +258,86 @@ func TestWhatElseProves(t *testing.T) {
 		}
 		if a.Grade != c.want {
 			t.Errorf("%s: %s %q, %+v", name, a.Grade, a.Why, a.Checks)
+		}
+	}
+}
+
+// Given a commit of two things, one of which shows seldom, when taking it back
+// helps against the other one, then the few trials of that prove nothing of the
+// one that shows seldom: here it is another commit's, too.
+func TestAProofIsOfOneQuestion(t *testing.T) {
+	trials := map[Subject]int{}
+	tester := &scripted{prepared: revertible, does: func(s Subject) Outcome {
+		var list []Signature
+		if at(s) >= 11 && s.Revert != "c11" {
+			list = append(list, showsWarn)
+		}
+		if trials[s]++; at(s) >= 11 && trials[s]%3 == 0 {
+			list = append(list, showsEIO)
+		}
+		return showing(list...)
+	}}
+	a, err := Run(context.Background(), Config{New: "c31", Old: []string{"c0"}}, chain(t, 32), tester)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, want := foundOf(a), map[string]string{`warn in pread ("WARNING in a")`: "c11 proven", "eio in pread": "c11 same likely"}; !maps.Equal(got, want) {
+		t.Errorf("%v, want %v", got, want)
+	}
+}
+
+// Given a change that was taken back, then came again without its bug, and
+// another one that shows the same later, then what can be taken back of the
+// first makes no difference: that it shows alone proves nothing of the end.
+func TestAChangeThatCameAgainWithoutItsBug(t *testing.T) {
+	a, err := Run(context.Background(), Config{New: "c31", Old: []string{"c0"}}, chain(t, 32), &scripted{
+		prepared: func(s Subject) Prepared {
+			if s.Revert == "c5" && !s.Partly {
+				return Prepared{Failure: KindNone, Reason: "does not apply"}
+			}
+			return Prepared{Digest: s.String()}
+		},
+		does: func(s Subject) Outcome {
+			if i := at(s); i == 5 || i >= 7 || s.Apply == "c5" {
+				return simTarget
+			}
+			return simPass
+		},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if a.First == nil || a.First.Hash != "c5" || a.Grade == Proven {
+		t.Errorf("%+v is %s: %+v", a.First, a.Grade, a.Checks)
+	}
+}
+
+// Given a revert that does not build, then the change is there, and what it
+// shows alone proves it.
+func TestARevertThatDoesNotBuild(t *testing.T) {
+	for _, fails := range []Prepared{{Failure: KindBuild, Reason: "does not build: undeclared"}, {Digest: "no boot"}} {
+		a, err := Run(context.Background(), Config{New: "c15", Old: []string{"c0"}}, chain(t, 16), &scripted{
+			prepared: func(s Subject) Prepared {
+				if s.Revert != "" {
+					return fails
+				}
+				return Prepared{Digest: s.String()}
+			},
+			does: func(s Subject) Outcome {
+				switch {
+				case s.Revert != "":
+					return Outcome{Kind: KindBoot, Reason: "no word from it"}
+				case at(s) >= 9 || s.Apply == "c9":
+					return simTarget
+				}
+				return simPass
+			},
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if a.First == nil || a.First.Hash != "c9" || a.Grade != Proven {
+			t.Errorf("%+v is %s: %q, %+v", a.First, a.Grade, a.Why, a.Checks)
 		}
 	}
 }

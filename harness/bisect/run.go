@@ -85,7 +85,7 @@ func (s *search) answer(ctx context.Context, answered []*question) (*Answer, err
 				return nil, nil
 			}
 		}
-		a.Ends = s.endRecords
+		a.Ends, s.unchecked = s.endRecords, false
 	}
 	switch {
 	case err != nil:
@@ -510,7 +510,7 @@ func (s *search) finish(ctx context.Context, a *Answer) error {
 			return err
 		}
 		a.Between = &b
-	} else if !s.cfg.Releases && !a.Same {
+	} else if !s.cfg.Releases {
 		proofs, err := s.proofs(ctx, a.First.Hash)
 		if err != nil {
 			return err
@@ -649,6 +649,10 @@ func (s *search) revert(ctx context.Context, first string) (Check, error) {
 func (s *search) try(ctx context.Context, p proof) (Check, *kernel, error) {
 	c := Check{Name: p.name, Result: NotPossible}
 	s.reverted = stateOpen
+	if s.unchecked && s.kernels[p.sub] == nil {
+		c.Why = "not tried for this"
+		return c, &kernel{prepared: Prepared{Failure: KindNone}}, nil
+	}
 	k, err := s.kernel(ctx, p.sub)
 	if err != nil {
 		return c, nil, err
@@ -656,6 +660,13 @@ func (s *search) try(ctx context.Context, p proof) (Check, *kernel, error) {
 	if k.prepared.Failure != "" {
 		c.Why = k.prepared.Reason
 		return c, k, nil
+	}
+	if s.unchecked { // a side of another question is worth no trial of its own
+		if j := s.decide(k, 0, s.alpha); j.state == stateOpen {
+			e := s.evidenceOf(k, 0)
+			c.Why = "too few trials to tell: " + seen(e.hits, e.runs(), len(e.boots))
+			return c, k, nil
+		}
 	}
 	j, err := s.judge(ctx, k, 0, s.alpha)
 	if err != nil {
@@ -746,6 +757,10 @@ func (s *search) grade(a *Answer) {
 		a.Why = append(a.Why, why)
 	}
 	a.Grade = Proven
+	// Taken back as a whole, if it does not build, it is all there.
+	_, partly := result[CheckPartly]
+	_, partlyFix := result[CheckPartlyFix]
+	partlyProven := !partly && !partlyFix || result[CheckPartly] == Pass || result[CheckPartlyFix] == Pass
 	proven := slices.ContainsFunc(otherProofs, func(name string) bool { return result[name] == Pass })
 	for _, r := range a.Ends {
 		if r.Mark == Skip && a.Stopped == "" {
@@ -791,6 +806,9 @@ func (s *search) grade(a *Answer) {
 				weaken("no: " + name)
 			case proven && !s.there:
 				weaken("nothing of the change can be taken back from " + short(s.cfg.New) + ", so it may not be there any more")
+			case proven && !partlyProven:
+				// The rest of it may be what shows, or another change that came later.
+				weaken("taking back what still applies of the change does not help, so it may be another one that shows in " + short(s.cfg.New))
 			case !proven:
 				weaken(name + ": not possible, and nothing else shows that it is this change")
 			}

@@ -404,7 +404,12 @@ func TestChecks(t *testing.T) {
 		}
 	})
 	t.Run("a revert that does not apply", func(t *testing.T) {
-		a := run(t, &scripted{does: regression})
+		a := run(t, &scripted{does: regression, prepared: func(s Subject) Prepared {
+			if s.Revert != "" && !s.Partly {
+				return Prepared{Failure: KindNone, Reason: "does not apply"}
+			}
+			return built(s)
+		}})
 		if c := check(t, a, CheckRevert); c.Result != NotPossible || c.Why != "does not apply" || check(t, a, CheckPartly).Result != Pass || a.Grade != Proven {
 			t.Errorf("%+v, %s", a.Checks, a.Grade)
 		}

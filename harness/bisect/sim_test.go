@@ -205,8 +205,8 @@ func (t *simTester) Prepare(ctx context.Context, s Subject) (Prepared, error) {
 	if t.w.broken[s.Commit] == KindBuild {
 		return Prepared{Failure: KindBuild, Reason: "does not compile"}, nil
 	}
-	if s.Revert != "" && !s.Partly && !t.w.reverts {
-		return Prepared{Failure: KindNone, Reason: "does not apply"}, nil
+	if s.Revert != "" && !t.w.reverts {
+		return Prepared{Failure: KindBuild, Reason: "does not build without it"}, nil
 	}
 	return Prepared{}, nil
 }

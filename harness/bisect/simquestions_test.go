@@ -22,6 +22,7 @@ type cause struct {
 	partly bool // or a part of it, which helps
 	alone  bool // it shows without the commits before it
 	blocks bool // the step gives no answer
+	mended bool // once it is gone, it comes again without its bug: a part of it can be taken back, and makes no difference
 }
 
 // in tells whether a commit has the change.
@@ -83,6 +84,7 @@ func symptomsOf(seed uint64) *symptoms {
 		if m := w.causes[0].began; m > 3 {
 			c := cause{shows: results[1:2], began: 1 + r.IntN(m-2)}
 			c.gone = c.began + 1 + r.IntN(m-c.began)
+			c.mended = c.began%2 == 0
 			if r.IntN(3) == 0 { // the very same one, by another change
 				c.shows = main.shows
 				c.blocks = main.blocks
@@ -144,7 +146,8 @@ func (w *symptoms) Prepare(ctx context.Context, s Subject) (Prepared, error) {
 			continue
 		}
 		switch there := c.in(at(s)); {
-		case !c.revert && (!s.Partly || !there):
+		case c.mended && !there && s.Partly:
+		case !c.revert && (!s.Partly || !there), c.mended && !there:
 			return Prepared{Failure: KindNone, Reason: "does not apply"}, nil
 		case c.revert && !there:
 			return Prepared{Failure: KindNone, Reason: "does not apply: it changes nothing here", Absent: true}, nil
