@@ -239,7 +239,7 @@ func (c Case) judge(asked bool) (Change, string) {
 	case b.Failures == 0:
 		return c.gone()
 	}
-	if only := unlike(b.failures(), a.failures()); len(only) > 0 {
+	if only := unlike(b.ways(), a.ways()); len(only) > 0 {
 		return AnotherFailure, "not seen before: " + strings.Join(only, ", ")
 	}
 	if *c.Differ >= Sure {
@@ -291,6 +291,18 @@ func (s Side) shows() string {
 // failures are the distinct ones, the most frequent first.
 func (s Side) failures() []string {
 	return s.distinct(scenarios.Verdict.Failure, func(o store.Outcome) string { return results.FailureText(o.Signature, o.Verdict) })
+}
+
+// ways are failures with what the step said where that is no chance: another
+// errno, or one behind a warning that stays, is another failure.
+func (s Side) ways() []string {
+	return s.distinct(scenarios.Verdict.Failure, func(o store.Outcome) string {
+		text := results.FailureText(o.Signature, o.Verdict)
+		if o.Said != "" && slices.Contains([]scenarios.Verdict{scenarios.Warn, scenarios.Degraded, scenarios.Errno}, o.Verdict) {
+			text += " (" + o.Said + ")"
+		}
+		return text
+	})
 }
 
 // results are what passing trials said.
