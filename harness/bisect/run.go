@@ -641,6 +641,17 @@ func (s *search) revert(ctx context.Context, first string) (Check, error) {
 		return c, err
 	}
 	s.absent = k.prepared.Absent
+	if k.prepared.Failure == KindNone && !s.absent && s.cfg.TakenBack != nil {
+		// What came later may be why it conflicts.
+		d, err := s.history.Describe(ctx, first)
+		if err != nil {
+			return c, err
+		}
+		if by := s.cfg.TakenBack(ctx, d); by != "" {
+			s.absent = true
+			c.Why += ", and " + short(by) + " took it back"
+		}
+	}
 	return c, nil
 }
 

@@ -40,6 +40,10 @@ type Config struct {
 	// history is a [Chooser].
 	Builders int
 	Progress func(Event)
+	// TakenBack names the last commit, between the ends, that took back what a
+	// commit did, by what the history says; "" where it was not, or was applied
+	// again. Nil: that is not known.
+	TakenBack func(ctx context.Context, c Commit) string
 }
 
 // An Event is what a search does from now on, or what came of it.

@@ -292,6 +292,43 @@ func TestAbsentChangeIsNoCulprit(t *testing.T) {
 	}
 }
 
+// Given a change that the history says was taken back, and a revert that
+// conflicts with what came later, then it is as absent as one that reverts to
+// nothing; one that applies is there, whatever the history says.
+func TestChangeThatTheHistoryTookBack(t *testing.T) {
+	for reason, want := range map[Kind]Grade{KindNone: Doubtful, KindBuild: Proven} {
+		asked := ""
+		cfg := Config{New: "c15", Old: []string{"c0"}, TakenBack: func(_ context.Context, c Commit) string {
+			asked = c.Hash
+			return "c12"
+		}}
+		a, err := Run(context.Background(), cfg, chain(t, 16), &scripted{
+			prepared: func(s Subject) Prepared {
+				if s.Revert != "" {
+					return Prepared{Failure: reason, Reason: "no"}
+				}
+				return Prepared{Digest: s.String()}
+			},
+			does: func(s Subject) Outcome {
+				if at(s) >= 9 {
+					return simTarget
+				}
+				return simPass
+			},
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if a.First == nil || a.First.Hash != "c9" || a.Grade != want {
+			t.Errorf("%s: %v, %s %q, %+v", reason, a.First, a.Grade, a.Why, a.Checks)
+		}
+		says := slices.ContainsFunc(a.Checks, func(c Check) bool { return c.Name == CheckRevert && c.Why == "no, and c12 took it back" })
+		if gone := reason == KindNone; (asked == "c9") != gone || says != gone {
+			t.Errorf("%s: asked of %q, %+v", reason, asked, a.Checks)
+		}
+	}
+}
+
 func TestRules(t *testing.T) {
 	// c10 brings a warning, c20 the hang.
 	does := func(s Subject) Outcome {

@@ -142,6 +142,26 @@ func (s *Search) ask(ctx context.Context, a *bisect.Answer, h bisect.History, cx
 	}
 }
 
+// takenBack is a [bisect.Config]'s: by what the messages of commits say, and by
+// their changes.
+func (s *Search) takenBack(ctx context.Context, c bisect.Commit) string {
+	repo, err := gitcmd.Open(ctx, s.Cache, s.Request.Git.Repo)
+	if err != nil {
+		return ""
+	}
+	var old []string
+	for _, o := range s.Request.Git.Old {
+		old = append(old, o.Commit)
+	}
+	ctx, cancel := context.WithTimeout(ctx, originTime)
+	defer cancel()
+	story := source{repo}.story(ctx, c, old, s.Request.Git.New.Commit)
+	if n := len(story); n > 0 && story[n-1].Reverts {
+		return story[n-1].Hash
+	}
+	return ""
+}
+
 // seen is what the trials of commits showed, with the record of one that shows
 // it where there is one; nil without trials.
 func (s *Search) seen(a *bisect.Answer, rules bisect.Rules, trials map[bisect.Subject][]bisect.Outcome, commits []string, name string) (*bisect.Seen, results.Record, error) {

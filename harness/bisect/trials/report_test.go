@@ -318,6 +318,14 @@ func TestOriginOfACommit(t *testing.T) {
 	redo := src.commit("f", "1", "f: change") // by the change alone
 	tip := src.commit("h", "1", "Revert \"f: change\", they said")
 
+	// Whether it is gone is said for the end of the search, not for today.
+	for end, want := range map[string]string{undo: undo, redo: "", tip: ""} {
+		s := &Search{Cache: t.TempDir(), Request: Request{Git: &GitRequest{Repo: src.dir, Old: []End{{Commit: old}}, New: End{Commit: end}}}}
+		if by := s.takenBack(t.Context(), bisect.Commit{Hash: change, Title: "f: change"}); by != want {
+			t.Errorf("up to %s, %q took it back, want %q", end, by, want)
+		}
+	}
+
 	repo := sourceOf(t, src)
 	for _, tc := range []struct {
 		commit, upstream, in, near string

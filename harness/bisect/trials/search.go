@@ -231,6 +231,7 @@ func (s *Search) Run(ctx context.Context, runner *Runner, progress func(bisect.E
 		}()
 		t.Kernels = commits
 		h, tester = git, inspecting{t, commits}
+		cfg.TakenBack = s.takenBack
 	default:
 		releases, err := bisect.NewReleases(r.Releases.Releases)
 		if err != nil {
