@@ -16,7 +16,8 @@
 //	         follows from these two. If they contradict, the history is replayed
 //	         from the first mark that was wrong
 //	proofs   the bad end without the commit's change, or what else shows that it
-//	         is this change that the bad end shows
+//	         is this change that the bad end shows. After one that the history
+//	         says was taken back, the search goes on where that was done
 //	answer   the commit, each check, and whether it is proven, likely or
 //	         doubtful
 //

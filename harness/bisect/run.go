@@ -125,7 +125,20 @@ func (a *Answer) stop(stop *StopError) {
 
 // search finds the change, or both of a symptom that grew.
 func (s *search) search(ctx context.Context, a *Answer) error {
-	f, err := s.prove(ctx, a, s.cfg.New, s.cfg.Old)
+	var f found
+	var err error
+	for old := s.cfg.Old; ; {
+		if f, err = s.prove(ctx, a, s.cfg.New, old); err != nil || f.grows != nil {
+			break
+		}
+		by, err := s.takenBack(ctx, a)
+		if err != nil || by == "" || slices.Contains(old, by) {
+			return err
+		}
+		s.note("%s is not what %s shows: %s took it back; looking for what came after that", short(a.First.Hash), short(s.cfg.New), short(by))
+		old = append(slices.Clip(old), by)
+		s.records, s.edge = nil, nil
+	}
 	if err != nil || f.grows == nil {
 		return err
 	}
@@ -138,6 +151,28 @@ func (s *search) search(ctx context.Context, a *Answer) error {
 		return err
 	}
 	return s.targetOnly(ctx, a)
+}
+
+// takenBack gives the commit that took the change found back, where it is as it
+// was before the change, so that another one must have come later; else "".
+func (s *search) takenBack(ctx context.Context, a *Answer) (string, error) {
+	if a.First == nil || s.cfg.Releases || s.cfg.TakenBack == nil {
+		return "", nil
+	}
+	if _, err := s.revert(ctx, a.First.Hash); err != nil || !s.absent {
+		return "", err
+	}
+	by := s.cfg.TakenBack(ctx, *a.First)
+	if by == "" {
+		return "", nil
+	}
+	k, j, err := s.judgeCommit(ctx, by, s.alpha)
+	if err != nil || s.mark(j.state) != Old {
+		return "", err
+	}
+	s.trust(k, j.state)
+	a.Ends = append(a.Ends, s.record(by, k, j))
+	return by, nil
 }
 
 // targetOnly looks for the target when the other failure turned out to be another

@@ -329,6 +329,40 @@ func TestChangeThatTheHistoryTookBack(t *testing.T) {
 	}
 }
 
+// Given a change that was taken back, and another one that shows the same later,
+// when the search comes to the first, then it goes on after the commit that took
+// it back, whether the revert of the first conflicts or changes nothing.
+func TestWhatCameAfterAChangeWasTakenBack(t *testing.T) {
+	for _, absent := range []bool{false, true} {
+		cfg := Config{New: "c31", Old: []string{"c0"}, TakenBack: func(_ context.Context, c Commit) string {
+			return map[string]string{"c5": "c6"}[c.Hash]
+		}}
+		a, err := Run(context.Background(), cfg, chain(t, 32), &scripted{
+			prepared: func(s Subject) Prepared {
+				if s.Revert == "c5" {
+					return Prepared{Failure: KindNone, Reason: "does not apply", Absent: absent}
+				}
+				return Prepared{Digest: s.String()}
+			},
+			does: func(s Subject) Outcome {
+				if i := at(s); s.Revert != "c7" && (i == 5 || i >= 7) {
+					return simTarget
+				}
+				return simPass
+			},
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if a.First == nil || a.First.Hash != "c7" || a.Grade != Proven {
+			t.Errorf("%v, %s %q, %+v", a.First, a.Grade, a.Why, a.Checks)
+		}
+		if !slices.ContainsFunc(a.Ends, func(r Record) bool { return r.Commit == "c6" && r.Mark == Old }) || strings.Contains(a.Log, "c5") {
+			t.Errorf("%+v\n%s", a.Ends, a.Log)
+		}
+	}
+}
+
 func TestRules(t *testing.T) {
 	// c10 brings a warning, c20 the hang.
 	does := func(s Subject) Outcome {

@@ -139,6 +139,16 @@ func (w *symptoms) by(c *cause, commit string) bool {
 	return i == c.began || i == c.again && i > 0
 }
 
+// takenBack is what the messages of commits say, in one of two.
+func (w *symptoms) takenBack(_ context.Context, commit Commit) string {
+	for i := range w.causes {
+		if c := &w.causes[i]; w.by(c, commit.Hash) && !c.in(w.n-1) && c.gone%2 == 0 {
+			return fmt.Sprint("c", c.gone)
+		}
+	}
+	return ""
+}
+
 func (w *symptoms) Prepare(ctx context.Context, s Subject) (Prepared, error) {
 	for i := range w.causes {
 		c := &w.causes[i]
@@ -247,7 +257,8 @@ func simulateSeveral(t testing.TB, seed uint64, confidence float64, g grids) (cl
 			t.Fatal(err)
 		}
 	}
-	a, err := run(context.Background(), Config{New: fmt.Sprint("c", w.n-1), Old: []string{"c0"}, Direction: Regression, Confidence: confidence}, graph, w, g)
+	cfg := Config{New: fmt.Sprint("c", w.n-1), Old: []string{"c0"}, Direction: Regression, Confidence: confidence, TakenBack: w.takenBack}
+	a, err := run(context.Background(), cfg, graph, w, g)
 	if err != nil {
 		return nil, w.trials
 	}
