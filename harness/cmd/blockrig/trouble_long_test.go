@@ -9,7 +9,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
-	"maps"
+	"io"
 	"math"
 	"math/rand/v2"
 	"os"
@@ -26,20 +26,19 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/blockrig/blockrig/scenarios"
+	"github.com/blockrig/blockrig/scenarios/language"
 )
 
-// troubleTrials is how many trials each kind of trouble gets, and troubleSeed
-// draws its moments.
+// troubleTrials is at least how many trials each kind of trouble gets,
+// troubleStories the stories that they tell, and troubleSeed draws the moments
+// of trouble and the order of stories.
 var (
-	troubleTrials = flag.Int("trouble.trials", 6, "trials for each kind of trouble of the host")
-	troubleSeed   = flag.Uint64("trouble.seed", 0, "draws the moments of trouble; 0: any")
+	troubleTrials  = flag.Int("trouble.trials", 6, "at least so many trials for each kind of trouble of the host")
+	troubleStories = flag.String("trouble.stories", theStory, "the stories that are told beside it, as a `pattern` of names; * is any")
+	troubleSeed    = flag.Uint64("trouble.seed", 0, "draws the moments of trouble; 0: any")
 )
-
-// What cases of lvm-mirror-dio-read show on a quiet host.
-var knownAnswers = map[string]map[string]string{
-	"debian:6.17": {"length=4096,memory_offset=0": "pass", "length=512,memory_offset=32": "pass", "length=4096,memory_offset=32": "pass"},
-	"debian:6.18": {"length=4096,memory_offset=0": "pass", "length=512,memory_offset=32": "eio", "length=4096,memory_offset=32": "hang"},
-}
 
 // A trouble is something that a host does to a blockrig that runs on it.
 type trouble struct {
@@ -51,7 +50,8 @@ type trouble struct {
 // A victim is a blockrig that runs.
 type victim struct {
 	pid     int
-	results string // its folder of results
+	results string        // its folder of results
+	unheard chan struct{} // while something is in it nobody reads what the blockrig says
 }
 
 func (v victim) itself() []int { return []int{v.pid} }
@@ -89,10 +89,19 @@ var troubles = []trouble{
 	})},
 	{"a disk that is full now and then", fullDisk},
 	{"a clock that steps", steppingClock},
+	{"what it says is not read for 0.1 to 60 s", func(ctx context.Context, v victim, r *rand.Rand) error {
+		for rest(ctx, between(r, 50*time.Millisecond, 5*time.Second)) {
+			v.unheard <- struct{}{}
+			rest(ctx, between(r, 100*time.Millisecond, time.Minute))
+			<-v.unheard
+		}
+		return nil
+	}},
 }
 
-// Given a host that does something bad at random moments, when trials of
-// known answer run on it, then no verdict is another one, and few have none.
+// Given a host that does something bad at random moments, when stories are
+// told on it, whose every answer is known, then no verdict is another one, and
+// few have none.
 // Most kinds of trouble are time that passes: -parallel makes so many at once,
 // each of which is some trouble for the others, too.
 func TestTroubleOfTheHostChangesNoVerdict(t *testing.T) {
@@ -102,12 +111,33 @@ func TestTroubleOfTheHostChangesNoVerdict(t *testing.T) {
 		seed = rand.Uint64()
 	}
 	t.Logf("-trouble.seed %d", seed)
+	stories, err := storyScenarios(nil, true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	stories = slices.DeleteFunc(stories, func(sc *scenarios.Scenario) bool {
+		ok, err := filepath.Match(*troubleStories, sc.Name)
+		return err != nil || !ok
+	})
+	if len(stories) == 0 {
+		t.Fatalf("no story is named %s", *troubleStories)
+	}
 	var all, none atomic.Int64
 	t.Run("trouble", func(t *testing.T) {
 		for i, tr := range troubles {
 			t.Run(tr.name, func(t *testing.T) {
 				t.Parallel()
-				wrong, errors, n := troubled(t, exe, tr, rand.New(rand.NewPCG(seed, uint64(i))))
+				r := rand.New(rand.NewPCG(seed, uint64(i)))
+				wrong, errors, n := 0, 0, 0
+				for n < *troubleTrials {
+					for _, at := range r.Perm(len(stories)) {
+						if n >= *troubleTrials {
+							break
+						}
+						w, e, asked := troubled(t, exe, tr, stories[at], *troubleTrials-n, r)
+						wrong, errors, n = wrong+w, errors+e, n+asked
+					}
+				}
 				all.Add(int64(n))
 				none.Add(int64(errors))
 				t.Logf("%d trials, %d without a verdict, %d wrong", n, errors, wrong)
@@ -120,27 +150,30 @@ func TestTroubleOfTheHostChangesNoVerdict(t *testing.T) {
 	}
 }
 
-// troubled runs the cases beside a trouble. A run that stops is resumed.
-func troubled(t *testing.T, exe string, tr trouble, r *rand.Rand) (wrong, errors, n int) {
+// troubled tells a story beside a trouble: the only one as often as makes so
+// many trials, one of several once. A run that stops is resumed.
+func troubled(t *testing.T, exe string, tr trouble, sc *scenarios.Scenario, trials int, r *rand.Rand) (wrong, errors, n int) {
 	t.Helper()
 	folder := resultsOf(t, tr)
-	args := []string{"run", "lvm-mirror-dio-read", "--format", "json", "--results", folder}
-	cases := 0
-	for _, ref := range slices.Sorted(maps.Keys(knownAnswers)) {
-		args = append(args, "-k", ref)
-		for id := range knownAnswers[ref] {
-			if cases++; !slices.Contains(args, id) {
-				args = append(args, "--case", id)
-			}
-		}
+	cases, err := language.Cases(sc, nil)
+	if err != nil {
+		t.Fatal(err)
 	}
-	repeat := max(1, *troubleTrials/cases)
-	args = append(args, "--repeat", strconv.Itoa(repeat))
+	args := []string{"run", sc.Name, "--format", "json", "--results", folder}
+	for _, k := range sc.Story.Kernels {
+		args = append(args, "-k", k.Ref)
+	}
+	n = len(sc.Story.Kernels) * len(cases)
+	if sc.Name == *troubleStories {
+		repeat := (trials + n - 1) / n
+		args = append(args, "--repeat", strconv.Itoa(repeat))
+		n *= repeat
+	}
 	verdicts := map[int]answer{} // by their place in the run
 	for idle := 0; idle < 5; {   // a host that is in trouble all the time does no more
 		before := len(verdicts)
 		said := beside(t, exec.CommandContext(t.Context(), exe, args...), folder, tr, r, verdicts)
-		if len(verdicts) == cases*repeat {
+		if len(verdicts) == n {
 			break
 		}
 		if idle++; len(verdicts) > before {
@@ -148,50 +181,75 @@ func troubled(t *testing.T, exe string, tr trouble, r *rand.Rand) (wrong, errors
 		}
 		runs, err := filepath.Glob(filepath.Join(folder, "2*"))
 		if err != nil || len(runs) != 1 {
-			t.Errorf("%d of %d trials, and %d runs to resume, %v:\n%s", len(verdicts), cases*repeat, len(runs), err, said)
+			t.Errorf("%s: %d of %d trials, and %d runs to resume, %v:\n%s", sc.Name, len(verdicts), n, len(runs), err, said)
 			break
 		}
-		t.Logf("%d of %d trials; resuming after: %s", len(verdicts), cases*repeat, lastLine(said))
+		t.Logf("%s: %d of %d trials; resuming after: %s", sc.Name, len(verdicts), n, lastLine(said))
 		args = []string{"run", "--resume", filepath.Base(runs[0]), "--format", "json", "--results", folder}
 	}
 	for _, a := range verdicts {
-		switch want := knownAnswers[a.Kernel.Ref][a.Case]; {
-		case a.Verdict == "error":
+		want := expected(t, sc, cases, a)
+		switch {
+		case a.Verdict == scenarios.Error:
 			errors++
-			t.Logf("%s %s: no verdict: %s", a.Kernel.Ref, a.Case, a.Reason)
-		case a.Verdict != want:
+			t.Logf("%s on %s, %q: no verdict: %s", sc.Name, a.Kernel.Ref, a.Case, a.Reason)
+		case !want.Met(a.Verdict, a.Also):
 			wrong++
-			t.Errorf("%s %s: %s instead of %s: %s", a.Kernel.Ref, a.Case, a.Verdict, want, a.Reason)
+			t.Errorf("%s on %s, %q: %s, also %v, instead of %s, also one of %v: %s", sc.Name, a.Kernel.Ref, a.Case, a.Verdict, a.Also, want.Verdict, want.Also, a.Reason)
 		}
 	}
 	// A trial that was never finished has no verdict either.
-	return wrong, errors + cases*repeat - len(verdicts), cases * repeat
+	return wrong, errors + n - len(verdicts), n
+}
+
+// expected is what the story says of the kernel and the case of an answer.
+func expected(t *testing.T, sc *scenarios.Scenario, cases []scenarios.Case, a answer) scenarios.StoryExpect {
+	t.Helper()
+	k := slices.IndexFunc(sc.Story.Kernels, func(k scenarios.StoryKernel) bool { return k.Ref == a.Kernel.Ref })
+	c := slices.IndexFunc(cases, func(c scenarios.Case) bool { return c.ID == a.Case })
+	if k < 0 || c < 0 {
+		t.Fatalf("%s has no %s, %q", sc.Name, a.Kernel.Ref, a.Case)
+	}
+	want, ok := sc.Story.Kernels[k].Expects(cases[c])
+	if !ok {
+		t.Fatalf("%s does not say what %s, %q shows", sc.Name, a.Kernel.Ref, a.Case)
+	}
+	return want
 }
 
 // An answer is what a run says of a trial.
 type answer struct {
-	Task                  *int
-	Kernel                struct{ Ref string }
-	Case, Verdict, Reason string
+	Task         *int
+	Kernel       struct{ Ref string }
+	Case, Reason string
+	Verdict      scenarios.Verdict
+	Also         []scenarios.Verdict
 }
 
 // beside runs a command beside a trouble, adds its answers to verdicts, and
 // gives what it said on stderr.
 func beside(t *testing.T, cmd *exec.Cmd, folder string, tr trouble, r *rand.Rand, verdicts map[int]answer) string {
 	t.Helper()
-	var said strings.Builder
-	cmd.Stderr = &said
-	out, err := cmd.StdoutPipe()
+	v := victim{results: folder, unheard: make(chan struct{}, 1)}
+	out, err := heard(cmd.StdoutPipe, v.unheard)
+	if err != nil {
+		t.Fatal(err)
+	}
+	report, err := heard(cmd.StderrPipe, v.unheard)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
+	v.pid = cmd.Process.Pid
 	ctx, end := context.WithCancel(t.Context())
 	defer end()
 	made := make(chan error, 1)
-	go func() { made <- tr.make(ctx, victim{cmd.Process.Pid, folder}, r) }()
+	go func() { made <- tr.make(ctx, v, r) }()
+	var said strings.Builder
+	var reading sync.WaitGroup
+	reading.Go(func() { _, _ = io.Copy(&said, report) })
 	lines := bufio.NewScanner(out)
 	lines.Buffer(nil, 16<<20)
 	for lines.Scan() {
@@ -204,6 +262,7 @@ func beside(t *testing.T, cmd *exec.Cmd, folder string, tr trouble, r *rand.Rand
 		}
 		verdicts[*a.Task] = a
 	}
+	reading.Wait()
 	_ = cmd.Wait() // its status is that of the verdicts
 	end()
 	if err := <-made; err != nil {
@@ -211,6 +270,31 @@ func beside(t *testing.T, cmd *exec.Cmd, folder string, tr trouble, r *rand.Rand
 	}
 	return said.String()
 }
+
+// heard reads from a pipe that holds as little as one can, but not while
+// something is in unheard.
+func heard(pipe func() (io.ReadCloser, error), unheard chan struct{}) (io.Reader, error) {
+	r, err := pipe()
+	if err != nil {
+		return nil, err
+	}
+	f, ok := r.(*os.File)
+	if !ok {
+		return nil, fmt.Errorf("the pipe is a %T", r)
+	}
+	if _, err := unix.FcntlInt(f.Fd(), unix.F_SETPIPE_SZ, os.Getpagesize()); err != nil {
+		return nil, err
+	}
+	return readerFunc(func(p []byte) (int, error) {
+		unheard <- struct{}{}
+		<-unheard
+		return f.Read(p)
+	}), nil
+}
+
+type readerFunc func([]byte) (int, error)
+
+func (f readerFunc) Read(p []byte) (int, error) { return f(p) }
 
 func lastLine(s string) string {
 	lines := strings.Split(strings.TrimSpace(s), "\n")
