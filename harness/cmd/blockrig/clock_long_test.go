@@ -52,7 +52,7 @@ func steppingClock(ctx context.Context, v victim, r *rand.Rand) error {
 		}
 	}
 	if steps == 0 {
-		return errors.New("no clock was stepped")
+		return fmt.Errorf("%w: no clock was stepped", errNoMoment)
 	}
 	return nil
 }

@@ -128,19 +128,20 @@ func TestTroubleOfTheHostChangesNoVerdict(t *testing.T) {
 			t.Run(tr.name, func(t *testing.T) {
 				t.Parallel()
 				r := rand.New(rand.NewPCG(seed, uint64(i)))
-				wrong, errors, n := 0, 0, 0
-				for n < *troubleTrials {
+				var got tally
+				for got.trials < *troubleTrials {
 					for _, at := range r.Perm(len(stories)) {
-						if n >= *troubleTrials {
-							break
+						if got.trials < *troubleTrials {
+							got.add(troubled(t, exe, tr, stories[at], *troubleTrials-got.trials, r))
 						}
-						w, e, asked := troubled(t, exe, tr, stories[at], *troubleTrials-n, r)
-						wrong, errors, n = wrong+w, errors+e, n+asked
 					}
 				}
-				all.Add(int64(n))
-				none.Add(int64(errors))
-				t.Logf("%d trials, %d without a verdict, %d wrong", n, errors, wrong)
+				if !got.troubled {
+					t.Error("there was no moment for this trouble")
+				}
+				all.Add(int64(got.trials))
+				none.Add(int64(got.none))
+				t.Logf("%d trials, %d without a verdict, %d wrong", got.trials, got.none, got.wrong)
 			})
 		}
 	})
@@ -152,7 +153,7 @@ func TestTroubleOfTheHostChangesNoVerdict(t *testing.T) {
 
 // troubled tells a story beside a trouble: the only one as often as makes so
 // many trials, one of several once. A run that stops is resumed.
-func troubled(t *testing.T, exe string, tr trouble, sc *scenarios.Scenario, trials int, r *rand.Rand) (wrong, errors, n int) {
+func troubled(t *testing.T, exe string, tr trouble, sc *scenarios.Scenario, trials int, r *rand.Rand) (got tally) {
 	t.Helper()
 	folder := resultsOf(t, tr)
 	cases, err := language.Cases(sc, nil)
@@ -163,16 +164,23 @@ func troubled(t *testing.T, exe string, tr trouble, sc *scenarios.Scenario, tria
 	for _, k := range sc.Story.Kernels {
 		args = append(args, "-k", k.Ref)
 	}
-	n = len(sc.Story.Kernels) * len(cases)
+	n := len(sc.Story.Kernels) * len(cases)
 	if sc.Name == *troubleStories {
 		repeat := (trials + n - 1) / n
 		args = append(args, "--repeat", strconv.Itoa(repeat))
 		n *= repeat
 	}
+	got.trials = n
 	verdicts := map[int]answer{} // by their place in the run
 	for idle := 0; idle < 5; {   // a host that is in trouble all the time does no more
 		before := len(verdicts)
-		said := beside(t, exec.CommandContext(t.Context(), exe, args...), folder, tr, r, verdicts)
+		said, err := beside(t, exec.CommandContext(t.Context(), exe, args...), folder, tr, r, verdicts)
+		switch {
+		case err == nil:
+			got.troubled = true
+		case !errors.Is(err, errNoMoment):
+			t.Errorf("this trouble was not made: %v", err)
+		}
 		if len(verdicts) == n {
 			break
 		}
@@ -191,15 +199,26 @@ func troubled(t *testing.T, exe string, tr trouble, sc *scenarios.Scenario, tria
 		want := expected(t, sc, cases, a)
 		switch {
 		case a.Verdict == scenarios.Error:
-			errors++
+			got.none++
 			t.Logf("%s on %s, %q: no verdict: %s", sc.Name, a.Kernel.Ref, a.Case, a.Reason)
 		case !want.Met(a.Verdict, a.Also):
-			wrong++
+			got.wrong++
 			t.Errorf("%s on %s, %q: %s, also %v, instead of %s, also one of %v: %s", sc.Name, a.Kernel.Ref, a.Case, a.Verdict, a.Also, want.Verdict, want.Also, a.Reason)
 		}
 	}
-	// A trial that was never finished has no verdict either.
-	return wrong, errors + n - len(verdicts), n
+	got.none += n - len(verdicts) // a trial that was never finished has no verdict either
+	return got
+}
+
+// A tally counts trials.
+type tally struct {
+	trials, none, wrong int
+	troubled            bool // the trouble was made while they ran
+}
+
+func (t *tally) add(o tally) {
+	t.trials, t.none, t.wrong = t.trials+o.trials, t.none+o.none, t.wrong+o.wrong
+	t.troubled = t.troubled || o.troubled
 }
 
 // expected is what the story says of the kernel and the case of an answer.
@@ -227,8 +246,8 @@ type answer struct {
 }
 
 // beside runs a command beside a trouble, adds its answers to verdicts, and
-// gives what it said on stderr.
-func beside(t *testing.T, cmd *exec.Cmd, folder string, tr trouble, r *rand.Rand, verdicts map[int]answer) string {
+// gives what it said on stderr. An error means that the trouble was not made.
+func beside(t *testing.T, cmd *exec.Cmd, folder string, tr trouble, r *rand.Rand, verdicts map[int]answer) (string, error) {
 	t.Helper()
 	v := victim{results: folder, unheard: make(chan struct{}, 1)}
 	out, err := heard(cmd.StdoutPipe, v.unheard)
@@ -265,10 +284,7 @@ func beside(t *testing.T, cmd *exec.Cmd, folder string, tr trouble, r *rand.Rand
 	reading.Wait()
 	_ = cmd.Wait() // its status is that of the verdicts
 	end()
-	if err := <-made; err != nil {
-		t.Errorf("this trouble was not made: %v", err)
-	}
-	return said.String()
+	return said.String(), <-made
 }
 
 // heard reads from a pipe that holds as little as one can, but not while
@@ -346,6 +362,9 @@ func stopping(of func(victim) []int, least, most time.Duration) func(context.Con
 	}
 }
 
+// errNoMoment is that of a trouble whose moment did not come before the end.
+var errNoMoment = errors.New("it came too late")
+
 // tracing stops one thread of a process after the other, as a debugger does.
 func tracing(of func(victim) []int, least, most time.Duration) func(context.Context, victim, *rand.Rand) error {
 	return func(ctx context.Context, v victim, r *rand.Rand) error {
@@ -372,7 +391,7 @@ func tracing(of func(victim) []int, least, most time.Duration) func(context.Cont
 			}
 		}
 		if stops == 0 {
-			return fmt.Errorf("no thread was stopped: %w", last)
+			return fmt.Errorf("%w: no thread was stopped: %w", errNoMoment, last)
 		}
 		return nil
 	}
@@ -624,7 +643,7 @@ func dropSavedMachines() {
 	if err != nil {
 		return
 	}
-	_ = filepath.WalkDir(filepath.Join(cache, "blockrig"), func(path string, e os.DirEntry, err error) error {
+	_ = filepath.WalkDir(filepath.Join(cache, "blockrig", "snapshots"), func(path string, e os.DirEntry, err error) error {
 		if err != nil || !e.Type().IsRegular() {
 			return nil
 		}
