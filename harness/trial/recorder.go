@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"sync"
+	"sync/atomic"
 
 	"github.com/blockrig/blockrig/harness/console"
 	"github.com/blockrig/blockrig/harness/verdict"
@@ -30,6 +31,7 @@ type recorder struct {
 	ready chan struct{} // closed when the console shows that the stack is ready
 	end   chan uint64   // has the number of the last step whose log is complete, as the guest said
 	dead  chan struct{} // closed when the kernel has panicked
+	signs signs
 
 	done chan struct{} // closed when run has returned
 	err  error         // of run; valid after done
@@ -132,10 +134,36 @@ func (r *recorder) mark(line int, text string) {
 }
 
 func (r *recorder) sign(s console.Sign) {
-	if s.Kind == console.KindPanic {
+	switch s.Kind {
+	case console.KindPanic:
+		r.signs.reports.Add(1)
 		r.once.dead.Do(func() { close(r.dead) })
+	case console.KindHang, console.KindBug, console.KindWarn:
+		r.signs.reports.Add(1)
+	case console.KindIO:
+		r.signs.errors.Add(1)
 	}
 }
+
+// signs counts those that something is wrong with the kernel.
+type signs struct {
+	reports atomic.Int64
+	errors  atomic.Int64 // of I/O, each kind once
+}
+
+// since gives how many there are that there were not before.
+func (s *signs) since(before shown, explained bool) int64 {
+	n := s.reports.Load() - before.reports
+	if !explained {
+		n += s.errors.Load() - before.errors
+	}
+	return n
+}
+
+// shown is what signs had counted at one moment.
+type shown struct{ reports, errors int64 }
+
+func (s *signs) now() shown { return shown{s.reports.Load(), s.errors.Load()} }
 
 // finish closes the scanner after run has ended and gives what was found.
 func (r *recorder) finish() []console.Finding {

@@ -114,6 +114,33 @@ func TestRecorderGoesOnFromASavedLog(t *testing.T) {
 	}
 }
 
+// Given a kernel that warned while it booted, when it shows more, then that
+// counts as a sign that it is broken; errors that the scenario explains do not.
+func TestRecorderCountsSigns(t *testing.T) {
+	r := newTestRecorder(t)
+	boot := "[    1.000000] WARNING: CPU: 0 PID: 1 at block/bio.c:1 bio_init+0x1/0x2\r\n[    1.000000] ---[ end trace 0000000000000000 ]---\r\n"
+	r.run(strings.NewReader(boot))
+	before := r.signs.now()
+	if before.reports != 1 {
+		t.Fatalf("%d reports while it booted, want 1", before.reports)
+	}
+	for _, tc := range []struct {
+		line                 string
+		explained, surprised int64
+	}{
+		{"[    2.000000] blockrig: guest: phase step", 0, 0},
+		{"[    3.000000] I/O error, dev sda, sector 18824 op 0x0:(READ) flags 0x0 phys_seg 1 prio class 0", 0, 1},
+		{"[    4.000000] watchdog: BUG: soft lockup - CPU#0 stuck for 22s! [child:70]", 1, 2},
+	} {
+		r.done = make(chan struct{})
+		r.run(strings.NewReader(tc.line + "\r\n"))
+		if e, s := r.signs.since(before, true), r.signs.since(before, false); e != tc.explained || s != tc.surprised {
+			t.Errorf("after %q: %d signs, %d with errors; want %d and %d", tc.line, e, s, tc.explained, tc.surprised)
+		}
+	}
+	r.finish()
+}
+
 func TestRecorderSeesAPanic(t *testing.T) {
 	r := newTestRecorder(t)
 	r.run(strings.NewReader("[    1.000000] Kernel panic - not syncing: sysrq triggered crash\r\n"))

@@ -63,6 +63,7 @@ type session struct {
 	power     power        // of a trial in which it fails
 
 	watch  *watch // of the machine that runs
+	sound  shown  // what its console had shown before what is judged began
 	closed bool
 
 	base    bool // the machine was saved, for others to go on from
@@ -222,6 +223,7 @@ func (s *session) start(ctx context.Context, setup *protocol.Setup) error {
 		return err
 	}
 	s.res.Release, s.res.BootID, s.res.CPUs = hello.Release, hello.BootID, hello.CPUs
+	s.sound = s.rec.signs.now()
 	if err := s.send(protocol.ToGuest{Setup: setup}); err != nil {
 		return err
 	}
@@ -276,6 +278,7 @@ func (l Local) firstReport() verdict.Report {
 func (s *session) steps(ctx context.Context) error {
 	start := time.Now()
 	defer func() { s.res.Trial = time.Since(start) }()
+	s.sound = s.rec.signs.now()
 	if s.powerFails() {
 		if err := s.recordWrites(); err != nil {
 			return s.host(err)
@@ -550,6 +553,7 @@ func (s *session) quiet(ctx context.Context, w *watch, inPhase time.Duration) bo
 		rep.Setup = fmt.Sprintf("no word from it in %.0f s", w.given.Seconds())
 		return true
 	}
+	w.broken = s.rec.signs.since(s.sound, s.blame.explains) > 0
 	if why := w.silent(); why != "" {
 		if w.asked == 0 {
 			// Is it the guest? Once QEMU has answered, the guest gets the time to

@@ -36,11 +36,14 @@ type watch struct {
 	stopped time.Duration // wall time in which a thread was stopped, without a break until now
 
 	pause time.Duration // the longest time in which nobody looked: blockrig itself stood still
+
+	broken bool // the kernel has shown that something is wrong with it
 }
 
 // limits are how much silence proves something.
 type limits struct {
-	spinning time.Duration // the virtual CPU runs all the time
+	spinning time.Duration // the virtual CPU runs all the time, of a kernel that is broken
+	slow     time.Duration // it runs, of a kernel that has shown nothing: it may only be slow
 	idle     time.Duration // it does not run at all, or now and then
 	boot     time.Duration // before PID 1 has spoken
 	starved  time.Duration // wall time, whatever of it was given
@@ -49,9 +52,10 @@ type limits struct {
 }
 
 // limitsOf gives the limits for an accelerator. An emulated guest may need
-// a while between two beats when it prints an oops.
+// a while between two beats when it prints an oops. What is only slow is given longer than the
+// kernel's own watchdog, which tells a soft lockup after 20 to 24 s, and where.
 func limitsOf(a qemu.Accel) limits {
-	l := limits{spinning: 2 * time.Second, idle: 10 * time.Second, boot: 120 * time.Second, phase: 300 * time.Second, starved: 20 * time.Minute, stopped: 70 * time.Second}
+	l := limits{spinning: 2 * time.Second, slow: 30 * time.Second, idle: 10 * time.Second, boot: 120 * time.Second, phase: 300 * time.Second, starved: 20 * time.Minute, stopped: 70 * time.Second}
 	if a == qemu.KVM {
 		l.boot = 60 * time.Second
 	}
@@ -176,8 +180,14 @@ func (w *watch) tick() (ok bool) {
 
 // silent says that the guest has been silent for too long, "" when not.
 func (w *watch) silent() string {
-	spinning := w.ran > w.limits.spinning*9/10
-	if spinning && w.given > w.limits.spinning || w.given > w.limits.idle {
+	limit := w.limits.idle
+	switch {
+	case w.broken && w.ran > w.limits.spinning*9/10:
+		limit = w.limits.spinning
+	case !w.broken && w.ran > w.given/10:
+		limit = w.limits.slow
+	}
+	if w.given > limit {
 		return fmt.Sprintf("the guest stopped answering for %.1f s, in which its virtual CPU ran for %.1f s", w.given.Seconds(), w.ran.Seconds())
 	}
 	return ""

@@ -144,23 +144,29 @@ func TestSilenceIsCountedInTimeThatTheVirtualCPUWasGiven(t *testing.T) {
 		name      string
 		lasts     time.Duration
 		run, wait float64 // parts of the time that the virtual CPU ran and waited
+		broken    bool    // the kernel has shown it
 		silent    bool
 	}{
-		{"just fallen silent", 1500 * time.Millisecond, 1, 0, false},
-		{"spinning", 2500 * time.Millisecond, 1, 0, true},
-		{"spinning on half a CPU", 3 * time.Second, 0.5, 0.5, false},
-		{"spinning on half a CPU for long", 5 * time.Second, 0.5, 0.5, true},
-		{"starved", time.Hour, 0, 1, false},
-		{"starved but for a moment now and then", time.Minute, 0.01, 0.99, false},
-		{"idle for a while", 9 * time.Second, 0, 0, false},
-		{"idle", 11 * time.Second, 0, 0, true},
-		{"idle with a timer now and then", 11 * time.Second, 0.05, 0, true},
-		{"busy with something now and then", 8 * time.Second, 0.2, 0, false},
+		{"just fallen silent", 1500 * time.Millisecond, 1, 0, true, false},
+		{"spinning", 2500 * time.Millisecond, 1, 0, true, true},
+		{"slow", 29 * time.Second, 1, 0, false, false},
+		{"spinning, and the kernel says nothing", 31 * time.Second, 1, 0, false, true},
+		{"slow on a tenth of a CPU", 60 * time.Second, 0.1, 0.9, false, false},
+		{"slow now and then", 29 * time.Second, 0.2, 0, false, false},
+		{"spinning on half a CPU", 3 * time.Second, 0.5, 0.5, true, false},
+		{"spinning on half a CPU for long", 5 * time.Second, 0.5, 0.5, true, true},
+		{"starved", time.Hour, 0, 1, true, false},
+		{"starved but for a moment now and then", time.Minute, 0.01, 0.99, true, false},
+		{"idle for a while", 9 * time.Second, 0, 0, true, false},
+		{"idle", 11 * time.Second, 0, 0, false, true},
+		{"idle with a timer now and then", 11 * time.Second, 0.05, 0, false, true},
+		{"busy with something now and then", 8 * time.Second, 0.2, 0, true, false},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				c := &fakeCPU{run: time.Minute, wait: time.Hour}
 				w := newWatch(c, limitsOf("tcg"))
+				w.broken = tt.broken
 				pass(t, w, c, tt.lasts, tt.run, tt.wait)
 				if why := w.silent(); (why != "") != tt.silent {
 					t.Errorf("silent() = %q, want silent: %t", why, tt.silent)
@@ -174,6 +180,7 @@ func TestSignOfLifeEndsSilence(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := &fakeCPU{}
 		w := newWatch(c, limitsOf("tcg"))
+		w.broken = true
 		for range 10 {
 			pass(t, w, c, 1500*time.Millisecond, 1, 0)
 			if why := w.silent(); why != "" {
@@ -189,6 +196,7 @@ func TestPauseOfBlockrigItselfIsNoSilenceOfTheGuest(t *testing.T) {
 		// Given a guest that spins,
 		c := &fakeCPU{}
 		w := newWatch(c, limitsOf("tcg"))
+		w.broken = true
 		pass(t, w, c, time.Second, 1, 0)
 
 		// when blockrig is stopped for an hour, in which QEMU goes on,
@@ -242,6 +250,7 @@ func TestSeveralVirtualCPUsShareTheTime(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				c := &fakeCPU{threads: 4}
 				w := newWatch(c, limitsOf("kvm"))
+				w.broken = true
 				pass(t, w, c, tt.lasts, tt.run, tt.wait)
 				if why := w.silent(); (why != "") != tt.silent {
 					t.Errorf("silent() = %q, want silent: %t", why, tt.silent)

@@ -29,6 +29,7 @@ const (
 	roleBreaks  role = "breaks"   // breaks another scenario
 	roleWarnDIO role = "warn"     // warns of every direct read: another thing than the culprit's
 	roleNoMem   role = "ENOMEM"   // has longer direct reads answer ENOMEM, for a while
+	roleSlow    role = "slow"     // has longer direct reads take as long as they are told
 	roleRewrite role = "rewrite"  // changes a line of the culprit's, so that it can't be reverted whole
 )
 
@@ -155,6 +156,63 @@ var offByOne = edit{role: roleCulprit, title: "dm linear: leave a sector behind 
 	file: "drivers/md/dm-linear.c", old: "return lc->start + dm_target_offset(ti, bi_sector);",
 	new: "return lc->start + dm_target_offset(ti, bi_sector) + (dm_target_offset(ti, bi_sector) > 8);",
 }}}
+
+// slowReads has longer direct reads of ext4 take their time, in the way and for
+// the milliseconds that are written to /sys/module/ext4/parameters/slow, or for
+// ever.
+var slowReads = edit{role: roleSlow, title: "ext4: take time for direct reads", changes: []change{
+	{file: ext4File, old: "static ssize_t ext4_dio_read_iter(", new: `#include <linux/module.h>
+#include <linux/delay.h>
+static int slow[2];
+module_param_array(slow, int, NULL, 0644);
+static noinline void ext4_slow(void)
+{
+	static DEFINE_MUTEX(lock);
+	struct completion done;
+	ktime_t end = ktime_add_ms(ktime_get(), slow[1] ? slow[1] : 1000000000);
+	unsigned long flags;
+
+	init_completion(&done);
+	switch (slow[0]) {
+	case 1: /* sleep */
+		msleep(slow[1]);
+		break;
+	case 2: /* wait with a timeout */
+		wait_for_completion_io_timeout(&done, msecs_to_jiffies(slow[1]));
+		break;
+	case 3: /* spin, and let others run */
+		while (ktime_before(ktime_get(), end))
+			cond_resched();
+		break;
+	case 4: /* spin, and let no other task run */
+		preempt_disable();
+		while (ktime_before(ktime_get(), end))
+			cpu_relax();
+		preempt_enable();
+		break;
+	case 5: /* not even interrupts */
+		local_irq_save(flags);
+		while (ktime_before(ktime_get(), end))
+			cpu_relax();
+		local_irq_restore(flags);
+		break;
+	case 6: /* sleep, wake up, and sleep again */
+		while (ktime_before(ktime_get(), end))
+			msleep(100);
+		break;
+	case 7: /* wait for what never comes */
+		wait_for_completion_io(&done);
+		break;
+	case 8: /* a lock that it holds itself */
+		mutex_lock(&lock);
+		mutex_lock(&lock);
+		break;
+	}
+}
+
+static ssize_t ext4_dio_read_iter(`},
+	beforeDIO("ext4_slow()"),
+}}
 
 // beforeDIO does something else before a longer direct read.
 func beforeDIO(what string) change {

@@ -26,8 +26,8 @@ type plan struct {
 	// conflict is a short history in which a later commit has changed a line of
 	// the culprit's.
 	conflict bool
-	// mutant is a history of one commit, with a bug to be hunted.
-	mutant bool
+	// mutant makes a history of this commit alone.
+	mutant *edit
 }
 
 // severalThings is a history whose failing end shows several things.
@@ -73,8 +73,8 @@ func (p plan) order(fits func(edit) bool) ([]edit, error) {
 	if p.conflict {
 		return conflicting(fits)
 	}
-	if p.mutant {
-		return []edit{offByOne}, nil
+	if p.mutant != nil {
+		return []edit{*p.mutant}, nil
 	}
 	if p.commits < smallest || p.commits > 200 {
 		return nil, fmt.Errorf("%d commits: want %d to 200", p.commits, smallest)
@@ -159,7 +159,7 @@ func (h *history) with(r role) commit {
 // plan gives the same hashes.
 func (p plan) make(ctx context.Context, s *source) (*history, error) {
 	files := map[string]string{}
-	all := append(slices.Clone(neutral), countAsError, asMediaError, noMask, noBuild, noBoot, warns, breaks, warnOfDIO, noMemory, short, shortAndMore, offByOne)
+	all := append(slices.Clone(neutral), countAsError, asMediaError, noMask, noBuild, noBoot, warns, breaks, warnOfDIO, noMemory, short, shortAndMore, offByOne, slowReads)
 	for _, e := range all {
 		for _, c := range e.changes {
 			if _, ok := files[c.file]; ok {
@@ -186,8 +186,8 @@ func (p plan) make(ctx context.Context, s *source) (*history, error) {
 	if p.conflict {
 		branch = "refs/heads/conflict"
 	}
-	if p.mutant {
-		branch = "refs/heads/mutant"
+	if p.mutant != nil {
+		branch = "refs/heads/mutant-" + string(p.mutant.role)
 	}
 	err = fastImport(ctx, s.repo, func(w *bufio.Writer) error {
 		from := s.base

@@ -17,7 +17,7 @@ import (
 // hunted on, then that is found, made small, and called what it is: a loss of
 // data, on that layer alone.
 func TestAHuntFindsAnOffByOne(t *testing.T) {
-	command, h := buildCommand(t), historyOf(t, plan{mutant: true})
+	command, h := buildCommand(t), historyOf(t, plan{mutant: &offByOne})
 	c := exec.CommandContext(t.Context(), command, "--results", t.TempDir(), "--format", "json", "hunt",
 		"--stack", "dm-linear,dm-striped,dm-linear+md-raid1", "-k", "git:"+h.repo.Dir()+"@"+h.tip(), "--seed", "1", "--budget", "6m")
 	var said bytes.Buffer
