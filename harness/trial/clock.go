@@ -12,11 +12,13 @@ import (
 type clockCheck struct {
 	guest time.Duration
 	host  time.Time
+	late  time.Duration
 }
 
-// newClockCheck begins with the guest's clock, in milliseconds.
-func newClockCheck(ms int64) clockCheck {
-	return clockCheck{time.Duration(ms) * time.Millisecond, time.Now()}
+// newClockCheck begins with the guest's clock, in milliseconds, as a message
+// said it that may have waited to be read for late.
+func newClockCheck(ms int64, late time.Duration) clockCheck {
+	return clockCheck{time.Duration(ms) * time.Millisecond, time.Now(), late}
 }
 
 // clockSlack is what messages may take, and clockDrift what clocks may differ
@@ -26,10 +28,11 @@ const (
 	clockDrift = 1.5
 )
 
-// wrong says that the guest's clock goes wrong, "" when it does not.
-func (c clockCheck) wrong(ms int64, now time.Time) string {
+// wrong says that the guest's clock goes wrong, "" when it does not or that
+// can't be told: the message with the guest's clock may have waited for late.
+func (c clockCheck) wrong(ms int64, now time.Time, late time.Duration) string {
 	guest, host := time.Duration(ms)*time.Millisecond-c.guest, now.Sub(c.host)
-	if float64(guest) > float64(host+clockSlack)*clockDrift || float64(host) > float64(guest+clockSlack)*clockDrift {
+	if float64(guest) > float64(host+c.late+clockSlack)*clockDrift || float64(host-late) > float64(guest+clockSlack)*clockDrift {
 		return fmt.Sprintf("the guest's clock is wrong: it counted %.1f s while the host's counted %.1f s; its kernel measured its speed wrongly at boot", guest.Seconds(), host.Seconds())
 	}
 	return ""

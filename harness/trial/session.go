@@ -216,7 +216,7 @@ func (s *session) start(ctx context.Context, setup *protocol.Setup) error {
 	var clock clockCheck
 	err := s.listen(ctx, func(m protocol.FromGuest) bool {
 		hello = m.Hello
-		clock = newClockCheck(m.MS)
+		clock = newClockCheck(m.MS, s.watch.late())
 		return hello != nil
 	})
 	if err != nil {
@@ -227,15 +227,16 @@ func (s *session) start(ctx context.Context, setup *protocol.Setup) error {
 	if err := s.send(protocol.ToGuest{Setup: setup}); err != nil {
 		return err
 	}
-	ready := int64(0)
+	wrong := ""
 	err = s.listen(ctx, func(m protocol.FromGuest) bool {
-		s.res.Ready, ready = m.Ready, m.MS
+		s.res.Ready = m.Ready
+		if m.Ready != nil {
+			wrong = clock.wrong(m.MS, time.Now(), s.watch.late())
+		}
 		return m.Ready != nil
 	})
-	if err == nil {
-		if why := clock.wrong(ready, time.Now()); why != "" {
-			return s.host(errors.New(why))
-		}
+	if wrong != "" {
+		return s.host(errors.New(wrong))
 	}
 	if err == nil && s.res.Ready.Boot != nil {
 		s.res.Timing = splitBoot(s.res.Timing, *s.res.Ready.Boot)

@@ -35,6 +35,7 @@ type watch struct {
 	lost    time.Duration // wall time in which the guest waited for the host, before that, too
 	stopped time.Duration // wall time in which a thread was stopped, without a break until now
 
+	gap   time.Duration // between the last two looks
 	pause time.Duration // the longest time in which nobody looked: blockrig itself stood still
 
 	broken bool // the kernel has shown that something is wrong with it
@@ -107,6 +108,9 @@ func (w *watch) listening() {
 	w.all = 0
 }
 
+// late is how long what is read now may have waited to be read.
+func (w *watch) late() time.Duration { return max(w.gap, time.Since(w.last)) }
+
 // over ends the account of a machine that is being ended.
 func (w *watch) over() {
 	if !w.tick() { // it is gone
@@ -146,7 +150,7 @@ func (w *watch) tick() (ok bool) {
 		return true
 	}
 	rested := !threads.Main.Held() && threads.Others == 'S' && elapsed <= maxPoll
-	w.pause = max(w.pause, elapsed)
+	w.gap, w.pause = elapsed, max(w.pause, elapsed)
 	ran, lost := time.Duration(0), time.Duration(0)
 	pending := w.of.Pending()
 	for i, v := range threads.VCPUs {
