@@ -127,6 +127,11 @@ type Signature struct {
 // titled tells whether it is the title that says which failure it is.
 func (s Signature) titled() bool { return s.Verdict == scenarios.Warn || s.Verdict == scenarios.Bug }
 
+// result tells whether it is the step's answer: it has one only.
+func (s Signature) result() bool {
+	return s.Verdict == scenarios.EIO || s.Verdict == scenarios.Errno || s.Verdict == scenarios.Corrupt
+}
+
 // same tells whether both may be the same failure: what one of them leaves
 // open makes no difference.
 func (s Signature) same(t Signature) bool {

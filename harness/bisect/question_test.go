@@ -342,6 +342,52 @@ func TestARevertThatDoesNotBuild(t *testing.T) {
 	}
 }
 
+// Given a revert that mends the failure and brings another symptom, then it is
+// the failure that is asked about; where the symptom may be another form of it,
+// or hides it, the revert says nothing, and what else can prove is tried.
+func TestARevertThatBringsAnotherSymptom(t *testing.T) {
+	enomem := Signature{Verdict: "errno", Errno: "ENOMEM"}
+	for name, c := range map[string]struct {
+		target, brings Signature
+		alone          bool
+		revert         Result
+		want           Grade
+	}{
+		"a warning":            {showsEIO, showsWarn, false, Pass, Proven},
+		"a leg that fails":     {enomem, showsLeg, false, Pass, Proven},
+		"another errno":        {showsEIO, enomem, false, NotPossible, Likely},
+		"a hang":               {showsEIO, showsHang, false, NotPossible, Likely},
+		"a hang, but alone":    {showsEIO, showsHang, true, NotPossible, Proven},
+		"another title":        {showsWarn, Signature{Verdict: "warn", Title: "WARNING in b"}, false, NotPossible, Likely},
+		"a warning for a hang": {showsHang, showsWarn, false, NotPossible, Likely},
+	} {
+		a, err := Run(context.Background(), Config{New: "c15", Old: []string{"c0"}}, chain(t, 16), &scripted{
+			prepared: func(s Subject) Prepared {
+				if s.Apply != "" && !c.alone {
+					return Prepared{Failure: KindNone, Reason: "does not apply"}
+				}
+				return Prepared{Digest: s.String()}
+			},
+			does: func(s Subject) Outcome {
+				switch {
+				case s.Revert != "":
+					return showing(c.brings)
+				case at(s) >= 9:
+					return showing(c.target)
+				}
+				return simPass
+			},
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		at := slices.IndexFunc(a.Checks, func(k Check) bool { return k.Name == CheckRevert })
+		if a.First == nil || a.First.Hash != "c9" || a.Grade != c.want || at < 0 || a.Checks[at].Result != c.revert {
+			t.Errorf("%s: %+v is %s: %q, %+v", name, a.First, a.Grade, a.Why, a.Checks)
+		}
+	}
+}
+
 // Given what the user wants looked for, then only that is, and what the end
 // does not show is refused with what it shows.
 func TestFor(t *testing.T) {

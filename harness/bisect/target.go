@@ -183,6 +183,21 @@ func newLens(r Rules, t Target) *lens {
 	return l
 }
 
+// besides is the lens with what the kernel says in these trials known, as what
+// is looked for is not; they may still hide it.
+func (l *lens) besides(outcomes []Outcome) *lens {
+	out := *l
+	out.known = slices.Clone(l.known)
+	for i := range outcomes {
+		for _, s := range outcomes[i].shown() {
+			if (s.titled() || s.Verdict == scenarios.Degraded) && !s.among(out.known) {
+				out.known = append(out.known, s)
+			}
+		}
+	}
+	return &out
+}
+
 // class gives what an outcome is and, of another failure, which one.
 func (l *lens) class(o *Outcome) (class, Signature) {
 	switch {
