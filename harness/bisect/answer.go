@@ -40,12 +40,14 @@ const (
 	// Where a revert is not possible.
 	CheckPartly = "reverting what still applies of it passes"
 	CheckAlone  = "the change alone fails on the good end"
+	CheckSince  = "commits since that touch its files fail"
 
 	CheckParentFix = "parent fails again"
 	CheckFix       = "fix passes again"
 	CheckRevertFix = "reverting it on the fixed end fails"
 	CheckPartlyFix = "reverting what still applies of it fails"
 	CheckAloneFix  = "the change alone passes on the bad end"
+	CheckSinceFix  = "commits since that touch its files pass"
 )
 
 // A Check is one test of an answer.

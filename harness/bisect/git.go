@@ -444,6 +444,20 @@ func (g *Git) Files(ctx context.Context, commit string) ([]string, error) {
 	return strings.FieldsFunc(out, func(r rune) bool { return r == 0 }), nil
 }
 
+// Since implements Toucher.
+func (g *Git) Since(ctx context.Context, commit, end string) ([]string, error) {
+	files, err := g.Files(ctx, commit)
+	if err != nil || len(files) == 0 {
+		return nil, err
+	}
+	args := []string{"--literal-pathspecs", "rev-list", "--ancestry-path", "--full-history", end, "^" + commit, "--"}
+	out, err := g.repo.Run(ctx, append(args, files...)...)
+	if err != nil {
+		return nil, fmt.Errorf("commits that change files of %s: %w", short(commit), err)
+	}
+	return strings.Fields(out), nil
+}
+
 // Log implements History.
 func (g *Git) Log(ctx context.Context) (string, error) {
 	// What git bisect log prints, without starting it.

@@ -301,6 +301,35 @@ func TestGitTellsWhatIsLeft(t *testing.T) {
 	}
 }
 
+// Given commits after one, then those that may have undone it are those that have
+// it and change one of its files.
+func TestGitKnowsWhatTouchesTheSameFiles(t *testing.T) {
+	repo := newGitRepo(t)
+	repo.commit("r0")
+	for _, c := range [][2]string{{"a1", "r0"}, {"b1", "a1"}, {"a2", "b1"}, {"c1", "a2"}, {"a9", "r0"}} {
+		repo.commit(c[0], c[1])
+	}
+	repo.commit("m1", "c1", "a9")
+	repo.commit("a3", "m1")
+	repo.commit("d1", "a3")
+	git := repo.open(GitOptions{})
+	for of, want := range map[string][]string{"a1": {"a3", "a2"}, "b1": nil, "a2": {"a3"}} {
+		list, err := git.Since(context.Background(), repo.hashes[of], repo.hashes["d1"])
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got []string
+		for _, hash := range list {
+			if name := repo.names[hash]; name != "m1" { // as git takes a merge with a side that lacks it
+				got = append(got, name)
+			}
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("since %s: %q, want %q", of, got, want)
+		}
+	}
+}
+
 func TestGitFindsTheFix(t *testing.T) {
 	repo := newGitRepo(t)
 	first, last := repo.line(12)

@@ -70,3 +70,10 @@ type History interface {
 	// Log is the record of all marks in git bisect's own form.
 	Log(ctx context.Context) (string, error)
 }
+
+// A Toucher is a History that knows which commits may have undone a change.
+type Toucher interface {
+	// Since are the commits with a commit below them, up to an end, that change
+	// one of its files.
+	Since(ctx context.Context, commit, end string) ([]string, error)
+}

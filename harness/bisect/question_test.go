@@ -312,6 +312,61 @@ func TestAChangeThatCameAgainWithoutItsBug(t *testing.T) {
 	}
 }
 
+// knows is a history that knows which commits touch the files of others.
+type knows struct {
+	*Graph
+	since map[string][]string
+}
+
+func (h knows) Since(_ context.Context, commit, end string) ([]string, error) {
+	return h.since[commit+" "+end], nil
+}
+
+// Given a change of which nothing that still applies makes a difference, and that
+// shows alone, then it is proven once every commit that may have undone it shows
+// the failure, too; one that does not says that another change came later.
+func TestCommitsThatMayHaveUndoneAChange(t *testing.T) {
+	for name, c := range map[string]struct {
+		since  []string
+		passes int // a commit that the bisection does not try
+		broken string
+		want   Grade
+		check  Result
+	}{
+		"all fail":    {[]string{"c28", "c30"}, 0, "", Proven, Pass},
+		"one passes":  {[]string{"c28", "c30"}, 28, "", Doubtful, Fail},
+		"one broken":  {[]string{"c28", "c30"}, 0, "c30", Likely, NotPossible},
+		"none":        {nil, 0, "", Likely, NotPossible},
+		"a great lot": {[]string{"c20", "c21", "c22", "c23", "c24", "c25", "c26", "c27", "c28"}, 0, "", Likely, NotPossible},
+	} {
+		h := knows{chain(t, 32), map[string][]string{"c5 c31": c.since}}
+		a, err := Run(context.Background(), Config{New: "c31", Old: []string{"c0"}}, h, &scripted{
+			prepared: func(s Subject) Prepared {
+				switch {
+				case s.Revert != "" && !s.Partly:
+					return Prepared{Failure: KindNone, Reason: "does not apply"}
+				case s.Commit == c.broken:
+					return Prepared{Failure: KindBuild, Reason: "does not build"}
+				}
+				return Prepared{Digest: s.String()}
+			},
+			does: func(s Subject) Outcome {
+				if i := at(s); i >= 5 && (c.passes == 0 || i != c.passes) {
+					return simTarget
+				}
+				return simPass
+			},
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		at := slices.IndexFunc(a.Checks, func(k Check) bool { return k.Name == CheckSince })
+		if a.First == nil || a.First.Hash != "c5" || a.Grade != c.want || at < 0 || a.Checks[at].Result != c.check {
+			t.Errorf("%s: %+v is %s: %q, %+v", name, a.First, a.Grade, a.Why, a.Checks)
+		}
+	}
+}
+
 // Given a revert that does not build, then the change is there, and what it
 // shows alone proves it.
 func TestARevertThatDoesNotBuild(t *testing.T) {

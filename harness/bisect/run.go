@@ -611,7 +611,8 @@ func (s *search) passesNeeded() int {
 // proofs try the failing end without the commit's change and, where that is
 // not possible, what else can show that it is this change: the failing end
 // without what still applies of it, and the change alone. The latter says
-// nothing of the failing end, so that a part of the change must be there yet.
+// nothing of the failing end, so that a part of the change must be there yet, and
+// no commit since may have undone it.
 func (s *search) proofs(ctx context.Context, first string) ([]Check, error) {
 	revert, err := s.revert(ctx, first)
 	if err != nil || revert.Result != NotPossible || s.absent {
@@ -645,8 +646,58 @@ func (s *search) proofs(ctx context.Context, first string) ([]Check, error) {
 		}
 	}
 	c, _, err := s.try(ctx, alone)
-	return append(checks, c), err
+	checks = append(checks, c)
+	if err != nil || c.Result != Pass || len(checks) < 3 || !s.there {
+		return checks, err
+	}
+	since, err := s.since(ctx, first)
+	return append(checks, since), err
 }
+
+// since tries the commits that may have undone a change, as they touch its
+// files: where the failure stays with each, no other change has to show it.
+func (s *search) since(ctx context.Context, first string) (Check, error) {
+	c := Check{Name: CheckSince, Result: NotPossible, Why: "which those are is not known"}
+	if !s.newFails {
+		c.Name = CheckSinceFix
+	}
+	h, ok := s.history.(Toucher)
+	if !ok || s.unchecked {
+		return c, nil
+	}
+	list, err := h.Since(ctx, first, s.cfg.New)
+	switch {
+	case err != nil:
+		return c, err
+	case len(list) == 0:
+		return c, nil
+	case len(list) > mostSince:
+		c.Why = fmt.Sprintf("there are %d, too many to try", len(list))
+		return c, nil
+	}
+	for _, commit := range list {
+		s.stage("since", commit)
+		k, j, err := s.judgeCommit(ctx, commit, s.alpha)
+		if err != nil {
+			return c, err
+		}
+		e := s.evidenceOf(k, 0)
+		c.Why = short(commit) + ": " + seen(e.hits, e.runs(), len(e.boots))
+		switch s.mark(j.state) {
+		case Old:
+			c.Result = Fail
+			return c, nil
+		case Skip:
+			c.Why = short(commit) + ": " + j.why
+			return c, nil
+		}
+	}
+	c.Result, c.Why = Pass, fmt.Sprintf("%d of %d", len(list), len(list))
+	return c, nil
+}
+
+// mostSince is how many commits are tried for it: each is a build.
+const mostSince = 8
 
 // A proof is a kernel that shows whether a change is what is looked for.
 type proof struct {
@@ -807,9 +858,11 @@ func (s *search) grade(a *Answer) {
 	}
 	a.Grade = Proven
 	// Taken back as a whole, if it does not build, it is all there.
-	_, partly := result[CheckPartly]
-	_, partlyFix := result[CheckPartlyFix]
-	partlyProven := !partly && !partlyFix || result[CheckPartly] == Pass || result[CheckPartlyFix] == Pass
+	stays := false
+	for _, names := range [][2]string{{CheckPartly, CheckSince}, {CheckPartlyFix, CheckSinceFix}} {
+		partly, tried := result[names[0]]
+		stays = stays || tried && partly != Pass && result[names[1]] != Pass
+	}
 	proven := slices.ContainsFunc(otherProofs, func(name string) bool { return result[name] == Pass })
 	for _, r := range a.Ends {
 		if r.Mark == Skip && a.Stopped == "" {
@@ -855,13 +908,17 @@ func (s *search) grade(a *Answer) {
 				weaken("no: " + name)
 			case proven && !s.there:
 				weaken("nothing of the change can be taken back from " + short(s.cfg.New) + ", so it may not be there any more")
-			case proven && !partlyProven:
+			case proven && stays:
 				// The rest of it may be what shows, or another change that came later.
 				weaken("taking back what still applies of the change does not help, so it may be another one that shows in " + short(s.cfg.New))
 			case !proven:
 				weaken(name + ": not possible, and nothing else shows that it is this change")
 			}
 		case slices.Contains(otherProofs, name): // tried where a revert is not possible
+		case name == CheckSince || name == CheckSinceFix:
+			if r == Fail {
+				doubt("no: " + name)
+			}
 		case name == CheckBinary || name == CheckCompiled:
 			if r == Fail {
 				doubt("no: " + name)

@@ -83,7 +83,7 @@ func symptomsOf(seed uint64) *symptoms {
 	if r.IntN(3) == 0 { // before it, another result came and went
 		if m := w.causes[0].began; m > 3 {
 			c := cause{shows: results[1:2], began: 1 + r.IntN(m-2)}
-			c.gone = c.began + 1 + r.IntN(m-c.began)
+			c.gone = c.began + 1 + r.IntN(m-c.began-1) // at m, none could tell
 			c.mended = c.began%2 == 0
 			if r.IntN(3) == 0 { // the very same one, by another change
 				c.shows = main.shows
@@ -137,6 +137,28 @@ func (w *symptoms) has(c *cause, s Subject) bool {
 func (w *symptoms) by(c *cause, commit string) bool {
 	i := at(Subject{Commit: commit})
 	return i == c.began || i == c.again && i > 0
+}
+
+// touched is the history, which knows which commits touch the same files.
+type touched struct {
+	*Graph
+	w *symptoms
+}
+
+func (h touched) Since(_ context.Context, commit, end string) (list []string, err error) {
+	from, n := at(Subject{Commit: commit}), at(Subject{Commit: end})
+	for i := range h.w.causes {
+		c := &h.w.causes[i]
+		if !h.w.by(c, commit) {
+			continue
+		}
+		for _, i := range []int{c.gone, c.again, (from + n + 1) / 2} {
+			if name := fmt.Sprint("c", i); i > from && !slices.Contains(list, name) {
+				list = append(list, name)
+			}
+		}
+	}
+	return list, nil
 }
 
 // takenBack is what the messages of commits say, in one of two.
@@ -258,7 +280,7 @@ func simulateSeveral(t testing.TB, seed uint64, confidence float64, g grids) (cl
 		}
 	}
 	cfg := Config{New: fmt.Sprint("c", w.n-1), Old: []string{"c0"}, Direction: Regression, Confidence: confidence, TakenBack: w.takenBack}
-	a, err := run(context.Background(), cfg, graph, w, g)
+	a, err := run(context.Background(), cfg, touched{graph, w}, w, g)
 	if err != nil {
 		return nil, w.trials
 	}

@@ -221,10 +221,12 @@ func median(list []float64) float64 {
 }
 
 // provenAlone wants that a revert was not possible, that what could be taken
-// back did not help, and that the change alone failed.
+// back did not help, that the change alone failed, and so does what may have
+// undone it.
 func provenAlone(checks []bisect.Check) error {
 	for name, want := range map[string]bisect.Result{
 		bisect.CheckRevert: bisect.NotPossible, bisect.CheckPartly: bisect.Fail, bisect.CheckAlone: bisect.Pass,
+		bisect.CheckSince: bisect.Pass,
 	} {
 		i := slices.IndexFunc(checks, func(c bisect.Check) bool { return c.Name == name })
 		if i < 0 || checks[i].Result != want {
