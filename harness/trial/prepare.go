@@ -53,6 +53,7 @@ type Preparer struct {
 
 	mu       sync.Mutex
 	prepared map[request]Prepared
+	made     map[string]preparation // by the digest of the initramfs
 	accel    qemu.Accel
 	build    string           // qemu.BuildID
 	files    map[string]noted // by digest; of an unpacked kernel with directSuffix
@@ -60,6 +61,12 @@ type Preparer struct {
 
 // request is what a preparation depends on, within one process.
 type request struct{ ref, needs string }
+
+// A preparation is what an initramfs was made for.
+type preparation struct {
+	kernel kernels.Kernel
+	of     scenarios.Case
+}
 
 // directSuffix follows the digest of a kernel that is unpacked.
 const directSuffix = " unpacked"
@@ -116,8 +123,9 @@ func (p *Preparer) PrepareKernel(ctx context.Context, ref string, k kernels.Kern
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.prepared == nil {
-		p.prepared = map[request]Prepared{}
+		p.prepared, p.made = map[request]Prepared{}, map[string]preparation{}
 	}
+	p.made[img.Digest] = preparation{k, c}
 	p.prepared[requestOf(ref, c)] = done
 	p.note(k.Digest, k.Image)
 	p.note(img.Digest, img.Path)
@@ -318,12 +326,12 @@ func (p *Preparer) Jobs(ctx context.Context, tasks []Task, progress func(phase, 
 		progress = func(string, string) {}
 	}
 	out := make([]Queued, len(tasks))
-	type preparation struct {
+	type tried struct {
 		Prepared
 		err      error
 		attempts []Attempt
 	}
-	done := map[request]preparation{}
+	done := map[request]tried{}
 	for i, t := range tasks {
 		key := requestOf(t.Ref, t.Case)
 		k, ok := done[key]
@@ -391,7 +399,8 @@ type Files struct {
 }
 
 // Find gives the files that a job names. What this process has not prepared
-// itself it looks for in the caches.
+// itself it looks for in the caches; what it has, and is not there any more, it
+// makes again.
 func (p *Preparer) Find(ctx context.Context, j Job) (Files, error) {
 	image := j.Kernel.Digest
 	if j.Direct {
@@ -414,7 +423,7 @@ func (p *Preparer) Find(ctx context.Context, j Job) (Files, error) {
 		}
 	}
 	if !initrd.same() {
-		if f.Initrd, err = p.Initramfs.Find(ctx, j.Initramfs); err != nil {
+		if f.Initrd, err = p.findInitramfs(ctx, j.Initramfs); err != nil {
 			return Files{}, err
 		}
 	}
@@ -423,6 +432,26 @@ func (p *Preparer) Find(ctx context.Context, j Job) (Files, error) {
 	p.note(image, f.Image)
 	p.note(j.Initramfs, f.Initrd)
 	return f, nil
+}
+
+// findInitramfs gives an image of that digest. Another process that uses the
+// cache may have removed it: no age keeps it there when a clock is set.
+func (p *Preparer) findInitramfs(ctx context.Context, digest string) (string, error) {
+	path, err := p.Initramfs.Find(ctx, digest)
+	p.mu.Lock()
+	made, ok := p.made[digest]
+	p.mu.Unlock()
+	if err == nil || !ok || ctx.Err() != nil {
+		return path, err
+	}
+	again, err := p.PrepareKernel(ctx, made.kernel.Ref, made.kernel, made.of)
+	switch {
+	case err != nil:
+		return "", err
+	case again.Initrd.Digest != digest:
+		return "", fmt.Errorf("the initramfs %.12s is not in the cache any more, and was made again as another one, %.12s", digest, again.Initrd.Digest)
+	}
+	return again.Initrd.Path, nil
 }
 
 // Again gives the bzImage and the initramfs of a job that was run, by whatever

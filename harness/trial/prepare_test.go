@@ -142,3 +142,53 @@ func TestAttemptsAtAPreparationAreTheTrials(t *testing.T) {
 		}
 	}
 }
+
+// Given an initramfs that this process has made, when it is gone from the cache,
+// as after another process had another time, then it is made again.
+func TestAnInitramfsThatIsGoneIsMadeAgain(t *testing.T) {
+	exe, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	store, err := kernels.Open(t.Context(), t.TempDir(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cache, dir := t.TempDir(), t.TempDir()
+	c := scenarios.Case{Scenario: &scenarios.Scenario{Name: "s"}}
+	var config strings.Builder
+	for _, need := range c.Needs() {
+		fmt.Fprintf(&config, "%s=y\n", need.Option)
+	}
+	k := kernels.Kernel{Ref: "file:image", Exact: "file:image", Image: filepath.Join(dir, "image"), Config: filepath.Join(dir, "config"), Digest: "1234"}
+	for path, text := range map[string]string{k.Image: "", k.Config: config.String()} {
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	p := &Preparer{Binary: exe, Kernels: store, Initramfs: &initramfs.Builder{Cache: cache}}
+	made, err := p.PrepareKernel(t.Context(), k.Ref, k, c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	j := testJob()
+	j.Kernel.Digest, j.Initramfs, j.Direct = k.Digest, made.Initrd.Digest, false
+	if j.QEMU, err = qemu.BuildID(exe); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.RemoveAll(cache); err != nil {
+		t.Fatal(err)
+	}
+	f, err := p.Find(t.Context(), j)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(f.Initrd); err != nil {
+		t.Error(err)
+	}
+	// What this process has not made it can't make again.
+	j.Initramfs = "other"
+	if f, err := p.Find(t.Context(), j); err == nil {
+		t.Errorf("%+v for an initramfs that nobody has made", f)
+	}
+}
