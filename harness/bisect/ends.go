@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/blockrig/blockrig/harness/text"
 	"github.com/blockrig/blockrig/scenarios"
 )
 
@@ -266,7 +267,7 @@ func shown(outcomes []Outcome) string {
 			ways = append(ways, fmt.Sprintf("%s %d times", v, times[v]))
 		}
 	}
-	return fmt.Sprintf("%d trials in %s, none of them bad (%s)", n, inBoots(len(boots)), strings.Join(ways, ", "))
+	return fmt.Sprintf("%d trials in %s, none of them bad (%s)", n, text.Count(len(boots), "boot"), strings.Join(ways, ", "))
 }
 
 // learnFrom tries a kernel until its failures are known (true), or it had

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/blockrig/blockrig/harness/text"
 	"github.com/blockrig/blockrig/scenarios"
 )
 
@@ -66,7 +67,7 @@ func (s symptom) does() string {
 		if s.errno != "" {
 			return "returns " + s.errno + legs
 		}
-		return fmt.Sprintf("returns %d bytes", s.bytes) + legs
+		return "returns " + text.Count(s.bytes, "byte") + legs
 	case scenarios.Degraded:
 		switch {
 		case s.legs:
@@ -133,17 +134,17 @@ func describe(c scenarios.Case, step string, nth int) string {
 		return ""
 	}
 	st := stepOf(c, step, nth)
-	text, joint := "the step "+st.Op(), " on "
+	line, joint := "the step "+st.Op(), " on "
 	if io := st.IO; io != nil {
-		text = fmt.Sprintf("a %s of %d bytes at offset %d", io.Op, io.Length, io.Offset)
+		line = fmt.Sprintf("a %s of %s at offset %d", io.Op, text.Count(io.Length, "byte"), io.Offset)
 		if io.Direct {
-			text += " with O_DIRECT"
+			line += " with O_DIRECT"
 		}
 		switch {
 		case io.MemoryOffset != 0:
-			text += fmt.Sprintf(" (its buffer %d bytes past a page boundary)", io.MemoryOffset)
+			line += fmt.Sprintf(" (its buffer %s past a page boundary)", text.Count(io.MemoryOffset, "byte"))
 		case io.Direct:
-			text += " (its buffer on a page boundary)"
+			line += " (its buffer on a page boundary)"
 		}
 		switch {
 		case io.Reads():
@@ -165,9 +166,9 @@ func describe(c scenarios.Case, step string, nth int) string {
 		layers = append(layers, disks)
 	}
 	if len(layers) > 0 {
-		text += joint + strings.Join(layers, " on ")
+		line += joint + strings.Join(layers, " on ")
 	}
-	return text
+	return line
 }
 
 // layerName is a layer in words.

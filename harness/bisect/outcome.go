@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/blockrig/blockrig/harness/text"
 	"github.com/blockrig/blockrig/scenarios"
 )
 
@@ -170,28 +171,28 @@ func (s Signature) String() string {
 	case s.Phase == scenarios.PhaseStep:
 		where = ""
 	}
-	text := string(s.Verdict)
+	line := string(s.Verdict)
 	if s.Errno != "" {
-		text += " " + s.Errno
+		line += " " + s.Errno
 	}
 	if where != "" {
-		text += " in " + where
+		line += " in " + where
 	}
 	switch {
 	case s.Short:
-		text += fmt.Sprintf(": %d bytes", s.Bytes)
+		line += ": " + text.Count(s.Bytes, "byte")
 	case s.Wrong == WrongOverrun:
-		text += ": bytes outside of what was asked for"
+		line += ": bytes outside of what was asked for"
 	case s.Wrong == WrongCheck:
-		text += ": not as it demands"
+		line += ": not as it demands"
 	}
 	if s.Place != "" {
-		text += " at " + s.Place
+		line += " at " + s.Place
 	}
 	if s.Title != "" {
-		text += fmt.Sprintf(" (%q)", s.Title)
+		line += fmt.Sprintf(" (%q)", s.Title)
 	}
-	return text
+	return line
 }
 
 // samePlace tells whether two signatures differ in their verdict and result

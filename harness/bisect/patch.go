@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/blockrig/blockrig/harness/stats"
+	"github.com/blockrig/blockrig/harness/text"
 	"github.com/blockrig/blockrig/scenarios"
 )
 
@@ -211,7 +212,9 @@ func (s *Side) tally(outcomes []Outcome, g *stats.Grid) stats.Weights {
 
 // Sentence says the result in one sentence.
 func (r PatchResult) Sentence() string {
-	side := func(s Side) string { return fmt.Sprintf("%d of %d trials in %s", s.Fails, s.Runs, inBoots(s.Boots)) }
+	side := func(s Side) string {
+		return fmt.Sprintf("%d of %d trials in %s", s.Fails, s.Runs, text.Count(s.Boots, "boot"))
+	}
 	what := map[Effect]string{
 		Helps: "The patch helps", Harms: "The patch harms", Nothing: "The patch changes nothing",
 		Unclear: "Whether the patch helps is not clear",
@@ -219,16 +222,16 @@ func (r PatchResult) Sentence() string {
 	if r.Base.Fails > 0 && r.Patched.Fails > 0 && (r.Effect == Helps || r.Effect == Nothing) {
 		what += ", and it still fails"
 	}
-	text := fmt.Sprintf("%s: without it %s failed, with it %s.", what, side(r.Base), side(r.Patched))
+	line := fmt.Sprintf("%s: without it %s failed, with it %s.", what, side(r.Base), side(r.Patched))
 	for _, s := range []struct {
 		with string
 		Side
 	}{{"Without", r.Base}, {"With", r.Patched}} {
 		if s.BootFailures > 0 {
-			text += fmt.Sprintf(" %s it the kernel did not come up in %d of %s.", s.with, s.BootFailures, inBoots(s.Boots+s.BootFailures))
+			line += fmt.Sprintf(" %s it the kernel did not come up in %d of %s.", s.with, s.BootFailures, text.Count(s.Boots+s.BootFailures, "boot"))
 		}
 		if s.Errors > 0 {
-			text += fmt.Sprintf(" %s it %d trials ended without a verdict.", s.with, s.Errors)
+			line += fmt.Sprintf(" %s it %d trials ended without a verdict.", s.with, s.Errors)
 		}
 	}
 	list := func(what string, all []Signature) {
@@ -237,12 +240,12 @@ func (r PatchResult) Sentence() string {
 			names = append(names, s.String())
 		}
 		if names != nil {
-			text += " " + what + " with it: " + strings.Join(names, ", ") + "."
+			line += " " + what + " with it: " + strings.Join(names, ", ") + "."
 		}
 	}
 	list("New", r.Appeared)
 	if r.Patched.Fails > 0 {
 		list("Gone", r.Vanished)
 	}
-	return text
+	return line
 }

@@ -3,6 +3,8 @@ package bisect
 import (
 	"fmt"
 	"slices"
+
+	"github.com/blockrig/blockrig/harness/text"
 )
 
 // A Record is a mark and what it rests on.
@@ -29,7 +31,7 @@ type Record struct {
 func (r Record) Seen() string { return seen(r.Hits, r.Runs, r.Boots) }
 
 func seen(hits, runs, boots int) string {
-	return fmt.Sprintf("%d of %d trials failed in %s", hits, runs, inBoots(boots))
+	return fmt.Sprintf("%d of %d trials failed in %s", hits, runs, text.Count(boots, "boot"))
 }
 
 // finding is what the commit's trials came to, for people.
@@ -55,17 +57,17 @@ func (e Event) String() string {
 	case r.Fails:
 		state = "fails"
 	}
-	text := fmt.Sprintf("%-10s %-12s  %s: %s", e.Stage, short(r.Commit), state, r.finding())
+	line := fmt.Sprintf("%-10s %-12s  %s: %s", e.Stage, short(r.Commit), state, r.finding())
 	if r.Why == "" {
-		text += fmt.Sprintf(", p=%.6g", min(r.P, .999999))
+		line += fmt.Sprintf(", p=%.6g", min(r.P, .999999))
 	}
 	if r.SameAs != "" {
-		text += "; the same binary as " + short(r.SameAs)
+		line += "; the same binary as " + short(r.SameAs)
 	}
 	if e.Stage == "step" && e.Left > 0 {
-		text += fmt.Sprintf(" (about %d commits left)", e.Left)
+		line += fmt.Sprintf(" (about %s left)", text.Count(e.Left, "commit"))
 	}
-	return text
+	return line
 }
 
 // Lines say what was seen when the search stopped, for people.
@@ -75,20 +77,6 @@ func (e *StopError) Lines() []string {
 		out = append(out, fmt.Sprintf("seen: %s: %s", short(r.Commit), r.finding()))
 	}
 	return out
-}
-
-func inSteps(n int) string {
-	if n == 1 {
-		return "1 step"
-	}
-	return fmt.Sprintf("%d steps", n)
-}
-
-func inBoots(n int) string {
-	if n == 1 {
-		return "1 boot"
-	}
-	return fmt.Sprintf("%d boots", n)
 }
 
 func (s *search) record(commit string, k *kernel, j judgement) Record {

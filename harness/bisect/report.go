@@ -123,7 +123,7 @@ func Summary(a *Answer, c Context) string {
 	if a.Stopped != StopInconclusive {
 		p("%s; %d passes in a row make one good\n", rates(a), a.PassesNeeded)
 	}
-	p("%s, %d trials in %s, %s\n", inSteps(a.Steps), a.Trials, inBoots(a.Boots), spent(a.Seconds))
+	p("%s, %d trials in %s, %s\n", text.Count(a.Steps, "step"), a.Trials, text.Count(a.Boots, "boot"), spent(a.Seconds))
 	for _, r := range a.Marks {
 		switch {
 		case r.Other != nil:
@@ -206,7 +206,7 @@ func Report(a *Answer, c Context) string {
 	}
 	b.WriteString(checks(a))
 	p("\n%s", wrap(fmt.Sprintf("How it was found: %s between %s and %s, %d trials in %s.",
-		inSteps(a.Steps), short(c.Old), short(c.New), a.Trials, inBoots(a.Boots))))
+		text.Count(a.Steps, "step"), short(c.Old), short(c.New), a.Trials, text.Count(a.Boots, "boot"))))
 	if a.Stopped != StopInconclusive {
 		b.WriteString(wrap(strings.ToUpper(rates(a)[:1]) + rates(a)[1:] + "."))
 	}

@@ -236,3 +236,15 @@ func TestNear(t *testing.T) {
 		t.Errorf("got %q", got)
 	}
 }
+
+func TestCount(t *testing.T) {
+	for want, got := range map[string]string{
+		"0 bytes":  Count(0, "byte"),
+		"1 byte":   Count(int64(1), "byte"),
+		"2 passes": Count(2, "pass"),
+	} {
+		if got != want {
+			t.Errorf("%q, want %q", got, want)
+		}
+	}
+}

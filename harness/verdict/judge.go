@@ -219,9 +219,9 @@ func fromReport(r Report) []evidence {
 		case r.Errno != "":
 			add(scenarios.Errno, "%s failed with %s%s", r.Step, r.Errno, more(r.Output))
 		case r.Bytes < r.Asked:
-			add(scenarios.Errno, "%s gave %s of %d", r.Step, plural(r.Bytes), r.Asked)
+			add(scenarios.Errno, "%s gave %s of %d", r.Step, text.Count(r.Bytes, "byte"), r.Asked)
 		default:
-			add(scenarios.Errno, "%s gave %s, and %s was expected", r.Step, plural(r.Bytes), strings.Join(r.Expect, " or "))
+			add(scenarios.Errno, "%s gave %s, and %s was expected", r.Step, text.Count(r.Bytes, "byte"), strings.Join(r.Expect, " or "))
 		}
 	}
 	for _, l := range r.Legs {
@@ -332,11 +332,4 @@ func doubtful(r Report, phase, why string) Judgement {
 	j := judgement(r, []evidence{{verdict: scenarios.Error, phase: phase, why: why}})
 	j.Doubtful = true
 	return j
-}
-
-func plural(n int64) string {
-	if n == 1 {
-		return "1 byte"
-	}
-	return fmt.Sprintf("%d bytes", n)
 }

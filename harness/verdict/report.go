@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"slices"
 
+	"github.com/blockrig/blockrig/harness/text"
 	"github.com/blockrig/blockrig/scenarios"
 )
 
@@ -155,11 +156,11 @@ func (r Report) Outcome() string {
 	case r.Returned && r.Errno != "":
 		return r.Errno
 	case r.Returned && r.Mismatch != nil:
-		return plural(r.Bytes) + ", wrong"
+		return text.Count(r.Bytes, "byte") + ", wrong"
 	case r.Returned && r.Moves == MovesNothing && r.Asked == 0 && r.Bytes == 0:
 		return "done"
 	case r.Returned:
-		return plural(r.Bytes)
+		return text.Count(r.Bytes, "byte")
 	case r.Killed != "", r.Silent != "" && r.Phase == scenarios.PhaseStep:
 		return "no answer"
 	case r.Died != "":

@@ -13,6 +13,7 @@ import (
 	"strings"
 
 	"github.com/blockrig/blockrig/harness/stats"
+	"github.com/blockrig/blockrig/harness/text"
 	"github.com/blockrig/blockrig/results"
 	"github.com/blockrig/blockrig/results/store"
 	"github.com/blockrig/blockrig/scenarios"
@@ -227,7 +228,7 @@ func (c Case) judge(asked bool) (Change, string) {
 	case b.Trials == 0:
 		return Disappeared, "it was not asked for"
 	case b.Judged() == 0:
-		return NoAnswer, fmt.Sprintf("%s ended in error", count(b.Errors, "trial"))
+		return NoAnswer, fmt.Sprintf("%s ended in error", text.Count(b.Errors, "trial"))
 	case a.Trials == 0:
 		return Appeared, b.shows()
 	case a.Judged() == 0:
@@ -264,19 +265,9 @@ func (c Case) passes() (Change, string) {
 // now and then, so many passes have to tell.
 func (c Case) gone() (Change, string) {
 	if c.A.Failures < c.A.Judged() && *c.Differ < Sure {
-		return NoAnswer, fmt.Sprintf("it failed %d of %d times: %s may be chance", c.A.Failures, c.A.Judged(), count(c.B.Judged(), "pass"))
+		return NoAnswer, fmt.Sprintf("it failed %d of %d times: %s may be chance", c.A.Failures, c.A.Judged(), text.Count(c.B.Judged(), "pass"))
 	}
 	return Fixed, "was " + c.A.shows()
-}
-
-func count(n int, what string) string {
-	switch {
-	case n == 1:
-		return "1 " + what
-	case strings.HasSuffix(what, "s"):
-		return fmt.Sprintf("%d %ses", n, what)
-	}
-	return fmt.Sprintf("%d %ss", n, what)
 }
 
 // shows is what a side shows in the first place: its most frequent failure, or

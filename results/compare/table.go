@@ -62,7 +62,7 @@ func Sum(cases []Case) string {
 			parts = append(parts, fmt.Sprintf("%d %s", n[change], change))
 		}
 	}
-	return fmt.Sprintf("%s: %s", count(len(cases), "case"), strings.Join(parts, ", "))
+	return fmt.Sprintf("%s: %s", text.Count(len(cases), "case"), strings.Join(parts, ", "))
 }
 
 // rate is how often a side failed, with the 95% interval.
@@ -71,7 +71,7 @@ func (s Side) rate() string {
 	case s.Trials == 0:
 		return "-"
 	case s.Rate == nil:
-		return count(s.Errors, "error")
+		return text.Count(s.Errors, "error")
 	}
 	return fmt.Sprintf("%d/%d (%s-%s)", s.Failures, s.Judged(), results.Percent(s.Interval.Low), results.Percent(s.Interval.High))
 }

@@ -3,6 +3,8 @@ package report
 import (
 	"fmt"
 	"strings"
+
+	"github.com/blockrig/blockrig/harness/text"
 )
 
 // Headline is the report in a line: "2 new failures, 1 fixed".
@@ -60,22 +62,14 @@ func percent(rate float64) string { return fmt.Sprintf("%.3g%%", 100*rate) }
 // sure is a probability for people: never that of certainty.
 func sure(p float64) string { return fmt.Sprintf("%.5g%%", 100*min(p, .99999)) }
 
-// counted is a number of things.
-func counted(n int, thing string) string {
-	if n == 1 {
-		return "1 " + thing
-	}
-	return fmt.Sprintf("%d %ss", n, thing)
-}
-
 // ranOn says what the report is of: "6 trials of 3 cases on 1 kernel; 2
 // failed, 0 without a verdict".
 func (r Report) ranOn() string {
 	all := r.totals()
 	s := fmt.Sprintf("%s of %s on %s; %d failed, %d without a verdict",
-		counted(all.Trials, "trial"), counted(len(r.Cases), "case"), counted(len(r.Kernels), "kernel"), all.Failures, all.Errors)
+		text.Count(all.Trials, "trial"), text.Count(len(r.Cases), "case"), text.Count(len(r.Kernels), "kernel"), all.Failures, all.Errors)
 	if n := r.HuntTrials; n > 0 {
-		s += fmt.Sprintf("; %s of hunts", counted(n, "more trial"))
+		s += fmt.Sprintf("; %s of hunts", text.Count(n, "more trial"))
 	}
 	return s
 }
