@@ -29,7 +29,7 @@ const maxNested = 4
 func openLog(r io.Reader) (text io.Reader, done func(), err error) {
 	b, done, err := unpackAll(r)
 	if err != nil {
-		return nil, done, err
+		return nil, done, fmt.Errorf("read kernel log: %w", err)
 	}
 	sample, _ := b.Peek(firstLook) // an error comes again when it is read
 	switch {
@@ -43,7 +43,17 @@ func openLog(r io.Reader) (text io.Reader, done func(), err error) {
 	return onlyReader{b}, done, nil
 }
 
-// unpackAll takes off compression and UTF-16, however nested.
+// Unpack takes off compression (gzip, xz, zstd, bzip2) and UTF-16, however
+// nested, as a log, a mailbox or a kernel's config may come. done is to be
+// called after the last read, and after an error, too.
+func Unpack(r io.Reader) (text io.Reader, done func(), err error) {
+	b, done, err := unpackAll(r)
+	if err != nil {
+		return nil, done, err
+	}
+	return onlyReader{b}, done, nil
+}
+
 func unpackAll(r io.Reader) (*bufio.Reader, func(), error) {
 	var closers []func()
 	done := func() {
@@ -73,7 +83,7 @@ func unpackAll(r io.Reader) (*bufio.Reader, func(), error) {
 func unpack(b *bufio.Reader) (io.Reader, func(), error) {
 	magic, err := b.Peek(64)
 	if err != nil && !errors.Is(err, io.EOF) && len(magic) == 0 {
-		return nil, nil, fmt.Errorf("read kernel log: %w", err)
+		return nil, nil, err
 	}
 	switch {
 	case bytes.HasPrefix(magic, []byte{0x1f, 0x8b}):

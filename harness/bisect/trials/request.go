@@ -3,11 +3,13 @@ package trials
 import (
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"slices"
 
 	"github.com/blockrig/blockrig/harness/bisect"
+	"github.com/blockrig/blockrig/harness/console"
 	"github.com/blockrig/blockrig/harness/trial"
 	"github.com/blockrig/blockrig/scenarios"
 	"github.com/blockrig/blockrig/scenarios/language"
@@ -102,7 +104,8 @@ type ReleaseRequest struct {
 // maxFile bounds patches and configs, in bytes.
 const maxFile = 32 << 20
 
-// ReadFile takes a file into a request.
+// ReadFile takes a file into a request, unpacked: archives have mailboxes as
+// .mbox.gz, and a kernel its config as config.gz.
 func ReadFile(what, path string) (File, error) {
 	info, err := os.Stat(path)
 	switch {
@@ -113,9 +116,22 @@ func ReadFile(what, path string) (File, error) {
 	case info.Size() > maxFile:
 		return File{}, fmt.Errorf("%s %s has %d bytes, more than one can have", what, path, info.Size())
 	}
-	text, err := os.ReadFile(path)
+	f, err := os.Open(path)
 	if err != nil {
 		return File{}, fmt.Errorf("%s: %w", what, err)
+	}
+	defer f.Close()
+	r, done, err := console.Unpack(f)
+	defer done()
+	var text []byte
+	if err == nil {
+		text, err = io.ReadAll(io.LimitReader(r, maxFile+1))
+	}
+	switch {
+	case err != nil:
+		return File{}, fmt.Errorf("%s %s: %w", what, path, err)
+	case len(text) > maxFile:
+		return File{}, fmt.Errorf("%s %s has more than %d bytes when it is unpacked, more than one can have", what, path, maxFile)
 	}
 	return File{Name: filepath.Base(path), Text: text}, nil
 }
