@@ -26,16 +26,16 @@ func (a *app) tryPatchCommand() *cobra.Command {
 		Use:   "try-patch --repo REPO --base REV PATCH SCENARIO",
 		Short: "Say whether a patch helps, harms or changes nothing",
 		Long: `Build the commit REV with and without PATCH (a patch, a mail or a mailbox with
-several; it may be compressed), run every case of the scenario on both, and say what the patch does,
-with a text ready to send. The text has a Tested-by only when something failed
-without the patch, and nothing of all that was tried fails with it. Of a series,
-the patches are applied in the order of their numbers.
+several; it may be compressed), run every case of the scenario on both, and say
+what the patch does, with a text ready to send. The text has a Tested-by only
+when something failed without the patch, and nothing of all that was tried fails
+with it. Of a series, the patches are applied in the order of their numbers.
 
 Exit status: 0 it helps, though something may still fail; 1 it harms (a kernel
 that does not come up with it included), or changes nothing though something
-fails, or nothing of it is compiled into the kernel; 2 the request was wrong, a patch that does not apply
-included; 3 not clear, or one of the kernels does not build. When nothing fails
-without it and with it, the status is 0.`,
+fails, or nothing of it is compiled into the kernel; 2 the request was wrong, a
+patch that does not apply included; 3 not clear, or one of the kernels does not
+build. When nothing fails without it and with it, the status is 0.`,
 		Example: `  blockrig try-patch --repo ~/linux --base v6.18 0001-fix.patch lvm-mirror-dio-read
   blockrig try-patch --repo ~/linux --base HEAD t.mbox.gz lvm-mirror-dio-read --set length=512`,
 		Args: cobra.ExactArgs(2),
