@@ -103,6 +103,15 @@ func (d linux) Cmdline() []string {
 	return args
 }
 
+// console is ttyS0, a 16550A at QEMU's standard input and output. These are pipes: a
+// socket is full after a few hundred bytes that come one by one, and a kernel
+// does not wait for long where its console does not take them.
+type console struct{}
+
+func (console) Cmdline() []string {
+	return []string{"-chardev", "stdio,id=ttyS0,signal=off", "-serial", "chardev:ttyS0"}
+}
+
 // serialPort is a 16550A whose other end is an inherited descriptor.
 type serialPort struct {
 	id string

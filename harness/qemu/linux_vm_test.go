@@ -14,6 +14,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/blockrig/blockrig/harness/qemu"
 	"github.com/blockrig/blockrig/initramfs"
@@ -152,7 +153,10 @@ func startLinux(t testing.TB, spec qemu.Spec) *linux {
 	}
 	l := &linux{Machine: m, t: t, console: &console{end: make(chan struct{})}, waiting: map[int]chan said{}, ready: make(chan struct{})}
 	var reading sync.WaitGroup
-	reading.Go(func() { _, _ = io.Copy(l.console, m.Console()) })
+	reading.Go(func() {
+		defer close(l.console.end)
+		_, _ = io.Copy(l.console, m.Console())
+	})
 	reading.Go(l.listen)
 	t.Cleanup(func() {
 		if err := m.Close(); err != nil {
@@ -245,4 +249,35 @@ func (l *linux) flush(disk string) string {
 func (l *linux) attr(disk, name string) string {
 	l.t.Helper()
 	return l.do(ask{Do: "attr", Disk: disk, Name: name}).String()
+}
+
+// Given nobody who reads the console for a while, as when blockrig is stopped,
+// when the kernel logs meanwhile, then nothing of it is lost, and the kernel
+// does not wait.
+func TestAConsoleThatIsNotReadLosesNothing(t *testing.T) {
+	spec := linuxSpec(t, qemu.Disk{ID: "a", Bus: qemu.AHCI})
+	spec.Append += " printk.devkmsg=on"
+	l := startLinux(t, spec)
+	const lines = 2000
+	l.console.mu.Lock() // its reader waits
+	s := l.do(ask{Do: "log", Disk: "a", Length: lines})
+	l.console.mu.Unlock()
+	if s.Errno != "" {
+		t.Fatal(s)
+	}
+	line := func(i int) string { return fmt.Sprintf("line %05d %s\r\n", i, strings.Repeat(".", 69)) }
+	for !strings.Contains(l.console.String(), line(lines-1)) { // some kernels print later
+		select {
+		case <-testContext(t).Done():
+			t.Fatalf("its last line did not come; the last ones are %q", l.console.String()[max(0, len(l.console.String())-200):])
+		case <-time.After(10 * time.Millisecond):
+		}
+	}
+	text := l.console.String()
+	for i := range lines {
+		if !strings.Contains(text, line(i)) {
+			t.Fatalf("line %d is not there whole", i)
+		}
+	}
+	t.Logf("%d lines in %d ms", lines, s.MS)
 }

@@ -177,14 +177,19 @@ func (m *Machine) launch(content []layers, more ...*os.File) (err error) {
 		}
 		return ours, f, err
 	}
-	var ours [3]net.Conn
-	for i, name := range []string{"ttyS0", "ttyS1", "QMP"} { // fdConsole, fdControl, fdQMP
+	var ours [2]net.Conn
+	for i, name := range []string{"ttyS1", "QMP"} { // fdControl, fdQMP
 		if ours[i], _, err = connect(name); err != nil {
 			return err
 		}
 		undo = append(undo, ours[i].Close)
 	}
 	files := slices.Concat(theirs, more)
+	line, stdin, stdout, err := pipePair()
+	if err != nil {
+		return err
+	}
+	theirs, undo = append(theirs, stdin, stdout), append(undo, line.Close)
 	var filters []*filter
 	for _, d := range m.spec.Disks {
 		if !d.filtered() {
@@ -202,10 +207,10 @@ func (m *Machine) launch(content []layers, more ...*os.File) (err error) {
 	}
 	args := m.spec.args()
 	m.args = append([]string{m.spec.Binary}, args...)
-	if m.proc, err = startProcess(m.spec.Binary, args, m.spec.Dir, files); err != nil {
+	if m.proc, err = startProcess(m.spec.Binary, args, m.spec.Dir, stdin, stdout, files); err != nil {
 		return err
 	}
-	m.console, m.control, m.mon = &serial{conn: ours[0]}, &serial{conn: ours[1]}, NewMonitor(ours[2])
+	m.console, m.control, m.mon = &serial{conn: line}, &serial{conn: ours[0]}, NewMonitor(ours[1])
 	m.filters = make(map[string]*filter, len(filters))
 	for _, f := range filters {
 		m.filters[f.disk.ID] = f
@@ -265,13 +270,14 @@ func (m *Machine) ask(why error) {
 	}
 }
 
-// Console is what the guest writes to ttyS0. It must be read: a guest whose
-// console nobody reads comes to a stop. It ends with io.EOF when the machine
-// has ended and all was read; Close takes nothing of it away.
+// Console is what the guest writes to ttyS0. It must be read: a kernel waits only
+// for a moment when the megabyte that may wait here is full, and what it says then
+// is lost. It ends with io.EOF when the machine has ended and all was read; Close
+// takes nothing of it away.
 func (m *Machine) Console() io.Reader { return m.console }
 
-// Control is ttyS1, both ways. It must be read like Console. A write after
-// the machine's end fails with ErrEnded.
+// Control is ttyS1, both ways. It must be read: a guest waits for that. A write
+// after the machine's end fails with ErrEnded.
 func (m *Machine) Control() io.ReadWriteCloser { return m.control }
 
 // ConsoleInput is what the guest reads from ttyS0. A write after the machine's

@@ -11,6 +11,8 @@ import (
 	"syscall"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/blockrig/blockrig/harness/child"
 	"github.com/blockrig/blockrig/harness/text"
 )
@@ -40,12 +42,12 @@ type process struct {
 }
 
 // startProcess runs QEMU with files as its descriptors 3, 4, ….
-func startProcess(binary string, args []string, dir string, files []*os.File) (*process, error) {
+func startProcess(binary string, args []string, dir string, stdin, stdout *os.File, files []*os.File) (*process, error) {
 	p := &process{stderr: &child.Tail{Limit: stderrKept}}
 	cmd := exec.Command(binary, args...)
 	cmd.Dir = dir
 	cmd.Env = append(os.Environ(), "LC_ALL=C") // errors are compared and shown
-	cmd.Stderr = p.stderr
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = stdin, stdout, p.stderr
 	cmd.ExtraFiles = files
 	var err error
 	p.Process, err = child.Start(context.Background(), cmd, child.Options{}) // only end ends it
@@ -102,4 +104,32 @@ func socketPair(name string) (ours net.Conn, theirs *os.File, err error) {
 		return nil, nil, errors.Join(fmt.Errorf("socket pair for %s: %w", name, err), theirs.Close())
 	}
 	return ours, theirs, nil
+}
+
+// pipes are a connection over one pipe for each way.
+type pipes struct{ r, w *os.File }
+
+func (p pipes) Read(b []byte) (int, error)  { return p.r.Read(b) }
+func (p pipes) Write(b []byte) (int, error) { return p.w.Write(b) }
+func (p pipes) Close() error                { return errors.Join(p.r.Close(), p.w.Close()) }
+
+// pipeHolds is how much of what a guest logs waits for this process, in bytes:
+// as much as a user may have without more rights (pipe(7)).
+const pipeHolds = 1 << 20
+
+// pipePair gives a connection over pipes, and their other ends.
+func pipePair() (ours pipes, stdin, stdout *os.File, err error) {
+	if stdin, ours.w, err = os.Pipe(); err != nil {
+		return pipes{}, nil, nil, fmt.Errorf("pipe to the console: %w", err)
+	}
+	if ours.r, stdout, err = os.Pipe(); err != nil {
+		return pipes{}, nil, nil, errors.Join(fmt.Errorf("pipe of the console: %w", err), stdin.Close(), ours.w.Close())
+	}
+	// Who has many of them gets smaller ones, or leaves them as they are.
+	for n := pipeHolds; n > os.Getpagesize(); n /= 2 {
+		if _, err := unix.FcntlInt(stdout.Fd(), unix.F_SETPIPE_SZ, n); err == nil {
+			break
+		}
+	}
+	return ours, stdin, stdout, nil
 }

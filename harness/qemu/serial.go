@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"os"
 	"sync"
 	"syscall"
 )
@@ -15,7 +16,7 @@ var ErrEnded = errors.New("the machine has ended")
 // A serial is this side of a serial port. What the machine wrote before it
 // ended can still be read.
 type serial struct {
-	conn net.Conn
+	conn io.ReadWriteCloser
 
 	mu   sync.Mutex // held while reading
 	over bool       // conn is closed, rest is all there is
@@ -39,7 +40,7 @@ func (s *serial) Read(p []byte) (int, error) {
 
 func (s *serial) Write(p []byte) (int, error) {
 	n, err := s.conn.Write(p)
-	if errors.Is(err, syscall.EPIPE) || errors.Is(err, net.ErrClosed) || errors.Is(err, syscall.ECONNRESET) {
+	if errors.Is(err, syscall.EPIPE) || isClosed(err) || errors.Is(err, syscall.ECONNRESET) {
 		err = fmt.Errorf("write to a serial port: %w", ErrEnded)
 	}
 	return n, err
@@ -52,11 +53,15 @@ func (s *serial) Close() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.over, s.rest = true, nil
-	if errors.Is(err, net.ErrClosed) {
+	if isClosed(err) {
 		return nil
 	}
 	return err
 }
+
+// isClosed tells the error of an end that this process has closed: a socket's,
+// or a pipe's.
+func isClosed(err error) bool { return errors.Is(err, net.ErrClosed) || errors.Is(err, os.ErrClosed) }
 
 // finish reads what is left of a machine that has ended, and closes the
 // connection.
@@ -77,7 +82,7 @@ func (s *serial) finish() error {
 // atEnd makes one end of all ways in which the other side can go: a socket
 // whose peer died with data unread is reset, not closed.
 func atEnd(err error) error {
-	if errors.Is(err, syscall.ECONNRESET) || errors.Is(err, net.ErrClosed) {
+	if errors.Is(err, syscall.ECONNRESET) || isClosed(err) {
 		return io.EOF
 	}
 	return err

@@ -155,10 +155,9 @@ func (s *Spec) checkDisks() error {
 	return nil
 }
 
-// Descriptors that QEMU inherits.
+// Descriptors that QEMU inherits, beside its standard ones, which are the console.
 const (
-	fdConsole = 3 + iota
-	fdControl
+	fdControl = 3 + iota
 	fdQMP
 	fdRAM
 	fdState // of a machine from a saved one
@@ -188,7 +187,7 @@ func (s *Spec) devices() []device {
 		processor{accel: s.Accel, cpus: s.CPUs},
 		memory{mib: s.MemoryMiB, fd: fdRAM, shared: s.From == ""},
 		qmpPort{fd: fdQMP},
-		serialPort{id: "ttyS0", fd: fdConsole},
+		console{},
 		serialPort{id: "ttyS1", fd: fdControl},
 	}
 	if s.From == "" {

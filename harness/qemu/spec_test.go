@@ -40,12 +40,12 @@ func TestCommandLine(t *testing.T) {
 		"-no-reboot",
 	}
 	ports := []string{
-		"-chardev", "socket,id=qmp,fd=5", "-mon", "chardev=qmp,mode=control",
-		"-chardev", "socket,id=ttyS0,fd=3", "-serial", "chardev:ttyS0",
-		"-chardev", "socket,id=ttyS1,fd=4", "-serial", "chardev:ttyS1",
+		"-chardev", "socket,id=qmp,fd=4", "-mon", "chardev=qmp,mode=control",
+		"-chardev", "stdio,id=ttyS0,signal=off", "-serial", "chardev:ttyS0",
+		"-chardev", "socket,id=ttyS1,fd=3", "-serial", "chardev:ttyS1",
 	}
 	ram := func(share string) []string {
-		return []string{"-m", "384M", "-object", "memory-backend-file,id=ram,size=384M,mem-path=/proc/self/fd/6,share=" + share + ",dump=off,merge=off"}
+		return []string{"-m", "384M", "-object", "memory-backend-file,id=ram,size=384M,mem-path=/proc/self/fd/5,share=" + share + ",dump=off,merge=off"}
 	}
 	linux := []string{"-kernel", "DIR/kernel", "-initrd", "DIR/initrd,comma", "-append", "console=ttyS0 panic=0"}
 	disks := []string{
@@ -217,20 +217,20 @@ func TestCommandLineOfDisks(t *testing.T) {
 		}},
 		{"virtio-blk", []Disk{{ID: "a", Bus: VirtioBlk, Discard: Off}, {ID: "b", Bus: VirtioBlk, Removable: true, Filter: true}}, [][]string{
 			file("a"), device("virtio-blk-pci,id=virtio-blk-a,drive=disk-a,serial=s" + stop + ",discard=off"),
-			served("b", "7"), device("pcie-root-port,id=port-b,chassis=1", "virtio-blk-pci,id=virtio-blk-b,bus=port-b,drive=disk-b,serial=s"+report+",request-merging=off"),
+			served("b", "6"), device("pcie-root-port,id=port-b,chassis=1", "virtio-blk-pci,id=virtio-blk-b,bus=port-b,drive=disk-b,serial=s"+report+",request-merging=off"),
 		}},
 		{"of a saved machine", []Disk{{ID: "a", Filter: true}}, [][]string{
-			served("a", "8"), device("ide-hd,id=ahci-a,bus=ide.0,drive=disk-a,serial=s" + report), {"-S"},
+			served("a", "7"), device("ide-hd,id=ahci-a,bus=ide.0,drive=disk-a,serial=s" + report), {"-S"},
 		}},
 		{"NVMe", []Disk{
 			{ID: "a", Bus: NVMe, Zones: &Zones{Size: 1 << 20, MaxOpen: 2, MaxActive: 3}},
 			{ID: "b", Bus: NVMe, Metadata: 8, Protection: 1},
 			{ID: "c", Bus: NVMe, Removable: true},
 		}, [][]string{
-			served("a", "7"), device("nvme,id=nvme-a,serial=s", "nvme-ns,id=nvme-a-1,bus=nvme-a,drive=disk-a,"+
+			served("a", "6"), device("nvme,id=nvme-a,serial=s", "nvme-ns,id=nvme-a-1,bus=nvme-a,drive=disk-a,"+
 				"zoned=on,zoned.zone_size=1048576,zoned.zone_capacity=1048576,zoned.max_open=2,zoned.max_active=3"),
-			served("b", "8"), device("nvme,id=nvme-b,serial=s", "nvme-ns,id=nvme-b-1,bus=nvme-b,drive=disk-b,ms=8,pi=1"),
-			served("c", "9"), device("pcie-root-port,id=port-c,chassis=1", "nvme,id=nvme-c,bus=port-c,serial=s,drive=disk-c"),
+			served("b", "7"), device("nvme,id=nvme-b,serial=s", "nvme-ns,id=nvme-b-1,bus=nvme-b,drive=disk-b,ms=8,pi=1"),
+			served("c", "8"), device("pcie-root-port,id=port-c,chassis=1", "nvme,id=nvme-c,bus=port-c,serial=s,drive=disk-c"),
 		}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
