@@ -35,7 +35,8 @@ type watch struct {
 	lost    time.Duration // wall time in which the guest waited for the host, before that, too
 	stopped time.Duration // wall time in which a thread was stopped, without a break until now
 
-	gap   time.Duration // between the last two looks
+	gap   time.Duration // between two looks: the longest of those that ended since gapAge ago
+	gapAt time.Time     // the later one
 	pause time.Duration // the longest time in which nobody looked: blockrig itself stood still
 
 	broken bool // the kernel has shown that something is wrong with it
@@ -108,8 +109,17 @@ func (w *watch) listening() {
 	w.all = 0
 }
 
+// gapAge is how long this process may take to read what came while it stood
+// still.
+const gapAge = 2 * time.Second
+
 // late is how long what is read now may have waited to be read.
-func (w *watch) late() time.Duration { return max(w.gap, time.Since(w.last)) }
+func (w *watch) late() time.Duration {
+	if time.Since(w.gapAt) > gapAge {
+		return time.Since(w.last)
+	}
+	return max(w.gap, time.Since(w.last))
+}
 
 // over ends the account of a machine that is being ended.
 func (w *watch) over() {
@@ -150,7 +160,10 @@ func (w *watch) tick() (ok bool) {
 		return true
 	}
 	rested := !threads.Main.Held() && threads.Others == 'S' && elapsed <= maxPoll
-	w.gap, w.pause = elapsed, max(w.pause, elapsed)
+	if elapsed >= w.gap || now.Sub(w.gapAt) > gapAge {
+		w.gap, w.gapAt = elapsed, now
+	}
+	w.pause = max(w.pause, elapsed)
 	ran, lost := time.Duration(0), time.Duration(0)
 	pending := w.of.Pending()
 	for i, v := range threads.VCPUs {

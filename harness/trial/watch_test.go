@@ -315,3 +315,29 @@ func TestWhatNobodyListenedToCounts(t *testing.T) {
 		})
 	}
 }
+
+// Given a blockrig that stood still, when it reads what came meanwhile, then that
+// may have waited for as long; what it reads later has not.
+func TestWatchKnowsHowLongAMessageMayHaveWaited(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := &fakeCPU{}
+		w := newWatch(c, limitsOf("tcg"))
+		pass(t, w, c, time.Second, .1, 0)
+		if late := w.late(); late > pollEvery {
+			t.Errorf("%v while nothing stands still", late)
+		}
+		time.Sleep(40 * time.Second)
+		if late := w.late(); late != 40*time.Second {
+			t.Errorf("%v before the first look, want 40 s", late)
+		}
+		w.tick()
+		pass(t, w, c, time.Second, .1, 0)
+		if late := w.late(); late != 40*time.Second {
+			t.Errorf("%v a second after it, want 40 s", late)
+		}
+		pass(t, w, c, 2*time.Second, .1, 0)
+		if late := w.late(); late > pollEvery {
+			t.Errorf("%v three seconds after it", late)
+		}
+	})
+}
