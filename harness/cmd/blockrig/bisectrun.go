@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+	"golang.org/x/sys/unix"
 
 	"github.com/blockrig/blockrig/harness/bisect"
 )
@@ -33,11 +34,13 @@ func forGit(status int, ran *cobra.Command) int {
 
 // crashForGit makes a crash one that git can't misread, either: Go ends with 2
 // after a panic, a fatal error or a SIGQUIT, and by a signal when it is asked to
-// leave a core.
+// leave a core. It leaves none: the folder is the user's repository.
 func crashForGit() {
-	if underBisectRun(os.Getppid()) {
-		debug.SetTraceback("crash")
+	if !underBisectRun(os.Getppid()) {
+		return
 	}
+	debug.SetTraceback("crash")
+	_ = unix.Setrlimit(unix.RLIMIT_CORE, &unix.Rlimit{}) // never fails: it is less
 }
 
 // underBisectRun tells whether a process is git bisect run, or one of those
