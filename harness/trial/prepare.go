@@ -52,8 +52,7 @@ type Preparer struct {
 	Trace      bool   // every trial is traced, whatever its scenario says
 
 	mu       sync.Mutex
-	prepared map[request]Prepared
-	made     map[string]preparation // by the digest of the initramfs
+	prepared map[request]preparation
 	accel    qemu.Accel
 	build    string           // qemu.BuildID
 	files    map[string]noted // by digest; of an unpacked kernel with directSuffix
@@ -62,10 +61,10 @@ type Preparer struct {
 // request is what a preparation depends on, within one process.
 type request struct{ ref, needs string }
 
-// A preparation is what an initramfs was made for.
+// A preparation is what was prepared, and for which case.
 type preparation struct {
-	kernel kernels.Kernel
-	of     scenarios.Case
+	Prepared
+	of scenarios.Case
 }
 
 // directSuffix follows the digest of a kernel that is unpacked.
@@ -86,7 +85,7 @@ func (p *Preparer) Prepare(ctx context.Context, ref string, c scenarios.Case) (P
 	ok = ok && p.files[done.Initrd.Digest].same() && p.files[done.Kernel.Digest].same()
 	p.mu.Unlock()
 	if ok {
-		return done, nil
+		return done.Prepared, nil
 	}
 	k, err := p.Kernels.Resolve(ctx, ref)
 	if err != nil {
@@ -123,10 +122,9 @@ func (p *Preparer) PrepareKernel(ctx context.Context, ref string, k kernels.Kern
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.prepared == nil {
-		p.prepared, p.made = map[request]Prepared{}, map[string]preparation{}
+		p.prepared = map[request]preparation{}
 	}
-	p.made[img.Digest] = preparation{k, c}
-	p.prepared[requestOf(ref, c)] = done
+	p.prepared[requestOf(ref, c)] = preparation{done, c}
 	p.note(k.Digest, k.Image)
 	p.note(img.Digest, img.Path)
 	return done, nil
@@ -438,13 +436,21 @@ func (p *Preparer) Find(ctx context.Context, j Job) (Files, error) {
 // cache may have removed it: no age keeps it there when a clock is set.
 func (p *Preparer) findInitramfs(ctx context.Context, digest string) (string, error) {
 	path, err := p.Initramfs.Find(ctx, digest)
-	p.mu.Lock()
-	made, ok := p.made[digest]
-	p.mu.Unlock()
-	if err == nil || !ok || ctx.Err() != nil {
+	if err == nil || ctx.Err() != nil {
 		return path, err
 	}
-	again, err := p.PrepareKernel(ctx, made.kernel.Ref, made.kernel, made.of)
+	var made preparation
+	p.mu.Lock()
+	for _, one := range p.prepared {
+		if one.Initrd.Digest == digest {
+			made = one
+		}
+	}
+	p.mu.Unlock()
+	if made.Initrd.Digest == "" {
+		return "", err
+	}
+	again, err := p.PrepareKernel(ctx, made.Kernel.Ref, made.Kernel, made.of)
 	switch {
 	case err != nil:
 		return "", err
