@@ -27,7 +27,7 @@ const maxNested = 4
 // bzip2, decodes UTF-16, the attachments of mails, JSON and the journal's own
 // formats.
 func openLog(r io.Reader) (text io.Reader, done func(), err error) {
-	b, done, err := unpackAll(r)
+	b, done, err := Unpack(r)
 	if err != nil {
 		return nil, done, fmt.Errorf("read kernel log: %w", err)
 	}
@@ -46,17 +46,9 @@ func openLog(r io.Reader) (text io.Reader, done func(), err error) {
 // Unpack takes off compression (gzip, xz, zstd, bzip2) and UTF-16, however
 // nested, as a log, a mailbox or a kernel's config may come. done is to be
 // called after the last read, and after an error, too.
-func Unpack(r io.Reader) (text io.Reader, done func(), err error) {
-	b, done, err := unpackAll(r)
-	if err != nil {
-		return nil, done, err
-	}
-	return onlyReader{b}, done, nil
-}
-
-func unpackAll(r io.Reader) (*bufio.Reader, func(), error) {
+func Unpack(r io.Reader) (text *bufio.Reader, done func(), err error) {
 	var closers []func()
-	done := func() {
+	done = func() {
 		for _, c := range closers {
 			c()
 		}
@@ -224,7 +216,7 @@ func (m *mailLog) line(line []byte) {
 			break
 		}
 		decoded := base64.NewDecoder(base64.StdEncoding, &base64Lines{b: m.b})
-		inner, done, err := unpackAll(decoded)
+		inner, done, err := Unpack(decoded)
 		if err == nil {
 			m.inner, m.done = inner, done
 		}
