@@ -46,7 +46,8 @@ type Expr struct {
 // scenario.
 type stepTest struct {
 	passes func(step string) bool
-	err    error // where none does
+	at     int   // place of its value in the tree's text
+	err    error // where none passes
 }
 
 const (
@@ -111,8 +112,8 @@ func ParseExpr(source string) (*Expr, error) {
 		return nil, fmt.Errorf("expression: it tests nothing (%s); want such as errno == EIO", text.OneLine(err.Error()))
 	}
 	e := &Expr{text: source, program: program, steps: tests.steps}
-	for i := range e.steps {
-		e.steps[i].err = fmt.Errorf("expression, column %d: %w", words.column(tests.stepsAt[i]), e.steps[i].err)
+	for i, t := range e.steps {
+		e.steps[i].err = fmt.Errorf("expression, column %d: %w", words.column(t.at), t.err)
 	}
 	return e, nil
 }
@@ -204,10 +205,9 @@ func (w exprWords) column(at int) int {
 // exprTests makes the tests of a syntax tree, such as "errno == EIO", tests of
 // texts, and refuses whatever else but their combinations.
 type exprTests struct {
-	err     error
-	at      int
-	steps   []stepTest
-	stepsAt []int
+	err   error
+	at    int
+	steps []stepTest
 }
 
 func (t *exprTests) fail(n ast.Node, format string, args ...any) {
@@ -304,8 +304,7 @@ func (t *exprTests) value(node *ast.Node, field, operator string, known []string
 	case v == "":
 		t.fail(*node, "an empty text matches nothing")
 	case field == "step":
-		t.steps = append(t.steps, stepTest{passes, fmt.Errorf("%q is no step of the scenario", v)})
-		t.stepsAt = append(t.stepsAt, (*node).Location().From)
+		t.steps = append(t.steps, stepTest{passes, (*node).Location().From, fmt.Errorf("%q is no step of the scenario", v)})
 	case known == nil || passes == nil:
 	case field == "errno" && equal:
 		if err := checkErrno(v); err != nil {

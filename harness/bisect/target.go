@@ -291,16 +291,20 @@ func (o *Outcome) past(t Signature) int {
 	if t.Step == "" || o.Step == "" || o.Step == t.Step && (o.Nth == t.Nth || o.Nth == 0 || t.Nth == 0) {
 		return 0
 	}
-	times := 0
-	for _, name := range o.Done {
-		if name == t.Step {
-			times++
-		}
-	}
-	if times >= max(1, t.Nth) {
+	if Times(o.Done, t.Step) >= max(1, t.Nth) {
 		return 1
 	}
 	return -1
+}
+
+// Times is how many of the steps have a name.
+func Times(steps []string, name string) (n int) {
+	for _, s := range steps {
+		if s == name {
+			n++
+		}
+	}
+	return n
 }
 
 func (l *lens) sharesTitle(o Outcome) bool {

@@ -141,16 +141,12 @@ func outcomeOf(rec results.Record, r trial.Outcome, c scenarios.Case) bisect.Out
 			o.Done = append(o.Done, s.Step)
 		}
 	}
-	if names := trial.StepNames(c); rec.Verdict.Failure() && slices.Index(names, o.Step) != lastIndex(names, o.Step) {
-		o.Nth = 1
-		for _, name := range o.Done {
-			if name == o.Step {
-				o.Nth++
-			}
-		}
+	names := trial.StepNames(c)
+	if rec.Verdict.Failure() && bisect.Times(names, o.Step) > 1 {
+		o.Nth = bisect.Times(o.Done, o.Step) + 1
 	}
 	o.NoAnswer = rec.Verdict.Failure() && !r.Report.Returned
-	o.Shows = shows(o, r, len(trial.StepNames(c)) > 1)
+	o.Shows = shows(o, r, len(names) > 1)
 	if rec.Verdict != scenarios.Error {
 		return o
 	}
@@ -159,15 +155,6 @@ func outcomeOf(rec results.Record, r trial.Outcome, c scenarios.Case) bisect.Out
 		o.Kind = bisect.KindBoot
 	}
 	return o
-}
-
-func lastIndex(list []string, s string) int {
-	for i, v := range slices.Backward(list) {
-		if v == s {
-			return i
-		}
-	}
-	return -1
 }
 
 // shows is each thing that a trial shows, by itself. Of several steps, what the
