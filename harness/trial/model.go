@@ -252,25 +252,28 @@ func inThreads(st scenarios.Step) scenarios.Step {
 // StepNames are those that reports of a case's trials have for its steps, in
 // their order.
 func StepNames(c scenarios.Case) (names []string) {
-	var within func(of string, st scenarios.Step)
-	within = func(of string, st scenarios.Step) {
+	var add func(of string, st scenarios.Step)
+	add = func(of string, st scenarios.Step) {
 		if st.IO != nil && st.IO.Threads > 1 {
 			st = inThreads(st)
 		}
 		groups := st.Groups()
 		if of != "" && groups == nil {
-			names = append(names, of+": "+st.Op())
+			names = append(names, within(of, st.Op()))
 		}
 		for _, t := range slices.Concat(groups...) {
-			within(cmp.Or(of, st.Op()), t)
+			add(cmp.Or(of, st.Op()), t)
 		}
 	}
 	for _, st := range c.Steps {
 		names = append(names, st.Op())
-		within("", st)
+		add("", st)
 	}
 	return names
 }
+
+// within is what reports call a step that is a part of another one.
+func within(of, step string) string { return of + ": " + step }
 
 // may notes that an I/O may be done from now on, wholly or in part.
 func (m *model) may(o scenarios.IO, generation uint32) {

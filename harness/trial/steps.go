@@ -96,7 +96,7 @@ func (s *session) take(st protocol.Step, r protocol.Result) {
 	s.model.each(st, r, func(t protocol.Step, r protocol.Result) {
 		s.moved = s.moved || s.answeredAlone(t.Step, r)
 		e := ended{s.reportOf(t.Step), r}
-		e.Step = name + ": " + e.Step
+		e.Step = within(name, e.Step)
 		trial := e.Report
 		trial.Observation = r.Observation
 		moved(&trial)
