@@ -65,6 +65,26 @@ func began(s Subject, from map[Signature]int) Outcome {
 // revertible makes a kernel of everything.
 func revertible(s Subject) Prepared { return Prepared{Digest: s.String()} }
 
+// reverting makes a kernel of everything but reverts, of which it makes this.
+func reverting(p Prepared) func(s Subject) Prepared {
+	return func(s Subject) Prepared {
+		if s.Revert != "" {
+			return p
+		}
+		return revertible(s)
+	}
+}
+
+// failsFrom fails from a commit on.
+func failsFrom(first int) func(s Subject) Outcome {
+	return func(s Subject) Outcome {
+		if at(s) >= first {
+			return simTarget
+		}
+		return simPass
+	}
+}
+
 // foundOf is what an answer says of each question: its commit and grade, with
 // "same" where it is another question's.
 func foundOf(a *Answer) map[string]string {
@@ -372,12 +392,7 @@ func TestCommitsThatMayHaveUndoneAChange(t *testing.T) {
 func TestARevertThatDoesNotBuild(t *testing.T) {
 	for _, fails := range []Prepared{{Failure: KindBuild, Reason: "does not build: undeclared"}, {Digest: "no boot"}} {
 		a, err := Run(context.Background(), Config{New: "c15", Old: []string{"c0"}}, chain(t, 16), &scripted{
-			prepared: func(s Subject) Prepared {
-				if s.Revert != "" {
-					return fails
-				}
-				return Prepared{Digest: s.String()}
-			},
+			prepared: reverting(fails),
 			does: func(s Subject) Outcome {
 				switch {
 				case s.Revert != "":

@@ -271,18 +271,8 @@ func TestAnotherErrnoIsAnotherFailure(t *testing.T) {
 // more, then the answer is doubtful, whatever its trials showed.
 func TestAbsentChangeIsNoCulprit(t *testing.T) {
 	a, err := Run(context.Background(), Config{New: "c15", Old: []string{"c0"}}, chain(t, 16), &scripted{
-		prepared: func(s Subject) Prepared {
-			if s.Revert != "" {
-				return Prepared{Failure: KindNone, Reason: "does not apply: it changes nothing here", Absent: true}
-			}
-			return Prepared{Digest: s.String()}
-		},
-		does: func(s Subject) Outcome {
-			if at(s) >= 9 {
-				return simTarget
-			}
-			return simPass
-		},
+		prepared: reverting(Prepared{Failure: KindNone, Reason: "does not apply: it changes nothing here", Absent: true}),
+		does:     failsFrom(9),
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -303,18 +293,8 @@ func TestChangeThatTheHistoryTookBack(t *testing.T) {
 			return "c12"
 		}}
 		a, err := Run(context.Background(), cfg, chain(t, 16), &scripted{
-			prepared: func(s Subject) Prepared {
-				if s.Revert != "" {
-					return Prepared{Failure: reason, Reason: "no"}
-				}
-				return Prepared{Digest: s.String()}
-			},
-			does: func(s Subject) Outcome {
-				if at(s) >= 9 {
-					return simTarget
-				}
-				return simPass
-			},
+			prepared: reverting(Prepared{Failure: reason, Reason: "no"}),
+			does:     failsFrom(9),
 		})
 		if err != nil {
 			t.Fatal(err)
@@ -518,12 +498,7 @@ func TestChecks(t *testing.T) {
 // bisected, then the answer is doubtful and says what is left.
 func TestTooManySkips(t *testing.T) {
 	a, err := Run(context.Background(), Config{New: "c99", Old: []string{"c0"}, MaxSkips: 5}, chain(t, 100), &scripted{
-		does: func(s Subject) Outcome {
-			if at(s) >= 70 {
-				return simTarget
-			}
-			return simPass
-		},
+		does: failsFrom(70),
 		prepared: func(s Subject) Prepared {
 			if n := at(s); n > 0 && n < 90 {
 				return Prepared{Failure: KindBuild, Reason: "drivers/md/dm.c:7: error: expected ;"}
